@@ -1,0 +1,192 @@
+//! A credential with its cells: what `get_token` of every language's credential class stands on.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use serde::Serialize;
+
+use crate::{
+    cell::Mode,
+    cloud::{self, CloudInputs},
+    config::{CredentialConfig, Environment},
+    credential::{self, AzureCoreCredential, BuildContext, Credential, TokenRequest},
+    error::{Error, ErrorKind, Result},
+    registry::{self, Key, SharedCell},
+    runtime::Pending,
+    token::Token,
+    transport::{Transport, TransportSettings},
+};
+
+/// The longest wait of a caller who names no time limit.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What a credential is built from besides its own settings.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// The host's environment variables.
+    pub environment: Environment,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    pub ca_file: Option<String>,
+    /// The PostgreSQL server's host name, which may tell the cloud.
+    pub host: Option<String>,
+    /// The scope that will be asked for, which may tell the cloud.
+    pub scope: Option<String>,
+    /// Credentials of the host, for documents that name them by index.
+    pub hosts: Vec<Arc<dyn Credential>>,
+}
+
+/// A credential whose tokens are cached, refreshed ahead and fetched once for everybody who waits.
+pub struct CachedCredential {
+    credential: Arc<dyn Credential>,
+    cells: Cells,
+}
+
+enum Cells {
+    /// Shared with every credential of equal settings in the process.
+    Shared(Key),
+    /// A host's object: shared by those who share the object.
+    Own(ArcSwap<HashMap<TokenRequest, Arc<SharedCell>>>),
+}
+
+impl CachedCredential {
+    /// Builds the credential of a document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] where an option cannot be used; what a credential lacks at run time is told by
+    /// its first token.
+    pub fn new(config: &CredentialConfig, surroundings: &Surroundings) -> Result<Arc<Self>> {
+        let cloud = cloud::resolve(&CloudInputs {
+            scope_option: surroundings.scope.as_deref(),
+            host: surroundings.host.as_deref(),
+            authority_option: config.options.authority_host.as_deref(),
+            cloud_option: config.options.cloud.as_deref(),
+            env_authority_host: crate::config::variable(&surroundings.environment, "AZURE_AUTHORITY_HOST"),
+        })?;
+        // What no credential reads must not keep equal settings apart.
+        let mut environment = surroundings.environment.clone();
+        environment.retain(|name, _| !name.starts_with("PG") && name != "AWS_LAMBDA_FUNCTION_NAME");
+        let environment = Arc::new(environment);
+        let context = BuildContext {
+            transport: Transport::new(TransportSettings {
+                ca_file: surroundings.ca_file.clone(),
+                environment: Arc::clone(&environment),
+            }),
+            authority_host: cloud.authority_host.clone(),
+            environment,
+            hosts: surroundings.hosts.clone(),
+        };
+        let cells = if config.has_host_member() {
+            Cells::Own(ArcSwap::default())
+        } else {
+            #[derive(Serialize)]
+            struct Beside<'a>(&'a str, &'a Environment, &'a Option<String>);
+            let beside = Beside(&cloud.authority_host, &context.environment, &surroundings.ca_file);
+            Cells::Shared(Key::of_settings(config, &beside))
+        };
+        Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells }))
+    }
+
+    /// Takes any credential, such as a binding's wrapper of a host object. Its cells are its own.
+    pub fn from_credential(credential: Arc<dyn Credential>) -> Arc<Self> {
+        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()) })
+    }
+
+    /// Takes any `azure_core` credential.
+    pub fn from_azure_core(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
+        Self::from_credential(Arc::new(AzureCoreCredential::new(credential)))
+    }
+
+    /// The class name.
+    pub fn name(&self) -> &str {
+        self.credential.name()
+    }
+
+    /// The credential itself, to be a member of a chain.
+    pub fn credential(&self) -> &Arc<dyn Credential> {
+        &self.credential
+    }
+
+    /// A token at once, if a usable one is cached.
+    pub fn try_token(&self, request: &TokenRequest) -> Option<Result<Arc<Token>>> {
+        self.cell(request).try_get(Mode::Background)
+    }
+
+    /// A token, waited for at most `limit` (30 s where none is given).
+    pub fn start_token(&self, request: &TokenRequest, limit: Option<Duration>) -> Pending<Arc<Token>> {
+        let cell = self.cell(request);
+        match cell.try_get(Mode::Background) {
+            Some(outcome) => Pending::ready(outcome),
+            None => Pending::start(async move { within(&cell, Mode::Background, limit.unwrap_or(LONGEST_WAIT)).await }),
+        }
+    }
+
+    /// Copies the tokens of `other`, the same credential on another event loop, where they are newer.
+    pub fn adopt_tokens_from(&self, other: &CachedCredential) {
+        if let Cells::Own(theirs) = &other.cells {
+            for (request, cell) in theirs.load().iter() {
+                if let Some(warm) = cell.warm() {
+                    self.cell(request).adopt(&warm);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
+        match &self.cells {
+            Cells::Shared(key) => registry::cell(*key, request, &self.credential),
+            Cells::Own(cells) => {
+                if let Some(cell) = cells.load().get(request) {
+                    return Arc::clone(cell);
+                }
+                let made = self.uncached_cell(request);
+                let mut found = Arc::clone(&made);
+                cells.rcu(|cells| {
+                    let mut next = HashMap::clone(cells);
+                    found = Arc::clone(next.entry(request.clone()).or_insert_with(|| Arc::clone(&made)));
+                    next
+                });
+                if Arc::ptr_eq(&made, &found) {
+                    registry::note_own_cell(&found);
+                }
+                found
+            }
+        }
+    }
+
+    /// A cell that nobody shares.
+    pub(crate) fn uncached_cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
+        SharedCell::new(Arc::clone(&self.credential), request.clone())
+    }
+}
+
+/// A token of `cell` within `limit`; when that passes, whatever is not dead yet.
+pub(crate) async fn within(cell: &Arc<SharedCell>, mode: Mode, limit: Duration) -> Result<Arc<Token>> {
+    match tokio::time::timeout(limit, cell.get(mode)).await {
+        Ok(outcome) => outcome,
+        Err(_) => cell.fallback().ok_or_else(|| {
+            Error::new(ErrorKind::Timeout, format!("no token after a wait of {} s", limit.as_secs_f64()))
+                .for_credential(cell.credential().name())
+        }),
+    }
+}
+
+impl fmt::Debug for CachedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedCredential({})", self.name())
+    }
+}
+
+#[async_trait::async_trait]
+impl TokenCredential for CachedCredential {
+    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        let failed = |error: Error| azure_core::Error::new(azure_core::error::ErrorKind::Credential, error);
+        let [scope] = scopes else {
+            return Err(failed(Error::new(ErrorKind::InvalidConfiguration, "exactly one scope can be asked for")));
+        };
+        let token = self.start_token(&TokenRequest::new(*scope), None).await.map_err(failed)?;
+        let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(token.expires_on())
+            .unwrap_or(azure_core::time::OffsetDateTime::UNIX_EPOCH);
+        Ok(AccessToken::new(token.secret().to_owned(), expires_on))
+    }
+}

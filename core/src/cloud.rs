@@ -1,0 +1,354 @@
+//! Which Azure cloud a connection belongs to, and with it the scopes and the authority host.
+//!
+//! Every rule of this module is a case of `tests/vectors/clouds.json`.
+
+use std::{fmt, str::FromStr};
+
+use azure_core::http::Url;
+use serde::Serialize;
+
+/// An Azure cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cloud {
+    /// The worldwide cloud.
+    Public,
+    /// Azure Government (USA).
+    UsGovernment,
+    /// Azure operated by 21Vianet (China).
+    China,
+    /// Somebody's own authority, such as the emulator. Its scopes are those of the public cloud.
+    Custom,
+}
+
+/// What is fixed for a cloud.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CloudFacts {
+    /// Scope of a token for PostgreSQL.
+    pub scope: &'static str,
+    /// Scope of a token for Azure Resource Manager.
+    pub management_scope: &'static str,
+    /// What the names of its servers end in.
+    pub host_suffix: &'static str,
+    /// The same for the private names of its servers, which no certificate is for.
+    pub private_link_zone: &'static str,
+    /// Hosts of its token service: the one to use first, then its other names.
+    pub authority_hosts: &'static [&'static str],
+}
+
+const PUBLIC: CloudFacts = CloudFacts {
+    scope: "https://ossrdbms-aad.database.windows.net/.default",
+    management_scope: "https://management.azure.com/.default",
+    host_suffix: "postgres.database.azure.com",
+    private_link_zone: "privatelink.postgres.database.azure.com",
+    authority_hosts: &["login.microsoftonline.com", "login.microsoft.com", "login.windows.net"],
+};
+
+const US_GOVERNMENT: CloudFacts = CloudFacts {
+    scope: "https://ossrdbms-aad.database.usgovcloudapi.net/.default",
+    management_scope: "https://management.usgovcloudapi.net/.default",
+    host_suffix: "postgres.database.usgovcloudapi.net",
+    private_link_zone: "privatelink.postgres.database.usgovcloudapi.net",
+    authority_hosts: &["login.microsoftonline.us"],
+};
+
+const CHINA: CloudFacts = CloudFacts {
+    scope: "https://ossrdbms-aad.database.chinacloudapi.cn/.default",
+    management_scope: "https://management.chinacloudapi.cn/.default",
+    host_suffix: "postgres.database.chinacloudapi.cn",
+    private_link_zone: "privatelink.postgres.database.chinacloudapi.cn",
+    authority_hosts: &["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"],
+};
+
+impl Cloud {
+    /// The clouds that Microsoft runs.
+    pub const KNOWN: [Self; 3] = [Self::Public, Self::UsGovernment, Self::China];
+
+    /// What is fixed for this cloud; for [`Cloud::Custom`] that of the public one.
+    pub fn facts(self) -> &'static CloudFacts {
+        match self {
+            Self::Public | Self::Custom => &PUBLIC,
+            Self::UsGovernment => &US_GOVERNMENT,
+            Self::China => &CHINA,
+        }
+    }
+
+    /// Stable name, as the option `cloud` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::UsGovernment => "us_government",
+            Self::China => "china",
+            Self::Custom => "custom",
+        }
+    }
+
+    fn of(matches: impl Fn(&'static CloudFacts) -> bool) -> Option<Self> {
+        Self::KNOWN.into_iter().find(|cloud| matches(cloud.facts()))
+    }
+
+    fn of_scope(scope: &str) -> Option<Self> {
+        let resource = resource_of(scope).trim_end_matches('/');
+        Self::of(|facts| {
+            let known = resource_of(facts.scope);
+            // A delegated scope goes on after the resource: `https://resource/user_impersonation`.
+            resource.get(..known.len()).is_some_and(|r| r.eq_ignore_ascii_case(known))
+                && matches!(resource.as_bytes().get(known.len()), None | Some(b'/'))
+        })
+    }
+
+    fn of_host(host: &str) -> Option<Self> {
+        Self::of(|facts| lies_in(host, facts.host_suffix))
+    }
+
+    fn of_authority(host: &str) -> Option<Self> {
+        // Regional token services are `{region}.login.microsoft.com` and `{region}.{host}`.
+        Self::of(|facts| facts.authority_hosts.iter().any(|known| host == *known || lies_in(host, known)))
+    }
+}
+
+/// For the middle of a sentence: "the public cloud".
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Public => "the public cloud",
+            Self::UsGovernment => "the US Government cloud",
+            Self::China => "the China cloud",
+            Self::Custom => "a custom cloud",
+        })
+    }
+}
+
+/// Takes [`Cloud::as_str`]'s names and those of the Azure SDKs and tools (`AzureUSGovernment`, `AzureChinaCloud`), in
+/// any case.
+impl FromStr for Cloud {
+    type Err = CloudError;
+
+    fn from_str(name: &str) -> Result<Self, CloudError> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "public" | "azurepublic" | "azurecloud" | "azurepubliccloud" => Ok(Self::Public),
+            "us_government" | "azureusgovernment" | "azuregovernment" | "azureusgovernmentcloud" => {
+                Ok(Self::UsGovernment)
+            }
+            "china" | "azurechina" | "azurechinacloud" => Ok(Self::China),
+            _ => Err(CloudError::UnknownCloud),
+        }
+    }
+}
+
+/// A setting that no cloud can be worked out from. No message repeats the setting's value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CloudError {
+    /// The option `cloud` names none.
+    #[error("cloud: expected public, us_government or china")]
+    UnknownCloud,
+    /// An authority host is unusable.
+    #[error("{setting}: expected an https URL such as https://login.microsoftonline.com, {found}")]
+    BadAuthority {
+        /// Option or variable that holds it.
+        setting: &'static str,
+        /// What came instead.
+        found: &'static str,
+    },
+    /// The scope is no single scope.
+    #[error("scope: expected one scope such as https://ossrdbms-aad.database.windows.net/.default, without blanks")]
+    BadScope,
+}
+
+impl CloudError {
+    /// Option or variable that has to be corrected.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::UnknownCloud => "cloud",
+            Self::BadAuthority { setting, .. } => setting,
+            Self::BadScope => "scope",
+        }
+    }
+}
+
+/// Everything that can tell the cloud. Blank settings count as missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CloudInputs<'a> {
+    /// Option `scope` of the connection.
+    pub scope_option: Option<&'a str>,
+    /// Host or hosts of the connection, separated by commas, as the driver was given them.
+    pub host: Option<&'a str>,
+    /// Option `authority_host` of the credential.
+    pub authority_option: Option<&'a str>,
+    /// Option `cloud` of the credential.
+    pub cloud_option: Option<&'a str>,
+    /// `AZURE_AUTHORITY_HOST`.
+    pub env_authority_host: Option<&'a str>,
+}
+
+/// The outcome of [`resolve`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resolved {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Scope of the database token.
+    pub scope: String,
+    /// Scope of the token that a role name is looked up in.
+    pub management_scope: String,
+    /// Where tokens are requested: `https://host` or `https://host:port`, never with a slash at the end.
+    pub authority_host: String,
+    /// What does not fit together, to be logged once.
+    pub warning: Option<String>,
+}
+
+/// A cloud, and the setting that names it.
+struct Evidence {
+    cloud: Cloud,
+    setting: &'static str,
+}
+
+/// Works out cloud, scopes and authority host.
+///
+/// The cloud follows the option `scope`, else the host's known suffix, else the credential's `authority_host` or
+/// `cloud`, else `AZURE_AUTHORITY_HOST`, else it is public. Tokens are requested from the credential's own authority
+/// host, else from its cloud's, else from `AZURE_AUTHORITY_HOST`, else from that of the cloud found.
+///
+/// # Errors
+/// [`CloudError`] where the scope, the cloud's name or the authority host that would be used is malformed.
+pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
+    let cloud_option: Option<Cloud> = given(inputs.cloud_option).map(str::parse).transpose()?;
+    let scope = given(inputs.scope_option).map(complete_scope).transpose()?;
+    let hosts: Vec<String> = inputs.host.unwrap_or_default().split(',').filter_map(host_name).collect();
+    let mut warnings = Vec::new();
+
+    let authority = match (given(inputs.authority_option), given(inputs.env_authority_host)) {
+        (Some(option), _) => Some(Authority::parse("authority_host", option)?),
+        // The credential's cloud beats the variable, as in the Azure SDKs.
+        (None, _) if cloud_option.is_some() => None,
+        (None, Some(variable)) => Some(Authority::parse("AZURE_AUTHORITY_HOST", variable)?),
+        (None, None) => None,
+    };
+
+    let evidence: Vec<Evidence> = [
+        (scope.as_deref().and_then(Cloud::of_scope), "the option scope"),
+        (hosts.iter().find_map(|host| Cloud::of_host(host)), "the server's host name"),
+        (authority.as_ref().and_then(|a| a.cloud), authority.as_ref().map_or("", |a| a.setting)),
+        (cloud_option, "the option cloud"),
+    ]
+    .into_iter()
+    .filter_map(|(cloud, setting)| Some(Evidence { cloud: cloud?, setting }))
+    .collect();
+
+    let cloud = match evidence.first() {
+        Some(first) => first.cloud,
+        None if authority.is_some() => Cloud::Custom,
+        None => Cloud::Public,
+    };
+    let facts = cloud.facts();
+    let authority_host = match authority {
+        Some(authority) => authority.url,
+        None => format!("https://{}", cloud_option.unwrap_or(cloud).facts().authority_hosts[0]),
+    };
+    let scope = scope.unwrap_or_else(|| facts.scope.to_owned());
+
+    let strangers = evidence.iter().filter(|e| e.cloud != cloud);
+    let strangers: Vec<String> = strangers.map(|e| format!("{} names {}", e.setting, e.cloud)).collect();
+    if let (Some(first), false) = (evidence.first(), strangers.is_empty()) {
+        warnings.push(format!(
+            "{} names {cloud}, but {}: asking {authority_host} for scope {scope}",
+            first.setting,
+            strangers.join(" and ")
+        ));
+    }
+    if let Some(other) = hosts.iter().find(|host| Cloud::of_host(host).is_some_and(|c| c != cloud))
+        && hosts.iter().any(|host| Cloud::of_host(host) == Some(cloud))
+    {
+        warnings.push(format!("the hosts are of several clouds: the token is for {cloud}, and {other} will refuse it"));
+    }
+    for host in &hosts {
+        let private =
+            Cloud::KNOWN.iter().map(|c| c.facts()).find_map(|f| Some((strip_zone(host, f.private_link_zone)?, f)));
+        if let Some((server, facts)) = private {
+            warnings.push(format!(
+                "{host} is a private link name, which the server's certificate is not for: \
+                 connect to {server}.{}, which resolves to the same address",
+                facts.host_suffix
+            ));
+        }
+    }
+
+    Ok(Resolved {
+        cloud,
+        scope,
+        management_scope: facts.management_scope.to_owned(),
+        authority_host,
+        warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
+    })
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// The resource that a scope belongs to, as managed identity endpoints and `az --resource` want it.
+pub fn resource_of(scope: &str) -> &str {
+    scope.strip_suffix("/.default").unwrap_or(scope)
+}
+
+/// A bare `https://host` is a resource, which no token endpoint takes as a scope: `/.default` is added. Anything else
+/// stays as it is.
+fn complete_scope(scope: &str) -> Result<String, CloudError> {
+    if scope.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(CloudError::BadScope);
+    }
+    match scope.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {
+        Some("") => Err(CloudError::BadScope),
+        Some(host) if !host.contains('/') => Ok(format!("https://{host}/.default")),
+        _ => Ok(scope.to_owned()),
+    }
+}
+
+/// One host of a connection as a lower-case DNS name, without its port; `None` for socket paths and blanks.
+fn host_name(host: &str) -> Option<String> {
+    let host = host.trim();
+    if host.is_empty() || host.starts_with(['/', '@']) {
+        return None;
+    }
+    // What this leaves of an IPv6 address is no name in any cloud, and none is needed.
+    let name = host.split_once(':').map_or(host, |(name, _port)| name);
+    Some(name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// What stands before a zone in a name that lies in it.
+fn strip_zone<'a>(name: &'a str, zone: &str) -> Option<&'a str> {
+    name.strip_suffix(zone)?.strip_suffix('.').filter(|rest| !rest.is_empty())
+}
+
+fn lies_in(name: &str, zone: &str) -> bool {
+    strip_zone(name, zone).is_some()
+}
+
+struct Authority {
+    /// `https://host` or `https://host:port`.
+    url: String,
+    /// `None` for an authority of somebody's own.
+    cloud: Option<Cloud>,
+    setting: &'static str,
+}
+
+impl Authority {
+    /// Takes a URL or a bare host. A path (people paste their tenant's) is left out, as in `azure_identity`.
+    fn parse(setting: &'static str, text: &str) -> Result<Self, CloudError> {
+        let refuse = |found| CloudError::BadAuthority { setting, found };
+        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("https://{text}")) };
+        let url = url.map_err(|_| refuse("but it is not a URL"))?;
+        if url.scheme() != "https" {
+            return Err(refuse("because secrets are sent to it"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("without user and password"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("without query and fragment"));
+        }
+        let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| refuse("but it names no host"))?;
+        let host = host.trim_end_matches('.');
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self { url: format!("https://{host}{port}"), cloud: Cloud::of_authority(host), setting })
+    }
+}

@@ -1,0 +1,799 @@
+//! The one description of every option: what the document may hold, its defaults and what is refused.
+//!
+//! Every binding hands this document over: C, .NET and the command line as JSON, Python and Node built from their
+//! classes. What is refused is named by its key, with what was expected and what *type* came, never the value.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+pub use crate::cell::Mode;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+};
+
+/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment.
+pub type Environment = BTreeMap<String, String>;
+
+/// The environment variables core knows, with what each is for. A binding passes these and no others.
+pub const KNOWN_VARIABLES: &[&str] = &[
+    "ALL_PROXY",
+    "APPDATA",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AZD_CONFIG_DIR",
+    "AZURE_ADDITIONALLY_ALLOWED_TENANTS",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+    "AZURE_CONFIG_DIR",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH",
+    "AZURE_PASSWORD",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_REGIONAL_AUTHORITY_NAME",
+    "AZURE_TENANT_ID",
+    "AZURE_TOKEN_CREDENTIALS",
+    "AZURE_USERNAME",
+    "CURL_CA_BUNDLE",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+    "NODE_EXTRA_CA_CERTS",
+    "NO_PROXY",
+    "PATH",
+    "PGSSLMODE",
+    "PGUSER",
+    "REGION_NAME",
+    "REQUESTS_CA_BUNDLE",
+    "REQUEST_METHOD",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "SystemRoot",
+    "USERPROFILE",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Among [`KNOWN_VARIABLES`], those whose value is a secret.
+pub const SECRET_VARIABLES: &[&str] =
+    &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD", "IDENTITY_HEADER", "MSI_SECRET"];
+
+/// Everything a provider is built from.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the token comes from. Default: the default chain.
+    pub credential: CredentialConfig,
+    /// The scope to ask for. Default: the one of the cloud (see `cloud.rs`).
+    pub scope: Option<String>,
+    /// The server's host name; tells the cloud where neither `scope` nor the credential does.
+    pub host: Option<String>,
+    /// The role to log in as. Default: `PGUSER`, then the token's claims.
+    pub user: Option<String>,
+    /// The role to log in as where the token names none.
+    pub fallback_username: Option<String>,
+    /// Whether a management token may be asked for the role name. Default: true.
+    pub management_lookup: bool,
+    /// Whether the token's `appid` is the role where nothing else names one (the Sequelize hook). Default: false.
+    pub appid_as_username: bool,
+    /// When tokens are refreshed. Default: `background`; `lazy` where `AWS_LAMBDA_FUNCTION_NAME` is set.
+    pub mode: Option<Mode>,
+    /// Whether tokens are cached. Default: true; false asks the credential at every connection.
+    pub cache: bool,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    pub ca_file: Option<String>,
+    /// The longest a caller waits, in seconds. Default: 30.
+    #[serde(deserialize_with = "seconds")]
+    pub timeout: f64,
+    /// The host's environment variables.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub environment: Environment,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            credential: CredentialConfig::default(),
+            scope: None,
+            host: None,
+            user: None,
+            fallback_username: None,
+            management_lookup: true,
+            appid_as_username: false,
+            mode: None,
+            cache: true,
+            ca_file: None,
+            timeout: 30.0,
+            environment: Environment::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("credential", &self.credential)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads the JSON document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    pub fn from_json(text: &str) -> Result<Config> {
+        let value = serde_json::from_str(text).map_err(|e| {
+            Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("the configuration is not JSON (line {}, column {})", e.line(), e.column()),
+            )
+        })?;
+        Config::from_value(value)
+    }
+
+    /// Reads the document as a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    pub fn from_value(value: Value) -> Result<Config> {
+        let config: Config = read(value, "")?;
+        for (key, value) in
+            [("scope", &config.scope), ("user", &config.user), ("fallback_username", &config.fallback_username)]
+        {
+            refuse_empty(key, value.as_deref())?;
+        }
+        config.credential.validate("credential")?;
+        Ok(config)
+    }
+
+    /// The environment variable, unless it is unset or empty.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        variable(&self.environment, name)
+    }
+
+    /// When tokens are refreshed, with the default worked out.
+    pub fn effective_mode(&self) -> Mode {
+        self.mode.unwrap_or(match self.variable("AWS_LAMBDA_FUNCTION_NAME") {
+            Some(_) => Mode::Lazy,
+            None => Mode::Background,
+        })
+    }
+}
+
+/// The variable, unless it is unset or empty.
+pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+    environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+/// One credential: its `type` and arguments, and the options that every credential takes.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct CredentialConfig {
+    /// The type with its arguments.
+    #[serde(flatten)]
+    pub kind: CredentialKind,
+    /// Options of every credential.
+    #[serde(flatten)]
+    pub options: CredentialOptions,
+}
+
+/// Options that every credential takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialOptions {
+    /// The authority host, such as `https://login.microsoftonline.us`. Default: `AZURE_AUTHORITY_HOST`, then the cloud's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority_host: Option<String>,
+    /// `public`, `us_government` or `china`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
+    /// Tenants besides its own that a request may name; `*` is all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub additionally_allowed_tenants: Vec<String>,
+    /// Accepted for the sake of moved code: there is no instance discovery to disable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_instance_discovery: Option<bool>,
+    /// How requests are repeated inside a fetch that has nothing good to fall back on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOptions>,
+}
+
+/// How requests are repeated inside one fetch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryOptions {
+    /// Repeats after the first try. Default: 3.
+    pub max_retries: u32,
+    /// The first delay in seconds, doubled each time. Default: 0.8.
+    #[serde(deserialize_with = "seconds")]
+    pub delay: f64,
+    /// The longest delay in seconds. Default: 60.
+    #[serde(deserialize_with = "seconds")]
+    pub max_delay: f64,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        RetryOptions { max_retries: 3, delay: 0.8, max_delay: 60.0 }
+    }
+}
+
+macro_rules! credential_kinds {
+    ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:literal; )+) => {
+        /// The types of credential, each with its arguments. Adding one: a line here, its arguments below, a builder in
+        /// `credential/`, a vector file, and a small class per binding.
+        #[derive(Clone, Debug, Serialize, JsonSchema)]
+        #[serde(tag = "type")]
+        pub enum CredentialKind {
+            $( $(#[doc = $doc])+ #[serde(rename = $tag)] $variant($arguments), )+
+        }
+
+        impl CredentialKind {
+            /// Every `type` and the class name that stands for it in the bindings.
+            pub const ALL: &'static [(&'static str, &'static str)] = &[$(($tag, $class),)+];
+
+            /// The class name as in the Azure Identity libraries.
+            pub fn class(&self) -> &'static str {
+                match self { $(CredentialKind::$variant(_) => $class,)+ }
+            }
+
+            fn from_map(tag: &str, map: Map<String, Value>, path: &str) -> Result<CredentialKind> {
+                match tag {
+                    $($tag => Ok(CredentialKind::$variant(read(Value::Object(map), path)?)),)+
+                    _ => Err(refused(
+                        &join(path, "type"),
+                        &format!("one of {}", Self::ALL.iter().map(|(tag, _)| *tag).collect::<Vec<_>>().join(", ")),
+                        "another text",
+                    )),
+                }
+            }
+        }
+    };
+}
+
+credential_kinds! {
+    /// The chain that suits most programs.
+    Default(DefaultArguments) = "default", "DefaultAzureCredential";
+    /// The given credentials, in their order.
+    Chained(ChainedArguments) = "chained", "ChainedTokenCredential";
+    /// What the environment variables say.
+    Environment(NoArguments) = "environment", "EnvironmentCredential";
+    /// A federated token in a file (Kubernetes).
+    WorkloadIdentity(WorkloadIdentityArguments) = "workload_identity", "WorkloadIdentityCredential";
+    /// The identity of the machine or service.
+    ManagedIdentity(ManagedIdentityArguments) = "managed_identity", "ManagedIdentityCredential";
+    /// Whoever is signed in to `az`.
+    AzureCli(AzureCliArguments) = "azure_cli", "AzureCliCredential";
+    /// Whoever is signed in to `azd`.
+    AzureDeveloperCli(DeveloperToolArguments) = "azure_developer_cli", "AzureDeveloperCliCredential";
+    /// An application and its secret.
+    ClientSecret(ClientSecretArguments) = "client_secret", "ClientSecretCredential";
+    /// A token from elsewhere.
+    StaticToken(StaticTokenArguments) = "static_token", "StaticTokenCredential";
+    /// A credential object of the host, handed in beside the document.
+    Host(HostArguments) = "host", "HostCredential";
+}
+
+impl Default for CredentialKind {
+    fn default() -> Self {
+        CredentialKind::Default(DefaultArguments::default())
+    }
+}
+
+/// No arguments.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoArguments {}
+
+/// Arguments of the default chain.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DefaultArguments {
+    /// The tenant of the developer tools' and workload identity's members.
+    pub tenant_id: Option<String>,
+    /// The user-assigned managed identity's client id. Default: `AZURE_CLIENT_ID`.
+    pub managed_identity_client_id: Option<String>,
+    /// The user-assigned managed identity's resource id.
+    pub managed_identity_resource_id: Option<String>,
+    /// The workload identity's client id. Default: `AZURE_CLIENT_ID`.
+    pub workload_identity_client_id: Option<String>,
+    /// Variables that must be set, else construction fails.
+    pub required_env_vars: Vec<String>,
+    /// Time limit of each developer tool, in seconds. Default: 10.
+    #[serde(deserialize_with = "optional_seconds")]
+    pub process_timeout: Option<f64>,
+    /// Members left out, by class name; they win over `AZURE_TOKEN_CREDENTIALS`.
+    pub exclude: Vec<String>,
+    /// Members kept, by class name, though `AZURE_TOKEN_CREDENTIALS` leaves them out.
+    pub include: Vec<String>,
+}
+
+/// Arguments of a chain.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChainedArguments {
+    /// The members, asked in their order.
+    pub credentials: Vec<CredentialConfig>,
+}
+
+/// Arguments of workload identity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkloadIdentityArguments {
+    /// Default: `AZURE_TENANT_ID`.
+    pub tenant_id: Option<String>,
+    /// Default: `AZURE_CLIENT_ID`.
+    pub client_id: Option<String>,
+    /// Default: `AZURE_FEDERATED_TOKEN_FILE`.
+    pub token_file_path: Option<String>,
+}
+
+/// Arguments of managed identity; at most one of them. None: the system-assigned identity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagedIdentityArguments {
+    /// The user-assigned identity's client id.
+    pub client_id: Option<String>,
+    /// The user-assigned identity's object id.
+    pub object_id: Option<String>,
+    /// The user-assigned identity's resource id.
+    pub resource_id: Option<String>,
+}
+
+/// Arguments of `az`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AzureCliArguments {
+    /// Default: the signed-in tenant.
+    pub tenant_id: Option<String>,
+    /// Name or id of a subscription. Default: the chosen one.
+    pub subscription: Option<String>,
+    /// In seconds. Default: 10.
+    #[serde(deserialize_with = "optional_seconds")]
+    pub process_timeout: Option<f64>,
+}
+
+/// Arguments of a developer tool.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeveloperToolArguments {
+    /// Default: the signed-in tenant.
+    pub tenant_id: Option<String>,
+    /// In seconds. Default: 10.
+    #[serde(deserialize_with = "optional_seconds")]
+    pub process_timeout: Option<f64>,
+}
+
+/// Arguments of an application with a secret.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSecretArguments {
+    /// The tenant's id or domain name.
+    pub tenant_id: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// The application's secret.
+    #[schemars(with = "String")]
+    pub client_secret: Secret,
+}
+
+/// Arguments of a token from elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticTokenArguments {
+    /// The access token.
+    #[schemars(with = "String")]
+    pub token: Secret,
+    /// Seconds since the epoch. Default: the token's `exp` claim, else an hour from now.
+    #[serde(default)]
+    pub expires_on: Option<i64>,
+}
+
+/// Arguments of a host credential.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostArguments {
+    /// Its place among those handed in beside the document, from 0.
+    pub index: usize,
+}
+
+impl CredentialConfig {
+    /// A credential of this kind with default options.
+    pub fn new(kind: CredentialKind) -> Self {
+        CredentialConfig { kind, options: CredentialOptions::default() }
+    }
+
+    /// Every secret in it, to key caches by and to mask in what services answer.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match &self.kind {
+            CredentialKind::ClientSecret(a) => vec![&a.client_secret],
+            CredentialKind::StaticToken(a) => vec![&a.token],
+            CredentialKind::Chained(a) => a.credentials.iter().flat_map(CredentialConfig::secrets).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a host's object takes part, so that the cache cannot be shared by settings.
+    pub fn has_host_member(&self) -> bool {
+        match &self.kind {
+            CredentialKind::Host(_) => true,
+            CredentialKind::Chained(a) => a.credentials.iter().any(CredentialConfig::has_host_member),
+            _ => false,
+        }
+    }
+
+    fn validate(&self, path: &str) -> Result<()> {
+        let check = |key: &str, value: Option<&str>| refuse_empty(&join(path, key), value);
+        check("authority_host", self.options.authority_host.as_deref())?;
+        match &self.kind {
+            CredentialKind::Default(a) => {
+                check("tenant_id", a.tenant_id.as_deref())?;
+                if a.managed_identity_client_id.is_some() && a.managed_identity_resource_id.is_some() {
+                    return Err(contradiction(path, "managed_identity_client_id", "managed_identity_resource_id"));
+                }
+            }
+            CredentialKind::Chained(a) => {
+                if a.credentials.is_empty() {
+                    return Err(refused(&join(path, "credentials"), "at least one credential", "none"));
+                }
+                for (index, member) in a.credentials.iter().enumerate() {
+                    member.validate(&format!("{}[{index}]", join(path, "credentials")))?;
+                }
+            }
+            CredentialKind::WorkloadIdentity(a) => {
+                check("tenant_id", a.tenant_id.as_deref())?;
+                check("client_id", a.client_id.as_deref())?;
+                check("token_file_path", a.token_file_path.as_deref())?;
+            }
+            CredentialKind::ManagedIdentity(a) => {
+                check("client_id", a.client_id.as_deref())?;
+                check("object_id", a.object_id.as_deref())?;
+                check("resource_id", a.resource_id.as_deref())?;
+                if [&a.client_id, &a.object_id, &a.resource_id].into_iter().flatten().count() > 1 {
+                    return Err(contradiction(path, "client_id", "object_id or resource_id"));
+                }
+            }
+            CredentialKind::AzureCli(a) => {
+                check("tenant_id", a.tenant_id.as_deref())?;
+                check("subscription", a.subscription.as_deref())?;
+            }
+            CredentialKind::AzureDeveloperCli(a) => check("tenant_id", a.tenant_id.as_deref())?,
+            CredentialKind::ClientSecret(a) => {
+                check("tenant_id", Some(&a.tenant_id))?;
+                check("client_id", Some(&a.client_id))?;
+                check("client_secret", Some(a.client_secret.expose()))?;
+            }
+            CredentialKind::StaticToken(a) => check("token", Some(a.token.expose()))?,
+            CredentialKind::Environment(_) | CredentialKind::Host(_) => {}
+        }
+        Ok(())
+    }
+
+    fn from_map(mut map: Map<String, Value>, path: &str) -> Result<CredentialConfig> {
+        let tag = match map.remove("type") {
+            None => return Err(refused(&join(path, "type"), "the credential's type", "nothing")),
+            Some(Value::String(tag)) => tag,
+            Some(other) => return Err(refused(&join(path, "type"), "a string", type_of(&other))),
+        };
+        const COMMON: [&str; 5] =
+            ["authority_host", "cloud", "additionally_allowed_tenants", "disable_instance_discovery", "retry"];
+        let options = COMMON.iter().filter_map(|key| map.remove_entry(*key)).collect();
+        Ok(CredentialConfig {
+            kind: CredentialKind::from_map(&tag, map, path)?,
+            options: read(Value::Object(options), path)?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for CredentialConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::deserialize(deserializer)?;
+        // The path within is told by the message; the outer reader puts its own path in front.
+        CredentialConfig::from_map(map, "").map_err(|e| de::Error::custom(e.headline()))
+    }
+}
+
+/// A credential type as a plain document, for what a binding's class is built from.
+impl CredentialConfig {
+    /// Reads one credential's document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    pub fn from_value(value: Value) -> Result<CredentialConfig> {
+        let config: CredentialConfig = read(value, "")?;
+        config.validate("")?;
+        Ok(config)
+    }
+}
+
+/// The JSON Schema of [`Config`], checked in as `docs/config.schema.json`.
+pub fn json_schema() -> Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+/// A number of seconds that a `Duration` can hold; refused inside its visitor, where the key is known.
+struct Seconds(f64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Seconds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("seconds, 0 or more")
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Seconds, E> {
+                match (0.0..=3.2e9).contains(&value) {
+                    true => Ok(Seconds(value)),
+                    false => Err(E::invalid_value(de::Unexpected::Float(value), &self)),
+                }
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Seconds, E> {
+                self.visit_f64(value as f64)
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Seconds, E> {
+                self.visit_f64(value as f64)
+            }
+        }
+        deserializer.deserialize_f64(Number)
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Seconds::deserialize(deserializer).map(|seconds| seconds.0)
+}
+
+fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Option::<Seconds>::deserialize(deserializer)?.map(|seconds| seconds.0))
+}
+
+/// A duration of an option in seconds.
+pub(crate) fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(30))
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn refused(key: &str, expected: &str, came: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration, format!("option `{key}`: expected {expected}, got {came}"))
+}
+
+fn contradiction(path: &str, one: &str, other: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidConfiguration,
+        format!("option `{}`: expected either it or {other}, got both", join(path, one)),
+    )
+}
+
+fn refuse_empty(key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(text) if text.trim().is_empty() => Err(refused(key, "a text that is not empty", "an empty string")),
+        Some(text) if text.contains('\0') => Err(refused(key, "a text without NUL", "a string with NUL")),
+        _ => Ok(()),
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {
+    T::deserialize(Reader { value, path: path.to_owned() })
+        .map_err(|refusal| Error::new(ErrorKind::InvalidConfiguration, refusal.0))
+}
+
+/// Reads a [`Value`] like serde_json does, but with errors that name the key and the type that came: serde_json's own
+/// quote the value, which may be a secret.
+struct Reader {
+    value: Value,
+    path: String,
+}
+
+/// What was refused, as a sentence.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// Puts the key in front, once: the innermost reader knows the whole path.
+    fn at(self, path: &str) -> Refusal {
+        match self.0.strip_prefix("option `") {
+            Some(_) => self,
+            None if path.is_empty() => Refusal(format!("the configuration: {}", self.0)),
+            None => Refusal(format!("option `{path}`: {}", self.0)),
+        }
+    }
+}
+
+impl de::Error for Refusal {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Refusal(message.to_string())
+    }
+
+    fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Refusal(format!("expected {expected}, got {}", unexpected(&came)))
+    }
+
+    fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Refusal(format!(
+            "expected {expected}, got another {}",
+            unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
+        ))
+    }
+
+    fn unknown_variant(_came: &str, expected: &'static [&'static str]) -> Self {
+        Refusal(format!("expected one of {}, got another text", expected.join(", ")))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        // A key is a name by its place, but a mistyped document can put a secret there.
+        let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
+        match looks_like_a_name {
+            true => Refusal(format!("option `{field}`: not known here; known are {known}")),
+            false => Refusal(format!("an option that is not a name; known are {known}")),
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Refusal(format!("option `{field}`: expected a value, got nothing"))
+    }
+}
+
+fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
+    use de::Unexpected::*;
+    match came {
+        Bool(_) => "a boolean",
+        Unsigned(_) | Signed(_) => "an integer",
+        Float(_) => "a number",
+        Char(_) | Str(_) => "a string",
+        Bytes(_) => "bytes",
+        Unit | Option => "null",
+        Seq => "an array",
+        Map => "an object",
+        _ => "something else",
+    }
+}
+
+impl<'de> Deserializer<'de> for Reader {
+    type Error = Refusal;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let path = self.path;
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::String(value) => visitor.visit_string(value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (_, Some(value)) => visitor.visit_i64(value),
+                _ => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::Array(items) => visitor.visit_seq(Items { items: items.into_iter().enumerate(), path: &path }),
+            Value::Object(map) => visitor.visit_map(Entries { entries: map.into_iter(), next: None, path: &path }),
+        }
+        .map_err(|refusal: Refusal| refusal.at(&path))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => {
+                let path = self.path.clone();
+                visitor.visit_some(self).map_err(|refusal: Refusal| refusal.at(&path))
+            }
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        let path = self.path;
+        match self.value {
+            Value::String(text) => {
+                visitor.visit_enum(IntoDeserializer::<Refusal>::into_deserializer(text)).map_err(|r| r.at(&path))
+            }
+            other => Err(Refusal(format!("expected a string, got {}", type_of(&other))).at(&path)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        match &self.value {
+            Value::Object(_) => self.deserialize_any(visitor),
+            // serde would also take the fields as an array, in their order.
+            other => Err(Refusal(format!("expected an object, got {}", type_of(other))).at(&self.path)),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    items: std::iter::Enumerate<std::vec::IntoIter<Value>>,
+    path: &'a str,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Refusal;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
+        self.items
+            .next()
+            .map(|(index, value)| seed.deserialize(Reader { value, path: format!("{}[{index}]", self.path) }))
+            .transpose()
+    }
+}
+
+struct Entries<'a> {
+    entries: serde_json::map::IntoIter,
+    next: Option<(String, Value)>,
+    path: &'a str,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Refusal;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+        self.next = self.entries.next();
+        self.next
+            .as_ref()
+            .map(|(key, _)| seed.deserialize(IntoDeserializer::<Refusal>::into_deserializer(key.clone())))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+        match self.next.take() {
+            Some((key, value)) => seed.deserialize(Reader { value, path: join(self.path, &key) }),
+            None => Err(Refusal("a value without a key".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Whoever is signed in to `az`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
+    developer_tool::{self, DeveloperTool, check, check_scope, home},
+    tenant::TenantRule,
+};
+use crate::{
+    config::{AzureCliArguments, CredentialOptions, Environment, variable},
+    error::{Error, ErrorKind, Result},
+    runtime::PerProcess,
+};
+
+static AZ: DeveloperTool = DeveloperTool {
+    program: "az",
+    title: "Azure CLI",
+    sign_in: "az login",
+    turn: {
+        static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
+        &TURN
+    },
+};
+
+pub(super) struct AzureCliCredential {
+    tenants: TenantRule,
+    subscription: Option<String>,
+    process_timeout: Option<f64>,
+    environment: Arc<Environment>,
+    /// Changes at every sign-in, sign-out and change of subscription.
+    profile: Option<PathBuf>,
+}
+
+impl AzureCliCredential {
+    pub(super) fn new(
+        arguments: &AzureCliArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
+        let environment = &context.environment;
+        if let Some(subscription) = &arguments.subscription {
+            check("subscription", subscription, |b| b.is_ascii_alphanumeric() || b"._ -".contains(&b))?;
+        }
+        let folder = match variable(environment, "AZURE_CONFIG_DIR") {
+            Some(folder) => Some(PathBuf::from(folder)),
+            None => home(environment).map(|home| home.join(".azure")),
+        };
+        Ok(AzureCliCredential {
+            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, environment)?,
+            subscription: arguments.subscription.clone(),
+            process_timeout: arguments.process_timeout,
+            environment: Arc::clone(environment),
+            profile: folder.map(|folder| folder.join("azureProfile.json")),
+        })
+    }
+
+    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+        if request.claims.is_some() {
+            return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure CLI cannot answer a claims challenge")
+                .with_advice("Sign in with it: az login --claims-challenge <the challenge in base64>."));
+        }
+        let scope = check_scope(&request.scope)?;
+        let resource = scope.strip_suffix("/.default").unwrap_or(scope);
+        let mut arguments: Vec<String> =
+            ["account", "get-access-token", "--output", "json", "--resource", resource].map(str::to_owned).into();
+        if let Some(tenant) = self.tenants.resolve(request.tenant_id.as_deref())? {
+            arguments.extend(["--tenant".to_owned(), tenant.to_owned()]);
+        }
+        if let Some(subscription) = &self.subscription {
+            arguments.extend(["--subscription".to_owned(), subscription.clone()]);
+        }
+        let output = AZ.run(&arguments, &self.environment, self.process_timeout).await?;
+        if !output.success {
+            return Err(AZ.failure(&output, &output.stderr));
+        }
+        parse(&output.stdout).ok_or_else(|| AZ.unreadable())
+    }
+}
+
+fn parse(stdout: &str) -> Option<FetchedToken> {
+    // Extensions and updates print their own lines around the object.
+    let object = stdout.get(stdout.find('{')?..=stdout.rfind('}')?)?;
+    let mut printed: Value = serde_json::from_str(object).ok()?;
+    let token = answer::usable(printed.get_mut("accessToken").map(Value::take))?;
+    // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not.
+    let expires_on = printed
+        .get("expires_on")
+        .and_then(dates::moment)
+        .or_else(|| printed.get("expiresOn").and_then(dates::moment_or_local))?;
+    Some(FetchedToken { token, expires_on: Some(expires_on), expires_in: None, refresh_in: None })
+}
+
+impl Credential for AzureCliCredential {
+    fn name(&self) -> &str {
+        "AzureCliCredential"
+    }
+
+    fn bound(&self) -> Duration {
+        developer_tool::bound(self.process_timeout)
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.ask(request))
+    }
+
+    fn stamp(&self) -> Option<u64> {
+        self.profile.as_ref().map(|profile| developer_tool::stamp_of(std::slice::from_ref(profile)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_of_every_age() {
+        let expiry = |stdout: &str| parse(stdout).and_then(|token| token.expires_on);
+        assert_eq!(
+            expiry(r#"{"accessToken":"t","expiresOn":"2030-01-01 09:00:00.000000","expires_on":1893456000}"#),
+            Some(1_893_456_000),
+            "the zoned one wins"
+        );
+        assert_eq!(expiry("WARNING: {x\n{}"), None);
+        assert_eq!(
+            expiry("A new version is there.\n{\"accessToken\":\"t\",\"expires_on\":\"1893456000\"}\n"),
+            Some(1_893_456_000)
+        );
+        assert!(expiry(r#"{"accessToken":"t","expiresOn":"2030-01-01 09:00:00.000000"}"#).is_some());
+        for bad in
+            ["", "{}", "}{", r#"{"accessToken":"","expires_on":1}"#, r#"{"accessToken":"t"}"#, r#"{"accessToken":1}"#]
+        {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+}

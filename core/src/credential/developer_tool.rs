@@ -1,0 +1,328 @@
+//! Running a developer's command-line tool: bounded in time and output, killed with its children, one at a time.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use futures_util::future::{Either, join, select};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+    time::{Instant, timeout, timeout_at},
+};
+use zeroize::Zeroizing;
+
+use super::{aadsts, service_text};
+use crate::{
+    config::{Environment, duration, variable},
+    error::{Error, ErrorKind, Result, Service},
+    runtime::PerProcess,
+};
+
+/// How long a tool may run where nothing else is said.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest a fetch takes, the wait for another run of the same tool included, where the tool itself may not take
+/// longer.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// How much of a fetch's bound is left when it ends, so that its own error is heard.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// More output than any token makes.
+const MAX_OUTPUT: u64 = 256 * 1024;
+
+/// How long to read on after the tool has ended: a child it left behind may hold the pipe open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A developer's tool.
+pub(super) struct DeveloperTool {
+    /// The command.
+    pub(super) program: &'static str,
+    /// What it is called among people.
+    pub(super) title: &'static str,
+    /// The command that signs in.
+    pub(super) sign_in: &'static str,
+    /// Held while the tool runs: parallel runs of one tool lock each other out or time out.
+    pub(super) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
+}
+
+/// What a tool printed.
+pub(super) struct Output {
+    /// Whether it ended with status 0. Unknown (a host that reaps every child itself) counts as success.
+    pub(super) success: bool,
+    pub(super) code: Option<i32>,
+    pub(super) stdout: Zeroizing<String>,
+    pub(super) stderr: Zeroizing<String>,
+}
+
+/// The longest a fetch takes with this time limit for the tool.
+pub(super) fn bound(process_timeout: Option<f64>) -> Duration {
+    process_timeout.map_or(BOUND, |limit| duration(limit).saturating_add(2 * MARGIN).max(BOUND))
+}
+
+impl DeveloperTool {
+    /// Runs the tool with `arguments` and returns what it printed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CredentialUnavailable`] where it is not installed, [`ErrorKind::Timeout`] where it does not end.
+    pub(super) async fn run(
+        &self,
+        arguments: &[String],
+        environment: &Environment,
+        process_timeout: Option<f64>,
+    ) -> Result<Output> {
+        let started = Instant::now();
+        let deadline = started + bound(process_timeout) - MARGIN;
+        let program = self.find(environment)?;
+        let limit = process_timeout.map_or(DEFAULT_TIMEOUT, duration);
+
+        let Ok(_turn) = timeout_at(deadline, self.turn.get(Default::default).lock()).await else {
+            return Err(self.timed_out(started.elapsed(), " behind other runs of it"));
+        };
+        let end = deadline.min(Instant::now() + limit);
+        let result = match timeout_at(end, self.finish(&program, arguments, environment)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out(limit.min(started.elapsed()), "")),
+        };
+        tracing::debug!(
+            target: "pgentra::credential",
+            tool = self.program,
+            elapsed_ms = started.elapsed().as_millis(),
+            outcome = match &result {
+                Ok(output) if output.success => "success",
+                Ok(_) => "failure",
+                Err(error) => error.code(),
+            },
+            "ran"
+        );
+        result
+    }
+
+    fn timed_out(&self, after: Duration, where_it_was: &str) -> Error {
+        let message = format!("{} did not answer within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
+        Error::new(ErrorKind::Timeout, message).with_advice(format!(
+            "Run `{}` yourself to see what it waits for, or raise `process_timeout`.",
+            self.sign_in
+        ))
+    }
+
+    fn not_installed(&self) -> Error {
+        let message = format!("{} is not installed: no `{}` in PATH", self.title, self.program);
+        Error::new(ErrorKind::CredentialUnavailable, message)
+            .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in))
+    }
+
+    /// The tool's own path, from the absolute folders of `PATH`: a relative one would depend on the working directory.
+    fn find(&self, environment: &Environment) -> Result<PathBuf> {
+        let path = variable(environment, "PATH").unwrap_or_default();
+        let names: &[&str] = if cfg!(windows) { &["cmd", "exe", "bat"] } else { &[""] };
+        std::env::split_paths(path)
+            .filter(|folder| folder.is_absolute())
+            .flat_map(|folder| names.iter().map(move |extension| folder.join(self.program).with_extension(extension)))
+            .find(|candidate| is_executable(candidate))
+            .ok_or_else(|| self.not_installed())
+    }
+
+    async fn finish(&self, program: &Path, arguments: &[String], environment: &Environment) -> Result<Output> {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(safe_folder(environment))
+            .env("AZURE_CORE_NO_COLOR", "true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // The tool inherits the process's environment; what the host sees otherwise is set over it.
+        for name in ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"] {
+            if let Some(value) = environment.get(name) {
+                command.env(name, value);
+            }
+        }
+        #[cfg(unix)]
+        command.process_group(0);
+        #[cfg(not(unix))]
+        command.kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.not_installed(),
+            _ => Error::new(ErrorKind::CredentialUnavailable, format!("{} cannot be started: {error}", self.title)),
+        })?;
+        let mut group = Group::of(&child);
+
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let mut stdout = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        let mut stderr = Zeroizing::new(Vec::new());
+        let status = {
+            let mut reading = pin!(join(read(out, &mut stdout), read(err, &mut stderr)));
+            match select(pin!(child.wait()), reading.as_mut()).await {
+                Either::Left((status, _)) => {
+                    group.ended();
+                    let _ = timeout(LAST_WORDS, reading).await;
+                    status
+                }
+                // A tool that closes its output may still run.
+                Either::Right((_, waiting)) => {
+                    let status = waiting.await;
+                    group.ended();
+                    status
+                }
+            }
+        };
+        // The wait itself fails where the host reaps every child: then the output alone decides.
+        let status: Option<ExitStatus> = status.ok();
+        let text = |bytes: &[u8]| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
+        Ok(Output {
+            success: status.is_none_or(|status| status.success()),
+            code: status.and_then(|status| status.code()),
+            stdout: text(&stdout),
+            stderr: text(&stderr),
+        })
+    }
+
+    /// The error for a tool that failed. `said` is what it printed.
+    pub(super) fn failure(&self, output: &Output, said: &str) -> Error {
+        let lower = said.to_ascii_lowercase();
+        let is_missing = output.code == Some(127)
+            || lower.contains(&format!("{}: not found", self.program))
+            || lower.contains(&format!("{}: command not found", self.program))
+            || lower.contains(&format!("'{}' is not recognized", self.program));
+        if is_missing {
+            return self.not_installed();
+        }
+        let number = aadsts::find(said);
+        let is_signed_out = ["az login", "az account set", "azd auth login"].iter().any(|hint| lower.contains(hint));
+        if is_signed_out && number.is_none() {
+            return self.signed_out();
+        }
+        // A refusal's number and words stand behind the tool's own.
+        let told = number.and_then(|_| said.find("AADSTS")).map_or(said, |at| &said[at..]);
+        let service = Service { aadsts: number, message: service_text::sentence(told, &[]), ..Service::default() };
+        let known = number.and_then(aadsts::lookup);
+        let kind = known.map_or(ErrorKind::AuthenticationFailed, |entry| entry.verdict.kind());
+        let advice = match known {
+            Some(entry) if kind != ErrorKind::InteractionRequired => entry.advice.to_owned(),
+            _ => format!("Run `{}`.", self.sign_in),
+        };
+        let how = match output.code {
+            Some(code) => format!("exit status {code}"),
+            None => "killed".to_owned(),
+        };
+        Error::new(kind, format!("{} failed ({how})", self.title)).with_service(service).with_advice(advice)
+    }
+
+    pub(super) fn signed_out(&self) -> Error {
+        Error::new(ErrorKind::CredentialUnavailable, format!("nobody is signed in to {}", self.title))
+            .with_advice(format!("Run `{}`.", self.sign_in))
+    }
+
+    /// The error for output without a token.
+    pub(super) fn unreadable(&self) -> Error {
+        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
+            .with_advice(format!("Update {}, and run `{}` yourself to see what it prints.", self.title, self.program))
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) {
+    if let Some(stream) = stream {
+        // A broken pipe ends the output like its end does.
+        let mut stream = stream.take(MAX_OUTPUT);
+        let _ = stream.read_to_end(buffer).await;
+        // Reads on, so that a tool that prints more is not stopped by a full pipe.
+        let mut rest = stream.into_inner();
+        let mut sink = Zeroizing::new([0; 4096]);
+        while matches!(rest.read(&mut *sink).await, Ok(1..)) {}
+    }
+}
+
+/// The tool with all it has started, killed when dropped before its end.
+struct Group {
+    #[cfg(unix)]
+    leader: Option<libc::pid_t>,
+}
+
+impl Group {
+    #[cfg(unix)]
+    fn of(child: &tokio::process::Child) -> Group {
+        Group { leader: child.id().and_then(|id| libc::pid_t::try_from(id).ok()).filter(|id| *id > 1) }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_child: &tokio::process::Child) -> Group {
+        Group {}
+    }
+
+    /// The tool has ended by itself; what it left running on purpose is left alone.
+    fn ended(&mut self) {
+        #[cfg(unix)]
+        {
+            self.leader = None;
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader {
+            // SAFETY: kill takes no pointers. The group is this child's own: it was made its leader when it was
+            // started, and it has not been waited for, so its id is not another's yet.
+            unsafe { libc::kill(-leader, libc::SIGKILL) };
+        }
+    }
+}
+
+/// A folder in which no program of the user's project is found by chance.
+fn safe_folder(environment: &Environment) -> PathBuf {
+    if cfg!(windows) {
+        return variable(environment, "SystemRoot").map_or_else(|| PathBuf::from(r"C:\Windows"), PathBuf::from);
+    }
+    let folder = PathBuf::from("/bin");
+    if folder.is_dir() { folder } else { PathBuf::from("/") }
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// The resource of a scope for tools that take it so, after a look at its characters.
+pub(super) fn check_scope(scope: &str) -> Result<&str> {
+    check("scope", scope, |b| b.is_ascii_alphanumeric() || b"-._:/".contains(&b))
+}
+
+/// An argument that consists of characters that no shell or tool takes for something else.
+pub(super) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool) -> Result<&'a str> {
+    if !value.is_empty() && !value.starts_with('-') && value.bytes().all(allowed) {
+        return Ok(value);
+    }
+    Err(Error::new(
+        ErrorKind::InvalidConfiguration,
+        format!("the {what} holds characters that the tool must not be given"),
+    ))
+}
+
+/// A value that changes when one of the files does.
+pub(super) fn stamp_of(files: &[PathBuf]) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        let metadata = file.metadata().ok();
+        metadata.map(|metadata| (metadata.modified().ok(), metadata.len())).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The user's own folder.
+pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
+    let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    variable(environment, name).map(PathBuf::from)
+}

@@ -1,0 +1,25 @@
+//! One HTTP exchange of a credential, as an event of the log.
+
+use std::time::Instant;
+
+use crate::{
+    error::Result,
+    transport::{Request, Response, Transport, endpoint},
+};
+
+/// Sends the request and logs who asked whom, how long it took and what came of it.
+pub(super) async fn exchange(transport: &Transport, credential: &str, request: Request) -> Result<Response> {
+    let endpoint = endpoint(&request.url);
+    let started = Instant::now();
+    let result = transport.send(request).await;
+    let elapsed_ms = started.elapsed().as_millis();
+    match &result {
+        Ok(response) => {
+            tracing::debug!(target: "pgentra::credential", credential, %endpoint, status = response.status, elapsed_ms, "answered")
+        }
+        Err(error) => {
+            tracing::debug!(target: "pgentra::credential", credential, %endpoint, outcome = error.code(), elapsed_ms, "no answer")
+        }
+    }
+    result
+}

@@ -1,0 +1,146 @@
+//! The metadata service of virtual machines, reached at a link-local address.
+
+use std::time::Duration;
+
+use super::{Client, NAME, endpoint};
+use crate::{
+    config::{Environment, variable},
+    credential::{
+        FetchContext, FetchedToken, answer,
+        exchange::exchange,
+        tries::{self, Tries},
+    },
+    error::{Error, ErrorKind, Result},
+    transport::Request,
+};
+
+const VERSION: &str = "2018-02-01";
+
+/// Repeats after the first try where the options say nothing else.
+const REPEATS: u32 = 5;
+
+/// The first pause, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(800);
+
+/// The pauses, in seconds, while the service updates itself (410), which takes up to 70 s.
+const PAUSES_UPDATING: [u64; 5] = [3, 6, 12, 24, 25];
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(25);
+
+/// Where nothing listens, asking more often than this finds nothing either.
+const REPEATS_UNREACHED: u32 = 2;
+
+pub(super) struct Imds {
+    endpoint: String,
+}
+
+impl Imds {
+    pub(super) fn new(environment: &Environment) -> Result<Self> {
+        const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+        let host = variable(environment, HOST).unwrap_or("http://169.254.169.254");
+        Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", endpoint(HOST, host)?) })
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        client: &Client,
+        resource: &str,
+        context: FetchContext,
+        probe: Option<Duration>,
+    ) -> Result<FetchedToken> {
+        if let Some(limit) = probe {
+            self.probe(client, resource, limit).await?;
+        }
+        let url = client.url(&self.endpoint, VERSION, resource, "msi_res_id");
+        let mut tries = Tries::new(super::BOUND, context);
+        loop {
+            let request = Request::get_local(&url, tries.time()).header("metadata", "true");
+            let outcome = match exchange(&client.transport, NAME, request).await {
+                Ok(response) => client.read(&response, "IMDS", &[]).map_err(as_updating),
+                Err(error) => Err(error),
+            };
+            let pause = |error: &Error, done| match &client.retry {
+                Some(options) => tries::pause(options, error, done),
+                None => pause(error, done),
+            };
+            match outcome {
+                Err(error) if tries.again(&error, pause).await => {}
+                // A machine without the service has no identity; one that has had a token is only cut off for a while.
+                Err(error) if !context.has_fallback && error.service().status.is_none() && is_unreached(&error) => {
+                    return Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline())));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Asks without the `Metadata` header, which IMDS refuses with 400 and a JSON body. Whatever else answers is
+    /// something else: another cloud's metadata service, a proxy.
+    async fn probe(&self, client: &Client, resource: &str, limit: Duration) -> Result<()> {
+        let url = client.url(&self.endpoint, VERSION, resource, "msi_res_id");
+        match exchange(&client.transport, NAME, Request::get_local(url, limit)).await {
+            Ok(response) if response.status == 400 && answer::object(&response).is_some() => Ok(()),
+            Ok(response) => Err(nobody_there(format!(
+                "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
+                response.status,
+                answer::describe_body(&response)
+            ))),
+            Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),
+        }
+    }
+}
+
+fn nobody_there(why: String) -> Error {
+    Error::new(ErrorKind::CredentialUnavailable, why)
+        .with_advice("Nothing to do where this is no Azure machine; else check that 169.254.169.254 is not blocked.")
+}
+
+fn is_unreached(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout)
+}
+
+/// 404 and 410 are how IMDS says that it is starting or updating.
+fn as_updating(error: Error) -> Error {
+    match error.service().status {
+        Some(404 | 410) => error.with_kind(ErrorKind::ServiceUnavailable).with_advice(
+            "IMDS is starting or updating itself, which takes up to 70 s: it is tried again after the back-off.",
+        ),
+        _ => error,
+    }
+}
+
+fn pause(error: &Error, done: u32) -> Option<Duration> {
+    let own = match error.service().status {
+        // Exactly, so that the whole of an update is waited for; the service is this machine's own.
+        Some(410) => PAUSES_UPDATING.get(done as usize - 1).map(|seconds| Duration::from_secs(*seconds)),
+        Some(404 | 429 | 500..) if done <= REPEATS => Some(tries::doubling(FIRST_PAUSE, done, LONGEST_PAUSE)),
+        None if is_unreached(error) && done <= REPEATS_UNREACHED => {
+            Some(tries::doubling(FIRST_PAUSE, done, LONGEST_PAUSE))
+        }
+        _ => None,
+    };
+    own.map(|own| own.max(error.service().retry_after.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Service;
+
+    #[test]
+    fn pauses_by_what_was_said() {
+        let with = |status| {
+            let service = Service { status, ..Service::default() };
+            Error::new(ErrorKind::Network, "x").with_service(service)
+        };
+        let total = |status| (1..=5).map(|done| pause(&with(status), done).unwrap().as_secs_f64()).sum::<f64>();
+        for status in [404, 429, 500, 503] {
+            assert!((19.0..=30.0).contains(&total(Some(status))), "{status}");
+            assert_eq!(pause(&with(Some(status)), 6), None);
+        }
+        assert_eq!(total(Some(410)), 70.0);
+        assert_eq!(pause(&with(Some(400)), 1), None);
+        assert_eq!(pause(&with(Some(403)), 1), None);
+        assert!(pause(&with(None), 2).is_some() && pause(&with(None), 3).is_none());
+    }
+}

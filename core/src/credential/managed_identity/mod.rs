@@ -1,0 +1,293 @@
+//! The identity of the machine or service that the program runs on. One file a source; which source it is follows from
+//! the variables that the platform sets.
+
+mod app_service;
+mod imds;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    workload_identity::WorkloadIdentityCredential,
+};
+use crate::{
+    config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments, variable},
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+    transport::{Response, Transport, form_encoded},
+};
+
+pub(super) const NAME: &str = "ManagedIdentityCredential";
+
+/// The longest a fetch takes: IMDS may be updating for 70 s.
+const BOUND: Duration = Duration::from_secs(75);
+
+/// Where the connected-machine agent of Azure Arc is installed.
+const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
+
+pub(super) struct ManagedIdentityCredential {
+    source: Source,
+    client: Client,
+}
+
+/// What every source needs.
+struct Client {
+    transport: Transport,
+    identity: Identity,
+    retry: Option<RetryOptions>,
+}
+
+/// Which of the machine's identities is meant.
+#[derive(Clone, Debug)]
+enum Identity {
+    System,
+    ClientId(String),
+    ObjectId(String),
+    ResourceId(String),
+}
+
+/// Where the identity's tokens come from.
+enum Source {
+    Imds(imds::Imds),
+    AppService(app_service::AppService),
+    /// Kubernetes' federated token, which the Azure SDKs take for a managed identity too.
+    WorkloadIdentity(Arc<WorkloadIdentityCredential>),
+    /// Known by its variables, and to come: one file beside the others.
+    NotYet(&'static str),
+}
+
+impl ManagedIdentityCredential {
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for an endpoint that is no address.
+    pub(super) fn new(
+        arguments: &ManagedIdentityArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
+        let identity = match (&arguments.client_id, &arguments.object_id, &arguments.resource_id) {
+            (Some(id), ..) => Identity::ClientId(id.clone()),
+            (_, Some(id), _) => Identity::ObjectId(id.clone()),
+            (.., Some(id)) => Identity::ResourceId(id.clone()),
+            _ => Identity::System,
+        };
+        let source = Source::choose(&identity, options, context)?;
+        let client = Client { transport: context.transport.clone(), identity, retry: options.retry.clone() };
+        Ok(ManagedIdentityCredential { source, client })
+    }
+
+    /// Fetches a token; where the source is IMDS and `probe` is given, only if it answers a probe in that time.
+    pub(super) async fn fetch_probed(
+        &self,
+        request: &TokenRequest,
+        context: FetchContext,
+        probe: Option<Duration>,
+    ) -> Result<FetchedToken> {
+        if request.claims.is_some() {
+            return Err(Error::new(
+                ErrorKind::CredentialUnavailable,
+                "a managed identity cannot answer a claims challenge",
+            ));
+        }
+        let resource = request.scope.strip_suffix("/.default").unwrap_or(&request.scope);
+        match &self.source {
+            Source::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
+            Source::AppService(service) => service.fetch(&self.client, resource, context).await,
+            Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
+            Source::NotYet(source) => Err(Error::new(
+                ErrorKind::CredentialUnavailable,
+                format!("the managed identity source {source} is not in this version"),
+            )
+            .with_advice("Pass the Azure SDK's ManagedIdentityCredential object.")),
+        }
+    }
+
+    /// Whether asking again with more patience could find the source.
+    pub(super) fn is_probed(&self) -> bool {
+        matches!(self.source, Source::Imds(_))
+    }
+}
+
+impl Credential for ManagedIdentityCredential {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn bound(&self) -> Duration {
+        BOUND
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.fetch_probed(request, context, None))
+    }
+}
+
+impl Source {
+    fn choose(identity: &Identity, options: &CredentialOptions, context: &BuildContext) -> Result<Source> {
+        let get = |name: &str| variable(&context.environment, name);
+        let source = match (get("IDENTITY_ENDPOINT"), get("IDENTITY_HEADER"), get("MSI_ENDPOINT")) {
+            (Some(_), Some(_), _) if get("IDENTITY_SERVER_THUMBPRINT").is_some() => Source::NotYet("Service Fabric"),
+            (Some(endpoint), Some(header), _) => {
+                Source::AppService(app_service::AppService::new(endpoint, Secret::new(header))?)
+            }
+            (Some(_), None, _) if get("IMDS_ENDPOINT").is_some() => Source::NotYet("Azure Arc"),
+            (_, _, Some(_)) if get("MSI_SECRET").is_some() => Source::NotYet("Azure Machine Learning"),
+            (_, _, Some(_)) => Source::NotYet("Cloud Shell"),
+            _ => match federated(identity, options, context)? {
+                Some(credential) => Source::WorkloadIdentity(Arc::new(credential)),
+                None if std::path::Path::new(ARC_AGENT).exists() => Source::NotYet("Azure Arc"),
+                None => Source::Imds(imds::Imds::new(&context.environment)?),
+            },
+        };
+        Ok(source)
+    }
+}
+
+/// Workload identity, where Kubernetes' webhook has set its variables.
+fn federated(
+    identity: &Identity,
+    options: &CredentialOptions,
+    context: &BuildContext,
+) -> Result<Option<WorkloadIdentityCredential>> {
+    const VARIABLES: [&str; 3] = ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
+    let client_id = match identity {
+        Identity::ClientId(id) => Some(id.clone()),
+        Identity::System => variable(&context.environment, "AZURE_CLIENT_ID").map(str::to_owned),
+        Identity::ObjectId(_) | Identity::ResourceId(_) => None,
+    };
+    if client_id.is_none() || VARIABLES.iter().any(|name| variable(&context.environment, name).is_none()) {
+        return Ok(None);
+    }
+    let arguments = WorkloadIdentityArguments { client_id, ..WorkloadIdentityArguments::default() };
+    WorkloadIdentityCredential::new(NAME, &arguments, options, context).map(Some)
+}
+
+impl Identity {
+    /// The query parameter that names it, with the source's spelling for a resource id.
+    fn parameter(&self, resource_id: &'static str) -> Option<(&'static str, &str)> {
+        match self {
+            Identity::System => None,
+            Identity::ClientId(id) => Some(("client_id", id)),
+            Identity::ObjectId(id) => Some(("object_id", id)),
+            Identity::ResourceId(id) => Some((resource_id, id)),
+        }
+    }
+
+    /// For messages.
+    fn describe(&self) -> &'static str {
+        match self {
+            Identity::System => "no system-assigned identity",
+            _ => "no such user-assigned identity",
+        }
+    }
+}
+
+impl Client {
+    /// The endpoint's address with version, resource and identity.
+    fn url(&self, endpoint: &str, version: &str, resource: &str, resource_id: &'static str) -> String {
+        let separator = if endpoint.contains('?') { '&' } else { '?' };
+        let mut url = format!("{endpoint}{separator}api-version={version}&resource={}", form_encoded(resource));
+        if let Some((name, id)) = self.identity.parameter(resource_id) {
+            url.push_str(&format!("&{name}={}", form_encoded(id)));
+        }
+        url
+    }
+
+    /// The token in an answer, or the refusal. `unavailable` decides on the statuses by which a source says that it has
+    /// no such identity.
+    fn read(&self, response: &Response, source: &str, secrets: &[&Secret]) -> Result<FetchedToken> {
+        let mut object = answer::object(response);
+        if (200..300).contains(&response.status)
+            && let Some(mut token) = object.as_mut().and_then(answer::token)
+        {
+            // `expires_in` counts from when the token was made, which may be long ago: sources keep tokens. The service's
+            // own clock says what is left.
+            if let Some(expires_on) = token.expires_on {
+                let left = expires_on.saturating_sub(response.service_time());
+                token.expires_in = Some(token.expires_in.map_or(left, |expires_in| expires_in.min(left)));
+            }
+            return Ok(token);
+        }
+        let refusal = answer::refusal(response, object.as_ref(), secrets);
+        let unreachable = response.status == 403 && String::from_utf8_lossy(&response.body).contains("unreachable");
+        let not_assigned = response.status == 400 && object.is_some() && refusal.service.aadsts.is_none();
+        if unreachable || not_assigned {
+            let why = match unreachable {
+                true => format!("{source} is not reachable from here"),
+                false => format!("{source} has {}", self.identity.describe()),
+            };
+            return Err(Error::new(ErrorKind::CredentialUnavailable, why)
+                .with_service(refusal.service)
+                .with_advice("Assign the identity to this machine or service, or pass the id of one that is."));
+        }
+        Err(refusal.into_error(response, source))
+    }
+}
+
+/// An endpoint's address, checked and without a slash at its end. `name` is the variable that holds it.
+fn endpoint(name: &str, value: &str) -> Result<String> {
+    let refused = || {
+        Error::new(ErrorKind::InvalidConfiguration, format!("the variable {name} is not an http address"))
+            .for_credential(NAME)
+            .with_advice(format!("Correct or unset {name}."))
+    };
+    let value = value.trim();
+    let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let url = reqwest::Url::parse(&spelled_out).map_err(|_| refused())?;
+    let usable = matches!(url.scheme(), "http" | "https") && url.has_host();
+    if usable { Ok(spelled_out.trim_end_matches('/').to_owned()) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn chosen(variables: &[&str]) -> &'static str {
+        let environment: Environment = variables
+            .iter()
+            .map(|variable| {
+                let (name, value) = variable.split_once('=').unwrap_or((variable, "http://127.0.0.1:1/x"));
+                (name.to_owned(), value.to_owned())
+            })
+            .collect();
+        let context = BuildContext {
+            environment: Arc::new(environment),
+            transport: Transport::new(Default::default()),
+            authority_host: "https://login.microsoftonline.com".to_owned(),
+            hosts: Vec::new(),
+        };
+        match Source::choose(&Identity::System, &CredentialOptions::default(), &context) {
+            Ok(Source::Imds(_)) => "IMDS",
+            Ok(Source::AppService(_)) => "App Service",
+            Ok(Source::WorkloadIdentity(_)) => "workload identity",
+            Ok(Source::NotYet(source)) => source,
+            Err(_) => "error",
+        }
+    }
+
+    #[test]
+    fn the_platforms_variables_choose_the_source() {
+        let federated =
+            ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/f", "AZURE_CLIENT_ID=c"];
+        let cases: &[(&[&str], &str)] = &[
+            (&[], "IMDS"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"], "App Service"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "MSI_SECRET"], "App Service"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"], "Service Fabric"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT="], "App Service"),
+            (&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"], "Azure Arc"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER=", "IMDS_ENDPOINT"], "Azure Arc"),
+            (&["IDENTITY_ENDPOINT"], "IMDS"),
+            (&["IDENTITY_ENDPOINT=", "IDENTITY_HEADER"], "IMDS"),
+            (&["MSI_ENDPOINT", "MSI_SECRET"], "Azure Machine Learning"),
+            (&["MSI_ENDPOINT"], "Cloud Shell"),
+            (&["MSI_ENDPOINT="], "IMDS"),
+            (&federated, "workload identity"),
+            (&federated[..3], "IMDS"),
+            (&["IDENTITY_ENDPOINT=ftp://x", "IDENTITY_HEADER"], "error"),
+        ];
+        for (variables, expected) in cases {
+            assert_eq!(chosen(variables), *expected, "{variables:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A federated token in a file, as Kubernetes' webhook mounts it.
+
+use std::{io::Read, path::PathBuf};
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    token_endpoint::{Proof, TokenEndpoint},
+};
+use crate::{
+    config::{CredentialOptions, WorkloadIdentityArguments, variable},
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+};
+
+/// Larger than any federated token.
+const MAX_FILE: u64 = 64 * 1024;
+
+pub(super) struct WorkloadIdentityCredential {
+    name: &'static str,
+    setup: Result<Setup>,
+}
+
+struct Setup {
+    endpoint: TokenEndpoint,
+    file: PathBuf,
+}
+
+impl WorkloadIdentityCredential {
+    /// What is missing makes it unavailable when asked, not an error now: a chain goes on past it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant.
+    pub(super) fn new(
+        name: &'static str,
+        arguments: &WorkloadIdentityArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
+        let setting = |argument: &'static str, given: &Option<String>, variable_name: &'static str| match given {
+            Some(value) => Ok(value.clone()),
+            None => variable(&context.environment, variable_name).map(str::to_owned).ok_or_else(|| {
+                Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set"))
+                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass `{argument}`."))
+            }),
+        };
+        let file = setting("token_file_path", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
+        let tenant = setting("tenant_id", &arguments.tenant_id, "AZURE_TENANT_ID");
+        let client = setting("client_id", &arguments.client_id, "AZURE_CLIENT_ID");
+        let setup = match (file, tenant, client) {
+            (Ok(file), Ok(tenant), Ok(client)) => Ok(Setup {
+                endpoint: TokenEndpoint::new(name, &tenant, &client, options, context)?,
+                file: PathBuf::from(file),
+            }),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
+        };
+        Ok(WorkloadIdentityCredential { name, setup })
+    }
+
+    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+        let setup = self.setup.as_ref().map_err(Error::clone)?;
+        let assertion = setup.read()?;
+        setup.endpoint.client_credentials(Proof::Assertion(&assertion), request, context).await
+    }
+}
+
+impl Setup {
+    /// The file as it is now: Kubernetes replaces it long before its token ends, and a fetch is rare.
+    fn read(&self) -> Result<Secret> {
+        let unavailable = |why: String| {
+            Error::new(
+                ErrorKind::CredentialUnavailable,
+                format!("the federated token file {} {why}", self.file.display()),
+            )
+            .with_advice("Check that the token is mounted there and readable for this user.")
+        };
+        let open = || {
+            let file = std::fs::File::open(&self.file)?;
+            // A pipe would be waited for.
+            if !file.metadata()?.is_file() {
+                return Err(std::io::Error::other("it is not a regular file"));
+            }
+            let mut text = zeroize::Zeroizing::new(String::with_capacity(16 * 1024));
+            file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+            Ok(text)
+        };
+        // Opening a pipe for reading waits for a writer, so that is looked at first.
+        let is_file = std::fs::metadata(&self.file).map(|metadata| metadata.is_file());
+        let text = match is_file {
+            Ok(true) => open(),
+            Ok(false) => Err(std::io::Error::other("it is not a regular file")),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| unavailable(format!("cannot be read: {error}")))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(unavailable("is larger than any token".to_owned()));
+        }
+        match text.trim() {
+            "" => Err(unavailable("is empty".to_owned())),
+            token => Ok(Secret::new(token)),
+        }
+    }
+}
+
+impl Credential for WorkloadIdentityCredential {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.ask(request, context))
+    }
+}

@@ -1,0 +1,401 @@
+//! The one list of error kinds, and the error every door returns.
+//!
+//! Everything that names a kind elsewhere (C codes, exception classes, `.code` strings, `docs/errors.md`) is generated
+//! from or checked against [`ErrorKind::ALL`].
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+/// What a credential chain does after an error of this kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainRule {
+    /// The credential is not set up here: a chain goes on to its next member.
+    Unavailable,
+    /// The credential is set up and did not work: a chain stops.
+    Failed,
+    /// Not the outcome of a credential.
+    NotACredential,
+}
+
+macro_rules! error_kinds {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $number:literal, $code:literal, $chain:ident, $transient:literal, $class:literal, $advice:literal; )+) => {
+        /// The kinds of error. Numbers are stable and append-only; a retired number is never used again.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(i32)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $( $(#[doc = $doc])+ $variant = $number, )+
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the numbers.
+            pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$variant,)+];
+
+            /// The stable string of the kind: `.code` in every language.
+            pub const fn code(self) -> &'static str {
+                match self { $(ErrorKind::$variant => $code,)+ }
+            }
+
+            /// What a chain does after it.
+            pub const fn chain_rule(self) -> ChainRule {
+                match self { $(ErrorKind::$variant => ChainRule::$chain,)+ }
+            }
+
+            /// Whether the same call may succeed later with nothing changed by the caller.
+            pub const fn is_transient(self) -> bool {
+                match self { $(ErrorKind::$variant => $transient,)+ }
+            }
+
+            /// The name of the class that a language with exceptions raises.
+            pub const fn class(self) -> &'static str {
+                match self { $(ErrorKind::$variant => $class,)+ }
+            }
+
+            /// What to do, where the error itself has no better advice.
+            pub const fn advice(self) -> &'static str {
+                match self { $(ErrorKind::$variant => $advice,)+ }
+            }
+
+            /// What the kind means, in a sentence.
+            pub fn summary(self) -> String {
+                match self { $(ErrorKind::$variant => [$($doc),+].map(str::trim).join(" "),)+ }
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// The credential is not set up on this machine: no variable, no file, no endpoint, no tool.
+    CredentialUnavailable = 1, "credential_unavailable", Unavailable, false, "CredentialUnavailableError",
+        "Set the credential up, or choose another one.";
+    /// Entra refused the credential, or a developer tool reported a failed sign-in.
+    AuthenticationFailed = 2, "authentication_failed", Failed, false, "AuthenticationError",
+        "Check tenant, client id and secret of the application registration.";
+    /// Entra wants the user to act: multi-factor sign-in, consent, a new password.
+    InteractionRequired = 3, "interaction_required", Failed, false, "AuthenticationError",
+        "Send the user to sign in again; pass `claims` of the error's detail along.";
+    /// The token service answered 5xx or is overloaded.
+    ServiceUnavailable = 4, "service_unavailable", Failed, true, "AuthenticationError",
+        "Nothing to change: it is tried again after the back-off.";
+    /// The token service asked for fewer requests (429).
+    Throttled = 5, "throttled", Failed, true, "AuthenticationError",
+        "Share one provider among pools; it is tried again when the service allows.";
+    /// The token service could not be reached: name resolution, connection, broken off.
+    Network = 6, "network", Failed, true, "AuthenticationError",
+        "Check DNS, firewall and proxy variables for the host named.";
+    /// The certificate of the token service is not trusted.
+    UntrustedCertificate = 7, "untrusted_certificate", Failed, false, "AuthenticationError",
+        "Add the issuer's certificate with `ca_file` or SSL_CERT_FILE.";
+    /// A time limit passed: the caller's wait or the credential's own.
+    Timeout = 8, "timeout", Failed, true, "AuthenticationError",
+        "The fetch goes on; ask again.";
+    /// The answer of the token service or tool cannot be understood.
+    BadResponse = 9, "bad_response", Failed, true, "AuthenticationError",
+        "Look for a proxy or portal that answers in place of the token service.";
+    /// The token that arrived has already expired.
+    DeadOnArrival = 10, "dead_on_arrival", Failed, true, "AuthenticationError",
+        "Check the clock of this machine, and where the credential keeps its tokens.";
+    /// The token is not a readable JWT.
+    TokenDecode = 11, "token_decode", NotACredential, false, "TokenDecodeError",
+        "Pass the user name explicitly, or look at what the credential returns.";
+    /// No role name follows from the token.
+    UsernameExtraction = 12, "username_extraction", NotACredential, false, "UsernameExtractionError",
+        "Pass the user name: `user=`, PGUSER or `fallback_username`.";
+    /// The management scope was refused, so the role name could not be looked up.
+    ScopePermission = 13, "scope_permission", NotACredential, false, "ScopePermissionError",
+        "Pass the user name: `user=`, PGUSER or `fallback_username`.";
+    /// What was given as a credential is none, or returned something that is no token.
+    CredentialValue = 14, "credential_value", Failed, false, "CredentialValueError",
+        "Pass a credential object with `get_token`, or a callable that returns a token and its expiry.";
+    /// A configuration key is unknown, missing, empty or of the wrong type.
+    InvalidConfiguration = 15, "invalid_configuration", Failed, false, "CredentialValueError",
+        "Correct the option named.";
+    /// The connection's own settings contradict each other or the options given.
+    InvalidConnection = 16, "invalid_connection", NotACredential, false, "EntraConnectionValueError",
+        "Correct the connection setting named.";
+    /// A token would have gone over a connection without TLS.
+    InsecureTransport = 17, "insecure_transport", NotACredential, false, "EntraConnectionValueError",
+        "Use sslmode=verify-full, or `allow_insecure_transport=True` for a server you trust on that path.";
+    /// A blocking call was made where the fetch itself has to run.
+    WouldDeadlock = 18, "would_deadlock", NotACredential, false, "PgEntraError",
+        "Use the asynchronous door here, or call from another thread.";
+    /// The process is ending; no new token is fetched.
+    ShuttingDown = 19, "shutting_down", NotACredential, false, "PgEntraError",
+        "Open connections before the process begins to exit.";
+    /// The caller gave up its wait.
+    Cancelled = 20, "cancelled", NotACredential, false, "PgEntraError",
+        "Nothing to do: the fetch goes on for others.";
+    /// The host's own credential object failed.
+    HostCredential = 21, "host_credential", Failed, true, "AuthenticationError",
+        "See the cause: it is the credential's own error.";
+    /// A defect in this library: a panic was caught.
+    Internal = 22, "internal", Failed, true, "PgEntraError",
+        "Please report it with the log of target `pgentra`.";
+}
+
+impl ErrorKind {
+    /// The kind of a stable number.
+    pub fn from_number(number: i32) -> Option<ErrorKind> {
+        Self::ALL.iter().copied().find(|kind| *kind as i32 == number)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// The host's own error object (an exception, a JavaScript value), kept to become the cause again.
+pub type HostCause = Arc<dyn Any + Send + Sync>;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of any door. Cloning shares the contents.
+///
+/// `Display` is one non-empty line that says what failed, for which credential, what the service said and what to do;
+/// the attempts of a chain follow on lines of their own. It never holds a token, a secret or a raw response body.
+#[derive(Clone)]
+pub struct Error(Arc<Contents>);
+
+#[derive(Clone)]
+struct Contents {
+    kind: ErrorKind,
+    message: String,
+    advice: Option<String>,
+    credential: Option<String>,
+    service: Service,
+    attempts: Vec<Error>,
+    definite: bool,
+    host_cause: Option<HostCause>,
+}
+
+/// What a token service said of itself and of the failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// The OAuth `error` code, such as `invalid_client`.
+    pub error: Option<String>,
+    /// The number behind `AADSTS`.
+    pub aadsts: Option<u32>,
+    /// The service's own sentence, already shortened and masked.
+    pub message: Option<String>,
+    /// Entra's trace id, for a support request.
+    pub trace_id: Option<String>,
+    /// Entra's correlation id.
+    pub correlation_id: Option<String>,
+    /// How long the service asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The claims challenge to pass to an interactive sign-in.
+    pub claims: Option<String>,
+}
+
+impl Error {
+    /// An error of `kind` whose first line begins with `message`: what failed and why, without a full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Arc::new(Contents {
+            kind,
+            message: message.into(),
+            advice: None,
+            credential: None,
+            service: Service::default(),
+            attempts: Vec::new(),
+            definite: false,
+            host_cause: None,
+        }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Contents)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// Names the credential, unless one is named already.
+    #[must_use]
+    pub fn for_credential(self, name: impl Into<String>) -> Self {
+        if self.0.credential.is_some() {
+            return self;
+        }
+        self.with(|e| e.credential = Some(name.into()))
+    }
+
+    /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        self.with(|e| e.kind = kind)
+    }
+
+    /// Advice better than the kind's own.
+    #[must_use]
+    pub fn with_advice(self, advice: impl Into<String>) -> Self {
+        self.with(|e| e.advice = Some(advice.into()))
+    }
+
+    /// What the service said.
+    #[must_use]
+    pub fn with_service(self, service: Service) -> Self {
+        self.with(|e| e.service = service)
+    }
+
+    /// The attempts of a chain, in their order.
+    #[must_use]
+    pub fn with_attempts(self, attempts: Vec<Error>) -> Self {
+        self.with(|e| e.attempts = attempts)
+    }
+
+    /// Marks a refusal that asking again will not change (`invalid_client`, unknown tenant): remembered longer.
+    #[must_use]
+    pub fn definite(self) -> Self {
+        self.with(|e| e.definite = true)
+    }
+
+    /// Keeps the host's own error object.
+    #[must_use]
+    pub fn with_host_cause(self, cause: HostCause) -> Self {
+        self.with(|e| e.host_cause = Some(cause))
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The stable string of the kind.
+    pub fn code(&self) -> &'static str {
+        self.0.kind.code()
+    }
+
+    /// The number behind `AADSTS`, where Entra gave one.
+    pub fn aadsts(&self) -> Option<u32> {
+        self.0.service.aadsts
+    }
+
+    /// The class name of the credential that failed.
+    pub fn credential(&self) -> Option<&str> {
+        self.0.credential.as_deref()
+    }
+
+    /// What the service said.
+    pub fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    /// The attempts of a chain.
+    pub fn attempts(&self) -> &[Error] {
+        &self.0.attempts
+    }
+
+    /// Whether it was marked [`definite`](Self::definite).
+    pub fn is_definite(&self) -> bool {
+        self.0.definite
+    }
+
+    /// Whether the same call may succeed later with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        self.0.kind.is_transient()
+    }
+
+    /// Whether a chain goes on past it.
+    pub fn is_unavailable(&self) -> bool {
+        self.0.kind.chain_rule() == ChainRule::Unavailable
+    }
+
+    /// The host's own error object.
+    pub fn host_cause(&self) -> Option<&HostCause> {
+        self.0.host_cause.as_ref()
+    }
+
+    /// What to do next.
+    pub fn advice(&self) -> &str {
+        self.0.advice.as_deref().unwrap_or(self.0.kind.advice())
+    }
+
+    /// Everything above as data: `.detail` in every language.
+    pub fn detail(&self) -> Value {
+        let service = &self.0.service;
+        let mut detail = json!({
+            "code": self.code(),
+            "kind": self.0.kind as i32,
+            "message": self.headline(),
+            "advice": self.advice(),
+            "transient": self.is_transient(),
+        });
+        let mut put = |key: &str, value: Option<Value>| {
+            if let (Some(value), Some(object)) = (value, detail.as_object_mut()) {
+                object.insert(key.to_owned(), value);
+            }
+        };
+        put("credential", self.0.credential.clone().map(Value::from));
+        put("status", service.status.map(Value::from));
+        put("error", service.error.clone().map(Value::from));
+        put("aadsts", service.aadsts.map(Value::from));
+        put("service_message", service.message.clone().map(Value::from));
+        put("trace_id", service.trace_id.clone().map(Value::from));
+        put("correlation_id", service.correlation_id.clone().map(Value::from));
+        put("retry_after", service.retry_after.map(|d| Value::from(d.as_secs_f64())));
+        put("claims", service.claims.clone().map(Value::from));
+        if !self.0.attempts.is_empty() {
+            put("attempts", Some(self.0.attempts.iter().map(Error::detail).collect()));
+        }
+        detail
+    }
+
+    /// The first line without the advice.
+    pub fn headline(&self) -> String {
+        let mut line = String::new();
+        if let Some(credential) = &self.0.credential {
+            line.push_str(credential);
+            line.push_str(": ");
+        }
+        line.push_str(if self.0.message.is_empty() { self.0.kind.code() } else { &self.0.message });
+        let service = &self.0.service;
+        if let Some(message) = &service.message {
+            line.push_str(": ");
+            line.push_str(message);
+        }
+        let mut facts = Vec::new();
+        if let Some(number) = service.aadsts
+            && !line.contains(&format!("AADSTS{number}"))
+        {
+            facts.push(format!("AADSTS{number}"));
+        }
+        facts.extend(service.status.map(|status| format!("HTTP {status}")));
+        facts.extend(service.error.clone());
+        facts.extend(service.retry_after.map(|d| format!("retry after {} s", d.as_secs())));
+        facts.extend(service.trace_id.as_ref().map(|id| format!("trace id {id}")));
+        if !facts.is_empty() {
+            line.push_str(" (");
+            line.push_str(&facts.join(", "));
+            line.push(')');
+        }
+        line.replace(['\r', '\n'], " ")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headline = self.headline();
+        write!(f, "{}. {}", headline.trim_end_matches(['.', ' ']), self.advice())?;
+        for attempt in &self.0.attempts {
+            write!(f, "\n  - {}", attempt.to_string().replace('\n', "\n    "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({}: {self})", self.code())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<crate::cloud::CloudError> for Error {
+    fn from(refused: crate::cloud::CloudError) -> Self {
+        Error::new(ErrorKind::InvalidConfiguration, format!("setting {refused}"))
+    }
+}

@@ -1,0 +1,30 @@
+//! pgentra logs an application in to PostgreSQL with a Microsoft Entra identity instead of a password.
+//!
+//! Azure Database for PostgreSQL takes an Entra access token as the password. [`TokenProvider`] acquires it from a
+//! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
+
+mod cached;
+pub mod cell;
+pub mod claims;
+pub mod cloud;
+pub mod config;
+pub mod connection;
+pub mod credential;
+mod error;
+pub mod events;
+mod provider;
+pub mod refusal;
+mod registry;
+mod runtime;
+mod secret;
+mod token;
+pub mod transport;
+
+pub use cached::{CachedCredential, Surroundings};
+pub use config::{Config, CredentialConfig, CredentialKind};
+pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
+pub use provider::{Builder, Login, Stats, TokenProvider};
+pub use registry::{CellStats, stats};
+pub use runtime::{Pending, PerProcess, block_signals, shutdown};
+pub use secret::Secret;
+pub use token::Token;

@@ -1,0 +1,511 @@
+//! The doors: a token, or a login (role name and token), blocking or awaited, for one way of connecting.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use azure_core::credentials::TokenCredential;
+use serde::Serialize;
+
+use crate::{
+    cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
+    cell::Mode,
+    claims::{self, Claims, Principal},
+    cloud::{self, CloudInputs},
+    config::{Config, duration},
+    credential::{Credential, TokenRequest},
+    error::{Error, ErrorKind, Result},
+    registry::{CellStats, SharedCell, remember_name, remembered_name},
+    runtime::Pending,
+    token::{Handle, Shards, Token},
+};
+
+/// Hands out tokens and logins. Cheap to clone; clones and providers of equal settings share one cached token.
+///
+/// ```no_run
+/// # async fn example() -> pgentra::Result<()> {
+/// let provider = pgentra::TokenProvider::builder().host("shop.postgres.database.azure.com").build()?;
+/// let login = provider.login().await?;
+/// // connect as login.user() with login.password(), over TLS
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct TokenProvider(Arc<Inner>);
+
+struct Inner {
+    credential: Arc<CachedCredential>,
+    request: TokenRequest,
+    management: TokenRequest,
+    cell: Arc<SharedCell>,
+    mode: Mode,
+    cache: bool,
+    limit: Duration,
+    user: Option<(String, &'static str)>,
+    fallback_username: Option<String>,
+    management_lookup: bool,
+    appid_as_username: bool,
+    warm: ArcSwapOption<WarmLogin>,
+}
+
+/// The login derived from the token that `cell` held at `epoch`.
+struct WarmLogin {
+    login: Shards<Login>,
+    epoch: u64,
+}
+
+/// A role name and the token that is its password.
+///
+/// Aligned as [`Token`] is.
+#[repr(align(128))]
+pub struct Login(Arc<LoginContents>);
+
+struct LoginContents {
+    user: String,
+    user_source: &'static str,
+    token: Arc<Token>,
+}
+
+impl Handle for Login {
+    fn another(&self) -> Self {
+        Login(Arc::clone(&self.0))
+    }
+}
+
+impl Login {
+    /// The role to log in as.
+    pub fn user(&self) -> &str {
+        &self.0.user
+    }
+
+    /// Where the role name came from: `user`, `PGUSER`, a claim's name, `management token`, `fallback_username`, `appid`.
+    pub fn user_source(&self) -> &'static str {
+        self.0.user_source
+    }
+
+    /// The password: an access token, to be sent over TLS only.
+    pub fn password(&self) -> &str {
+        self.0.token.secret()
+    }
+
+    /// The token.
+    pub fn token(&self) -> &Arc<Token> {
+        &self.0.token
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user())
+            .field("user_source", &self.user_source())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`TokenProvider`].
+#[derive(Default)]
+pub struct Builder {
+    config: Config,
+    hosts: Vec<Arc<dyn Credential>>,
+    credential: Option<Arc<CachedCredential>>,
+}
+
+impl Builder {
+    /// Every option at once.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// A credential built before, such as one of the host's. The document's own credential is not used then.
+    #[must_use]
+    pub fn credential(mut self, credential: Arc<CachedCredential>) -> Self {
+        self.credential = Some(credential);
+        self
+    }
+
+    /// Any `azure_core` credential.
+    #[must_use]
+    pub fn azure_credential(self, credential: Arc<dyn TokenCredential>) -> Self {
+        self.credential(CachedCredential::from_azure_core(credential))
+    }
+
+    /// Host credentials that the document names by index.
+    #[must_use]
+    pub fn hosts(mut self, hosts: Vec<Arc<dyn Credential>>) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// The PostgreSQL server's host name; it may tell the cloud.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.config.host = Some(host.into());
+        self
+    }
+
+    /// The role to log in as.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.config.user = Some(user.into());
+        self
+    }
+
+    /// The environment of this process, as a Rust program sees it now.
+    #[must_use]
+    pub fn environment_of_process(mut self) -> Self {
+        let known = crate::config::KNOWN_VARIABLES.iter();
+        self.config.environment =
+            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value))).collect();
+        self
+    }
+
+    /// Builds the provider. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`].
+    pub fn build(self) -> Result<TokenProvider> {
+        let config = self.config;
+        let resolved = cloud::resolve(&CloudInputs {
+            scope_option: config.scope.as_deref(),
+            host: config.host.as_deref(),
+            authority_option: config.credential.options.authority_host.as_deref(),
+            cloud_option: config.credential.options.cloud.as_deref(),
+            env_authority_host: config.variable("AZURE_AUTHORITY_HOST"),
+        })?;
+        if let Some(warning) = &resolved.warning {
+            tracing::warn!(target: "pgentra::cloud", "{warning}");
+        }
+        let credential = match self.credential {
+            Some(credential) => credential,
+            None => CachedCredential::new(
+                &config.credential,
+                &Surroundings {
+                    environment: config.environment.clone(),
+                    ca_file: config.ca_file.clone(),
+                    host: config.host.clone(),
+                    scope: config.scope.clone(),
+                    hosts: self.hosts,
+                },
+            )?,
+        };
+        let request = TokenRequest::new(resolved.scope);
+        let cell = credential.cell(&request);
+        let user = match (&config.user, config.variable("PGUSER")) {
+            (Some(user), _) => Some((user.clone(), "user")),
+            (None, Some(user)) => Some((user.to_owned(), "PGUSER")),
+            (None, None) => None,
+        };
+        Ok(TokenProvider(Arc::new(Inner {
+            management: TokenRequest::new(resolved.management_scope),
+            credential,
+            request,
+            cell,
+            mode: config.effective_mode(),
+            cache: config.cache,
+            limit: duration(config.timeout).min(LONGEST_WAIT),
+            user,
+            fallback_username: config.fallback_username,
+            management_lookup: config.management_lookup,
+            appid_as_username: config.appid_as_username,
+            warm: ArcSwapOption::empty(),
+        })))
+    }
+}
+
+impl TokenProvider {
+    /// Starts with the default chain, an empty environment and every default.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Builds from the document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`].
+    pub fn from_config(config: Config) -> Result<TokenProvider> {
+        Self::builder().config(config).build()
+    }
+
+    /// The credential behind it.
+    pub fn credential(&self) -> &Arc<CachedCredential> {
+        &self.0.credential
+    }
+
+    /// A token at once, if a usable one is cached. Starts a refresh where one is due.
+    #[inline]
+    pub fn try_get(&self) -> Option<Result<Arc<Token>>> {
+        if !self.0.cache {
+            return None;
+        }
+        self.0.cell.try_get(self.0.mode)
+    }
+
+    /// A token under way; `limit` shortens the wait set by the `timeout` option.
+    pub fn start_get(&self, limit: Option<Duration>) -> Pending<Arc<Token>> {
+        if let Some(outcome) = self.try_get() {
+            return Pending::ready(outcome);
+        }
+        let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
+        Pending::start(async move { within(&inner.asked_cell(), inner.mode, limit).await })
+    }
+
+    /// A token.
+    ///
+    /// # Errors
+    /// Of the credential, or [`ErrorKind::Timeout`].
+    pub async fn get(&self) -> Result<Arc<Token>> {
+        match self.try_get() {
+            Some(outcome) => outcome,
+            None => self.start_get(None).await,
+        }
+    }
+
+    /// A token; blocks this thread while there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
+    pub fn get_blocking(&self) -> Result<Arc<Token>> {
+        match self.try_get() {
+            Some(outcome) => outcome,
+            None => self.start_get(None).join(),
+        }
+    }
+
+    /// A login at once, if a usable token is cached and its role name known.
+    #[inline]
+    pub fn try_login(&self) -> Option<Result<Arc<Login>>> {
+        let inner = &*self.0;
+        if !inner.cache {
+            return None;
+        }
+        if let Some(warm) = inner.warm.load().as_deref()
+            && warm.epoch == inner.cell.epoch()
+            && inner.cell.with_fresh(|_| ()).is_some()
+        {
+            return Some(Ok(Arc::clone(warm.login.here())));
+        }
+        inner.try_login_cold()
+    }
+
+    /// A login under way; `limit` shortens the wait set by the `timeout` option.
+    pub fn start_login(&self, limit: Option<Duration>) -> Pending<Arc<Login>> {
+        if let Some(outcome) = self.try_login() {
+            return Pending::ready(outcome);
+        }
+        let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
+        Pending::start(async move {
+            let ends = tokio::time::Instant::now() + limit;
+            let token = within(&inner.asked_cell(), inner.mode, limit).await?;
+            let left = ends.saturating_duration_since(tokio::time::Instant::now());
+            inner.log_in(token, left).await
+        })
+    }
+
+    /// A role name and a token.
+    ///
+    /// # Errors
+    /// Of the credential, [`ErrorKind::Timeout`], or [`ErrorKind::UsernameExtraction`] and its relatives.
+    pub async fn login(&self) -> Result<Arc<Login>> {
+        match self.try_login() {
+            Some(outcome) => outcome,
+            None => self.start_login(None).await,
+        }
+    }
+
+    /// A role name and a token; blocks this thread while there is none.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
+    pub fn login_blocking(&self) -> Result<Arc<Login>> {
+        match self.try_login() {
+            Some(outcome) => outcome,
+            None => self.start_login(None).join(),
+        }
+    }
+
+    /// Tells that a server refused a login with this token. Resolves to the newer token that is worth one more try, or
+    /// to none: then the server's own error stands.
+    pub fn start_invalidate(&self, refused: &str) -> Pending<Option<Arc<Token>>> {
+        if !self.0.cache {
+            return Pending::ready(Ok(None));
+        }
+        let (inner, refused) = (Arc::clone(&self.0), crate::secret::Secret::new(refused));
+        Pending::start(async move {
+            let renewed = tokio::time::timeout(inner.limit, inner.cell.invalidate(refused.expose())).await;
+            Ok(renewed.ok().flatten())
+        })
+    }
+
+    /// As [`start_invalidate`](Self::start_invalidate), awaited.
+    pub async fn invalidate(&self, refused: &str) -> Option<Arc<Token>> {
+        self.start_invalidate(refused).await.ok().flatten()
+    }
+
+    /// As [`start_invalidate`](Self::start_invalidate), blocking.
+    pub fn invalidate_blocking(&self, refused: &str) -> Option<Arc<Token>> {
+        self.start_invalidate(refused).join().ok().flatten()
+    }
+
+    /// What the provider knows of itself. Fetches nothing.
+    pub fn stats(&self) -> Stats {
+        let login = self.0.warm.load();
+        Stats {
+            cell: self.0.cell.stats(),
+            mode: self.0.mode,
+            role: login.as_ref().map(|warm| warm.login.here().user().to_owned()).or(self
+                .0
+                .user
+                .as_ref()
+                .map(|(user, _)| user.clone())),
+            role_source: login.as_ref().map(|warm| warm.login.here().user_source()).or(self
+                .0
+                .user
+                .as_ref()
+                .map(|(_, source)| *source)),
+        }
+    }
+
+    fn limit(&self, limit: Option<Duration>) -> Duration {
+        limit.unwrap_or(self.0.limit).min(self.0.limit)
+    }
+}
+
+impl fmt::Debug for TokenProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenProvider")
+            .field("credential", &self.0.credential)
+            .field("scope", &self.0.request.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The shared cell; with `cache=False` one of its own for each asking.
+    fn asked_cell(&self) -> Arc<SharedCell> {
+        match self.cache {
+            true => Arc::clone(&self.cell),
+            false => self.credential.uncached_cell(&self.request),
+        }
+    }
+
+    #[cold]
+    fn try_login_cold(&self) -> Option<Result<Arc<Login>>> {
+        let token = match self.cell.try_get(self.mode)? {
+            Ok(token) => token,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.name_at_once(&token)?.map(|name| self.remember(name, token)))
+    }
+
+    fn remember(&self, (user, user_source): (String, &'static str), token: Arc<Token>) -> Arc<Login> {
+        let login = Login(Arc::new(LoginContents { user, user_source, token }));
+        // The epoch first: a token that arrives in between makes what is remembered here out of date, not wrong.
+        let epoch = self.cell.epoch();
+        if self.cell.with_fresh(|warm| warm.token().is(login.token())) == Some(true) {
+            self.warm.store(Some(Arc::new(WarmLogin { login: Shards::new(&login), epoch })));
+        }
+        Arc::new(login)
+    }
+
+    async fn log_in(&self, token: Arc<Token>, limit: Duration) -> Result<Arc<Login>> {
+        let name = match self.name_at_once(&token) {
+            Some(named) => named?,
+            None => self.name_by_management(&token, limit).await?,
+        };
+        Ok(self.remember(name, token))
+    }
+
+    /// The role name, where it follows from what is here. `None` where a management token has to be asked.
+    fn name_at_once(&self, token: &Token) -> Option<Result<(String, &'static str)>> {
+        if let Some((user, source)) = &self.user {
+            return Some(Ok((user.clone(), source)));
+        }
+        let claims = match token.claims() {
+            Ok(claims) => claims,
+            Err(error) => match &self.fallback_username {
+                Some(user) => return Some(Ok((user.clone(), "fallback_username"))),
+                None => {
+                    let told = Error::new(ErrorKind::TokenDecode, format!("the token tells no role name: {error}"));
+                    return Some(Err(told.for_credential(self.credential.name())));
+                }
+            },
+        };
+        if let Some(role) = claims.role_name() {
+            return Some(Ok((role.name, role.source.as_str())));
+        }
+        if let Some(user) = remembered_name(&claims.principal()) {
+            return Some(Ok((user, "management token")));
+        }
+        (!self.management_lookup).then(|| self.last_resort(claims, None))
+    }
+
+    /// The name by the same claims of a management token: managed-identity tokens for the database often carry none.
+    async fn name_by_management(&self, token: &Token, limit: Duration) -> Result<(String, &'static str)> {
+        let Ok(claims) = token.claims() else {
+            return Err(Error::new(ErrorKind::TokenDecode, "the token tells no role name"));
+        };
+        let principal = claims.principal();
+        let asked = within(&self.credential.cell(&self.management), self.mode, limit).await;
+        let found = asked.and_then(|token| match token.claims() {
+            Ok(theirs) => Ok(theirs.role_name().filter(|_| same_principal(&principal, &theirs.principal()))),
+            Err(error) => Err(Error::new(ErrorKind::TokenDecode, format!("the management token: {error}"))),
+        });
+        match found {
+            Ok(Some(role)) => {
+                remember_name(&principal, &role.name);
+                Ok((role.name, "management token"))
+            }
+            Ok(None) => self.last_resort(claims, None),
+            Err(error) => {
+                tracing::debug!(target: "pgentra::provider", "no role name from a management token: {}", error.headline());
+                self.last_resort(claims, Some(error))
+            }
+        }
+    }
+
+    /// What is left when no claim names the role.
+    fn last_resort(&self, claims: &Claims, management: Option<Error>) -> Result<(String, &'static str)> {
+        if let Some(user) = &self.fallback_username {
+            return Ok((user.clone(), "fallback_username"));
+        }
+        let principal = claims.principal();
+        if let (true, Some(appid)) = (self.appid_as_username, &principal.appid) {
+            return Ok((appid.clone(), "appid"));
+        }
+        let told = claims::explain_missing_name(&principal, self.management_lookup);
+        let (kind, attempts) = match management {
+            // A name may come when the service is back, so whoever retries transient errors should.
+            Some(error) if error.is_transient() => (error.kind(), vec![error]),
+            Some(error) => (ErrorKind::ScopePermission, vec![error]),
+            None => (ErrorKind::UsernameExtraction, Vec::new()),
+        };
+        // The explanation ends with what to pass.
+        Err(Error::new(kind, told)
+            .with_advice("See docs/troubleshooting.md, \"no role name\".")
+            .with_attempts(attempts)
+            .for_credential(self.credential.name()))
+    }
+}
+
+/// A management token of somebody else must not name this login's role.
+fn same_principal(database: &Principal, management: &Principal) -> bool {
+    match (&database.oid, &management.oid) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        _ => true,
+    }
+}
+
+/// What a provider knows of itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// The shared cell's figures.
+    #[serde(flatten)]
+    pub cell: CellStats,
+    /// When it refreshes.
+    pub mode: Mode,
+    /// The role of the last login.
+    pub role: Option<String>,
+    /// Where the role name came from.
+    pub role_source: Option<&'static str>,
+}

@@ -1,0 +1,227 @@
+//! A login that the server refused: whether a new token may help, and what to tell the person who reads the error.
+//!
+//! Every text that is recognised is a case of `tests/vectors/refusals.json`, marked as seen on Azure or assumed.
+
+use serde::Serialize;
+
+use crate::claims::{Principal, PrincipalKind, RoleType, create_role_statement, sql_literal};
+
+/// Why a login was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// The token's time is over, by the server's clock.
+    TokenExpired,
+    /// The token is for another resource than PostgreSQL, or for another cloud.
+    WrongAudience,
+    /// The server could not read or verify the token.
+    TokenRejected,
+    /// The role is a group's, and the token's owner is no member of it.
+    NotInGroup,
+    /// PostgreSQL's answer to any wrong password, and to a role that is missing or not made for Entra.
+    BadPassword,
+    /// The role does not exist.
+    RoleMissing,
+    /// The role belongs to another object id.
+    PrincipalMismatch,
+    /// The role is of another type (user, group, service) than the token.
+    WrongTokenType,
+    /// The connection has no TLS.
+    NoTls,
+    /// No rule of the server lets this user, host and database in.
+    NotAllowed,
+    /// A refused login of unknown cause.
+    Other,
+    /// Not a refused login as far as can be told.
+    NotALogin,
+}
+
+impl RefusalCause {
+    /// Stable name, as the vectors and the error detail spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::WrongAudience => "wrong_audience",
+            Self::TokenRejected => "token_rejected",
+            Self::NotInGroup => "not_in_group",
+            Self::BadPassword => "bad_password",
+            Self::RoleMissing => "role_missing",
+            Self::PrincipalMismatch => "principal_mismatch",
+            Self::WrongTokenType => "wrong_token_type",
+            Self::NoTls => "no_tls",
+            Self::NotAllowed => "not_allowed",
+            Self::Other => "other",
+            Self::NotALogin => "not_a_login",
+        }
+    }
+
+    /// Whether one more try with a newer token may succeed. It may where the token was refused; where the role or the
+    /// connection was, the same answer would come again.
+    pub fn retry(self) -> bool {
+        match self {
+            // A newer token may also know of a newer membership.
+            Self::TokenExpired | Self::WrongAudience | Self::TokenRejected | Self::NotInGroup | Self::BadPassword => {
+                true
+            }
+            Self::RoleMissing | Self::PrincipalMismatch | Self::WrongTokenType => false,
+            Self::NoTls | Self::NotAllowed | Self::Other | Self::NotALogin => false,
+        }
+    }
+}
+
+/// The verdict on a failed connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Whether to invalidate the token and try once more.
+    pub retry: bool,
+    /// Why the login was refused.
+    pub cause: RefusalCause,
+}
+
+/// Words that must all occur in a line, in lower case and outside of quoted names, and what they mean. The first rule
+/// that fits a line counts.
+const RULES: [(&[&str], RefusalCause); 11] = [
+    (&["aad_auth_tokentype"], RefusalCause::WrongTokenType),
+    (&["role", "does not exist"], RefusalCause::RoleMissing),
+    (&["pg_hba.conf", "no encryption"], RefusalCause::NoTls),
+    (&["pg_hba.conf", "ssl off"], RefusalCause::NoTls),
+    (&["pg_hba.conf"], RefusalCause::NotAllowed),
+    (&["oid mismatch"], RefusalCause::PrincipalMismatch),
+    (&["access token", "does not contain group"], RefusalCause::NotInGroup),
+    (&["access token", "expired"], RefusalCause::TokenExpired),
+    (&["access token", "audience"], RefusalCause::WrongAudience),
+    (&["access token"], RefusalCause::TokenRejected),
+    (&["password authentication failed"], RefusalCause::BadPassword),
+];
+
+/// Judges a failed connection by its SQLSTATE, where the driver gives one, and by the message.
+///
+/// libpq gives only text. PostgreSQL's own texts follow the server's `lc_messages`; a translated one is recognised by
+/// its SQLSTATE alone, and without one it is [`RefusalCause::NotALogin`]. Azure's own texts are not translated.
+pub fn classify(sqlstate: Option<&str>, message: &str) -> Refusal {
+    let cause = match sqlstate.filter(|state| !state.is_empty()) {
+        Some("28P01") => by_text(message).unwrap_or(RefusalCause::BadPassword),
+        Some("28000") => by_text(message).unwrap_or(RefusalCause::Other),
+        Some(_) => RefusalCause::NotALogin,
+        None => by_text(message).unwrap_or(RefusalCause::NotALogin),
+    };
+    Refusal { retry: cause.retry(), cause }
+}
+
+fn by_text(message: &str) -> Option<RefusalCause> {
+    // libpq puts its attempts one below the other. Under sslmode=prefer the first, with TLS, is the one that counts;
+    // the second, without, only says that Azure wants TLS.
+    let causes = || message.lines().filter_map(by_line);
+    causes().find(|cause| *cause != RefusalCause::NoTls).or_else(|| causes().next())
+}
+
+fn by_line(line: &str) -> Option<RefusalCause> {
+    let line = without_names(line).to_ascii_lowercase();
+    RULES.iter().find(|(words, _)| words.iter().all(|word| line.contains(word))).map(|(_, cause)| *cause)
+}
+
+/// Leaves out what stands in quotes or brackets: a role may be called "access token".
+fn without_names(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(open) = rest.find(['"', '[']) {
+        let close = if rest.as_bytes()[open] == b'"' { '"' } else { ']' };
+        let Some(length) = rest[open + 1..].find(close) else { break };
+        plain.push_str(&rest[..open]);
+        rest = &rest[open + 1 + length + 1..];
+    }
+    plain + rest
+}
+
+/// A few lines below the server's own message: who tried to log in as what, and what to do.
+///
+/// `role_source` is a login's `user_source`. Empty for [`RefusalCause::NotALogin`].
+pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Option<&Principal>) -> String {
+    use RefusalCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
+
+    if refusal.cause == NotALogin {
+        return String::new();
+    }
+    let kind = principal.map_or(PrincipalKind::Unknown, |principal| principal.kind);
+    let source = match role_source {
+        "user" => "the user given to the connection",
+        "PGUSER" => "the environment variable PGUSER",
+        "fallback_username" => "the option fallback_username",
+        "management token" => "a management-scope token",
+        claim => &format!("claim {claim} of the token"),
+    };
+    let owner = principal.map_or("unknown, its claims cannot be read".to_owned(), ToString::to_string);
+    let mut lines = vec![
+        format!("Role tried: {} (from {source}).", sql_literal(role)),
+        format!("Token of: {owner}."),
+        advice(refusal.cause, kind.role_type()),
+    ];
+    if matches!(refusal.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
+        let oid = principal.and_then(|principal| principal.oid.as_deref()).unwrap_or("OBJECT_ID");
+        lines.push("To create the role, as Entra administrator, in database postgres:".to_owned());
+        lines.push(format!("  {}", create_role_statement(role, oid, kind.role_type())));
+    }
+    if matches!(refusal.cause, BadPassword | RoleMissing | PrincipalMismatch | Other) {
+        lines.push("To list the roles that exist for Entra:".to_owned());
+        lines.push("  select * from pgaadauth_list_principals(false);".to_owned());
+        let hint = match kind {
+            PrincipalKind::Guest => {
+                "A guest's role is usually named name_home.com#EXT#@tenant.onmicrosoft.com, which the token does not \
+                 tell: pass it as user=."
+            }
+            PrincipalKind::User => {
+                "To log in as a member of a group, pass the group's name as user=; its role has the group's object id \
+                 and type 'group'."
+            }
+            _ => return lines.join("\n"),
+        };
+        lines.push(hint.to_owned());
+    }
+    lines.join("\n")
+}
+
+fn advice(cause: RefusalCause, role_type: RoleType) -> String {
+    let text = match cause {
+        RefusalCause::TokenExpired => {
+            "The token's time is over by the server's clock. If this comes again, check this machine's clock, and that \
+             each new connection asks for its token anew."
+        }
+        RefusalCause::WrongAudience => {
+            "The token is for another resource. Leave out the option scope, or give the one of the server's cloud; a \
+             credential of your own must pass on the scope that it is asked for."
+        }
+        RefusalCause::TokenRejected => {
+            "The server could not read or verify the token. It must be of the server's own tenant and reach the server \
+             unchanged: a pooler in between may cut long passwords."
+        }
+        RefusalCause::NotInGroup => {
+            "The role is a group's, and the token's owner is no member of the group, or was not yet when the token was \
+             issued."
+        }
+        RefusalCause::BadPassword => {
+            "If the token is fresh, the role is missing on the server, is written differently (case counts), or was \
+             not made for Entra."
+        }
+        RefusalCause::RoleMissing => {
+            "The role is missing on the server, or is written differently there (case counts)."
+        }
+        RefusalCause::PrincipalMismatch => {
+            "The role belongs to another object id: the principal was deleted and made again, or another one has its \
+             name. A role of a deleted principal has to be dropped first."
+        }
+        RefusalCause::WrongTokenType => {
+            return format!(
+                "The role is not of type {}, which the token's owner is. Log in as another role, or drop this one and \
+                 create it with that type.",
+                role_type.as_str()
+            );
+        }
+        RefusalCause::NoTls => "The server takes connections with TLS only: sslmode=verify-full, or at least require.",
+        RefusalCause::NotAllowed => {
+            "The server has no rule for this user, database and address: check that Entra authentication is turned on \
+             for the server, and that the connection uses TLS."
+        }
+        RefusalCause::Other | RefusalCause::NotALogin => "The cause is not one that pgentra knows.",
+    };
+    text.to_owned()
+}

@@ -1,0 +1,674 @@
+//! Who shares a cell: one [`SharedCell`] for equal settings in a process, its fetches, those who wait for them, and the
+//! role names that were looked up.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock, Mutex, Weak,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ring::hmac;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    cell::{
+        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Outcome, Points, SameToken, Settled,
+        Ticket, TokenCell,
+    },
+    claims::Principal,
+    config::CredentialConfig,
+    credential::{Credential, FetchContext, FetchedToken, TokenRequest},
+    error::{Error, ErrorKind, Result},
+    runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
+    token::{Shards, Token},
+};
+
+/// Cells kept for sharing; the least recently used goes first.
+const MOST_CELLS: usize = 1024;
+
+/// Rounds a caller asks again after its fetch lost its host, before that is an error.
+const MOST_ROUNDS: usize = 4;
+
+/// How often a credential's [`stamp`](Credential::stamp) is looked at.
+const STAMP_EVERY_MS: i64 = 1000;
+
+/// A fetch that outlives its bound is still listened to for this long.
+const LATE_SUCCESS: Duration = Duration::from_secs(600);
+
+/// One token of one credential for one request, shared by everybody who asks for the same.
+pub(crate) struct SharedCell {
+    credential: Arc<dyn Credential>,
+    request: TokenRequest,
+    /// What the warm path reads. A forked child reads its parent's, copied with the memory.
+    warm: ArcSwapOption<Warm>,
+    state: PerProcess<Mutex<State>>,
+    /// Counts the changes of `warm`, so that what was derived from it can be told to be out of date.
+    epoch: AtomicU64,
+    last_used: AtomicI64,
+    stamp: AtomicU64,
+    stamp_looked_at: AtomicI64,
+    counters: Counters,
+}
+
+pub(crate) struct Warm {
+    token: Shards<Token>,
+    points: Points,
+    generation: u64,
+}
+
+impl Warm {
+    pub(crate) fn token(&self) -> &Arc<Token> {
+        self.token.here()
+    }
+}
+
+struct State {
+    cell: TokenCell<Arc<Token>, Error>,
+    waiters: Vec<oneshot::Sender<Settlement>>,
+    /// A timer of `Mode::Ahead` runs for this cell.
+    ahead: bool,
+}
+
+#[derive(Clone)]
+enum Settlement {
+    Done(Result<Arc<Token>>),
+    AskAgain,
+}
+
+/// How often what happened, since the process began (a forked child goes on counting from its parent's figures).
+#[derive(Default)]
+struct Counters {
+    fetches: AtomicU64,
+    failures: AtomicU64,
+    refreshes: AtomicU64,
+    invalidations: AtomicU64,
+}
+
+/// What [`SharedCell::ask`] leads to.
+enum Asked {
+    Now(Result<Arc<Token>>),
+    Later(oneshot::Receiver<Settlement>),
+}
+
+impl SharedCell {
+    pub(crate) fn new(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
+        Arc::new(SharedCell {
+            credential,
+            request,
+            warm: ArcSwapOption::empty(),
+            state: PerProcess::new(),
+            epoch: AtomicU64::new(1),
+            last_used: AtomicI64::new(now().mono_ms),
+            stamp: AtomicU64::new(0),
+            stamp_looked_at: AtomicI64::new(i64::MIN),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn credential(&self) -> &Arc<dyn Credential> {
+        &self.credential
+    }
+
+    fn settings(&self) -> CellSettings {
+        // The fetch itself ends at the bound; only one that was frozen is still there a second later.
+        let bound = i64::try_from(self.credential.bound().as_millis()).unwrap_or(i64::MAX).saturating_add(1000);
+        CellSettings { fetch_bound_ms: bound, ..CellSettings::default() }
+    }
+
+    /// The state of this process. After a fork it begins with the parent's token, if that is good, with a refresh point
+    /// of its own.
+    fn state(&self) -> &Mutex<State> {
+        self.state.get(|| {
+            let seed = random_seed();
+            let mut cell = TokenCell::new(self.settings(), seed);
+            if let Some(warm) = &*self.warm.load() {
+                cell.adopt(now(), Arc::clone(warm.token()), warm.points.spread_anew(seed));
+            }
+            Mutex::new(State { cell, waiters: Vec::new(), ahead: false })
+        })
+    }
+
+    /// The warm path: a fresh token, without lock or allocation.
+    #[inline]
+    pub(crate) fn fresh(&self) -> Option<Arc<Token>> {
+        self.with_fresh(|warm| Arc::clone(warm.token()))
+    }
+
+    /// As [`fresh`](Self::fresh), with the token's points.
+    #[inline]
+    pub(crate) fn with_fresh<R>(&self, read: impl FnOnce(&Warm) -> R) -> Option<R> {
+        let warm = self.warm.load();
+        let warm = warm.as_deref()?;
+        let now = now();
+        if !warm.points.is_fresh(now) || warm.generation != generation() {
+            return None;
+        }
+        // The stamp, and being used, are looked at once a second.
+        if now.mono_ms.wrapping_sub(self.last_used.load(Ordering::Relaxed)) >= STAMP_EVERY_MS
+            && !self.still_valid(now.mono_ms)
+        {
+            return None;
+        }
+        Some(read(warm))
+    }
+
+    #[cold]
+    fn still_valid(&self, mono_ms: i64) -> bool {
+        self.last_used.store(mono_ms, Ordering::Relaxed);
+        !self.forget_if_stamped(mono_ms)
+    }
+
+    /// Drops the token of a developer tool whose profile changed.
+    fn forget_if_stamped(&self, mono_ms: i64) -> bool {
+        let looked_at = self.stamp_looked_at.load(Ordering::Relaxed);
+        if looked_at != i64::MIN && mono_ms.wrapping_sub(looked_at) < STAMP_EVERY_MS {
+            return false;
+        }
+        self.stamp_looked_at.store(mono_ms, Ordering::Relaxed);
+        let Some(stamp) = self.credential.stamp() else { return false };
+        if self.stamp.swap(stamp, Ordering::Relaxed) == stamp || looked_at == i64::MIN {
+            return false;
+        }
+        debug!(target: "pgentra::cell", credential = self.credential.name(), "signed-in account changed, token dropped");
+        let mut state = lock(self.state());
+        state.cell.forget();
+        self.publish(&state);
+        answer(&mut state.waiters, &Settlement::AskAgain);
+        true
+    }
+
+    /// Makes the cell's current token the one the warm path reads.
+    fn publish(&self, state: &State) {
+        let next = state.cell.current().map(|(token, points)| {
+            Arc::new(Warm { token: Shards::new(token), points: *points, generation: generation() })
+        });
+        self.warm.store(next);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A token now, or the wait for one. `fetch_now` is false for a timer, which has nobody to hand a token to.
+    fn ask(self: &Arc<Self>, mode: Mode) -> Asked {
+        if let Some(token) = self.fresh() {
+            return Asked::Now(Ok(token));
+        }
+        let moment = now();
+        self.last_used.store(moment.mono_ms, Ordering::Relaxed);
+        self.forget_if_stamped(moment.mono_ms);
+        let mut state = lock(self.state());
+        let (asked, ticket) = match state.cell.ask(moment, mode) {
+            Answer::Use(token) => {
+                if self.warm.load().as_ref().is_none_or(|warm| warm.generation != generation()) {
+                    self.publish(&state);
+                }
+                (Asked::Now(Ok(token)), None)
+            }
+            Answer::UseAndRefresh(token, ticket) => {
+                self.counters.refreshes.fetch_add(1, Ordering::Relaxed);
+                (Asked::Now(Ok(token)), Some(ticket))
+            }
+            Answer::Fetch(ticket) => (Asked::Later(state.wait()), Some(ticket)),
+            Answer::Wait(_) => (Asked::Later(state.wait()), None),
+            Answer::Fail(error) => (Asked::Now(Err(error)), None),
+        };
+        let has_fallback = state.cell.fallback(moment).is_some();
+        if mode == Mode::Ahead && !state.ahead {
+            state.ahead = true;
+            self.run_ahead();
+        }
+        drop(state);
+        if let Some(ticket) = ticket {
+            self.start(ticket, has_fallback);
+        }
+        asked
+    }
+
+    /// A token, waited for if need be. The caller sets the time limit.
+    pub(crate) async fn get(self: &Arc<Self>, mode: Mode) -> Result<Arc<Token>> {
+        for _ in 0..MOST_ROUNDS {
+            match self.ask(mode) {
+                Asked::Now(outcome) => return outcome,
+                Asked::Later(settled) => match settled.await {
+                    Ok(Settlement::Done(outcome)) => return outcome,
+                    Ok(Settlement::AskAgain) => {}
+                    Err(_) => return Err(lost_work()),
+                },
+            }
+        }
+        Err(Error::new(ErrorKind::Cancelled, "the credential's event loop or worker ended during each fetch")
+            .for_credential(self.credential.name()))
+    }
+
+    /// What can be had at once without waiting: also a token past its refresh point, whose refresh is then started.
+    pub(crate) fn try_get(self: &Arc<Self>, mode: Mode) -> Option<Result<Arc<Token>>> {
+        if let Some(token) = self.fresh() {
+            return Some(Ok(token));
+        }
+        // In lazy mode the caller itself fetches past the refresh point, so there is nothing to be had at once.
+        let moment = now();
+        let usable = |warm: &Warm| warm.points.is_good(moment) && mode != Mode::Lazy;
+        match self.warm.load().as_deref() {
+            Some(warm) if usable(warm) => match self.ask(mode) {
+                Asked::Now(outcome) => Some(outcome),
+                Asked::Later(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What the warm path reads.
+    pub(crate) fn warm(&self) -> Option<Arc<Warm>> {
+        self.warm.load_full()
+    }
+
+    /// Takes another cell's token, if it is newer.
+    pub(crate) fn adopt(&self, theirs: &Warm) {
+        if self.warm.load().as_ref().is_some_and(|ours| ours.token().same_bytes(theirs.token())) {
+            return;
+        }
+        let mut state = lock(self.state());
+        if state.cell.adopt(now(), Arc::clone(theirs.token()), theirs.points) {
+            self.publish(&state);
+        }
+    }
+
+    /// A token that is not dead, for a caller whose patience ended before the fetch did.
+    pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
+        lock(self.state()).cell.fallback(now()).cloned()
+    }
+
+    /// A server refused a login with `refused`: the newer token that is worth another try, if there is one.
+    pub(crate) async fn invalidate(self: &Arc<Self>, refused: &str) -> Option<Arc<Token>> {
+        let settled = {
+            let moment = now();
+            let mut state = lock(self.state());
+            let other =
+                state.cell.current().filter(|(token, points)| token.secret() != refused && !points.is_dead(moment));
+            if let Some((token, _)) = other {
+                return Some(Arc::clone(token));
+            }
+            let (settled, ticket) = match state.cell.invalidate(moment, |token| token.secret() == refused) {
+                Invalidation::Ignored => return None,
+                Invalidation::Fetch(ticket) => (state.wait(), Some(ticket)),
+                Invalidation::Wait(_) => (state.wait(), None),
+            };
+            drop(state);
+            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+            if let Some(ticket) = ticket {
+                self.start(ticket, true);
+            }
+            settled
+        };
+        match settled.await {
+            Ok(Settlement::Done(Ok(token))) if token.secret() != refused => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Runs the fetch of `ticket` on the engine.
+    fn start(self: &Arc<Self>, ticket: Ticket, has_fallback: bool) {
+        self.counters.fetches.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight { cell: Arc::clone(self), ticket, settled: false };
+        let started = spawn(async move { flight.run(has_fallback).await });
+        if let Err(error) = started {
+            // The flight was dropped with the future, which abandoned the ticket; those who wait need the reason.
+            debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Result<FetchedToken>) {
+        let moment = now();
+        let outcome = match outcome {
+            Ok(fetched) => Outcome::Token(arrival(fetched, moment.wall_ms)),
+            Err(error) => {
+                self.counters.failures.fetch_add(1, Ordering::Relaxed);
+                Outcome::Failed(failure(error.for_credential(self.credential.name())))
+            }
+        };
+        let mut state = lock(self.state());
+        let before = state.cell.stats(moment).consecutive_failures;
+        let name = self.credential.name();
+        let settled = state.cell.settle(ticket, moment, outcome, |dead| {
+            let how = match (dead.stated_ms, dead.seen_before) {
+                (_, true) => "it is the token that was here before".to_owned(),
+                (ms, _) => format!("it ended {} s ago by this machine's clock", (-ms / 1000).max(0)),
+            };
+            Error::new(ErrorKind::DeadOnArrival, format!("the token that arrived cannot be used: {how}"))
+                .for_credential(name)
+        });
+        self.publish(&state);
+        self.report(&state, before);
+        match settled {
+            Settled::Token(token) | Settled::TokenTaken(token) => {
+                answer(&mut state.waiters, &Settlement::Done(Ok(token)));
+            }
+            Settled::Failed(error) => answer(&mut state.waiters, &Settlement::Done(Err(error))),
+            Settled::Stale if state.cell.stats(moment).in_flight => {}
+            Settled::Stale => answer(&mut state.waiters, &Settlement::AskAgain),
+        }
+    }
+
+    /// The events of a cell: the first failed refresh, the last minutes, the recovery.
+    fn report(&self, state: &State, failures_before: u32) {
+        let stats = state.cell.stats(now());
+        let credential = self.credential.name();
+        let seconds = |ms: Option<i64>| ms.unwrap_or(0).max(0) / 1000;
+        let left = seconds(stats.expires_in_ms);
+        match (stats.consecutive_failures, stats.last_error) {
+            (0, _) if failures_before > 0 => {
+                info!(target: "pgentra::cell", credential, "token fetched again after {failures_before} failures")
+            }
+            (0, _) => debug!(target: "pgentra::cell", credential, "token fetched, good for {left} s"),
+            (failures, Some(cause)) if failures > failures_before => {
+                let next = seconds(stats.next_try_in_ms);
+                let headline = cause.headline();
+                if left == 0 {
+                    error!(target: "pgentra::cell", credential, "token fetch failed, no token left, next try in {next} s: {headline}");
+                } else if left < 300 {
+                    error!(target: "pgentra::cell", credential, "refresh failed, token good for {left} s more, next try in {next} s: {headline}");
+                } else if failures == 1 {
+                    warn!(target: "pgentra::cell", credential, "refresh failed, token good for {} min more, next try in {next} s: {headline}", left / 60);
+                } else {
+                    debug!(target: "pgentra::cell", credential, "refresh failed {failures} times, next try in {next} s: {headline}");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The timer of `Mode::Ahead`; it ends with the last owner of the cell.
+    fn run_ahead(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let timer = async move {
+            loop {
+                let Some(cell) = weak.upgrade() else { return };
+                let wakeup = lock(cell.state()).cell.next_wakeup();
+                drop(cell);
+                // Short naps: a timer of the runtime does not see a suspended machine, nor a cell without an owner.
+                let left = wakeup.map_or(1000, |wakeup| now().ms_until(wakeup)).clamp(10, 1000);
+                tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(1000))).await;
+                let Some(cell) = weak.upgrade() else { return };
+                if wakeup.is_some_and(|wakeup| now().reached(wakeup)) {
+                    // The answer is for callers; the fetch it started is what was wanted.
+                    let _ = cell.ask(Mode::Background);
+                }
+            }
+        };
+        if let Err(error) = spawn(timer) {
+            debug!(target: "pgentra::cell", credential = self.credential.name(), "no timer: {error}");
+        }
+    }
+
+    /// What this cell knows of itself.
+    pub(crate) fn stats(&self) -> CellStats {
+        let moment = now();
+        let state = lock(self.state());
+        let stats = state.cell.stats(moment);
+        let seconds = |ms: Option<i64>| ms.map(|ms| ms as f64 / 1000.0);
+        CellStats {
+            credential: self.credential.name().to_owned(),
+            scope: self.request.scope.clone(),
+            principal: state.cell.current().and_then(|(token, _)| token.claims().ok().map(|claims| claims.principal())),
+            expires_in: seconds(stats.expires_in_ms),
+            refresh_due_in: seconds(stats.refresh_due_in_ms),
+            last_success: seconds(stats.last_success_ms),
+            consecutive_failures: stats.consecutive_failures,
+            last_error: stats.last_error.map(Error::headline),
+            in_flight: stats.in_flight,
+            fetches: self.counters.fetches.load(Ordering::Relaxed),
+            failures: self.counters.failures.load(Ordering::Relaxed),
+            refreshes: self.counters.refreshes.load(Ordering::Relaxed),
+            invalidations: self.counters.invalidations.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Nobody but the registry holds it, and its token's life has passed since it was used.
+    fn is_idle(&self, mono_ms: i64) -> bool {
+        let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.points.lifetime_ms).max(60_000);
+        mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
+    }
+}
+
+impl State {
+    fn wait(&mut self) -> oneshot::Receiver<Settlement> {
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        let (sender, receiver) = oneshot::channel();
+        self.waiters.push(sender);
+        receiver
+    }
+}
+
+fn answer(waiters: &mut Vec<oneshot::Sender<Settlement>>, settlement: &Settlement) {
+    for waiter in waiters.drain(..) {
+        // Who gave up its wait is gone.
+        let _ = waiter.send(settlement.clone());
+    }
+}
+
+/// A fetch under way. Dropped before its end (a panic, the engine's end), it gives the ticket back.
+struct Flight {
+    cell: Arc<SharedCell>,
+    ticket: Ticket,
+    settled: bool,
+}
+
+impl Flight {
+    async fn run(mut self, has_fallback: bool) {
+        let cell = Arc::clone(&self.cell);
+        let bound = cell.credential.bound();
+        let started = std::time::Instant::now();
+        let mut fetch = cell.credential.fetch(&cell.request, FetchContext { has_fallback });
+        let outcome = match tokio::time::timeout(bound, &mut fetch).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let late = Error::new(ErrorKind::Timeout, format!("no token within {} s", bound.as_secs()));
+                cell.settle(self.ticket, Err(late));
+                match tokio::time::timeout(LATE_SUCCESS, &mut fetch).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        self.settled = true;
+                        return;
+                    }
+                }
+            }
+        };
+        debug!(
+            target: "pgentra::cell",
+            credential = cell.credential.name(),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            outcome = outcome.as_ref().map_or_else(Error::code, |_| "token"),
+            "fetch ended",
+        );
+        self.settled = true;
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Cancelled => {
+                let mut state = lock(cell.state());
+                state.cell.abandon(self.ticket);
+                answer(&mut state.waiters, &Settlement::AskAgain);
+            }
+            outcome => cell.settle(self.ticket, outcome),
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        if is_shutting_down() {
+            let mut state = lock(self.cell.state());
+            state.cell.abandon(self.ticket);
+            answer(&mut state.waiters, &Settlement::Done(Err(lost_work())));
+        } else {
+            self.cell.settle(self.ticket, Err(lost_work()));
+        }
+    }
+}
+
+fn arrival(fetched: FetchedToken, wall_ms: i64) -> Arrival<Arc<Token>> {
+    let ms = |seconds: i64| seconds.saturating_mul(1000);
+    let expires_on = match (fetched.expires_on, fetched.expires_in) {
+        (Some(expires_on), _) => expires_on,
+        (None, expires_in) => (wall_ms / 1000).saturating_add(expires_in.unwrap_or(0)),
+    };
+    Arrival {
+        token: Arc::new(Token::new(fetched.token, expires_on)),
+        expires_on_ms: fetched.expires_on.map(ms),
+        expires_in_ms: fetched.expires_in.map(ms),
+        refresh_in_ms: fetched.refresh_in.map(ms),
+        points: None,
+    }
+}
+
+fn failure(error: Error) -> Failure<Error> {
+    let kind = match error.service().retry_after {
+        Some(delay) => FailureKind::RetryAfter(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+        None if error.is_definite() => FailureKind::DefiniteRefusal,
+        None => FailureKind::Ordinary,
+    };
+    Failure { error, kind }
+}
+
+/// What one cell knows of itself. Seconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct CellStats {
+    /// The credential's class name.
+    pub credential: String,
+    /// The scope of its token.
+    pub scope: String,
+    /// Whom the token is for.
+    pub principal: Option<Principal>,
+    /// Until the token's end; negative once passed.
+    pub expires_in: Option<f64>,
+    /// Until the token is worth refreshing.
+    pub refresh_due_in: Option<f64>,
+    /// When a fetch last brought a token, since the epoch.
+    pub last_success: Option<f64>,
+    /// Failed fetches since then.
+    pub consecutive_failures: u32,
+    /// The first line of the last failure.
+    pub last_error: Option<String>,
+    /// Whether a fetch is under way.
+    pub in_flight: bool,
+    /// Fetches begun.
+    pub fetches: u64,
+    /// Fetches failed.
+    pub failures: u64,
+    /// Fetches begun in the background, past the refresh point.
+    pub refreshes: u64,
+    /// Refreshes forced by a refused login.
+    pub invalidations: u64,
+}
+
+/// What makes cells equal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key([u8; 32]);
+
+impl Key {
+    /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
+    /// only this process knows, so that no digest of one is ever worth anything outside.
+    pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
+        static PROCESS_KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+            let random = ring::rand::SystemRandom::new();
+            hmac::Key::generate(hmac::HMAC_SHA256, &random)
+                .unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &random_seed().to_ne_bytes()))
+        });
+        let mut context = hmac::Context::with_key(&PROCESS_KEY);
+        let mut put = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_le_bytes());
+            context.update(bytes);
+        };
+        // Neither can fail: both are plain data with text keys.
+        put(&serde_json::to_vec(config).unwrap_or_default());
+        put(&serde_json::to_vec(beside).unwrap_or_default());
+        for secret in config.secrets() {
+            put(secret.expose().as_bytes());
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.sign().as_ref());
+        Key(digest)
+    }
+}
+
+type Cells = HashMap<(Key, TokenRequest), Arc<SharedCell>>;
+
+/// Copied on write, so that a forked child reads its parent's without a lock.
+static CELLS: LazyLock<ArcSwap<Cells>> = LazyLock::new(ArcSwap::default);
+
+/// The cell of equal settings, made at the first call.
+pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<SharedCell> {
+    let at = (key, request.clone());
+    if let Some(cell) = CELLS.load().get(&at) {
+        return Arc::clone(cell);
+    }
+    let made = SharedCell::new(Arc::clone(credential), request.clone());
+    let mut found = Arc::clone(&made);
+    CELLS.rcu(|cells| {
+        let mut next = Cells::clone(cells);
+        let moment = now().mono_ms;
+        next.retain(|_, cell| Arc::strong_count(cell) > 2 || !cell.is_idle(moment));
+        while next.len() >= MOST_CELLS {
+            let oldest =
+                next.iter().min_by_key(|(_, cell)| cell.last_used.load(Ordering::Relaxed)).map(|(at, _)| at.clone());
+            let Some(oldest) = oldest else { break };
+            next.remove(&oldest);
+        }
+        found = Arc::clone(next.entry(at.clone()).or_insert_with(|| Arc::clone(&made)));
+        next
+    });
+    found
+}
+
+/// The cells of hosts' own credentials, which live as long as these.
+static OWN_CELLS: LazyLock<ArcSwap<Vec<Weak<SharedCell>>>> = LazyLock::new(ArcSwap::default);
+
+/// Makes a cell of a host's own credential known to [`stats`].
+pub(crate) fn note_own_cell(cell: &Arc<SharedCell>) {
+    OWN_CELLS.rcu(|cells| {
+        let alive = cells.iter().filter(|cell| cell.strong_count() > 0).cloned();
+        alive.chain([Arc::downgrade(cell)]).collect::<Vec<_>>()
+    });
+}
+
+/// Every cell of this process: those shared by equal settings, and those of hosts' own credentials.
+pub fn stats() -> Vec<CellStats> {
+    let shared = CELLS.load();
+    let own = OWN_CELLS.load();
+    let own = own.iter().filter_map(Weak::upgrade);
+    shared.values().map(|cell| cell.stats()).chain(own.map(|cell| cell.stats())).collect()
+}
+
+type Names = HashMap<(String, String), String>;
+
+/// Role names from management tokens by (tenant, object id), for the life of the process.
+static NAMES: LazyLock<ArcSwap<Names>> = LazyLock::new(ArcSwap::default);
+
+/// The remembered role name of a principal.
+pub(crate) fn remembered_name(principal: &Principal) -> Option<String> {
+    NAMES.load().get(&(principal.tid.clone()?, principal.oid.clone()?)).cloned()
+}
+
+/// Remembers the role name of a principal.
+pub(crate) fn remember_name(principal: &Principal, name: &str) {
+    if let (Some(tid), Some(oid)) = (&principal.tid, &principal.oid) {
+        NAMES.rcu(|names| {
+            let mut next = Names::clone(names);
+            // A name is short, but a service that acts for its users sees many.
+            if next.len() >= 100_000 {
+                next.clear();
+            }
+            next.insert((tid.clone(), oid.clone()), name.to_owned());
+            next
+        });
+    }
+}

@@ -1,0 +1,496 @@
+//! HTTP for every credential: timeouts, bounded bodies, proxies, trusted certificate authorities, and failures as
+//! [`Error`]s that name the host and the cause.
+
+mod failure;
+mod proxy;
+mod roots;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use reqwest::{Client, Url, header::HeaderMap};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::Environment,
+    credential::BoxFuture,
+    error::{Error, ErrorKind, Result},
+    runtime::{PerProcess, lock},
+    secret::Secret,
+};
+
+use self::proxy::{Proxied, ProxyRules};
+
+/// The largest body that is read; a token is under 64 KB.
+const MAX_BODY: usize = 1 << 20;
+
+/// A connection that takes longer is not coming.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for endpoints on this machine or its link.
+const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A difference to the service's clock that is worth telling.
+const NOTABLE_SKEW: i64 = 300;
+
+/// What a transport is built from.
+#[derive(Clone, Debug, Default)]
+pub struct TransportSettings {
+    /// A PEM file of certificate authorities to trust besides the others.
+    pub ca_file: Option<String>,
+    /// The host's environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `REQUESTS_CA_BUNDLE`,
+    /// `CURL_CA_BUNDLE`, and the proxy variables.
+    pub environment: Arc<Environment>,
+}
+
+/// Sends requests. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Transport(Arc<Inner>);
+
+enum Inner {
+    Network { settings: TransportSettings, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
+    Canned(Answerer),
+}
+
+type Answerer = Box<dyn Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync>;
+
+/// The HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// POST
+    Post,
+}
+
+/// One request.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The whole address, with its query.
+    pub url: String,
+    /// Headers besides the client's own.
+    pub headers: Vec<(&'static str, Secret)>,
+    /// Fields of a form body.
+    pub form: Vec<(&'static str, Secret)>,
+    /// The longest the whole exchange may take.
+    pub timeout: Duration,
+    /// Whether the proxy variables apply. Managed-identity endpoints are reached directly whatever their address.
+    pub proxy: bool,
+}
+
+impl Request {
+    /// A GET of an endpoint on this machine or its link: no proxy.
+    pub fn get_local(url: impl Into<String>, timeout: Duration) -> Self {
+        Request { method: Method::Get, url: url.into(), headers: vec![], form: vec![], timeout, proxy: false }
+    }
+
+    /// A form POST to a service.
+    pub fn post_form(url: impl Into<String>, form: Vec<(&'static str, Secret)>, timeout: Duration) -> Self {
+        Request { method: Method::Post, url: url.into(), headers: vec![], form, timeout, proxy: true }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, Secret::new(value)));
+        self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("to", &endpoint(&self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// One answer.
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    headers: HeaderMap,
+    /// The body, at most 1 MB of it.
+    pub body: Zeroizing<Vec<u8>>,
+    /// Whether the body ended early: larger than 1 MB, or broken off.
+    pub truncated: bool,
+    clock_skew: Option<i64>,
+}
+
+impl Response {
+    /// An answer made by hand, for [`Transport::canned`]. Headers that are not valid are left out.
+    pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+                map.append(name, value);
+            }
+        }
+        let mut body = Zeroizing::new(body.into());
+        let truncated = body.len() > MAX_BODY;
+        body.truncate(MAX_BODY);
+        Response::seen(status, map, body, truncated)
+    }
+
+    fn seen(status: u16, headers: HeaderMap, body: Zeroizing<Vec<u8>>, truncated: bool) -> Self {
+        let date = headers
+            .get("date")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| httpdate::parse_http_date(text).ok());
+        let clock_skew = date.map(|theirs| match SystemTime::now().duration_since(theirs) {
+            Ok(ahead) => seconds(ahead),
+            Err(behind) => -seconds(behind.duration()),
+        });
+        Response { status, headers, body, truncated, clock_skew }
+    }
+
+    /// A header's value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How many seconds this machine's clock is ahead of the service's, where the difference is worth telling
+    /// (over 5 min); negative: behind.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.clock_skew.filter(|skew| skew.abs() > NOTABLE_SKEW)
+    }
+
+    /// The service's own time in seconds since the epoch, else this machine's.
+    pub(crate) fn service_time(&self) -> i64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, seconds);
+        now.saturating_sub(self.clock_skew.unwrap_or(0))
+    }
+
+    /// How long the service asks to be left alone: `Retry-After` in seconds or as a date, or Azure's `-ms` variants.
+    pub fn retry_after(&self) -> Option<Duration> {
+        for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+            if let Some(ms) = self.header(name).and_then(|text| text.trim().parse::<u64>().ok()) {
+                return Some(Duration::from_millis(ms));
+            }
+        }
+        let text = self.header("retry-after")?.trim();
+        match text.parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Err(_) => {
+                let until = httpdate::parse_http_date(text).ok()?;
+                let since_epoch = until.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+                // The date is by the service's clock, which may differ from ours.
+                Some(Duration::from_secs(
+                    since_epoch.as_secs().saturating_sub(self.service_time().max(0).unsigned_abs()),
+                ))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// HTTP over the network. Clients are made at the first request; what is wrong with the settings is told then.
+    pub fn new(settings: TransportSettings) -> Self {
+        Transport(Arc::new(Inner::Network { settings, clients: PerProcess::new() }))
+    }
+
+    /// A transport that hands every request to `answer`, for tests.
+    pub fn canned(answer: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
+        Transport(Arc::new(Inner::Canned(Box::new(answer))))
+    }
+
+    /// Sends a request and reads the answer, whatever its status.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Timeout`] after the request's time limit.
+    /// - [`ErrorKind::UntrustedCertificate`] where the server's certificate is refused.
+    /// - [`ErrorKind::Network`] where it could not be reached or broke off.
+    /// - [`ErrorKind::BadResponse`] for a successful answer that ended early.
+    /// - [`ErrorKind::InvalidConfiguration`] for a certificate file or a proxy variable that cannot be used.
+    pub async fn send(&self, request: Request) -> Result<Response> {
+        let endpoint = endpoint(&request.url);
+        let limit = request.timeout;
+        let exchange = async {
+            match &*self.0 {
+                Inner::Canned(answer) => answer(request).await,
+                Inner::Network { settings, clients } => exchange(settings, clients, request, &endpoint).await,
+            }
+        };
+        let response = match tokio::time::timeout(limit, exchange).await {
+            Ok(response) => response?,
+            Err(_) => {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("no answer from {endpoint} within {} s", limit.as_secs_f32()),
+                )
+                .with_advice(
+                    "Check firewall and proxy variables for the host named; it is tried again after the back-off.",
+                ));
+            }
+        };
+        if let Some(skew) = response.clock_skew() {
+            warn_of_skew(&endpoint, skew);
+        }
+        Ok(response)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+/// One set of clients: they differ in what reqwest fixes at construction.
+struct Clients {
+    /// For endpoints on this machine or its link.
+    local: Client,
+    direct: Client,
+    rules: ProxyRules,
+    /// What could not be loaded of the certificate authorities, for the error that follows from it.
+    trust_notes: Vec<String>,
+}
+
+impl Clients {
+    fn new(settings: &TransportSettings) -> Result<Clients> {
+        let trusted = roots::trusted(settings)?;
+        let tls = roots::client_config(trusted.store)?;
+        let build = |connect_timeout: Duration, proxy: Option<reqwest::Proxy>| {
+            let builder = Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(concat!("pgentra/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .http1_only()
+                .connect_timeout(connect_timeout)
+                .pool_max_idle_per_host(4)
+                .no_proxy();
+            match proxy {
+                Some(proxy) => builder.proxy(proxy),
+                None => builder,
+            }
+            .build()
+            .map_err(|e| {
+                Error::new(ErrorKind::Internal, format!("the HTTP client cannot be built: {}", failure::text(&e)))
+            })
+        };
+        Ok(Clients {
+            local: build(LOCAL_CONNECT_TIMEOUT, None)?,
+            direct: build(CONNECT_TIMEOUT, None)?,
+            rules: ProxyRules::new(&settings.environment, |proxy| build(CONNECT_TIMEOUT, Some(proxy)))?,
+            trust_notes: trusted.notes,
+        })
+    }
+
+    fn choose(&self, request: &Request, url: &Url) -> (&Client, Option<&Proxied>) {
+        if !request.proxy {
+            return (&self.local, None);
+        }
+        match self.rules.proxy_for(url) {
+            Some(proxied) => (&proxied.client, Some(proxied)),
+            None => (&self.direct, None),
+        }
+    }
+}
+
+async fn exchange(
+    settings: &TransportSettings,
+    clients: &PerProcess<Mutex<Option<Arc<Clients>>>>,
+    request: Request,
+    endpoint: &str,
+) -> Result<Response> {
+    let url = Url::parse(&request.url)
+        .map_err(|e| Error::new(ErrorKind::InvalidConfiguration, format!("{endpoint} is not an address: {e}")))?;
+    let slot = clients.get(Mutex::default);
+    let made = lock(slot).clone();
+    let clients = match made {
+        Some(clients) => clients,
+        // Made without the lock, because certificate files are read; made again next time if it fails.
+        None => {
+            let clients = Arc::new(Clients::new(settings)?);
+            lock(slot).get_or_insert(clients).clone()
+        }
+    };
+
+    let (client, proxied) = clients.choose(&request, &url);
+    let mut outgoing = match request.method {
+        Method::Get => client.get(url),
+        Method::Post => client.post(url),
+    };
+    for (name, value) in &request.headers {
+        let mut value = http::HeaderValue::from_str(value.expose()).map_err(|_| {
+            Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("the value of the header {name} holds characters that no header may"),
+            )
+        })?;
+        value.set_sensitive(true);
+        outgoing = outgoing.header(*name, value);
+    }
+    if request.method == Method::Post {
+        outgoing = outgoing
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .body(Bytes::from_owner(encode_form(&request.form)));
+    }
+    let failed = |error: reqwest::Error| failure::classify(&error, endpoint, proxied, &clients.trust_notes);
+    let mut answer = outgoing.send().await.map_err(failed)?;
+
+    let status = answer.status();
+    let mut body = Zeroizing::new(Vec::new());
+    let mut truncated = false;
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => truncated = true,
+            Ok(None) => break,
+            // The status alone tells what a refusal is.
+            Err(_) if !status.is_success() => truncated = true,
+            Err(error) => return Err(failed(error)),
+        }
+        if truncated {
+            break;
+        }
+    }
+    if truncated && status.is_success() {
+        return Err(Error::new(ErrorKind::BadResponse, format!("the answer of {endpoint} is larger than 1 MB")));
+    }
+    let headers = std::mem::take(answer.headers_mut());
+    Ok(Response::seen(status.as_u16(), headers, body, truncated))
+}
+
+/// The fields as `application/x-www-form-urlencoded`, zeroized when the last owner lets go.
+fn encode_form(form: &[(&'static str, Secret)]) -> Zeroizing<Vec<u8>> {
+    // Large enough not to grow: a reallocation would leave a copy behind.
+    let size = form.iter().map(|(name, value)| 2 + 3 * (name.len() + value.expose().len())).sum();
+    let mut text = Zeroizing::new(String::with_capacity(size));
+    for (name, value) in form {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        push_form_encoded(&mut text, name);
+        text.push('=');
+        push_form_encoded(&mut text, value.expose());
+    }
+    Zeroizing::new(std::mem::take(&mut *text).into_bytes())
+}
+
+fn push_form_encoded(out: &mut String, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            _ => {
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+}
+
+/// A text as a form or query encodes it.
+pub(crate) fn form_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 3);
+    push_form_encoded(&mut out, text);
+    out
+}
+
+/// Host and port of an address, for messages: no path, query, or credentials.
+pub(crate) fn endpoint(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(url) => match (url.host_str(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            _ => "an address without a host".to_owned(),
+        },
+        Err(_) => "an unreadable address".to_owned(),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A clock's difference in words, for errors: "7 min ahead of" the other.
+pub(crate) fn describe_skew(skew: i64) -> String {
+    let minutes = (skew.abs() + 30) / 60;
+    let amount = if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
+    format!("{amount} {}", if skew > 0 { "ahead of" } else { "behind" })
+}
+
+fn warn_of_skew(endpoint: &str, skew: i64) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: "pgentra::transport",
+            endpoint,
+            skew_seconds = skew,
+            "this machine's clock is {} that of {endpoint}; token lifetimes depend on it",
+            describe_skew(skew)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_encoded_as_browsers_do() {
+        let form = [("a b", Secret::new("x&y=z+ü~")), ("scope", Secret::new("https://r/.default"))];
+        assert_eq!(encode_form(&form).as_slice(), b"a+b=x%26y%3Dz%2B%C3%BC%7E&scope=https%3A%2F%2Fr%2F.default");
+    }
+
+    #[test]
+    fn endpoints_hold_no_credentials_and_no_query() {
+        assert_eq!(endpoint("https://user:pw@login.example/t?secret=1"), "login.example:443");
+        assert_eq!(endpoint("http://[::1]:40342/x"), "[::1]:40342");
+        assert_eq!(endpoint("not an address pw"), "an unreadable address");
+    }
+
+    #[test]
+    fn retry_after_in_every_form() {
+        let after = |headers: &[(&str, &str)]| Response::new(429, headers, "").retry_after();
+        assert_eq!(after(&[]), None);
+        assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(after(&[("retry-after", " 1.5 ")]), Some(Duration::from_millis(1500)));
+        assert_eq!(after(&[("retry-after", "-3")]), None);
+        assert_eq!(after(&[("retry-after", "soon")]), None);
+        assert_eq!(after(&[("x-ms-retry-after-ms", "250")]), Some(Duration::from_millis(250)));
+        assert_eq!(after(&[("retry-after-ms", "20"), ("retry-after", "9")]), Some(Duration::from_millis(20)));
+        let dates = [("date", "Sun, 06 Nov 1994 08:49:00 GMT"), ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        let left = after(&dates).map(|d| d.as_secs());
+        assert!(matches!(left, Some(36..=37)), "{left:?}");
+        assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn skew_is_told_from_five_minutes() {
+        let skew = |offset: i64| {
+            let theirs =
+                SystemTime::now() - Duration::from_secs(10_000) + Duration::from_secs((10_000 - offset) as u64);
+            Response::new(200, &[("date", &httpdate::fmt_http_date(theirs))], "").clock_skew()
+        };
+        assert_eq!(skew(0), None);
+        assert_eq!(skew(290), None);
+        assert!(matches!(skew(600), Some(600..=602)));
+        assert!(matches!(skew(-600), Some(-600..=-598)));
+        assert_eq!(describe_skew(600), "10 min ahead of");
+        assert_eq!(describe_skew(-86_400), "24 h behind");
+    }
+}

@@ -1,0 +1,85 @@
+//! What went wrong on the way, told by its cause.
+
+use std::{error::Error as StdError, io};
+
+use rustls::CertificateError;
+
+use super::proxy::Proxied;
+use crate::error::{Error, ErrorKind};
+
+/// The error for a request that got no answer. `endpoint` is host and port.
+pub(super) fn classify(
+    error: &reqwest::Error,
+    endpoint: &str,
+    proxied: Option<&Proxied>,
+    trust_notes: &[String],
+) -> Error {
+    let way = match proxied {
+        Some(proxy) => format!("{endpoint} through the proxy {} ({})", proxy.endpoint, proxy.variable),
+        None => endpoint.to_owned(),
+    };
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return tls_failure(tls, &way, trust_notes);
+    }
+    if error.is_dns() {
+        return Error::new(ErrorKind::Network, format!("the name of {way} could not be resolved: {}", text(error)))
+            .with_advice("Check the host's name and this machine's DNS.");
+    }
+    let what = match (error.is_connect(), error.is_body() || error.is_decode()) {
+        (true, _) => format!("cannot connect to {way}"),
+        (_, true) => format!("the answer of {way} broke off"),
+        _ => format!("the request to {way} failed"),
+    };
+    let timed_out = error.is_timeout() || io_kind(error) == Some(io::ErrorKind::TimedOut);
+    let kind = if timed_out { ErrorKind::Timeout } else { ErrorKind::Network };
+    let failed =
+        Error::new(kind, format!("{what}: {}", if timed_out { "no answer in time".to_owned() } else { text(error) }));
+    if timed_out { failed.with_advice("Check firewall and proxy variables for the host named.") } else { failed }
+}
+
+fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Error {
+    use CertificateError::*;
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        return Error::new(ErrorKind::Network, format!("TLS with {way} failed: {error}"))
+            .with_advice("Check that the port speaks TLS and that no proxy or firewall breaks it open.");
+    };
+    let refused = |why: &str| Error::new(ErrorKind::UntrustedCertificate, format!("the certificate of {way} {why}"));
+    match reason {
+        UnknownIssuer | BadSignature => {
+            let notes: String = trust_notes.iter().map(|note| format!("; {note}")).collect();
+            refused(&format!("is signed by an authority that is not trusted{notes}")).with_advice(
+                "Add the issuer's certificate with the option `ca_file` or a variable: SSL_CERT_FILE, SSL_CERT_DIR, \
+                 REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, NODE_EXTRA_CA_CERTS.",
+            )
+        }
+        NotValidForName | NotValidForNameContext { .. } => refused("is for another host name")
+            .with_advice("Check the authority host's name, and what answers in its place."),
+        Expired | ExpiredContext { .. } => {
+            refused("has expired").with_advice("Check this machine's clock, and the server's certificate.")
+        }
+        NotValidYet | NotValidYetContext { .. } => {
+            refused("is not valid yet").with_advice("Check this machine's clock, and the server's certificate.")
+        }
+        Revoked => refused("has been revoked").with_advice("Check what answers in the service's place."),
+        other => refused(&format!("is refused: {other}")).with_advice("Check what answers in the service's place."),
+    }
+}
+
+/// The innermost cause as text. The outer layers repeat the address, which may hold what must not be told.
+pub(super) fn text(error: &(dyn StdError + 'static)) -> String {
+    let innermost = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    let clean: String = innermost.chars().filter(|c| !c.is_control()).take(200).collect();
+    if clean.is_empty() || clean.contains("://") { "an unknown cause".to_owned() } else { clean }
+}
+
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last().map(io::Error::kind)
+}
+
+/// The error and its causes, outermost first. What an `io::Error` wraps is its cause, which its `source` passes over.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}

@@ -1,0 +1,152 @@
+//! The proxy variables, as every tool reads them.
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::{Client, Proxy, Url};
+
+use crate::{
+    config::{Environment, variable},
+    error::{Error, ErrorKind, Result},
+};
+
+/// A client that goes through one proxy.
+pub(super) struct Proxied {
+    pub(super) client: Client,
+    /// The variable that names the proxy.
+    pub(super) variable: &'static str,
+    /// Its host and port.
+    pub(super) endpoint: String,
+}
+
+/// Which requests go through which proxy.
+pub(super) struct ProxyRules {
+    http: Option<Proxied>,
+    https: Option<Proxied>,
+    /// Intercepts everything that `NO_PROXY` does not list.
+    exceptions: Matcher,
+}
+
+impl ProxyRules {
+    /// Reads the variables; of two spellings the lower-case one counts. `HTTP_PROXY` is ignored where `REQUEST_METHOD`
+    /// is set, because there a visitor of a CGI script can set it with a header.
+    pub(super) fn new(environment: &Environment, build: impl Fn(Proxy) -> Result<Client>) -> Result<ProxyRules> {
+        let is_cgi = environment.contains_key("REQUEST_METHOD");
+        let first = |names: &[&'static str]| {
+            names
+                .iter()
+                .filter(|name| !(is_cgi && **name == "HTTP_PROXY"))
+                .find_map(|name| variable(environment, name).map(|value| (*name, value)))
+        };
+        let proxied = |names: &[&'static str]| -> Result<Option<Proxied>> {
+            first(names)
+                .map(|(variable, value)| {
+                    let (proxy, endpoint) = parse(variable, value)?;
+                    Ok(Proxied { client: build(proxy)?, variable, endpoint })
+                })
+                .transpose()
+        };
+        let no_proxy = first(&["no_proxy", "NO_PROXY"]).map_or("", |(_, value)| value);
+        Ok(ProxyRules {
+            http: proxied(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
+            https: proxied(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
+            exceptions: Matcher::builder().all("http://any").no(no_proxy).build(),
+        })
+    }
+
+    /// The proxy for an address, if any.
+    pub(super) fn proxy_for(&self, url: &Url) -> Option<&Proxied> {
+        let proxied = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
+        let is_excepted = || match url.as_str().parse() {
+            Ok(uri) => self.exceptions.intercept(&uri).is_none(),
+            Err(_) => false,
+        };
+        (!is_loopback(url) && !is_excepted()).then_some(proxied)
+    }
+}
+
+/// Whether the address is this machine's own.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches([']', '.']);
+    match host.parse::<std::net::IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    }
+}
+
+fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String)> {
+    // A proxy's address may hold a password, so no message quotes it.
+    let refused = |why: &str| {
+        Error::new(ErrorKind::InvalidConfiguration, format!("the variable {variable} names no usable proxy: {why}"))
+            .with_advice("Write it as http://host:port, or unset it.")
+    };
+    let value = value.trim();
+    let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let url = Url::parse(&spelled_out).map_err(|e| refused(&e.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
+        return Err(refused("its scheme is none of http, https, socks4, socks5"));
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refused("it has no host"))?;
+    let default_port = if url.scheme().starts_with("socks") { 1080 } else { 80 };
+    let endpoint = format!("{host}:{}", url.port_or_known_default().unwrap_or(default_port));
+    let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not understood"))?;
+    Ok((proxy, endpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(variables: &[(&str, &str)]) -> Result<ProxyRules> {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let tls = crate::transport::roots::client_config(rustls::RootCertStore::empty())?;
+        ProxyRules::new(&environment, |proxy| {
+            let client = Client::builder().tls_backend_preconfigured(tls.clone()).proxy(proxy).build();
+            client.map_err(|_| Error::new(ErrorKind::Internal, "no client"))
+        })
+    }
+
+    fn chosen(variables: &[(&str, &str)], url: &str) -> Option<String> {
+        let rules = rules(variables).unwrap();
+        rules.proxy_for(&Url::parse(url).unwrap()).map(|p| format!("{} {}", p.variable, p.endpoint))
+    }
+
+    #[test]
+    fn variables_choose_the_proxy() {
+        let login = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+        let table: &[Case] = &[
+            (&[], login, None),
+            (&[("HTTPS_PROXY", "")], login, None),
+            (&[("HTTPS_PROXY", "http://u:p@proxy:3128")], login, Some("HTTPS_PROXY proxy:3128")),
+            (&[("HTTPS_PROXY", "proxy:3128")], login, Some("HTTPS_PROXY proxy:3128")),
+            (&[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2")], login, Some("https_proxy b:2")),
+            (&[("ALL_PROXY", "socks5://s")], login, Some("ALL_PROXY s:1080")),
+            (&[("HTTP_PROXY", "http://a:1")], login, None),
+            (&[("HTTP_PROXY", "http://a:1")], "http://host/", Some("HTTP_PROXY a:1")),
+            (&[("HTTP_PROXY", "http://a:1"), ("REQUEST_METHOD", "GET")], "http://host/", None),
+            (&[("http_proxy", "http://a:1"), ("REQUEST_METHOD", "GET")], "http://host/", Some("http_proxy a:1")),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x.org, .microsoftonline.com")], login, None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("no_proxy", "*")], login, None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "10.0.0.0/8")], "https://10.1.2.3/", None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "online.com")], login, Some("HTTPS_PROXY a:1")),
+            (&[("ALL_PROXY", "http://a:1")], "https://localhost:8443/", None),
+            (&[("ALL_PROXY", "http://a:1")], "https://entra.localhost:8443/", None),
+            (&[("ALL_PROXY", "http://a:1")], "http://127.9.9.9/", None),
+            (&[("ALL_PROXY", "http://a:1")], "http://[::1]:40342/", None),
+        ];
+        for (variables, url, expected) in table {
+            assert_eq!(chosen(variables, url).as_deref(), *expected, "{variables:?} {url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_proxy_is_named_and_its_password_is_not() {
+        for value in
+            ["ftp://user:hunter2@host", "http://user:hunter2@", "http://user:hunter2@ho st:x", "http://:hunter2@[::"]
+        {
+            let error = rules(&[("HTTPS_PROXY", value)]).err().expect(value);
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("HTTPS_PROXY") && !text.contains("hunter2") && !text.contains("user"), "{text}");
+        }
+    }
+}

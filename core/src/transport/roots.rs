@@ -1,0 +1,203 @@
+//! The certificate authorities that are trusted.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use rustls_native_certs::{CertificateResult, load_certs_from_paths};
+
+use super::TransportSettings;
+use crate::{
+    config::variable,
+    error::{Error, ErrorKind, Result},
+};
+
+/// The trusted authorities, and what could not be loaded of them.
+pub(super) struct Trusted {
+    pub(super) store: RootCertStore,
+    pub(super) notes: Vec<String>,
+}
+
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the operating system's store, else Mozilla's; besides, the `ca_file` option
+/// and the variables by which Python and Node programs add authorities.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] where `ca_file` holds no certificate.
+pub(super) fn trusted(settings: &TransportSettings) -> Result<Trusted> {
+    trusted_with(settings, system)
+}
+
+fn trusted_with(settings: &TransportSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
+    let environment = &settings.environment;
+    let mut trusted = Trusted { store: RootCertStore::empty(), notes: Vec::new() };
+    // Several variables often name the same bundle.
+    let mut named: Vec<PathBuf> = Vec::new();
+    let mut add_once = |trusted: &mut Trusted, name: &str, path: PathBuf| {
+        if !path.as_os_str().is_empty() && !named.contains(&path) {
+            trusted.add_named(name, load(&path));
+            named.push(path);
+        }
+    };
+
+    if let Some(path) = variable(environment, "SSL_CERT_FILE") {
+        add_once(&mut trusted, "SSL_CERT_FILE", PathBuf::from(path));
+    }
+    for path in std::env::split_paths(variable(environment, "SSL_CERT_DIR").unwrap_or_default()) {
+        add_once(&mut trusted, "SSL_CERT_DIR", path);
+    }
+    if trusted.store.is_empty() {
+        trusted.add(system());
+    }
+    if trusted.store.is_empty() {
+        trusted.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+
+    for name in ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+        if let Some(path) = variable(environment, name) {
+            add_once(&mut trusted, name, PathBuf::from(path));
+        }
+    }
+    if let Some(path) = &settings.ca_file {
+        let loaded = load(Path::new(path));
+        let why = describe(&loaded);
+        if trusted.add(loaded.certs) == 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("option `ca_file`: no certificate could be read from {path} ({why})"),
+            )
+            .with_advice("Name a PEM file of certificate authorities."));
+        }
+    }
+    Ok(trusted)
+}
+
+impl Trusted {
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> usize {
+        self.store.add_parsable_certificates(certificates).0
+    }
+
+    /// Adds what a variable names. A variable that names nothing readable stops no program (OpenSSL and Node pass over
+    /// it too), but it is told.
+    fn add_named(&mut self, name: &str, loaded: CertificateResult) {
+        let why = describe(&loaded);
+        if self.add(loaded.certs) == 0 {
+            tracing::warn!(target: "pgentra::transport", variable = name, "no certificate could be read from {name}: {why}");
+            self.notes.push(format!("no certificate could be read from {name}: {why}"));
+        }
+    }
+}
+
+/// A PEM file, or a folder of them under the names that OpenSSL gives them.
+fn load(path: &Path) -> CertificateResult {
+    if path.is_dir() { load_certs_from_paths(None, Some(path)) } else { load_certs_from_paths(Some(path), None) }
+}
+
+fn describe(loaded: &CertificateResult) -> String {
+    loaded.errors.first().map_or_else(|| "it holds none".to_owned(), ToString::to_string)
+}
+
+/// The operating system's store. On Linux and its like the well-known bundle is read here, because the library's own
+/// search reads the process's environment, which may be changing on another thread.
+fn system() -> Vec<CertificateDer<'static>> {
+    if cfg!(any(target_vendor = "apple", windows)) {
+        return rustls_native_certs::load_native_certs().certs;
+    }
+    const BUNDLES: &[&str] = &[
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+        "/usr/local/etc/ssl/cert.pem",
+    ];
+    const DIRECTORIES: &[&str] = &["/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/local/share/certs"];
+    let bundle = BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file());
+    let certificates = load_certs_from_paths(bundle.as_deref(), None).certs;
+    if !certificates.is_empty() {
+        return certificates;
+    }
+    DIRECTORIES.iter().flat_map(|path| load_certs_from_paths(None, Some(Path::new(path))).certs).collect()
+}
+
+/// TLS with these authorities.
+///
+/// # Errors
+/// [`ErrorKind::Internal`], should the cryptography provider lack what TLS needs.
+pub(super) fn client_config(store: RootCertStore) -> Result<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("TLS cannot be set up: {e}")))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> TransportSettings {
+        let environment: Environment =
+            variables.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string())).collect();
+        TransportSettings {
+            ca_file: ca_file.map(|path| path.display().to_string()),
+            environment: Arc::new(environment),
+        }
+    }
+
+    fn authority(name: &str) -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        parameters.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn sources_by_their_precedence() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let one = file("one.pem", &authority("one"));
+        let two = file("two.pem", &(authority("two-a") + &authority("two-b")));
+        let hashed = directory.path().join("hashed");
+        std::fs::create_dir(&hashed).unwrap();
+        std::fs::write(hashed.join("0a1b2c3d.0"), authority("hashed")).unwrap();
+        let empty = file("empty.pem", "");
+        let missing = directory.path().join("missing.pem");
+        let system = || rustls_native_certs::load_certs_from_paths(Some(&two), None).certs;
+        let count = |settings: &TransportSettings| {
+            let trusted = trusted_with(settings, system).unwrap();
+            (trusted.store.len(), trusted.notes.len())
+        };
+
+        assert_eq!(count(&settings(&[], None)), (2, 0), "the system's");
+        assert_eq!(count(&settings(&[], Some(&one))), (3, 0), "ca_file besides the system's");
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &one)], None)), (1, 0), "in place of the system's");
+        assert_eq!(count(&settings(&[("SSL_CERT_DIR", &hashed)], None)), (1, 0));
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &one), ("SSL_CERT_DIR", &hashed)], None)), (2, 0));
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &one), ("NODE_EXTRA_CA_CERTS", &two)], None)), (3, 0));
+        assert_eq!(count(&settings(&[("REQUESTS_CA_BUNDLE", &one)], None)), (3, 0), "besides the system's");
+        assert_eq!(count(&settings(&[("CURL_CA_BUNDLE", &hashed)], None)), (3, 0), "a directory");
+        let twice = [("SSL_CERT_FILE", &*one), ("NODE_EXTRA_CA_CERTS", &one), ("REQUESTS_CA_BUNDLE", &one)];
+        assert_eq!(count(&settings(&twice, None)), (1, 0), "one bundle under several names");
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &missing)], None)), (2, 1), "unreadable: told, and passed over");
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &empty)], None)), (2, 1));
+
+        let bare = trusted_with(&settings(&[], None), Vec::new).unwrap();
+        assert_eq!(bare.store.len(), webpki_roots::TLS_SERVER_ROOTS.len(), "an empty system falls back to Mozilla's");
+
+        for path in [&missing, &empty] {
+            let error = trusted_with(&settings(&[], Some(path)), system).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert!(error.to_string().contains("ca_file"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The doors of `TokenProvider` over a scripted credential.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use pgentra::{CachedCredential, Config, Error, ErrorKind, TokenProvider};
+use serde_json::json;
+use support::{Scripted, down, token};
+
+fn config(document: serde_json::Value) -> Config {
+    Config::from_value(document).expect("valid")
+}
+
+#[test]
+fn one_fetch_for_everybody_who_waits() {
+    let credential = Scripted::user("alice@contoso.example", 3600).delayed(Duration::from_millis(100));
+    let provider = credential.provider(Config::default());
+    let threads: Vec<_> = (0..50)
+        .map(|_| {
+            let provider = provider.clone();
+            std::thread::spawn(move || provider.login_blocking().map(|login| login.user().to_owned()))
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(thread.join().expect("no panic").expect("logs in"), "alice@contoso.example");
+    }
+    assert_eq!(credential.calls(), 1);
+    assert_eq!(provider.stats().cell.fetches, 1);
+    assert_eq!(provider.stats().role.as_deref(), Some("alice@contoso.example"));
+}
+
+#[test]
+fn the_blocking_door_works_inside_another_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("builds");
+    let provider = Scripted::user("a", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
+    runtime.block_on(async { provider.get_blocking().expect("a token") });
+}
+
+#[test]
+fn the_async_door_works_without_any_runtime_and_in_two_at_once() {
+    let provider = Scripted::user("a", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
+    futures_executor(provider.login()).expect("logs in");
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let provider = Scripted::user("a", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
+                runtime.block_on(async { provider.login().await.map(|_| ()) })
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no panic").expect("logs in");
+    }
+}
+
+/// Polls by parking, so that nothing of a runtime helps.
+fn futures_executor<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park_timeout(Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_blocking_call_on_the_engine_fails_at_once() {
+    let credential = Scripted::user("a", 3600).delayed(Duration::from_secs(5));
+    let provider = credential.provider(Config::default());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let ready = Scripted::user("b", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
+    ready.start_get(None).on_done(move |_| {
+        let _ = sender.send(provider.get_blocking().map_err(|e| e.kind()).map(|_| ()));
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(4)), Ok(Err(ErrorKind::WouldDeadlock)));
+}
+
+#[test]
+fn a_wait_is_limited_and_the_fetch_goes_on() {
+    let credential = Scripted::user("a", 3600).delayed(Duration::from_millis(300));
+    let provider = credential.provider(Config::default());
+    let error =
+        provider.start_get(Some(Duration::from_millis(20))).wait(Duration::from_secs(10)).expect("ends").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("ScriptedCredential"), "{error}");
+    provider.get_blocking().expect("the same fetch ends well");
+    assert_eq!(credential.calls(), 1);
+}
+
+#[test]
+fn a_failure_is_remembered_and_shared() {
+    let credential = Scripted::new(|_, _| Err(down()));
+    let provider = credential.provider(Config::default());
+    for _ in 0..100 {
+        assert_eq!(provider.get_blocking().unwrap_err().kind(), ErrorKind::ServiceUnavailable);
+    }
+    assert_eq!(credential.calls(), 1);
+}
+
+#[test]
+fn a_panic_in_a_credential_is_an_error() {
+    let credential = Scripted::new(|_, _| panic!("planted"));
+    let error = credential.provider(Config::default()).get_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn a_fetch_whose_host_went_away_is_started_again() {
+    let credential = Scripted::new(|n, _| match n {
+        0 | 1 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
+        _ => Ok(token(&json!({"upn": "a"}), 3600)),
+    });
+    credential.provider(Config::default()).get_blocking().expect("the third fetch brings it");
+    assert_eq!(credential.calls(), 3);
+    let gone = Scripted::new(|_, _| Err(Error::new(ErrorKind::Cancelled, "the loop closed")));
+    assert_eq!(gone.provider(Config::default()).get_blocking().unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn a_dead_token_is_told_as_such() {
+    let credential = Scripted::new(|_, _| Ok(token(&json!({"upn": "a"}), -5)));
+    let error = credential.provider(Config::default()).get_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadOnArrival);
+}
+
+#[test]
+fn without_cache_every_asking_fetches() {
+    let credential = Scripted::user("a", 3600);
+    let provider = credential.provider(config(json!({"cache": false})));
+    for _ in 0..3 {
+        provider.login_blocking().expect("logs in");
+    }
+    assert_eq!(credential.calls(), 3);
+}
+
+#[test]
+fn an_explicit_user_wins_then_pguser_then_the_token() {
+    let user = |document| {
+        let login = Scripted::user("from-token", 3600).provider(config(document)).login_blocking().expect("logs in");
+        (login.user().to_owned(), login.user_source())
+    };
+    let both = json!({"user": "chosen", "environment": {"PGUSER": "from-env"}});
+    assert_eq!(user(both), ("chosen".to_owned(), "user"));
+    assert_eq!(user(json!({"environment": {"PGUSER": "from-env"}})), ("from-env".to_owned(), "PGUSER"));
+    assert_eq!(user(json!({})), ("from-token".to_owned(), "upn"));
+    assert_eq!(user(json!({"fallback_username": "f"})).0, "from-token");
+}
+
+/// A managed identity: nameless for the database, named by `management`.
+fn identity(oid: &'static str, management: Result<&'static str, ErrorKind>) -> Arc<Scripted> {
+    Scripted::new(move |n, request| {
+        if !request.scope.contains("management") {
+            return Ok(token(&json!({"oid": oid, "tid": "t", "idtyp": "app", "appid": "app-id", "n": n}), 3600));
+        }
+        match management {
+            Ok(name) => Ok(token(
+                &json!({"oid": oid, "tid": "t", "idtyp": "app", "xms_mirid": format!(
+                "/subscriptions/s/resourcegroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")}),
+                3600,
+            )),
+            Err(kind) => Err(Error::new(kind, "management says no")),
+        }
+    })
+}
+
+#[test]
+fn the_management_token_names_a_nameless_identity_once() {
+    let credential = identity("oid-named", Ok("app-mi"));
+    let login = credential.provider(Config::default()).login_blocking().expect("logs in");
+    assert_eq!((login.user(), login.user_source()), ("app-mi", "management token"));
+    assert_eq!(credential.calls(), 2);
+    // Remembered for the process: even where management fails by now.
+    let later = identity("oid-named", Err(ErrorKind::ServiceUnavailable));
+    assert_eq!(later.provider(Config::default()).login_blocking().expect("logs in").user(), "app-mi");
+    assert_eq!(later.calls(), 1);
+}
+
+#[test]
+fn without_a_name_the_error_says_what_to_pass() {
+    let refused = identity("oid-refused", Err(ErrorKind::AuthenticationFailed)).provider(Config::default());
+    let error = refused.login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ScopePermission);
+    assert!(error.to_string().contains("management says no") && error.to_string().contains("PGUSER"), "{error}");
+
+    let down = identity("oid-down", Err(ErrorKind::ServiceUnavailable)).provider(Config::default());
+    assert!(down.login_blocking().unwrap_err().is_transient());
+
+    let off = identity("oid-off", Ok("app-mi"));
+    let error = off.provider(config(json!({"management_lookup": false}))).login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UsernameExtraction);
+    assert_eq!(off.calls(), 1);
+
+    let fallback = identity("oid-fallback", Err(ErrorKind::AuthenticationFailed));
+    let login = fallback.provider(config(json!({"fallback_username": "f"}))).login_blocking().expect("logs in");
+    assert_eq!((login.user(), login.user_source()), ("f", "fallback_username"));
+
+    let appid = identity("oid-appid", Err(ErrorKind::AuthenticationFailed));
+    let login = appid.provider(config(json!({"appid_as_username": true}))).login_blocking().expect("logs in");
+    assert_eq!((login.user(), login.user_source()), ("app-id", "appid"));
+}
+
+#[test]
+fn garbage_needs_an_explicit_user() {
+    let garbage = || {
+        Scripted::new(|_, _| {
+            let mut fetched = token(&json!({}), 3600);
+            fetched.token = pgentra::Secret::new("planted-not-a-jwt");
+            Ok(fetched)
+        })
+    };
+    let error = garbage().provider(Config::default()).login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TokenDecode);
+    assert!(!format!("{error:?}").contains("planted"));
+    assert_eq!(garbage().provider(config(json!({"user": "u"}))).login_blocking().expect("logs in").user(), "u");
+}
+
+#[test]
+fn an_invalidated_token_is_replaced_only_when_old_enough() {
+    // Younger than lifetime / 10: the refusal has another reason.
+    let credential = Scripted::user("a", 3600);
+    let provider = credential.provider(Config::default());
+    let first = provider.get_blocking().expect("a token");
+    assert!(provider.invalidate_blocking(first.secret()).is_none());
+    assert_eq!(credential.calls(), 1);
+    // Not the current one: whoever was refused takes the current one.
+    let current = provider.invalidate_blocking("an earlier token").expect("the current token");
+    assert_eq!(current.secret(), first.secret());
+}
+
+#[test]
+fn equal_settings_share_a_cell_and_others_do_not() {
+    let provider = |document| TokenProvider::from_config(config(document)).expect("builds");
+    let secret =
+        |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
+    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": support::unix_now() + 3600});
+    let one = provider(json!({"credential": statik("planted-1"), "user": "a"}));
+    let same = provider(json!({"credential": statik("planted-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
+    let other = provider(json!({"credential": statik("planted-2")}));
+    let fetched = one.get_blocking().expect("a token");
+    let place = |provider: &TokenProvider| provider.get_blocking().expect("a token").secret().as_ptr();
+    assert_eq!(fetched.secret().as_ptr(), place(&same));
+    assert_ne!(fetched.secret().as_ptr(), place(&other));
+    assert!(format!("{:?}", provider(json!({"credential": secret("planted-3")}))).find("planted").is_none());
+    assert!(pgentra::stats().iter().any(|cell| cell.credential == "StaticTokenCredential"));
+}
+
+#[test]
+fn a_cached_credential_is_an_azure_core_credential() {
+    use azure_core::credentials::TokenCredential;
+    let credential = CachedCredential::from_credential(Scripted::user("a", 3600));
+    let ours: Arc<dyn TokenCredential> = credential;
+    let token = futures_executor(ours.get_token(&["https://vault.azure.net/.default"], None)).expect("a token");
+    assert!(token.expires_on.unix_timestamp() > support::unix_now() + 3000);
+    // And any azure_core credential is taken.
+    let provider = TokenProvider::builder().azure_credential(ours).build().expect("builds");
+    assert_eq!(provider.login_blocking().expect("logs in").user(), "a");
+}

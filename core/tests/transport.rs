@@ -1,0 +1,347 @@
+//! The transport against real servers on loopback: trust, proxies, limits, and how failures are told.
+
+mod servers;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use pgentra::{
+    CredentialConfig, Error, ErrorKind, Secret,
+    config::Environment,
+    credential::{self, BuildContext, FetchContext, TokenRequest},
+    transport::{Request, Response, Transport, TransportSettings},
+};
+use serde_json::json;
+
+use servers::{Authority, Proxy, Reply, Server};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn environment(variables: &[(&str, &str)]) -> Arc<Environment> {
+    Arc::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+fn transport(variables: &[(&str, &str)], ca_file: Option<&str>) -> Transport {
+    Transport::new(TransportSettings { ca_file: ca_file.map(str::to_owned), environment: environment(variables) })
+}
+
+fn post(url: &str) -> Request {
+    Request::post_form(url, vec![("client_secret", Secret::new("planted secret"))], LIMIT)
+}
+
+async fn refused(transport: &Transport, request: Request) -> Error {
+    let error = transport.send(request).await.expect_err("no error");
+    let text = format!("{error} {error:?} {}", error.detail());
+    assert!(!text.contains("planted"), "{text}");
+    error
+}
+
+fn says(error: &Error, kind: ErrorKind, parts: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_over_the_wire() {
+    let server = Server::plain(Reply::json(200, &json!({"a": 1})).header("set-cookie", "planted=1")).await;
+    let transport = transport(&[], None);
+    for _ in 0..2 {
+        let response: Response = transport.send(post(&server.url("http", "127.0.0.1", "/t?x=1"))).await.unwrap();
+        assert_eq!((response.status, response.body.as_slice()), (200, br#"{"a":1}"#.as_slice()));
+    }
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let mut lines: Vec<String> = head.lines().map(str::to_ascii_lowercase).collect();
+        lines.sort();
+        let expected = [
+            "accept: application/json".to_owned(),
+            "content-length: 28".to_owned(),
+            "content-type: application/x-www-form-urlencoded".to_owned(),
+            format!("host: 127.0.0.1:{}", server.port),
+            "post /t?x=1 http/1.1".to_owned(),
+            format!("user-agent: pgentra/{}", env!("CARGO_PKG_VERSION")),
+        ];
+        assert_eq!(lines, expected, "no cookie, no encoding, no referrer");
+        assert_eq!(body, "client_secret=planted+secret");
+    }
+    assert_eq!(server.connections(), 1, "the connection is used again");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer() {
+    let server = Server::plain(Reply::new(302).header("location", "/elsewhere")).await;
+    let response = transport(&[], None).send(post(&server.url("http", "127.0.0.1", "/"))).await.unwrap();
+    assert_eq!(response.status, 302);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_by_option_and_by_variable() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority, &["entra.test", "127.0.0.1"], Reply::json(200, &json!({}))).await;
+    let url = server.url("https", "127.0.0.1", "/");
+    let ca = authority.path();
+
+    let error = refused(&transport(&[], None), post(&url)).await;
+    let endpoint = format!("127.0.0.1:{}", server.port);
+    says(
+        &error,
+        ErrorKind::UntrustedCertificate,
+        &[&endpoint, "not trusted", "`ca_file`", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"],
+    );
+    assert!(server.requests().is_empty(), "nothing is sent before trust");
+
+    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        assert_eq!(transport(&[(name, &ca)], None).send(post(&url)).await.unwrap().status, 200, "{name}");
+    }
+    assert_eq!(transport(&[], Some(&ca)).send(post(&url)).await.unwrap().status, 200, "ca_file");
+
+    let error = refused(&transport(&[("SSL_CERT_FILE", "/nowhere.pem")], None), post(&url)).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["no certificate could be read from SSL_CERT_FILE"]);
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_appears_later_is_read_then() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority, &["127.0.0.1"], Reply::json(200, &json!({}))).await;
+    let url = server.url("https", "127.0.0.1", "/");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let transport = transport(&[], path.to_str());
+    let error = refused(&transport, post(&url)).await;
+    says(&error, ErrorKind::InvalidConfiguration, &["ca_file", "ca.pem"]);
+    std::fs::copy(authority.path(), &path).unwrap();
+    assert_eq!(transport.send(post(&url)).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn certificates_that_are_wrong_in_other_ways() {
+    let authority = Authority::new();
+    let transport = transport(&[], Some(&authority.path()));
+    let other = Server::tls(&authority, &["other.test"], Reply::json(200, &json!({}))).await;
+    let error = refused(&transport, post(&other.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["another host name"]);
+
+    let expired = Server::tls_valid(&authority, &["127.0.0.1"], (2020, 2021), Reply::json(200, &json!({}))).await;
+    let error = refused(&transport, post(&expired.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["has expired", "clock"]);
+
+    let early = Server::tls_valid(&authority, &["127.0.0.1"], (2090, 2099), Reply::json(200, &json!({}))).await;
+    let error = refused(&transport, post(&early.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["not valid yet", "clock"]);
+}
+
+#[tokio::test]
+async fn failures_on_the_way_are_told_by_their_cause() {
+    let transport = transport(&[], None);
+    let closed = Server::closed_port().await;
+    let endpoint = format!("127.0.0.1:{closed}");
+    let error = refused(&transport, post(&format!("http://{endpoint}/?planted"))).await;
+    says(&error, ErrorKind::Network, &[&endpoint, "refused"]);
+
+    let error = refused(&transport, post("https://entra.invalid/planted")).await;
+    says(&error, ErrorKind::Network, &["entra.invalid:443", "could not be resolved"]);
+
+    let silent = Server::plain(Reply::silence()).await;
+    let request = Request { timeout: Duration::from_millis(100), ..post(&silent.url("http", "127.0.0.1", "/")) };
+    says(&refused(&transport, request).await, ErrorKind::Timeout, &["127.0.0.1", "within 0.1 s"]);
+
+    let dropped = Server::plain(Reply::dropped()).await;
+    let error = refused(&transport, post(&dropped.url("http", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::Network, &["127.0.0.1"]);
+
+    let broken = Server::plain(Reply::json(200, &json!({"access_token": "planted"})).cut_after(5)).await;
+    let error = refused(&transport, post(&broken.url("http", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::Network, &["broke off"]);
+
+    let broken = Server::plain(Reply::json(503, &json!({"error": "planted"})).cut_after(5)).await;
+    let response = transport.send(post(&broken.url("http", "127.0.0.1", "/"))).await.unwrap();
+    assert!(response.status == 503 && response.truncated, "the status alone tells");
+
+    let plain = Server::plain(Reply::json(200, &json!({}))).await;
+    let error = refused(&transport, post(&plain.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::Network, &["TLS", "127.0.0.1"]);
+
+    let header = post(&plain.url("http", "127.0.0.1", "/")).header("x-identity-header", "planted\r\nx: y");
+    says(&refused(&transport, header).await, ErrorKind::InvalidConfiguration, &["x-identity-header"]);
+
+    says(&refused(&transport, post("planted no address")).await, ErrorKind::InvalidConfiguration, &["address"]);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let transport = transport(&[], None);
+    let large = Server::plain(Reply::new(200).body("planted".repeat(300_000))).await;
+    let error = refused(&transport, post(&large.url("http", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::BadResponse, &["larger than 1 MB"]);
+
+    let large = Server::plain(Reply::new(503).body("planted".repeat(300_000))).await;
+    let response = transport.send(post(&large.url("http", "127.0.0.1", "/"))).await.unwrap();
+    assert!(response.status == 503 && response.truncated && response.body.len() <= 1 << 20);
+}
+
+#[tokio::test]
+async fn proxies_are_used_and_named() {
+    let authority = Authority::new();
+    let ca = authority.path();
+    let server = Server::tls(&authority, &["entra.test"], Reply::json(200, &json!({}))).await;
+    let url = "https://entra.test:4443/";
+
+    let proxy = Proxy::http(server.port).await;
+    let address = format!("http://planted-user:pl%40nted@127.0.0.1:{}", proxy.port);
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+        let through = transport(&[(variable, &address)], Some(&ca));
+        assert_eq!(through.send(post(url)).await.unwrap().status, 200, "{variable}");
+    }
+    let asked = proxy.asked();
+    assert_eq!(asked.len(), 3);
+    for request in &asked {
+        assert!(request.starts_with("CONNECT entra.test:4443 HTTP/1.1\r\n"), "{request}");
+        // "planted-user:pl@nted"
+        assert!(
+            request.to_ascii_lowercase().contains("proxy-authorization: basic cgxhbnrlzc11c2vyonbsqg50zwq="),
+            "{request}"
+        );
+        assert!(!request.contains("planted secret"));
+    }
+
+    let socks = Proxy::socks(server.port).await;
+    let address = format!("socks5h://127.0.0.1:{}", socks.port);
+    assert_eq!(transport(&[("ALL_PROXY", &address)], Some(&ca)).send(post(url)).await.unwrap().status, 200);
+    assert_eq!(socks.asked(), ["entra.test:4443"]);
+
+    let excepted = transport(&[("HTTPS_PROXY", &address), ("NO_PROXY", ".test")], Some(&ca));
+    says(&refused(&excepted, post(url)).await, ErrorKind::Network, &["could not be resolved"]);
+    assert_eq!(socks.asked().len(), 1);
+
+    let closed = Server::closed_port().await;
+    let address = format!("http://planted:planted@127.0.0.1:{closed}");
+    let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
+    says(
+        &error,
+        ErrorKind::Network,
+        &["entra.test:4443 through the proxy", &format!("127.0.0.1:{closed}"), "HTTPS_PROXY"],
+    );
+
+    let refusing = Server::plain(Reply::new(407).body("planted")).await;
+    let address = format!("http://127.0.0.1:{}", refusing.port);
+    let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
+    says(&error, ErrorKind::Network, &["through the proxy", "proxy auth"]);
+}
+
+#[tokio::test]
+async fn no_proxy_is_asked_for_a_managed_identity() {
+    let proxy = Proxy::http(1).await;
+    let address = format!("http://127.0.0.1:{}", proxy.port);
+    let expiry = "4102444800";
+    let imds = Server::plain(Reply::json(200, &json!({"access_token": "planted", "expires_on": expiry}))).await;
+    // Neither a loopback address nor any other goes through it.
+    for (host, reached) in [(imds.url("http", "127.0.0.1", ""), true), ("http://imds.invalid".to_owned(), false)] {
+        let variables = environment(&[
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", &host),
+            ("HTTP_PROXY", &address),
+            ("http_proxy", &address),
+            ("ALL_PROXY", &address),
+        ]);
+        let context = BuildContext {
+            transport: Transport::new(TransportSettings { ca_file: None, environment: Arc::clone(&variables) }),
+            environment: variables,
+            authority_host: "https://login.microsoftonline.com".to_owned(),
+            hosts: vec![],
+        };
+        let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).unwrap();
+        let credential = credential::build(&config, &context).unwrap();
+        let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
+        let outcome = credential.fetch(&request, FetchContext { has_fallback: true }).await;
+        match outcome {
+            Ok(token) => assert!(reached && token.expires_on == Some(4_102_444_800)),
+            Err(error) => assert!(!reached && error.kind() == ErrorKind::Network, "{error}"),
+        }
+    }
+    assert_eq!(imds.requests().len(), 1);
+    assert!(proxy.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_logged_once() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    assert!(pgentra::events::set_sink(Box::new(|level, target, text| {
+        LINES.lock().unwrap().push(format!("{level} {target} {text}"));
+    })));
+    let server = Server::plain(Reply::json(200, &json!({})).header("date", "Fri, 14 Jul 2017 02:40:00 GMT")).await;
+    let transport = transport(&[], None);
+    for _ in 0..3 {
+        let response = transport.send(post(&server.url("http", "127.0.0.1", "/planted"))).await.unwrap();
+        assert!(response.clock_skew().is_some_and(|skew| skew > 250_000_000));
+    }
+    let lines = LINES.lock().unwrap();
+    let warnings: Vec<&String> = lines.iter().filter(|line| line.contains("clock")).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("WARN pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
+    assert!(!lines.iter().any(|line| line.contains("planted")), "{lines:?}");
+}
+
+/// Run by `an_unprivileged_user_without_a_writable_file_gets_through` in a process of its own.
+#[test]
+#[ignore = "a child process of another test"]
+fn child_sends_one_request() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let transport = transport(&[("SSL_CERT_FILE", &variable("PGENTRA_TEST_CA"))], None);
+    let response = runtime.block_on(transport.send(post(&variable("PGENTRA_TEST_URL")))).unwrap();
+    assert_eq!(response.status, 200);
+}
+
+/// In a container the root file system may be read-only and the user nobody: here no file can be written (the limit on
+/// file sizes is 0), and where the tests run as root the child is nobody.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unprivileged_user_without_a_writable_file_gets_through() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+
+    let authority = Authority::new();
+    let server = Server::tls(&authority, &["127.0.0.1"], Reply::json(200, &json!({}))).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let place = |from: &std::path::Path, name: &str| {
+        let to = folder.path().join(name);
+        std::fs::copy(from, &to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755)).unwrap();
+        to
+    };
+    let ca = place(std::path::Path::new(&authority.path()), "ca.pem");
+    let program = place(&std::env::current_exe().unwrap(), "test");
+
+    let mut command = std::process::Command::new(program);
+    command
+        .args(["--exact", "--ignored", "child_sends_one_request"])
+        .env_clear()
+        .env("PGENTRA_TEST_CA", ca)
+        .env("PGENTRA_TEST_URL", server.url("https", "127.0.0.1", "/"))
+        .current_dir("/");
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } == 0 {
+        command.uid(65534).gid(65534);
+    }
+    // SAFETY: setrlimit is async-signal-safe and takes a pointer to a live value.
+    unsafe {
+        command.pre_exec(|| {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &none) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert_eq!(server.requests().len(), 1);
+}
