@@ -1,0 +1,233 @@
+//! The command line of `pgentra-emulator`.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::config::Config;
+use crate::developer_tools;
+use crate::exec::{self, Identity};
+use crate::{Addresses, Emulator, Options, Postgres, Running};
+
+const HELP: &str = "\
+A local Microsoft Entra, with managed identity endpoints and a PostgreSQL front door.
+
+Usage: pgentra-emulator [OPTIONS] [--exec COMMAND [ARGUMENT]...]
+
+Prints one line of JSON with all its addresses when it is ready, and runs until it is told to stop (Ctrl-C, SIGTERM,
+POST /stop) or its parent goes.
+
+  --config FILE         principals, roles and faults: TOML, or JSON if the name ends in .json
+  --upstream URL        put the front door before this PostgreSQL (postgres://superuser@host/...)
+  --no-postgres         no PostgreSQL and no front door
+  --listen ADDRESS      listen at this IP address (127.0.0.1); the control endpoint stays on loopback
+  --port NAME=PORT      fixed port of entra, imds, app_service, control or postgres (free ones)
+  --dns-name NAME       make the certificate valid for this name or IP address too; may be repeated
+  --ca-dir DIR          keep the certificate authority here (a new one at every start)
+  --ready-file FILE     write the JSON line there as well, in one piece
+  --outlive-parent      go on when the parent process ends
+  --stop-on-stdin-eof   stop when standard input ends
+  --exec COMMAND...     run a command with a matching environment, then stop everything; its exit status is the emulator's
+  --as NAME             the principal that the command is (App Service's identity); a user is signed in to az and azd
+  --help, --version
+";
+
+struct Arguments {
+    options: Options,
+    ready_file: Option<PathBuf>,
+    outlive_parent: bool,
+    stop_on_stdin_eof: bool,
+    identity: Option<String>,
+    command: Option<Vec<OsString>>,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == developer_tools::MARK) {
+        return developer_tools::run(arguments);
+    }
+    // Before anything else: a parent that goes early must not be missed.
+    let parent = parent();
+    let result = match parse(lexopt::Parser::from_env()) {
+        Ok(Some(arguments)) => run(arguments, parent),
+        Ok(None) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(format!("{error}\nTry 'pgentra-emulator --help'.")),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("pgentra-emulator: {error}");
+        // As shells do for a wrong use of their own commands; a command run by --exec rarely ends with it.
+        ExitCode::from(125)
+    })
+}
+
+/// `None` if there is nothing left to do.
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
+    let mut options = Options { postgres: Postgres::Own, ..Options::default() };
+    let (mut config, mut ready_file, mut identity, mut command) = (None, None, None, None);
+    let (mut outlive_parent, mut stop_on_stdin_eof) = (false, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Long("upstream") => options.postgres = Postgres::Upstream(parser.value()?.string()?),
+            Long("no-postgres") => options.postgres = Postgres::None,
+            Long("listen") => set_listen(&mut options, &parser.value()?.string()?)?,
+            Long("port") => set_port(&mut options, &parser.value()?.string()?)?,
+            Long("dns-name") => options.dns_names.push(parser.value()?.string()?),
+            Long("ca-dir") => options.ca_dir = Some(parser.value()?.into()),
+            Long("ready-file") => ready_file = Some(parser.value()?.into()),
+            Long("outlive-parent") => outlive_parent = true,
+            Long("stop-on-stdin-eof") => stop_on_stdin_eof = true,
+            Long("as") => identity = Some(parser.value()?.string()?),
+            Long("exec") => {
+                // Everything after it is the command's own.
+                let words: Vec<OsString> = parser.raw_args()?.collect();
+                let words = match words.first() {
+                    Some(first) if first == "--" => words[1..].to_vec(),
+                    _ => words,
+                };
+                if words.is_empty() {
+                    return Err("--exec needs a command".into());
+                }
+                command = Some(words);
+            }
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            Short('V') | Long("version") => {
+                println!("pgentra-emulator {}", env!("CARGO_PKG_VERSION"));
+                return Ok(None);
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    if identity.is_some() && command.is_none() {
+        return Err("--as says who the command of --exec is, and there is none".into());
+    }
+    if let Some(file) = config {
+        options.config = Config::load(&file).map_err(|error| lexopt::Error::Custom(error.into()))?;
+    }
+    Ok(Some(Arguments { options, ready_file, outlive_parent, stop_on_stdin_eof, identity, command }))
+}
+
+fn set_listen(options: &mut Options, value: &str) -> Result<(), lexopt::Error> {
+    if let Ok(address) = value.parse::<IpAddr>() {
+        options.listen = address;
+    } else if let Ok(address) = value.parse::<SocketAddr>() {
+        (options.listen, options.ports.postgres) = (address.ip(), address.port());
+    } else {
+        return Err(format!("--listen {value}: not an IP address, with or without the front door's port").into());
+    }
+    Ok(())
+}
+
+fn set_port(options: &mut Options, value: &str) -> Result<(), lexopt::Error> {
+    let wrong = || {
+        lexopt::Error::from(format!("--port {value}: expected entra, imds, app_service, control or postgres = port"))
+    };
+    let (name, port) = value.split_once('=').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    let ports = &mut options.ports;
+    *match name {
+        "entra" => &mut ports.entra,
+        "imds" => &mut ports.imds,
+        "app_service" => &mut ports.app_service,
+        "control" => &mut ports.control,
+        "postgres" => &mut ports.postgres,
+        _ => return Err(wrong()),
+    } = port;
+    Ok(())
+}
+
+fn run(arguments: Arguments, parent: i32) -> Result<ExitCode, String> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        // From here on a signal ends the emulator in good order, also while it starts.
+        let mut signals = exec::Signals::listen().map_err(|error| error.to_string())?;
+        let starting = Emulator::start(arguments.options.clone());
+        let running = tokio::select! {
+            running = starting => running.map_err(|error| error.to_string())?,
+            signal = signals.next() => return Ok(exec::exit_code_of_signal(signal)),
+        };
+        let outcome = serve(&running, &arguments, &mut signals, parent).await;
+        running.stop().await;
+        outcome
+    })
+}
+
+/// Until something ends it.
+async fn serve(
+    running: &Running,
+    arguments: &Arguments,
+    signals: &mut exec::Signals,
+    parent: i32,
+) -> Result<ExitCode, String> {
+    let addresses = running.addresses();
+    if let Some(file) = &arguments.ready_file {
+        write_ready_file(file, addresses).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    let end = async {
+        tokio::select! {
+            () = running.asked_to_stop() => {}
+            () = parent_gone(parent), if !arguments.outlive_parent => {}
+            () = stdin_end(), if arguments.stop_on_stdin_eof => {}
+        }
+    };
+    if let Some(command) = &arguments.command {
+        let identity = Identity::of(running, arguments.identity.as_deref())?;
+        return exec::run(command, &identity, addresses, &arguments.options.dns_names, signals, end).await;
+    }
+    announce(addresses).map_err(|error| format!("cannot write to standard output: {error}"))?;
+    tokio::select! {
+        () = end => Ok(ExitCode::SUCCESS),
+        // A signal is how an emulator is meant to end.
+        _ = signals.next() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn announce(addresses: &Addresses) -> io::Result<()> {
+    let mut line = serde_json::to_vec(addresses)?;
+    line.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
+fn write_ready_file(file: &Path, addresses: &Addresses) -> io::Result<()> {
+    let file = std::path::absolute(file)?;
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer(&mut temporary, addresses)?;
+    temporary.write_all(b"\n")?;
+    temporary.persist(&file).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn parent() -> i32 {
+    std::os::unix::process::parent_id().try_into().unwrap_or(i32::MAX)
+}
+
+/// Polled, because the kernel's own notice (`PR_SET_PDEATHSIG`) comes when the parent's *thread* ends, and on Linux only.
+async fn parent_gone(parent_at_start: i32) {
+    while parent() == parent_at_start {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// On a thread of its own, since a read of standard input cannot be cancelled.
+async fn stdin_end() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while !matches!(io::stdin().read(&mut buffer), Ok(0) | Err(_)) {}
+        let _ = sender.send(());
+    });
+    let _ = receiver.await;
+}

@@ -1,0 +1,118 @@
+//! The configuration file, and the world that the emulator has without one.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Shape};
+use crate::principal::{Principal, PrincipalKind, RoleSetting};
+
+/// The tenant, who is in it, and what goes wrong. Every part may be left out: that of the default world is used then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Tenant id.
+    pub tenant_id: String,
+    /// Domain names that stand for the tenant in addresses.
+    pub tenant_domains: Vec<String>,
+    /// Resources that tokens can be had for besides the database's and the management's of each cloud.
+    pub resources: Vec<String>,
+    /// Who is in the tenant.
+    pub principals: Vec<Principal>,
+    /// Which identities IMDS has.
+    pub imds: Identities,
+    /// Which identities App Service has.
+    pub app_service: Identities,
+    /// What `X-IDENTITY-HEADER` has to say on App Service; a new secret at every start, if left out. Read at the start only.
+    pub identity_header: Option<String>,
+    /// Properties of all tokens and answers.
+    pub tokens: Shape,
+    /// What goes wrong from the start.
+    pub faults: Vec<Fault>,
+}
+
+/// The identities of one place that hands out managed identity tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identities {
+    /// Name of the identity given when none is asked for; none: such a request is refused.
+    pub default: Option<String>,
+    /// Names of the identities that can be asked for; all managed identities if left out.
+    pub assigned: Option<Vec<String>>,
+}
+
+/// Why a configuration could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read configuration {path}: {problem}")]
+pub struct ConfigError {
+    path: String,
+    problem: String,
+}
+
+impl Config {
+    /// Reads a TOML file, or a JSON file if its name ends in `.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not of that format, or has unknown or wrong entries.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let error = |problem: String| ConfigError { path: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            serde_json::from_str(&text).map_err(|problem| error(problem.to_string()))
+        } else {
+            toml::from_str(&text).map_err(|problem| error(problem.to_string()))
+        }
+    }
+}
+
+/// The tenant of the default world.
+pub const TENANT_ID: &str = "99999999-0000-0000-0000-000000000009";
+/// The client secret of `orders-api` in the default world.
+pub const ORDERS_API_SECRET: &str = "orders-api-secret";
+
+impl Default for Config {
+    /// The default world; `README.md` has it as a table.
+    fn default() -> Self {
+        let id = |letter: char, number: u8| {
+            let run = |length| letter.to_string().repeat(length);
+            format!("{}-0000-0000-0000-{:012}", run(8), number)
+        };
+        let principal = |number: u8, name: &str, kind: PrincipalKind| {
+            let base = Principal::new(name, kind);
+            let appid = if kind.is_app() { id('1', number) } else { base.appid.clone() };
+            Principal { oid: id('a', number), appid, ..base }
+        };
+        use PrincipalKind::{Group, Guest, ServicePrincipal, SystemAssigned, User, UserAssigned};
+        let principals = vec![
+            principal(1, "app-mi", UserAssigned),
+            principal(2, "batch-mi", UserAssigned),
+            principal(3, "vm-prod", SystemAssigned),
+            principal(4, "shop/slots/staging", SystemAssigned),
+            Principal { client_secret: Some(ORDERS_API_SECRET.into()), ..principal(5, "orders-api", ServicePrincipal) },
+            Principal {
+                client_secret: Some("no-role-api-secret".into()),
+                role: RoleSetting::Wanted(false),
+                ..principal(6, "no-role-api", ServicePrincipal)
+            },
+            Principal { groups: vec!["db-readers".into()], ..principal(7, "alice@contoso.example", User) },
+            principal(8, "bob_home.example#EXT#@contoso.example", Guest),
+            principal(9, "db-readers", Group),
+            Principal {
+                role: RoleSetting::Detailed { name: None, kind: None, admin: true },
+                ..principal(10, "admin@contoso.example", User)
+            },
+        ];
+        let identities = |default: &str| Identities { default: Some(default.into()), assigned: None };
+        Self {
+            tenant_id: TENANT_ID.into(),
+            tenant_domains: vec!["contoso.example".into()],
+            resources: vec!["https://graph.microsoft.com".into(), "https://vault.azure.net".into()],
+            principals,
+            imds: identities("vm-prod"),
+            app_service: identities("app-mi"),
+            identity_header: None,
+            tokens: Shape::default(),
+            faults: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The control endpoint: changes the emulator while it runs, and tells what it has seen. JSON both ways; `README.md` is
+//! its reference.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::emulator::{Addresses, Database};
+use crate::fault::{Fault, Shape};
+use crate::principal::Principal;
+use crate::state::{MintRequest, State, StateError};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) state: Arc<State>,
+    pub(crate) database: Option<Arc<Database>>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) stop: Arc<Notify>,
+}
+
+pub(crate) fn router(control: Control) -> Router {
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/config", get(config).put(put_config))
+        .route("/principals", get(principals).post(post_principals))
+        .route("/faults", get(faults).post(post_faults).delete(delete_faults))
+        .route("/faults/{id}", delete(delete_fault))
+        .route("/tokens", get(tokens).patch(patch_tokens))
+        .route("/requests", get(requests).delete(delete_requests))
+        .route("/mint", post(mint))
+        .route("/keys/rotate", post(rotate_keys))
+        .route("/postgres", get(postgres).post(post_postgres))
+        .route("/stop", post(stop))
+        .with_state(control)
+}
+
+/// A refusal: status 400 (or another) and `{"error": ...}`.
+struct Refused(StatusCode, String);
+
+type Answer = Result<Response, Refused>;
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = json_response(&json!({ "error": self.1 }));
+        *response.status_mut() = self.0;
+        response
+    }
+}
+
+impl From<StateError> for Refused {
+    fn from(error: StateError) -> Self {
+        Self(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+fn json_response(value: &impl serde::Serialize) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    match serde_json::to_vec(value) {
+        Ok(body) => (headers, body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Any content type will do, so that `curl -d` works as it is. An empty body is `{}`.
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Refused> {
+    serde_json::from_value(value).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// `current` with the members of the object `changes` put in.
+fn changed<T: serde::Serialize + DeserializeOwned>(current: &T, changes: Value) -> Result<T, Refused> {
+    let error = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+    let mut document = serde_json::to_value(current).map_err(|problem| error(problem.to_string()))?;
+    match (&mut document, changes) {
+        (Value::Object(document), Value::Object(changes)) => document.extend(changes),
+        _ => return Err(error("expected an object".into())),
+    }
+    from_value(document)
+}
+
+/// One or several, as the body has it.
+fn one_or_many(document: Value) -> Vec<Value> {
+    match document {
+        Value::Array(many) => many,
+        one => vec![one],
+    }
+}
+
+async fn ready(Shared(control): Shared<Control>) -> Response {
+    json_response(&*control.addresses)
+}
+
+async fn config(Shared(control): Shared<Control>) -> Response {
+    json_response(&control.state.config())
+}
+
+async fn put_config(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let config: Config = changed(&control.state.config(), parse(&body)?)?;
+    control.state.configure(config)?;
+    control.make_roles().await?;
+    Ok(json_response(&control.state.config()))
+}
+
+async fn principals(Shared(control): Shared<Control>) -> Response {
+    let principals = control.state.principals();
+    json_response(&principals.iter().map(|principal| &**principal).collect::<Vec<_>>())
+}
+
+async fn post_principals(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let principals: Vec<Principal> =
+        one_or_many(parse(&body)?).into_iter().map(from_value).collect::<Result<_, _>>()?;
+    for principal in &principals {
+        control.state.put_principal(principal.clone())?;
+    }
+    control.make_roles().await?;
+    Ok(json_response(&principals))
+}
+
+async fn faults(Shared(control): Shared<Control>) -> Response {
+    json_response(&control.state.faults())
+}
+
+async fn post_faults(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let faults: Vec<Fault> = one_or_many(parse(&body)?).into_iter().map(from_value).collect::<Result<_, _>>()?;
+    let ids: Vec<u64> = faults.into_iter().map(|fault| control.state.add_fault(fault)).collect();
+    Ok(json_response(&json!({ "ids": ids })))
+}
+
+async fn delete_faults(Shared(control): Shared<Control>) -> Response {
+    control.state.clear_faults(None);
+    json_response(&json!({}))
+}
+
+async fn delete_fault(Shared(control): Shared<Control>, Path(id): Path<u64>) -> Response {
+    control.state.clear_faults(Some(id));
+    json_response(&json!({}))
+}
+
+async fn tokens(Shared(control): Shared<Control>) -> Response {
+    json_response(&control.state.token_settings())
+}
+
+async fn patch_tokens(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let settings: Shape = changed(&control.state.token_settings(), parse(&body)?)?;
+    control.state.set_token_settings(settings.clone());
+    Ok(json_response(&settings))
+}
+
+#[derive(Deserialize)]
+struct RequestFilter {
+    endpoint: Option<String>,
+    /// Only requests with a greater id.
+    since: Option<u64>,
+}
+
+async fn requests(Shared(control): Shared<Control>, Query(filter): Query<RequestFilter>) -> Response {
+    let mut requests = control.state.requests.snapshot();
+    requests.requests.retain(|request| {
+        filter.endpoint.as_ref().is_none_or(|endpoint| request.endpoint == *endpoint)
+            && filter.since.is_none_or(|since| request.id > since)
+    });
+    json_response(&requests)
+}
+
+async fn delete_requests(Shared(control): Shared<Control>) -> Response {
+    control.state.requests.clear();
+    json_response(&json!({}))
+}
+
+async fn mint(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let request: MintRequest = parse(&body)?;
+    let state = control.state.clone();
+    // The first forged token needs a key of its own, which takes a while.
+    match tokio::task::spawn_blocking(move || state.mint(&request)).await {
+        Ok(minted) => Ok(json_response(&minted?)),
+        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    retire_old: bool,
+}
+
+async fn rotate_keys(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let rotation: Rotation = parse(&body)?;
+    let state = control.state.clone();
+    match tokio::task::spawn_blocking(move || state.rotate_keys(rotation.retire_old)).await {
+        Ok(key_id) => Ok(json_response(&json!({ "kid": key_id }))),
+        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+impl Control {
+    /// Gives new principals their roles in the database.
+    async fn make_roles(&self) -> Result<(), Refused> {
+        let Some(database) = &self.database else { return Ok(()) };
+        let made = database.upstream.provision(&self.state).await;
+        made.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))
+    }
+
+    fn database(&self) -> Result<&Database, Refused> {
+        let missing = || Refused(StatusCode::NOT_FOUND, "this emulator runs without PostgreSQL".into());
+        self.database.as_deref().ok_or_else(missing)
+    }
+}
+
+async fn postgres(Shared(control): Shared<Control>) -> Answer {
+    Ok(json_response(&control.database()?.door.report()))
+}
+
+async fn post_postgres(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let door = &control.database()?.door;
+    door.control(parse(&body)?);
+    Ok(json_response(&door.report().faults))
+}
+
+async fn stop(Shared(control): Shared<Control>) -> Response {
+    // After the answer: the listener goes away with everything else.
+    control.stop.notify_one();
+    json_response(&json!({}))
+}

@@ -1,0 +1,403 @@
+//! Starting and stopping everything together.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::control::{self, Control};
+use crate::entra::{self, server};
+use crate::ids;
+use crate::jwt::KeySet;
+use crate::postgres::{FrontDoor, Server, StartError, Upstream, UpstreamError};
+use crate::principal::Principal;
+use crate::scratch::Scratch;
+use crate::state::{State, StateError};
+use crate::tls::Authority;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The tenant and its faults.
+    pub config: Config,
+    /// The PostgreSQL behind the front door.
+    pub postgres: Postgres,
+    /// Where everything but the control endpoint listens; by default 127.0.0.1. The control endpoint never leaves loopback.
+    pub listen: IpAddr,
+    /// Fixed ports; 0, the default, is a free one.
+    pub ports: Ports,
+    /// Names and addresses besides `localhost`, 127.0.0.1 and ::1 that the server certificate is for.
+    pub dns_names: Vec<String>,
+    /// Where the certificate authority is kept; without, there is a new one each time.
+    pub ca_dir: Option<PathBuf>,
+}
+
+/// The PostgreSQL behind the front door.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Postgres {
+    /// No front door at all: Entra and managed identity alone. The default for use from Rust.
+    #[default]
+    None,
+    /// A server of the emulator's own, thrown away at the end.
+    Own,
+    /// A user's own server, by URL; its user has to be a superuser.
+    Upstream(String),
+}
+
+/// Ports by listener; 0 is a free one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// Token endpoint and discovery.
+    pub entra: u16,
+    /// Instance metadata service.
+    pub imds: u16,
+    /// App Service.
+    pub app_service: u16,
+    /// Control endpoint.
+    pub control: u16,
+    /// PostgreSQL front door.
+    pub postgres: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            postgres: Postgres::default(),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ports: Ports::default(),
+            dns_names: Vec::new(),
+            ca_dir: None,
+        }
+    }
+}
+
+/// Where everything is: the line that the program prints when it is ready.
+#[derive(Clone, Debug, Serialize)]
+pub struct Addresses {
+    /// Always true.
+    pub ready: bool,
+    /// Process id of the emulator.
+    pub pid: u32,
+    /// The tenant.
+    pub tenant_id: String,
+    /// For `AZURE_AUTHORITY_HOST`.
+    pub authority_host: String,
+    /// The token endpoint of the tenant.
+    pub token_url: String,
+    /// For `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    pub imds_host: String,
+    /// App Service's endpoint.
+    pub app_service: AppServiceAddress,
+    /// What stands behind `az` and `azd`; see `--as`.
+    #[serde(skip)]
+    pub(crate) developer_tools: String,
+    /// The control endpoint.
+    pub control: String,
+    /// PEM file with the certificate authority.
+    pub ca_file: PathBuf,
+    /// PEM file with the system's roots and the certificate authority.
+    pub bundle_file: PathBuf,
+    /// The front door; `None` if there is none.
+    pub postgres: Option<PostgresAddress>,
+}
+
+/// How programs on App Service reach their identity.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppServiceAddress {
+    /// For `IDENTITY_ENDPOINT`.
+    pub endpoint: String,
+    /// For `IDENTITY_HEADER`.
+    pub header: String,
+}
+
+impl AppServiceAddress {
+    /// The endpoint that gives this identity when none is asked for.
+    pub fn endpoint_for(&self, identity: &Principal) -> String {
+        match self.endpoint.strip_suffix(entra::APP_SERVICE_PATH) {
+            Some(base) => format!("{base}/{}{}", identity.oid, entra::APP_SERVICE_PATH),
+            None => self.endpoint.clone(),
+        }
+    }
+}
+
+/// How clients reach the database.
+#[derive(Clone, Debug, Serialize)]
+pub struct PostgresAddress {
+    /// For `PGHOST`.
+    pub host: String,
+    /// For `PGPORT`.
+    pub port: u16,
+    /// For `PGDATABASE`.
+    pub database: String,
+    /// A port without TLS; there is none: `POST /postgres {"plaintext": true}` takes TLS away from the one.
+    pub plaintext_port: Option<u16>,
+    /// The superuser's way past the front door, where the server is the emulator's own.
+    pub admin_dsn: Option<String>,
+}
+
+/// Why the emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration contradicts itself.
+    #[error("configuration: {0}")]
+    Config(#[from] StateError),
+    /// There is no temporary directory.
+    #[error("temporary directory: {0}")]
+    Scratch(#[source] io::Error),
+    /// Certificates cannot be made or kept.
+    #[error("certificate authority: {0}")]
+    Tls(#[source] io::Error),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// PostgreSQL did not start.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// The server behind the front door is of no use.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The runtime or a thread could not be made.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// The emulator; see [`Emulator::start`].
+pub struct Emulator;
+
+impl Emulator {
+    /// Starts everything on the caller's tokio runtime.
+    ///
+    /// # Errors
+    /// Nothing of it runs then.
+    pub async fn start(options: Options) -> Result<Running, Error> {
+        let keys = tokio::task::spawn_blocking(KeySet::generate);
+        let server = match options.postgres {
+            Postgres::Own => Some(Server::start().await?),
+            _ => None,
+        };
+        let keys = keys.await.map_err(|error| Error::Runtime(io::Error::other(error)))?;
+        let header = options.config.identity_header.clone().unwrap_or_else(ids::secret);
+        let state = Arc::new(State::new(options.config, keys)?);
+        let scratch = Scratch::new().map_err(Error::Scratch)?;
+        let ca_dir = options.ca_dir.unwrap_or_else(|| scratch.path().join("ca"));
+        let authority = Authority::open(&ca_dir, &options.dns_names).map_err(Error::Tls)?;
+
+        let listen = |address: SocketAddr| async move {
+            server::bind(address).await.map_err(|error| Error::Listen(address, error))
+        };
+        let ports = options.ports;
+        let mut tasks = JoinSet::new();
+        let mut ports_of = Vec::new();
+        for family in entra::families(&header) {
+            let port = match family.name {
+                "imds" => ports.imds,
+                "app_service" => ports.app_service,
+                "entra" => ports.entra,
+                _ => 0,
+            };
+            let (listener, address) = listen(SocketAddr::new(options.listen, port)).await?;
+            ports_of.push((family.name, address.port()));
+            let tls = match family.tls {
+                true => Some(TlsAcceptor::from(authority.server_config(&["http/1.1"]).map_err(Error::Tls)?)),
+                false => None,
+            };
+            tasks.spawn(server::serve(listener, tls, family, state.clone()));
+        }
+        let postgres = match &options.postgres {
+            Postgres::None => None,
+            chosen => {
+                let upstream = match (chosen, &server) {
+                    (Postgres::Upstream(url), _) => Upstream::parse(url)?,
+                    (_, Some(server)) => server.upstream(),
+                    (_, None) => unreachable!("without an upstream a server was started"),
+                };
+                upstream.provision(&state).await?;
+                let upstream = Arc::new(upstream);
+                let address = SocketAddr::new(options.listen, ports.postgres);
+                let tls = authority.server_config(&["postgresql"]).map_err(Error::Tls)?;
+                let door = FrontDoor::bind(address, tls, upstream.clone(), state.clone())
+                    .await
+                    .map_err(|error| Error::Listen(address, error))?;
+                Some(Arc::new(Database { upstream, door }))
+            }
+        };
+        let (control, control_address) = listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports.control)).await?;
+
+        // Clients elsewhere put another of the certificate's names in place of this one.
+        let port = |name: &str| ports_of.iter().find(|(known, _)| *known == name).map_or(0, |(_, port)| *port);
+        let plain_host = if options.listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { options.listen };
+        let plain = |name: &str| format!("http://{}", SocketAddr::new(plain_host, port(name)));
+        let authority_host = format!("https://localhost:{}", port("entra"));
+        let tenant_id = state.tenant_id();
+        let addresses = Arc::new(Addresses {
+            ready: true,
+            pid: std::process::id(),
+            token_url: format!("{authority_host}/{tenant_id}/oauth2/v2.0/token"),
+            tenant_id,
+            authority_host,
+            imds_host: plain("imds"),
+            app_service: AppServiceAddress {
+                endpoint: format!("{}{}", plain("app_service"), entra::APP_SERVICE_PATH),
+                header,
+            },
+            developer_tools: plain("developer_tools"),
+            control: format!("http://{control_address}"),
+            ca_file: authority.ca_file.clone(),
+            bundle_file: authority.bundle_file.clone(),
+            postgres: postgres.as_ref().map(|database| PostgresAddress {
+                host: "localhost".into(),
+                port: database.door.address().port(),
+                database: "postgres".into(),
+                plaintext_port: None,
+                admin_dsn: server.as_ref().map(Server::admin_dsn),
+            }),
+        });
+        let asked_to_stop = Arc::new(Notify::new());
+        let router = control::router(Control {
+            state: state.clone(),
+            database: postgres.clone(),
+            addresses: addresses.clone(),
+            stop: asked_to_stop.clone(),
+        });
+        tasks.spawn(async move {
+            // Ends with an error only if the listener does.
+            let _ = axum::serve(control, router).await;
+        });
+        Ok(Running { addresses, state, postgres, server, asked_to_stop, _tasks: tasks, scratch })
+    }
+
+    /// Starts everything on a thread and a runtime of its own, for tests that have none.
+    ///
+    /// # Errors
+    /// As for [`Emulator::start`].
+    pub fn start_blocking(options: Options) -> Result<RunningThread, Error> {
+        let (started, start) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("pgentra-emulator".into()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(Error::Runtime(error)))),
+            };
+            runtime.block_on(async {
+                match Emulator::start(options).await {
+                    Ok(running) => {
+                        let _ = started.send(Ok((
+                            running.addresses.clone(),
+                            running.state.clone(),
+                            running.postgres.clone(),
+                        )));
+                        // An error means that the handle is gone: the same.
+                        let _ = stopped.await;
+                        running.stop().await;
+                    }
+                    Err(error) => drop(started.send(Err(error))),
+                }
+            });
+        });
+        let thread = thread.map_err(Error::Runtime)?;
+        let (addresses, state, database) =
+            start.recv().map_err(|_| Error::Runtime(io::Error::other("the emulator's thread panicked")))??;
+        Ok(RunningThread { addresses, state, database, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// The database: its front door, and the server behind.
+pub struct Database {
+    /// The server behind the front door.
+    pub upstream: Arc<Upstream>,
+    /// What clients connect to.
+    pub door: FrontDoor,
+}
+
+/// A running emulator. Dropping it ends it; [`Running::stop`] also waits until PostgreSQL and its files are gone.
+pub struct Running {
+    addresses: Arc<Addresses>,
+    state: Arc<State>,
+    postgres: Option<Arc<Database>>,
+    server: Option<Server>,
+    asked_to_stop: Arc<Notify>,
+    _tasks: JoinSet<()>,
+    scratch: Scratch,
+}
+
+impl Running {
+    /// Where everything is.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What the control endpoint changes and tells.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// The database, if there is one.
+    pub fn database(&self) -> Option<&Database> {
+        self.postgres.as_deref()
+    }
+
+    /// A directory that goes away with the emulator.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Waits until the control endpoint is asked to stop the emulator.
+    pub async fn asked_to_stop(&self) {
+        self.asked_to_stop.notified().await;
+    }
+
+    /// Ends everything.
+    pub async fn stop(self) {
+        let Self { server, postgres, _tasks: tasks, .. } = self;
+        drop((tasks, postgres));
+        if let Some(server) = server {
+            server.stop().await;
+        }
+    }
+}
+
+/// A running emulator with a thread of its own. Dropping it ends it and waits until everything is gone.
+pub struct RunningThread {
+    addresses: Arc<Addresses>,
+    state: Arc<State>,
+    database: Option<Arc<Database>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl RunningThread {
+    /// Where everything is.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What the control endpoint changes and tells.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// The database, if there is one.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
+    }
+}
+
+impl Drop for RunningThread {
+    fn drop(&mut self) {
+        self.database = None;
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been reported by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}

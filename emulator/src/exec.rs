@@ -1,0 +1,250 @@
+//! `--exec`: a command that finds the emulator where it expects Azure.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, IsTerminal};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::developer_tools;
+use crate::principal::{Principal, PrincipalKind};
+use crate::{Addresses, Running};
+
+/// How long a command may take to end when the emulator has to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Inherited variables with these beginnings would lead the command elsewhere.
+const REMOVED_PREFIXES: [&str; 3] = ["AZURE_", "IDENTITY_", "MSI_"];
+/// And these, names in upper case; variables for proxies are also read in lower case.
+const REMOVED: [&str; 9] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "IMDS_ENDPOINT",
+    "NO_PROXY",
+    "PGHOSTADDR",
+    "PGPASSWORD",
+    "PGSERVICE",
+    "SSL_CERT_DIR",
+];
+
+/// Who the command is.
+pub(crate) enum Identity {
+    /// Whichever App Service gives by default.
+    AppService,
+    /// A managed identity; an App Service endpoint of its own gives it without being asked for it.
+    Managed(Arc<Principal>),
+    /// An application with its secret.
+    Secret(Arc<Principal>),
+    /// A user, signed in to the developer tools in this directory.
+    User(PathBuf),
+}
+
+impl Identity {
+    /// The principal of this name.
+    pub(crate) fn of(running: &Running, name: Option<&str>) -> Result<Self, String> {
+        let Some(name) = name else { return Ok(Self::AppService) };
+        let principal = running.state().principal(name).ok_or_else(|| format!("there is no principal {name:?}"))?;
+        match principal.kind {
+            PrincipalKind::UserAssigned | PrincipalKind::SystemAssigned => Ok(Self::Managed(principal)),
+            PrincipalKind::ServicePrincipal if principal.client_secret.is_some() => Ok(Self::Secret(principal)),
+            PrincipalKind::ServicePrincipal => Err(format!("service principal {name:?} has no client secret")),
+            PrincipalKind::Group => Err(format!("{name:?} is a group: its members sign in, not the group")),
+            PrincipalKind::User | PrincipalKind::Guest => {
+                let directory = running.scratch().join("bin");
+                let installed =
+                    developer_tools::install(&directory, &running.addresses().developer_tools, &principal.oid);
+                installed
+                    .map(|()| Self::User(directory))
+                    .map_err(|error| format!("cannot write the developer tools: {error}"))
+            }
+        }
+    }
+}
+
+/// What is set for the command.
+fn environment(identity: &Identity, addresses: &Addresses, dns_names: &[String]) -> BTreeMap<&'static str, OsString> {
+    let mut set: BTreeMap<&'static str, OsString> = BTreeMap::new();
+    for name in ["SSL_CERT_FILE", "PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"] {
+        set.insert(name, addresses.bundle_file.clone().into());
+    }
+    let always = ["localhost", "127.0.0.1", "::1", "169.254.169.254"].map(String::from);
+    let no_proxy: Vec<&str> = always.iter().chain(dns_names).map(String::as_str).collect();
+    set.insert("NO_PROXY", no_proxy.join(",").into());
+    set.insert("PGENTRA_EMULATOR_CONTROL", addresses.control.clone().into());
+    if let Some(postgres) = &addresses.postgres {
+        set.insert("PGHOST", postgres.host.clone().into());
+        set.insert("PGPORT", postgres.port.to_string().into());
+        set.insert("PGDATABASE", postgres.database.clone().into());
+        set.insert("PGSSLMODE", "verify-full".into());
+    }
+    match identity {
+        Identity::AppService | Identity::Managed(_) => {
+            let endpoint = match identity {
+                Identity::Managed(principal) => addresses.app_service.endpoint_for(principal),
+                _ => addresses.app_service.endpoint.clone(),
+            };
+            set.insert("IDENTITY_ENDPOINT", endpoint.into());
+            set.insert("IDENTITY_HEADER", addresses.app_service.header.clone().into());
+        }
+        Identity::Secret(principal) => {
+            set.insert("AZURE_TENANT_ID", addresses.tenant_id.clone().into());
+            set.insert("AZURE_CLIENT_ID", principal.appid.clone().into());
+            set.insert("AZURE_CLIENT_SECRET", principal.client_secret.clone().unwrap_or_default().into());
+            set.insert("AZURE_AUTHORITY_HOST", addresses.authority_host.clone().into());
+        }
+        Identity::User(tools) => {
+            let inherited = std::env::var_os("PATH").unwrap_or_default();
+            let directories = std::iter::once(tools.clone()).chain(std::env::split_paths(&inherited));
+            // Joining fails only over a separator in a name, and temporary directories have none.
+            set.insert("PATH", std::env::join_paths(directories).unwrap_or(inherited));
+            set.insert("AZURE_TOKEN_CREDENTIALS", "dev".into());
+        }
+    }
+    set
+}
+
+fn is_removed(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    REMOVED.contains(&name.as_str()) || REMOVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Runs the command until it ends, or until `end` does; then it is asked to terminate, and killed after [`GRACE`].
+pub(crate) async fn run(
+    command: &[OsString],
+    identity: &Identity,
+    addresses: &Addresses,
+    dns_names: &[String],
+    signals: &mut Signals,
+    end: impl Future<Output = ()>,
+) -> Result<ExitCode, String> {
+    let (program, arguments) = command.split_first().ok_or("--exec needs a command")?;
+    let mut child = Command::new(program);
+    child.args(arguments).kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_removed) {
+            child.env_remove(name);
+        }
+    }
+    child.envs(environment(identity, addresses, dns_names));
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and touches no memory. The signal comes
+    // when the thread that forks ends: this is the program's main thread.
+    unsafe {
+        child.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    let mut child = match child.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("pgentra-emulator: cannot run {}: {error}", program.display());
+            // As shells say it.
+            return Ok(ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }));
+        }
+    };
+    let mut end = std::pin::pin!(end);
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map(exit_code).map_err(|error| error.to_string()),
+            received = signals.next() => forward(&child, received),
+            () = &mut end => break,
+        }
+    }
+    send(&child, libc::SIGTERM);
+    match tokio::time::timeout(GRACE, child.wait()).await {
+        Ok(status) => status.map(exit_code).map_err(|error| error.to_string()),
+        Err(_) => {
+            let _ = child.kill().await;
+            Ok(exit_code_of_signal(libc::SIGKILL))
+        }
+    }
+}
+
+fn forward(child: &Child, received: i32) {
+    // At a terminal the whole foreground group gets these from the keyboard; twice would be once too often.
+    let from_keyboard = matches!(received, libc::SIGINT | libc::SIGQUIT) && io::stdin().is_terminal();
+    if !from_keyboard {
+        send(child, received);
+    }
+}
+
+fn send(child: &Child, number: i32) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // SAFETY: `kill` has no memory effects, and the child is not reaped yet (it has an id), so that the id is still its own.
+        unsafe { libc::kill(pid, number) };
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(number)) => exit_code_of_signal(number),
+        (None, None) => ExitCode::FAILURE,
+    }
+}
+
+/// As shells say it: 128 and the signal's number.
+pub(crate) fn exit_code_of_signal(number: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX))
+}
+
+/// The signals that are passed on to a command, or end an emulator without one.
+pub(crate) struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The next one's number.
+    pub(crate) async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.hangup.recv() => libc::SIGHUP,
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.quit.recv() => libc::SIGQUIT,
+            _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.user1.recv() => libc::SIGUSR1,
+            _ = self.user2.recv() => libc::SIGUSR2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_lead_elsewhere_are_removed() {
+        for name in
+            ["AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "MSI_SECRET", "https_proxy", "NO_PROXY", "PGPASSWORD", "PGSERVICE"]
+        {
+            assert!(is_removed(name), "{name}");
+        }
+        for name in ["PATH", "PGUSER", "PGAPPNAME", "MSISDN", "HOME", "MY_AZURE_ID"] {
+            assert!(!is_removed(name), "{name}");
+        }
+    }
+}

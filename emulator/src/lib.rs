@@ -1,0 +1,38 @@
+//! A local Microsoft Entra for tests and demos: the token endpoint over TLS, the managed identity endpoints of Azure's
+//! hosts, and a PostgreSQL front door that checks tokens as Azure Database for PostgreSQL does.
+//!
+//! The program `pgentra-emulator` is a thin shell over [`Emulator`]; Rust tests can use that in their own process:
+//!
+//! ```
+//! use pgentra_emulator::{Emulator, Options, fault::Fault};
+//!
+//! let emulator = Emulator::start_blocking(Options::default())?;
+//! emulator.state().add_fault(Fault { status: Some(503), times: Some(2), ..Fault::at("token") });
+//! println!("AZURE_AUTHORITY_HOST={}", emulator.addresses().authority_host);
+//! # Ok::<(), pgentra_emulator::Error>(())
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod fault;
+pub mod jwt;
+pub mod postgres;
+pub mod principal;
+pub mod request_log;
+pub mod resource;
+pub mod state;
+pub mod tls;
+
+mod claims;
+mod control;
+mod developer_tools;
+mod emulator;
+mod entra;
+mod exec;
+mod ids;
+mod scratch;
+
+pub use emulator::{
+    Addresses, AppServiceAddress, Database, Emulator, Error, Options, Ports, Postgres, PostgresAddress, Running,
+    RunningThread,
+};

@@ -1,0 +1,150 @@
+//! What the front door says to a login that it refuses: one table.
+
+use serde::{Deserialize, Serialize};
+
+use crate::jwt;
+
+/// Why a login is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The connection is not encrypted.
+    NoEncryption,
+    /// There is no role of that name; names are case-sensitive.
+    RoleMissing,
+    /// The role has no security label, so it has a password of its own, and this is not it.
+    PasswordFailed,
+    /// The password is not a JSON Web Token.
+    TokenMalformed,
+    /// The token's signature is not the tenant's.
+    TokenForged,
+    /// The token is another tenant's.
+    TokenOfOtherTenant,
+    /// The token is for another resource.
+    TokenAudience,
+    /// The token is not valid yet.
+    TokenNotYetValid,
+    /// The token has expired.
+    TokenExpired,
+    /// The token has no object id.
+    TokenWithoutOid,
+    /// An application's token for a role of type user.
+    AppTokenForUserRole,
+    /// A user's token for a role of type service.
+    UserTokenForServiceRole,
+    /// A token of the right type, of a principal that is not the role's.
+    OtherPrincipal,
+    /// The role is a group's, and the token's principal is not a member.
+    NotInGroup,
+    /// The server is full: for tests of clients, never said of its own accord.
+    TooManyConnections,
+    /// The server is starting: for tests of clients, never said of its own accord.
+    StartingUp,
+}
+
+/// How far an entry is known to be what Azure says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Text and SQLSTATE were seen from a real server.
+    Seen,
+    /// The text was seen; the SQLSTATE is that of its siblings.
+    TextSeen,
+    /// Neither was seen.
+    Assumed,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The condition.
+    pub refusal: Refusal,
+    /// SQLSTATE of the error.
+    pub sqlstate: &'static str,
+    /// Message, with `{role}`, `{database}`, `{host}` and `{group}` to be filled in.
+    pub text: &'static str,
+    /// Hint, if there is one.
+    pub hint: Option<&'static str>,
+    /// How it is known.
+    pub evidence: Evidence,
+}
+
+pub(super) const INVALID_AUTHORIZATION: &str = "28000";
+pub(super) const INVALID_PASSWORD: &str = "28P01";
+
+/// Every refusal, in the order of [`Refusal`].
+#[rustfmt::skip]
+pub const TABLE: [Entry; 16] = {
+    use Evidence::{Assumed, Seen, TextSeen};
+    use Refusal::*;
+    [
+        entry(NoEncryption, INVALID_AUTHORIZATION, Seen,
+            "no pg_hba.conf entry for host \"{host}\", user \"{role}\", database \"{database}\", no encryption"),
+        entry(RoleMissing, INVALID_AUTHORIZATION, Seen, "role \"{role}\" does not exist"),
+        entry(PasswordFailed, INVALID_PASSWORD, Seen, "password authentication failed for user \"{role}\""),
+        entry(TokenMalformed, INVALID_AUTHORIZATION, TextSeen,
+            "The access token has invalid format. Please ensure the token is passed exactly as returned by the authentication endpoint and retry."),
+        entry(TokenForged, INVALID_AUTHORIZATION, TextSeen,
+            "An error occurred while validating the access token. Please acquire a new token and retry."),
+        entry(TokenOfOtherTenant, INVALID_AUTHORIZATION, Assumed,
+            "The access token does not have a valid tenant claim. Please acquire a new token for the tenant of this server."),
+        entry(TokenAudience, INVALID_AUTHORIZATION, TextSeen,
+            "The access token does not have a valid audience claim. Please acquire a new token for the resource \"https://ossrdbms-aad.database.windows.net\"."),
+        entry(TokenNotYetValid, INVALID_AUTHORIZATION, Assumed, "The access token is not yet valid. Acquire a new token and try again."),
+        entry(TokenExpired, INVALID_AUTHORIZATION, TextSeen, "The access token has expired. Acquire a new token and try again."),
+        entry(TokenWithoutOid, INVALID_AUTHORIZATION, TextSeen, "The access token does not have a valid oid claim."),
+        entry(AppTokenForUserRole, INVALID_AUTHORIZATION, Seen,
+            "Microsoft Entra user token for role \"{role}\" is neither an AAD_AUTH_TOKENTYPE_APP_USER or an AAD_AUTH_TOKENTYPE_APP_OBO token."),
+        entry(UserTokenForServiceRole, INVALID_AUTHORIZATION, Seen,
+            "Service principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role \"{role}\""),
+        entry(OtherPrincipal, INVALID_PASSWORD, Assumed, "password authentication failed for user \"{role}\""),
+        // Seen from the retired Single Server.
+        Entry {
+            hint: Some("Did you specify the correct user name and access token?"),
+            ..entry(NotInGroup, INVALID_AUTHORIZATION, TextSeen,
+                "Azure AD access token not valid for role {role} (does not contain group ID {group})")
+        },
+        entry(TooManyConnections, "53300", Seen, "sorry, too many clients already"),
+        entry(StartingUp, "57P03", Seen, "the database system is starting up"),
+    ]
+};
+
+const fn entry(refusal: Refusal, sqlstate: &'static str, evidence: Evidence, text: &'static str) -> Entry {
+    Entry { refusal, sqlstate, text, hint: None, evidence }
+}
+
+impl Refusal {
+    /// Its row of the table.
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+}
+
+impl From<jwt::Refusal> for Refusal {
+    fn from(refusal: jwt::Refusal) -> Self {
+        match refusal {
+            jwt::Refusal::Malformed => Self::TokenMalformed,
+            jwt::Refusal::BadSignature => Self::TokenForged,
+            jwt::Refusal::WrongAudience => Self::TokenAudience,
+            jwt::Refusal::Expired => Self::TokenExpired,
+            jwt::Refusal::NotYetValid => Self::TokenNotYetValid,
+            jwt::Refusal::WrongTenant => Self::TokenOfOtherTenant,
+            jwt::Refusal::NoOid => Self::TokenWithoutOid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_is_where_its_refusal_looks_for_it() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.refusal as usize, index, "{:?}", row.refusal);
+            assert_eq!(row.refusal.entry(), row);
+            assert_eq!(row.sqlstate.len(), 5);
+        }
+        assert_eq!(Refusal::StartingUp as usize, TABLE.len() - 1, "a refusal has no row");
+    }
+}

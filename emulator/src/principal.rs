@@ -1,0 +1,294 @@
+//! Who can sign in: users, guests, groups, service principals and managed identities, and the database role of each.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids;
+
+/// What kind of directory object a principal is. It decides the claims of its tokens and the type of its database role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A member of the tenant; tokens carry `upn`.
+    User,
+    /// A user of another directory; tokens carry no `upn`.
+    Guest,
+    /// Never signs in; its members log in to the database under its name with their own tokens.
+    Group,
+    /// An application with a secret, a certificate or federated credentials.
+    ServicePrincipal,
+    /// A managed identity that is a resource of its own.
+    UserAssigned,
+    /// The managed identity of one resource, such as a virtual machine.
+    SystemAssigned,
+}
+
+impl PrincipalKind {
+    /// Whether tokens of this kind are app-only (`idtyp` = `app`).
+    pub fn is_app(self) -> bool {
+        matches!(self, Self::ServicePrincipal | Self::UserAssigned | Self::SystemAssigned)
+    }
+
+    /// Whether this is an identity that managed identity endpoints hand tokens to.
+    pub fn is_managed_identity(self) -> bool {
+        matches!(self, Self::UserAssigned | Self::SystemAssigned)
+    }
+
+    /// The type that its database role has in the security label.
+    pub fn role_kind(self) -> RoleKind {
+        match self {
+            Self::User | Self::Guest => RoleKind::User,
+            Self::Group => RoleKind::Group,
+            Self::ServicePrincipal | Self::UserAssigned | Self::SystemAssigned => RoleKind::Service,
+        }
+    }
+}
+
+/// The type in a database role's security label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleKind {
+    /// Users and guests.
+    User,
+    /// Members of a group log in under it.
+    Group,
+    /// Service principals and managed identities.
+    Service,
+}
+
+impl RoleKind {
+    /// The word used in `aadauth` labels and in `pgaadauth_create_principal_with_oid`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// The database role that is made for a principal when the emulator starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Role {
+    /// Role name, case-sensitive.
+    pub name: String,
+    /// Type in the security label.
+    pub kind: RoleKind,
+    /// Object id in the security label.
+    pub oid: String,
+    /// Whether the role is a Microsoft Entra administrator of the server (it may create principals).
+    pub admin: bool,
+}
+
+/// How a principal's `role` is written in a configuration: `true` (the default), `false`, a name, or a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RoleSetting {
+    /// `true`: a role with the usual name; `false`: no role.
+    Wanted(bool),
+    /// A role of this name.
+    Named(String),
+    /// Everything spelled out.
+    Detailed {
+        /// Role name; the usual one if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Security label's type; that of the principal's kind if left out. A wrong one is how to test its refusal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<RoleKind>,
+        /// Whether the role administers the server.
+        #[serde(default)]
+        admin: bool,
+    },
+}
+
+impl Default for RoleSetting {
+    fn default() -> Self {
+        Self::Wanted(true)
+    }
+}
+
+/// What a workload identity assertion has to say to be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// The assertion's `iss`.
+    pub issuer: String,
+    /// The assertion's `sub`, case-sensitive.
+    pub subject: String,
+    /// The assertion's `aud`.
+    #[serde(default = "FederatedCredential::default_audience")]
+    pub audience: String,
+}
+
+impl FederatedCredential {
+    /// The audience that workload identity federation asks for in the public cloud.
+    pub const DEFAULT_AUDIENCE: &'static str = "api://AzureADTokenExchange";
+
+    fn default_audience() -> String {
+        Self::DEFAULT_AUDIENCE.into()
+    }
+}
+
+/// One directory object. Ids left out of a configuration are derived from the name, the same at every start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "PrincipalDocument")]
+pub struct Principal {
+    /// Display name; for users the user principal name.
+    pub name: String,
+    /// What it is.
+    pub kind: PrincipalKind,
+    /// Object id.
+    pub oid: String,
+    /// Application (client) id; for users, of the program they signed in with.
+    pub appid: String,
+    /// The secret that the token endpoint takes from this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// Home tenant, if it is not the emulator's: tokens are then of the wrong tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<String>,
+    /// `upn` claim; users have their name here by default, nobody else has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upn: Option<String>,
+    /// Names of the groups that it is a member of.
+    pub groups: Vec<String>,
+    /// Assertions taken instead of a secret. Empty: any well-formed assertion in its valid time.
+    pub federated_credentials: Vec<FederatedCredential>,
+    /// `xms_mirid` of a managed identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xms_mirid: Option<String>,
+    /// `xms_az_rid`: the resource that a user-assigned identity is used from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xms_az_rid: Option<String>,
+    /// Whether database tokens carry `xms_mirid`; real ones do not. Overrides `named_database_tokens` of the token settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named_database_token: Option<bool>,
+    /// The database role.
+    pub role: RoleSetting,
+    /// Claims put over those of its kind, in every token; `null` removes one.
+    pub claims: Map<String, Value>,
+}
+
+impl Principal {
+    /// A principal with everything at its default.
+    pub fn new(name: &str, kind: PrincipalKind) -> Self {
+        PrincipalDocument { name: name.into(), kind, ..PrincipalDocument::empty() }.complete()
+    }
+
+    /// The database role to make for it; `None` for one that has none.
+    pub fn role(&self) -> Option<Role> {
+        let usual_kind = self.kind.role_kind();
+        let (name, kind, admin) = match &self.role {
+            RoleSetting::Wanted(false) => return None,
+            RoleSetting::Wanted(true) => (self.name.clone(), usual_kind, false),
+            RoleSetting::Named(name) => (name.clone(), usual_kind, false),
+            RoleSetting::Detailed { name, kind, admin } => {
+                (name.clone().unwrap_or_else(|| self.name.clone()), kind.unwrap_or(usual_kind), *admin)
+            }
+        };
+        Some(Role { name, kind, oid: self.oid.clone(), admin })
+    }
+}
+
+/// A principal as people write it: nearly everything may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrincipalDocument {
+    name: String,
+    kind: PrincipalKind,
+    oid: Option<String>,
+    appid: Option<String>,
+    client_secret: Option<String>,
+    tid: Option<String>,
+    upn: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    federated_credentials: Vec<FederatedCredential>,
+    xms_mirid: Option<String>,
+    xms_az_rid: Option<String>,
+    named_database_token: Option<bool>,
+    #[serde(default)]
+    role: RoleSetting,
+    #[serde(default)]
+    claims: Map<String, Value>,
+}
+
+impl PrincipalDocument {
+    fn empty() -> Self {
+        Self {
+            name: String::new(),
+            kind: PrincipalKind::User,
+            oid: None,
+            appid: None,
+            client_secret: None,
+            tid: None,
+            upn: None,
+            groups: Vec::new(),
+            federated_credentials: Vec::new(),
+            xms_mirid: None,
+            xms_az_rid: None,
+            named_database_token: None,
+            role: RoleSetting::default(),
+            claims: Map::new(),
+        }
+    }
+
+    fn complete(self) -> Principal {
+        let name = self.name;
+        let appid = self.appid.unwrap_or_else(|| {
+            if self.kind.is_app() { ids::derived(&format!("appid:{name}")) } else { AZURE_CLI_CLIENT_ID.into() }
+        });
+        let xms_mirid = self.xms_mirid.or_else(|| default_resource_id(self.kind, &name));
+        let xms_az_rid = self.xms_az_rid.or_else(|| {
+            (self.kind == PrincipalKind::UserAssigned)
+                .then(|| format!("{RESOURCE_GROUP}/Microsoft.App/containerApps/shop"))
+        });
+        Principal {
+            oid: self.oid.unwrap_or_else(|| ids::derived(&format!("oid:{name}"))),
+            upn: self.upn.or_else(|| (self.kind == PrincipalKind::User).then(|| name.clone())),
+            appid,
+            xms_mirid,
+            xms_az_rid,
+            name,
+            kind: self.kind,
+            client_secret: self.client_secret,
+            tid: self.tid,
+            groups: self.groups,
+            federated_credentials: self.federated_credentials,
+            named_database_token: self.named_database_token,
+            role: self.role,
+            claims: self.claims,
+        }
+    }
+}
+
+impl TryFrom<PrincipalDocument> for Principal {
+    type Error = String;
+
+    fn try_from(document: PrincipalDocument) -> Result<Self, String> {
+        if document.name.is_empty() {
+            return Err("a principal's name is empty".into());
+        }
+        Ok(document.complete())
+    }
+}
+
+/// The public client that users sign in with through the Azure CLI.
+const AZURE_CLI_CLIENT_ID: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
+
+/// `resourcegroups` is lower-case in real claims.
+const RESOURCE_GROUP: &str = "/subscriptions/99999999-0000-0000-0000-0000000000a5/resourcegroups/emulator/providers";
+
+fn default_resource_id(kind: PrincipalKind, name: &str) -> Option<String> {
+    let resource = match kind {
+        PrincipalKind::UserAssigned => format!("Microsoft.ManagedIdentity/userAssignedIdentities/{name}"),
+        PrincipalKind::SystemAssigned => match name.split_once("/slots/") {
+            Some((site, slot)) => format!("Microsoft.Web/sites/{site}/slots/{slot}"),
+            None => format!("Microsoft.Compute/virtualMachines/{name}"),
+        },
+        _ => return None,
+    };
+    Some(format!("{RESOURCE_GROUP}/{resource}"))
+}

@@ -1,0 +1,472 @@
+//! What the whole emulator shares: the directory, the faults, the keys, the clock and the log of requests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::claims::{self, Validity};
+use crate::config::{Config, Identities};
+use crate::fault::{Fault, Shape};
+use crate::jwt::{self, Claims, KeySet, NewKey, Refusal, Signing};
+pub use crate::principal::{FederatedCredential, Principal, PrincipalKind, Role, RoleKind, RoleSetting};
+use crate::request_log::RequestLog;
+use crate::resource::{self, ResourceKind};
+
+/// Shared by all endpoints and by the PostgreSQL front door. Every method may be called from anywhere at any time.
+pub struct State {
+    directory: Mutex<Directory>,
+    keys: RwLock<KeySet>,
+    /// Every request that was made.
+    pub requests: RequestLog,
+    fault_changes: watch::Sender<u64>,
+}
+
+struct Directory {
+    config: Config,
+    principals: Vec<Arc<Principal>>,
+    faults: Vec<ArmedFault>,
+    next_fault_id: u64,
+    last_tokens: HashMap<(String, String), IssuedToken>,
+}
+
+struct ArmedFault {
+    fault: Fault,
+    to_skip: u64,
+    left: Option<u64>,
+}
+
+/// A token and what an endpoint says about it.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuedToken {
+    pub(crate) access_token: String,
+    pub(crate) not_before: i64,
+    pub(crate) expires_on: i64,
+    /// Seconds left when it was handed out.
+    pub(crate) expires_in: i64,
+    pub(crate) lifetime: i64,
+}
+
+/// What [`State::mint`] is to make. The usual token of a principal, if nothing but the principal is named.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MintRequest {
+    /// Name, client id or object id.
+    pub principal: String,
+    /// `database` (the default), `management`, or a resource.
+    pub audience: Option<String>,
+    /// Seconds from now to `exp`; may be negative. By default that of the token settings.
+    pub lifetime_s: Option<i64>,
+    /// Seconds from now to `nbf`, 0 by default (`iat` is the same).
+    pub not_before_s: i64,
+    /// Sets both `tid` and `iss`.
+    pub tenant_id: Option<String>,
+    /// Whether a managed identity's database token tells its name.
+    pub named: Option<bool>,
+    /// Claims put over the usual ones; `null` removes one.
+    pub claims: Map<String, Value>,
+    /// Signed by a key that the service does not have.
+    pub forged: bool,
+    /// Not signed at all (`alg` = `none`).
+    pub unsigned: bool,
+    /// Makes a workload's assertion with this subject in place of an access token.
+    pub federated: Option<FederatedCredential>,
+}
+
+/// A token made by [`State::mint`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Minted {
+    /// The JWT.
+    pub token: String,
+    /// `exp`, seconds since 1970.
+    pub expires_on: i64,
+    /// All claims.
+    pub claims: Map<String, Value>,
+}
+
+/// A request that the state refuses; the text says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StateError(pub(crate) String);
+
+impl State {
+    /// # Errors
+    /// Two principals share a name or an id, or a name in the configuration is not a principal's.
+    pub fn new(config: Config, keys: KeySet) -> Result<Self, StateError> {
+        let state = Self {
+            directory: Mutex::new(Directory {
+                config: Config { principals: Vec::new(), faults: Vec::new(), ..config.clone() },
+                principals: Vec::new(),
+                faults: Vec::new(),
+                next_fault_id: 1,
+                last_tokens: HashMap::new(),
+            }),
+            keys: RwLock::new(keys),
+            requests: RequestLog::default(),
+            fault_changes: watch::Sender::new(0),
+        };
+        state.configure(config)?;
+        Ok(state)
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // The configuration.
+
+    /// Everything that is set now, faults included.
+    pub fn config(&self) -> Config {
+        let directory = self.directory();
+        Config {
+            principals: directory.principals.iter().map(|principal| (**principal).clone()).collect(),
+            faults: directory.faults(),
+            ..directory.config.clone()
+        }
+    }
+
+    /// Replaces everything but keys and log.
+    ///
+    /// # Errors
+    /// As for [`State::new`]; nothing is changed then.
+    pub fn configure(&self, config: Config) -> Result<(), StateError> {
+        check(&config)?;
+        let mut directory = self.directory();
+        directory.principals = config.principals.iter().cloned().map(Arc::new).collect();
+        directory.config = Config { principals: Vec::new(), faults: Vec::new(), ..config.clone() };
+        directory.last_tokens.clear();
+        directory.faults.clear();
+        for fault in config.faults {
+            directory.arm(fault);
+        }
+        drop(directory);
+        self.announce_fault_change();
+        Ok(())
+    }
+
+    /// The emulated tenant's id.
+    pub fn tenant_id(&self) -> String {
+        self.directory().config.tenant_id.clone()
+    }
+
+    pub(crate) fn identities(&self, of: impl FnOnce(&Config) -> &Identities) -> Identities {
+        of(&self.directory().config).clone()
+    }
+
+    pub(crate) fn knows_tenant(&self, tenant: &str) -> bool {
+        let directory = self.directory();
+        let mut names = std::iter::once(&directory.config.tenant_id).chain(&directory.config.tenant_domains);
+        names.any(|name| name.eq_ignore_ascii_case(tenant))
+    }
+
+    pub(crate) fn knows_resource(&self, resource: &str) -> bool {
+        let directory = self.directory();
+        let bare = resource.strip_suffix('/').unwrap_or(resource);
+        ResourceKind::of(resource) != ResourceKind::Other
+            || directory.config.resources.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(bare))
+            || directory.principals.iter().any(|principal| {
+                principal.kind.is_app() && (bare.strip_prefix("api://").unwrap_or(bare) == principal.appid)
+            })
+    }
+
+    // The directory.
+
+    /// Everybody, in the order of the configuration.
+    pub fn principals(&self) -> Vec<Arc<Principal>> {
+        self.directory().principals.clone()
+    }
+
+    /// The principal with this name, client id (applications only) or object id.
+    pub fn principal(&self, name_or_id: &str) -> Option<Arc<Principal>> {
+        let directory = self.directory();
+        directory.principals.iter().find(|principal| names(principal).contains(&name_or_id)).cloned()
+    }
+
+    /// The principal with this object id.
+    pub fn principal_by_oid(&self, oid: &str) -> Option<Arc<Principal>> {
+        self.directory().principals.iter().find(|principal| principal.oid == oid).cloned()
+    }
+
+    /// Whether the first object is a member of the second, which is a group.
+    pub fn is_member(&self, member_oid: &str, group_oid: &str) -> bool {
+        match (self.principal_by_oid(member_oid), self.principal_by_oid(group_oid)) {
+            (Some(member), Some(group)) => group.kind == PrincipalKind::Group && member.groups.contains(&group.name),
+            _ => false,
+        }
+    }
+
+    /// Adds a principal, or replaces the one of the same name.
+    ///
+    /// # Errors
+    /// Another principal has one of its ids.
+    pub fn put_principal(&self, principal: Principal) -> Result<(), StateError> {
+        let mut config = self.config();
+        match config.principals.iter_mut().find(|known| known.name == principal.name) {
+            Some(known) => *known = principal,
+            None => config.principals.push(principal),
+        }
+        check(&config)?;
+        let mut directory = self.directory();
+        directory.principals = config.principals.into_iter().map(Arc::new).collect();
+        // Tokens kept for `same_token` speak of principals as they were.
+        directory.last_tokens.clear();
+        Ok(())
+    }
+
+    // Faults and token settings.
+
+    /// Adds a fault and returns its id.
+    pub fn add_fault(&self, fault: Fault) -> u64 {
+        let id = self.directory().arm(Fault { id: 0, ..fault });
+        self.announce_fault_change();
+        id
+    }
+
+    /// Removes one fault, or all; requests kept waiting by a black hole are dropped.
+    pub fn clear_faults(&self, id: Option<u64>) {
+        self.directory().faults.retain(|armed| id.is_some_and(|id| armed.fault.id != id));
+        self.announce_fault_change();
+    }
+
+    /// The faults that can still hit, with what is left of `after` and `times`.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.directory().faults()
+    }
+
+    /// The fault that hits this request, if any; counts it.
+    pub(crate) fn take_fault(
+        &self,
+        endpoint: &str,
+        principal: Option<&Principal>,
+        resource: Option<&str>,
+    ) -> Option<Fault> {
+        let names = principal.map(names).unwrap_or_default();
+        for armed in &mut self.directory().faults {
+            if armed.left == Some(0) || !armed.fault.fits(endpoint, &names, resource) {
+                continue;
+            }
+            if armed.to_skip > 0 {
+                armed.to_skip -= 1;
+                continue;
+            }
+            armed.left = armed.left.map(|left| left - 1);
+            return Some(armed.fault.clone());
+        }
+        None
+    }
+
+    pub(crate) fn has_fault(&self, id: u64) -> bool {
+        self.directory().faults.iter().any(|armed| armed.fault.id == id)
+    }
+
+    /// Tells when faults are added or cleared.
+    pub(crate) fn fault_change(&self) -> watch::Receiver<u64> {
+        self.fault_changes.subscribe()
+    }
+
+    fn announce_fault_change(&self) {
+        self.fault_changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Properties of all tokens and answers.
+    pub fn token_settings(&self) -> Shape {
+        self.directory().config.tokens.clone()
+    }
+
+    /// Replaces the properties of all tokens and answers.
+    pub fn set_token_settings(&self, settings: Shape) {
+        self.directory().config.tokens = settings;
+    }
+
+    // The clock.
+
+    /// Seconds since 1970 by the service's clock, which `clock_skew_s` puts ahead of this machine's.
+    pub fn now(&self) -> i64 {
+        now_with(&self.token_settings())
+    }
+
+    // Keys and tokens.
+
+    /// Makes a new signing key; with `retire_old`, tokens signed before are refused from now on. Takes a few tenths of
+    /// a second of processor time.
+    pub fn rotate_keys(&self, retire_old: bool) -> String {
+        let key = NewKey::generate();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.rotate(key, retire_old);
+        keys.current_key_id().to_owned()
+    }
+
+    pub(crate) fn jwks(&self, issuer: &str) -> Value {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks(issuer)
+    }
+
+    /// Checks an access token as the database server does, by the service's clock.
+    ///
+    /// # Errors
+    /// See [`jwt::verify`].
+    pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        let (tenant_id, now) = (self.tenant_id(), self.now());
+        jwt::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), &tenant_id, token, now)
+    }
+
+    pub(crate) fn has_key(&self, id: &str) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).has_key(id)
+    }
+
+    /// Whether one of the published keys signed this token (see [`MintRequest::federated`]).
+    pub(crate) fn signed_here(&self, token: &str) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).verified_claims(token).is_ok()
+    }
+
+    fn sign(&self, claims: &Map<String, Value>, signing: Signing) -> String {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).sign(claims, signing)
+    }
+
+    /// A token as an endpoint hands it out.
+    pub(crate) fn issue(&self, principal: &Principal, resource: &str, shape: &Shape) -> IssuedToken {
+        let now = now_with(shape);
+        let key = (principal.name.clone(), resource.to_owned());
+        if shape.same_token == Some(true)
+            && let Some(last) = self.directory().last_tokens.get(&key)
+        {
+            return IssuedToken { expires_in: last.expires_on - now, ..last.clone() };
+        }
+        let lifetime = shape.lifetime_s.unwrap_or_else(|| usual_lifetime(principal.kind));
+        // Real tokens begin five minutes early; `expires_in` counts from now all the same.
+        let validity = Validity { issued_at: now - 300, not_before: now - 300, expires_on: now + lifetime };
+        let named = principal.named_database_token.or(shape.named_database_tokens).unwrap_or(false);
+        let claims = claims::of(principal, &self.tenant_id(), resource, named, validity);
+        let issued = IssuedToken {
+            access_token: self.sign(&claims, Signing::Current),
+            not_before: validity.not_before,
+            expires_on: validity.expires_on,
+            expires_in: lifetime,
+            lifetime,
+        };
+        self.directory().last_tokens.insert(key, issued.clone());
+        issued
+    }
+
+    /// Makes a token, good or bad, without any endpoint.
+    ///
+    /// # Errors
+    /// There is no such principal, or it is a group.
+    pub fn mint(&self, request: &MintRequest) -> Result<Minted, StateError> {
+        let principal = self
+            .principal(&request.principal)
+            .ok_or_else(|| StateError(format!("there is no principal {:?}", request.principal)))?;
+        if principal.kind == PrincipalKind::Group {
+            return Err(StateError(format!("{:?} is a group: its members sign in, not the group", principal.name)));
+        }
+        let settings = self.token_settings();
+        let now = now_with(&settings);
+        let lifetime = request.lifetime_s.or(settings.lifetime_s).unwrap_or_else(|| usual_lifetime(principal.kind));
+        let not_before = now + request.not_before_s;
+        let validity = Validity { issued_at: not_before, not_before, expires_on: now + lifetime };
+        let mut claims = match &request.federated {
+            Some(federated) => assertion(federated, validity),
+            None => {
+                let audience = resource::expand(request.audience.as_deref().unwrap_or(resource::DATABASE));
+                let named = request.named.or(principal.named_database_token).or(settings.named_database_tokens);
+                let tenant_id = request.tenant_id.clone().unwrap_or_else(|| self.tenant_id());
+                let home =
+                    Principal { tid: request.tenant_id.clone().or(principal.tid.clone()), ..(*principal).clone() };
+                claims::of(&home, &tenant_id, audience, named.unwrap_or(false), validity)
+            }
+        };
+        claims.extend(request.claims.clone());
+        claims.retain(|_, value| !value.is_null());
+        let signing = match request {
+            MintRequest { unsigned: true, .. } => Signing::Unsigned,
+            MintRequest { forged: true, .. } => Signing::Forged,
+            _ => Signing::Current,
+        };
+        Ok(Minted { token: self.sign(&claims, signing), expires_on: validity.expires_on, claims })
+    }
+}
+
+impl Directory {
+    fn faults(&self) -> Vec<Fault> {
+        let left = |armed: &ArmedFault| Fault { after: armed.to_skip, times: armed.left, ..armed.fault.clone() };
+        self.faults.iter().filter(|armed| armed.left != Some(0)).map(left).collect()
+    }
+
+    /// A fault that has an id keeps it: it was there before.
+    fn arm(&mut self, fault: Fault) -> u64 {
+        let id = if fault.id == 0 { self.next_fault_id } else { fault.id };
+        self.next_fault_id = self.next_fault_id.max(id.saturating_add(1));
+        self.faults.push(ArmedFault { to_skip: fault.after, left: fault.times, fault: Fault { id, ..fault } });
+        id
+    }
+}
+
+pub(crate) fn now_with(shape: &Shape) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(shape.clock_skew_s.unwrap_or(0))
+}
+
+fn usual_lifetime(kind: PrincipalKind) -> i64 {
+    if kind.is_managed_identity() { 86_400 } else { 3_600 }
+}
+
+/// What Kubernetes puts into a service account's token.
+fn assertion(federated: &FederatedCredential, validity: Validity) -> Map<String, Value> {
+    let mut claims = Map::new();
+    claims.insert("iss".into(), federated.issuer.clone().into());
+    claims.insert("sub".into(), federated.subject.clone().into());
+    claims.insert("aud".into(), vec![federated.audience.clone()].into());
+    claims.insert("iat".into(), validity.issued_at.into());
+    claims.insert("nbf".into(), validity.not_before.into());
+    claims.insert("exp".into(), validity.expires_on.into());
+    claims
+}
+
+/// What a principal can be called by. Users share the client id of the program they sign in with.
+fn names(principal: &Principal) -> Vec<&str> {
+    let mut names = vec![principal.name.as_str(), principal.oid.as_str()];
+    if principal.kind.is_app() {
+        names.push(&principal.appid);
+    }
+    names
+}
+
+fn check(config: &Config) -> Result<(), StateError> {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    for principal in &config.principals {
+        let mut names = names(principal);
+        // A managed identity may have one id for both of its objects.
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            if let Some(other) = seen.insert(name, &principal.name) {
+                return Err(StateError(format!(
+                    "principals {other:?} and {:?} are both called {name:?}",
+                    principal.name
+                )));
+            }
+        }
+        for group in &principal.groups {
+            let is_group = |known: &Principal| known.name == *group && known.kind == PrincipalKind::Group;
+            if !config.principals.iter().any(is_group) {
+                return Err(StateError(format!(
+                    "{:?} is in group {group:?}, which is not in the tenant",
+                    principal.name
+                )));
+            }
+        }
+    }
+    for (place, identities) in [("imds", &config.imds), ("app_service", &config.app_service)] {
+        for name in identities.default.iter().chain(identities.assigned.iter().flatten()) {
+            let is_identity = |known: &Principal| known.name == *name && known.kind.is_managed_identity();
+            // The default world's names stay in a configuration that lists its own principals and no identities.
+            let is_of_default_world = matches!(name.as_str(), "app-mi" | "vm-prod") && identities.assigned.is_none();
+            if !config.principals.iter().any(is_identity) && !is_of_default_world {
+                return Err(StateError(format!("{place}: there is no managed identity {name:?}")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The emulator's certificate authority, the certificate of its servers, and the bundle that clients are given.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+const CERTIFICATE_FILE: &str = "ca.pem";
+const KEY_FILE: &str = "ca-key.pem";
+const BUNDLE_FILE: &str = "bundle.pem";
+
+/// The authority and the one certificate that all its TLS listeners show.
+pub struct Authority {
+    /// PEM file with the authority's certificate alone.
+    pub ca_file: PathBuf,
+    /// PEM file with the system's roots and the authority's certificate: it replaces the system's in a client's settings.
+    pub bundle_file: PathBuf,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Authority {
+    /// The authority kept in `directory`, made there if there is none. Its server certificate is for `localhost`, the loopback
+    /// addresses and `names` (DNS names or IP addresses).
+    ///
+    /// # Errors
+    /// The directory cannot be written, what is in it is not an authority's certificate and key, or a name is impossible.
+    pub fn open(directory: &Path, names: &[String]) -> io::Result<Self> {
+        let directory = std::path::absolute(directory)?;
+        fs::create_dir_all(&directory)?;
+        let (ca_file, key_file) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
+        let (certificate, key) = if ca_file.exists() && key_file.exists() {
+            let key = KeyPair::from_pem(&fs::read_to_string(&key_file)?).map_err(|error| invalid(&key_file, error))?;
+            (fs::read_to_string(&ca_file)?, key)
+        } else {
+            let (certificate, key) = make_authority().map_err(io::Error::other)?;
+            write_private(&key_file, &key.serialize_pem())?;
+            write(&ca_file, certificate.as_bytes())?;
+            (certificate, key)
+        };
+        // The authority's name and extensions never change, so that the file's certificate needs no reading.
+        let issuer = Issuer::new(authority_params(), key);
+        let (server, server_key) = make_server(&issuer, names).map_err(io::Error::other)?;
+
+        let mut bundle = system_roots();
+        bundle.push_str(&certificate);
+        let bundle_file = directory.join(BUNDLE_FILE);
+        write(&bundle_file, bundle.as_bytes())?;
+
+        let key = PrivatePkcs8KeyDer::from(server_key.serialize_der());
+        Ok(Self { ca_file, bundle_file, chain: vec![server], key })
+    }
+
+    /// Settings for a listener that offers the given protocols (`http/1.1`; `postgresql` for direct TLS).
+    ///
+    /// # Errors
+    /// The certificate that was made does not fit its key.
+    pub fn server_config(&self, protocols: &[&str]) -> io::Result<Arc<rustls::ServerConfig>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), PrivateKeyDer::from(self.key.clone_key()))
+            .map_err(io::Error::other)?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+fn make_authority() -> Result<(String, KeyPair), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    Ok((authority_params().self_signed(&key)?.pem(), key))
+}
+
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "pgentra-emulator CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    valid_for_years(&mut params, 10);
+    params
+}
+
+fn make_server(
+    issuer: &Issuer<'_, KeyPair>,
+    names: &[String],
+) -> Result<(CertificateDer<'static>, KeyPair), rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    // Some clients take no server certificate that is valid for longer than 825 days.
+    valid_for_years(&mut params, 2);
+    let always = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    for name in always.iter().chain(names) {
+        params.subject_alt_names.push(match name.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.as_str().try_into()?),
+        });
+    }
+    let key = KeyPair::generate()?;
+    Ok((params.signed_by(&key, issuer)?.der().clone(), key))
+}
+
+fn valid_for_years(params: &mut CertificateParams, years: i64) {
+    let now = time::OffsetDateTime::now_utc();
+    // From yesterday: the clocks of containers and their hosts differ.
+    params.not_before = now - time::Duration::days(1);
+    params.not_after = now + time::Duration::days(365 * years);
+}
+
+/// The roots that programs on this machine trust, as PEM. None is a valid answer: slim images have none.
+fn system_roots() -> String {
+    let roots = rustls_native_certs::load_native_certs().certs;
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    roots.iter().map(|root| pem::encode_config(&pem::Pem::new("CERTIFICATE", root.as_ref()), config)).collect()
+}
+
+fn invalid(file: &Path, error: rcgen::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()))
+}
+
+fn write(file: &Path, content: &[u8]) -> io::Result<()> {
+    // Renamed into place: another emulator with the same directory may be reading it.
+    let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+    io::Write::write_all(&mut temporary, content)?;
+    temporary.as_file().set_permissions(mode(0o644))?;
+    temporary.persist(file).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn write_private(file: &Path, content: &str) -> io::Result<()> {
+    // Temporary files are readable by their owner alone.
+    let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+    io::Write::write_all(&mut temporary, content.as_bytes())?;
+    temporary.persist(file).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn mode(bits: u32) -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(bits)
+}

@@ -1,0 +1,137 @@
+//! What all tests of the running emulator share.
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pgentra_emulator::config::ORDERS_API_SECRET;
+use pgentra_emulator::{Addresses, Emulator, Options, Running};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Map, Value, json};
+
+pub const DATABASE: &str = "https://ossrdbms-aad.database.windows.net";
+pub const MANAGEMENT: &str = "https://management.azure.com";
+pub const ORDERS_API: &str = "11111111-0000-0000-0000-000000000005";
+/// Longer than anything here takes; only a hanging test meets it.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub async fn start() -> Running {
+    Emulator::start(Options::default()).await.unwrap()
+}
+
+/// A client that trusts what is in this PEM file, and nothing else.
+pub fn client_trusting(file: &Path) -> Client {
+    Client::builder().tls_backend_preconfigured(trusting(file)).no_proxy().timeout(LIMIT).build().unwrap()
+}
+
+pub fn trusting(file: &Path) -> rustls::ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// The emulator as a client sees it.
+pub struct Emulated {
+    pub running: Running,
+    pub client: Client,
+}
+
+impl Emulated {
+    pub async fn start() -> Self {
+        let running = start().await;
+        let client = client_trusting(&running.addresses().ca_file);
+        Self { running, client }
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        self.running.addresses()
+    }
+
+    /// The form of a client secret request, with changes; `null` takes a field out.
+    pub fn token_request(&self, changes: Value) -> RequestBuilder {
+        let mut form = json!({
+            "grant_type": "client_credentials", "client_id": ORDERS_API, "client_secret": ORDERS_API_SECRET,
+            "scope": format!("{DATABASE}/.default"),
+        });
+        merge(&mut form, changes);
+        self.client.post(&self.addresses().token_url).form(&form)
+    }
+
+    pub async fn token(&self, changes: Value) -> (u16, Value) {
+        answer(self.token_request(changes).send().await.unwrap()).await
+    }
+
+    pub fn imds_request(&self, changes: Value) -> RequestBuilder {
+        let url = format!("{}/metadata/identity/oauth2/token", self.addresses().imds_host);
+        self.client.get(url).query(&query("2018-02-01", changes))
+    }
+
+    pub async fn imds(&self, changes: Value) -> (u16, Value) {
+        answer(self.imds_request(changes).header("Metadata", "true").send().await.unwrap()).await
+    }
+
+    pub fn app_service_request(&self, changes: Value) -> RequestBuilder {
+        self.client.get(&self.addresses().app_service.endpoint).query(&query("2019-08-01", changes))
+    }
+
+    pub async fn app_service(&self, changes: Value) -> (u16, Value) {
+        let header = &self.addresses().app_service.header;
+        answer(self.app_service_request(changes).header("X-IDENTITY-HEADER", header).send().await.unwrap()).await
+    }
+
+    pub async fn control(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("{}{path}", self.addresses().control);
+        let mut request = self.client.request(Method::from_bytes(method.as_bytes()).unwrap(), url);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        answer(request.send().await.unwrap()).await
+    }
+
+    /// A control request that succeeds.
+    pub async fn set(&self, method: &str, path: &str, body: Value) -> Value {
+        let (status, answer) = self.control(method, path, Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+fn query(api_version: &str, changes: Value) -> Value {
+    let mut query = json!({ "api-version": api_version, "resource": DATABASE });
+    merge(&mut query, changes);
+    query
+}
+
+fn merge(document: &mut Value, changes: Value) {
+    let (Value::Object(document), Value::Object(changes)) = (document, changes) else { panic!("objects are merged") };
+    document.extend(changes);
+    document.retain(|_, value| !value.is_null());
+}
+
+pub async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// The claims of a token, unverified.
+pub fn claims(token: &Value) -> Map<String, Value> {
+    let payload = token.as_str().unwrap().split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+pub fn names(claims: &Map<String, Value>) -> Vec<&str> {
+    claims.keys().map(String::as_str).collect()
+}
