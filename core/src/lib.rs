@@ -28,3 +28,8 @@ pub use registry::{CellStats, stats};
 pub use runtime::{Pending, PerProcess, block_signals, shutdown};
 pub use secret::Secret;
 pub use token::Token;
+
+/// The Rust of the repository's README, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -11,7 +11,7 @@ use crate::{
         tries::{self, Tries},
     },
     error::{Error, ErrorKind, Result},
-    transport::Request,
+    transport::{Request, Response},
 };
 
 const VERSION: &str = "2018-02-01";
@@ -56,6 +56,7 @@ impl Imds {
         loop {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
             let outcome = match exchange(&client.transport, NAME, request).await {
+                Ok(response) if !context.has_fallback && is_stranger(&response) => return Err(not_imds(&response)),
                 Ok(response) => client.read(&response, "IMDS", &[]).map_err(as_updating),
                 Err(error) => Err(error),
             };
@@ -80,14 +81,28 @@ impl Imds {
         let url = client.url(&self.endpoint, VERSION, resource, "msi_res_id");
         match exchange(&client.transport, NAME, Request::get_local(url, limit)).await {
             Ok(response) if response.status == 400 && answer::object(&response).is_some() => Ok(()),
-            Ok(response) => Err(nobody_there(format!(
-                "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
-                response.status,
-                answer::describe_body(&response)
-            ))),
+            Ok(response) => Err(not_imds(&response)),
             Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),
         }
     }
+}
+
+/// Whether something else answers at the address. IMDS speaks JSON, save perhaps while it starts, updates or fails.
+fn is_stranger(response: &Response) -> bool {
+    let may_be_imds = match response.status {
+        404 => !response.body.trim_ascii_start().starts_with(b"<"),
+        403 => String::from_utf8_lossy(&response.body).contains("unreachable"),
+        status => matches!(status, 410 | 429 | 500..),
+    };
+    !may_be_imds && answer::object(response).is_none()
+}
+
+fn not_imds(response: &Response) -> Error {
+    nobody_there(format!(
+        "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
+        response.status,
+        answer::describe_body(response)
+    ))
 }
 
 fn nobody_there(why: String) -> Error {

@@ -219,7 +219,15 @@ impl Client {
                 .with_service(refusal.service)
                 .with_advice("Assign the identity to this machine or service, or pass the id of one that is."));
         }
-        Err(refusal.into_error(response, source))
+        let known = refusal.service.aadsts.is_some();
+        let error = refusal.into_error(response, source);
+        if error.kind() == ErrorKind::AuthenticationFailed && !known {
+            // A program that outlives its platform's restart goes on with the old one's variables.
+            return Err(
+                error.with_advice("Check that an identity is assigned here; restart the program if its platform was.")
+            );
+        }
+        Err(error)
     }
 }
 
