@@ -18,8 +18,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     cell::{
-        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Outcome, Points, SameToken, Settled,
-        Ticket, TokenCell,
+        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken,
+        Settled, Ticket, TokenCell,
     },
     claims::Principal,
     config::CredentialConfig,
@@ -220,14 +220,14 @@ impl SharedCell {
             Answer::Wait(_) => (Asked::Later(state.wait()), None),
             Answer::Fail(error) => (Asked::Now(Err(error)), None),
         };
-        let has_fallback = state.cell.fallback(moment).is_some();
+        let context = state.fetch_context(moment);
         if mode == Mode::Ahead && !state.ahead {
             state.ahead = true;
             self.run_ahead();
         }
         drop(state);
         if let Some(ticket) = ticket {
-            self.start(ticket, has_fallback);
+            self.start(ticket, context);
         }
         asked
     }
@@ -304,7 +304,7 @@ impl SharedCell {
             drop(state);
             self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
             if let Some(ticket) = ticket {
-                self.start(ticket, true);
+                self.start(ticket, FetchContext { has_fallback: true, after_failure: false });
             }
             settled
         };
@@ -315,10 +315,10 @@ impl SharedCell {
     }
 
     /// Runs the fetch of `ticket` on the engine.
-    fn start(self: &Arc<Self>, ticket: Ticket, has_fallback: bool) {
+    fn start(self: &Arc<Self>, ticket: Ticket, context: FetchContext) {
         self.counters.fetches.fetch_add(1, Ordering::Relaxed);
         let flight = Flight { cell: Arc::clone(self), ticket, settled: false };
-        let started = spawn(async move { flight.run(has_fallback).await });
+        let started = spawn(async move { flight.run(context).await });
         if let Err(error) = started {
             // The flight was dropped with the future, which abandoned the ticket; those who wait need the reason.
             debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
@@ -439,6 +439,13 @@ impl SharedCell {
 }
 
 impl State {
+    fn fetch_context(&self, moment: Now) -> FetchContext {
+        FetchContext {
+            has_fallback: self.cell.fallback(moment).is_some(),
+            after_failure: self.cell.stats(moment).consecutive_failures > 0,
+        }
+    }
+
     fn wait(&mut self) -> oneshot::Receiver<Settlement> {
         self.waiters.retain(|waiter| !waiter.is_closed());
         let (sender, receiver) = oneshot::channel();
@@ -462,11 +469,11 @@ struct Flight {
 }
 
 impl Flight {
-    async fn run(mut self, has_fallback: bool) {
+    async fn run(mut self, context: FetchContext) {
         let cell = Arc::clone(&self.cell);
         let bound = cell.credential.bound();
         let started = std::time::Instant::now();
-        let mut fetch = cell.credential.fetch(&cell.request, FetchContext { has_fallback });
+        let mut fetch = cell.credential.fetch(&cell.request, context);
         let outcome = match tokio::time::timeout(bound, &mut fetch).await {
             Ok(outcome) => outcome,
             Err(_) => {

@@ -348,8 +348,9 @@ fn run(mut case: Case, folder: &Path) {
     runtime.block_on(async {
         for _ in 0..case.fetches.unwrap_or(1) {
             let started = tokio::time::Instant::now();
-            let outcome: Result<FetchedToken> =
-                credential.fetch(&request, FetchContext { has_fallback: case.has_fallback }).await;
+            let outcome: Result<FetchedToken> = credential
+                .fetch(&request, FetchContext { has_fallback: case.has_fallback, ..FetchContext::default() })
+                .await;
             let took = started.elapsed();
             assert!(took <= credential.bound(), "{name}: {took:?} is over its bound");
             if let Some((least, most)) = case.seconds {
@@ -447,8 +448,10 @@ fn entra_errors() {
         let config = CredentialConfig::from_value(document).unwrap();
         let credential = credential::build(&config, &context).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let outcome = runtime
-            .block_on(credential.fetch(&TokenRequest::new("https://r/.default"), FetchContext { has_fallback: true }));
+        let outcome = runtime.block_on(credential.fetch(
+            &TokenRequest::new("https://r/.default"),
+            FetchContext { has_fallback: true, ..FetchContext::default() },
+        ));
         match outcome {
             Ok(_) => panic!("{}: brought a token", case.name),
             Err(error) => check_error(&case.name, &error, &case.error),

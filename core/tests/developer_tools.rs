@@ -55,7 +55,7 @@ impl Bench {
 
 async fn fetch(credential: &dyn Credential) -> pgentra::Result<credential::FetchedToken> {
     let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
-    credential.fetch(&request, FetchContext { has_fallback: false }).await
+    credential.fetch(&request, FetchContext { has_fallback: false, ..FetchContext::default() }).await
 }
 
 /// The process ids that the script wrote down, once there are so many.

@@ -266,3 +266,26 @@ fn a_cached_credential_is_an_azure_core_credential() {
     let provider = TokenProvider::builder().azure_credential(ours).build().expect("builds");
     assert_eq!(provider.login_blocking().expect("logs in").user(), "a");
 }
+
+/// A first failure may be a blip, so that fetch repeats by itself; what fails after it is told at once.
+#[test]
+fn only_the_first_fetch_repeats_by_itself() {
+    let failing = json!({"credential": {
+        "type": "client_secret", "tenant_id": "t", "client_id": "only-the-first", "client_secret": "planted-4",
+        // Nobody listens there.
+        "authority_host": "https://127.0.0.1:9", "retry": {"max_retries": 1, "delay": 0.4, "max_delay": 0.4},
+    }});
+    let provider = TokenProvider::from_config(config(failing)).expect("builds");
+    let timed = || {
+        let started = std::time::Instant::now();
+        assert_eq!(provider.get_blocking().unwrap_err().kind(), ErrorKind::Network);
+        started.elapsed()
+    };
+    let first = timed();
+    assert!(first >= Duration::from_millis(300), "no repeat: {first:?}");
+    // The back-off of the first failure, at most 1.2 s.
+    std::thread::sleep(Duration::from_millis(1300));
+    let later = timed();
+    assert_eq!(provider.stats().cell.fetches, 2);
+    assert!(later < first, "{later:?} after {first:?}");
+}

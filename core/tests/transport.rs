@@ -259,7 +259,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
         let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).unwrap();
         let credential = credential::build(&config, &context).unwrap();
         let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
-        let outcome = credential.fetch(&request, FetchContext { has_fallback: true }).await;
+        let outcome = credential.fetch(&request, FetchContext { has_fallback: true, ..FetchContext::default() }).await;
         match outcome {
             Ok(token) => assert!(reached && token.expires_on == Some(4_102_444_800)),
             Err(error) => assert!(!reached && error.kind() == ErrorKind::Network, "{error}"),

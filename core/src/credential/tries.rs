@@ -27,7 +27,11 @@ pub(super) struct Tries {
 impl Tries {
     /// Within a credential's bound. Where a usable token remains there is one try: the cell's back-off does the rest.
     pub(super) fn new(bound: Duration, context: FetchContext) -> Tries {
-        Tries { deadline: Instant::now() + bound.saturating_sub(MARGIN), repeats: !context.has_fallback, done: 0 }
+        Tries {
+            deadline: Instant::now() + bound.saturating_sub(MARGIN),
+            repeats: !context.has_fallback && !context.after_failure,
+            done: 0,
+        }
     }
 
     /// The time for the next try.
