@@ -1,0 +1,91 @@
+"""Logs an application in to PostgreSQL with a Microsoft Entra identity instead of a password.
+
+The drivers' modules are :mod:`pgentra.psycopg3` and its neighbours, the credentials :mod:`pgentra.identity`, the errors
+:mod:`pgentra.errors`. Here are the helpers beneath them. ``credential`` may be left out everywhere: the default chain
+then. Importing this package imports no driver and no Azure SDK.
+"""
+
+from __future__ import annotations
+
+import atexit
+
+from . import _native, errors
+from ._provider import TokenProvider, find_doors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Unpack
+
+    from ._typing import CredentialLike, LoginOptions, Options
+
+__all__ = [
+    "AZURE_DB_FOR_POSTGRES_SCOPE",
+    "AZURE_MANAGEMENT_SCOPE",
+    "TokenProvider",
+    "__version__",
+    "decode_jwt",
+    "errors",
+    "get_entra_conninfo",
+    "get_entra_conninfo_async",
+    "get_entra_token",
+    "get_entra_token_async",
+    "parse_principal_name",
+    "stats",
+]
+
+__version__: str = _native.__version__
+
+AZURE_DB_FOR_POSTGRES_SCOPE: str = _native.DATABASE_SCOPE
+"""The scope of a token for PostgreSQL in the public cloud."""
+AZURE_MANAGEMENT_SCOPE: str = _native.MANAGEMENT_SCOPE
+"""The scope of a token for Azure Resource Manager in the public cloud."""
+
+decode_jwt = _native.decode_jwt
+parse_principal_name = _native.parse_principal_name
+
+# Threads of ours must not need the interpreter when it is gone. For the same reason the native code runs no Python code
+# that it can do without: `errors` is imported here, and the environment is read for the first time.
+atexit.register(_native.shutdown)
+_native.environment()
+
+
+def get_entra_token(
+    credential: CredentialLike | None = None, scope: str | None = None, **options: Unpack[Options]
+) -> str:
+    """An access token; blocks while there is none. ``options`` are those of :class:`TokenProvider`.
+
+    Raises ``AuthenticationError``, of which ``CredentialUnavailableError`` is one kind; ``CredentialValueError`` for
+    what is no credential and for an option that is unknown or of the wrong type.
+    """
+    return find_doors(credential, {"scope": scope, **options}).token()
+
+
+async def get_entra_token_async(
+    credential: CredentialLike | None = None, scope: str | None = None, **options: Unpack[Options]
+) -> str:
+    """As :func:`get_entra_token`; never blocks the event loop."""
+    return await find_doors(credential, {"scope": scope, **options}).token_async()
+
+
+def get_entra_conninfo(credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> dict[str, str]:
+    """``{"user": role name, "password": token}``; blocks while there is no token.
+
+    ``options`` are those of :class:`TokenProvider`. Raises as :func:`get_entra_token`, and ``TokenDecodeError``,
+    ``UsernameExtractionError`` or ``ScopePermissionError`` where no role name can be had.
+    """
+    return find_doors(credential, options).conninfo()
+
+
+async def get_entra_conninfo_async(
+    credential: CredentialLike | None = None, **options: Unpack[LoginOptions]
+) -> dict[str, str]:
+    """As :func:`get_entra_conninfo`; never blocks the event loop."""
+    user, token, _ = await find_doors(credential, options).login_async()
+    return {"user": user, "password": token}
+
+
+def stats() -> list[dict[str, Any]]:
+    """What every cached token of this process is about: credential, principal, times and counters (seconds)."""
+    return _native.stats()

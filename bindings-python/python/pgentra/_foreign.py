@@ -1,0 +1,532 @@
+"""What a credential argument stands for, and how a credential of the program is asked where it lives.
+
+Ours are settings that the engine acts on. Any other is *foreign*: an object with ``get_token`` or a plain callable. A
+synchronous one is asked on a thread of its own, one call at a time; an awaitable one as a task of an event loop. Nobody
+keeps a foreign object alive but its owner: its tokens go with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from _queue import SimpleQueue  # Not `queue`, whose own gevent replaces.
+from _thread import get_native_id  # Not `get_ident`, which there names a greenlet.
+from contextvars import copy_context
+from time import monotonic
+from types import MethodType
+
+from . import _native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+    from collections.abc import Callable
+    from contextvars import Context
+    from typing import Any
+
+    Reference = Callable[[], Any]
+    _Queue = SimpleQueue[tuple[Callable[[], None], Context | None] | None]
+
+_COROUTINE_FLAGS = 0x80 | 0x100  # CO_COROUTINE, CO_ITERABLE_COROUTINE
+_VARARGS_FLAG = 0x04
+
+_HUNG_AFTER = 60.0
+"""Seconds after which a call that has not returned no longer keeps the next one waiting: twice a fetch's own limit."""
+
+_MOST_CREDENTIALS = 64
+_MOST_KEPT = 32
+
+
+class Source:
+    """What a credential argument stands for: a document for the engine, with the foreign credentials it numbers."""
+
+    __slots__ = ("_credentials", "_variables", "ca_file", "document", "foreign", "is_async", "takes_scope")
+
+    def __init__(
+        self,
+        document: dict[str, Any],
+        foreign: tuple[Foreign, ...] = (),
+        *,
+        variables: dict[str, str] | None = None,
+        ca_file: Any = None,
+    ) -> None:
+        self.document = document
+        self._variables = variables
+        self.ca_file = ca_file
+        """The file of certificate authorities that the credential was given, if any."""
+        self.foreign = foreign
+        self.is_async = any(f.is_async for f in foreign)
+        """Whether its fetches belong to an event loop."""
+        self.takes_scope = document["type"] != "host" or foreign[document["index"]].takes_scope
+        # By loop and settings, each with its loop, which keeps that id from being another one's.
+        self._credentials: dict[tuple[Any, ...], tuple[AbstractEventLoop | None, _native.Credential]] = {}
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.foreign[0].name if self.document["type"] == "host" else str(self.document["type"])
+
+    def environment(self, environment: _native.Environment) -> _native.Environment:
+        """What the credential is to take for the environment: it may have proxies of its own."""
+        return environment.overlaid(self._variables) if self._variables else environment
+
+    def credential(
+        self, settings: tuple[Any, ...], loop: AbstractEventLoop | None, *, shared: bool = True
+    ) -> _native.Credential:
+        """The engine's credential whose fetches run on ``loop``.
+
+        ``settings``: environment, ``ca_file``, host and scope. The cells of a foreign one hang on what is returned.
+        """
+        if not self.foreign:
+            return self._make(settings, [])
+        owner = loop if self.is_async else None
+        if not shared:
+            context = copy_context()
+            return self._make(settings, [f.host(owner, context) for f in self.foreign])
+        # A foreign object on its own reads no settings of ours.
+        key = (id(owner), *(() if self.document["type"] == "host" else settings))
+        found = self._credentials.get(key)
+        if found is None:
+            made = self._make(settings, [f.host(owner) for f in self.foreign])
+            found = self._credentials.setdefault(key, (owner, made))
+        self.copy_tokens(owner)
+        # Loops end; what belonged to them must not pile up.
+        for other, (loop, _) in list(self._credentials.items()):
+            if (loop is not None and loop.is_closed()) or len(self._credentials) > _MOST_CREDENTIALS:
+                self._credentials.pop(other, None)
+        return found[1]
+
+    def copy_tokens(self, loop: AbstractEventLoop | None) -> None:
+        """Copies newer tokens of other loops to those of ``loop``."""
+        if not self.is_async:
+            return
+        entries = list(self._credentials.items())
+        for (_, *settings), (owner, ours) in entries:
+            for (_, *others), (other, theirs) in entries:
+                if owner is loop and other is not loop and others == settings:
+                    ours.adopt_tokens_from(theirs)
+
+    def _make(self, settings: tuple[Any, ...], hosts: list[_native.HostCredential]) -> _native.Credential:
+        environment, ca_file, host, scope = settings
+        return _native.Credential(self.document, environment, hosts=hosts, ca_file=ca_file, host=host, scope=scope)
+
+
+class Foreign:
+    """A credential object or callable of the program."""
+
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_context",
+        "_loops",
+        "_reference",
+        "_worker",
+        "is_async",
+        "name",
+        "takes_scope",
+    )
+
+    def __init__(self, credential: Any, reference: Reference) -> None:
+        self._reference = reference
+        self._worker: _Worker | None = None
+        # Where an awaitable one has been asked, with the process: a child's loops are its own.
+        self._loops: list[tuple[AbstractEventLoop, int]] = []
+        self._context: Context | None = None
+        self.takes_scope = True
+        method = getattr(credential, "get_token", None)
+        if callable(method):
+            self.name = type(credential).__name__
+            # Defined by the class: a mock has every attribute.
+            if callable(getattr(type(credential), "get_token_info", None)):
+                self._call, method = _call_get_token_info, credential.get_token_info
+            else:
+                self._call = _call_get_token
+        else:
+            self.name = f"callable {getattr(credential, '__qualname__', type(credential).__name__)}"
+            self.takes_scope = _takes_scope(credential)
+            self._call, method = (_call_with_scope if self.takes_scope else _call), credential
+        self.is_async = _is_async(method)
+
+    def host(self, loop: AbstractEventLoop | None, context: Context | None = None) -> _native.HostCredential:
+        """For the engine: the credential, asked on ``loop`` (None: on the helper thread's), in ``context``."""
+
+        def begin(request: _native.Request) -> None:
+            if self.is_async:
+                self._begin_on(loop or _helper.loop(), request, context)
+            else:
+                self._begin_on_worker(request, context)
+
+        return _native.HostCredential(self.name, begin)
+
+    def before_blocking(self) -> None:
+        """Refuses a wait that keeps the fetch from running; remembers the caller's context for the fetch."""
+        if not self.is_async:
+            if self._worker is not None and self._worker.runs_here():
+                raise _native.error("would_deadlock", "a blocking call inside the credential's own call", self.name)
+        elif loops := [loop for loop in self._living_on() if loop is not _helper.peek()]:
+            if running_loop() in loops:
+                raise _native.error("would_deadlock", "a blocking call on the credential's own event loop", self.name)
+            raise _native.error(
+                "would_deadlock",
+                "a blocking call for a credential object that lives on another event loop",
+                self.name,
+            )
+        elif _helper.runs_here():
+            raise _native.error("would_deadlock", "a blocking call inside the credential's own call", self.name)
+        self._context = copy_context()
+
+    def _living_on(self) -> list[AbstractEventLoop]:
+        return [loop for loop, process in self._loops if process == os.getpid() and not loop.is_closed()]
+
+    def before_awaiting(self) -> None:
+        """Remembers the caller's context for the fetch."""
+        self._context = copy_context()
+
+    def _begin_on_worker(self, request: _native.Request, context: Context | None) -> None:
+        if self._worker is None or self._worker.is_lost():
+            self._worker = _Worker()
+        self._worker.put(lambda: self._answer(request), context or self._context)
+
+    def _answer(self, request: _native.Request) -> None:
+        """On the worker's thread."""
+        try:
+            credential = self._reference()
+            if credential is None:
+                return request.lose()
+            result = self._call(credential, request)
+            if hasattr(result, "__await__"):  # A synchronous function in front of an awaitable one.
+                _helper.loop().call_soon_threadsafe(_start, _settle(result, request))
+            else:
+                _read(result, request)
+        except BaseException as error:  # A credential's SystemExit must not end the thread, nor the fetch in silence.
+            request.fail(error)
+
+    def _begin_on(self, loop: AbstractEventLoop, request: _native.Request, context: Context | None) -> None:
+        context = context or self._context
+        try:
+            loop.call_soon_threadsafe(self._start_on, loop, request, context=context and context.copy())
+        except RuntimeError:  # The loop is closed.
+            request.lose()
+
+    def _start_on(self, loop: AbstractEventLoop, request: _native.Request) -> None:
+        """On the loop."""
+        loops = self._living_on()
+        if loop not in loops:
+            self._loops = [(one, os.getpid()) for one in (*loops, loop)]
+        credential = self._reference()
+        if credential is None:
+            return request.lose()
+        try:
+            result = self._call(credential, request)
+            if hasattr(result, "__await__"):
+                _start(_settle(result, request))
+            else:
+                _read(result, request)
+        except BaseException as error:
+            request.fail(error)
+            _pass_on_interrupt(error)
+
+
+class _Worker:
+    """A thread that asks one credential, one call at a time."""
+
+    __slots__ = ("_pid", "_queue", "_state")
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._queue: _Queue = SimpleQueue()
+        self._state = _WorkerState()
+        # The thread knows the queue, not the worker, which ends it when nobody needs it any more.
+        _start_thread(_work, self._queue, self._state)
+
+    def put(self, job: Callable[[], None], context: Context | None) -> None:
+        self._queue.put((job, context))
+
+    def runs_here(self) -> bool:
+        return self._state.thread == get_native_id() and self._pid == os.getpid()
+
+    def is_lost(self) -> bool:
+        """Whether the thread stayed behind in the parent of a fork, or hangs in a call."""
+        since = self._state.busy_since
+        return self._pid != os.getpid() or (since is not None and monotonic() - since > _HUNG_AFTER)
+
+    def __del__(self) -> None:
+        self._queue.put(None)
+
+
+class _WorkerState:
+    __slots__ = ("busy_since", "thread")
+
+    def __init__(self) -> None:
+        self.busy_since: float | None = None
+        self.thread = 0
+
+
+def _work(queue: _Queue, state: _WorkerState) -> None:
+    state.thread = get_native_id()
+    while (item := queue.get()) is not None:
+        job, context = item
+        state.busy_since = monotonic()
+        if context is None:
+            job()
+        else:
+            context.copy().run(job)
+        state.busy_since = None
+        # The credential goes with its owner, not with the next call.
+        del item, job, context
+
+
+class _Helper:
+    """The event loop on a thread of ours, for blocking calls with an awaitable credential. One in a process."""
+
+    def __init__(self) -> None:
+        self._loop: AbstractEventLoop | None = None
+        self._pid = 0
+
+    def loop(self) -> AbstractEventLoop:
+        """The loop, started at the first call in each process."""
+        if self._loop is None or self._pid != os.getpid():
+            from asyncio import new_event_loop
+
+            self._loop = new_event_loop()
+            self._pid = os.getpid()
+            _start_thread(self._loop.run_forever)
+        return self._loop
+
+    def peek(self) -> AbstractEventLoop | None:
+        """The loop, if it runs in this process."""
+        return self._loop if self._pid == os.getpid() else None
+
+    def runs_here(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return self._loop is not None and running_loop() is self._loop
+
+
+_helper = _Helper()
+
+DEFAULT = Source({"type": "default"})
+"""The default chain with default options."""
+
+_foreign: dict[tuple[int, Any], tuple[Reference, Foreign, Source]] = {}
+_kept: dict[tuple[int, Any], Any] = {}
+
+
+def source_of(credential: Any) -> Source:
+    """What a credential argument stands for.
+
+    Raises ``CredentialValueError`` where it cannot be a credential.
+    """
+    if credential is None:
+        return DEFAULT
+    ours = getattr(credential, "_pgentra_source", None)
+    return ours if isinstance(ours, Source) else _foreign_source(credential)[1]
+
+
+def foreign_of(credential: Any) -> Foreign:
+    """The foreign credential that an object is, the same one as long as the object lives."""
+    return _foreign_source(credential)[0]
+
+
+def anchor_of(credential: Any) -> tuple[Any, Any]:
+    """The object that a credential argument lives as long as, and what tells its methods apart.
+
+    A bound method is made anew at each access; its object is what lasts.
+    """
+    if type(credential) is MethodType:
+        return credential.__self__, credential.__func__
+    return credential, None
+
+
+def reference(anchor: Any, when_gone: Callable[[], object] | None = None) -> Reference:
+    """A weak reference, or a strong one to what cannot be referenced weakly."""
+    try:
+        return weakref.ref(anchor, when_gone and (lambda _: when_gone()))
+    except TypeError:
+        return lambda: anchor
+
+
+def _foreign_source(credential: Any) -> tuple[Foreign, Source]:
+    anchor, function = anchor_of(credential)
+    key = (id(anchor), function)
+    found = _foreign.get(key)
+    if found is not None and found[0]() is anchor:
+        return found[1], found[2]
+    _check(credential)
+    try:
+        refers: Reference = weakref.ref(anchor, lambda gone: _forget(key, gone))
+    except TypeError:
+        # Kept, so that the id stays its own; only the last few, so that it is not kept for ever.
+        refers = reference(anchor)
+        _kept[key] = anchor
+        while len(_kept) > _MOST_KEPT:
+            oldest = next(iter(_kept))
+            del _kept[oldest]
+            _foreign.pop(oldest, None)
+    foreign = Foreign(credential, refers if function is None else _method_reference(refers, function))
+    if found is not None:
+        _foreign.pop(key, None)
+    made = (refers, foreign, Source({"type": "host", "index": 0}, (foreign,)))
+    _, foreign, source = _foreign.setdefault(key, made)
+    return foreign, source
+
+
+def _method_reference(refers: Reference, function: Any) -> Reference:
+    def method() -> Any:
+        anchor = refers()
+        return None if anchor is None else MethodType(function, anchor)
+
+    return method
+
+
+def _forget(key: tuple[int, Any], gone: Any) -> None:
+    found = _foreign.get(key)
+    if found is not None and found[0] is gone:
+        del _foreign[key]
+
+
+def _check(credential: Any) -> None:
+    if not isinstance(credential, type) and (callable(getattr(credential, "get_token", None)) or callable(credential)):
+        return
+    came = f"the class {credential.__name__} itself" if isinstance(credential, type) else type(credential).__name__
+    raise _native.error(
+        "credential_value",
+        "credential is required and must be an object with get_token, or a callable that returns a token and its "
+        f"expiry; got {came}",
+        None,
+    )
+
+
+def _call_get_token_info(credential: Any, request: _native.Request) -> Any:
+    return credential.get_token_info(request.scope, options=request.options())
+
+
+def _call_get_token(credential: Any, request: _native.Request) -> Any:
+    return credential.get_token(request.scope, **request.options())
+
+
+def _call_with_scope(credential: Any, request: _native.Request) -> Any:
+    return credential(request.scope)
+
+
+def _call(credential: Any, request: _native.Request) -> Any:
+    return credential()
+
+
+def _unwrapped(function: Any) -> Any:
+    """The plain function behind a bound method, a partial, a callable object or a decorator that says so."""
+    for _ in range(16):
+        for name in ("__wrapped__", "__func__", "func"):
+            inner = getattr(function, name, None)
+            if callable(inner):
+                function = inner
+                break
+        else:
+            if hasattr(function, "__code__") or isinstance(function, type):
+                return function
+            inner = type(function).__call__
+            if not hasattr(inner, "__code__"):
+                return function
+            function = inner
+    return function
+
+
+def _is_async(function: Any) -> bool:
+    code = getattr(_unwrapped(function), "__code__", None) or getattr(function, "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _COROUTINE_FLAGS)
+
+
+def _takes_scope(function: Any) -> bool:
+    """Whether a callable wants the scope: it has one positional argument without a default, or ``*scopes``."""
+    if getattr(function, "func", None) is not None:  # A partial: what is left to be given is not told.
+        return False
+    plain = _unwrapped(function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return False
+    bound = 0 if plain is function else 1
+    required = code.co_argcount - len(getattr(plain, "__defaults__", None) or ()) - bound
+    return required == 1 or (required <= 0 and bool(code.co_flags & _VARARGS_FLAG))
+
+
+def _read(result: Any, request: _native.Request) -> None:
+    """Answers the request with what a credential returned."""
+    refresh_on = None
+    if isinstance(result, str):
+        token, expires_on = result, None
+    elif hasattr(result, "token"):
+        token, expires_on = result.token, getattr(result, "expires_on", None)
+        refresh_on = getattr(result, "refresh_on", None)
+    elif isinstance(result, (tuple, list)) and len(result) == 2:
+        token, expires_on = result
+    else:
+        return request.refuse(f"returned {_type(result)}, where a token and its expiry were expected")
+    if not isinstance(token, str):
+        return request.refuse(f"returned a token of type {_type(token)}, where a string was expected")
+    try:
+        request.succeed(token, _epoch(expires_on), _epoch(refresh_on))
+    except (TypeError, ValueError, OverflowError, OSError):
+        request.refuse(
+            f"returned an expiry of type {_type(expires_on)}, where seconds since the epoch, a datetime or nothing "
+            "were expected"
+        )
+
+
+def _epoch(moment: Any) -> int | None:
+    if moment is None:
+        return None
+    if isinstance(moment, (int, float)) and not isinstance(moment, bool):
+        return max(-(2**62), min(int(moment), 2**62))
+    if hasattr(moment, "timestamp"):
+        return int(moment.timestamp())
+    raise TypeError
+
+
+def _type(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+async def _settle(awaitable: Any, request: _native.Request) -> None:
+    from asyncio import CancelledError
+
+    try:
+        _read(await awaitable, request)
+    except (CancelledError, GeneratorExit):  # The loop ends; whoever waits asks again.
+        request.lose()
+        raise
+    except BaseException as error:
+        request.fail(error)
+        _pass_on_interrupt(error)
+
+
+def _pass_on_interrupt(error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+_tasks: set[Task[None]] = set()
+
+
+def _start(work: Any) -> None:
+    """Starts a task of the running loop. A loop keeps tasks weakly, so somebody has to hold it."""
+    from asyncio import get_running_loop
+
+    task = get_running_loop().create_task(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def running_loop() -> AbstractEventLoop | None:
+    """The event loop that runs on this thread. Does not import asyncio."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio._get_running_loop() if asyncio is not None else None
+
+
+def _start_thread(function: Callable[..., Any], *arguments: Any) -> None:
+    """Starts a real thread, also where gevent has put greenlets in their place."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        start = monkey.get_original("_thread", "start_new_thread")
+    else:
+        from _thread import start_new_thread as start
+    start(function, arguments)

@@ -1,0 +1,140 @@
+"""The engine. Not public: what may be used is what the modules of this package export."""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+from .errors import PgEntraError
+
+__all__ = [
+    "DATABASE_SCOPE",
+    "MANAGEMENT_SCOPE",
+    "Credential",
+    "Environment",
+    "HostCredential",
+    "Provider",
+    "Request",
+    "__version__",
+    "check_credential",
+    "decode_jwt",
+    "environment",
+    "error",
+    "explain_refusal",
+    "is_retriable",
+    "parse_principal_name",
+    "secure_sslmode",
+    "shutdown",
+    "stats",
+]
+
+__version__: str
+DATABASE_SCOPE: str
+MANAGEMENT_SCOPE: str
+
+@final
+class Environment:
+    """The environment variables the engine knows, as they were at one moment."""
+
+    def names(self) -> list[str]: ...
+    def overlaid(self, variables: Mapping[str, str]) -> Environment:
+        """The same with some variables in place of its own."""
+
+def environment() -> Environment:
+    """The environment now; the same object as long as nothing changed."""
+
+@final
+class Request:
+    """What is asked of a foreign credential. Answered once; dropped unanswered, whoever waits asks again."""
+
+    @property
+    def scope(self) -> str: ...
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for ``get_token``: ``claims``, ``tenant_id``, ``enable_cae``, where asked for."""
+
+    def succeed(self, token: str, expires_on: int | None, refresh_on: int | None) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
+    def refuse(self, message: str) -> None: ...
+    def lose(self) -> None: ...
+
+@final
+class HostCredential:
+    """A foreign credential. ``begin`` is called on the dispatcher's thread and must not block."""
+
+    def __new__(cls, name: str, begin: Callable[[Request], None]) -> HostCredential: ...
+
+@final
+class Credential:
+    """A credential with its cached tokens."""
+
+    def __new__(
+        cls,
+        document: Mapping[str, Any],
+        environment: Environment,
+        *,
+        hosts: Sequence[HostCredential] = ...,
+        ca_file: str | None = None,
+        host: str | None = None,
+        scope: str | None = None,
+    ) -> Credential: ...
+    def try_token(
+        self, scope: str, tenant_id: str | None, claims: str | None, enable_cae: bool
+    ) -> tuple[str, int] | None: ...
+    def token(
+        self, scope: str, tenant_id: str | None, claims: str | None, enable_cae: bool, limit: float | None
+    ) -> tuple[str, int]: ...
+    def token_into(
+        self,
+        event_loop: AbstractEventLoop,
+        future: Future[tuple[str, int]],
+        scope: str,
+        tenant_id: str | None,
+        claims: str | None,
+        enable_cae: bool,
+        limit: float | None,
+    ) -> None: ...
+    def adopt_tokens_from(self, other: Credential) -> None: ...
+
+@final
+class Provider:
+    """The engine's doors. ``limit`` is in seconds."""
+
+    def __new__(
+        cls, config: Mapping[str, Any], environment: Environment, credential: Credential | None
+    ) -> Provider: ...
+    def try_token(self) -> str | None: ...
+    def token(self, limit: float | None) -> str: ...
+    def token_into(self, event_loop: AbstractEventLoop, future: Future[str], limit: float | None) -> None: ...
+    def try_login(self) -> tuple[str, str, str] | None: ...
+    def login(self, limit: float | None) -> tuple[str, str, str]: ...
+    def login_into(
+        self, event_loop: AbstractEventLoop, future: Future[tuple[str, str, str]], limit: float | None
+    ) -> None: ...
+    def try_conninfo(self) -> dict[str, str] | None: ...
+    def invalidate(self, token: str) -> bool: ...
+    def invalidate_into(self, event_loop: AbstractEventLoop, future: Future[bool], token: str) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+
+def decode_jwt(token: str) -> dict[str, Any]:
+    """All claims of a token, unverified. Raises ``TokenDecodeError``."""
+
+def parse_principal_name(xms_mirid: str) -> str | None:
+    """The name of the user-assigned identity that an ``xms_mirid`` claim stands for, else None."""
+
+def secure_sslmode(sslmode: str | None, hosts: Sequence[str], allow_insecure: bool) -> str | None:
+    """The ``sslmode`` to connect with in place of the given one, or None. Raises ``EntraConnectionValueError``."""
+
+def is_retriable(sqlstate: str | None, message: str) -> bool:
+    """Whether a newer token may succeed where a server refused a login so."""
+
+def explain_refusal(sqlstate: str | None, message: str, role: str, role_source: str, token: str) -> str:
+    """Lines to add to the server's message; empty where it does not refuse a login."""
+
+def check_credential(document: Mapping[str, Any]) -> None:
+    """Raises ``CredentialValueError`` for a credential's document that is not in order."""
+
+def error(code: str, message: str, credential: str | None) -> PgEntraError:
+    """The exception of an error kind, to be raised."""
+
+def stats() -> list[dict[str, Any]]: ...
+def shutdown() -> None:
+    """Ends the engine's threads, waiting at most 1 s."""

@@ -1,0 +1,264 @@
+"""The doors: a token or a login of one credential with one set of options, blocking or awaited."""
+
+from __future__ import annotations
+
+import sys
+from types import MethodType
+
+from . import _native
+from ._foreign import anchor_of, reference, running_loop, source_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from typing_extensions import Unpack
+
+    from ._foreign import Reference, Source
+    from ._typing import CredentialLike, LoginOptions
+
+_MOST_DOORS = 512
+"""Doors kept for callers who bring the same credential and options again. Without them only little work is repeated."""
+
+
+class Doors:
+    """What every helper and driver asks. Does not keep a foreign credential alive."""
+
+    __slots__ = ("_environment", "_options", "_provider", "_providers", "_source")
+
+    def __init__(self, source: Source, options: Mapping[str, Any], environment: _native.Environment) -> None:
+        self._source = source
+        self._options = {"credential": source.document, "ca_file": source.ca_file, **options}
+        if not source.takes_scope:
+            # It would answer the question for a management token with the same one.
+            self._options["management_lookup"] = False
+        self._environment = source.environment(environment)
+        self._providers: list[tuple[AbstractEventLoop | None, _native.Provider]] = []
+        # An unknown option or a wrong type is told now, not at the first connection.
+        provider = self._make(None)
+        # A credential that lives on event loops has a provider for each; one without a cache has one for each asking.
+        shared = not source.foreign or (not source.is_async and options.get("cache", True) is not False)
+        self._provider = provider if shared else None
+
+    def token(self, limit: float | None = None) -> str:
+        """A token; blocks while there is none, at most ``limit`` seconds."""
+        provider = self._provider or self._of_loop(None)
+        if (token := provider.try_token()) is not None:
+            return token
+        return _block(self._source, provider.token, limit)  # type: ignore[no-any-return]
+
+    async def token_async(self, limit: float | None = None) -> str:
+        """A token; never blocks the event loop."""
+        loop = _loop_here()
+        provider = self._provider or self._of_loop(loop)
+        if (token := provider.try_token()) is not None:
+            return token
+        return await _await(self._source, loop, provider.token_into, limit)  # type: ignore[no-any-return]
+
+    def login(self, limit: float | None = None) -> tuple[str, str, str]:
+        """Role name, token, and where the name came from; blocks while there is no token."""
+        provider = self._provider or self._of_loop(None)
+        if (login := provider.try_login()) is not None:
+            return login
+        return _block(self._source, provider.login, limit)  # type: ignore[no-any-return]
+
+    async def login_async(self, limit: float | None = None) -> tuple[str, str, str]:
+        """As :meth:`login`; never blocks the event loop."""
+        loop = _loop_here()
+        provider = self._provider or self._of_loop(loop)
+        if (login := provider.try_login()) is not None:
+            return login
+        return await _await(self._source, loop, provider.login_into, limit)  # type: ignore[no-any-return]
+
+    def conninfo(self) -> dict[str, str]:
+        """``{"user": ..., "password": ...}``; blocks while there is no token."""
+        provider = self._provider
+        if provider is not None and (conninfo := provider.try_conninfo()) is not None:
+            return conninfo
+        user, token, _ = self.login()
+        return {"user": user, "password": token}
+
+    def invalidate(self, token: str) -> bool:
+        """Tells that a server refused ``token``; whether a newer one is there now. Blocks while it is fetched."""
+        provider = self._provider or self._of_loop(None)
+        return _block(self._source, provider.invalidate, token)  # type: ignore[no-any-return]
+
+    async def invalidate_async(self, token: str) -> bool:
+        """As :meth:`invalidate`; never blocks the event loop."""
+        loop = _loop_here()
+        provider = self._provider or self._of_loop(loop)
+        return await _await(self._source, loop, provider.invalidate_into, token)  # type: ignore[no-any-return]
+
+    def stats(self) -> dict[str, Any]:
+        """What the provider knows of itself, for the event loop that runs here if that matters. Fetches nothing."""
+        return (self._provider or self._of_loop(running_loop())).stats()
+
+    def _of_loop(self, loop: AbstractEventLoop | None) -> _native.Provider:
+        """The provider whose fetches run on ``loop``; ``None`` is the helper thread's."""
+        if self._options.get("cache", True) is False:
+            return self._make(loop, shared=False)
+        for owner, provider in self._providers:
+            if owner is loop:
+                # What another loop fetched meanwhile is as good here.
+                self._source.copy_tokens(loop)
+                return provider
+        provider = self._make(loop)
+        # Loops end; theirs must not pile up. A new list: another thread may be reading the old one.
+        kept = [entry for entry in self._providers if entry[0] is None or not entry[0].is_closed()]
+        self._providers = [*kept, (loop, provider)]
+        return provider
+
+    def _make(self, loop: AbstractEventLoop | None, *, shared: bool = True) -> _native.Provider:
+        credential = None
+        if self._source.foreign:
+            named = (self._options.get(name) for name in ("ca_file", "host", "scope"))
+            credential = self._source.credential((self._environment, *named), loop, shared=shared)
+        return _native.Provider(self._options, self._environment, credential)
+
+
+class TokenProvider:
+    """A token and a login for PostgreSQL, kept fresh, for whoever builds connections themselves.
+
+    All arguments are optional. ``credential``: one of :mod:`pgentra.identity`, an object of ``azure.identity`` or
+    ``azure.identity.aio``, or a callable that returns a token and its expiry; default: the default chain. ``scope``:
+    default is that of the cloud. ``host``: the server's name, which may tell the cloud. ``user``: the role to log in
+    as; default: ``PGUSER``, then the token's claims, then ``fallback_username``. ``management_lookup=False``: no
+    management token is asked for the role name. ``mode``: ``background``, ``lazy`` (no refresh off the caller's path),
+    ``ahead`` (also while nobody asks). ``cache=False`` asks the credential each time. ``ca_file``: certificate
+    authorities to trust besides the system's. ``timeout``: the longest wait in seconds, 30 by default.
+
+    Providers of equal settings share one cached token, so they need not be kept. As a callable (``password=provider``)
+    it returns the token, awaitable where an event loop runs.
+
+    Raises ``CredentialValueError`` for what is no credential and for an option that is unknown or of the wrong type.
+    """
+
+    __slots__ = ("__weakref__", "_credential", "_doors")
+
+    def __init__(self, credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> None:
+        self._credential = credential
+        self._doors = Doors(source_of(credential), _given(options), _native.environment())
+
+    def get(self) -> str:
+        """An access token; blocks while there is none."""
+        return self._doors.token()
+
+    async def get_async(self) -> str:
+        """An access token; never blocks the event loop."""
+        return await self._doors.token_async()
+
+    def conninfo(self) -> dict[str, str]:
+        """``{"user": role name, "password": token}``; blocks while there is no token."""
+        return self._doors.conninfo()
+
+    async def conninfo_async(self) -> dict[str, str]:
+        """As :meth:`conninfo`; never blocks the event loop."""
+        user, token, _ = await self._doors.login_async()
+        return {"user": user, "password": token}
+
+    login = conninfo
+    login_async = conninfo_async
+
+    def invalidate(self, token: str) -> bool:
+        """Tells that a server refused a login with ``token``. Whether there is a newer one now, worth one more try;
+        blocks while it is fetched."""
+        return self._doors.invalidate(token)
+
+    async def invalidate_async(self, token: str) -> bool:
+        """As :meth:`invalidate`; never blocks the event loop."""
+        return await self._doors.invalidate_async(token)
+
+    def stats(self) -> dict[str, Any]:
+        """Credential, principal, role, times and counters (seconds). Fetches nothing."""
+        return self._doors.stats()
+
+    def __call__(self) -> Any:
+        return self.get() if running_loop() is None else self.get_async()
+
+    def __repr__(self) -> str:
+        return f"TokenProvider({self._doors._source.name})"
+
+
+_doors: dict[tuple[Any, ...], tuple[Reference, Doors]] = {}
+
+
+def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = None) -> Doors:
+    """The doors of a credential argument with these options, the same ones as long as nothing changed."""
+    environment = _native.environment()
+    anchor, function = anchor_of(credential) if type(credential) is MethodType else (credential, None)
+    key: tuple[Any, ...] = (id(anchor), function, host, environment)
+    if options:
+        key += tuple(options.items())
+    try:
+        found = _doors.get(key)
+    except TypeError:  # An option that cannot be hashed is of the wrong type; the engine says which.
+        return Doors(source_of(credential), {**_given(options), "host": host}, environment)
+    if found is not None and found[0]() is anchor:
+        return found[1]
+    made = Doors(source_of(credential), {**_given(options), "host": host}, environment)
+    if len(_doors) >= _MOST_DOORS:
+        _doors.clear()
+    _doors[key] = (reference(anchor, lambda: _doors.pop(key, None)), made)
+    return made
+
+
+def ask(source: Source, scope: str, *request: Any) -> tuple[str, int]:
+    """A token of a credential, with its expiry; blocks while there is none. ``request``: tenant, claims, CAE."""
+    credential = _credential(source, None)
+    if (token := credential.try_token(scope, *request)) is not None:
+        return token
+    return _block(source, credential.token, scope, *request, None)  # type: ignore[no-any-return]
+
+
+async def ask_async(source: Source, scope: str, *request: Any) -> tuple[str, int]:
+    """As :func:`ask`; never blocks the event loop."""
+    loop = _loop_here()
+    credential = _credential(source, loop)
+    if (token := credential.try_token(scope, *request)) is not None:
+        return token
+    return await _await(source, loop, credential.token_into, scope, *request, None)  # type: ignore[no-any-return]
+
+
+def _credential(source: Source, loop: AbstractEventLoop | None) -> _native.Credential:
+    environment = source.environment(_native.environment())
+    return source.credential((environment, source.ca_file, None, None), loop)
+
+
+def _block(source: Source, door: Callable[..., Any], *arguments: Any) -> Any:
+    """Waits in native code, which lets other threads run and sees signals."""
+    for foreign in source.foreign:
+        foreign.before_blocking()
+    threadpool = _gevent_threadpool()
+    return door(*arguments) if threadpool is None else threadpool.apply(door, arguments)
+
+
+async def _await(source: Source, loop: AbstractEventLoop, door: Callable[..., None], *arguments: Any) -> Any:
+    """Waits for the future that ``door`` completes from another thread. Cancelling it ends this wait only."""
+    for foreign in source.foreign:
+        foreign.before_awaiting()
+    future: Any = loop.create_future()
+    door(loop, future, *arguments)
+    return await future
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _loop_here() -> AbstractEventLoop:
+    loop = running_loop()
+    if loop is None:
+        raise RuntimeError("no running event loop")
+    return loop
+
+
+def _gevent_threadpool() -> Any:
+    """The hub's thread pool where gevent has patched threads: a wait here would stop every greenlet."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return None
+    from gevent import get_hub
+
+    return get_hub().threadpool

@@ -1,0 +1,106 @@
+"""asyncpg connections and pools that log in with Microsoft Entra.
+
+>>> import pgentra.asyncpg
+>>> pool = pgentra.asyncpg.create_pool(host="...", database="...")  # doctest: +SKIP
+
+Where only a password can be handed over, ``asyncpg.connect(user=..., password=provider)`` takes a
+``pgentra.TokenProvider``; then TLS and refused logins are the caller's own care.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import asyncpg
+
+from ._login import connect_async, plan, take_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = ["connect", "create_pool"]
+
+# asyncpg has a time limit of its own.
+_LEAVE = ("timeout",)
+
+
+async def connect(dsn: str | None = None, *, credential: Any = None, **keywords: Any) -> Any:
+    """Opens an ``asyncpg.Connection``.
+
+    Takes every argument of ``asyncpg.connect``, and the options ``scope``, ``fallback_username``,
+    ``management_lookup``, ``require_entra``, ``allow_insecure_transport``, ``mode``, ``cache`` and ``ca_file``.
+    ``timeout`` is asyncpg's; the wait for a token is bounded by it too.
+    Raises what asyncpg raises, and the classes of ``pgentra.errors``.
+    """
+    return await _connect(dsn, credential=credential, transient=asyncpg.PostgresConnectionError, **keywords)
+
+
+async def _connect(
+    dsn: str | None = None,
+    *,
+    credential: Any = None,
+    options: Mapping[str, Any] | None = None,
+    transient: type[BaseException] | None = None,
+    **keywords: Any,
+) -> Any:
+    """As :func:`connect`. ``options`` may hold pgentra's own ``timeout``; what may pass derives from ``transient``."""
+    _, taken = take_options(keywords, _LEAVE)
+    options = {**(options or {}), **taken}
+    planned = plan(_settings(dsn, keywords), credential, options, transient=transient)
+
+    async def attempt(settings: dict[str, str]) -> Any:
+        if "sslmode" in settings:
+            settings["ssl"] = settings.pop("sslmode")
+        return await asyncpg.connect(dsn, **{**keywords, **settings})
+
+    return await connect_async(planned, attempt, asyncpg.InvalidAuthorizationSpecificationError)
+
+
+def create_pool(dsn: str | None = None, *, credential: Any = None, **keywords: Any) -> Any:
+    """Makes an ``asyncpg.Pool``: the arguments of ``asyncpg.create_pool`` (0.30 or newer) and of :func:`connect`."""
+    _, options = take_options(keywords, _LEAVE)
+    return asyncpg.create_pool(dsn, connect=partial(connect, credential=credential, **options), **keywords)
+
+
+def _settings(dsn: str | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The connection's settings as libpq names them: the keywords, then the URL, as asyncpg reads it."""
+    settings = _of_url(dsn) if dsn else {}
+    given = {name: keywords.get(name) for name in ("user", "password", "service", "servicefile")}
+    host = keywords.get("host")
+    given["host"] = ",".join(host) if isinstance(host, (list, tuple)) else host
+    given["connect_timeout"] = keywords.get("timeout", 60)
+    given["sslmode"] = _sslmode(keywords.get("ssl"))
+    settings.update((name, value) for name, value in given.items() if value is not None)
+    return settings
+
+
+def _sslmode(ssl: Any) -> str | None:
+    if ssl is None or isinstance(ssl, str):
+        return ssl
+    if isinstance(ssl, bool):
+        return "verify-full" if ssl else "disable"
+    # A context, or a member of asyncpg's enumeration of modes.
+    name = getattr(ssl, "name", "verify_full")
+    return str(name).replace("_", "-")
+
+
+def _of_url(dsn: str) -> dict[str, Any]:
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    url = urlsplit(dsn)
+    auth, _, places = url.netloc.rpartition("@")
+    user, _, password = auth.partition(":")
+    hosts = [unquote(place if place.endswith("]") else _without_port(place)) for place in places.split(",")]
+    # What the URL has before the question mark wins.
+    return {
+        **dict(parse_qsl(url.query)),
+        **({"host": ",".join(hosts)} if places else {}),
+        **({"user": unquote(user)} if user else {}),
+        **({"password": unquote(password)} if password else {}),
+    }
+
+
+def _without_port(place: str) -> str:
+    return place.rpartition(":")[0] or place

@@ -1,0 +1,356 @@
+"""The credential classes, synchronous and awaitable from one description each."""
+
+from __future__ import annotations
+
+import sys
+
+from .. import _native
+from .._foreign import Source, foreign_of, source_of
+from .._provider import ask, ask_async
+from ..errors import CredentialUnavailableError, PgEntraError, _also
+from ._options import Arguments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from .._typing import CredentialLike
+
+
+class AccessToken(tuple[str, int]):
+    """A token and its expiry in seconds since the epoch; a pair, as the Azure SDK's. Its ``repr`` shows no token."""
+
+    __slots__ = ()
+
+    def __new__(cls, token: str, expires_on: int) -> Self:
+        return super().__new__(cls, (token, expires_on))
+
+    @property
+    def token(self) -> str:
+        """The token."""
+        return self[0]
+
+    @property
+    def expires_on(self) -> int:
+        """Its expiry in seconds since the epoch."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[str, int]:
+        return self[0], self[1]
+
+    def __repr__(self) -> str:
+        return f"AccessToken(expires_on={self.expires_on})"
+
+
+class AccessTokenInfo:
+    """A token with what is known of it. Its ``repr`` shows no token."""
+
+    __slots__ = ("expires_on", "refresh_on", "token", "token_type")
+
+    def __init__(
+        self, token: str, expires_on: int, *, token_type: str = "Bearer", refresh_on: int | None = None
+    ) -> None:
+        self.token = token
+        self.expires_on = expires_on
+        """Seconds since the epoch."""
+        self.token_type = token_type
+        self.refresh_on = refresh_on
+        """When to refresh it, in seconds since the epoch. Always None: it is refreshed by itself."""
+
+    def __repr__(self) -> str:
+        return f"AccessTokenInfo(expires_on={self.expires_on}, token_type={self.token_type!r})"
+
+
+class Credential:
+    """What every credential has. Immutable; those of equal settings share their tokens."""
+
+    _pgentra_source: Source
+
+    def _set_up(self, kind: str, arguments: Arguments, /, **own: Any) -> None:
+        document, variables, ca_file = arguments.finish(kind, own)
+        self._pgentra_source = Source(document, variables=variables, ca_file=ca_file)
+        # What is missing or of the wrong type is told now.
+        _native.check_credential(document)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class SyncCredential(Credential):
+    """``get_token`` and its like, for any client of the Azure SDK."""
+
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **kwargs: Any,
+    ) -> AccessToken:
+        """A token for exactly one scope; blocks while there is none. Further keywords have no effect.
+
+        Raises ``CredentialUnavailableError`` where the credential is not set up, ``AuthenticationError`` where it is;
+        where ``azure.core`` is loaded, they are its ``ClientAuthenticationError`` too.
+        """
+        try:
+            return AccessToken(*ask(self._pgentra_source, _only(scopes, self), tenant_id, claims, enable_cae))
+        except PgEntraError as error:
+            raise _for_azure(error) from error.__cause__
+
+    def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
+        """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
+        return AccessTokenInfo(*self.get_token(*scopes, **_known(options)))
+
+    def close(self) -> None:
+        """Nothing: what is shared with others stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncCredential(Credential):
+    """The awaitable ``get_token`` and its like, for any asynchronous client of the Azure SDK, on any event loop."""
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **kwargs: Any,
+    ) -> AccessToken:
+        """A token for exactly one scope. Further keywords have no effect. Raises as the synchronous twin."""
+        try:
+            return AccessToken(
+                *await ask_async(self._pgentra_source, _only(scopes, self), tenant_id, claims, enable_cae)
+            )
+        except PgEntraError as error:
+            raise _for_azure(error) from error.__cause__
+
+    async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
+        """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
+        return AccessTokenInfo(*await self.get_token(*scopes, **_known(options)))
+
+    async def close(self) -> None:
+        """Nothing: what is shared with others stays."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+
+_MEMBERS = {
+    "exclude_broker_credential": "BrokerCredential",
+    "exclude_cli_credential": "AzureCliCredential",
+    "exclude_developer_cli_credential": "AzureDeveloperCliCredential",
+    "exclude_environment_credential": "EnvironmentCredential",
+    "exclude_interactive_browser_credential": "InteractiveBrowserCredential",
+    "exclude_managed_identity_credential": "ManagedIdentityCredential",
+    "exclude_powershell_credential": "AzurePowerShellCredential",
+    "exclude_shared_token_cache_credential": "SharedTokenCacheCredential",
+    "exclude_visual_studio_code_credential": "VisualStudioCodeCredential",
+    "exclude_workload_identity_credential": "WorkloadIdentityCredential",
+}
+
+
+class DefaultAzureCredential(Credential):
+    """What a program is most likely to have: environment, workload identity, managed identity, developer tools.
+
+    ``exclude_*_credential`` leave members out, or keep them (False) where ``AZURE_TOKEN_CREDENTIALS`` leaves them out.
+    ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``. ``process_timeout``:
+    seconds for each developer tool, 10 by default. ``require_envvar``: ``AZURE_TOKEN_CREDENTIALS`` must be set.
+    Besides: ``authority``, ``additionally_allowed_tenants``. Members that need a browser, a broker or an editor are
+    unavailable.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        arguments = Arguments("DefaultAzureCredential", kwargs)
+        chosen = {member: arguments.take(name) for name, member in _MEMBERS.items()}
+        arguments.ignore(
+            "broker_client_id",
+            "broker_tenant_id",
+            "interactive_browser_client_id",
+            "interactive_browser_tenant_id",
+            "shared_cache_tenant_id",
+            "shared_cache_username",
+            "visual_studio_code_tenant_id",
+        )
+        tenant_id = arguments.take("workload_identity_tenant_id")
+        self._set_up(
+            "default",
+            arguments,
+            tenant_id=arguments.take("tenant_id", tenant_id),
+            managed_identity_client_id=arguments.take("managed_identity_client_id"),
+            managed_identity_resource_id=arguments.take("managed_identity_resource_id"),
+            workload_identity_client_id=arguments.take("workload_identity_client_id"),
+            process_timeout=arguments.take("process_timeout"),
+            required_env_vars=["AZURE_TOKEN_CREDENTIALS"] if arguments.take("require_envvar") else None,
+            exclude=[member for member, excluded in chosen.items() if excluded] or None,
+            include=[member for member, excluded in chosen.items() if excluded is False] or None,
+        )
+
+
+class ChainedTokenCredential(Credential):
+    """The given credentials in their order; it goes on only past those that are not set up.
+
+    Members may be of the Azure SDK, or callables.
+    """
+
+    def __init__(self, *credentials: CredentialLike) -> None:
+        foreign: list[Any] = []
+        documents = [_as_member(credential, foreign) for credential in credentials]
+        document = {"type": "chained", "credentials": documents}
+        _native.check_credential(document)
+        self._pgentra_source = Source(document, tuple(map(foreign_of, foreign)))
+        # The chain owns its members.
+        self._members = credentials
+
+
+class EnvironmentCredential(Credential):
+    """What the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` say."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._set_up("environment", Arguments("EnvironmentCredential", kwargs))
+
+
+class WorkloadIdentityCredential(Credential):
+    """A federated token in a file, as Kubernetes puts it there.
+
+    The arguments default to ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_FEDERATED_TOKEN_FILE``.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenant_id: str | None = None,
+        client_id: str | None = None,
+        token_file_path: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments = Arguments("WorkloadIdentityCredential", kwargs)
+        arguments.ignore("use_token_proxy")
+        self._set_up(
+            "workload_identity", arguments, tenant_id=tenant_id, client_id=client_id, token_file_path=token_file_path
+        )
+
+
+class ManagedIdentityCredential(Credential):
+    """The identity of the machine or service: without arguments the system-assigned one.
+
+    ``client_id``, or ``identity_config`` with one of ``client_id``, ``object_id`` and ``resource_id``, names a
+    user-assigned one.
+    """
+
+    def __init__(
+        self, *, client_id: str | None = None, identity_config: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        arguments = Arguments("ManagedIdentityCredential", kwargs)
+        if identity_config is not None and not hasattr(identity_config, "items"):
+            raise arguments.refusal("identity_config", f"expected a mapping, got {type(identity_config).__name__}")
+        given = dict(identity_config or {})
+        if client_id is not None:
+            if "client_id" in given:
+                raise arguments.refusal("identity_config", "names a client_id, and so does the argument client_id")
+            given["client_id"] = client_id
+        for name in given:
+            if name not in ("client_id", "object_id", "resource_id"):
+                raise arguments.refusal("identity_config", "only client_id, object_id and resource_id are known")
+        self._set_up("managed_identity", arguments, **given)
+
+
+class AzureCliCredential(Credential):
+    """Whoever is signed in to the Azure CLI, ``az login``."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: str | None = None,
+        subscription: str | None = None,
+        process_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments = Arguments("AzureCliCredential", kwargs)
+        self._set_up(
+            "azure_cli", arguments, tenant_id=tenant_id, subscription=subscription, process_timeout=process_timeout
+        )
+
+
+class AzureDeveloperCliCredential(Credential):
+    """Whoever is signed in to the Azure Developer CLI, ``azd auth login``."""
+
+    def __init__(self, *, tenant_id: str | None = None, process_timeout: float | None = None, **kwargs: Any) -> None:
+        arguments = Arguments("AzureDeveloperCliCredential", kwargs)
+        self._set_up("azure_developer_cli", arguments, tenant_id=tenant_id, process_timeout=process_timeout)
+
+
+class ClientSecretCredential(Credential):
+    """An application and its secret."""
+
+    def __init__(self, tenant_id: str, client_id: str, client_secret: str, **kwargs: Any) -> None:
+        arguments = Arguments("ClientSecretCredential", kwargs)
+        required = {"tenant_id": tenant_id, "client_id": client_id, "client_secret": client_secret}
+        for name, value in required.items():
+            if not value:
+                raise arguments.refusal(name, "expected a text that is not empty")
+        self._set_up("client_secret", arguments, **required)
+
+
+class StaticTokenCredential(Credential):
+    """A token from elsewhere, for tests and for tokens handed in from outside.
+
+    ``expires_on``: seconds since the epoch; default: the token's own ``exp`` claim, else an hour from its first use.
+    """
+
+    def __init__(self, token: str, expires_on: int | None = None, **kwargs: Any) -> None:
+        arguments = Arguments("StaticTokenCredential", kwargs)
+        if not token:
+            raise arguments.refusal("token", "expected a text that is not empty")
+        self._set_up("static_token", arguments, token=token, expires_on=expires_on)
+
+
+def _as_member(credential: Any, foreign: list[Any]) -> dict[str, Any]:
+    """The document of a chain's member. Foreign ones are numbered in ``foreign``."""
+    source = source_of(credential)
+    if not source.foreign:
+        return source.document
+    if not isinstance(credential, Credential):
+        foreign.append(credential)
+        return {"type": "host", "index": len(foreign) - 1}
+    members = getattr(credential, "_members", ())
+    return {"type": "chained", "credentials": [_as_member(member, foreign) for member in members]}
+
+
+def _only(scopes: tuple[str, ...], credential: Credential) -> str:
+    if len(scopes) == 1 and isinstance(scopes[0], str) and scopes[0]:
+        return scopes[0]
+    message = f"get_token takes exactly one scope, a text that is not empty; got {len(scopes)}"
+    raise _native.error("invalid_configuration", message, type(credential).__name__)
+
+
+def _known(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: options[name] for name in ("claims", "tenant_id", "enable_cae") if name in options} if options else {}
+
+
+def _for_azure(error: PgEntraError) -> PgEntraError:
+    """The same error as a chain of the Azure SDK expects it, where that SDK is loaded."""
+    core, identity = sys.modules.get("azure.core.exceptions"), sys.modules.get("azure.identity")
+    unavailable = isinstance(error, CredentialUnavailableError)
+    if unavailable and (theirs := getattr(identity, "CredentialUnavailableError", None)) is not None:
+        return _also(error, theirs)
+    return _also(error, getattr(core, "ClientAuthenticationError", None))

@@ -1,0 +1,146 @@
+"""The constructor arguments of the Azure SDK for Python, turned into the engine's documents."""
+
+from __future__ import annotations
+
+import sys
+
+from .. import _native
+from ..errors import PgEntraError, _also
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_COMMON = {
+    "additionally_allowed_tenants": "additionally_allowed_tenants",
+    "authority": "authority_host",
+    "cloud": "cloud",
+    "disable_instance_discovery": "disable_instance_discovery",
+}
+"""Options of every credential, with the names of the engine's document."""
+
+_RETRY = {"retry_backoff_factor": "delay", "retry_backoff_max": "max_delay", "retry_total": "max_retries"}
+
+_IGNORED = frozenset(
+    {
+        # Logging and tracing.
+        "custom_hook_policy",
+        "distributed_tracing_policy",
+        "enable_support_logging",
+        "http_logging_policy",
+        "logger",
+        "logging_enable",
+        "logging_policy",
+        "network_span_namer",
+        "network_tracing",
+        "raw_request_hook",
+        "raw_response_hook",
+        "tracing_attributes",
+        # What is sent along.
+        "auto_request_id",
+        "base_headers",
+        "headers",
+        "headers_policy",
+        "request_id",
+        "user_agent",
+        "user_agent_overwrite",
+        "user_agent_policy",
+        "user_agent_use_env",
+        # The pipeline.
+        "authentication_policy",
+        "connection_data_block_size",
+        "connection_timeout",
+        "per_call_policies",
+        "per_retry_policies",
+        "permit_redirects",
+        "policies",
+        "proxy_policy",
+        "read_timeout",
+        "redirect_max",
+        "redirect_policy",
+        "redirect_remove_headers",
+        "retry_connect",
+        "retry_mode",
+        "retry_on_methods",
+        "retry_on_status_codes",
+        "retry_policy",
+        "retry_read",
+        "retry_status",
+        "retry_to_secondary",
+        "timeout",
+        # Token caches on disk.
+        "allow_unencrypted_storage",
+        "cache_persistence_options",
+        "enable_persistent_cache",
+    }
+)
+"""Options of the Azure SDK's pipeline that mean nothing to this one."""
+
+
+class Arguments:
+    """The keyword arguments of one constructor, taken one by one; what is left at the end is refused."""
+
+    def __init__(self, credential: str, given: Mapping[str, Any]) -> None:
+        self._credential = credential
+        self._given = dict(given)
+        self._ignored: list[str] = []
+
+    def take(self, name: str, default: Any = None) -> Any:
+        """The argument's value, or the default."""
+        return self._given.pop(name, default)
+
+    def ignore(self, *names: str) -> None:
+        """Accepts arguments that have no effect here."""
+        self._ignored += [name for name in names if self._given.pop(name, None) is not None]
+
+    def finish(self, kind: str, own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], Any]:
+        """The document of type ``kind``, the environment variables to put over the process's, and the file of
+        certificate authorities."""
+        document = {"type": kind, **{name: value for name, value in own.items() if value is not None and value != ""}}
+        for name, key in _COMMON.items():
+            if (value := self.take(name)) is not None:
+                document[key] = list(value) if isinstance(value, (set, frozenset, tuple)) else value
+        retry = {key: value for name, key in _RETRY.items() if (value := self.take(name)) is not None}
+        if retry:
+            document["retry"] = retry
+        variables = self._proxies()
+        ca_file = self._ca_file()
+        self.ignore(*_IGNORED)
+        for name in self._given:
+            raise self.refusal(name, "HTTP transports of the Azure SDK cannot be used" if name == "transport" else None)
+        _tell_ignored(self._credential, self._ignored)
+        return document, variables, ca_file
+
+    def refusal(self, name: str, why: str | None = None) -> PgEntraError:
+        """The error for an argument that is refused: a ``CredentialValueError`` and a ``TypeError``."""
+        message = f"option `{name}`: {why or 'not known here'}"
+        return _also(_native.error("invalid_configuration", message, self._credential), TypeError)
+
+    def _proxies(self) -> dict[str, str]:
+        proxies = self.take("proxies")
+        if proxies is None:
+            return {}
+        if not hasattr(proxies, "items"):
+            raise self.refusal("proxies", f"expected a mapping of schemes to addresses, got {type(proxies).__name__}")
+        variables = {}
+        for scheme, address in proxies.items():
+            if scheme not in ("http", "https", "all") or not isinstance(address, str):
+                raise self.refusal("proxies", "expected the schemes http, https or all, with text as addresses")
+            variables[f"{scheme}_proxy"] = variables[f"{scheme.upper()}_PROXY"] = address
+        return variables
+
+    def _ca_file(self) -> Any:
+        if self.take("connection_cert") is not None:
+            raise self.refusal("connection_cert", "client certificates of the connection are not supported")
+        verify = self.take("connection_verify", True)
+        if verify is False:
+            raise self.refusal("connection_verify", "certificates are always verified; pass the file of an authority")
+        return None if verify is True or verify is None else verify
+
+
+def _tell_ignored(credential: str, names: list[str]) -> None:
+    if names and "logging" in sys.modules:
+        from logging import getLogger
+
+        getLogger("pgentra").debug("%s: options without effect here: %s", credential, ", ".join(sorted(names)))

@@ -1,0 +1,85 @@
+"""psycopg2 connections that log in with Microsoft Entra.
+
+>>> import psycopg2
+>>> from pgentra.psycopg2 import EntraConnection
+>>> connection = psycopg2.connect("host=... dbname=...", connection_factory=EntraConnection)  # doctest: +SKIP
+
+The same for the pools of ``psycopg2.pool``. With a credential the factory is
+``functools.partial(EntraConnection, credential=...)``, since ``psycopg2.connect`` refuses keywords that libpq does not
+know.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import psycopg2
+from psycopg2.extensions import connection, make_dsn, parse_dsn
+
+from ._login import plan, take_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from ._login import Login, Plan
+
+    C = TypeVar("C", bound="EntraConnection")
+
+__all__ = ["EntraConnection"]
+
+
+class _RefusedOnce(psycopg2.OperationalError):
+    """The server refused the login, and a newer token is there."""
+
+
+class _Opening(type):
+    """A connection object that failed to open cannot be opened again, so the second try is another object."""
+
+    def __call__(cls: type[C], *args: Any, **keywords: Any) -> C:  # type: ignore[misc]
+        for _ in range(2):
+            try:
+                return type.__call__(cls, *args, **keywords)  # type: ignore[no-any-return]
+            except _RefusedOnce as error:
+                refused = error.__cause__
+        assert refused is not None
+        raise refused
+
+
+class EntraConnection(connection, metaclass=_Opening):
+    """A psycopg2 connection whose user and password come from an Entra token, as far as they are not given.
+
+    ``credential`` and the options ``scope``, ``fallback_username``, ``management_lookup``, ``require_entra``,
+    ``allow_insecure_transport``, ``mode``, ``cache``, ``ca_file`` and ``timeout`` (seconds) are pgentra's; every other
+    keyword is libpq's and wins over ``dsn``. A refused login is tried once more with a renewed token; an asynchronous
+    connection (``async_=1``) is not, since its login goes on after this call. Its token is fetched before: the call
+    blocks while there is none.
+
+    Raises what psycopg2 raises, and the classes of ``pgentra.errors``.
+    """
+
+    def __init__(self, dsn: str = "", async_: int = 0, **keywords: Any) -> None:
+        credential, options = take_options(keywords)
+        dsn = make_dsn(dsn, **keywords)
+        planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
+        login = planned.login()
+        try:
+            super().__init__(make_dsn(dsn, **planned.settings(login)), async_=async_)
+        except psycopg2.OperationalError as error:
+            _second_try(planned, login, error)
+            raise
+
+    @classmethod
+    def connect(cls: type[C], dsn: str = "", *, cursor_factory: Any = None, **keywords: Any) -> C:
+        """Opens a connection; everything as in ``psycopg2.connect``, with this class's own keywords besides."""
+        credential, options = take_options(keywords)
+        factory = partial(cls, credential=credential, **options)
+        opened: C = psycopg2.connect(dsn, connection_factory=factory, cursor_factory=cursor_factory, **keywords)
+        return opened
+
+
+def _second_try(planned: Plan, login: Login | None, error: psycopg2.OperationalError) -> None:
+    """Raises where another try is worth it, and explains the refusal where not."""
+    if planned.renew(login, error) is not None:
+        raise _RefusedOnce(*error.args) from error
+    planned.explain(login, error)

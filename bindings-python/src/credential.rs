@@ -1,0 +1,121 @@
+//! A credential with its cached tokens: what `get_token` of every class in `pgentra.identity` stands on.
+
+use std::{sync::Arc, time::Duration};
+
+use pgentra::{CachedCredential, CredentialConfig, Surroundings, Token, credential::TokenRequest};
+use pyo3::{IntoPyObjectExt, prelude::*};
+
+use crate::{convert::to_value, environment::Environment, error::raised, exit::detached, host::HostCredential, wait};
+
+/// A credential of the engine, built from its document and the foreign credentials that the document names by index.
+#[pyclass(frozen, module = "pgentra._native")]
+pub struct Credential(Arc<CachedCredential>);
+
+#[pymethods]
+impl Credential {
+    #[new]
+    #[pyo3(signature = (document, environment, *, hosts=Vec::new(), ca_file=None, host=None, scope=None))]
+    fn new(
+        py: Python<'_>,
+        document: &Bound<'_, PyAny>,
+        environment: &Environment,
+        hosts: Vec<PyRef<'_, HostCredential>>,
+        ca_file: Option<&Bound<'_, PyAny>>,
+        host: Option<String>,
+        scope: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        // A wrong type is refused by the provider, which has all options.
+        let text = |option: Option<&Bound<'_, PyAny>>| option.and_then(|option| option.extract::<String>().ok());
+        let surroundings = Surroundings {
+            environment: environment.variables().clone(),
+            ca_file: ca_file.and_then(|file| to_value(file).ok()?.as_str().map(str::to_owned)),
+            host,
+            scope: text(scope),
+            hosts: hosts.iter().map(|host| host.credential()).collect(),
+        };
+        let document = to_value(document)?;
+        detached(py, || CachedCredential::new(&CredentialConfig::from_value(document)?, &surroundings))
+            .map(Credential)
+            .map_err(|error| raised(py, &error))
+    }
+
+    /// Token and expiry (seconds since the epoch), if they are cached.
+    fn try_token(
+        &self,
+        py: Python<'_>,
+        scope: &str,
+        tenant_id: Option<String>,
+        claims: Option<String>,
+        enable_cae: bool,
+    ) -> PyResult<Option<(String, i64)>> {
+        let outcome = self.0.try_token(&request(scope, tenant_id, claims, enable_cae));
+        outcome.map(|token| token.map(pair).map_err(|error| raised(py, &error))).transpose()
+    }
+
+    /// Token and expiry; blocks while there are none.
+    fn token(
+        &self,
+        py: Python<'_>,
+        scope: &str,
+        tenant_id: Option<String>,
+        claims: Option<String>,
+        enable_cae: bool,
+        limit: Option<f64>,
+    ) -> PyResult<(String, i64)> {
+        let request = request(scope, tenant_id, claims, enable_cae);
+        wait::block(py, || self.0.start_token(&request, limit_of(limit))).map(pair)
+    }
+
+    /// Token and expiry, into a future.
+    #[allow(clippy::too_many_arguments, reason = "the arguments are Python's")]
+    fn token_into(
+        &self,
+        py: Python<'_>,
+        event_loop: Py<PyAny>,
+        future: Py<PyAny>,
+        scope: &str,
+        tenant_id: Option<String>,
+        claims: Option<String>,
+        enable_cae: bool,
+        limit: Option<f64>,
+    ) {
+        let request = request(scope, tenant_id, claims, enable_cae);
+        wait::complete(
+            py,
+            event_loop,
+            future,
+            || self.0.start_token(&request, limit_of(limit)),
+            |py, token| pair(token.map_err(|error| raised(py, &error))?).into_py_any(py),
+        );
+    }
+
+    /// Copies newer tokens of the same credential on another event loop.
+    fn adopt_tokens_from(&self, py: Python<'_>, other: &Credential) {
+        detached(py, || self.0.adopt_tokens_from(&other.0));
+    }
+}
+
+impl Credential {
+    pub fn inner(&self) -> &Arc<CachedCredential> {
+        &self.0
+    }
+}
+
+/// Refuses a document that is not in order.
+#[pyfunction]
+pub fn check_credential(py: Python<'_>, document: &Bound<'_, PyAny>) -> PyResult<()> {
+    let checked = CredentialConfig::from_value(to_value(document)?);
+    checked.map(drop).map_err(|error| raised(py, &error))
+}
+
+fn request(scope: &str, tenant_id: Option<String>, claims: Option<String>, enable_cae: bool) -> TokenRequest {
+    TokenRequest { tenant_id, claims, enable_cae, ..TokenRequest::new(scope) }
+}
+
+fn limit_of(seconds: Option<f64>) -> Option<Duration> {
+    wait::limit(seconds)
+}
+
+fn pair(token: Arc<Token>) -> (String, i64) {
+    (token.secret().to_owned(), token.expires_on())
+}

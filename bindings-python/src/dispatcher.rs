@@ -1,0 +1,123 @@
+//! The threads on which the engine reaches Python, what they may be handed, and their end.
+//!
+//! The engine's own thread never attaches: it would stand still while Python code runs. It leaves a job with a
+//! dispatcher, which attaches, if the interpreter is there, and runs it.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Instant,
+};
+
+use pgentra::PerProcess;
+use pyo3::prelude::*;
+
+use crate::exit::is_over;
+
+/// Results of the engine and questions to the program's credentials. Its jobs never block.
+pub static COMPLETIONS: Dispatcher = Dispatcher::new("pgentra-python");
+
+/// Events. A logging handler may block.
+pub static EVENTS: Dispatcher = Dispatcher::new("pgentra-events");
+
+/// What a dispatcher runs, attached.
+type Job = Box<dyn FnOnce(Python<'_>) + Send>;
+
+/// A thread for jobs, one after the other; one in each process, started when it is first needed.
+pub struct Dispatcher {
+    name: &'static str,
+    thread: PerProcess<Thread>,
+}
+
+struct Thread {
+    jobs: Sender<Option<Job>>,
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Dispatcher {
+    const fn new(name: &'static str) -> Self {
+        Dispatcher { name, thread: PerProcess::new() }
+    }
+
+    /// Leaves a job. At the end of the process it is never run, nor dropped: what it holds may need the interpreter.
+    pub fn send(&self, job: impl FnOnce(Python<'_>) + Send + 'static) {
+        let job: Job = Box::new(job);
+        if is_over() {
+            mem::forget(job);
+            return;
+        }
+        if let Err(unsent) = self.thread.get(|| Thread::start(self.name)).jobs.send(Some(job)) {
+            mem::forget(unsent);
+        }
+    }
+
+    /// Ends the thread after the jobs left so far, waiting until `deadline`.
+    pub fn stop(&self, deadline: Instant) {
+        let Some(thread) = self.thread.peek() else { return };
+        if thread.jobs.send(None).is_err() {
+            return;
+        }
+        let (ended, changed) = &*thread.ended;
+        let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Whether it ended or not, there is nothing more to be done.
+        let _ = changed.wait_timeout_while(ended, left, |ended| !*ended);
+    }
+}
+
+impl Thread {
+    fn start(name: &str) -> Thread {
+        let (jobs, arriving) = channel();
+        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let ends = Arc::clone(&ended);
+        // Without a thread the channel is closed, and jobs are forgotten: callers end by their time limits.
+        let _ = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            pgentra::block_signals();
+            run(&arriving);
+            mem::forget(arriving);
+            *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            ends.1.notify_all();
+        });
+        Thread { jobs, ended }
+    }
+}
+
+fn run(arriving: &Receiver<Option<Job>>) {
+    while let Ok(Some(job)) = arriving.recv() {
+        let mut job = Some(job);
+        Python::try_attach(|py| {
+            if let Some(job) = job.take() {
+                // The hook has told of the panic; the next job is somebody else's.
+                let _ = catch_unwind(AssertUnwindSafe(|| job(py)));
+            }
+        });
+        mem::forget(job);
+    }
+}
+
+/// A Python object that may be dropped on any thread, attached or not.
+pub struct Held(Option<Py<PyAny>>);
+
+impl Held {
+    /// Takes the object over.
+    pub fn new(object: Py<PyAny>) -> Self {
+        Held(Some(object))
+    }
+
+    /// The object.
+    pub fn bind<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.0.as_ref().map(|object| object.bind(py))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            COMPLETIONS.send(move |_| drop(object));
+        }
+    }
+}

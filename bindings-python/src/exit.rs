@@ -1,0 +1,60 @@
+//! The end of the process. Python ends a thread that attaches after that by unwinding it, which must not happen in the
+//! middle of our frames: when the interpreter goes, none of our threads, and no thread inside a call of ours, may be
+//! about to attach.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use pyo3::{marker::Ungil, prelude::*};
+
+use crate::dispatcher::{COMPLETIONS, EVENTS};
+
+/// The longest that [`shutdown`] waits after the engine has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The process in which [`shutdown`] has begun; a forked child is another one.
+static ENDING_IN: AtomicU32 = AtomicU32::new(0);
+
+/// The process in which it is done.
+static OVER_IN: AtomicU32 = AtomicU32::new(0);
+
+/// Threads that are detached inside a call of ours and will attach again.
+static DETACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the interpreter of this process may be gone.
+pub fn is_over() -> bool {
+    OVER_IN.load(Ordering::SeqCst) == std::process::id()
+}
+
+/// Runs `work` detached. Once the process is ending, attached: nothing blocks then, since the engine refuses all work.
+pub fn detached<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T {
+    struct Mark;
+    impl Drop for Mark {
+        fn drop(&mut self) {
+            DETACHED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    // Counted first: either `shutdown` sees the count, or this thread sees that it has begun.
+    DETACHED.fetch_add(1, Ordering::SeqCst);
+    let _mark = Mark;
+    if ENDING_IN.load(Ordering::SeqCst) == std::process::id() { work() } else { py.detach(work) }
+}
+
+/// Ends the engine and every thread of ours, in a little over 2 s at most.
+#[pyfunction]
+pub fn shutdown(py: Python<'_>) {
+    ENDING_IN.store(std::process::id(), Ordering::SeqCst);
+    py.detach(|| {
+        // Every wait fails with it.
+        pgentra::shutdown();
+        let deadline = Instant::now() + FAREWELL;
+        COMPLETIONS.stop(deadline);
+        EVENTS.stop(deadline);
+        OVER_IN.store(std::process::id(), Ordering::SeqCst);
+        while DETACHED.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}

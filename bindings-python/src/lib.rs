@@ -1,0 +1,44 @@
+//! The Python binding: hands documents to the engine, and its tokens, errors and events to Python.
+//!
+//! Three rules hold everywhere. Nothing that can block runs attached to the interpreter. Threads of ours attach only on
+//! a [`dispatcher`], and only while the interpreter is there. Python objects that the engine holds are [`dispatcher::Held`],
+//! so that it may drop them on any thread.
+
+mod convert;
+mod credential;
+mod dispatcher;
+mod environment;
+mod error;
+mod exit;
+mod helpers;
+mod host;
+mod logging;
+mod provider;
+mod wait;
+
+use pyo3::prelude::*;
+
+#[pymodule(name = "_native", gil_used = false)]
+mod native {
+    #[pymodule_export]
+    use crate::{
+        credential::{Credential, check_credential},
+        environment::{Environment, environment},
+        error::error,
+        exit::shutdown,
+        helpers::{decode_jwt, explain_refusal, is_retriable, parse_principal_name, secure_sslmode, stats},
+        host::{HostCredential, Request},
+        provider::Provider,
+    };
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let public = pgentra::cloud::Cloud::Public.facts();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("DATABASE_SCOPE", public.scope)?;
+        module.add("MANAGEMENT_SCOPE", public.management_scope)?;
+        crate::logging::start();
+        Ok(())
+    }
+}

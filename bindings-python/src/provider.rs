@@ -1,0 +1,189 @@
+//! The engine's doors, blocking and into futures.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pgentra::{Config, Login, Token, TokenProvider};
+use pyo3::{
+    IntoPyObjectExt, intern,
+    prelude::*,
+    types::{PyDict, PyString},
+};
+
+use crate::{
+    convert::{to_python, to_value},
+    credential::Credential,
+    environment::Environment,
+    error::raised,
+    exit::detached,
+    wait,
+};
+
+/// A provider. Limits are in seconds.
+#[pyclass(frozen, module = "pgentra._native")]
+pub struct Provider {
+    inner: TokenProvider,
+    /// The last login as Python's strings, so that a warm call copies nothing.
+    strings: ArcSwapOption<Strings>,
+}
+
+struct Strings {
+    token: Arc<Token>,
+    user: Option<Py<PyString>>,
+    source: &'static str,
+    password: Py<PyString>,
+}
+
+#[pymethods]
+impl Provider {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        config: &Bound<'_, PyAny>,
+        environment: &Environment,
+        credential: Option<&Credential>,
+    ) -> PyResult<Self> {
+        let config = to_value(config)?;
+        let credential = credential.map(|credential| Arc::clone(credential.inner()));
+        let built = detached(py, || {
+            let mut config = Config::from_value(config)?;
+            config.environment = environment.variables().clone();
+            let builder = TokenProvider::builder().config(config);
+            match credential {
+                Some(credential) => builder.credential(credential),
+                None => builder,
+            }
+            .build()
+        });
+        let inner = built.map_err(|error| raised(py, &error))?;
+        Ok(Provider { inner, strings: ArcSwapOption::empty() })
+    }
+
+    /// A token, if a usable one is cached.
+    fn try_token(&self, py: Python<'_>) -> PyResult<Option<Py<PyString>>> {
+        match self.inner.try_get() {
+            None => Ok(None),
+            Some(Ok(token)) => Ok(Some(self.password(py, token))),
+            Some(Err(error)) => Err(raised(py, &error)),
+        }
+    }
+
+    /// A token; blocks while there is none.
+    fn token(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Py<PyString>> {
+        let token = wait::block(py, || self.inner.start_get(wait::limit(limit)))?;
+        Ok(self.password(py, token))
+    }
+
+    /// A token, into a future.
+    fn token_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
+        let start = || self.inner.start_get(wait::limit(limit));
+        wait::complete(py, event_loop, future, start, |py, token| {
+            token.map_err(|error| raised(py, &error))?.secret().into_py_any(py)
+        });
+    }
+
+    /// Role name, token and where the name came from, if a usable token is cached.
+    #[allow(clippy::type_complexity, reason = "the tuple is Python's")]
+    fn try_login(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyString>, &'static str)>> {
+        match self.inner.try_login() {
+            None => Ok(None),
+            Some(Ok(login)) => {
+                let strings = self.login_strings(py, &login);
+                Ok(Some((strings.user(py, &login), strings.password.clone_ref(py), strings.source)))
+            }
+            Some(Err(error)) => Err(raised(py, &error)),
+        }
+    }
+
+    /// Role name, token and where the name came from; blocks while there is no token.
+    fn login(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<(String, String, &'static str)> {
+        let login = wait::block(py, || self.inner.start_login(wait::limit(limit)))?;
+        Ok(triple(&login))
+    }
+
+    /// Role name, token and where the name came from, into a future.
+    fn login_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
+        let start = || self.inner.start_login(wait::limit(limit));
+        wait::complete(py, event_loop, future, start, |py, login| {
+            triple(&*login.map_err(|error| raised(py, &error))?).into_py_any(py)
+        });
+    }
+
+    /// `{"user": ..., "password": ...}`, if a usable token is cached.
+    fn try_conninfo<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let login = match self.inner.try_login() {
+            None => return Ok(None),
+            Some(Ok(login)) => login,
+            Some(Err(error)) => return Err(raised(py, &error)),
+        };
+        let strings = self.login_strings(py, &login);
+        let conninfo = PyDict::new(py);
+        conninfo.set_item(intern!(py, "user"), strings.user(py, &login))?;
+        conninfo.set_item(intern!(py, "password"), &strings.password)?;
+        Ok(Some(conninfo))
+    }
+
+    /// Tells that a server refused a token; whether there is a newer one now. Blocks while it is fetched.
+    fn invalidate(&self, py: Python<'_>, token: &str) -> PyResult<bool> {
+        let newer = wait::outcome(py, || self.inner.start_invalidate(token))?;
+        Ok(newer.is_ok_and(|newer| newer.is_some()))
+    }
+
+    /// As `invalidate`, into a future.
+    fn invalidate_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, token: &str) {
+        let start = || self.inner.start_invalidate(token);
+        wait::complete(py, event_loop, future, start, |py, newer| {
+            newer.is_ok_and(|newer| newer.is_some()).into_py_any(py)
+        });
+    }
+
+    /// What the provider knows of itself. Fetches nothing.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let stats = detached(py, || serde_json::to_value(self.inner.stats()).unwrap_or_default());
+        to_python(py, &stats)
+    }
+}
+
+impl Provider {
+    fn password(&self, py: Python<'_>, token: Arc<Token>) -> Py<PyString> {
+        if let Some(strings) = self.strings.load().as_deref()
+            && Arc::ptr_eq(&strings.token, &token)
+        {
+            return strings.password.clone_ref(py);
+        }
+        let password = PyString::new(py, token.secret()).unbind();
+        let strings = Strings { token, user: None, source: "", password: password.clone_ref(py) };
+        self.strings.store(Some(Arc::new(strings)));
+        password
+    }
+
+    fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<Strings> {
+        if let Some(strings) = self.strings.load_full()
+            && Arc::ptr_eq(&strings.token, login.token())
+            && strings.user.is_some()
+        {
+            return strings;
+        }
+        let strings = Arc::new(Strings {
+            token: Arc::clone(login.token()),
+            user: Some(PyString::new(py, login.user()).unbind()),
+            source: login.user_source(),
+            password: PyString::new(py, login.password()).unbind(),
+        });
+        self.strings.store(Some(Arc::clone(&strings)));
+        strings
+    }
+}
+
+impl Strings {
+    fn user(&self, py: Python<'_>, login: &Login) -> Py<PyString> {
+        match &self.user {
+            Some(user) => user.clone_ref(py),
+            None => PyString::new(py, login.user()).unbind(),
+        }
+    }
+}
+
+fn triple(login: &Login) -> (String, String, &'static str) {
+    (login.user().to_owned(), login.password().to_owned(), login.user_source())
+}

@@ -1,0 +1,394 @@
+"""Signals, forks, the end of the process, gevent, the environment, logging and the cost of an import."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Ended, Recording, TokenService
+
+import pgentra
+from pgentra.errors import PgEntraError
+from pgentra.identity import ManagedIdentityCredential
+
+Run = Callable[..., Ended]
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+@pytest.mark.parametrize("kind", ["built-in", "foreign"])
+def test_an_interrupt_during_a_fetch_is_raised_at_once(run: Run, service: TokenService, kind: str) -> None:
+    service.delay = 20
+    ended = run(
+        f"""
+import os, signal, threading, time
+import pgentra
+from pgentra.identity import ManagedIdentityCredential
+credential = ManagedIdentityCredential() if {kind == "built-in"} else lambda: time.sleep(20)
+threading.Timer(0.5, lambda: (sent.append(time.monotonic()), os.kill(os.getpid(), signal.SIGINT))).start()
+sent = []
+try:
+    pgentra.get_entra_token(credential)
+except KeyboardInterrupt:
+    print(time.monotonic() - sent[0])
+"""
+    )
+    assert ended.status == 0, ended.err
+    assert float(ended.out) < 0.2
+    assert ended.seconds < 10
+
+
+@pytest.mark.parametrize("where", ["main", "thread", "daemon", "loop", "refresh"])
+@pytest.mark.parametrize("kind", ["built-in", "foreign", "awaitable"])
+def test_the_process_ends_in_the_middle_of_a_fetch(run: Run, service: TokenService, kind: str, where: str) -> None:
+    service.delay = 0.0 if where == "refresh" else 20.0
+    service.lifetime = 20
+    ended = run(
+        f"""
+import asyncio, sys, threading, time
+import pgentra
+from conftest import AsyncRecording, Recording
+from pgentra.identity import ManagedIdentityCredential
+hang = {where != "refresh"}
+credential = {{
+    "built-in": ManagedIdentityCredential,
+    "foreign": lambda: Recording(lambda: hang and time.sleep(20), lifetime=20),
+    "awaitable": lambda: AsyncRecording(lambda: asyncio.sleep(20 if hang else 0), lifetime=20),
+}}["{kind}"]()
+provider = pgentra.TokenProvider(credential)
+def get():
+    try:
+        provider.get()
+    except pgentra.errors.PgEntraError as error:
+        print(error.code, flush=True)
+where = "{where}"
+if where == "main":
+    threading.Timer(0.3, lambda: __import__("_thread").interrupt_main()).start()
+    try:
+        get()
+    except KeyboardInterrupt:
+        print("interrupted")
+elif where == "thread":
+    # Python joins it before it ends, so its own time limit has to end it.
+    provider = pgentra.TokenProvider(credential, timeout=1)
+    threading.Thread(target=get).start()
+    time.sleep(0.3)
+elif where == "daemon":
+    for _ in range(5):
+        threading.Thread(target=get, daemon=True).start()
+    time.sleep(0.3)
+elif where == "loop":
+    async def main():
+        task = asyncio.create_task(provider.get_async())
+        await asyncio.sleep(0.3)
+    asyncio.run(main())
+else:
+    get()
+    hang = True
+    # A forced refresh, which a daemon thread waits for.
+    time.sleep(2.1)
+    threading.Thread(target=provider.invalidate, args=(provider.get(),), daemon=True).start()
+    time.sleep(0.2)
+""",
+        limit=30,
+    )
+    assert ended.status == 0, ended.err
+    assert ended.seconds < 8
+    assert not ended.err, ended.err
+
+
+def test_the_process_ends_in_the_middle_of_foreign_refreshes(run: Run) -> None:
+    """Each at another moment of the credential's call."""
+    program = """
+import threading, time
+import pgentra
+from conftest import Recording
+credential = Recording(lambda: sum(range(20000)))
+for number in range(50):
+    scope = f"https://{{number}}.example/.default"
+    threading.Thread(target=pgentra.get_entra_token, args=(credential, scope), daemon=True).start()
+time.sleep({delay})
+"""
+    for step in range(20):
+        ended = run(program.format(delay=step * 0.002), limit=30)
+        assert ended.status == 0, ended.err
+        assert "Fatal" not in ended.err
+        assert "panicked" not in ended.err
+        assert ended.seconds < 6
+
+
+def test_after_the_end_calls_fail_with_a_word(run: Run) -> None:
+    ended = run(
+        """
+import atexit, pgentra
+from pgentra import _native
+warm, cold = (lambda: ("e30.e30.s", 4e9)), (lambda: ("e30.e30.s", 4e9))
+pgentra.get_entra_token(warm)
+_native.shutdown()
+print(pgentra.get_entra_token(warm))
+try:
+    pgentra.get_entra_token(cold)
+except pgentra.errors.PgEntraError as error:
+    print(error.code)
+"""
+    )
+    assert ended.out.split() == ["e30.e30.s", "shutting_down"], ended.err
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["built-in", "foreign", "awaitable"])
+def test_a_child_goes_on_with_the_parents_token_and_fetches_its_own(run: Run, service: TokenService, kind: str) -> None:
+    ended = run(
+        f"""
+import asyncio, os, sys
+import pgentra
+from conftest import AsyncRecording, Recording
+from pgentra.identity import ManagedIdentityCredential
+credential = {{"built-in": ManagedIdentityCredential, "foreign": Recording, "awaitable": AsyncRecording}}["{kind}"]()
+token = pgentra.get_entra_token(credential)
+children = []
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        status = 0 if pgentra.get_entra_token(credential) == token else 1
+        other = pgentra.get_entra_token(credential, scope="https://management.azure.com/.default")
+        awaited = asyncio.run(pgentra.get_entra_token_async(credential, scope="https://vault.azure.net/.default"))
+        os._exit(status or (0 if other.count(".") == awaited.count(".") == 2 else 2))
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+""",
+        limit=60,
+    )
+    assert ended.out.strip() == str([0] * 8), ended.err
+
+
+@needs_fork
+def test_forks_in_the_middle_of_fetches(run: Run, service: TokenService) -> None:
+    service.delay = 0.02
+    ended = run(
+        """
+import os, signal, sys, threading, time
+import pgentra
+from conftest import Recording
+from pgentra.identity import ManagedIdentityCredential
+foreign = Recording(lambda: time.sleep(0.01))
+stop = False
+def keep_fetching(credential):
+    number = 0
+    while not stop:
+        number += 1
+        pgentra.get_entra_token(credential, cache=False)
+threads = [threading.Thread(target=keep_fetching, args=(c,)) for c in (foreign, ManagedIdentityCredential())]
+for thread in threads:
+    thread.start()
+failed = 0
+for _ in range(100):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        ok = pgentra.get_entra_token(foreign, cache=False) and pgentra.get_entra_token(cache=False)
+        os._exit(0 if ok else 1)
+    failed += os.waitpid(child, 0)[1] != 0
+stop = True
+for thread in threads:
+    thread.join()
+print("failed", failed)
+""",
+        limit=90,
+    )
+    assert ended.out.strip() == "failed 0", ended.err
+
+
+def _child_token(queue: Any, credential: Any) -> None:
+    queue.put(pgentra.get_entra_token(credential))
+
+
+@needs_fork
+def test_multiprocessing_forks(service: TokenService, client_id: str) -> None:
+    context = multiprocessing.get_context("fork")
+    credential = ManagedIdentityCredential(client_id=client_id)
+    token = pgentra.get_entra_token(credential)
+    queue = context.SimpleQueue()
+    children = [context.Process(target=_child_token, args=(queue, credential)) for _ in range(4)]
+    for child in children:
+        child.start()
+    assert [queue.get() for _ in children] == [token] * 4
+    for child in children:
+        child.join(10)
+        assert child.exitcode == 0
+    assert len(service.requests) == 1
+
+
+GEVENT = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent, time
+import pgentra
+from conftest import Recording
+from pgentra.identity import ManagedIdentityCredential
+credential = {credential}
+largest, last, beating = 0.0, time.monotonic(), True
+def beat():
+    global largest, last
+    while beating:
+        gevent.sleep(0.01)
+        now = time.monotonic()
+        largest, last = max(largest, now - last - 0.01), now
+heart = gevent.spawn(beat)
+greenlets = [gevent.spawn(pgentra.get_entra_token, credential) for _ in range(2)]
+gevent.joinall(greenlets, raise_error=True)
+beating = False
+heart.join()
+assert greenlets[0].value == greenlets[1].value
+print(largest)
+"""
+
+
+@pytest.mark.parametrize("credential", ["Recording(lambda: time.sleep(1))", "ManagedIdentityCredential()"])
+def test_greenlets_go_on_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
+    pytest.importorskip("gevent")
+    service.delay = 1.0
+    ended = run(GEVENT.format(credential=credential))
+    assert ended.status == 0, ended.err
+    assert float(ended.out) <= 0.05 + 0.2 * (os.cpu_count() == 1)
+
+
+# The environment
+
+
+def test_changes_of_the_environment_are_seen_at_the_next_call(
+    service: TokenService, monkeypatch: pytest.MonkeyPatch, client_id: str
+) -> None:
+    credential = ManagedIdentityCredential(client_id=client_id)
+    assert pgentra.get_entra_conninfo(credential)["user"] == "anna@contoso.com"
+    monkeypatch.setenv("PGUSER", "role")
+    assert pgentra.get_entra_conninfo(credential)["user"] == "role"
+    monkeypatch.setenv("PGUSER", "another")
+    assert pgentra.get_entra_conninfo(credential)["user"] == "another"
+    monkeypatch.delenv("PGUSER")
+    assert pgentra.get_entra_conninfo(credential)["user"] == "anna@contoso.com"
+    assert len(service.requests) == 1, "PGUSER changes no token"
+    monkeypatch.setenv("IDENTITY_HEADER", "another")
+    pgentra.get_entra_conninfo(credential)
+    assert len(service.requests) == 2
+
+
+def test_an_unchanged_environment_is_the_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgentra import _native
+
+    first = _native.environment()
+    assert _native.environment() is first
+    monkeypatch.setenv("SOMETHING_ELSE", "x")
+    assert _native.environment() is first
+    monkeypatch.setenv("AZURE_TENANT_ID", "x")
+    second = _native.environment()
+    assert second is not first
+    assert "AZURE_TENANT_ID" in second.names()
+    monkeypatch.setattr(os, "environ", {"PGUSER": "a plain dict"})
+    assert _native.environment().names() == ["PGUSER"]
+
+
+def test_a_variable_that_is_no_text_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGUSER", os.fsdecode(b"\xff"))
+    assert pgentra.get_entra_conninfo(Recording())["user"] == "anna@contoso.com"
+
+
+# Logging and figures
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: TokenService, client_id: str) -> None:
+    caplog.set_level(logging.DEBUG, "pgentra")
+    service.status = 503
+    with pytest.raises(PgEntraError):
+        pgentra.get_entra_token(ManagedIdentityCredential(client_id=client_id), timeout=1)
+    wait_for(lambda: "503" in caplog.text or "timeout" in caplog.text)
+    assert {record.name for record in caplog.records} == {"pgentra"}
+    assert "header-secret" not in caplog.text
+
+
+def test_a_blocked_log_handler_holds_nobody_up(run: Run) -> None:
+    ended = run(
+        """
+import logging, threading, time
+import pgentra
+free = threading.Event()
+class Blocked(logging.Handler):
+    def emit(self, record):
+        free.wait(10)
+logging.getLogger("pgentra").addHandler(Blocked())
+logging.getLogger("pgentra").setLevel(logging.DEBUG)
+began = time.monotonic()
+for number in range(20):
+    pgentra.get_entra_token(lambda: ("e30.e30.s", 4e9))
+print(time.monotonic() - began)
+free.set()
+"""
+    )
+    assert float(ended.out) < 5, ended.err
+
+
+def test_figures_of_one_provider_and_of_all() -> None:
+    credential = Recording()
+    provider = pgentra.TokenProvider(credential)
+    assert provider.stats()["fetches"] == 0
+    provider.conninfo()
+    provider.conninfo()
+    stats = provider.stats()
+    assert stats["credential"] == "Recording"
+    assert stats["fetches"] == 1
+    assert stats["role"] == "anna@contoso.com"
+    assert stats["role_source"] == "upn"
+    assert stats["principal"]["oid"] == "object"
+    assert 3500 < stats["expires_in"] <= 3600
+    assert any(cell["credential"] == "Recording" for cell in pgentra.stats())
+    assert "eyJ" not in repr(pgentra.stats()) + repr(provider) + repr(provider.stats())
+
+
+# What an import costs
+
+
+def test_importing_imports_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
+    ended = run(
+        """
+import sys
+import pgentra
+unwanted = set("asyncio asyncpg azure json logging psycopg psycopg2 socket sqlalchemy ssl typing".split())
+print(sorted(unwanted.intersection(sys.modules)))
+"""
+    )
+    assert ended.out.strip() == "[]", ended.err
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg3", "sqlalchemy", "asyncpg"])
+def test_a_drivers_module_imports_no_other_driver(run: Run, driver: str) -> None:
+    drivers = {"psycopg2": "psycopg2", "psycopg3": "psycopg", "sqlalchemy": "sqlalchemy", "asyncpg": "asyncpg"}
+    pytest.importorskip(drivers[driver])
+    others = set(drivers.values()) - {drivers[driver]}
+    ended = run(f"import sys, pgentra.{driver}\nprint(sorted({others!r}.intersection(sys.modules)))")
+    assert ended.out.strip() == "[]", ended.err
+
+
+def test_objects_that_belong_to_this_process_are_not_pickled() -> None:
+    with pytest.raises(TypeError):
+        pickle.dumps(pgentra.TokenProvider(Recording()))
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert version("pgentra") == pgentra.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", pgentra.__version__)

@@ -1,0 +1,258 @@
+"""Awaited doors: the loop never stands still, fetches run where the credential lives, and loops come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from conftest import AsyncRecording, Recording, TokenService
+
+import pgentra
+from pgentra.errors import AuthenticationError, PgEntraError
+from pgentra.identity import ManagedIdentityCredential
+
+
+async def largest_gap(work: Callable[[], Awaitable[object]]) -> float:
+    """The longest time for which a heartbeat of 10 ms was late during `work`, in seconds."""
+    gaps = []
+    beating = True
+
+    async def beat() -> None:
+        last = time.monotonic()
+        while beating:
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            gaps.append(now - last - 0.01)
+            last = now
+
+    heart = asyncio.create_task(beat())
+    await work()
+    beating = False
+    await heart
+    return max(gaps)
+
+
+@pytest.mark.parametrize("kind", ["built-in", "synchronous", "awaitable"])
+def test_the_event_loop_never_stands_still(kind: str, service: TokenService, client_id: str) -> None:
+    service.delay = 1.0
+    credentials: dict[str, Any] = {
+        "built-in": ManagedIdentityCredential(client_id=client_id),
+        "synchronous": Recording(lambda: time.sleep(1)),
+        "awaitable": AsyncRecording(lambda: asyncio.sleep(1)),
+    }
+    credential = credentials[kind]
+    gap = asyncio.run(largest_gap(lambda: pgentra.get_entra_conninfo_async(credential)))
+    assert gap < 0.5, "a blocked loop would have missed a whole second"
+
+
+def test_tasks_that_come_together_wait_for_one_call() -> None:
+    credential = AsyncRecording(lambda: asyncio.sleep(0.05))
+
+    async def main() -> set[str]:
+        return set(await asyncio.gather(*(pgentra.get_entra_token_async(credential) for _ in range(200))))
+
+    assert len(asyncio.run(main())) == 1
+    assert len(credential.scopes) == 1
+
+
+def test_an_awaitable_credential_runs_as_a_task_of_its_loop_in_the_callers_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    seen: list[Any] = []
+
+    async def work() -> None:
+        seen.append((asyncio.get_running_loop(), variable.get()))
+
+    credential = AsyncRecording(work)
+
+    async def main() -> None:
+        variable.set("mine")
+        await pgentra.get_entra_token_async(credential)
+        assert seen == [(asyncio.get_running_loop(), "mine")]
+
+    asyncio.run(main())
+
+
+def test_two_loops_one_after_the_other_share_the_token() -> None:
+    credential = AsyncRecording()
+    first = asyncio.run(pgentra.get_entra_token_async(credential))
+    gc.collect()
+    assert asyncio.run(pgentra.get_entra_token_async(credential)) == first
+    # The loop it lived on is closed, so it may be asked from anywhere.
+    assert pgentra.get_entra_token(credential) == first
+    assert len(credential.scopes) == 1
+
+
+def test_a_fetch_lost_with_its_loop_is_begun_again_on_the_next() -> None:
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.sleep(3600)
+
+    credential = AsyncRecording(hang)
+
+    async def first() -> None:
+        task = asyncio.create_task(pgentra.get_entra_token_async(credential))
+        await started.wait()
+        task.cancel()
+
+    asyncio.run(first())
+    credential.work = None
+    began = time.monotonic()
+    assert asyncio.run(pgentra.get_entra_token_async(credential)).count(".") == 2
+    assert time.monotonic() - began < 5
+
+
+def test_two_loops_at_once() -> None:
+    credential = AsyncRecording(lambda: asyncio.sleep(0.05))
+    provider = pgentra.TokenProvider(credential)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                asyncio.run(provider.get_async())
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(credential.scopes) <= 4, "each loop may ask once"
+
+
+def test_cancelling_ends_that_callers_wait_only() -> None:
+    async def main() -> None:
+        free = asyncio.Event()
+        credential = AsyncRecording(free.wait)
+        impatient = asyncio.create_task(pgentra.get_entra_token_async(credential))
+        patient = asyncio.create_task(pgentra.get_entra_token_async(credential))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(pgentra.get_entra_token_async(credential), 0.05)
+        free.set()
+        assert (await patient).count(".") == 2
+        assert len(credential.scopes) == 1
+
+    asyncio.run(main())
+
+
+def test_a_loop_closed_meanwhile_is_left_alone() -> None:
+    free = threading.Event()
+    credential = Recording(lambda: free.wait(10))
+    loop = asyncio.new_event_loop()
+    waits = loop.create_task(pgentra.get_entra_token_async(credential))
+    loop.run_until_complete(asyncio.sleep(0.05))
+    waits.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    free.set()
+    assert pgentra.get_entra_token(credential).count(".") == 2
+
+
+def test_the_blocking_door_asks_an_awaitable_credential_on_a_helper_thread() -> None:
+    loops = set()
+
+    async def work() -> None:
+        loops.add(asyncio.get_running_loop())
+
+    one, other = AsyncRecording(work), AsyncRecording(work)
+    assert pgentra.get_entra_token(one) == pgentra.get_entra_token(one)
+    pgentra.get_entra_token(other)
+    assert len(loops) == 1
+    assert threading.get_native_id() not in one.threads
+
+
+def test_the_blocking_door_on_the_credentials_own_loop_fails_at_once() -> None:
+    credential = AsyncRecording()
+
+    async def main() -> None:
+        token = await pgentra.get_entra_token_async(credential)
+        # What another door has fetched needs no wait.
+        assert pgentra.get_entra_token(credential) == token
+        began = time.monotonic()
+        with pytest.raises(PgEntraError) as caught:
+            pgentra.get_entra_token(credential, scope="https://other.example/.default")
+        assert caught.value.code == "would_deadlock"
+        assert time.monotonic() - began < 1
+
+        def elsewhere() -> None:
+            pgentra.get_entra_token(credential, scope="https://other.example/.default")
+
+        with pytest.raises(PgEntraError, match="lives on another event loop"):
+            await asyncio.get_running_loop().run_in_executor(None, elsewhere)
+
+    asyncio.run(main())
+
+
+def test_a_blocking_door_inside_the_credentials_own_call_fails_at_once() -> None:
+    caught: list[PgEntraError] = []
+
+    def ask_itself() -> None:
+        try:
+            pgentra.get_entra_token(credential, scope="https://other.example/.default")
+        except PgEntraError as error:
+            caught.append(error)
+
+    credential = Recording(ask_itself)
+    began = time.monotonic()
+    pgentra.get_entra_token(credential)
+    assert time.monotonic() - began < 2
+    assert [error.code for error in caught] == ["would_deadlock"]
+
+    async def ask_itself_awaitably() -> None:
+        ask_itself()
+
+    credential = AsyncRecording(ask_itself_awaitably)
+    pgentra.get_entra_token(credential)
+    asyncio.run(pgentra.get_entra_token_async(AsyncRecording(ask_itself_awaitably)))
+    assert [error.code for error in caught[:2]] == ["would_deadlock"] * 2
+
+
+def test_a_synchronous_and_an_awaited_door_share_one_call() -> None:
+    credential = Recording(lambda: time.sleep(0.1))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        blocked = loop.run_in_executor(None, pgentra.get_entra_token, credential)
+        assert await blocked == await pgentra.get_entra_token_async(credential)
+
+    asyncio.run(main())
+    assert len(credential.scopes) == 1
+
+
+def test_a_failure_is_raised_where_it_is_awaited() -> None:
+    async def fail() -> None:
+        raise ValueError("planted")
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(
+            *(pgentra.get_entra_token_async(credential) for _ in range(5)), return_exceptions=True
+        )
+        assert all(isinstance(outcome, AuthenticationError) for outcome in outcomes)
+        assert len({id(outcome) for outcome in outcomes}) == 5, "its own error object for each"
+        assert len({id(outcome.__cause__) for outcome in outcomes if isinstance(outcome, Exception)}) == 1
+
+    credential = AsyncRecording(fail)
+    asyncio.run(main())
+
+
+def test_the_time_limit_of_a_wait() -> None:
+    credential = AsyncRecording(lambda: asyncio.sleep(30))
+    began = time.monotonic()
+    with pytest.raises(AuthenticationError) as caught:
+        asyncio.run(pgentra.get_entra_token_async(credential, timeout=0.2))
+    assert caught.value.code == "timeout"
+    assert time.monotonic() - began < 5

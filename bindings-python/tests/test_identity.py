@@ -1,0 +1,181 @@
+"""`pgentra.identity`: arguments as the Azure SDK spells them, and `get_token` for any of its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pathlib
+import pickle
+import time
+from typing import Any
+
+import pytest
+from conftest import VECTORS, AsyncRecording, Recording, TokenService, make_token
+
+import pgentra
+from pgentra import identity
+from pgentra.errors import AuthenticationError, CredentialUnavailableError, CredentialValueError, PgEntraError
+from pgentra.identity import aio
+
+SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
+OPTIONS: list[dict[str, Any]] = json.loads((VECTORS / "options-python.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
+@pytest.mark.parametrize("case", OPTIONS, ids=lambda case: f"{case['class']}-{'-'.join(case['keywords'])}")
+def test_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "pgentra")
+    make = getattr(module, case["class"])
+    if "refused" in case:
+        with pytest.raises(CredentialValueError, match=f"option `{case['refused']}`") as caught:
+            make(*case.get("arguments", []), **case["keywords"])
+        assert "planted-secret" not in str(caught.value) + repr(caught.value.detail)
+        return
+    credential = make(*case.get("arguments", []), **case["keywords"])
+    source = credential._pgentra_source
+    assert source.document == case["document"]
+    assert (source._variables or {}) == case.get("variables", {})
+    assert source.ca_file == case.get("ca_file")
+    told = [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()]
+    ignored = case.get("ignored")
+    assert told == ([f"{case['class']}: options without effect here: {', '.join(ignored)}"] if ignored else [])
+    assert "planted-secret" not in repr(credential) + str(vars(credential)) + caplog.text
+
+
+def test_both_modules_have_the_same_credentials() -> None:
+    assert identity.__all__ == aio.__all__
+
+
+def test_a_path_may_be_a_path(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "token"
+    with pytest.raises(CredentialUnavailableError, match="token"):
+        identity.WorkloadIdentityCredential(tenant_id="t", client_id="c", token_file_path=file).get_token(SCOPE)
+
+
+def test_get_token_and_its_like(service: TokenService, client_id: str) -> None:
+    credential = identity.ManagedIdentityCredential(client_id=client_id)
+    with credential as entered:
+        assert entered is credential
+        token = credential.get_token(SCOPE, enable_cae=False, tracing_options={}, anything="else")
+    assert token.token == token[0]
+    assert token.expires_on == token[1]
+    assert 3500 < token.expires_on - time.time() <= 3601
+    assert pickle.loads(pickle.dumps(token)) == token
+    info = credential.get_token_info(SCOPE, options={"tenant_id": None, "unknown": 1})
+    assert (info.token, info.expires_on, info.token_type, info.refresh_on) == (*token, "Bearer", None)
+    assert token.token not in repr(token) + repr(info) + repr(credential)
+    credential.close()
+
+    async def main() -> None:
+        async with aio.ManagedIdentityCredential(client_id=client_id) as twin:
+            assert await twin.get_token(SCOPE) == token
+            assert (await twin.get_token_info(SCOPE)).token == token.token
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert pgentra.get_entra_token(aio.ManagedIdentityCredential(client_id=client_id)) == token.token
+    assert pgentra.get_entra_token(identity.ManagedIdentityCredential(client_id=client_id)) == token.token
+    assert len(service.requests) == 1, "equal settings share one token"
+    assert service.requests[0]["client_id"] == client_id
+
+
+@pytest.mark.parametrize("scopes", [(), ("a", "b"), ("",), (b"x",), (None,)], ids=repr)
+def test_exactly_one_scope(scopes: Any) -> None:
+    with pytest.raises(PgEntraError, match="exactly one scope"):
+        identity.StaticTokenCredential("token").get_token(*scopes)
+
+
+def test_a_static_token() -> None:
+    token = make_token(lifetime=600)
+    answer = identity.StaticTokenCredential(token).get_token(SCOPE)
+    assert answer.token == token
+    assert 590 < answer.expires_on - time.time() <= 600
+    assert identity.StaticTokenCredential("opaque", 4_000_000_000).get_token(SCOPE) == ("opaque", 4_000_000_000)
+
+
+def test_the_environments_credential_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    credential = identity.EnvironmentCredential()
+    with pytest.raises(CredentialUnavailableError, match="AZURE_TENANT_ID"):
+        credential.get_token(SCOPE)
+    monkeypatch.setenv("AZURE_TENANT_ID", "tenant")
+    monkeypatch.setenv("AZURE_CLIENT_ID", "client")
+    with pytest.raises(CredentialUnavailableError, match="AZURE_CLIENT_SECRET"):
+        credential.get_token(SCOPE)
+
+
+def test_the_winner_of_the_default_chain(service: TokenService) -> None:
+    assert identity.DefaultAzureCredential().get_token(SCOPE).token == pgentra.get_entra_token()
+    with pytest.raises(CredentialUnavailableError) as caught:
+        identity.DefaultAzureCredential(
+            exclude_managed_identity_credential=True, exclude_cli_credential=True, exclude_developer_cli_credential=True
+        ).get_token(SCOPE)
+    assert [attempt["credential"] for attempt in caught.value.detail["attempts"]][:2] == [
+        "EnvironmentCredential",
+        "WorkloadIdentityCredential",
+    ]
+
+
+def test_a_chain_with_members_of_the_program() -> None:
+    own, member = Recording(), AsyncRecording()
+    chain = identity.ChainedTokenCredential(identity.EnvironmentCredential(), own, member)
+    token = chain.get_token(SCOPE, claims='{"a":1}', tenant_id="other", enable_cae=True)
+    assert token != chain.get_token(SCOPE), "another request has a token of its own"
+    assert own.scopes == [SCOPE, SCOPE]
+    assert member.scopes == []
+
+    async def main() -> str:
+        return (await aio.ChainedTokenCredential(identity.EnvironmentCredential(), member).get_token(SCOPE)).token
+
+    assert asyncio.run(main()).count(".") == 2
+    assert member.scopes == [SCOPE]
+    with pytest.raises(CredentialValueError, match=r"^credential is required"):
+        identity.ChainedTokenCredential("text")  # type: ignore[arg-type]
+
+
+def test_a_request_is_passed_on_to_a_foreign_member() -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Member(Recording):
+        def get_token(self, *scopes: str, **options: Any) -> Any:
+            seen.append(options)
+            return super().get_token(*scopes)
+
+    chain = identity.ChainedTokenCredential(Member())
+    chain.get_token(SCOPE)
+    chain.get_token(SCOPE, claims='{"a":1}', tenant_id="other", enable_cae=True)
+    assert seen == [{}, {"claims": '{"a":1}', "tenant_id": "other", "enable_cae": True}]
+
+
+def test_chains_of_the_azure_sdk_go_on_past_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    azure = pytest.importorskip("azure.identity")
+    from azure.core.exceptions import ClientAuthenticationError
+
+    with pytest.raises(azure.CredentialUnavailableError) as caught:
+        identity.EnvironmentCredential().get_token(SCOPE)
+    error = caught.value
+    assert isinstance(error, CredentialUnavailableError)
+    assert type(error).__name__ == "CredentialUnavailableError"
+    assert error.code == "credential_unavailable"
+    assert str(error).startswith("EnvironmentCredential: ")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+
+    token = make_token()
+    chain = azure.ChainedTokenCredential(identity.EnvironmentCredential(), identity.StaticTokenCredential(token))
+    assert chain.get_token(SCOPE).token == token
+
+    def fail(scope: str) -> None:
+        raise ValueError("planted")
+
+    with pytest.raises(ClientAuthenticationError) as failed:
+        identity.ChainedTokenCredential(fail).get_token(SCOPE)
+    assert isinstance(failed.value, AuthenticationError)
+    assert isinstance(failed.value.__cause__, ValueError)
+
+    # And the other way: an SDK's chain in ours.
+    for name in ("IDENTITY_ENDPOINT", "AZURE_TENANT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    ours = identity.ChainedTokenCredential(azure.EnvironmentCredential(), identity.StaticTokenCredential(token))
+    assert ours.get_token(SCOPE).token == token

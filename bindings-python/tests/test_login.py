@@ -1,0 +1,375 @@
+"""What every driver stands on: the judgement of a connection's settings, the login, a refused one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pathlib
+import pickle
+import time
+from typing import Any
+
+import pytest
+from conftest import AsyncRecording, Recording, make_token
+
+from pgentra import _login
+from pgentra.errors import (
+    AuthenticationError,
+    CredentialValueError,
+    EntraConnectionValueError,
+    PgEntraError,
+    UsernameExtractionError,
+)
+
+REMOTE = {"host": "db.postgres.database.azure.com"}
+
+
+class OperationalError(Exception):
+    """A driver's."""
+
+    def __init__(self, *arguments: Any, sqlstate: str | None = None) -> None:
+        super().__init__(*arguments)
+        self.sqlstate = sqlstate
+
+
+class Server:
+    """Accepts a token once it was asked for often enough."""
+
+    def __init__(self, *refusals: OperationalError) -> None:
+        self.refusals = list(refusals)
+        self.seen: list[dict[str, str]] = []
+
+    def attempt(self, settings: dict[str, str]) -> str:
+        self.seen.append(settings)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return "connection"
+
+    async def attempt_async(self, settings: dict[str, str]) -> str:
+        return self.attempt(settings)
+
+
+def planned(parameters: dict[str, Any], credential: Any = None, **options: Any) -> _login.Plan:
+    return _login.plan(parameters, credential or Recording(), options, transient=OperationalError)
+
+
+def connected(how: str, plan: _login.Plan, server: Server) -> str:
+    if how == "sync":
+        return _login.connect(plan, server.attempt, OperationalError)
+    return asyncio.run(_login.connect_async(plan, server.attempt_async, OperationalError))
+
+
+both = pytest.mark.parametrize("how", ["sync", "async"])
+
+
+# Who logs in
+
+
+@both
+def test_user_and_password_come_from_the_token(how: str) -> None:
+    server = Server()
+    assert connected(how, planned(REMOTE), server) == "connection"
+    (settings,) = server.seen
+    assert settings["user"] == "anna@contoso.com"
+    assert settings["password"].count(".") == 2
+    assert settings["sslmode"] == "require"
+
+
+@both
+def test_an_explicit_user_wins_and_needs_no_name_in_the_token(how: str) -> None:
+    server = Server()
+    credential = Recording(idtyp="app")
+    connected(how, planned({**REMOTE, "user": "db-readers"}, credential), server)
+    assert server.seen[0]["user"] == "db-readers"
+    assert len(credential.scopes) == 1, "nobody asked for a name"
+
+
+@both
+def test_pguser_comes_after_what_is_explicit(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGUSER", "of-the-environment")
+    server = Server()
+    connected(how, planned(REMOTE), server)
+    connected(how, planned({**REMOTE, "user": "explicit"}), server)
+    assert [settings["user"] for settings in server.seen] == ["of-the-environment", "explicit"]
+
+
+@both
+def test_an_explicit_password_wins(how: str) -> None:
+    server = Server()
+    connected(how, planned({**REMOTE, "password": "secret"}), server)
+    assert server.seen == [{"user": "anna@contoso.com", "password": "secret"}]
+
+
+@both
+def test_with_both_no_token_is_fetched_and_one_warning_is_given(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    server, credential = Server(), Recording()
+    place = {"host": f"{how}.example", "user": "u", "password": "planted-secret", "sslmode": "disable"}
+    for _ in range(3):
+        connected(how, planned(place, credential), server)
+    assert server.seen == [{}] * 3
+    assert credential.scopes == []
+    told = [record for record in caplog.records if "Entra is not used" in record.getMessage()]
+    assert [record.levelno for record in told] == [logging.WARNING]
+    assert "planted-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
+def test_a_leftover_password_may_be_an_error(given: dict[str, str]) -> None:
+    with pytest.raises(EntraConnectionValueError, match="require_entra"):
+        planned({**REMOTE, **given}, require_entra=True)
+    planned(REMOTE, require_entra=True)
+
+
+def test_pgpassword_is_not_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "of-the-environment")
+    server = Server()
+    connected("sync", planned({**REMOTE, "user": "u"}), server)
+    assert server.seen[0]["password"].count(".") == 2
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_what_is_empty_is_not_given(value: Any) -> None:
+    server = Server()
+    connected("sync", planned({**REMOTE, "user": value, "password": value, "sslmode": value}), server)
+    assert server.seen[0]["user"] == "anna@contoso.com"
+
+
+def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "services"
+    file.write_text(
+        "# comment\n[other]\nuser=wrong\n\n[mine]\nhost=remote.example\nuser=role of the file\nuser=second\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    server = Server()
+    connected("sync", planned({"service": "mine"}), server)
+    monkeypatch.setenv("PGSERVICE", "mine")
+    connected("sync", planned({}), server)
+    connected("sync", planned({"user": "argument", "host": "localhost"}), server)
+    assert [settings["user"] for settings in server.seen] == ["role of the file", "role of the file", "argument"]
+    assert [settings.get("sslmode") for settings in server.seen] == ["require", "require", None]
+    monkeypatch.setenv("PGSERVICE", "missing")
+    connected("sync", planned({}), server)
+    monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
+    connected("sync", planned({}), server)
+
+
+# TLS
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        (REMOTE, {}, "require"),
+        ({**REMOTE, "sslmode": "prefer"}, {}, "require"),
+        ({**REMOTE, "sslmode": "verify-full"}, {}, None),
+        (REMOTE, {"PGSSLMODE": "verify-full"}, None),
+        (REMOTE, {"PGSSLMODE": "allow"}, "require"),
+        (REMOTE, {"PGSSLMODE": "disable"}, "insecure_transport"),
+        ({**REMOTE, "sslmode": "disable"}, {}, "insecure_transport"),
+        ({**REMOTE, "sslmode": "require"}, {"PGSSLMODE": "disable"}, None),
+        ({**REMOTE, "sslrootcert": "system"}, {}, None),
+        (REMOTE, {"PGSSLROOTCERT": "system"}, None),
+        ({}, {}, None),
+        ({}, {"PGHOST": "db.example"}, "require"),
+        ({"host": "/run/postgresql", "sslmode": "disable"}, {}, None),
+        ({"host": "localhost,db.example"}, {}, "require"),
+        ({"host": "db.example", "hostaddr": "127.0.0.1", "sslmode": "disable"}, {}, None),
+        ({"host": "localhost", "hostaddr": "10.0.0.4"}, {}, "require"),
+        ({"host": "localhost,localhost", "hostaddr": ",10.0.0.4"}, {}, "require"),
+        ({"hostaddr": "10.0.0.4", "sslmode": "disable"}, {}, "insecure_transport"),
+        ({}, {"PGHOSTADDR": "10.0.0.4"}, "require"),
+    ],
+)
+def test_tls(
+    given: dict[str, str], environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if expected == "insecure_transport":
+        with pytest.raises(EntraConnectionValueError) as caught:
+            planned(given)
+        assert caught.value.code == expected
+        expected = None
+    else:
+        assert planned(given).overrides.get("sslmode") == expected
+    assert planned(given, allow_insecure_transport=True).overrides == {}
+
+
+# Failures
+
+
+@both
+def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
+    def fail() -> None:
+        raise ValueError("planted")
+
+    with pytest.raises(OperationalError) as caught:
+        connected(how, planned(REMOTE, Recording(fail)), Server())
+    error = caught.value
+    assert isinstance(error, AuthenticationError)
+    assert isinstance(error, EntraConnectionValueError)
+    assert isinstance(error.__cause__, ValueError)
+    assert error.code == "host_credential"
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+
+
+@both
+def test_what_will_not_work_later_is_not(how: str) -> None:
+    with pytest.raises(UsernameExtractionError) as caught:
+        connected(how, planned(REMOTE, Recording(oid="nameless"), management_lookup=False), Server())
+    assert isinstance(caught.value, EntraConnectionValueError)
+    assert not isinstance(caught.value, OperationalError)
+
+
+def test_what_is_no_credential_is_told_before_anything_else() -> None:
+    with pytest.raises(CredentialValueError, match=r"^credential is required"):
+        planned(REMOTE, "text")
+    with pytest.raises(CredentialValueError, match="option `scoop`"):
+        planned(REMOTE, scoop="x")
+
+
+@both
+def test_the_connections_time_limit_is_the_waits(how: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(OperationalError) as caught:
+        connected(how, planned({**REMOTE, "connect_timeout": "1"}, Recording(lambda: time.sleep(20))), Server())
+    assert isinstance(caught.value, PgEntraError)
+    assert caught.value.code == "timeout"
+    # libpq takes one second for two.
+    assert 1.5 < time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        (None, None),
+        ("0", None),
+        (-1, None),
+        ("soon", None),
+        (1, 2.0),
+        ("10", 10.0),
+        (float("nan"), None),
+        (1e300, None),
+    ],
+)
+def test_connect_timeout_is_read_as_libpq_reads_it(given: Any, limit: float | None) -> None:
+    assert _login._seconds(given) == limit
+
+
+# A refused login
+
+EXPIRED = "FATAL:  The access token has expired. Please acquire a new token and retry."
+MISSING = 'FATAL:  role "anna@contoso.com" does not exist'
+
+
+@both
+def test_a_refused_token_is_renewed_once(how: str) -> None:
+    # Refusals of a token younger than a tenth of its life do not count.
+    credential = Recording(lifetime=6)
+    connected(how, planned(REMOTE, credential), Server())
+    time.sleep(0.8)
+    server = Server(OperationalError(EXPIRED))
+    assert connected(how, planned(REMOTE, credential), server) == "connection"
+    first, second = (settings["password"] for settings in server.seen)
+    assert first != second
+    assert len(credential.scopes) == 2
+
+
+@both
+def test_a_newer_token_that_is_refused_too_stands(how: str) -> None:
+    credential = Recording(lifetime=6)
+    connected(how, planned(REMOTE, credential), Server())
+    time.sleep(0.8)
+    server = Server(OperationalError(EXPIRED), OperationalError(EXPIRED, sqlstate="28000"))
+    with pytest.raises(OperationalError, match="expired") as caught:
+        connected(how, planned(REMOTE, credential), server)
+    assert caught.value.sqlstate == "28000"
+    assert len(server.seen) == 2
+    assert "Role tried: 'anna@contoso.com' (from claim upn of the token)." in str(caught.value)
+
+
+@both
+@pytest.mark.parametrize("text", [MISSING, "FATAL:  no pg_hba.conf entry for host", "connection refused", ""])
+def test_what_no_token_helps_is_not_tried_again(how: str, text: str) -> None:
+    server = Server(OperationalError(text))
+    with pytest.raises(OperationalError) as caught:
+        connected(how, planned(REMOTE), server)
+    assert len(server.seen) == 1
+    assert str(caught.value).startswith(text)
+    assert ("pgaadauth_create_principal_with_oid" in str(caught.value)) == (text == MISSING)
+
+
+def test_the_explanation_names_role_principal_and_statement() -> None:
+    server = Server(OperationalError(MISSING))
+    with pytest.raises(OperationalError) as caught:
+        connected("sync", planned(REMOTE, Recording(upn="anna@contoso.com", scp="x", oid="object-id")), server)
+    text = str(caught.value)
+    assert "object id object-id" in text
+    statement = (
+        "select * from pgaadauth_create_principal_with_oid('anna@contoso.com', 'object-id', 'user', false, false);"
+    )
+    assert statement in text
+    assert server.seen[0]["password"] not in text
+
+
+def test_an_explicit_password_is_not_explained() -> None:
+    server = Server(OperationalError(MISSING))
+    with pytest.raises(OperationalError) as caught:
+        connected("sync", planned({**REMOTE, "password": "p"}), server)
+    assert str(caught.value) == MISSING
+
+
+def test_an_awaitable_credential_in_both_worlds() -> None:
+    for how in ("async", "sync"):
+        assert connected(how, planned(REMOTE, AsyncRecording()), Server()) == "connection"
+
+
+def test_a_login_shows_no_token() -> None:
+    token = make_token()
+    assert token not in repr(_login.Login("u", token, "user"))
+
+
+# psycopg 3 on top of it
+
+
+def test_psycopg_is_given_everything_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
+
+    seen: list[tuple[Any, ...]] = []
+
+    def connect(cls: type, /, conninfo: str, **keywords: Any) -> str:
+        seen.append((cls, conninfo, keywords))
+        return "connection"
+
+    async def connect_async(cls: type, /, conninfo: str, **keywords: Any) -> str:
+        return connect(cls, conninfo, **keywords)
+
+    monkeypatch.setattr(psycopg.Connection, "connect", classmethod(connect))
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", classmethod(connect_async))
+    conninfo = "postgresql://db%20readers@db.example/shop?application_name=x"
+    keywords: dict[str, Any] = {
+        "credential": Recording(),
+        "autocommit": True,
+        "row_factory": dict,
+        "scope": None,
+        "options": "-c a=b",
+    }
+    made: list[Any] = [EntraConnection.connect(conninfo, **keywords)]
+    made.append(asyncio.run(AsyncEntraConnection.connect(conninfo, **keywords)))
+    assert made == ["connection", "connection"]
+    for (cls, given, passed), expected in zip(seen, (EntraConnection, AsyncEntraConnection), strict=True):
+        assert cls is expected
+        assert given == conninfo
+        assert passed.pop("password").count(".") == 2
+        assert passed == {
+            "autocommit": True,
+            "row_factory": dict,
+            "options": "-c a=b",
+            "user": "db readers",
+            "sslmode": "require",
+        }
+    with pytest.raises(psycopg.ProgrammingError):
+        EntraConnection.connect("no=such option", credential=Recording())
