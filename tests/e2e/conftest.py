@@ -1,0 +1,90 @@
+"""One emulator with a real PostgreSQL for the whole run; a clean one for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from credentials import Counting
+from drivers import DRIVERS, Driver, Target
+from emulator import Emulator, Principal
+from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+@pytest.fixture(scope="session")
+def running_emulator() -> Iterator[Emulator]:
+    emulator = Emulator.start()
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture
+def emulator(running_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The emulator without faults, and an environment in which this process is its `app-mi`."""
+    running_emulator.reset()
+    wanted = running_emulator.environment()
+    for name in set(os.environ) - set(wanted):
+        monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    yield running_emulator
+    # A black-holed request would hold up whoever waits for it at the end.
+    running_emulator.reset()
+
+
+@pytest.fixture
+def target(emulator: Emulator) -> Target:
+    """The front door, verified."""
+    return Target(emulator.place.host, emulator.place.port, emulator.place.database)
+
+
+@pytest.fixture
+def identity(emulator: Emulator) -> Principal:
+    """A managed identity that only this test uses: what other tests have cached is not its."""
+    return emulator.add_principal("user_assigned")
+
+
+@pytest.fixture
+def mine(identity: Principal, target: Target) -> Target:
+    """A connection to the front door as `identity`."""
+    return target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)})
+
+
+@pytest.fixture
+def service_principal(emulator: Emulator) -> tuple[Principal, ClientSecretCredential]:
+    """A service principal of this test's own, whose tokens tell no name."""
+    principal = emulator.add_principal("service_principal")
+    assert principal.secret is not None
+    credential = ClientSecretCredential(
+        emulator.tenant_id, principal.appid, principal.secret, authority=emulator.authority_host
+    )
+    return principal, credential
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each way of connecting."""
+    found: Driver = request.param
+    return found
+
+
+@pytest.fixture
+def counting(emulator: Emulator, identity: Principal) -> Counting:
+    """A host's credential for `identity`."""
+    return Counting(emulator, identity.name)
+
+
+@pytest.fixture(autouse=True)
+def _no_pending_secrets(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """No test writes a token to its output."""
+    yield
+    out, err = capfd.readouterr()
+    assert "eyJ" not in out + err
+    if out:
+        print(out, end="")

@@ -1,0 +1,101 @@
+"""Children that end in the middle of a refresh that a host's credential is doing; argument: how many.
+
+Prints how many ended in good order, each within its limit.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+
+import pgentra
+import pgentra.errors
+
+LIMIT_S = 10
+
+
+def slow_refresh() -> None:
+    """The first token is past its refresh point at once; the second never comes."""
+    calls: list[int] = []
+
+    def credential() -> tuple[str, int]:
+        calls.append(1)
+        if len(calls) > 1:
+            time.sleep(600)
+        # Lives on, but not for long: the next asker starts a refresh.
+        return "a.b.c", int(time.time()) + 2
+
+    provider = pgentra.TokenProvider(credential)
+    provider.get()
+    ends = time.monotonic() + 5
+    while len(calls) < 2 and time.monotonic() < ends:
+        time.sleep(0.01)
+        provider.get()
+
+
+def first_fetch_on_a_thread() -> None:
+    """Another thread waits for a token that never comes."""
+    started = threading.Event()
+
+    def credential() -> tuple[str, int]:
+        started.set()
+        time.sleep(600)
+        return "", 0
+
+    provider = pgentra.TokenProvider(credential)
+
+    def wait() -> None:
+        try:
+            provider.get()
+        except pgentra.errors.PgEntraError as error:
+            assert error.code == "shutting_down"
+
+    threading.Thread(target=wait, daemon=True).start()
+    started.wait(5)
+
+
+def on_a_loop() -> None:
+    """The loop ends while a task of it fetches."""
+
+    async def credential() -> tuple[str, int]:
+        await asyncio.sleep(600)
+        return "", 0
+
+    provider = pgentra.TokenProvider(credential)
+
+    async def run() -> None:
+        task = asyncio.ensure_future(provider.get_async())
+        await asyncio.sleep(0.02)
+        task.cancel()
+
+    asyncio.run(run())
+
+
+WAYS = (slow_refresh, first_fetch_on_a_thread, on_a_loop)
+
+
+def main() -> None:
+    children: dict[int, float] = {}
+    for number in range(int(sys.argv[1])):
+        child = os.fork()
+        if child == 0:
+            WAYS[number % len(WAYS)]()
+            # The interpreter ends as that of any program does.
+            return
+        children[child] = time.monotonic()
+    good = 0
+    while children:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child:
+            del children[child]
+            good += status == 0
+            continue
+        time.sleep(0.01)
+        for late in [one for one, began in children.items() if time.monotonic() - began > LIMIT_S]:
+            os.kill(late, signal.SIGKILL)
+    print(good)
+
+
+main()

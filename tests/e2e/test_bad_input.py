@@ -1,0 +1,199 @@
+"""Credentials that misbehave, and options that cannot be right: typed errors that say what to do, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import pgentra
+import pgentra.errors
+from drivers import DRIVERS, Driver, Target
+from emulator import Emulator, Principal
+
+ONE_OF_EACH = [driver for driver in DRIVERS if driver.name in ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg")]
+
+LATER = 4_000_000_000
+
+
+def raises() -> Any:
+    raise LookupError("the vault is closed")
+
+
+async def raises_later() -> Any:
+    raise LookupError("the vault is closed")
+
+
+def nothing() -> Any:
+    return None
+
+
+def bytes_for_a_token() -> Any:
+    return b"eyJ0.x.y", LATER
+
+
+def a_number_for_a_token() -> Any:
+    return 42, LATER
+
+
+def an_empty_token() -> Any:
+    return "", LATER
+
+
+def three_things() -> Any:
+    return "eyJ0.x.y", LATER, "more"
+
+
+def no_sense_for_an_expiry() -> Any:
+    return "eyJ0.x.y", "tomorrow"
+
+
+def expired_long_ago() -> Any:
+    return "eyJ0.x.y", 1
+
+
+def surrogates() -> Any:
+    return "eyJ0.\udcff.y", LATER
+
+
+BAD: dict[Callable[[], Any], tuple[type[pgentra.errors.PgEntraError], str]] = {
+    raises: (pgentra.errors.AuthenticationError, "host_credential"),
+    raises_later: (pgentra.errors.AuthenticationError, "host_credential"),
+    nothing: (pgentra.errors.CredentialValueError, "credential_value"),
+    bytes_for_a_token: (pgentra.errors.CredentialValueError, "credential_value"),
+    a_number_for_a_token: (pgentra.errors.CredentialValueError, "credential_value"),
+    an_empty_token: (pgentra.errors.CredentialValueError, "credential_value"),
+    three_things: (pgentra.errors.CredentialValueError, "credential_value"),
+    no_sense_for_an_expiry: (pgentra.errors.CredentialValueError, "credential_value"),
+    expired_long_ago: (pgentra.errors.AuthenticationError, "dead_on_arrival"),
+    surrogates: (pgentra.errors.CredentialValueError, "credential_value"),
+}
+
+
+@pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
+@pytest.mark.parametrize("credential", BAD, ids=lambda credential: credential.__name__)
+def test_bad_credentials(driver: Driver, credential: Callable[[], Any], emulator: Emulator, target: Target) -> None:
+    kind, code = BAD[credential]
+    began = time.monotonic()
+    with pytest.raises(kind) as caught:
+        # A new function object each time: what the last one left in its cell is not this one's.
+        driver.who(target.but(user="app-mi", entra={"credential": _twin(credential)}))
+    assert time.monotonic() - began < 3
+    assert caught.value.code == code
+    assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
+    told = str(caught.value)
+    assert told.splitlines()[0].strip()
+    assert "eyJ" not in told
+    if credential in (raises, raises_later):
+        assert isinstance(caught.value.__cause__, LookupError)
+    assert emulator.door().logins == []
+
+
+def _twin(credential: Callable[[], Any]) -> Callable[[], Any]:
+    if asyncio.iscoroutinefunction(credential):
+
+        async def later() -> Any:
+            return await credential()
+
+        return later
+    return lambda: credential()
+
+
+@pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
+def test_a_token_that_is_no_jwt(driver: Driver, emulator: Emulator, target: Target) -> None:
+    with pytest.raises(pgentra.errors.TokenDecodeError) as caught:
+        driver.who(target.but(entra={"credential": lambda: ("no-token-at-all", LATER)}))
+    assert "user" in str(caught.value)
+    assert "no-token-at-all" not in str(caught.value)
+    # With a user given nobody needs to read it; what it is worth, the server knows.
+    with pytest.raises(driver.refused, match="invalid format"):
+        driver.who(target.but(user="app-mi", entra={"credential": lambda: ("no-token-at-all", LATER)}))
+
+
+@pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
+@pytest.mark.parametrize("expiry", [None, "datetime", "float"])
+def test_expiries_of_every_kind(
+    driver: Driver, expiry: str | None, emulator: Emulator, identity: Principal, target: Target
+) -> None:
+    """None is read from the token itself."""
+    minted = emulator.mint(identity.name, named=True)
+    expires: Any = {
+        None: None,
+        "datetime": datetime.datetime.fromtimestamp(minted.expires_on, datetime.timezone.utc),
+        "float": float(minted.expires_on),
+    }[expiry]
+    provider = pgentra.TokenProvider(lambda: (minted.token, expires))
+    provider.get()
+    assert provider.stats()["expires_in"] == pytest.approx(minted.expires_on - time.time(), abs=5)
+    assert driver.who(target.but(entra={"credential": lambda: (minted.token, expires)})) == identity.name
+
+
+def test_a_credential_that_hangs(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """The caller's wait ends; the credential's call goes on, and the next caller waits for the same one."""
+    release = threading.Event()
+
+    def hangs() -> tuple[str, int]:
+        release.wait(10)
+        return "eyJ0.x.y", LATER
+
+    entra: dict[str, Any] = {"credential": hangs, "timeout": 0.5}
+    if driver.name == "asyncpg":
+        # `timeout` is asyncpg's own word; there it bounds this wait as well.
+        entra["timeout"] = 2
+    began = time.monotonic()
+    with pytest.raises(driver.transient) as caught:
+        driver.who(target.but(user="app-mi", entra=entra))
+    took = time.monotonic() - began
+    release.set()
+    assert took < 3
+    assert isinstance(caught.value, pgentra.errors.AuthenticationError)
+    assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize("credential", ["not-a-credential", 42, object(), {}, pgentra.TokenProvider, str, int])
+def test_what_is_no_credential(driver: Driver, credential: Any, emulator: Emulator, target: Target) -> None:
+    with pytest.raises(pgentra.errors.CredentialValueError, match="credential is required") as caught:
+        driver.who(target.but(entra={"credential": credential}))
+    assert "not-a-credential" not in str(caught.value)
+    assert emulator.door().logins == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("mode", "sometimes"),
+        ("mode", 7),
+        ("scope", 7),
+        ("scope", ""),
+        ("fallback_username", 7),
+        ("management_lookup", "hunter2"),
+        ("cache", "hunter2"),
+        ("ca_file", 7),
+    ],
+)
+def test_options_of_the_wrong_type(driver: Driver, option: str, value: Any, emulator: Emulator, target: Target) -> None:
+    with pytest.raises(pgentra.errors.CredentialValueError, match=option) as caught:
+        driver.who(target.but(entra={option: value}))
+    assert caught.value.code == "invalid_configuration"
+    assert "hunter2" not in str(caught.value)
+    assert (emulator.requests(), emulator.door().logins) == ([], [])
+
+
+def test_unknown_options_are_refused(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """By the driver, which knows its own, or by pgentra; nobody swallows them."""
+    with pytest.raises(Exception, match="no_such_option"):
+        driver.who(target.but(entra={"no_such_option": 1}))
+    assert emulator.door().logins == []
+
+
+def test_users_that_no_server_has(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    """Surrogate characters and NUL end in an error of the driver or ours; nothing crashes, nothing hangs."""
+    for user in ("\udcff", "a\0b"):
+        with pytest.raises(Exception):  # noqa: B017
+            driver.who(mine.but(user=user))
+    assert [login for login in emulator.door().logins if login.outcome == "logged_in"] == []

@@ -1,0 +1,77 @@
+"""Every Python snippet of the documentation runs as it stands there, against the emulator in place of Azure.
+
+A block that begins with "```python" is run; "```python before" is code as it was before the move, and
+"```python file=..." a file of a user's own project, which pytest runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from emulator import ROOT, Emulator, find_emulator
+
+SERVER = "shop.postgres.database.azure.com"
+BLOCK = re.compile(r"^```python(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Snippet(NamedTuple):
+    document: str
+    line: int
+    info: str
+    code: str
+
+
+def snippets() -> list[Snippet]:
+    found = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = path.read_text()
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start("code"))
+            found.append(Snippet(str(path.relative_to(ROOT)), line, match["info"].strip(), match["code"]))
+    return found
+
+
+RUN = [snippet for snippet in snippets() if not snippet.info]
+
+
+@pytest.mark.parametrize("snippet", RUN, ids=lambda snippet: f"{snippet.document}:{snippet.line}")
+def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", str(emulator.place.port))
+    assert emulator.place.host == "localhost"
+    # In the document's lines, so that an error points there.
+    source = "\n" * snippet.line + snippet.code.replace(SERVER, "localhost")
+    code = compile(source, snippet.document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    pending = eval(code, {"__name__": "__main__"})
+    if inspect.iscoroutine(pending):
+        asyncio.run(asyncio.wait_for(pending, 60))
+    outcomes = [(login.outcome, login.role) for login in emulator.door().logins]
+    refused = "except CredentialUnavailableError" in snippet.code
+    if SERVER in snippet.code and not refused:
+        assert outcomes and set(outcomes) == {("logged_in", "app-mi")}
+
+
+def test_testing_your_app(tmp_path: Path) -> None:
+    """The pytest set-up of docs/testing-your-app.md, in a project of its own."""
+    for snippet in snippets():
+        if snippet.info.startswith("file="):
+            (tmp_path / snippet.info.removeprefix("file=")).write_text(snippet.code)
+    path = os.pathsep.join([str(find_emulator().parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        env=os.environ | {"PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,370 @@
+"""What holds for every driver: one table of tests, drivers x behaviours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pgentra
+import pgentra.errors
+from drivers import DRIVERS, Driver, Target
+from emulator import Emulator, Principal
+from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential, StaticTokenCredential
+
+ALICE = "alice@contoso.example"
+BOB = "bob_home.example#EXT#@contoso.example"
+
+#: Resolves to this machine, but is no loopback address, so pgentra must treat it as the network.
+NOT_LOOPBACK = "0.0.0.0"
+
+
+def static(emulator: Emulator, name: str) -> StaticTokenCredential:
+    minted = emulator.mint(name)
+    return StaticTokenCredential(minted.token, minted.expires_on)
+
+
+def as_app_service_identity(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    return target, "app-mi"
+
+
+def as_user_assigned_identity(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    credential = ManagedIdentityCredential(client_id="11111111-0000-0000-0000-000000000002")
+    return target.but(entra={"credential": credential}), "batch-mi"
+
+
+def as_virtual_machine(emulator: Emulator, target: Target, patch: pytest.MonkeyPatch) -> tuple[Target, str]:
+    patch.delenv("IDENTITY_ENDPOINT")
+    patch.delenv("IDENTITY_HEADER")
+    patch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_host)
+    return target, "vm-prod"
+
+
+def as_deployment_slot(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    credential = ManagedIdentityCredential(identity_config={"object_id": "aaaaaaaa-0000-0000-0000-000000000004"})
+    return target.but(entra={"credential": credential}), "shop/slots/staging"
+
+
+def as_service_principal(emulator: Emulator, target: Target, patch: pytest.MonkeyPatch) -> tuple[Target, str]:
+    """From the environment; its token has no name, so the role has to be told."""
+    patch.setenv("AZURE_TENANT_ID", emulator.tenant_id)
+    patch.setenv("AZURE_CLIENT_ID", "11111111-0000-0000-0000-000000000005")
+    patch.setenv("AZURE_CLIENT_SECRET", "orders-api-secret")
+    patch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
+    return target.but(entra={"fallback_username": "orders-api"}), "orders-api"
+
+
+def as_user(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    return target.but(entra={"credential": static(emulator, ALICE)}), ALICE
+
+
+def as_guest(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    """A guest's token does not have the role's name."""
+    return target.but(entra={"credential": static(emulator, BOB)}, user=BOB), BOB
+
+
+def as_group(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
+    """The group's name, and a member's own token."""
+    return target.but(entra={"credential": static(emulator, ALICE)}, user="db-readers"), "db-readers"
+
+
+PRINCIPALS = (
+    as_app_service_identity,
+    as_user_assigned_identity,
+    as_virtual_machine,
+    as_deployment_slot,
+    as_service_principal,
+    as_user,
+    as_guest,
+    as_group,
+)
+
+
+@pytest.mark.parametrize("principal", PRINCIPALS, ids=lambda found: found.__name__)
+def test_logs_in_as_each_principal(
+    driver: Driver,
+    principal: Callable[[Emulator, Target, pytest.MonkeyPatch], tuple[Target, str]],
+    emulator: Emulator,
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target, role = principal(emulator, target, monkeypatch)
+    assert driver.who(target) == role
+    (login,) = emulator.door().logins
+    assert (login.outcome, login.tls) == ("logged_in", True)
+
+
+@pytest.fixture
+def readers(emulator: Emulator, target: Target) -> tuple[Target, str]:
+    """A role whose name wants percent-encoding, and a user's token that gets in there but is called otherwise."""
+    group = emulator.add_principal("group", f"db/readers+{time.time_ns()}@all%20")
+    member = emulator.add_principal("user", groups=[group.name])
+    return target.but(entra={"credential": static(emulator, member.name)}), group.name
+
+
+def test_user_argument_wins(driver: Driver, readers: tuple[Target, str]) -> None:
+    target, role = readers
+    assert driver.who(target.but(user=role)) == role
+
+
+def test_user_in_url_wins(driver: Driver, readers: tuple[Target, str]) -> None:
+    target, role = readers
+    assert driver.who(target.but(user=role, as_url=True)) == role
+
+
+def test_pguser_wins_over_the_token(
+    driver: Driver, readers: tuple[Target, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, role = readers
+    monkeypatch.setenv("PGUSER", role)
+    assert driver.who(target) == role
+
+
+def test_user_argument_wins_over_pguser(
+    driver: Driver, readers: tuple[Target, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, role = readers
+    monkeypatch.setenv("PGUSER", "somebody-else")
+    assert driver.who(target.but(user=role)) == role
+
+
+@pytest.mark.parametrize("driver", [one for one in DRIVERS if one.has_services], ids=lambda one: one.name)
+def test_user_in_service_file_wins(
+    driver: Driver, emulator: Emulator, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, alice = "db-readers", static(emulator, ALICE)
+    services = tmp_path / "services.conf"
+    services.write_text(
+        f"[shop]\nhost={target.host}\nport={target.port}\ndbname={target.database}\nuser={role}\nsslmode=verify-full\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    assert driver.who(Target(None, None, None, None, service="shop", entra={"credential": alice})) == role
+
+
+def test_user_and_password_ask_for_no_token(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token handed over by hand is a password like any other."""
+    minted = emulator.mint(identity.name)
+    with caplog.at_level(logging.DEBUG, "pgentra"):
+        assert driver.who(mine.but(user=identity.name, password=minted.token)) == identity.name
+    assert emulator.requests() == []
+    assert minted.token not in caplog.text
+
+
+def test_leftover_password_is_warned_of_once(
+    driver: Driver, emulator: Emulator, mine: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nobody listens there, and no other test has warned of this server.
+    leftover = mine.but(host=f"127.1.0.{DRIVERS.index(driver) + 1}", user="app", password="hunter2", as_url=True)
+    with caplog.at_level(logging.WARNING, "pgentra"):
+        for _ in range(2):
+            with pytest.raises(Exception):  # noqa: B017
+                driver.who(leftover)
+    assert caplog.text.count("Entra is not used") == 1
+    assert "hunter2" not in caplog.text
+    assert emulator.requests() == []
+
+
+def test_leftover_password_is_an_error_with_require_entra(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    leftover = mine.but(user="app", password="hunter2", entra={**mine.entra, "require_entra": True})
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="password") as caught:
+        driver.who(leftover)
+    assert "hunter2" not in str(caught.value)
+    assert (emulator.requests(), emulator.door().logins) == ([], [])
+
+
+def test_leftover_password_in_the_environment_is_not_explicit(
+    driver: Driver, identity: Principal, mine: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    assert driver.who(mine) == identity.name
+
+
+# TLS
+
+
+SSLMODES = (None, "allow", "prefer")
+
+
+@pytest.mark.parametrize("sslmode", SSLMODES)
+def test_weak_sslmode_becomes_require(
+    driver: Driver, sslmode: str | None, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    weak = mine.but(host=NOT_LOOPBACK, sslmode=sslmode if driver.has_sslmode else None)
+    assert driver.who(weak) == identity.name
+    assert emulator.door().logins[-1].tls
+
+    emulator.set_door(plaintext=True)
+    with pytest.raises(Exception, match=r"(?i)ssl"):
+        driver.who(weak)
+    assert emulator.door().plaintext_password_bytes == 0
+
+
+def test_plaintext_server_gets_no_byte_of_a_token(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    emulator.set_door(plaintext=True)
+    for sslmode in ("require", "verify-full"):
+        with pytest.raises(Exception, match=r"(?i)ssl"):
+            driver.who(mine.but(host=NOT_LOOPBACK, sslmode=sslmode))
+    assert emulator.door().plaintext_password_bytes == 0
+    # The test itself can fail: whoever asks for it does send the token in the clear.
+    careless = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
+    driver.who(careless)
+    assert emulator.door().plaintext_password_bytes > 500
+
+
+def test_sslmode_disable_is_refused(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    with pytest.raises(pgentra.errors.EntraConnectionValueError) as caught:
+        driver.who(mine.but(host=NOT_LOOPBACK, sslmode="disable"))
+    assert caught.value.code == "insecure_transport"
+    assert (emulator.requests(), emulator.door().logins) == ([], [])
+
+
+def test_verify_full_verifies(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    with pytest.raises(Exception, match=r"(?i)certificate"):
+        driver.who(mine.but(host=NOT_LOOPBACK, sslmode="verify-full"))
+    assert [login.outcome for login in emulator.door().logins if login.outcome == "logged_in"] == []
+
+
+# Refused logins
+
+
+def test_refused_login_is_retried_once_with_a_renewed_token(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    emulator.set_tokens(lifetime_s=6)
+    assert driver.who(mine) == identity.name
+    # A token that has just arrived is not doubted.
+    time.sleep(0.7)
+    emulator.set_door(refuse_next=1)
+    assert driver.who(mine) == identity.name
+    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "logged_in"]
+    assert len(emulator.database_requests(identity)) == 2
+
+
+def test_login_refused_twice_is_the_drivers_own_error(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    emulator.set_tokens(lifetime_s=6)
+    driver.who(mine)
+    time.sleep(0.7)
+    emulator.set_door(refuse_next=5)
+    with pytest.raises(driver.refused, match="The access token has expired"):
+        driver.who(mine)
+    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "refused"]
+    assert len(emulator.database_requests(identity)) == 2
+
+
+def test_missing_role_is_explained_with_the_statement_that_makes_it(
+    driver: Driver, emulator: Emulator, target: Target
+) -> None:
+    nobody = emulator.add_principal("user_assigned", role=False)
+    roleless = target.but(entra={"credential": ManagedIdentityCredential(client_id=nobody.appid)})
+    with pytest.raises(driver.refused) as caught:
+        driver.who(roleless)
+    told = str(caught.value)
+    assert f'role "{nobody.name}" does not exist' in told
+    statement = (
+        f"select * from pgaadauth_create_principal_with_oid('{nobody.name}', '{nobody.oid}', 'service', false, false)"
+    )
+    assert statement in told
+    assert len(emulator.database_requests(nobody)) == 1
+    assert len(emulator.door().logins) == 1
+
+
+# Errors
+
+
+def test_transient_errors_are_also_the_drivers_own(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """Retries that people have written around a driver's connect go on working."""
+    principal = emulator.add_principal("service_principal")
+    assert principal.secret is not None
+    credential = ClientSecretCredential(
+        emulator.tenant_id, principal.appid, principal.secret, authority=emulator.authority_host, retry_total=0
+    )
+    emulator.add_fault(endpoint="token", status=503)
+    with pytest.raises(driver.transient) as caught:
+        driver.who(target.but(user=principal.name, entra={"credential": credential}))
+    assert isinstance(caught.value, pgentra.errors.AuthenticationError)
+    assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
+    assert caught.value.code == "service_unavailable"
+    assert principal.secret not in str(caught.value)
+    assert emulator.door().logins == []
+
+
+def test_definite_errors_are_typed(driver: Driver, emulator: Emulator, target: Target) -> None:
+    principal = emulator.add_principal("service_principal")
+    credential = ClientSecretCredential(
+        emulator.tenant_id, principal.appid, "wrong-secret-value", authority=emulator.authority_host
+    )
+    with pytest.raises(pgentra.errors.AuthenticationError) as caught:
+        driver.who(target.but(user=principal.name, entra={"credential": credential}))
+    assert caught.value.aadsts == 7000215
+    assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
+    assert not isinstance(caught.value, driver.transient)
+    assert "wrong-secret-value" not in str(caught.value)
+
+
+def test_unreachable_server_is_the_drivers_own_error(driver: Driver, mine: Target) -> None:
+    with pytest.raises(Exception) as caught:
+        driver.who(mine.but(port=1))
+    assert not isinstance(caught.value, pgentra.errors.PgEntraError)
+
+
+# The host's environment, log and figures
+
+
+def test_environment_set_by_code_counts(
+    driver: Driver, emulator: Emulator, identity: Principal, target: Target
+) -> None:
+    """`os.environ` after everything was imported and used, not the environment the process began with."""
+    assert driver.who(target) == "app-mi"
+    os.environ["AZURE_CLIENT_ID"] = identity.appid
+    try:
+        assert driver.who(target) == identity.name
+    finally:
+        del os.environ["AZURE_CLIENT_ID"]
+    assert driver.who(target) == "app-mi"
+
+
+def test_events_reach_logging(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "pgentra"):
+        driver.who(mine)
+        # Events come from the engine's thread.
+        deadline = time.monotonic() + 5
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert caplog.records
+    assert all(record.name.split(".")[0] == "pgentra" for record in caplog.records)
+    assert "ManagedIdentityCredential" in caplog.text
+    assert "eyJ" not in caplog.text
+
+
+def test_stats_tell_of_every_cell(driver: Driver, identity: Principal, mine: Target) -> None:
+    driver.who(mine)
+    found = [
+        cell
+        for cell in pgentra.stats()
+        if (cell["principal"] or {}).get("oid") == identity.oid and "ossrdbms" in cell["scope"]
+    ]
+    assert len(found) == 1
+    (cell,) = found
+    assert cell["fetches"] == 1
+    assert cell["failures"] == 0
+    assert cell["expires_in"] > 80_000
+    assert 0 < cell["refresh_due_in"] < cell["expires_in"]
+
+
+def test_a_hundred_connections_share_one_token(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    for _ in range(5):
+        driver.who(mine)
+        driver.who(mine.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)}))
+    assert len(emulator.database_requests(identity)) == 1

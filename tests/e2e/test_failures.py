@@ -1,0 +1,293 @@
+"""The failures that people met with other libraries, one test each.
+
+Number 12 (a connection string overwrites the password function) is node-postgres': its Python counterpart, a leftover
+password in a URL, is in `test_drivers.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import QueuePool
+
+import pgentra
+import pgentra.errors
+from credentials import AccessToken
+from drivers import DRIVERS, WHO, Driver, Target
+from emulator import Emulator, Principal
+from pgentra.identity import (
+    AzureCliCredential,
+    ClientSecretCredential,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
+from pgentra.sqlalchemy import enable_entra_authentication
+
+PSYCOPG3 = next(driver for driver in DRIVERS if driver.name == "psycopg3")
+
+
+def test_failure_01_a_token_fixed_at_start_up(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A pool that has to open a connection after its first token's end opens it, three times over."""
+    emulator.set_tokens(lifetime_s=2)
+    engine = sqlalchemy.create_engine(mine.url("postgresql+psycopg"), poolclass=QueuePool)
+    enable_entra_authentication(engine, **mine.entra)
+    for _ in range(3):
+        with engine.connect() as connection:
+            assert connection.execute(sqlalchemy.text(WHO)).scalar_one() == identity.name
+            connection.invalidate()
+        time.sleep(2.1)
+    assert len(emulator.database_requests(identity)) == 3
+
+
+def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Principal) -> None:
+    """200 callers without a token, and a service that throttles: one request at a time, and no storm."""
+    emulator.add_fault(principal=identity.name, status=429, retry_after=1, times=1)
+    provider = pgentra.TokenProvider(ManagedIdentityCredential(client_id=identity.appid))
+    tokens: list[str] = []
+    refused: list[pgentra.errors.PgEntraError] = []
+
+    def ask() -> None:
+        ends = time.monotonic() + 15
+        while time.monotonic() < ends:
+            try:
+                tokens.append(provider.get())
+                return
+            except pgentra.errors.PgEntraError as error:
+                refused.append(error)
+                # Retries that people write around a connect.
+                time.sleep(0.1)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(tokens) == 200
+    assert len(set(tokens)) == 1
+    assert all(error.code == "throttled" for error in refused)
+    requests = emulator.database_requests(identity)
+    assert len(requests) == 2
+    assert requests[1].started - requests[0].started > 0.95
+    assert emulator.counter("app_service").max_in_flight == 1
+
+
+def _on_a_virtual_machine(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """IMDS is the only thing there; no developer tool is installed."""
+    monkeypatch.delenv("IDENTITY_ENDPOINT")
+    monkeypatch.delenv("IDENTITY_HEADER")
+    monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_host)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_failure_03_one_blip_of_imds_is_not_for_ever(
+    emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
+    machine = emulator.add_principal("system_assigned")
+    # Another tenant: a chain of this test's own.
+    credential = DefaultAzureCredential(
+        managed_identity_client_id=machine.appid, exclude_environment_credential=True, retry_total=0
+    )
+    blip = emulator.add_fault(endpoint="imds", body="html", status=503)
+    connection = target.but(entra={"credential": credential})
+    with pytest.raises(pgentra.errors.CredentialUnavailableError):
+        PSYCOPG3.who(connection)
+    emulator.clear_fault(blip)
+    ends = time.monotonic() + 6
+    while True:
+        try:
+            assert PSYCOPG3.who(connection) == machine.name
+            break
+        except pgentra.errors.PgEntraError:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+
+
+def test_failure_04_unreachable_imds_costs_seconds_not_half_a_minute(
+    emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
+    emulator.add_fault(endpoint="imds", connection="black_hole")
+    credential = DefaultAzureCredential(tenant_id="44444444-0000-0000-0000-000000000004")
+    began = time.monotonic()
+    with pytest.raises(pgentra.errors.CredentialUnavailableError) as caught:
+        PSYCOPG3.who(target.but(entra={"credential": credential}))
+    took = time.monotonic() - began
+    print(f"\nblack-holed IMDS: unavailable after {took:.2f} s")
+    # A probe of 1 s, and one more of 3 s where nothing else is available.
+    assert took < 5.5
+    assert "ManagedIdentityCredential" in str(caught.value)
+    assert len(caught.value.detail["attempts"]) >= 3
+
+
+@pytest.mark.parametrize("driver", [one for one in DRIVERS if one.is_async], ids=lambda one: one.name)
+def test_failure_05_a_second_event_loop(
+    driver: Driver, emulator: Emulator, identity: Principal, target: Target
+) -> None:
+    """A migration under `asyncio.run`, then the server on another loop, also once the first loop's token has ended."""
+
+    class Session:
+        """As an SDK's HTTP session: bound to the loop that it was first used on."""
+
+        def __init__(self) -> None:
+            self.loop: asyncio.AbstractEventLoop | None = None
+
+        async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+            running = asyncio.get_running_loop()
+            if self.loop is not None and self.loop.is_closed():
+                self.loop = None
+            self.loop = self.loop or running
+            assert self.loop is running
+            await asyncio.sleep(0.01)
+            minted = emulator.mint(identity.name, named=True, lifetime_s=2)
+            return AccessToken(minted.token, minted.expires_on)
+
+    connection = target.but(entra={"credential": Session()})
+    assert asyncio.run(driver.who_async(connection)) == identity.name
+    time.sleep(2)
+    assert asyncio.run(driver.who_async(connection)) == identity.name
+
+
+def test_failure_06_fork_after_the_runtime_started(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """`test_processes.py` has more of it."""
+    from test_processes import in_children
+
+    assert PSYCOPG3.who(mine) == identity.name
+    assert in_children(lambda _: PSYCOPG3.who(mine), 2) == [identity.name] * 2
+
+
+def test_failure_07_a_federated_token_that_rotates_on_disk(emulator: Emulator, target: Target, tmp_path: Path) -> None:
+    federated = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}
+    workload = emulator.add_principal("service_principal", federated_credentials=[federated])
+    file = tmp_path / "azure-identity-token"
+
+    def rotate(lifetime_s: int) -> None:
+        minted = emulator.mint(workload.name, federated=federated, lifetime_s=lifetime_s)
+        # As Kubernetes does it: another file takes the name.
+        (tmp_path / "new").write_text(minted.token + "\n")
+        os.replace(tmp_path / "new", file)
+
+    emulator.set_tokens(lifetime_s=2)
+    rotate(lifetime_s=2)
+    credential = WorkloadIdentityCredential(
+        tenant_id=emulator.tenant_id,
+        client_id=workload.appid,
+        token_file_path=str(file),
+        authority=emulator.authority_host,
+    )
+    connection = target.but(user=workload.name, entra={"credential": credential})
+    assert PSYCOPG3.who(connection) == workload.name
+    time.sleep(2.5)
+    # The stale file would be refused now: AADSTS700024.
+    rotate(lifetime_s=60)
+    assert PSYCOPG3.who(connection) == workload.name
+    assert [request.status for request in emulator.requests("token")] == [200, 200]
+
+
+def test_failure_08_a_refresh_that_brings_the_same_token(
+    emulator: Emulator, identity: Principal, target: Target
+) -> None:
+    """A host's credential with a cache of its own returns the old token until shortly before its end."""
+    held: list[AccessToken] = []
+
+    def cached() -> tuple[str, int]:
+        if not held or held[-1].expires_on - time.time() < 0.6:
+            minted = emulator.mint(identity.name, named=True, lifetime_s=3)
+            held.append(AccessToken(minted.token, minted.expires_on))
+        return held[-1].token, held[-1].expires_on
+
+    connection = target.but(entra={"credential": cached})
+    ends = time.monotonic() + 7
+    while time.monotonic() < ends:
+        assert PSYCOPG3.who(connection) == identity.name
+        time.sleep(0.1)
+    assert len(held) >= 3
+    assert emulator.door().counts.keys() == {"logged_in"}
+
+
+FAKE_AZ = """#!{python}
+import json, os, sys, time
+log = open(os.environ["FAKE_AZ_LOG"], "a")
+print("begin", time.time(), file=log, flush=True)
+time.sleep(0.4)
+print("end", time.time(), file=log, flush=True)
+print(open(os.environ["FAKE_AZ_TOKEN"]).read())
+"""
+
+
+def test_failure_09_eight_parallel_calls_of_az(
+    emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Eight credentials of different settings, eight threads: `az` runs eight times, never two at once."""
+    alice = emulator.add_principal("user")
+    minted = emulator.mint(alice.name)
+    answer = {
+        "accessToken": minted.token,
+        "expires_on": minted.expires_on,
+        "tokenType": "Bearer",
+        "tenant": emulator.tenant_id,
+    }
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    log = tmp_path / "log"
+    program = tmp_path / "az"
+    program.write_text(FAKE_AZ.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("FAKE_AZ_LOG", str(log))
+    monkeypatch.setenv("FAKE_AZ_TOKEN", str(tmp_path / "answer.json"))
+    connections = [
+        target.but(entra={"credential": AzureCliCredential(subscription=f"subscription-{number}")})
+        for number in range(8)
+    ]
+    with ThreadPoolExecutor(16) as threads:
+        # Each twice: equal settings share one call.
+        roles = list(threads.map(PSYCOPG3.who, connections * 2))
+    assert roles == [alice.name] * 16
+    words = [line.split()[0] for line in log.read_text().splitlines()]
+    assert words == ["begin", "end"] * 8
+
+
+def test_failure_10_an_app_only_token_without_a_name(
+    driver: Driver, emulator: Emulator, service_principal: tuple[Principal, ClientSecretCredential], target: Target
+) -> None:
+    principal, credential = service_principal
+    nameless = target.but(entra={"credential": credential})
+    with pytest.raises(pgentra.errors.PgEntraError) as caught:
+        driver.who(nameless)
+    assert caught.value.code in ("username_extraction", "scope_permission")
+    told = str(caught.value)
+    assert "service principal" in told
+    assert "user=" in told
+    # An explicit user is never overruled, and needs no second token.
+    emulator.call("DELETE", "/requests")
+    assert driver.who(nameless.but(user=principal.name)) == principal.name
+    assert driver.who(nameless.but(user=principal.name, as_url=True)) == principal.name
+    assert emulator.requests(principal=principal) == []
+    assert (
+        driver.who(nameless.but(entra={"credential": credential, "fallback_username": principal.name}))
+        == principal.name
+    )
+
+
+def test_failure_11_long_user_tokens(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """A token of 40 KB (a user of many groups) reaches the server whole; what a pooler in between cuts, it cuts."""
+    user = emulator.add_principal("user")
+    minted = emulator.mint(
+        user.name, claims={"groups": [f"{number:08}-0000-0000-0000-000000000000" for number in range(750)]}
+    )
+    assert len(minted.token) > 38_000
+    credential = pgentra.identity.StaticTokenCredential(minted.token, minted.expires_on)
+    assert driver.who(target.but(entra={"credential": credential})) == user.name

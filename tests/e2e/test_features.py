@@ -1,0 +1,234 @@
+"""What programs do with their drivers goes on working."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from functools import partial
+from typing import Any
+
+import psycopg
+import psycopg.rows
+import psycopg2.extras
+import psycopg2.pool
+import psycopg_pool
+import pytest
+
+import pgentra.asyncpg
+from drivers import WHO, Driver, Target
+from emulator import Emulator, Principal
+from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
+from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
+
+
+@pytest.mark.parametrize("kind", [psycopg2.pool.SimpleConnectionPool, psycopg2.pool.ThreadedConnectionPool])
+def test_psycopg2_pools(kind: Any, identity: Principal, mine: Target) -> None:
+    factory = partial(Psycopg2Connection, **mine.entra)
+    pool = kind(1, 3, connection_factory=factory, **mine.keywords())
+    connection = pool.getconn()
+    assert isinstance(connection, Psycopg2Connection)
+    with connection.cursor() as cursor:
+        cursor.execute(WHO)
+        assert cursor.fetchone() == (identity.name,)
+    pool.putconn(connection)
+    pool.closeall()
+
+
+def test_psycopg2_takes_the_class_itself_as_factory(target: Target) -> None:
+    connection = psycopg2.connect(target.url(), connection_factory=Psycopg2Connection)
+    assert connection.info.user == "app-mi"
+    connection.close()
+
+
+def test_psycopg2_cursor_factory_and_the_rest_reach_psycopg2(identity: Principal, mine: Target) -> None:
+    connection: Any = Psycopg2Connection.connect(
+        **mine.keywords(),
+        **mine.entra,
+        cursor_factory=psycopg2.extras.RealDictCursor,
+        application_name="shop",
+        options="-c statement_timeout=4321",
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute("select current_user as who, current_setting('statement_timeout') as timeout")
+        assert cursor.fetchone() == {"who": identity.name, "timeout": "4321ms"}
+    assert connection.get_dsn_parameters()["application_name"] == "shop"
+    connection.close()
+
+
+def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A program's own subclass chooses the credential, and a refused login is still retried."""
+
+    class Shop(Psycopg2Connection):
+        def __init__(self, dsn: str, async_: int = 0) -> None:
+            super().__init__(dsn, async_, **mine.entra)
+
+    connection = psycopg2.connect(mine.url(), connection_factory=Shop)
+    assert type(connection) is Shop
+    assert connection.info.user == identity.name
+    connection.close()
+
+
+def test_psycopg2_asynchronous_connections(identity: Principal, mine: Target) -> None:
+    connection = psycopg2.connect(mine.url(), connection_factory=partial(Psycopg2Connection, **mine.entra), async_=True)
+    psycopg2.extras.wait_select(connection)
+    assert connection.info.user == identity.name
+    connection.close()
+
+
+def test_psycopg2_hides_the_token_in_its_dsn(identity: Principal, mine: Target) -> None:
+    connection = Psycopg2Connection.connect(mine.url(), **mine.entra)
+    assert "eyJ" not in connection.dsn
+    assert "eyJ" not in repr(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", [psycopg_pool.ConnectionPool, psycopg_pool.NullConnectionPool])
+def test_psycopg_pools(kind: Any, identity: Principal, mine: Target) -> None:
+    keywords = {**mine.entra, "sslmode": "verify-full"}
+    minimum = 0 if kind is psycopg_pool.NullConnectionPool else 1
+    with kind(
+        mine.but(sslmode=None).url(), connection_class=EntraConnection, kwargs=keywords, min_size=minimum, max_size=2
+    ) as pool:
+        for _ in range(3):
+            with pool.connection() as connection:
+                assert isinstance(connection, EntraConnection)
+                assert connection.execute(WHO).fetchone() == (identity.name,)
+
+
+@pytest.mark.parametrize("kind", [psycopg_pool.AsyncConnectionPool, psycopg_pool.AsyncNullConnectionPool])
+def test_asynchronous_psycopg_pools(kind: Any, identity: Principal, mine: Target) -> None:
+    minimum = 0 if kind is psycopg_pool.AsyncNullConnectionPool else 1
+
+    async def run() -> None:
+        async with (
+            kind(
+                mine.url(),
+                connection_class=AsyncEntraConnection,
+                kwargs=mine.entra,
+                min_size=minimum,
+                max_size=2,
+                open=False,
+            ) as pool,
+            pool.connection() as connection,
+        ):
+            assert (await (await connection.execute(WHO)).fetchone()) == (identity.name,)
+
+    asyncio.run(run())
+
+
+def test_psycopg_row_factory_and_copy(identity: Principal, mine: Target) -> None:
+    opened: Any = EntraConnection.connect(
+        mine.url(), **mine.entra, row_factory=psycopg.rows.dict_row, autocommit=True, prepare_threshold=None
+    )
+    with opened as connection:
+        assert connection.execute("select current_user as who").fetchone() == {"who": identity.name}
+        connection.execute("create temporary table numbers (number int)")
+        with connection.cursor() as cursor, cursor.copy("copy numbers from stdin") as copy:
+            for number in range(1000):
+                copy.write_row((number,))
+        assert connection.execute("select sum(number) as sum from numbers").fetchone() == {"sum": 499500}
+
+
+def test_psycopg_hides_the_token(identity: Principal, mine: Target) -> None:
+    with EntraConnection.connect(mine.url(), **mine.entra) as connection:
+        assert "eyJ" not in connection.info.dsn
+        assert "eyJ" not in repr(connection)
+        assert "eyJ" not in str(connection.info.get_parameters())
+
+
+LIBPQ = (
+    lambda target, **more: Psycopg2Connection.connect(**{**target.keywords(), **more}, **target.entra),
+    lambda target, **more: EntraConnection.connect(**{**target.keywords(), **more}, **target.entra),
+)
+
+
+@pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
+def test_hostaddr(connect: Any, identity: Principal, mine: Target) -> None:
+    """The address to go to, and the name to verify."""
+    connection = connect(mine, hostaddr="127.0.0.1")
+    assert connection.info.user == identity.name
+    connection.close()
+
+
+@pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
+def test_several_hosts(connect: Any, identity: Principal, mine: Target) -> None:
+    """The first does not answer, the second does."""
+    connection = connect(mine, host=f"localhost,{mine.host}", port=f"1,{mine.port}")
+    assert connection.info.user == identity.name
+    connection.close()
+
+
+@pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
+def test_one_host_of_several_decides_on_tls(connect: Any, emulator: Emulator, mine: Target) -> None:
+    emulator.set_door(plaintext=True)
+    with pytest.raises(Exception, match=r"(?i)ssl"):
+        connect(mine.but(sslmode=None), host="localhost,0.0.0.0", port=f"1,{mine.port}")
+    assert emulator.door().plaintext_password_bytes == 0
+
+
+def test_asyncpg_several_hosts_and_server_settings(identity: Principal, mine: Target) -> None:
+    async def run() -> None:
+        assert mine.port is not None
+        connection = await pgentra.asyncpg.connect(
+            host=["localhost", "localhost"],
+            port=[1, mine.port],
+            database=mine.database,
+            ssl="verify-full",
+            server_settings={"application_name": "shop"},
+            **mine.entra,
+        )
+        assert await connection.fetchval("select current_setting('application_name') || current_user") == (
+            f"shop{identity.name}"
+        )
+        await connection.close()
+
+    asyncio.run(run())
+
+
+def test_asyncpg_pool(identity: Principal, mine: Target) -> None:
+    async def run() -> None:
+        async with pgentra.asyncpg.create_pool(mine.url(), min_size=1, max_size=3, **mine.entra) as pool:
+            assert await pool.fetchval(WHO) == identity.name
+
+    asyncio.run(run())
+
+
+def test_cancelling_a_statement(mine: Target) -> None:
+    connection = EntraConnection.connect(mine.url(), **mine.entra)
+    with connection, pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute("set statement_timeout = 200; select pg_sleep(20)")
+
+
+MODULES = (
+    "pgentra",
+    "pgentra.psycopg2",
+    "pgentra.psycopg3",
+    "pgentra.sqlalchemy",
+    "pgentra.asyncpg",
+    "pgentra.identity",
+)
+DRIVER_MODULES = {"psycopg2", "psycopg", "sqlalchemy", "asyncpg", "pg8000"}
+OWN = {
+    "pgentra.psycopg2": "psycopg2",
+    "pgentra.psycopg3": "psycopg",
+    "pgentra.sqlalchemy": "sqlalchemy",
+    "pgentra.asyncpg": "asyncpg",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_one_module_imports_no_other_driver(module: str) -> None:
+    code = f"import sys, {module}; print(*(name for name in sys.modules if '.' not in name))"
+    imported = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert imported & DRIVER_MODULES == ({OWN[module]} if module in OWN else set())
+    assert "azure" not in imported
+    if module == "pgentra":
+        assert "asyncio" not in imported
+
+
+def test_one_process_with_every_driver(driver: Driver, identity: Principal, mine: Target) -> None:
+    """All are loaded here."""
+    assert driver.who(mine) == identity.name

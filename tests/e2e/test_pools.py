@@ -1,0 +1,159 @@
+"""Pools over short-lived tokens, and through outages of the token service."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+import pgentra.errors
+from drivers import DRIVERS, Driver, Target
+from emulator import Emulator, Principal, Request, wait_until
+from pgentra.identity import ManagedIdentityCredential
+from pools import POOLS, AllPools
+
+LIFETIME_S = 20
+
+
+@pytest.mark.slow
+def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """Eight pools of ten for a minute, connections replaced every second, tokens of 20 s."""
+    emulator.set_tokens(lifetime_s=LIFETIME_S)
+    seconds = 60.0
+    with AllPools(mine) as pools:
+        time.sleep(seconds)
+    requests = emulator.database_requests(identity)
+    apart = [later.started - sooner.started for sooner, later in itertools.pairwise(requests)]
+    slowest = max(tally.slowest for tally in pools.tallies.values())
+    print(
+        f"\n{len(POOLS)} pools of 10, {seconds:.0f} s, tokens of {LIFETIME_S} s: {pools.logins} logins, "
+        f"{len(pools.failures)} failures, {len(requests)} token requests, slowest login {slowest:.2f} s"
+    )
+    assert pools.failures == []
+    for name, tally in pools.tallies.items():
+        assert tally.roles == {identity.name}, name
+        assert tally.logins > 2 * LIFETIME_S, name
+    assert set(emulator.door().counts) == {"logged_in"}
+    # A token of 20 s is refreshed when it is 8 to 10 s old.
+    assert all(age > 7.5 for age in apart), apart
+    assert emulator.counter("app_service").max_in_flight == 1
+    # The name comes from a management token, which is asked for once.
+    assert len(emulator.requests(principal=identity)) == len(requests) + 1
+
+
+@dataclass
+class Attempt:
+    """One connection of the outage test; times in seconds since the test began."""
+
+    started: float
+    took: float
+    error: BaseException | None
+
+
+@dataclass
+class Watch:
+    """Opens connections one after the other, and remembers each."""
+
+    driver: Driver
+    target: Target
+    began: float
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            started, error = time.monotonic(), None
+            try:
+                self.driver.who(self.target)
+            except Exception as caught:
+                error = caught
+            ended = time.monotonic()
+            self.attempts.append(Attempt(started - self.began, ended - started, error))
+            stop.wait(0.15)
+
+
+#: One for each way in which a driver waits for a login.
+OUTAGE_DRIVERS = ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg", "sqlalchemy-async-psycopg")
+
+
+@pytest.mark.slow
+def test_outage(emulator: Emulator, target: Target) -> None:
+    """503 from a token's arrival on: for one identity until a second before its end, for another until past it."""
+    emulator.set_tokens(lifetime_s=LIFETIME_S)
+    drivers = [driver for driver in DRIVERS if driver.name in OUTAGE_DRIVERS]
+    short, long = emulator.add_principal(), emulator.add_principal()
+    stop, began = threading.Event(), time.monotonic()
+    watches: dict[str, list[Watch]] = {}
+    for principal in (short, long):
+        # With nothing left to fall back on, a fetch would first repeat its request by itself, while callers wait.
+        credential = ManagedIdentityCredential(client_id=principal.appid, retry_total=0)
+        logged_in = target.but(entra={"credential": credential})
+        drivers[0].who(logged_in)  # The token arrives, and its name is known.
+        watches[principal.name] = [Watch(driver, logged_in, began) for driver in drivers]
+    outages = {principal.name: emulator.add_fault(principal=principal.name, status=503) for principal in (short, long)}
+    arrived = {
+        principal.name: _arrived(emulator, principal) - time.time() + time.monotonic() - began
+        for principal in (short, long)
+    }
+    threads = [threading.Thread(target=watch.run, args=(stop,)) for one in watches.values() for watch in one]
+    for thread in threads:
+        thread.start()
+
+    def at(moment: float) -> None:
+        time.sleep(max(0.0, began + moment - time.monotonic()))
+
+    at(arrived[short.name] + LIFETIME_S - 1)
+    emulator.clear_fault(outages[short.name])
+    returned = arrived[long.name] + LIFETIME_S + 4
+    at(returned)
+    emulator.clear_fault(outages[long.name])
+    at(returned + 8)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+
+    print()
+    for watch in watches[short.name]:
+        errors = [attempt for attempt in watch.attempts if attempt.error is not None]
+        slowest = max(attempt.took for attempt in watch.attempts)
+        print(
+            f"{watch.driver.name}: outage within the token's life: {len(watch.attempts)} logins, "
+            f"slowest {slowest:.2f} s"
+        )
+        assert errors == []
+        assert slowest < 2.0
+    for watch in watches[long.name]:
+        errors = [attempt for attempt in watch.attempts if attempt.error is not None]
+        assert errors, watch.driver.name
+        first, last = errors[0], errors[-1]
+        recovered = next(one for one in watch.attempts if one.started > last.started)
+        again = recovered.started + recovered.took - returned
+        longest = max(one.took for one in errors)
+        print(
+            f"{watch.driver.name}: outage past the token's end: {len(errors)} errors "
+            f"from {first.started - arrived[long.name]:.1f} s on, each within {longest:.2f} s, "
+            f"back {again:.2f} s after the service"
+        )
+        assert first.started + first.took > arrived[long.name] + LIFETIME_S - 1.5
+        assert last.started < returned + 6
+        assert again < 6
+        for one in errors:
+            assert isinstance(one.error, pgentra.errors.AuthenticationError)
+            assert one.error.code == "service_unavailable"
+            assert one.error.detail["transient"] is True
+            assert one.took < 2.0
+
+
+def _arrived(emulator: Emulator, principal: Principal) -> float:
+    """When the principal's database token arrived, seconds since 1970."""
+    answered: list[Request] = []
+
+    def found() -> bool:
+        answered[:] = [one for one in emulator.database_requests(principal) if one.finished is not None]
+        return bool(answered)
+
+    wait_until(found, 5, "a token")
+    assert answered[0].finished is not None
+    return answered[0].finished

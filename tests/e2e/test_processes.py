@@ -1,0 +1,180 @@
+"""Forks, exits and interrupts."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pgentra
+from drivers import DRIVERS, Driver, Target
+from emulator import Emulator, Principal
+from pgentra.identity import ManagedIdentityCredential
+
+PROGRAMS = Path(__file__).parent / "programs"
+CHILD_LIMIT_S = 20.0
+
+
+def driver_named(name: str) -> Driver:
+    return next(driver for driver in DRIVERS if driver.name == name)
+
+
+def in_children(work: Any, count: int) -> list[str]:
+    """What `work(number)` returns in each of `count` forked children, as a preforking server runs them."""
+    pipes = []
+    for number in range(count):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # Nothing of the test run may happen in the child.
+            status = 1
+            try:
+                os.close(reading)
+                os.write(writing, work(number).encode())
+                status = 0
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    os.write(writing, repr(error).encode())
+            finally:
+                os._exit(status)
+        os.close(writing)
+        pipes.append((child, reading))
+
+    def kill_all() -> None:
+        for child, _ in pipes:
+            os.kill(child, signal.SIGKILL)
+
+    watchdog = threading.Timer(CHILD_LIMIT_S, kill_all)
+    watchdog.start()
+    results = []
+    for _, reading in pipes:
+        with os.fdopen(reading) as answer:
+            results.append(answer.read())
+    watchdog.cancel()
+    for child, _ in pipes:
+        os.waitpid(child, 0)
+    return results
+
+
+PREFORK = ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg", "sqlalchemy-psycopg")
+
+
+@pytest.mark.parametrize("name", PREFORK)
+def test_preforked_children_connect_with_the_parents_token(
+    name: str, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    """As gunicorn with `--preload`: the application is loaded, and has connected, before the workers are forked."""
+    driver = driver_named(name)
+    assert driver.who(mine) == identity.name
+    assert in_children(lambda _: driver.who(mine), 8) == [identity.name] * 8
+    assert len(emulator.database_requests(identity)) == 1
+
+
+def test_children_forked_before_any_token_fetch_their_own(
+    emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    driver = driver_named("psycopg3")
+    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    assert len(emulator.database_requests(identity)) == 4
+
+
+def test_children_forked_during_the_first_fetch(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """Failure 6 at its worst: the runtime is busy in the parent, and nothing of it exists in the child."""
+    emulator.add_fault(principal=identity.name, latency_ms=700, times=1)
+    driver = driver_named("psycopg3")
+    roles: list[str] = []
+    first = threading.Thread(target=lambda: roles.append(driver.who(mine)), daemon=True)
+    first.start()
+    time.sleep(0.2)
+    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    first.join(10)
+    assert roles == [identity.name]
+
+
+def _who(target: Target) -> str:
+    return driver_named("psycopg3").who(target)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing(method: str, emulator: Emulator, identity: Principal, target: Target) -> None:
+    """Also with the credential handed over as an argument."""
+    target = target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)})
+    if method == "spawn":
+        # Credentials need not be picklable; a child of `spawn` makes its own.
+        os.environ["AZURE_CLIENT_ID"] = identity.appid
+        target = target.but(entra={})
+    try:
+        with multiprocessing.get_context(method).Pool(4) as pool:
+            assert pool.map_async(_who, [target] * 8).get(CHILD_LIMIT_S) == [identity.name] * 8
+    finally:
+        os.environ.pop("AZURE_CLIENT_ID", None)
+
+
+@pytest.mark.slow
+def test_exit_in_the_middle_of_a_foreign_refresh(emulator: Emulator) -> None:
+    """200 interpreters end while a host's credential is at work: in order, and in time."""
+    count, batches = 50, 4
+    began = time.monotonic()
+    good = 0
+    for _ in range(batches):
+        done = subprocess.run(
+            [sys.executable, PROGRAMS / "exits.py", str(count)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        lines = [line for line in done.stdout.splitlines() if line.strip().isdigit()]
+        assert done.stderr == ""
+        good += int(lines[-1])
+    print(f"\n{good} of {count * batches} exits in order, {time.monotonic() - began:.1f} s")
+    assert good == count * batches
+
+
+def interrupted(work: Any) -> float:
+    """Seconds from Ctrl-C until `work` raises `KeyboardInterrupt`."""
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, press)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        return time.monotonic() - pressed[0]
+    finally:
+        timer.cancel()
+
+
+def test_ctrl_c_ends_the_wait_for_a_token(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    emulator.add_fault(principal=identity.name, connection="black_hole")
+    took = interrupted(lambda: driver.who(mine))
+    print(f"\n{driver.name}: KeyboardInterrupt after {took * 1000:.0f} ms")
+    assert took < 0.2
+    # The fetch is the cell's, not the caller's: when it comes to something, the next caller has it.
+    emulator.reset()
+
+
+def test_ctrl_c_ends_the_wait_for_a_foreign_token(emulator: Emulator) -> None:
+    def credential() -> tuple[str, int]:
+        time.sleep(3)
+        return "a.b.c", int(time.time()) + 3600
+
+    provider = pgentra.TokenProvider(credential)
+    took = interrupted(provider.get)
+    print(f"\nforeign: KeyboardInterrupt after {took * 1000:.0f} ms")
+    assert took < 0.2

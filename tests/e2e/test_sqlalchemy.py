@@ -1,0 +1,201 @@
+"""What is SQLAlchemy's own. Runs under the newest release and 2.0.40, where connections share a parameter dict."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+import pgentra.errors
+from credentials import Counting
+from drivers import WHO, Target
+from emulator import Emulator, Principal
+from pgentra.identity import ManagedIdentityCredential
+from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
+
+SYNC = ("psycopg", "psycopg2", "pg8000")
+ASYNC = ("psycopg", "asyncpg")
+
+
+def engine_of(dialect: str, target: Target, **options: Any) -> sqlalchemy.Engine:
+    """pg8000 verifies nothing by itself; what it does here is its own business."""
+    url = target.but(sslmode=None if dialect == "pg8000" else target.sslmode).url(f"postgresql+{dialect}")
+    return sqlalchemy.create_engine(url, **options)
+
+
+def async_engine_of(dialect: str, target: Target, **options: Any) -> AsyncEngine:
+    if dialect == "asyncpg":
+        target = target.but(sslmode=None)
+        options["connect_args"] = {"ssl": "verify-full", **options.get("connect_args", {})}
+    return create_async_engine(target.url(f"postgresql+{dialect}"), **options)
+
+
+def who(engine: sqlalchemy.Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.execute(text(WHO)).scalar_one())
+
+
+async def who_async(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
+        return str((await connection.execute(text(WHO))).scalar_one())
+
+
+def test_version() -> None:
+    print(f"\nSQLAlchemy {sqlalchemy.__version__}")
+
+
+def three_connections(dialect: str, target: Target) -> list[str]:
+    engine = engine_of(dialect, target, poolclass=NullPool)
+    enable_entra_authentication(engine, **target.entra)
+    roles = [who(engine)]
+    for _ in range(2):
+        time.sleep(2.1)
+        roles.append(who(engine))
+    return roles
+
+
+def three_asynchronous_connections(dialect: str, target: Target) -> list[str]:
+    async def run() -> list[str]:
+        engine = async_engine_of(dialect, target, poolclass=NullPool)
+        enable_entra_authentication_async(engine, **target.entra)
+        roles = [await who_async(engine)]
+        for _ in range(2):
+            await asyncio.sleep(2.1)
+            roles.append(await who_async(engine))
+        return roles
+
+    return asyncio.run(run())
+
+
+def test_three_connections_across_expiries(emulator: Emulator, target: Target) -> None:
+    """A password put into the shared dict would be there for the next connection, and be taken for explicit."""
+    emulator.set_tokens(lifetime_s=2)
+    kinds = [(three_connections, dialect) for dialect in SYNC] + [
+        (three_asynchronous_connections, one) for one in ASYNC
+    ]
+    principals = [emulator.add_principal() for _ in kinds]
+    targets = [target.but(entra={"credential": ManagedIdentityCredential(client_id=one.appid)}) for one in principals]
+    with ThreadPoolExecutor(len(kinds)) as threads:
+        # All at once: most of it is waiting.
+        running = [threads.submit(run, dialect, mine) for (run, dialect), mine in zip(kinds, targets, strict=True)]
+    for principal, roles, kind in zip(principals, running, kinds, strict=True):
+        assert roles.result() == [principal.name] * 3, kind
+        assert len(emulator.database_requests(principal)) == 3, kind
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_credential_in_connect_args(dialect: str, identity: Principal, mine: Target) -> None:
+    """The driver never sees it, and it is there for the second connection too."""
+    given = dict(mine.entra)
+    engine = engine_of(dialect, mine, connect_args=given, poolclass=NullPool)
+    enable_entra_authentication(engine)
+    for _ in range(2):
+        assert who(engine) == identity.name
+    assert given == mine.entra
+
+
+@pytest.mark.parametrize("dialect", ASYNC)
+def test_credential_in_connect_args_of_an_asynchronous_engine(dialect: str, identity: Principal, mine: Target) -> None:
+    async def run() -> None:
+        engine = async_engine_of(dialect, mine, connect_args=dict(mine.entra), poolclass=NullPool)
+        enable_entra_authentication_async(engine)
+        for _ in range(2):
+            assert await who_async(engine) == identity.name
+
+    asyncio.run(run())
+
+
+def test_credential_in_connect_args_wins(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    engine = engine_of("psycopg", mine, connect_args=dict(mine.entra), poolclass=NullPool)
+    enable_entra_authentication(engine, ManagedIdentityCredential(client_id="11111111-0000-0000-0000-000000000002"))
+    assert who(engine) == identity.name
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_enabling_twice_installs_once(dialect: str, identity: Principal, counting: Counting, mine: Target) -> None:
+    engine = engine_of(dialect, mine, poolclass=NullPool)
+    enable_entra_authentication(engine)
+    enable_entra_authentication(engine, counting)
+    assert len(list(engine.dialect.dispatch.do_connect)) == 1
+    # The second call's settings count.
+    assert who(engine) == identity.name
+    assert counting.calls
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
+    engine = engine_of(dialect, mine, pool_pre_ping=True)
+    enable_entra_authentication(engine, **mine.entra)
+    assert who(engine) == identity.name
+    emulator.set_door(disconnect=True)
+    time.sleep(0.3)
+    assert who(engine) == identity.name
+    engine.dispose()
+
+
+def test_engines_with_options_share_the_listener(identity: Principal, mine: Target) -> None:
+    engine = engine_of("psycopg", mine, poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra)
+    assert who(engine.execution_options(isolation_level="AUTOCOMMIT")) == identity.name
+
+
+def test_drivers_that_pgentra_does_not_know() -> None:
+    engine = sqlalchemy.create_engine("sqlite://")
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="sqlite"):
+        enable_entra_authentication(engine)
+
+
+def test_an_engine_of_the_other_kind_is_taken_too(identity: Principal, mine: Target) -> None:
+    """`enable_entra_authentication(async_engine.sync_engine)`: the driver decides."""
+
+    async def run() -> None:
+        engine = async_engine_of("psycopg", mine, poolclass=NullPool)
+        enable_entra_authentication(engine.sync_engine, **mine.entra)
+        assert await who_async(engine) == identity.name
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql"])
+def test_create_asyncpg_engine(scheme: str, identity: Principal, mine: Target) -> None:
+    async def run() -> None:
+        engine = create_asyncpg_engine(mine.url(scheme), **mine.entra, pool_size=2, echo=False)
+        assert engine.dialect.driver == "asyncpg"
+        assert await who_async(engine) == identity.name
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_create_asyncpg_engine_reads_sslmode_of_connect_args(
+    emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    async def run(**connect_args: Any) -> str:
+        url = mine.but(sslmode=None).url("postgresql+asyncpg")
+        engine = create_asyncpg_engine(url, **mine.entra, poolclass=NullPool, connect_args=connect_args)
+        return await who_async(engine)
+
+    assert asyncio.run(run(sslmode="require")) == identity.name
+    assert asyncio.run(run(ssl="require", sslmode="disable")) == identity.name
+    assert all(login.tls for login in emulator.door().logins)
+
+
+def test_create_asyncpg_engine_explicit_user_and_password_win(
+    emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    minted = emulator.mint(identity.name)
+
+    async def run() -> str:
+        url = mine.but(user="somebody", password="hunter2").url("postgresql+asyncpg")
+        connect_args = {"user": identity.name, "password": minted.token}
+        return await who_async(create_asyncpg_engine(url, poolclass=NullPool, connect_args=connect_args))
+
+    assert asyncio.run(run()) == identity.name
+    assert emulator.requests() == []
