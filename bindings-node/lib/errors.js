@@ -1,0 +1,108 @@
+'use strict'
+
+const { native, causes } = require('./native.js')
+
+/** Base of all errors of this library, and the class of those that have no other. */
+class PgEntraError extends Error {
+  constructor(message, { code = 'internal', detail = {}, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.kind = detail.kind
+    this.aadsts = detail.aadsts
+    this.detail = detail
+  }
+}
+
+/** The credential is set up and brought no token. */
+class AuthenticationError extends PgEntraError {
+  constructor(message, options) {
+    super(message, options)
+    const { status, error, service_message, aadsts, trace_id, correlation_id } = this.detail
+    this.statusCode = status
+    if (error !== undefined) {
+      this.errorResponse = {
+        error,
+        errorDescription: service_message ?? '',
+        errorCodes: aadsts === undefined ? [] : [aadsts],
+        traceId: trace_id,
+        correlationId: correlation_id,
+      }
+    }
+  }
+}
+
+/** The credential is not set up on this machine; a chain goes on past it. */
+class CredentialUnavailableError extends AuthenticationError {}
+
+/** No credential of a chain brought a token; `errors` are theirs. */
+class AggregateAuthenticationError extends AuthenticationError {
+  constructor(message, options) {
+    super(message, options)
+    this.errors = (this.detail.attempts ?? []).map((attempt) => made(classOf(attempt), attempt.message, attempt))
+  }
+}
+
+/** Entra wants the user to sign in. */
+class AuthenticationRequiredError extends AuthenticationError {}
+
+const classes = {
+  PgEntraError,
+  AuthenticationError,
+  CredentialUnavailableError,
+  AggregateAuthenticationError,
+  AuthenticationRequiredError,
+}
+
+// As in the Azure SDK, whose chains know errors by this name; not the class's own, which a minifier changes.
+for (const [name, value] of Object.entries(classes)) {
+  Object.defineProperty(value.prototype, 'name', { value: name, configurable: true, writable: true })
+}
+
+function classOf(detail) {
+  if (detail.attempts && detail.kind <= 10) return AggregateAuthenticationError
+  if (detail.code === 'interaction_required') return AuthenticationRequiredError
+  if (detail.code === 'credential_unavailable') return CredentialUnavailableError
+  return undefined
+}
+
+function made(Class, message, detail, cause) {
+  return new (Class ?? AuthenticationError)(message, { code: detail.code, detail, cause })
+}
+
+/** What people match who come from `@azure/postgresql-auth`. */
+const BEGINNINGS = {
+  credential_value: 'Failed to acquire Entra ID token: ',
+  token_decode: 'Could not determine DB username: ',
+  username_extraction: 'Could not determine DB username: ',
+  scope_permission: 'Could not determine DB username: ',
+}
+
+/** The error of the engine's document. */
+function fromDocument(document) {
+  const { class: name, message, detail, cause } = JSON.parse(document)
+  const Class = classOf(detail) ?? classes[name] ?? PgEntraError
+  return made(Class, message, detail, cause === null ? undefined : causes.get(cause))
+}
+
+/** The same for an error of a token or a login. */
+function fromDoor(document) {
+  const error = fromDocument(document)
+  error.message = (BEGINNINGS[error.code] ?? '') + error.message
+  return error
+}
+
+/** Calls a function of the addon; what it throws becomes an error of ours. */
+function calling(work, read = fromDocument) {
+  try {
+    return work()
+  } catch (error) {
+    throw typeof error?.message === 'string' && error.message.startsWith('{') ? read(error.message) : error
+  }
+}
+
+/** An error that this side found. */
+function errorOf(code, message, advice) {
+  return fromDocument(native.errorDocument(code, message, advice))
+}
+
+module.exports = { ...classes, fromDocument, fromDoor, calling, errorOf }

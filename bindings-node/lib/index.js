@@ -1,0 +1,26 @@
+'use strict'
+
+const { native } = require('./native.js')
+const errors = require('./errors.js')
+const { setLogger } = require('./log.js')
+const { TokenProvider, stats } = require('./provider.js')
+const pg = require('./pg.js')
+const { configureEntraAuthentication } = require('./sequelize.js')
+
+module.exports = {
+  version: native.VERSION,
+  entraTokenProvider: pg.entraTokenProvider,
+  getEntraTokenPassword: pg.getEntraTokenPassword,
+  entraConfig: pg.entraConfig,
+  retryingClient: pg.retryingClient,
+  configureEntraAuthentication,
+  configureEntraIdAuth: configureEntraAuthentication,
+  TokenProvider,
+  stats,
+  setLogger,
+  PgEntraError: errors.PgEntraError,
+  CredentialUnavailableError: errors.CredentialUnavailableError,
+  AuthenticationError: errors.AuthenticationError,
+  AggregateAuthenticationError: errors.AggregateAuthenticationError,
+  AuthenticationRequiredError: errors.AuthenticationRequiredError,
+}

@@ -1,0 +1,20 @@
+// One implementation for both module systems, so that `instanceof` holds across them.
+import pgentra from './index.js'
+
+export const {
+    version,
+    entraTokenProvider,
+    getEntraTokenPassword,
+    entraConfig,
+    retryingClient,
+    configureEntraAuthentication,
+    configureEntraIdAuth,
+    TokenProvider,
+    stats,
+    setLogger,
+    PgEntraError,
+    CredentialUnavailableError,
+    AuthenticationError,
+    AggregateAuthenticationError,
+    AuthenticationRequiredError,
+} = pgentra

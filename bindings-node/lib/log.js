@@ -1,0 +1,39 @@
+'use strict'
+
+const { native, courier, nextId, setOnEvent } = require('./native.js')
+
+let logger
+let subscription
+
+/** Passes events on to `listener(level, message)`, in place of the one before; `null` ends it. */
+function setLogger(listener) {
+  if (listener !== null && listener !== undefined && typeof listener !== 'function') {
+    throw new TypeError('setLogger: expected a function or null')
+  }
+  logger = listener ?? undefined
+  if (logger && subscription === undefined) {
+    subscription = nextId()
+    native.subscribe(courier, subscription)
+  } else if (!logger && subscription !== undefined) {
+    native.unsubscribe(subscription)
+    subscription = undefined
+  }
+}
+
+/** An event of this side, or of the engine. What a logger throws is its own affair. */
+function log(level, message) {
+  try {
+    logger?.(level, message)
+  } catch {
+    // Who logs must not be ended by it.
+  }
+}
+
+setOnEvent(log)
+
+const wanted = (process.env.DEBUG ?? '').split(/[\s,]+/)
+if (wanted.some((name) => name === '*' || name === 'pgentra' || name === 'pgentra*')) {
+  setLogger((level, message) => process.stderr.write(`  pgentra ${level} ${message}\n`))
+}
+
+module.exports = { setLogger, log }

@@ -1,0 +1,165 @@
+'use strict'
+
+// pg, and everything that takes its options: Knex, TypeORM, Drizzle, Kysely, postgres.js, Prisma's adapter.
+
+const { native } = require('./native.js')
+const { errorOf } = require('./errors.js')
+const { Doors, documentOf } = require('./provider.js')
+const { secureSsl, requireTls, isConnection, accountOfSystem, expand, passwordStays } = require('./connection.js')
+
+/** A password function for the `password` of pg's Client and Pool. */
+function entraTokenProvider(credential, options = {}) {
+  const doors = new Doors(credential, documentOf(options))
+  return passwordFunction(doors, options.allowInsecureTransport, true)
+}
+
+/** The current token. Also a password function as it is: pg calls it with the connection's parameters. */
+async function getEntraTokenPassword(credential, scope) {
+  if (isConnection(credential)) return entraTokenProvider()(credential)
+  return new Doors(credential, documentOf({ scope })).token()
+}
+
+function passwordFunction(doors, allowInsecure, choosesNoUser) {
+  const password = async (connection) => {
+    if (isConnection(connection)) {
+      requireTls(connection, allowInsecure)
+      if (choosesNoUser && isAccountOfSystem(connection.user)) await checkUser(doors, connection.user)
+    }
+    return doors.token()
+  }
+  // Who only has the function can still tell that the server refused a token.
+  return Object.assign(password, {
+    invalidate: (token) => doors.invalidate(token),
+    stats: () => doors.stats(),
+  })
+}
+
+function isAccountOfSystem(user) {
+  return typeof user === 'string' && user !== '' && !process.env.PGUSER && user === accountOfSystem()
+}
+
+/** pg does not tell whether a user was chosen: the account of the operating system is one only if the token has its name. */
+async function checkUser(doors, user) {
+  let login
+  try {
+    login = await doors.login()
+  } catch (error) {
+    if (BEYOND_NAMES.has(error.code)) throw error
+    // The token tells no name: the user may have been chosen on purpose.
+    return
+  }
+  if (login.user === user) return
+  throw errorOf(
+    'invalid_connection',
+    `the connection names no user, so pg took the account of the operating system, '${user}', but the token is for '${login.user}'`,
+    'Set `user` or PGUSER, or build the options with entraConfig, which works the user out.',
+  )
+}
+
+const BEYOND_NAMES = new Set([
+  'credential_unavailable',
+  'authentication_failed',
+  'interaction_required',
+  'credential_value',
+  'host_credential',
+  'shutting_down',
+  'untrusted_certificate',
+])
+
+/** The options of pg with user, password function and TLS put in. */
+async function entraConfig(config = {}, credential, options = {}) {
+  const isObject = typeof config === 'object' && config !== null
+  if (!isObject && typeof config !== 'string') {
+    throw errorOf(
+      'invalid_connection',
+      `config: expected an object or a connection string, got ${config === null ? 'null' : typeof config}`,
+    )
+  }
+  const settings = expand(config)
+  const user = settings.user || process.env.PGUSER || undefined
+  if (settings.password) {
+    if (settings.user || options.requireEntra) passwordStays(settings.host, options.requireEntra)
+    if (settings.user) return settings
+  }
+  const ssl = settings.password ? settings.ssl : secureSsl(settings.ssl, settings.host, options.allowInsecureTransport)
+  const doors = new Doors(credential, { host: hostName(settings.host), ...documentOf({ user, ...options }) })
+  return {
+    ...settings,
+    user: user ?? options.user ?? (await doors.login()).user,
+    password: settings.password || passwordFunction(doors, options.allowInsecureTransport, false),
+    ...(ssl !== undefined && { ssl }),
+  }
+}
+
+/** A name that may tell the cloud. */
+function hostName(host) {
+  const name = host ?? process.env.PGHOST
+  return typeof name === 'string' && name !== '' && !name.startsWith('/') ? name : undefined
+}
+
+/** The SQLSTATE of an error of pg; errors of sockets have codes too, which are none. */
+function sqlstateOf(error) {
+  return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined
+}
+
+/** An error of pg with lines that say who tried to log in as what, and what to do. */
+function explained(error, user, token) {
+  const lines = native.explainRefusal(sqlstateOf(error), String(error.message), String(user ?? ''), 'user', token)
+  if (lines) error.message += `\n${lines}`
+  return error
+}
+
+/**
+ * A class that derives from pg's `Client` and connects once more, with a newer token, where the server refuses the one it
+ * got; else the server's own error is raised, with an explanation. For configs of `entraConfig` and `entraTokenProvider`.
+ */
+function retryingClient(Client) {
+  return class extends Client {
+    #config
+    #isRetry = false
+
+    constructor(config) {
+      super(config)
+      this.#config = config
+    }
+
+    connect(callback) {
+      if (callback === undefined) {
+        return new Promise((resolve, reject) => this.connect((error) => (error ? reject(error) : resolve(this))))
+      }
+      const source = this.password
+      super.connect((error, ...rest) => {
+        // pg puts the token in the place of the function.
+        const token = typeof source === 'function' ? this.password : undefined
+        if (!error || typeof token !== 'string') return callback(error, ...rest)
+        const isWorthIt =
+          typeof source.invalidate === 'function' && native.isRetriable(sqlstateOf(error), String(error.message))
+        if (this.#isRetry || !isWorthIt) return callback(explained(error, this.user, token))
+        source.invalidate(token).then(
+          (isRenewed) => {
+            if (!isRenewed) return callback(explained(error, this.user, token))
+            this.#isRetry = true
+            this.#startAnew()
+            this.connect(callback)
+          },
+          () => callback(explained(error, this.user, token)),
+        )
+      })
+    }
+
+    /** pg connects a client once only: takes over the state of one that has not tried yet. */
+    #startAnew() {
+      const { connection } = this
+      connection.removeAllListeners()
+      connection.on('error', () => {})
+      connection.stream.destroy()
+      const fresh = new Client(this.#config)
+      const listeners = ['_events', '_eventsCount', '_maxListeners', '_queryQueue']
+      for (const name of Object.getOwnPropertyNames(fresh)) {
+        if (!listeners.includes(name)) Object.defineProperty(this, name, Object.getOwnPropertyDescriptor(fresh, name))
+      }
+    }
+  }
+}
+
+module.exports = { entraTokenProvider, getEntraTokenPassword, entraConfig, retryingClient }

@@ -1,0 +1,177 @@
+'use strict'
+
+const { native, wait } = require('./native.js')
+const { calling, errorOf, fromDoor } = require('./errors.js')
+const { sourceOf } = require('./source.js')
+
+/** The options of every door, by their names in the engine's document. */
+const OPTIONS = {
+  scope: 'scope',
+  host: 'host',
+  user: 'user',
+  fallbackUsername: 'fallback_username',
+  managementLookup: 'management_lookup',
+  mode: 'mode',
+  cache: 'cache',
+  caFile: 'ca_file',
+  timeout: 'timeout',
+}
+/** What only doors to a driver take. */
+const CONNECTION_OPTIONS = ['allowInsecureTransport', 'requireEntra']
+
+/** The engine's document of the options given, without those of the connection. */
+function documentOf(options, known = Object.keys(OPTIONS)) {
+  if (options === null || typeof options !== 'object') {
+    throw errorOf(
+      'invalid_configuration',
+      `options: expected an object, got ${options === null ? 'null' : typeof options}`,
+    )
+  }
+  const document = {}
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || CONNECTION_OPTIONS.includes(name)) continue
+    if (!known.includes(name)) {
+      const all = [...known, ...CONNECTION_OPTIONS].join(', ')
+      throw errorOf('invalid_configuration', `option \`${shown(name)}\`: not known here; known are ${all}`)
+    }
+    document[OPTIONS[name]] = plain(name, value)
+  }
+  if (Array.isArray(document.scope) && document.scope.length === 1) document.scope = document.scope[0]
+  if (typeof document.timeout === 'number') document.timeout /= 1000
+  return document
+}
+
+/** A key is a name by its place, but a mistyped call can put a secret there. */
+const shown = (name) => (/^\w{1,64}$/.test(name) ? name : '...')
+
+/** What JSON would drop or change without a word is refused by its name and type. */
+function plain(name, value) {
+  const type = typeof value
+  if (type === 'function' || type === 'symbol' || type === 'bigint' || (type === 'number' && !Number.isFinite(value))) {
+    throw errorOf('invalid_configuration', `option \`${name}\`: expected a plain value, got a ${type}`)
+  }
+  if (value !== null && type === 'object') {
+    for (const [key, item] of Object.entries(value)) plain(`${name}.${key}`, item)
+  }
+  return value
+}
+
+/** A token or a login of one credential with one set of options. */
+class Doors {
+  #make
+  #provider
+  #token
+  #login
+
+  constructor(credential, document) {
+    const source = sourceOf(credential)
+    const environment = source.environment()
+    const config = JSON.stringify({
+      credential: source.document,
+      ...(source.caFile !== undefined && { ca_file: source.caFile }),
+      ...(!source.takesScope && { management_lookup: false }),
+      ...document,
+    })
+    // The cell of a foreign credential lives as long as the object.
+    this.credential = credential
+    const provider = (native_) => calling(() => new native.Provider(config, environment, native_))
+    const settings = { caFile: document.ca_file, host: document.host, scope: document.scope }
+    this.#provider = provider(source.isForeign ? source.credential(environment, settings) : undefined)
+    if (source.isForeign && document.cache === false) {
+      this.#make = () => {
+        const { credential: uncached, end } = source.uncached(environment, settings)
+        return { provider: provider(uncached), end }
+      }
+    }
+  }
+
+  /** A token, if one is cached. */
+  tryToken() {
+    const found = calling(() => this.#provider.tryToken(), fromDoor)
+    if (typeof found === 'string') this.#token = found
+    return found === null ? undefined : this.#token
+  }
+
+  /** A token. */
+  async token({ abortSignal, limit } = {}) {
+    abortSignal?.throwIfAborted?.()
+    return (
+      this.tryToken() ?? this.#wait((provider, courier, id) => provider.startToken(courier, id, limit), abortSignal)
+    )
+  }
+
+  /** A login, if one is cached. */
+  tryLogin() {
+    const found = calling(() => this.#provider.tryLogin(), fromDoor)
+    if (found !== null && found !== true) this.#login = found
+    return found === null ? undefined : this.#login
+  }
+
+  /** Role name, token, and where the name came from. */
+  async login({ abortSignal, limit } = {}) {
+    abortSignal?.throwIfAborted?.()
+    return (
+      this.tryLogin() ?? this.#wait((provider, courier, id) => provider.startLogin(courier, id, limit), abortSignal)
+    )
+  }
+
+  /** Tells that a server refused `token` (the current one, if left out); whether there is a newer one now. */
+  async invalidate(token, { abortSignal } = {}) {
+    const refused = token ?? this.tryToken()
+    if (refused === undefined) return false
+    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, refused), abortSignal)
+  }
+
+  stats() {
+    return camel(JSON.parse(this.#provider.stats()))
+  }
+
+  #wait(start, abortSignal) {
+    if (this.#make === undefined) {
+      return wait((courier, id) => start(this.#provider, courier, id), fromDoor, abortSignal)
+    }
+    const { provider, end } = this.#make()
+    return wait((courier, id) => start(provider, courier, id), fromDoor, abortSignal).finally(end)
+  }
+}
+
+/** `{expires_in: 1}` as `{expiresIn: 1}`. */
+function camel(value) {
+  if (Array.isArray(value)) return value.map(camel)
+  if (value === null || typeof value !== 'object') return value
+  const named = ([key, item]) => [key.replace(/_(\w)/g, (_, letter) => letter.toUpperCase()), camel(item)]
+  return Object.fromEntries(Object.entries(value).map(named))
+}
+
+/** A token and a login for PostgreSQL, kept fresh, for whoever builds connections themselves. */
+class TokenProvider {
+  #doors
+
+  constructor(credential, options = {}) {
+    this.#doors = new Doors(credential, documentOf(options))
+  }
+
+  get(options) {
+    return this.#doors.token(options)
+  }
+
+  async login(options) {
+    const { user, password } = await this.#doors.login(options)
+    return { user, password }
+  }
+
+  invalidate(token, options) {
+    return this.#doors.invalidate(token, options)
+  }
+
+  stats() {
+    return this.#doors.stats()
+  }
+}
+
+/** Every cached token of this process. */
+function stats() {
+  return camel(JSON.parse(native.stats()))
+}
+
+module.exports = { Doors, TokenProvider, documentOf, stats }

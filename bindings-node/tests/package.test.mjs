@@ -1,0 +1,81 @@
+// The tarballs, installed into an empty project: ESM, CommonJS and TypeScript.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { PACKAGE, run } from './emulator.mjs'
+
+const require = createRequire(import.meta.url)
+let project
+before(async () => {
+    project = mkdtempSync(join(tmpdir(), 'pgentra-install-'))
+    const [addon] = readdirSync(PACKAGE).filter((name) => name.endsWith('.node'))
+    const packed = await run(process.execPath, [join(PACKAGE, 'scripts/pack.mjs'), project, join(PACKAGE, addon)])
+    assert.equal(packed.status, 0, packed.output)
+    const tarballs = readdirSync(project).filter((name) => name.endsWith('.tgz'))
+    assert.equal(tarballs.length, 2)
+    writeFileSync(join(project, 'package.json'), '{"private": true}')
+    // The packages of other platforms cannot be had, and need not be.
+    const installed = await run(
+        'npm',
+        ['install', '--offline', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)],
+        {
+            cwd: project,
+            limit: 120_000,
+        },
+    )
+    assert.equal(installed.status, 0, installed.output)
+})
+after(() => rmSync(project, { recursive: true, force: true }))
+
+const node = (...given) => run(process.execPath, given, { cwd: project })
+
+test('two packages, no dependency, no script', () => {
+    const packages = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'))
+    assert.equal(packages.length, 2)
+    for (const name of packages) {
+        const manifest = JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'))
+        assert.equal(manifest.dependencies, undefined)
+        assert.equal(manifest.scripts, undefined)
+    }
+})
+
+const WORK = `new ChainedTokenCredential(new StaticTokenCredential('t', Date.now() + 3600e3))`
+
+test('ESM', async () => {
+    const text = `import { entraTokenProvider } from 'pgentra'
+    import { ChainedTokenCredential, StaticTokenCredential } from 'pgentra/identity'
+    console.log(await entraTokenProvider(${WORK})())`
+    assert.deepEqual(await node('--input-type=module', '-e', text), { status: 0, output: 't\n' })
+})
+
+test('CommonJS', async () => {
+    const text = `const { entraTokenProvider } = require('pgentra')
+    const { ChainedTokenCredential, StaticTokenCredential } = require('pgentra/identity')
+    entraTokenProvider(${WORK})().then(console.log)`
+    assert.deepEqual(await node('-e', text), { status: 0, output: 't\n' })
+})
+
+test('TypeScript', async () => {
+    writeFileSync(
+        join(project, 'program.ts'),
+        `import { entraTokenProvider, TokenProvider } from 'pgentra'
+     import { StaticTokenCredential } from 'pgentra/identity'
+     export const password: () => Promise<string> = entraTokenProvider(new StaticTokenCredential('t'))
+     export const login: Promise<{ user: string }> = new TokenProvider().login()`,
+    )
+    const tsc = require.resolve('typescript/bin/tsc')
+    for (const [kind, module, resolution, ...more] of [
+        ['commonjs', 'nodenext', 'nodenext'],
+        ['module', 'nodenext', 'nodenext'],
+        ['commonjs', 'commonjs', 'node10', '--ignoreDeprecations', '5.0'],
+    ]) {
+        writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: kind }))
+        const options = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--module', module]
+        const { status, output } = await node(tsc, ...options, '--moduleResolution', resolution, ...more, 'program.ts')
+        assert.equal(status, 0, output)
+    }
+})

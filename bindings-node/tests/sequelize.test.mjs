@@ -1,0 +1,234 @@
+// Sequelize 6 and 7 through the front door, and the hook on its own.
+
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { inspect } from 'node:util'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import { configureEntraAuthentication, configureEntraIdAuth } from 'pgentra'
+import { ManagedIdentityCredential } from 'pgentra/identity'
+import { Emulator } from './emulator.mjs'
+
+const require = createRequire(import.meta.url)
+const { Sequelize: Sequelize6 } = require('sequelize')
+const { Sequelize: Sequelize7 } = require('@sequelize/core')
+const { PostgresDialect } = require('@sequelize/postgres')
+
+let emulator, identity, credential
+before(async () => {
+    emulator = await Emulator.start()
+})
+after(() => emulator.stop())
+beforeEach(async () => {
+    await emulator.reset()
+    emulator.adopt()
+    identity = await emulator.addPrincipal()
+    credential = new ManagedIdentityCredential(identity.appid)
+})
+
+const MAJORS = {
+    6: ({ user, ...options } = {}) => {
+        const { ssl, ...place } = emulator.target
+        return new Sequelize6({
+            dialect: 'postgres',
+            logging: false,
+            ...place,
+            dialectOptions: { ssl },
+            ...(user && { username: user }),
+            ...options,
+        })
+    },
+    7: (options = {}) => new Sequelize7({ dialect: PostgresDialect, logging: false, ...emulator.target, ...options }),
+}
+
+async function roles(sequelize, count = 1) {
+    const ask = async () => (await sequelize.query('select current_user as role'))[0][0].role
+    try {
+        return await Promise.all(Array.from({ length: count }, ask))
+    } finally {
+        await sequelize.close()
+    }
+}
+
+for (const [major, made] of Object.entries(MAJORS)) {
+    describe(`Sequelize ${major}`, () => {
+        test('three parallel first queries', async () => {
+            const sequelize = made({ pool: { max: 3 } })
+            assert.equal(configureEntraAuthentication(sequelize, credential), sequelize)
+            assert.deepEqual(await roles(sequelize, 3), Array(3).fill(identity.name))
+            assert.equal((await emulator.databaseRequests(identity)).length, 1)
+        })
+
+        test('authenticate, by the name of the sample repository, with the default chain', async () => {
+            const sequelize = configureEntraIdAuth(made())
+            await sequelize.authenticate()
+            assert.deepEqual(await roles(sequelize), ['app-mi'])
+        })
+
+        test('a configured user is kept, the old login is replaced', async () => {
+            const { name } = await emulator.addPrincipal('group')
+            const member = await emulator.addPrincipal('user', { groups: [name] })
+            const function_ = async () => (await emulator.mint(member.name)).token
+            assert.deepEqual(await roles(configureEntraAuthentication(made({ user: name }), function_)), [name])
+            const old = made({ user: 'postgres', password: 'old', pool: { max: 2 } })
+            assert.deepEqual(
+                await roles(configureEntraAuthentication(old, credential), 2),
+                Array(2).fill(identity.name),
+            )
+        })
+
+        test('reconnects with the token of the day', async () => {
+            const sequelize = configureEntraAuthentication(made({ pool: { max: 1, maxUses: 1 } }), credential)
+            const ask = () => sequelize.query('select 1')
+            await ask()
+            await ask()
+            await emulator.setDoor({ disconnect: true })
+            await new Promise((resolve) => setTimeout(resolve, 200))
+            await ask()
+            assert.deepEqual(await roles(sequelize), [identity.name])
+        })
+
+        test('replication', async () => {
+            const { host, port } = emulator.door
+            const sequelize = made({
+                replication: {
+                    read: [
+                        { host, port },
+                        { host, port },
+                    ],
+                    write: { host, port },
+                },
+            })
+            configureEntraAuthentication(sequelize, credential)
+            assert.deepEqual(await roles(sequelize, 4), Array(4).fill(identity.name))
+        })
+
+        test('the last call counts, and other hooks keep their order', async () => {
+            const order = []
+            const sequelize = made()
+            const add = (name, hook) =>
+                major === '7' ? sequelize.hooks.addListener(name, hook) : sequelize.addHook(name, hook)
+            add('beforeConnect', (config) => void order.push(['before', Boolean(config.password)]))
+            configureEntraAuthentication(sequelize, async () => {
+                throw new Error('not this one')
+            })
+            configureEntraAuthentication(sequelize, credential)
+            add('beforeConnect', (config) => void order.push(['after', Boolean(config.password)]))
+            assert.deepEqual(await roles(sequelize), [identity.name])
+            assert.deepEqual(order.slice(0, 2), [
+                ['before', false],
+                ['after', true],
+            ])
+        })
+
+        test('the error of the credential arrives as it is', async () => {
+            const own = new Error('planted')
+            const sequelize = configureEntraAuthentication(made(), async () => {
+                throw own
+            })
+            await assert.rejects(sequelize.authenticate(), (error) => {
+                assert.equal(error.code, 'host_credential')
+                assert.equal(error.cause, own)
+                return true
+            })
+            await sequelize.close()
+        })
+
+        test('TLS is switched on, and not off', async () => {
+            const seen = []
+            const far = made({ host: 'db.invalid', ...(major === '7' ? { ssl: undefined } : { dialectOptions: {} }) })
+            configureEntraAuthentication(far, credential)
+            const look = (config) => void seen.push(major === '7' ? config.ssl : config.dialectOptions.ssl)
+            if (major === '7') far.hooks.addListener('beforeConnect', look)
+            else far.addHook('beforeConnect', look)
+            await assert.rejects(far.authenticate())
+            assert.deepEqual(seen, [true])
+            await far.close()
+            const plain = made({
+                host: 'db.invalid',
+                ...(major === '7' ? { ssl: false } : { dialectOptions: { ssl: false } }),
+            })
+            await assert.rejects(configureEntraAuthentication(plain, credential).authenticate(), {
+                code: 'insecure_transport',
+            })
+            await plain.close()
+        })
+    })
+}
+
+test('Sequelize 6 does not print the token of its shared config', async () => {
+    const sequelize = MAJORS[6]()
+    let config
+    sequelize.addHook('afterConnect', (_, given) => void (config = given))
+    configureEntraAuthentication(sequelize, credential)
+    await roles(sequelize)
+    assert.match(config.password, /^eyJ/)
+    assert.doesNotMatch(JSON.stringify(config) + inspect(config, { depth: 9 }), /eyJ/)
+})
+
+describe('the hook on its own, as the tests of the peers have it', () => {
+    const jwt = (claims) => {
+        const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
+        return `${part({ alg: 'none' })}.${part({ exp: 9999999999, ...claims })}.s`
+    }
+    const hookOf = (token, options) => {
+        let hook
+        configureEntraAuthentication(
+            { beforeConnect: (given) => (hook = given) },
+            { getToken: async () => ({ token, expiresOnTimestamp: Date.now() + 3600e3 }) },
+            { managementLookup: false, ...options },
+        )
+        return hook
+    }
+    const outcome = async (claims, options, config = {}) => {
+        await hookOf(typeof claims === 'string' ? claims : jwt(claims), options)(config)
+        return config.username
+    }
+
+    test('upn, then appid, then fallbackUsername', async () => {
+        assert.equal(await outcome({ upn: 'u@example', appid: 'a' }), 'u@example')
+        assert.equal(await outcome({ appid: 'a' }), 'a')
+        assert.equal(await outcome({}, { fallbackUsername: 'f' }), 'f')
+        assert.equal(await outcome('no-token-at-all', { fallbackUsername: 'f' }), 'f')
+    })
+
+    test('PGUSER', async () => {
+        process.env.PGUSER = 'from-environment'
+        assert.equal(await outcome({}), 'from-environment')
+    })
+
+    test('nobody', async () => {
+        await assert.rejects(outcome({}), { message: /^Could not determine DB username/ })
+        await assert.rejects(outcome('no-token-at-all'), { message: /^Could not determine DB username/ })
+    })
+
+    test('credential is required', () => {
+        assert.throws(() => configureEntraAuthentication({ beforeConnect() {} }, null), {
+            message: /^credential is required/,
+        })
+    })
+
+    test('a second call installs no second hook', async () => {
+        const hooks = []
+        const sequelize = { beforeConnect: (hook) => hooks.push(hook) }
+        for (const upn of ['first', 'second']) {
+            configureEntraAuthentication(sequelize, () => ({
+                token: jwt({ upn }),
+                expiresOnTimestamp: Date.now() + 3600e3,
+            }))
+        }
+        const config = {}
+        await hooks[0](config)
+        assert.deepEqual([hooks.length, config.username], [1, 'second'])
+    })
+
+    test('what is recorded on first sight decides for ever', async () => {
+        const hook = hookOf(jwt({ upn: 'u@example' }))
+        const config = {}
+        await Promise.all([hook(config), hook(config), hook(config)])
+        assert.equal(config.username, 'u@example')
+        const chosen = { username: 'group' }
+        await hook(chosen)
+        await hook(chosen)
+        assert.equal(chosen.username, 'group')
+    })
+})

@@ -1,0 +1,95 @@
+// Compiled by tests/types.test.js, as a program of a user would be, with every check on; it is not run.
+
+import { DefaultAzureCredential as AzureDefault } from '@azure/identity'
+import type { TokenCredential as AzureTokenCredential } from '@azure/core-auth'
+import { Client, Pool, type PoolConfig } from 'pg'
+import { Sequelize } from 'sequelize'
+import { Sequelize as Sequelize7 } from '@sequelize/core'
+import { PostgresDialect } from '@sequelize/postgres'
+import {
+  type AccessToken,
+  AggregateAuthenticationError,
+  AuthenticationError,
+  AuthenticationRequiredError,
+  type ConfigureEntraAuthenticationOptions,
+  configureEntraAuthentication,
+  configureEntraIdAuth,
+  CredentialUnavailableError,
+  entraConfig,
+  entraTokenProvider,
+  type EntraTokenProviderOptions,
+  getEntraTokenPassword,
+  type GetTokenOptions,
+  PgEntraError,
+  retryingClient,
+  type SequelizeBeforeConnectHook,
+  setLogger,
+  stats,
+  type TokenCredential,
+  TokenProvider,
+  version,
+} from 'pgentra'
+import {
+  AzureCliCredential,
+  ChainedTokenCredential,
+  ClientSecretCredential,
+  DefaultAzureCredential,
+  ManagedIdentityCredential,
+} from 'pgentra/identity'
+
+export async function program(): Promise<void> {
+  const options: EntraTokenProviderOptions = { scope: 'https://example/.default', timeout: 5000 }
+  const password: () => Promise<string> = entraTokenProvider(new AzureDefault(), options)
+  new Pool({ host: 'h', password })
+  new Client({ password: entraTokenProvider() })
+  new Client({ password: getEntraTokenPassword })
+  const config: PoolConfig = await entraConfig({ host: 'h', max: 3 }, new DefaultAzureCredential())
+  new Pool({ ...config, Client: retryingClient(Client) })
+  const { max, user }: { max: number; user: string } = await entraConfig({ max: 3 })
+  await entraConfig('postgres://h/d', async (scope: string) => ({ token: scope, expiresOnTimestamp: 1 }))
+
+  const hook: ConfigureEntraAuthenticationOptions = { fallbackUsername: 'app' }
+  const sequelize: Sequelize = configureEntraAuthentication(new Sequelize({ dialect: 'postgres' }), undefined, hook)
+  configureEntraIdAuth(sequelize, new AzureDefault())
+  const seven: Sequelize7<PostgresDialect> = configureEntraAuthentication(new Sequelize7({ dialect: PostgresDialect }))
+  const needed: SequelizeBeforeConnectHook = configureEntraAuthentication({ beforeConnect() {} })
+
+  const mine: TokenCredential = {
+    async getToken(scopes: string | string[], given?: GetTokenOptions): Promise<AccessToken | null> {
+      return scopes.length && given?.claims ? null : { token: 't', expiresOnTimestamp: 1 }
+    },
+  }
+  const provider = new TokenProvider(mine, { mode: 'ahead' })
+  const login: { user: string; password: string } = await provider.login({ abortSignal: AbortSignal.timeout(5) })
+  const renewed: boolean = await provider.invalidate(login.password)
+  const left: number | null = provider.stats().expiresIn
+
+  // Either way: ours where the Azure SDK wants a credential, and the Azure SDK's here.
+  const forAzure: AzureTokenCredential = new ChainedTokenCredential(
+    new ManagedIdentityCredential('id'),
+    new ManagedIdentityCredential({ resourceId: 'id' }),
+    new AzureCliCredential({ processTimeoutInMs: 1 }),
+    new ClientSecretCredential('t', 'c', 's', { authorityHost: 'https://login.example' }),
+    new AzureDefault(),
+  )
+  const token: AccessToken | null = await forAzure.getToken('scope')
+
+  try {
+    await getEntraTokenPassword(new AzureDefault(), 'scope')
+  } catch (error) {
+    if (error instanceof AggregateAuthenticationError) error.errors.map((one: PgEntraError) => one.code)
+    if (error instanceof AuthenticationError) error.errorResponse?.errorCodes.includes(error.statusCode ?? 0)
+    if (error instanceof CredentialUnavailableError || error instanceof AuthenticationRequiredError) throw error.cause
+    if (error instanceof PgEntraError) [error.aadsts, error.kind, error.detail['advice']].sort()
+  }
+  setLogger((level: string, message: string) => [level, message])
+  setLogger(null)
+
+  // @ts-expect-error: an option that there is not
+  entraTokenProvider(undefined, { scoop: 1 })
+  // @ts-expect-error: not a credential
+  new TokenProvider(7)
+  // @ts-expect-error: the secret is missing
+  new ClientSecretCredential('t', 'c')
+  void [max, user, seven, needed, renewed, left, token, stats(), version]
+}

@@ -1,0 +1,18 @@
+// Sequelize 6: a hook sets user and password of each new connection.
+import "./env.js";
+import { Sequelize } from "sequelize";
+import { configureEntraAuthentication } from "pgentra";
+
+const { PGHOST, PGPORT = "5432", PGDATABASE = "postgres" } = process.env;
+const sequelize = new Sequelize({
+  dialect: "postgres",
+  host: PGHOST,
+  port: Number(PGPORT),
+  database: PGDATABASE,
+  logging: false,
+});
+configureEntraAuthentication(sequelize);
+await sequelize.authenticate();
+const [[{ role }]] = await sequelize.query("select current_user as role");
+console.log(`connected as ${role}`);
+await sequelize.close();

@@ -1,0 +1,16 @@
+// TypeORM: takes the options of pg, with `username` for the user.
+import "./env.js";
+import { DataSource } from "typeorm";
+import { entraConfig } from "pgentra";
+
+const { PGHOST, PGPORT = "5432", PGDATABASE = "postgres" } = process.env;
+const { user: username, ...connection } = await entraConfig({
+  host: PGHOST,
+  port: Number(PGPORT),
+  database: PGDATABASE,
+});
+const source = new DataSource({ type: "postgres", username, ...connection });
+await source.initialize();
+const [{ role }] = await source.query("select current_user as role");
+console.log(`connected as ${role}`);
+await source.destroy();
