@@ -1,0 +1,130 @@
+# `make demo`, `make test`, `make bench`, `make lint`; the others are parts of these. All that they need besides the
+# prerequisites, which each lists at once if they are missing, is made under target/ and .cache/ when its inputs changed.
+
+# `dev` builds fast and is fast enough; `release` is what ships. `make test PROFILE=release` tests that.
+PROFILE ?= dev
+
+# The Python that runs the tools. The wheel is tested under the oldest and the newest one of this machine.
+PYTHON ?= $(shell tools/prerequisites.sh python)
+
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)))
+ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
+EMULATOR = $(TARGET)/pgentra-emulator
+# Whatever a test prints or logs is searched for secrets by tests/redaction.py.
+PYTEST_OPTIONS = -q -rs --timeout 300 -p redaction --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
+
+TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/redaction.py
+
+# What runs the emulator finds it and a PostgreSQL here.
+WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
+
+.DEFAULT_GOAL := help
+.PHONY: help prerequisites demo test bench lint build wheel clean
+.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 lint-rust lint-python lint-words
+
+help:
+	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
+	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node are its parts'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md'
+	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
+	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
+
+prerequisites:
+	@tools/prerequisites.sh
+
+demo: build
+	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
+
+# The limits are there to end what hangs; they hold the builds of a clean clone too.
+test: prerequisites
+	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
+	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600
+
+bench: PROFILE := release
+bench: build
+	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
+
+lint: lint-rust lint-python lint-node lint-words
+
+build: prerequisites
+	@echo '[pgentra] building the engine and the emulator, profile $(PROFILE)'
+	@cargo build --quiet --profile $(PROFILE) -p pgentra -p pgentra-emulator
+
+wheel: PROFILE := release
+wheel: prerequisites
+	@$(ENVIRONMENT) wheel
+
+clean:
+	cargo clean
+	rm -rf .cache
+
+# What passing tests print is shown too, for the search for secrets in all output.
+test-core: prerequisites
+	@cargo test --quiet --profile $(PROFILE) --no-fail-fast -p pgentra -- --show-output
+
+test-emulator: prerequisites
+	@postgres=$$($(ENVIRONMENT) postgres) && export PGENTRA_POSTGRES_BIN="$$postgres" && \
+	    cargo test --quiet --profile $(PROFILE) --no-fail-fast -p pgentra-emulator -- --show-output
+
+# $(call pytest,VENVS,TESTS)
+define pytest
+	@postgres=$$($(ENVIRONMENT) postgres) || exit 1; status=0; \
+	for name in $(1); do \
+	    venv=$$($(ENVIRONMENT) venv $$name) || { status=1; continue; }; \
+	    echo "[pgentra] $(2) under $$("$$venv/bin/python" -VV | tr '\n' ' ')($$name)"; \
+	    PYTHONPATH=tests $(WITH_EMULATOR) "$$venv/bin/python" -m pytest $(PYTEST_OPTIONS) $(2) || status=1; \
+	done; exit $$status
+endef
+EVERY_PYTHON = $$($(ENVIRONMENT) pythons | cut -d ' ' -f 1)
+
+test-python: build
+	@$(ENVIRONMENT) pythons | grep -q ^free-threaded || echo 'not tried: free-threaded Python: none on this machine'
+	$(call pytest,$(EVERY_PYTHON),bindings-python/tests)
+
+test-e2e: build
+	$(call pytest,$(EVERY_PYTHON),tests/e2e)
+
+# The oldest SQLAlchemy that is supported, which shares one dictionary of parameters among all connections.
+test-sqlalchemy-2.0: build
+	$(call pytest,sqlalchemy-2.0,tests/e2e -k sqlalchemy)
+
+lint-rust:
+	@tools/prerequisites.sh lint
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo run --quiet -p pgentra --example generate -- --check
+
+lint-python: prerequisites
+	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
+	    "$$tools/bin/ruff" format --check --quiet . && "$$tools/bin/ruff" check --quiet . && \
+	    "$$venv/bin/mypy" $(TYPED) && \
+	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
+
+lint-words: prerequisites
+	@"$(PYTHON)" tools/check_words.py
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
+
+.PHONY: test-node lint-node bench-node
+
+# $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
+npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })
+
+# pg, Sequelize and every sample of examples/node through the front door; vectors, types, tarballs, workers.
+test-node: build
+	@command -v npm >/dev/null || { echo 'skipped: Node 20 or later with npm: none on this machine'; exit 0; }; \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,examples/node) && \
+	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
+	    $(WITH_EMULATOR) npm run --silent --prefix bindings-node test
+
+lint-node:
+	@command -v npm >/dev/null || { echo 'not tried: Node: none on this machine'; exit 0; }; \
+	    $(call npm,bindings-node) && npm run --silent --prefix bindings-node lint
+
+# Into benchmarks/node/results.md.
+bench-node: PROFILE := release
+bench-node: build
+	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,benchmarks/node) && \
+	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
+	    $(WITH_EMULATOR) node benchmarks/node/run.mjs

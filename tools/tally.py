@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Runs test suites one after the other, whatever becomes of each, and adds up what they count.
+
+    tools/tally.py SUITE=SECONDS...
+
+A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
+pytest and node:test are read from what it prints, which passes through as it comes; a line that holds a secret of the
+tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
+failure. One that begins with `not tried: ` is optional everywhere.
+The last line is `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from planted import SECRET
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CARGO = re.compile(r"^test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<skipped>\d+) ignored;")
+CARGO_IGNORED = re.compile(r"^test (?P<name>.+?) \.\.\. ignored(?:, (?P<reason>.*))?$")
+PYTEST = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
+# Its own mark on a terminal is U+2139.
+NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<count>\d+)$")
+PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
+KINDS = {
+    "passed": "passed",
+    "failed": "failed",
+    "error": "failed",
+    "errors": "failed",
+    "skipped": "skipped",
+    "xfailed": "skipped",
+    "xpassed": "failed",
+    "pass": "passed",
+    "fail": "failed",
+    "cancelled": "failed",
+    "todo": "skipped",
+}
+
+
+@dataclass
+class Result:
+    """What one suite has counted so far."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, line: str, ci: bool) -> None:
+        if match := CARGO.match(line):
+            for kind, count in match.groupdict().items():
+                self.count(kind, int(count))
+        elif match := PYTEST.match(line):
+            for part in match["counts"].split(", "):
+                count, word = part.split()
+                if word in KINDS:
+                    self.count(KINDS[word], int(count))
+        elif match := NODE.match(line):
+            self.count(KINDS[match["word"]], int(match["count"]))
+        elif match := CARGO_IGNORED.match(line):
+            self.notes.append(f"skipped: {match['name']}: {match['reason'] or 'ignored'}")
+        elif match := PYTEST_SKIPPED.match(line):
+            self.notes.append(f"skipped: {match['reason']}")
+        elif line.startswith("skipped: "):
+            self.count("failed" if ci else "skipped", 1)
+            self.notes.append(line + (" (a failure, because CI=true)" if ci else ""))
+        elif line.startswith("not tried: "):
+            self.notes.append(line)
+
+    def count(self, kind: str, number: int) -> None:
+        setattr(self, kind, getattr(self, kind) + number)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Ends a suite with all its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(suite: str, limit: float, ci: bool) -> Result:
+    result = Result()
+    environment = os.environ | {"CARGO_TERM_COLOR": "never", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [os.environ.get("MAKE", "make"), "--no-print-directory", suite],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    output = process.stdout
+    assert output is not None
+
+    def pass_on() -> None:
+        for line in output:
+            if SECRET.search(line):
+                result.count("failed", 1)
+                result.notes.append(f"failed: {suite} showed a secret or a token, which is not repeated here")
+                line = "[pgentra] a line that holds a secret or a token\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            result.read(COLOUR.sub("", line.rstrip("\n")), ci)
+
+    reader = threading.Thread(target=pass_on, daemon=True)
+    reader.start()
+    status = None
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = process.wait(limit)
+    finally:
+        kill(process)
+    # Whatever a suite leaves running may hold the pipe open.
+    reader.join(5)
+    if status is None:
+        result.count("failed", 1)
+        result.notes.append(f"failed: {suite} was killed after {limit:.0f} s")
+    elif status and not result.failed:
+        result.count("failed", 1)
+        result.notes.append(f"failed: {suite} ended with status {status}")
+    elif not (status or result.passed or result.failed or result.skipped):
+        result.count("failed", 1)
+        result.notes.append(f"failed: {suite} ran no test")
+    return result
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or not all(re.fullmatch(r"[\w.-]+=\d+", argument) for argument in arguments):
+        sys.exit(__doc__)
+    ci = os.environ.get("CI", "").lower() in ("1", "true")
+    results: dict[str, tuple[Result, float]] = {}
+    for argument in arguments:
+        suite, _, limit = argument.partition("=")
+        print(f"[pgentra] {suite}", flush=True)
+        started = time.monotonic()
+        results[suite] = run(suite, float(limit), ci), time.monotonic() - started
+    print(f"\n{'suite':20}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for suite, (result, seconds) in results.items():
+        print(f"{suite:20}{result.passed:8}{result.failed:8}{result.skipped:9}{seconds:9.0f}")
+    for suite, (result, _) in results.items():
+        for note in result.notes:
+            print(f"{suite}: {note}")
+    total = [sum(getattr(result, kind) for result, _ in results.values()) for kind in ("passed", "failed", "skipped")]
+    print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped", flush=True)
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
