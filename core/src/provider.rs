@@ -434,10 +434,11 @@ impl Inner {
         if let Some(role) = claims.role_name() {
             return Some(Ok((role.name, role.source.as_str())));
         }
-        if let Some(user) = remembered_name(&claims.principal()) {
-            return Some(Ok((user, "management token")));
+        match remembered_name(&claims.principal()) {
+            Some(Some(user)) => Some(Ok((user, "management token"))),
+            None if self.management_lookup => None,
+            Some(None) | None => Some(self.last_resort(claims, None)),
         }
-        (!self.management_lookup).then(|| self.last_resort(claims, None))
     }
 
     /// The name by the same claims of a management token: managed-identity tokens for the database often carry none.
@@ -453,10 +454,13 @@ impl Inner {
         });
         match found {
             Ok(Some(role)) => {
-                remember_name(&principal, &role.name);
+                remember_name(&principal, Some(&role.name));
                 Ok((role.name, "management token"))
             }
-            Ok(None) => self.last_resort(claims, None),
+            Ok(None) => {
+                remember_name(&principal, None);
+                self.last_resort(claims, None)
+            }
             Err(error) => {
                 tracing::debug!(target: "pgentra::provider", "no role name from a management token: {}", error.headline());
                 self.last_resort(claims, Some(error))

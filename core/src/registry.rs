@@ -655,18 +655,18 @@ pub fn stats() -> Vec<CellStats> {
     shared.values().map(|cell| cell.stats()).chain(own.map(|cell| cell.stats())).collect()
 }
 
-type Names = HashMap<(String, String), String>;
+type Names = HashMap<(String, String), Option<String>>;
 
-/// Role names from management tokens by (tenant, object id), for the life of the process.
+/// Role names from management tokens by (tenant, object id), for the life of the process. `None`: it names nobody.
 static NAMES: LazyLock<ArcSwap<Names>> = LazyLock::new(ArcSwap::default);
 
-/// The remembered role name of a principal.
-pub(crate) fn remembered_name(principal: &Principal) -> Option<String> {
+/// What the management token of a principal was found to say, if it was asked before.
+pub(crate) fn remembered_name(principal: &Principal) -> Option<Option<String>> {
     NAMES.load().get(&(principal.tid.clone()?, principal.oid.clone()?)).cloned()
 }
 
-/// Remembers the role name of a principal.
-pub(crate) fn remember_name(principal: &Principal, name: &str) {
+/// Remembers what the management token of a principal says.
+pub(crate) fn remember_name(principal: &Principal, name: Option<&str>) {
     if let (Some(tid), Some(oid)) = (&principal.tid, &principal.oid) {
         NAMES.rcu(|names| {
             let mut next = Names::clone(names);
@@ -674,7 +674,7 @@ pub(crate) fn remember_name(principal: &Principal, name: &str) {
             if next.len() >= 100_000 {
                 next.clear();
             }
-            next.insert((tid.clone(), oid.clone()), name.to_owned());
+            next.insert((tid.clone(), oid.clone()), name.map(str::to_owned));
             next
         });
     }

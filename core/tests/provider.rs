@@ -211,6 +211,24 @@ fn without_a_name_the_error_says_what_to_pass() {
 }
 
 #[test]
+fn a_principal_without_any_name_is_looked_up_once() {
+    let nameless =
+        Scripted::new(|n, _| Ok(token(&json!({"oid": "oid-nameless", "tid": "t", "idtyp": "app", "n": n}), 3600)));
+    let provider = nameless.provider(config(json!({"fallback_username": "f"})));
+    assert_eq!(provider.login_blocking().expect("logs in").user(), "f");
+    let later = Scripted::new(|n, request| match request.scope.contains("management") {
+        true => panic!("asked again"),
+        false => Ok(token(&json!({"oid": "oid-nameless", "tid": "t", "idtyp": "app", "n": n}), 3600)),
+    });
+    assert_eq!(
+        later.provider(config(json!({"fallback_username": "g"}))).login_blocking().expect("logs in").user(),
+        "g"
+    );
+    let error = later.provider(Config::default()).login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UsernameExtraction);
+}
+
+#[test]
 fn garbage_needs_an_explicit_user() {
     let garbage = || {
         Scripted::new(|_, _| {
