@@ -20,12 +20,13 @@ WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites demo test bench lint build wheel clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 lint-rust lint-python lint-words
+.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node bench-node
+.PHONY: lint-rust lint-python lint-node lint-words
 
 help:
 	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
 	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node are its parts'
-	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
 	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
 	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
 
@@ -45,6 +46,7 @@ bench: PROFILE := release
 bench: build
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
+	@if command -v npm >/dev/null; then $(MAKE) bench-node; else echo 'not tried: Node: none on this machine'; fi
 
 lint: lint-rust lint-python lint-node lint-words
 
@@ -105,8 +107,6 @@ lint-python: prerequisites
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
-
-.PHONY: test-node lint-node bench-node
 
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })

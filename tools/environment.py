@@ -204,7 +204,7 @@ def venv(name: str) -> Path:
     built = wheel(python if python.free_threaded else None)
     make_venv(directory, python, REQUIREMENTS / "tests.txt", sqlalchemy)
     installed = directory / "pgentra-wheel"
-    with made_of(installed, built, str(directory.stat().st_ctime_ns)) as stale:
+    with made_of(installed, built) as stale:
         if stale:
             progress(f"installing {built.name} into {directory.relative_to(ROOT)}")
             pip: list[str | Path] = [

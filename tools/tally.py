@@ -89,6 +89,11 @@ def kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def heed_interrupts() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would the tests of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(suite: str, limit: float, ci: bool) -> Result:
     result = Result()
     environment = os.environ | {"CARGO_TERM_COLOR": "never", "PYTHONUNBUFFERED": "1"}
@@ -101,6 +106,7 @@ def run(suite: str, limit: float, ci: bool) -> Result:
         text=True,
         errors="replace",
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     output = process.stdout
     assert output is not None

@@ -179,7 +179,8 @@ def run() -> Callable[..., Ended]:
 
     def run(program: str, *, limit: float = 60, **variables: str) -> Ended:
         began = time.monotonic()
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **variables}
+        path = os.pathsep.join([str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+        environment = {**os.environ, "PYTHONPATH": path, **variables}
         ended = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=limit, env=environment
         )

@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Ended, Recording, TokenService
+from conftest import AsyncRecording, Ended, Recording, TokenService
 
 import pgentra
 from pgentra.errors import PgEntraError
@@ -43,6 +44,27 @@ except KeyboardInterrupt:
     assert ended.status == 0, ended.err
     assert float(ended.out) < 0.2
     assert ended.seconds < 10
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system has no signal masks")
+@pytest.mark.parametrize("blocked", [set(), {signal.SIGUSR1}], ids=["none", "one"])
+def test_a_credential_keeps_out_the_callers_signals_and_no_others(blocked: set[signal.Signals]) -> None:
+    seen = []
+
+    def look() -> None:
+        seen.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    async def look_awaitably() -> None:
+        look()
+
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    try:
+        pgentra.get_entra_token(Recording(look))
+        pgentra.get_entra_token(AsyncRecording(look_awaitably))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert seen[0] == blocked
+    assert signal.SIGTERM not in seen[1], "the helper's loop keeps out what its first caller did"
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "daemon", "loop", "refresh"])
@@ -127,16 +149,18 @@ time.sleep({delay})
 def test_after_the_end_calls_fail_with_a_word(run: Run) -> None:
     ended = run(
         """
-import atexit, pgentra
-from pgentra import _native
+import atexit
+# Registered before the engine's own, so it runs after it.
+@atexit.register
+def late():
+    print(pgentra.get_entra_token(warm))
+    try:
+        pgentra.get_entra_token(cold)
+    except pgentra.errors.PgEntraError as error:
+        print(error.code)
+import pgentra
 warm, cold = (lambda: ("e30.e30.s", 4e9)), (lambda: ("e30.e30.s", 4e9))
 pgentra.get_entra_token(warm)
-_native.shutdown()
-print(pgentra.get_entra_token(warm))
-try:
-    pgentra.get_entra_token(cold)
-except pgentra.errors.PgEntraError as error:
-    print(error.code)
 """
     )
     assert ended.out.split() == ["e30.e30.s", "shutting_down"], ended.err
@@ -192,7 +216,7 @@ failed = 0
 for _ in range(100):
     child = os.fork()
     if child == 0:
-        signal.alarm(10)
+        signal.alarm(30)
         ok = pgentra.get_entra_token(foreign, cache=False) and pgentra.get_entra_token(cache=False)
         os._exit(0 if ok else 1)
     failed += os.waitpid(child, 0)[1] != 0
@@ -257,7 +281,7 @@ def test_greenlets_go_on_during_a_fetch(run: Run, service: TokenService, credent
     service.delay = 1.0
     ended = run(GEVENT.format(credential=credential))
     assert ended.status == 0, ended.err
-    assert float(ended.out) <= 0.05 + 0.2 * (os.cpu_count() == 1)
+    assert float(ended.out) < 0.5, "a blocked hub would have missed a whole second"
 
 
 # The environment

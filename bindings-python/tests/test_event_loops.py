@@ -183,7 +183,7 @@ def test_the_blocking_door_on_the_credentials_own_loop_fails_at_once() -> None:
         # What another door has fetched needs no wait.
         assert pgentra.get_entra_token(credential) == token
         began = time.monotonic()
-        with pytest.raises(PgEntraError) as caught:
+        with pytest.raises(PgEntraError, match="the credential's own event loop") as caught:
             pgentra.get_entra_token(credential, scope="https://other.example/.default")
         assert caught.value.code == "would_deadlock"
         assert time.monotonic() - began < 1

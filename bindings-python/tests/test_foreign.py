@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import functools
 import gc
+import os
 import pickle
+import sys
 import threading
 import time
 import weakref
@@ -255,6 +257,16 @@ def test_doors_of_other_options_share_the_objects_token() -> None:
     assert credential.scopes == [DATABASE] * 2
 
 
+def test_a_caller_who_comes_again_finds_what_was_made() -> None:
+    from pgentra._provider import find_doors
+
+    credential = Recording()
+    assert find_doors(credential, {}) is find_doors(credential, {})
+    assert find_doors(credential.get_token, {"timeout": 5}) is find_doors(credential.get_token, {"timeout": 5})
+    assert find_doors(credential, {}) is not find_doors(credential, {"timeout": 5})
+    assert find_doors(None, {}) is find_doors(None, {})
+
+
 def test_a_bound_method_is_its_object_and_function() -> None:
     credential = Recording()
     assert pgentra.get_entra_token(credential.get_token) == pgentra.get_entra_token(credential.get_token)
@@ -318,11 +330,15 @@ def test_the_tokens_go_with_the_object() -> None:
     pgentra.get_entra_conninfo(credential)
     assert "Recording" in {cell["credential"] for cell in pgentra.stats()}
     gone = weakref.ref(credential)
-    threads = threading.active_count()
+    (thread,) = credential.threads
     del credential
     gc.collect()
     assert gone() is None
-    assert threading.active_count() <= threads
+    if sys.platform == "linux":
+        ends = time.monotonic() + 10
+        while os.path.exists(f"/proc/self/task/{thread}"):
+            assert time.monotonic() < ends, "its thread is still there"
+            time.sleep(0.01)
 
 
 def test_a_provider_keeps_its_credential() -> None:

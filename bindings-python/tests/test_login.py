@@ -314,11 +314,13 @@ def test_the_explanation_names_role_principal_and_statement() -> None:
     assert server.seen[0]["password"] not in text
 
 
-def test_an_explicit_password_is_not_explained() -> None:
-    server = Server(OperationalError(MISSING))
-    with pytest.raises(OperationalError) as caught:
-        connected("sync", planned({**REMOTE, "password": "p"}), server)
-    assert str(caught.value) == MISSING
+def test_an_explicit_password_is_neither_renewed_nor_explained() -> None:
+    for text in (MISSING, EXPIRED):
+        server = Server(OperationalError(text))
+        with pytest.raises(OperationalError) as caught:
+            connected("sync", planned({**REMOTE, "password": "p"}), server)
+        assert str(caught.value) == text
+        assert len(server.seen) == 1
 
 
 def test_an_awaitable_credential_in_both_worlds() -> None:

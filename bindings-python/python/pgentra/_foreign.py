@@ -21,11 +21,12 @@ from . import _native
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextvars import Context
     from typing import Any
 
     Reference = Callable[[], Any]
+    _Signals = Collection[int] | None
     _Queue = SimpleQueue[tuple[Callable[[], None], Context | None] | None]
 
 _COROUTINE_FLAGS = 0x80 | 0x100  # CO_COROUTINE, CO_ITERABLE_COROUTINE
@@ -121,6 +122,7 @@ class Foreign:
         "_context",
         "_loops",
         "_reference",
+        "_signals",
         "_worker",
         "is_async",
         "name",
@@ -132,7 +134,9 @@ class Foreign:
         self._worker: _Worker | None = None
         # Where an awaitable one has been asked, with the process: a child's loops are its own.
         self._loops: list[tuple[AbstractEventLoop, int]] = []
+        # Of the last caller who waited.
         self._context: Context | None = None
+        self._signals: _Signals = None
         self.takes_scope = True
         method = getattr(credential, "get_token", None)
         if callable(method):
@@ -153,7 +157,7 @@ class Foreign:
 
         def begin(request: _native.Request) -> None:
             if self.is_async:
-                self._begin_on(loop or _helper.loop(), request, context)
+                self._begin_on(loop or _helper.loop(self._signals), request, context)
             else:
                 self._begin_on_worker(request, context)
 
@@ -174,18 +178,22 @@ class Foreign:
             )
         elif _helper.runs_here():
             raise _native.error("would_deadlock", "a blocking call inside the credential's own call", self.name)
-        self._context = copy_context()
+        self._remember_caller()
 
     def _living_on(self) -> list[AbstractEventLoop]:
         return [loop for loop, process in self._loops if process == os.getpid() and not loop.is_closed()]
 
     def before_awaiting(self) -> None:
         """Remembers the caller's context for the fetch."""
+        self._remember_caller()
+
+    def _remember_caller(self) -> None:
         self._context = copy_context()
+        self._signals = _blocked_signals()
 
     def _begin_on_worker(self, request: _native.Request, context: Context | None) -> None:
         if self._worker is None or self._worker.is_lost():
-            self._worker = _Worker()
+            self._worker = _Worker(self._signals)
         self._worker.put(lambda: self._answer(request), context or self._context)
 
     def _answer(self, request: _native.Request) -> None:
@@ -196,7 +204,7 @@ class Foreign:
                 return request.lose()
             result = self._call(credential, request)
             if hasattr(result, "__await__"):  # A synchronous function in front of an awaitable one.
-                _helper.loop().call_soon_threadsafe(_start, _settle(result, request))
+                _helper.loop(self._signals).call_soon_threadsafe(_start, _settle(result, request))
             else:
                 _read(result, request)
         except BaseException as error:  # A credential's SystemExit must not end the thread, nor the fetch in silence.
@@ -233,12 +241,12 @@ class _Worker:
 
     __slots__ = ("_pid", "_queue", "_state")
 
-    def __init__(self) -> None:
+    def __init__(self, signals: _Signals) -> None:
         self._pid = os.getpid()
         self._queue: _Queue = SimpleQueue()
         self._state = _WorkerState()
         # The thread knows the queue, not the worker, which ends it when nobody needs it any more.
-        _start_thread(_work, self._queue, self._state)
+        _start_thread(signals, _work, self._queue, self._state)
 
     def put(self, job: Callable[[], None], context: Context | None) -> None:
         self._queue.put((job, context))
@@ -278,29 +286,33 @@ def _work(queue: _Queue, state: _WorkerState) -> None:
 
 
 class _Helper:
-    """The event loop on a thread of ours, for blocking calls with an awaitable credential. One in a process."""
+    """The event loop on a thread of ours, for blocking calls with an awaitable credential. One in each process."""
 
     def __init__(self) -> None:
-        self._loop: AbstractEventLoop | None = None
-        self._pid = 0
+        self._loops: dict[int, AbstractEventLoop] = {}
 
-    def loop(self) -> AbstractEventLoop:
-        """The loop, started at the first call in each process."""
-        if self._loop is None or self._pid != os.getpid():
+    def loop(self, signals: _Signals) -> AbstractEventLoop:
+        """The loop, started at the first call."""
+        loop = self.peek()
+        if loop is None:
             from asyncio import new_event_loop
 
-            self._loop = new_event_loop()
-            self._pid = os.getpid()
-            _start_thread(self._loop.run_forever)
-        return self._loop
+            made = new_event_loop()
+            loop = self._loops.setdefault(os.getpid(), made)
+            if loop is made:
+                _start_thread(signals, made.run_forever)
+            else:
+                made.close()
+        return loop
 
     def peek(self) -> AbstractEventLoop | None:
         """The loop, if it runs in this process."""
-        return self._loop if self._pid == os.getpid() else None
+        return self._loops.get(os.getpid())
 
     def runs_here(self) -> bool:
         """Whether the caller is on the loop's thread."""
-        return self._loop is not None and running_loop() is self._loop
+        loop = self.peek()
+        return loop is not None and running_loop() is loop
 
 
 _helper = _Helper()
@@ -522,11 +534,29 @@ def running_loop() -> AbstractEventLoop | None:
     return asyncio._get_running_loop() if asyncio is not None else None
 
 
-def _start_thread(function: Callable[..., Any], *arguments: Any) -> None:
-    """Starts a real thread, also where gevent has put greenlets in their place."""
+def _blocked_signals() -> _Signals:
+    """The signals that this thread keeps out."""
+    if sys.platform == "win32":
+        return None
+    from signal import SIG_BLOCK, pthread_sigmask
+
+    return pthread_sigmask(SIG_BLOCK, ())
+
+
+def _start_thread(signals: _Signals, function: Callable[..., Any], *arguments: Any) -> None:
+    """Starts a real thread, also where gevent has put greenlets in their place. It keeps out the caller's ``signals``:
+    the engine's own threads, which start it, keep out all, and so would the processes that a credential runs."""
+
+    def run() -> None:
+        if signals is not None and sys.platform != "win32":
+            from signal import SIG_SETMASK, pthread_sigmask
+
+            pthread_sigmask(SIG_SETMASK, signals)
+        function(*arguments)
+
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:
         start = monkey.get_original("_thread", "start_new_thread")
     else:
         from _thread import start_new_thread as start
-    start(function, arguments)
+    start(run, ())
