@@ -230,6 +230,29 @@ print("failed", failed)
     assert ended.out.strip() == "failed 0", ended.err
 
 
+@needs_fork
+def test_a_fork_in_the_very_first_fetch(run: Run, service: TokenService) -> None:
+    """What the engine sets up once in a process must not keep a child waiting that was forked in the middle of it."""
+    for _ in range(20):
+        ended = run(
+            """
+import os, signal, threading, warnings
+import pgentra
+warnings.simplefilter("ignore")
+thread = threading.Thread(target=pgentra.get_entra_token)
+thread.start()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if pgentra.get_entra_token() else 1)
+print(os.waitpid(child, 0)[1])
+thread.join()
+""",
+            limit=60,
+        )
+        assert ended.out.strip() == "0", ended.err
+
+
 def _child_token(queue: Any, credential: Any) -> None:
     queue.put(pgentra.get_entra_token(credential))
 

@@ -4,13 +4,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, LazyLock, Mutex, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use once_cell::race::OnceBox;
 use ring::hmac;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -585,12 +586,12 @@ impl Key {
     /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
     /// only this process knows, so that no digest of one is ever worth anything outside.
     pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
-        static PROCESS_KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+        static PROCESS_KEY: OnceBox<hmac::Key> = OnceBox::new();
+        let mut context = hmac::Context::with_key(PROCESS_KEY.get_or_init(|| {
             let random = ring::rand::SystemRandom::new();
-            hmac::Key::generate(hmac::HMAC_SHA256, &random)
-                .unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &random_seed().to_ne_bytes()))
-        });
-        let mut context = hmac::Context::with_key(&PROCESS_KEY);
+            let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
+            Box::new(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &random_seed().to_ne_bytes())))
+        }));
         let mut put = |bytes: &[u8]| {
             context.update(&(bytes.len() as u64).to_le_bytes());
             context.update(bytes);
@@ -607,10 +608,27 @@ impl Key {
     }
 }
 
+/// What all processes of a family of forks read without a lock. It is copied on write, and made by whoever comes first
+/// without keeping others waiting: a child forked in the middle would wait for ever.
+struct Table<T>(OnceBox<ArcSwap<T>>);
+
+impl<T: Default> Table<T> {
+    const fn new() -> Self {
+        Table(OnceBox::new())
+    }
+}
+
+impl<T: Default> std::ops::Deref for Table<T> {
+    type Target = ArcSwap<T>;
+
+    fn deref(&self) -> &ArcSwap<T> {
+        self.0.get_or_init(Box::default)
+    }
+}
+
 type Cells = HashMap<(Key, TokenRequest), Arc<SharedCell>>;
 
-/// Copied on write, so that a forked child reads its parent's without a lock.
-static CELLS: LazyLock<ArcSwap<Cells>> = LazyLock::new(ArcSwap::default);
+static CELLS: Table<Cells> = Table::new();
 
 /// The cell of equal settings, made at the first call.
 pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<SharedCell> {
@@ -637,7 +655,7 @@ pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Creden
 }
 
 /// The cells of hosts' own credentials, which live as long as these.
-static OWN_CELLS: LazyLock<ArcSwap<Vec<Weak<SharedCell>>>> = LazyLock::new(ArcSwap::default);
+static OWN_CELLS: Table<Vec<Weak<SharedCell>>> = Table::new();
 
 /// Makes a cell of a host's own credential known to [`stats`].
 pub(crate) fn note_own_cell(cell: &Arc<SharedCell>) {
@@ -658,7 +676,7 @@ pub fn stats() -> Vec<CellStats> {
 type Names = HashMap<(String, String), Option<String>>;
 
 /// Role names from management tokens by (tenant, object id), for the life of the process. `None`: it names nobody.
-static NAMES: LazyLock<ArcSwap<Names>> = LazyLock::new(ArcSwap::default);
+static NAMES: Table<Names> = Table::new();
 
 /// What the management token of a principal was found to say, if it was asked before.
 pub(crate) fn remembered_name(principal: &Principal) -> Option<Option<String>> {

@@ -34,10 +34,13 @@ fn watch_forks() {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
-    if !REGISTERED.swap(true, Ordering::Relaxed) {
+    // Marked only when it is done, or a fork in between would go unseen; where two threads register it, a child counts
+    // two, which is as good.
+    if !REGISTERED.load(Ordering::Acquire) {
         // SAFETY: the handler only adds to an atomic, which is safe in a forked child; the library that holds it is
         // never unmapped.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        REGISTERED.store(true, Ordering::Release);
     }
 }
 

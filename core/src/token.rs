@@ -4,10 +4,12 @@ use std::{
     cell::Cell,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+use once_cell::race::OnceBox;
 
 use crate::{
     cell::SameToken,
@@ -24,13 +26,14 @@ pub struct Token(Arc<Contents>);
 struct Contents {
     secret: Secret,
     expires_on: i64,
-    claims: OnceLock<Result<Claims, ClaimsError>>,
+    /// Read twice rather than waited for: a child forked in the middle would wait for ever.
+    claims: OnceBox<Result<Claims, ClaimsError>>,
 }
 
 impl Token {
     /// A token that ends at `expires_on`, seconds since the epoch.
     pub(crate) fn new(secret: Secret, expires_on: i64) -> Self {
-        Token(Arc::new(Contents { secret, expires_on, claims: OnceLock::new() }))
+        Token(Arc::new(Contents { secret, expires_on, claims: OnceBox::new() }))
     }
 
     /// Whether both are the same arrival of the same token.
@@ -53,7 +56,7 @@ impl Token {
     /// # Errors
     /// Where the token is not a readable JWT.
     pub fn claims(&self) -> Result<&Claims, &ClaimsError> {
-        self.0.claims.get_or_init(|| Claims::decode(self.secret())).as_ref()
+        self.0.claims.get_or_init(|| Box::new(Claims::decode(self.secret()))).as_ref()
     }
 }
 
