@@ -37,6 +37,9 @@ FOREIGN_VARIABLES = (
     "ALL_PROXY",
 )
 
+#: Whatever proxies a test has set. Made once: it reads every certificate of the system, though none is needed here.
+_LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 @dataclass(frozen=True)
 class Principal:
@@ -165,10 +168,8 @@ class Emulator:
         """One request to the control endpoint."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._control + path, data, method=method)
-        # The control endpoint is on loopback, whatever proxies the test has set.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=30) as answer:
+            with _LOOPBACK.open(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.read().decode(errors='replace')}") from error
