@@ -11,7 +11,7 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py.
-PYTEST_OPTIONS = -q -rs --timeout 300 -p redaction --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
+PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
 TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/redaction.py
 

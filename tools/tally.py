@@ -7,7 +7,8 @@ A suite is a make target; it is killed with all its children after that time, bu
 pytest and node:test are read from what it prints, which passes through as it comes; a line that holds a secret of the
 tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
 failure. One that begins with `not tried: ` is optional everywhere.
-The last line is `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
+Which tests failed is told once more at the end. The last line is `N passed, N failed, N skipped`; the exit status is 0
+if nothing failed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ CARGO_IGNORED = re.compile(r"^test (?P<name>.+?) \.\.\. ignored(?:, (?P<reason>.
 PYTEST = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
 # Its own mark on a terminal is U+2139.
 NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<count>\d+)$")
+NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR) \S|^\u2716 (?!failing tests)|^test .* \.\.\. FAILED$")
+# Cargo lists the names alone, below a line of its own.
+CARGO_FAILURES = "failures:"
 PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
 KINDS = {
     "passed": "passed",
@@ -57,6 +61,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
+    in_failures: bool = False
 
     def read(self, line: str, ci: bool) -> None:
         if match := CARGO.match(line):
@@ -69,6 +74,8 @@ class Result:
                     self.count(KINDS[word], int(count))
         elif match := NODE.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
+        elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
+            self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):
             self.notes.append(f"skipped: {match['name']}: {match['reason'] or 'ignored'}")
         elif match := PYTEST_SKIPPED.match(line):
@@ -77,6 +84,12 @@ class Result:
             self.count("failed" if ci else "skipped", 1)
             self.notes.append(line + (" (a failure, because CI=true)" if ci else ""))
         elif line.startswith("not tried: "):
+            self.notes.append(line)
+        self.in_failures = line == CARGO_FAILURES or (self.in_failures and line.startswith("    "))
+
+    def note(self, line: str) -> None:
+        """A note, once: some runners tell a failure twice."""
+        if line not in self.notes:
             self.notes.append(line)
 
     def count(self, kind: str, number: int) -> None:
