@@ -170,6 +170,7 @@ struct Contents {
     attempts: Vec<Error>,
     definite: bool,
     host_cause: Option<HostCause>,
+    host_class: Option<String>,
 }
 
 /// What a token service said of itself and of the failure.
@@ -205,6 +206,7 @@ impl Error {
             attempts: Vec::new(),
             definite: false,
             host_cause: None,
+            host_class: None,
         }))
     }
 
@@ -252,10 +254,13 @@ impl Error {
         self.with(|e| e.definite = true)
     }
 
-    /// Keeps the host's own error object.
+    /// Keeps the host's own error object, and the name of its class.
     #[must_use]
-    pub fn with_host_cause(self, cause: HostCause) -> Self {
-        self.with(|e| e.host_cause = Some(cause))
+    pub fn with_host_cause(self, class: &str, cause: HostCause) -> Self {
+        self.with(|e| {
+            e.host_class = Some(class.to_owned());
+            e.host_cause = Some(cause);
+        })
     }
 
     /// The kind.
@@ -308,6 +313,11 @@ impl Error {
         self.0.host_cause.as_ref()
     }
 
+    /// The name of the class of the host's own error.
+    pub fn host_class(&self) -> Option<&str> {
+        self.0.host_class.as_deref()
+    }
+
     /// What to do next.
     pub fn advice(&self) -> &str {
         self.0.advice.as_deref().unwrap_or(self.0.kind.advice())
@@ -329,6 +339,7 @@ impl Error {
             }
         };
         put("credential", self.0.credential.clone().map(Value::from));
+        put("class", self.0.host_class.clone().map(Value::from));
         put("status", service.status.map(Value::from));
         put("error", service.error.clone().map(Value::from));
         put("aadsts", service.aadsts.map(Value::from));

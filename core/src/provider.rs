@@ -480,7 +480,7 @@ impl Inner {
         let told = claims::explain_missing_name(&principal, self.management_lookup);
         let (kind, attempts) = match management {
             // A name may come when the service is back, so whoever retries transient errors should.
-            Some(error) if error.is_transient() => (error.kind(), vec![error]),
+            Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),
             Some(error) => (ErrorKind::ScopePermission, vec![error]),
             None => (ErrorKind::UsernameExtraction, Vec::new()),
         };

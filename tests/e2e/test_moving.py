@@ -149,8 +149,7 @@ def test_conninfo_errors(library: Callable[[str], ModuleType]) -> None:
                 raise ClientAuthenticationError("no")
             return super().get_token(*scopes)
 
-    # Whether the next try may bring a name, a host's exception does not tell; ours is the credential's error then.
-    with pytest.raises(errors.AzurePgEntraError) as caught:
+    with pytest.raises(errors.ScopePermissionError) as caught:
         core(library).get_entra_conninfo(NoManagement(jwt(oid="1")))
     assert isinstance(caught.value.__cause__, ClientAuthenticationError)
 

@@ -45,7 +45,13 @@ impl Error {
             message: service_text::sentence(message, &[]),
             ..Service::default()
         };
-        Error::new(kind, format!("the credential raised {class}")).with_service(service).with_host_cause(cause)
+        Error::new(kind, format!("the credential raised {class}")).with_service(service).with_host_cause(class, cause)
+    }
+
+    /// Whether a host's credential said that Entra refused it, by the names that the Azure SDKs have for that.
+    pub(crate) fn host_was_refused(&self) -> bool {
+        let refusals = ["ClientAuthenticationError", "AuthenticationError", "AuthenticationFailedException"];
+        self.host_class().is_some_and(|class| refusals.contains(&class))
     }
 }
 
