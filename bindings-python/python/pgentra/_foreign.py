@@ -13,7 +13,7 @@ import weakref
 from _queue import SimpleQueue  # Not `queue`, whose own gevent replaces.
 from _thread import get_native_id  # Not `get_ident`, which there names a greenlet.
 from contextvars import copy_context
-from time import monotonic
+from time import monotonic, time
 from types import MethodType
 
 from . import _native
@@ -34,6 +34,9 @@ _VARARGS_FLAG = 0x04
 
 _HUNG_AFTER = 60.0
 """Seconds after which a call that has not returned no longer keeps the next one waiting: twice a fetch's own limit."""
+
+_ASSERTION_S = 300
+"""Seconds for which an assertion counts as good on its way to the token endpoint."""
 
 _MOST_CREDENTIALS = 64
 _MOST_KEPT = 32
@@ -338,6 +341,28 @@ def source_of(credential: Any) -> Source:
 def foreign_of(credential: Any) -> Foreign:
     """The foreign credential that an object is, the same one as long as the object lives."""
     return _foreign_source(credential)[0]
+
+
+def as_credential(assertion: Any) -> Any:
+    """A callback that returns an assertion, as a credential. An object with ``get_token`` is one already."""
+    if callable(getattr(assertion, "get_token", None)):
+        return assertion
+
+    def stamped(text: Any) -> Any:
+        # An assertion is asked for at each fetch, and when it ends is Entra's affair.
+        return (text, time() + _ASSERTION_S) if isinstance(text, str) else text
+
+    async def awaited(text: Any) -> Any:
+        return stamped(await text)
+
+    def ask() -> Any:
+        text = assertion()
+        return awaited(text) if hasattr(text, "__await__") else stamped(text)
+
+    async def ask_async() -> Any:
+        return stamped(await assertion())
+
+    return ask_async if _is_async(assertion) else ask
 
 
 def anchor_of(credential: Any) -> tuple[Any, Any]:

@@ -15,11 +15,17 @@ __all__ = [
     "AccessTokenInfo",
     "AzureCliCredential",
     "AzureDeveloperCliCredential",
+    "AzurePipelinesCredential",
+    "AzurePowerShellCredential",
+    "CertificateCredential",
     "ChainedTokenCredential",
+    "ClientAssertionCredential",
+    "ClientCertificateCredential",
     "ClientSecretCredential",
     "DefaultAzureCredential",
     "EnvironmentCredential",
     "ManagedIdentityCredential",
+    "OnBehalfOfCredential",
     "StaticTokenCredential",
     "WorkloadIdentityCredential",
 ]
@@ -53,8 +59,32 @@ class AzureDeveloperCliCredential(_classes.AzureDeveloperCliCredential, SyncCred
     __doc__ = _classes.AzureDeveloperCliCredential.__doc__
 
 
+class AzurePowerShellCredential(_classes.AzurePowerShellCredential, SyncCredential):
+    __doc__ = _classes.AzurePowerShellCredential.__doc__
+
+
+class AzurePipelinesCredential(_classes.AzurePipelinesCredential, SyncCredential):
+    __doc__ = _classes.AzurePipelinesCredential.__doc__
+
+
 class ClientSecretCredential(_classes.ClientSecretCredential, SyncCredential):
     __doc__ = _classes.ClientSecretCredential.__doc__
+
+
+class ClientCertificateCredential(_classes.ClientCertificateCredential, SyncCredential):
+    __doc__ = _classes.ClientCertificateCredential.__doc__
+
+
+CertificateCredential = ClientCertificateCredential
+"""As the Azure SDK for Python calls it."""
+
+
+class ClientAssertionCredential(_classes.ClientAssertionCredential, SyncCredential):
+    __doc__ = _classes.ClientAssertionCredential.__doc__
+
+
+class OnBehalfOfCredential(_classes.OnBehalfOfCredential, SyncCredential):
+    __doc__ = _classes.OnBehalfOfCredential.__doc__
 
 
 class StaticTokenCredential(_classes.StaticTokenCredential, SyncCredential):

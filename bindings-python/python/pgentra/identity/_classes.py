@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from os import fspath
 
 from .. import _native
-from .._foreign import Source, foreign_of, source_of
+from .._foreign import Foreign, Source, as_credential, foreign_of, source_of
 from .._provider import ask, ask_async
 from ..errors import CredentialUnavailableError, PgEntraError, _also
 from ._options import Arguments
@@ -70,9 +71,15 @@ class Credential:
 
     _pgentra_source: Source
 
-    def _set_up(self, kind: str, arguments: Arguments, /, **own: Any) -> None:
+    def _set_up(self, kind: str, arguments: Arguments, /, assertion: Any = None, **own: Any) -> None:
+        """``assertion``: the callback that the document calls ``get_assertion``."""
+        foreign: tuple[Foreign, ...] = ()
+        if assertion is not None:
+            self._assertion = as_credential(assertion)
+            foreign = (foreign_of(self._assertion),)
+            own["get_assertion"] = {"type": "host", "index": 0}
         document, variables, ca_file = arguments.finish(kind, own)
-        self._pgentra_source = Source(document, variables=variables, ca_file=ca_file)
+        self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
         # What is missing or of the wrong type is told now.
         _native.check_credential(document)
 
@@ -213,17 +220,22 @@ class ChainedTokenCredential(Credential):
     """
 
     def __init__(self, *credentials: CredentialLike) -> None:
-        foreign: list[Any] = []
-        documents = [_as_member(credential, foreign) for credential in credentials]
+        foreign: list[Foreign] = []
+        documents = []
+        for source in map(source_of, credentials):
+            documents.append(_renumbered(source.document, len(foreign)))
+            foreign += source.foreign
         document = {"type": "chained", "credentials": documents}
         _native.check_credential(document)
-        self._pgentra_source = Source(document, tuple(map(foreign_of, foreign)))
+        self._pgentra_source = Source(document, tuple(foreign))
         # The chain owns its members.
         self._members = credentials
 
 
 class EnvironmentCredential(Credential):
-    """What the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` say."""
+    """What the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` say, or
+    ``AZURE_CLIENT_CERTIFICATE_PATH`` in the place of the secret.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         self._set_up("environment", Arguments("EnvironmentCredential", kwargs))
@@ -233,6 +245,7 @@ class WorkloadIdentityCredential(Credential):
     """A federated token in a file, as Kubernetes puts it there.
 
     The arguments default to ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_FEDERATED_TOKEN_FILE``.
+    ``use_token_proxy``: through the cluster's own proxy, where ``AZURE_KUBERNETES_TOKEN_PROXY`` names one.
     """
 
     def __init__(
@@ -244,9 +257,13 @@ class WorkloadIdentityCredential(Credential):
         **kwargs: Any,
     ) -> None:
         arguments = Arguments("WorkloadIdentityCredential", kwargs)
-        arguments.ignore("use_token_proxy")
         self._set_up(
-            "workload_identity", arguments, tenant_id=tenant_id, client_id=client_id, token_file_path=token_file_path
+            "workload_identity",
+            arguments,
+            tenant_id=tenant_id,
+            client_id=client_id,
+            token_file_path=token_file_path,
+            enable_azure_proxy=arguments.take("use_token_proxy"),
         )
 
 
@@ -299,16 +316,125 @@ class AzureDeveloperCliCredential(Credential):
         self._set_up("azure_developer_cli", arguments, tenant_id=tenant_id, process_timeout=process_timeout)
 
 
+class AzurePowerShellCredential(Credential):
+    """Whoever is signed in to Azure PowerShell, ``Connect-AzAccount``."""
+
+    def __init__(self, *, tenant_id: str | None = None, process_timeout: float | None = None, **kwargs: Any) -> None:
+        arguments = Arguments("AzurePowerShellCredential", kwargs)
+        self._set_up("azure_powershell", arguments, tenant_id=tenant_id, process_timeout=process_timeout)
+
+
+class AzurePipelinesCredential(Credential):
+    """A task of Azure Pipelines, by its service connection.
+
+    ``service_connection_id``: the ``resourceId`` in the connection's address. ``system_access_token``: the task's
+    ``$(System.AccessToken)``, handed to it as a variable.
+    """
+
+    def __init__(
+        self, *, tenant_id: str, client_id: str, service_connection_id: str, system_access_token: str, **kwargs: Any
+    ) -> None:
+        arguments = Arguments("AzurePipelinesCredential", kwargs)
+        self._set_up(
+            "azure_pipelines",
+            arguments,
+            organization_url=arguments.take("organization_url"),
+            **arguments.required(
+                tenant_id=tenant_id,
+                client_id=client_id,
+                service_connection_id=service_connection_id,
+                system_access_token=system_access_token,
+            ),
+        )
+
+
 class ClientSecretCredential(Credential):
     """An application and its secret."""
 
     def __init__(self, tenant_id: str, client_id: str, client_secret: str, **kwargs: Any) -> None:
         arguments = Arguments("ClientSecretCredential", kwargs)
-        required = {"tenant_id": tenant_id, "client_id": client_id, "client_secret": client_secret}
-        for name, value in required.items():
-            if not value:
-                raise arguments.refusal(name, "expected a text that is not empty")
+        required = arguments.required(tenant_id=tenant_id, client_id=client_id, client_secret=client_secret)
         self._set_up("client_secret", arguments, **required)
+
+
+class ClientCertificateCredential(Credential):
+    """An application and its certificate, with the private key: PEM, encrypted or not, or PFX.
+
+    ``certificate_path`` is read again whenever the file changed; ``certificate_data``: the file's content instead.
+    ``password``: of an encrypted key or a PFX. ``send_certificate_chain``: for registrations by subject name.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str,
+        certificate_path: Any = None,
+        *,
+        certificate_data: bytes | None = None,
+        password: str | bytes | None = None,
+        send_certificate_chain: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        arguments = Arguments("ClientCertificateCredential", kwargs)
+        if not certificate_path and not certificate_data:
+            raise arguments.refusal("certificate_path", "it or `certificate_data` has to be given")
+        self._set_up(
+            "client_certificate",
+            arguments,
+            **arguments.required(tenant_id=tenant_id, client_id=client_id),
+            certificate_path=fspath(certificate_path) if certificate_path else None,
+            **arguments.certificate("certificate_data", certificate_data, password, send_certificate_chain),
+        )
+
+
+class ClientAssertionCredential(Credential):
+    """An application and what somebody else asserts of it.
+
+    ``func`` returns the assertion; it is asked at each fetch, on a thread of its own, and may be asynchronous. It may
+    also be a credential whose tokens for ``api://AzureADTokenExchange`` are assertions.
+    """
+
+    def __init__(self, tenant_id: str, client_id: str, func: Any, **kwargs: Any) -> None:
+        arguments = Arguments("ClientAssertionCredential", kwargs)
+        own = arguments.required(tenant_id=tenant_id, client_id=client_id)
+        if not callable(func) and not callable(getattr(func, "get_token", None)):
+            raise arguments.refusal("func", f"expected a callable, got {type(func).__name__}")
+        self._set_up("client_assertion", arguments, func, **own)
+
+
+class OnBehalfOfCredential(Credential):
+    """An application that acts for the user who called it.
+
+    ``user_assertion``: the access token that the user sent. The application proves itself by one of ``client_secret``,
+    ``client_certificate`` (the content of a PEM or PFX file; with ``password``, ``send_certificate_chain``) and
+    ``client_assertion_func``. Tokens of different users are never mixed; make one credential for each call.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str,
+        *,
+        user_assertion: str,
+        client_secret: str | None = None,
+        client_certificate: bytes | None = None,
+        client_assertion_func: Any = None,
+        password: str | bytes | None = None,
+        send_certificate_chain: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        arguments = Arguments("OnBehalfOfCredential", kwargs)
+        required = arguments.required(tenant_id=tenant_id, client_id=client_id, user_assertion=user_assertion)
+        self._set_up(
+            "on_behalf_of",
+            arguments,
+            client_assertion_func,
+            tenant_id=required["tenant_id"],
+            client_id=required["client_id"],
+            user_assertion_token=required["user_assertion"],
+            client_secret=client_secret,
+            **arguments.certificate("client_certificate", client_certificate, password, send_certificate_chain),
+        )
 
 
 class StaticTokenCredential(Credential):
@@ -324,16 +450,15 @@ class StaticTokenCredential(Credential):
         self._set_up("static_token", arguments, token=token, expires_on=expires_on)
 
 
-def _as_member(credential: Any, foreign: list[Any]) -> dict[str, Any]:
-    """The document of a chain's member. Foreign ones are numbered in ``foreign``."""
-    source = source_of(credential)
-    if not source.foreign:
-        return source.document
-    if not isinstance(credential, Credential):
-        foreign.append(credential)
-        return {"type": "host", "index": len(foreign) - 1}
-    members = getattr(credential, "_members", ())
-    return {"type": "chained", "credentials": [_as_member(member, foreign) for member in members]}
+def _renumbered(document: Any, first: int) -> Any:
+    """A member's document, whose foreign credentials are numbered from ``first`` in the whole."""
+    if isinstance(document, list):
+        return [_renumbered(part, first) for part in document]
+    if not isinstance(document, dict):
+        return document
+    if document.get("type") == "host":
+        return {**document, "index": document["index"] + first}
+    return {name: _renumbered(value, first) for name, value in document.items()}
 
 
 def _only(scopes: tuple[str, ...], credential: Credential) -> str:

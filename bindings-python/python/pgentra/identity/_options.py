@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from binascii import b2a_base64
 
 from .. import _native
 from ..errors import PgEntraError, _also
@@ -93,6 +94,31 @@ class Arguments:
     def ignore(self, *names: str) -> None:
         """Accepts arguments that have no effect here."""
         self._ignored += [name for name in names if self._given.pop(name, None) is not None]
+
+    def required(self, **given: Any) -> dict[str, Any]:
+        """What a credential cannot be without."""
+        for name, value in given.items():
+            if not value:
+                raise self.refusal(name, "expected a text that is not empty")
+        return given
+
+    def certificate(
+        self, name: str, content: bytes | None, password: str | bytes | None, send_chain: bool
+    ) -> dict[str, Any]:
+        """The engine's options of a certificate: PEM as text, anything else in base64."""
+        text: str | None = None
+        if content is not None:
+            if not isinstance(content, (bytes, bytearray, memoryview)):
+                raise self.refusal(name, f"expected the bytes of a PEM or PFX file, got {type(content).__name__}")
+            content = bytes(content)
+            is_pem = b"-----BEGIN" in content
+            text = content.decode("utf-8", "replace") if is_pem else b2a_base64(content, newline=False).decode()
+        if isinstance(password, bytes):
+            try:
+                password = password.decode()
+            except UnicodeDecodeError:
+                raise self.refusal("password", "expected text in UTF-8") from None
+        return {"certificate": text, "certificate_password": password, "send_certificate_chain": send_chain or None}
 
     def finish(self, kind: str, own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], Any]:
         """The document of type ``kind``, the environment variables to put over the process's, and the file of
