@@ -224,6 +224,17 @@ impl Error {
         self.with(|e| e.credential = Some(name.into()))
     }
 
+    /// The error of something larger that this is the cause of: `what` comes in front of the first line, which goes on
+    /// naming the part that failed, and the next credential to be named is the larger one.
+    #[must_use]
+    pub(crate) fn of_part(self, what: &str) -> Self {
+        let part = self.0.credential.as_deref().map(|name| format!(" from {name}")).unwrap_or_default();
+        self.with(|e| {
+            e.message = format!("{what}{part}: {}", e.message);
+            e.credential = None;
+        })
+    }
+
     /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.
     #[must_use]
     pub fn with_kind(self, kind: ErrorKind) -> Self {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use once_cell::race::OnceBox;
 use ring::hmac;
 use serde::Serialize;
@@ -26,8 +26,10 @@ use crate::{
     config::CredentialConfig,
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
-    runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
+    runtime::{Inherited, PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
+    secret::Secret,
     token::{Shards, Token},
+    users,
 };
 
 /// Cells kept for sharing; the least recently used goes first.
@@ -55,6 +57,8 @@ pub(crate) struct SharedCell {
     stamp: AtomicU64,
     stamp_looked_at: AtomicI64,
     counters: Counters,
+    /// Whether it belongs to one of many users: it is kept small, and threads seldom meet at it.
+    is_users: bool,
 }
 
 pub(crate) struct Warm {
@@ -99,7 +103,17 @@ enum Asked {
 
 impl SharedCell {
     pub(crate) fn new(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
+        Self::make(credential, request, false)
+    }
+
+    /// A cell of one of many users.
+    pub(crate) fn of_user(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
+        Self::make(credential, request, true)
+    }
+
+    fn make(credential: Arc<dyn Credential>, request: TokenRequest, is_users: bool) -> Arc<Self> {
         Arc::new(SharedCell {
+            is_users,
             credential,
             request,
             warm: ArcSwapOption::empty(),
@@ -118,6 +132,10 @@ impl SharedCell {
 
     pub(crate) fn credential(&self) -> &Arc<dyn Credential> {
         &self.credential
+    }
+
+    pub(crate) fn request(&self) -> &TokenRequest {
+        &self.request
     }
 
     fn settings(&self) -> CellSettings {
@@ -191,7 +209,8 @@ impl SharedCell {
     /// Makes the cell's current token the one the warm path reads.
     fn publish(&self, state: &State) {
         let next = state.cell.current().map(|(token, points)| {
-            Arc::new(Warm { token: Shards::new(token), points: *points, generation: generation() })
+            let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
+            Arc::new(Warm { token, points: *points, generation: generation() })
         });
         self.warm.store(next);
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -433,7 +452,7 @@ impl SharedCell {
     }
 
     /// Nobody but the registry holds it, and its token's life has passed since it was used.
-    fn is_idle(&self, mono_ms: i64) -> bool {
+    pub(crate) fn is_idle(&self, mono_ms: i64) -> bool {
         let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.points.lifetime_ms).max(60_000);
         mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
     }
@@ -586,21 +605,27 @@ impl Key {
     /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
     /// only this process knows, so that no digest of one is ever worth anything outside.
     pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
+        // Neither can fail: both are plain data with text keys.
+        let plain = [serde_json::to_vec(config).unwrap_or_default(), serde_json::to_vec(beside).unwrap_or_default()];
+        let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
+        Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
+    }
+
+    /// Of one user of what this key stands for.
+    pub(crate) fn of_user(&self, assertion: &Secret) -> Key {
+        Self::of([self.0.as_slice(), assertion.expose().as_bytes()].into_iter())
+    }
+
+    fn of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Key {
         static PROCESS_KEY: OnceBox<hmac::Key> = OnceBox::new();
         let mut context = hmac::Context::with_key(PROCESS_KEY.get_or_init(|| {
             let random = ring::rand::SystemRandom::new();
             let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
             Box::new(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &random_seed().to_ne_bytes())))
         }));
-        let mut put = |bytes: &[u8]| {
-            context.update(&(bytes.len() as u64).to_le_bytes());
-            context.update(bytes);
-        };
-        // Neither can fail: both are plain data with text keys.
-        put(&serde_json::to_vec(config).unwrap_or_default());
-        put(&serde_json::to_vec(beside).unwrap_or_default());
-        for secret in config.secrets() {
-            put(secret.expose().as_bytes());
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.sign().as_ref());
@@ -608,27 +633,9 @@ impl Key {
     }
 }
 
-/// What all processes of a family of forks read without a lock. It is copied on write, and made by whoever comes first
-/// without keeping others waiting: a child forked in the middle would wait for ever.
-struct Table<T>(OnceBox<ArcSwap<T>>);
-
-impl<T: Default> Table<T> {
-    const fn new() -> Self {
-        Table(OnceBox::new())
-    }
-}
-
-impl<T: Default> std::ops::Deref for Table<T> {
-    type Target = ArcSwap<T>;
-
-    fn deref(&self) -> &ArcSwap<T> {
-        self.0.get_or_init(Box::default)
-    }
-}
-
 type Cells = HashMap<(Key, TokenRequest), Arc<SharedCell>>;
 
-static CELLS: Table<Cells> = Table::new();
+static CELLS: Inherited<Cells> = Inherited::new();
 
 /// The cell of equal settings, made at the first call.
 pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<SharedCell> {
@@ -655,7 +662,7 @@ pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Creden
 }
 
 /// The cells of hosts' own credentials, which live as long as these.
-static OWN_CELLS: Table<Vec<Weak<SharedCell>>> = Table::new();
+static OWN_CELLS: Inherited<Vec<Weak<SharedCell>>> = Inherited::new();
 
 /// Makes a cell of a host's own credential known to [`stats`].
 pub(crate) fn note_own_cell(cell: &Arc<SharedCell>) {
@@ -665,18 +672,18 @@ pub(crate) fn note_own_cell(cell: &Arc<SharedCell>) {
     });
 }
 
-/// Every cell of this process: those shared by equal settings, and those of hosts' own credentials.
+/// Every cell of this process: those shared by equal settings, those of users, and those of hosts' own credentials.
 pub fn stats() -> Vec<CellStats> {
     let shared = CELLS.load();
     let own = OWN_CELLS.load();
-    let own = own.iter().filter_map(Weak::upgrade);
-    shared.values().map(|cell| cell.stats()).chain(own.map(|cell| cell.stats())).collect()
+    let others = users::cells().into_iter().chain(own.iter().filter_map(Weak::upgrade));
+    shared.values().map(|cell| cell.stats()).chain(others.map(|cell| cell.stats())).collect()
 }
 
 type Names = HashMap<(String, String), Option<String>>;
 
 /// Role names from management tokens by (tenant, object id), for the life of the process. `None`: it names nobody.
-static NAMES: Table<Names> = Table::new();
+static NAMES: Inherited<Names> = Inherited::new();
 
 /// What the management token of a principal was found to say, if it was asked before.
 pub(crate) fn remembered_name(principal: &Principal) -> Option<Option<String>> {

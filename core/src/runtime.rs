@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
+use once_cell::race::OnceBox;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -121,6 +123,24 @@ impl<T> Drop for PerProcess<T> {
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for PerProcess<T> {}
+
+/// What a forked child reads as its parent left it, without a lock. It is copied on write, and made by whoever comes
+/// first without keeping others waiting: a child forked in the middle would wait for ever.
+pub(crate) struct Inherited<T>(OnceBox<ArcSwap<T>>);
+
+impl<T: Default> Inherited<T> {
+    pub(crate) const fn new() -> Self {
+        Inherited(OnceBox::new())
+    }
+}
+
+impl<T: Default> std::ops::Deref for Inherited<T> {
+    type Target = ArcSwap<T>;
+
+    fn deref(&self) -> &ArcSwap<T> {
+        self.0.get_or_init(Box::default)
+    }
+}
 
 /// Locks, ignoring that another holder panicked: every state behind our locks is whole between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

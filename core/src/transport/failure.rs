@@ -60,6 +60,9 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
         NotValidYet | NotValidYetContext { .. } => {
             refused("is not valid yet").with_advice("Check this machine's clock, and the server's certificate.")
         }
+        ApplicationVerificationFailure => refused("has another thumbprint than the platform says").with_advice(
+            "Restart the program if the platform's certificate was renewed; else look what answers there.",
+        ),
         Revoked => refused("has been revoked").with_advice("Check what answers in the service's place."),
         other => refused(&format!("is refused: {other}")).with_advice("Check what answers in the service's place."),
     }
