@@ -52,17 +52,22 @@ pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Creden
         cells.push(Arc::clone(&made));
         return made;
     }
-    let mut dropped = Vec::new();
-    let moment = now().mono_ms;
-    while users.peek_lru().is_some_and(|(_, cells)| cells.iter().all(|cell| cell.is_idle(moment))) {
-        dropped.extend(users.pop_lru());
-    }
+    let mut dropped = without_idle(&mut users, now().mono_ms);
     let made = SharedCell::of_user(Arc::clone(credential), request.clone());
     dropped.extend(users.push(key, vec![Arc::clone(&made)]));
     drop(users);
     // What goes may be the last owner of a host's object, whose end is the host's own code.
     drop(dropped);
     made
+}
+
+/// Takes out those who have not asked for a token's lifetime, who are the least recently used ones.
+fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<SharedCell>>)> {
+    let mut idle = Vec::new();
+    while users.peek_lru().is_some_and(|(_, cells)| cells.iter().all(|cell| cell.is_idle(mono_ms))) {
+        idle.extend(users.pop_lru());
+    }
+    idle
 }
 
 /// Every user's cells, for statistics.
@@ -127,4 +132,87 @@ pub(crate) fn middle_tier(key: Key, build: impl FnOnce() -> Result<Arc<MiddleTie
         next
     });
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        CredentialConfig, Secret,
+        cell::Mode,
+        credential::{BoxFuture, FetchContext, FetchedToken},
+        runtime::Pending,
+    };
+
+    /// An application whose users' tokens have the usual size.
+    struct Application;
+
+    impl Credential for Application {
+        fn name(&self) -> &str {
+            "OnBehalfOfCredential"
+        }
+
+        fn fetch<'a>(&'a self, _: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+            let token = Secret::new("t".repeat(2048));
+            Box::pin(std::future::ready(Ok(FetchedToken {
+                token,
+                expires_on: None,
+                expires_in: Some(3600),
+                refresh_in: None,
+            })))
+        }
+    }
+
+    fn of(user: usize) -> Arc<SharedCell> {
+        let application = Key::of_settings(&CredentialConfig::default(), &"tests of users");
+        let key = application.of_user(&Secret::new(format!("user {user}")));
+        let credential: Arc<dyn Credential> = Arc::new(Application);
+        cell(key, &TokenRequest::new("scope"), &credential)
+    }
+
+    /// In bytes, of this process.
+    #[cfg(target_os = "linux")]
+    fn resident() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+    }
+
+    /// One test, because they share the store.
+    #[test]
+    fn a_hundred_thousand_users() {
+        const USERS: usize = 100_000;
+        #[cfg(target_os = "linux")]
+        let before = resident();
+        let asked = Pending::start(async {
+            for user in 0..USERS {
+                of(user).get(Mode::Background).await?;
+            }
+            Ok(())
+        });
+        asked.join().expect("everybody has a token");
+        #[cfg(target_os = "linux")]
+        {
+            let taken = resident().saturating_sub(before);
+            println!("{USERS} users took {} MB", taken >> 20);
+            assert!(taken < 100 << 20, "{USERS} users took {} MB", taken >> 20);
+        }
+        assert_eq!(lock(users()).len(), MOST_USERS);
+        let is_kept = |user: usize| of(user).warm().is_some();
+        assert!(is_kept(USERS - 1) && is_kept(USERS - MOST_USERS), "the last ones are kept");
+        assert!(!is_kept(0), "the first one went");
+
+        // Whoever asks stays, though others come.
+        let faithful = USERS - MOST_USERS + 2;
+        for user in USERS..USERS + MOST_USERS {
+            of(faithful);
+            of(user);
+        }
+        assert!(is_kept(faithful));
+
+        let mut users = lock(users());
+        assert!(without_idle(&mut users, now().mono_ms).is_empty());
+        let count = users.len();
+        // The cells that never had a token go after a minute.
+        assert_eq!(without_idle(&mut users, now().mono_ms + 7_200_000).len(), count);
+    }
 }

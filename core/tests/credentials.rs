@@ -284,7 +284,9 @@ fn filled_in(mut text: String) -> String {
             let end = at + text[at..].find('}').unwrap();
             let name = &text[at + start.len()..end];
             let content = match kind {
-                "text" => json!(String::from_utf8(certificates(name)).unwrap()).to_string().trim_matches('"').to_owned(),
+                "text" => {
+                    json!(String::from_utf8(certificates(name)).unwrap()).to_string().trim_matches('"').to_owned()
+                }
                 "base64" => STANDARD.encode(certificates(name)),
                 _ => certificate(name),
             };
