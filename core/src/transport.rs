@@ -93,7 +93,15 @@ pub struct Request {
 impl Request {
     /// A GET of an endpoint on this machine or its link: no proxy.
     pub fn get_local(url: impl Into<String>, timeout: Duration) -> Self {
-        Request { method: Method::Get, url: url.into(), headers: vec![], form: vec![], timeout, proxy: false, trust: None }
+        Request {
+            method: Method::Get,
+            url: url.into(),
+            headers: vec![],
+            form: vec![],
+            timeout,
+            proxy: false,
+            trust: None,
+        }
     }
 
     /// A form POST to an endpoint on this machine or its link: no proxy.
@@ -367,7 +375,9 @@ fn clients_for(
         (None, Some(made)) => return Ok(Arc::clone(made)),
         (None, None) => None,
         // A file that is just being replaced may be empty, or not there.
-        (Some(Ok(pem)), Some(made)) if pem.is_empty() || made.pem.as_ref() == Some(&pem) => return Ok(Arc::clone(made)),
+        (Some(Ok(pem)), Some(made)) if pem.is_empty() || made.pem.as_ref() == Some(&pem) => {
+            return Ok(Arc::clone(made));
+        }
         (Some(Err(_)), Some(made)) => return Ok(Arc::clone(made)),
         (Some(Ok(pem)), _) => Some(pem),
         (Some(Err(error)), None) => {
@@ -428,9 +438,7 @@ async fn exchange(
         if request.headers.iter().all(|(name, _)| *name != "content-type") {
             outgoing = outgoing.header("content-type", "application/x-www-form-urlencoded");
         }
-        outgoing = outgoing
-            .header("accept", "application/json")
-            .body(Bytes::from_owner(encode_form(&request.form)));
+        outgoing = outgoing.header("accept", "application/json").body(Bytes::from_owner(encode_form(&request.form)));
     }
     let failed = |error: reqwest::Error| failure::classify(&error, endpoint, proxied, &clients.trust_notes);
     let mut answer = outgoing.send().await.map_err(failed)?;

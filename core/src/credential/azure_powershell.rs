@@ -102,8 +102,12 @@ impl AzurePowerShellCredential {
         let scope = check_scope(&request.scope)?;
         let resource = scope.strip_suffix("/.default").unwrap_or(scope);
         let tenant = self.tenants.resolve(request.tenant_id.as_deref())?.unwrap_or_default();
-        let arguments =
-            ["-NoProfile".to_owned(), "-NonInteractive".to_owned(), "-EncodedCommand".to_owned(), encoded(resource, tenant)];
+        let arguments = [
+            "-NoProfile".to_owned(),
+            "-NonInteractive".to_owned(),
+            "-EncodedCommand".to_owned(),
+            encoded(resource, tenant),
+        ];
         let output = POWERSHELL.run(&arguments, &self.environment, self.process_timeout).await?;
         if output.success && output.stdout.contains(NO_MODULE) {
             let why = "its module Az.Accounts 2.2.0 or later is not installed";
@@ -120,7 +124,8 @@ impl AzurePowerShellCredential {
 
 /// The script as PowerShell takes it: base64 of UTF-16. Neither text can hold a quotation mark: both have been checked.
 fn encoded(resource: &str, tenant: &str) -> String {
-    let parameters = format!("$parameters = @{{ ResourceUrl = '{resource}'; WarningAction = 'Ignore' }}; $tenant = '{tenant}'");
+    let parameters =
+        format!("$parameters = @{{ ResourceUrl = '{resource}'; WarningAction = 'Ignore' }}; $tenant = '{tenant}'");
     let bytes: Vec<u8> = parameters.encode_utf16().chain(SCRIPT.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     STANDARD.encode(bytes)
 }
@@ -187,7 +192,9 @@ mod tests {
         let expected = Some(("a.b.c".to_owned(), Some(1_893_456_000)));
         assert_eq!(parsed("\nazsdk%a.b.c%1893456000\n\n"), expected);
         assert_eq!(parsed("WARNING: breaking changes are coming\r\n\r\nazsdk%a.b.c%1893456000\r\n"), expected);
-        for bad in ["", "azsdk%", "azsdk%%1", "azsdk%a b%1", "azsdk%a%soon", "azsdk%System.Security.SecureString", "%a%1"] {
+        for bad in
+            ["", "azsdk%", "azsdk%%1", "azsdk%a b%1", "azsdk%a%soon", "azsdk%System.Security.SecureString", "%a%1"]
+        {
             assert_eq!(parsed(bad), None, "{bad:?}");
         }
     }

@@ -294,7 +294,12 @@ mod tests {
             (Some("managedidentitycredential "), &[], &[], Some("ManagedIdentity")),
             (Some("VisualStudioCodeCredential"), &[], &[], Some("VisualStudioCode")),
             (Some("AzurePowerShellCredential"), &[], &[], Some("AzurePowerShell")),
-            (Some("dev"), &["EnvironmentCredential"], &[], Some("Environment AzureCli AzurePowerShell AzureDeveloperCli")),
+            (
+                Some("dev"),
+                &["EnvironmentCredential"],
+                &[],
+                Some("Environment AzureCli AzurePowerShell AzureDeveloperCli"),
+            ),
             (None, &["InteractiveBrowserCredential"], &[], Some(&format!("{all} InteractiveBrowser"))),
             (
                 None,

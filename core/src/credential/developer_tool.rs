@@ -231,8 +231,10 @@ impl DeveloperTool {
 
     /// The error for output without a token.
     pub(super) fn unreadable(&self) -> Error {
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
-            .with_advice(format!("Update {}, and run `{}` yourself to see what it prints.", self.title, self.programs[0]))
+        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title)).with_advice(format!(
+            "Update {}, and run `{}` yourself to see what it prints.",
+            self.title, self.programs[0]
+        ))
     }
 }
 

@@ -74,8 +74,11 @@ pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(std::result::Result::ok);
     match store.add_parsable_certificates(certificates).0 {
-        0 => Err(Error::new(ErrorKind::InvalidConfiguration, "no certificate authority could be read from what names it")
-            .with_advice("Name a PEM file, or PEM text, of certificate authorities.")),
+        0 => Err(Error::new(
+            ErrorKind::InvalidConfiguration,
+            "no certificate authority could be read from what names it",
+        )
+        .with_advice("Name a PEM file, or PEM text, of certificate authorities.")),
         _ => Ok(store),
     }
 }

@@ -37,7 +37,9 @@ struct Agent {
 impl Agent {
     fn new(environment: &Environment) -> Agent {
         if cfg!(windows) {
-            let folder = |name, usual| Path::new(variable(environment, name).unwrap_or(usual)).join("AzureConnectedMachineAgent");
+            let folder = |name, usual| {
+                Path::new(variable(environment, name).unwrap_or(usual)).join("AzureConnectedMachineAgent")
+            };
             return Agent {
                 program: folder("ProgramFiles", r"C:\Program Files").join("himds.exe"),
                 keys: folder("ProgramData", r"C:\ProgramData").join("Tokens"),
@@ -162,8 +164,11 @@ fn confirm(identity: &Identity, response: &Response) -> Result<()> {
     if told.is_some_and(|told| told.eq_ignore_ascii_case(wanted)) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::AuthenticationFailed, "Azure Arc did not confirm that the token is the identity's asked for")
-        .with_advice("Update the agent of Azure Arc, or leave the id out to log in as the machine itself."))
+    Err(Error::new(
+        ErrorKind::AuthenticationFailed,
+        "Azure Arc did not confirm that the token is the identity's asked for",
+    )
+    .with_advice("Update the agent of Azure Arc, or leave the id out to log in as the machine itself."))
 }
 
 fn strange(what: String) -> Error {
