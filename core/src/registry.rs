@@ -29,6 +29,7 @@ use crate::{
     runtime::{Inherited, PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
     secret::Secret,
     token::{Shards, Token},
+    transport::skew_seen,
     users,
 };
 
@@ -362,8 +363,13 @@ impl SharedCell {
                 (_, true) => "it is the token that was here before".to_owned(),
                 (ms, _) => format!("it ended {} s ago by this machine's clock", (-ms / 1000).max(0)),
             };
-            Error::new(ErrorKind::DeadOnArrival, format!("the token that arrived cannot be used: {how}"))
-                .for_credential(name)
+            let told = format!("the token that arrived cannot be used: {how}");
+            let error = match skew_seen() {
+                None => Error::new(ErrorKind::DeadOnArrival, told),
+                Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{told}, and {skew}"))
+                    .with_advice("Correct the clock of this machine."),
+            };
+            error.for_credential(name)
         });
         self.publish(&state);
         self.report(&state, before);

@@ -10,7 +10,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -281,6 +281,9 @@ impl Transport {
                 ));
             }
         };
+        if response.clock_skew.is_some() {
+            SKEW_SEEN.store(response.clock_skew().unwrap_or(0), Ordering::Relaxed);
+        }
         if let Some(skew) = response.clock_skew() {
             warn_of_skew(&endpoint, skew);
         }
@@ -522,6 +525,16 @@ pub(crate) fn describe_skew(skew: i64) -> String {
     let minutes = (skew.abs() + 30) / 60;
     let amount = if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
     format!("{amount} {}", if skew > 0 { "ahead of" } else { "behind" })
+}
+
+/// By how many seconds this machine's clock was ahead of the service that last told the time; 0 where that is not worth
+/// telling.
+static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
+
+/// The difference to the clock of the service that last told the time, in words for the middle of a sentence.
+pub(crate) fn skew_seen() -> Option<String> {
+    let skew = SKEW_SEEN.load(Ordering::Relaxed);
+    (skew != 0).then(|| format!("this machine's clock is {} the token service's", describe_skew(skew)))
 }
 
 fn warn_of_skew(endpoint: &str, skew: i64) {

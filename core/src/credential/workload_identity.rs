@@ -44,12 +44,12 @@ impl WorkloadIdentityCredential {
             Some(value) => Ok(value.clone()),
             None => variable(&context.environment, variable_name).map(str::to_owned).ok_or_else(|| {
                 Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set"))
-                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass `{argument}`."))
+                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass {argument}."))
             }),
         };
-        let file = setting("token_file_path", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
-        let tenant = setting("tenant_id", &arguments.tenant_id, "AZURE_TENANT_ID");
-        let client = setting("client_id", &arguments.client_id, "AZURE_CLIENT_ID");
+        let file = setting("the path of the token's file", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
+        let tenant = setting("the tenant", &arguments.tenant_id, "AZURE_TENANT_ID");
+        let client = setting("the client id", &arguments.client_id, "AZURE_CLIENT_ID");
         let proxied =
             match arguments.enable_azure_proxy.then(|| token_proxy(&context.environment)).transpose()?.flatten() {
                 None => None,
