@@ -1,8 +1,16 @@
-"""The rules of tests/vectors, as Python sees them. `timing.json` is the engine's alone: no clock is read here."""
+"""The rules of tests/vectors, as Python sees them. `timing.json` is the engine's alone: no clock is read here.
+
+Of the credentials' vectors those run here that send nothing: construction, environment, files, tools and errors.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +18,9 @@ from conftest import VECTORS, Recording
 
 import pgentra
 from pgentra import _native
-from pgentra.errors import CredentialValueError, EntraConnectionValueError, TokenDecodeError
+from pgentra._foreign import Source
+from pgentra._provider import ask
+from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError, TokenDecodeError
 from pgentra.identity import StaticTokenCredential
 
 
@@ -114,3 +124,73 @@ def test_tls(case: dict[str, Any]) -> None:
         assert caught.value.code == case["result"]["error"]
     else:
         assert _native.secure_sslmode(*arguments) == case["result"]
+
+
+def filled(folder: Path) -> Callable[[re.Match[str]], str]:
+    """What stands for a place in braces inside a JSON text: the folder, or the content of a certificate's file."""
+
+    def fill(place: re.Match[str]) -> str:
+        kind, name = place.groups()
+        if kind is None:
+            return str(folder)
+        content = (VECTORS / "certificates" / name).read_bytes()
+        return base64.b64encode(content).decode() if kind == "base64" else json.dumps(content.decode())[1:-1]
+
+    return fill
+
+
+def sends_nothing(case: dict[str, Any]) -> bool:
+    # A host's member is an object of this test, of which test_foreign.py has many.
+    return not case.get("exchanges") and '"host"' not in json.dumps(case["credential"])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=f"{file.stem}: {case['name']}")
+        for file in sorted((VECTORS / "credentials").glob("*.json"))
+        for case in json.loads(file.read_text())["cases"]
+        if sends_nothing(case)
+    ],
+)
+def test_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = json.loads(re.sub(r"\{(text|base64|certificate):([^}]+)\}|\{dir\}", filled(tmp_path), json.dumps(case)))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, content in case.get("files", {}).items():
+        if isinstance(content, str):
+            content = content.encode()
+        else:
+            fixture = VECTORS / "certificates" / content.get("fixture", "")
+            content = fixture.read_bytes() if "fixture" in content else bytes(content["zeros"])
+        (tmp_path / name).write_bytes(content)
+    for name, tool in case.get("tools", {}).items():
+        words = [shlex.quote(tool.get(stream, "")) for stream in ("stdout", "stderr")]
+        (tools / name).write_text(
+            f"#!/bin/sh\nprintf %s {words[0]}\nprintf %s {words[1]} >&2\nexit {tool.get('exit', 0)}\n"
+        )
+        (tools / name).chmod(0o755)
+    for name, value in ({"PATH": str(tools)} | case.get("environment", {})).items():
+        monkeypatch.setenv(name, value)
+    request = case.get("request", {})
+
+    def fetch() -> tuple[str, int]:
+        _native.check_credential(case["credential"])
+        scope = request.get("scope", pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
+        rest = (request.get("tenant_id"), request.get("claims"), request.get("enable_cae", False))
+        return ask(Source(case["credential"]), scope, *rest)
+
+    expected = case.get("build_error") or case.get("error")
+    if expected is None:
+        # When it ends is the engine's affair.
+        assert fetch()[0] == case["token"]["token"]
+        return
+    with pytest.raises(PgEntraError) as caught:
+        fetch()
+    error = caught.value
+    assert (error.code, error.aadsts) == (expected["kind"], expected.get("aadsts"))
+    assert all(part in str(error) for part in expected.get("text", [])), str(error)
+    assert {key: error.detail.get(key) for key in expected.get("detail", {})} == expected.get("detail", {})
+    attempts = [[attempt.get("credential", ""), attempt["code"]] for attempt in error.detail.get("attempts", [])]
+    assert attempts == expected.get("attempts", [])
+    assert "planted" not in (str(error) + repr(error) + repr(error.detail)).lower()
