@@ -12,7 +12,7 @@ use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
     CredentialConfig, Error, ErrorKind,
-    claims::{self, Claims},
+    claims::{self, Claims, Principal, PrincipalKind},
     cloud::{self, CloudInputs},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     refusal,
@@ -126,11 +126,36 @@ pub fn resource_of(scope: String) -> String {
     cloud::resource_of(&scope).to_owned()
 }
 
-/// Lines that explain a refusal of this cause to this principal (the claims of a token).
+/// Lines that explain a server's refusal to a principal (JSON).
 #[napi(catch_unwind)]
-pub fn explain_cause(message: String, role: String, role_source: String, token: Option<String>) -> String {
-    let principal = token.and_then(|token| Claims::decode(&token).ok()).map(|claims| claims.principal());
-    refusal::explain(&refusal::classify(None, &message), &role, &role_source, principal.as_ref())
+pub fn explain_refusal_to(
+    sqlstate: Option<String>,
+    message: String,
+    role: String,
+    role_source: String,
+    principal: Option<String>,
+) -> Result<String> {
+    let principal = principal.map(|principal| read_principal(&principal)).transpose()?;
+    let refusal = refusal::classify(sqlstate.as_deref(), &message);
+    Ok(refusal::explain(&refusal, &role, &role_source, principal.as_ref()))
+}
+
+fn read_principal(text: &str) -> Result<Principal> {
+    use PrincipalKind::{
+        Application, Guest, ServicePrincipal, SystemAssignedIdentity, Unknown, User, UserAssignedIdentity,
+    };
+    let kinds = [User, Guest, ServicePrincipal, UserAssignedIdentity, SystemAssignedIdentity, Application, Unknown];
+    let principal: Value = read(text)?;
+    let text = |key: &str| principal[key].as_str().map(str::to_owned);
+    let kind = kinds.into_iter().find(|kind| principal["kind"] == kind.as_str());
+    Ok(Principal {
+        kind: kind.ok_or_else(|| napi::Error::from_reason("no kind of principal"))?,
+        oid: text("oid"),
+        tid: text("tid"),
+        appid: text("appid"),
+        idtyp: None,
+        present: Vec::new(),
+    })
 }
 
 /// Builds a credential and lets it fetch, over a transport that gives the answers of `case` (JSON) one after the other:
@@ -206,10 +231,7 @@ fn canned(answers: Vec<Value>, sent: Arc<Mutex<Vec<Value>>>) -> Transport {
         }
         match answer["failure"].as_str() {
             Some("silence") => Box::pin(pending()),
-            _ => Box::pin(ready(Err(Error::new(
-                ErrorKind::Network,
-                "cannot connect to host:443: connection refused",
-            )))),
+            _ => Box::pin(ready(Err(Error::new(ErrorKind::Network, "cannot connect to host:443: connection refused")))),
         }
     })
 }
