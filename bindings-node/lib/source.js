@@ -176,6 +176,7 @@ function answer(result, request) {
   if (typeof token !== 'string') {
     return request.refuse(`returned a token of type ${typeName(token)}, where a string was expected`)
   }
+  if (/\p{Surrogate}/u.test(token)) return request.refuse('returned a token with half a character in it')
   const ends = isText ? undefined : (result.expiresOnTimestamp ?? result.expiresOn)
   const times = [ends, isText ? undefined : result.refreshAfterTimestamp].map(seconds)
   if (times.includes(null)) {

@@ -18,12 +18,15 @@ if (folder === undefined) {
     console.error('usage: node scripts/pack.mjs FOLDER [ADDONS]')
     process.exit(2)
 }
-const napi = createRequire(import.meta.url).resolve('@napi-rs/cli/package.json').replace(/package\.json$/, 'dist/cli.js')
+const napi = createRequire(import.meta.url)
+    .resolve('@napi-rs/cli/package.json')
+    .replace(/package\.json$/, 'dist/cli.js')
 
 mkdirSync(folder, { recursive: true })
 const work = mkdtempSync(join(tmpdir(), 'pgentra-pack-'))
 try {
-    for (const name of ['package.json', 'lib', 'README.md']) cpSync(join(root, name), join(work, name), { recursive: true })
+    for (const name of ['package.json', 'lib', 'README.md'])
+        cpSync(join(root, name), join(work, name), { recursive: true })
     cpSync(join(root, '..', 'LICENSE'), join(work, 'LICENSE'))
     execFileSync(process.execPath, [napi, 'create-npm-dirs', '--cwd', work], { stdio: 'pipe' })
     const platforms = readdirSync(join(work, 'npm'))

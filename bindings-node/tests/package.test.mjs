@@ -33,7 +33,9 @@ after(() => rmSync(project, { recursive: true, force: true }))
 const node = (...given) => run(process.execPath, given, { cwd: project })
 
 test('every platform is declared', () => {
-    const { optionalDependencies } = JSON.parse(readFileSync(join(project, 'node_modules/pgentra/package.json'), 'utf8'))
+    const { optionalDependencies } = JSON.parse(
+        readFileSync(join(project, 'node_modules/pgentra/package.json'), 'utf8'),
+    )
     assert.deepEqual(
         Object.keys(optionalDependencies).sort(),
         [

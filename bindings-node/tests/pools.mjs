@@ -48,7 +48,11 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
     const { PGHOST: host, PGPORT: port, PGDATABASE: database } = process.env
-    const pools = await startPools({ host, port: Number(port), database, ssl: true }, undefined, Number(process.argv[2]))
+    const pools = await startPools(
+        { host, port: Number(port), database, ssl: true },
+        undefined,
+        Number(process.argv[2]),
+    )
     const tell = () => console.log(JSON.stringify(pools.tallies))
     const teller = setInterval(tell, 1000)
     process.stdin.resume().on('end', async () => {

@@ -2,7 +2,16 @@
 // the addon's feature `testing`.
 
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+    chmodSync,
+    existsSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    rmSync,
+    writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -217,7 +226,8 @@ function checkError({ document, definite }, expected) {
     assert.equal(error.code, expected.kind, error.message)
     assert.equal(definite, expected.definite ?? false)
     assert.equal(error.aadsts, expected.aadsts)
-    for (const part of expected.text ?? []) assert.ok(error.message.includes(part), `${part} is not in ${error.message}`)
+    for (const part of expected.text ?? [])
+        assert.ok(error.message.includes(part), `${part} is not in ${error.message}`)
     for (const [key, value] of Object.entries(expected.detail ?? {})) {
         assert.deepEqual(error.detail[key] ?? null, value, `detail ${key}`)
     }
