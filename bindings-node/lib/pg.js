@@ -164,7 +164,8 @@ function retryingClient(Client) {
       const fresh = new Client(this.#config)
       const listeners = ['_events', '_eventsCount', '_maxListeners', '_queryQueue']
       for (const name of Object.getOwnPropertyNames(fresh)) {
-        if (!listeners.includes(name)) Object.defineProperty(this, name, Object.getOwnPropertyDescriptor(fresh, name))
+        const property = Object.getOwnPropertyDescriptor(fresh, name)
+        if (property && !listeners.includes(name)) Object.defineProperty(this, name, property)
       }
     }
   }

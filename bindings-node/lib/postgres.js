@@ -39,7 +39,7 @@ async function openSocket({ host: hosts, port: ports, path, connect_timeout: lim
   if (path) return connected({ path }, limit)
   let problem
   for (const [index, host] of hosts.entries()) {
-    const port = ports[index]
+    const port = ports[index] ?? 5432
     try {
       // postgres.js reads the name to verify the certificate by from the socket.
       return Object.assign(await connected({ host, port }, limit), { host, port })

@@ -32,10 +32,10 @@ pub struct TimingCase(timing::Run);
 
 #[napi]
 impl TimingCase {
-    /// `case`: JSON. Both clocks in milliseconds.
+    /// `document`: JSON. Both clocks in milliseconds.
     #[napi(constructor, catch_unwind)]
-    pub fn new(case: String, wall_ms: i64, mono_ms: i64) -> Result<Self> {
-        let case: timing::Case = read(&case)?;
+    pub fn new(document: String, wall_ms: i64, mono_ms: i64) -> Result<Self> {
+        let case: timing::Case = read(&document)?;
         Ok(TimingCase(timing::Run::new(&case, pgentra::cell::Now { wall_ms, mono_ms })))
     }
 
@@ -158,11 +158,11 @@ fn read_principal(text: &str) -> Result<Principal> {
     })
 }
 
-/// Builds a credential and lets it fetch, over a transport that gives the answers of `case` (JSON) one after the other:
-/// the requests it sent, and the tokens or errors, as JSON. Time is virtual where `case.paused`.
+/// Builds a credential and lets it fetch, over a transport that gives the answers of `document` (JSON) one after the
+/// other: the requests it sent, and the tokens or errors, as JSON. Time is virtual where `paused`.
 #[napi(catch_unwind)]
-pub fn fetch_canned(case: String) -> Result<String> {
-    let case: Value = read(&case)?;
+pub fn fetch_canned(document: String) -> Result<String> {
+    let case: Value = read(&document)?;
     let sent = Arc::new(Mutex::new(Vec::new()));
     let context = BuildContext {
         environment: Arc::new(serde_json::from_value(case["environment"].clone()).unwrap_or_default()),
