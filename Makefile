@@ -36,6 +36,7 @@ prerequisites:
 
 demo: build
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    if command -v npm >/dev/null; then echo '[pgentra] building the addon for Node' && $(node); fi && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
 
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
@@ -112,14 +113,14 @@ lint-words: prerequisites
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })
 
-# What `npm run build` calls a profile.
-NAPI_PROFILE = $(if $(filter dev,$(PROFILE)),,-- --profile $(PROFILE))
+# The addon, and what its tests and samples need.
+node = $(call npm,bindings-node) && $(call npm,examples/node) && \
+    npm run --silent --prefix bindings-node build $(if $(filter dev,$(PROFILE)),,-- --profile $(PROFILE))
 
 # pg, Sequelize and every sample of examples/node through the front door; vectors, types, tarballs, workers.
 test-node: build
 	@command -v npm >/dev/null || { echo 'skipped: Node 20 or later with npm: none on this machine'; exit 0; }; \
-	    postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,examples/node) && \
-	    npm run --silent --prefix bindings-node build $(NAPI_PROFILE) && \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(node) && \
 	    $(WITH_EMULATOR) npm run --silent --prefix bindings-node test
 
 # The addon's build makes the types that its JavaScript is checked against.

@@ -1,8 +1,10 @@
 // A pool of each driver, whose connections are replaced all the time, and what came of it.
 //
-//   node tests/pools.mjs SIZE    by PGHOST and its like, until standard input ends; prints a line of JSON each second
+//   node tests/pools.mjs SIZE [CLIENT_ID]    by PGHOST and its like, as that managed identity, until standard input ends;
+//                                            prints a line of JSON each second
 
 import { pathToFileURL } from 'node:url'
+import { ManagedIdentityCredential } from 'pgentra/identity'
 import { DRIVERS } from './drivers.mjs'
 
 /** Milliseconds that a connection is kept before it is replaced. */
@@ -48,11 +50,9 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
     const { PGHOST: host, PGPORT: port, PGDATABASE: database } = process.env
-    const pools = await startPools(
-        { host, port: Number(port), database, ssl: true },
-        undefined,
-        Number(process.argv[2]),
-    )
+    const [size, clientId] = process.argv.slice(2)
+    const credential = clientId && new ManagedIdentityCredential(clientId)
+    const pools = await startPools({ host, port: Number(port), database, ssl: true }, credential, Number(size))
     const tell = () => console.log(JSON.stringify(pools.tallies))
     const teller = setInterval(tell, 1000)
     process.stdin.resume().on('end', async () => {
