@@ -9,13 +9,15 @@ use serde::Serialize;
 use crate::{
     cell::Mode,
     cloud::{self, CloudInputs},
-    config::{CredentialConfig, Environment},
+    config::{CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
     credential::{self, AzureCoreCredential, BuildContext, Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, Key, SharedCell},
     runtime::Pending,
+    secret::Secret,
     token::Token,
     transport::{Transport, TransportSettings},
+    users,
 };
 
 /// The longest wait of a caller who names no time limit.
@@ -45,6 +47,8 @@ pub struct CachedCredential {
 enum Cells {
     /// Shared with every credential of equal settings in the process.
     Shared(Key),
+    /// The same for one of the many users of an application.
+    User(Key),
     /// A host's object: shared by those who share the object.
     Own(ArcSwap<HashMap<TokenRequest, Arc<SharedCell>>>),
 }
@@ -76,13 +80,28 @@ impl CachedCredential {
             environment,
             hosts: surroundings.hosts.clone(),
         };
-        let cells = if config.has_host_member() {
-            Cells::Own(ArcSwap::default())
-        } else {
-            #[derive(Serialize)]
-            struct Beside<'a>(&'a str, &'a Environment, &'a Option<String>);
-            let beside = Beside(&cloud.authority_host, &context.environment, &surroundings.ca_file);
-            Cells::Shared(Key::of_settings(config, &beside))
+        #[derive(Serialize)]
+        struct Beside<'a>(&'a str, &'a Environment, &'a Option<String>, Vec<usize>);
+        let mut beside = Beside(&cloud.authority_host, &context.environment, &surroundings.ca_file, vec![]);
+        if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
+            // A host's object stays where it is as long as anything here is kept that was built with it.
+            beside.3 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
+            let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
+                user_assertion_token: Secret::new(""),
+                ..arguments.clone()
+            }));
+            let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
+            let key = Key::of_settings(&nobody, &beside);
+            let middle_tier =
+                users::middle_tier(key, || credential::build_middle_tier(arguments, &config.options, &context))?;
+            return Ok(Arc::new(CachedCredential {
+                credential: Arc::new(middle_tier.on_behalf_of(arguments)),
+                cells: Cells::User(key.of_user(&arguments.user_assertion_token)),
+            }));
+        }
+        let cells = match config.has_host_member() {
+            true => Cells::Own(ArcSwap::default()),
+            false => Cells::Shared(Key::of_settings(config, &beside)),
         };
         Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells }))
     }
@@ -135,6 +154,7 @@ impl CachedCredential {
     pub(crate) fn cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
         match &self.cells {
             Cells::Shared(key) => registry::cell(*key, request, &self.credential),
+            Cells::User(key) => users::cell(*key, request, &self.credential),
             Cells::Own(cells) => {
                 if let Some(cell) = cells.load().get(request) {
                     return Arc::clone(cell);

@@ -491,7 +491,7 @@ pub fn explain_missing_name(principal: &Principal, management_tried: bool) -> St
     };
     format!(
         "Could not determine username from token claims: the token {claims}, and {management}. \
-         Token of: {principal}. Pass its PostgreSQL role ({role}) as user=, PGUSER or fallback_username."
+         Token of: {principal}. Pass its PostgreSQL role ({role}) to the connection, in PGUSER or as the fallback user name."
     )
 }
 

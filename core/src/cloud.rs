@@ -107,6 +107,12 @@ impl Cloud {
     }
 }
 
+/// The cloud of an authority host, such as `https://login.microsoftonline.us`.
+pub(crate) fn of_authority(authority_host: &str) -> Cloud {
+    let url = Url::parse(authority_host).ok();
+    url.as_ref().and_then(Url::host_str).and_then(Cloud::of_authority).unwrap_or(Cloud::Custom)
+}
+
 /// For the middle of a sentence: "the public cloud".
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

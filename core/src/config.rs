@@ -37,6 +37,10 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "AZURE_CONFIG_DIR",
     "AZURE_FEDERATED_TOKEN_FILE",
     "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH",
+    "AZURE_KUBERNETES_CA_DATA",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_TOKEN_PROXY",
     "AZURE_PASSWORD",
     "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     "AZURE_REGIONAL_AUTHORITY_NAME",
@@ -44,6 +48,7 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "AZURE_TOKEN_CREDENTIALS",
     "AZURE_USERNAME",
     "CURL_CA_BUNDLE",
+    "DEFAULT_IDENTITY_CLIENT_ID",
     "HOME",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -56,13 +61,21 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "NODE_EXTRA_CA_CERTS",
     "NO_PROXY",
     "PATH",
+    "PGENTRA_AZCMAGENT_ROOT",
     "PGSSLMODE",
     "PGUSER",
+    "ProgramData",
+    "ProgramFiles",
     "REGION_NAME",
     "REQUESTS_CA_BUNDLE",
     "REQUEST_METHOD",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
+    "SYSTEM_HOSTTYPE",
+    "SYSTEM_JOBID",
+    "SYSTEM_OIDCREQUESTURI",
+    "SYSTEM_PLANID",
+    "SYSTEM_TEAMPROJECTID",
     "SystemRoot",
     "USERPROFILE",
     "all_proxy",
@@ -282,10 +295,20 @@ credential_kinds! {
     ManagedIdentity(ManagedIdentityArguments) = "managed_identity", "ManagedIdentityCredential";
     /// Whoever is signed in to `az`.
     AzureCli(AzureCliArguments) = "azure_cli", "AzureCliCredential";
+    /// Whoever is signed in to Azure PowerShell.
+    AzurePowerShell(DeveloperToolArguments) = "azure_powershell", "AzurePowerShellCredential";
     /// Whoever is signed in to `azd`.
     AzureDeveloperCli(DeveloperToolArguments) = "azure_developer_cli", "AzureDeveloperCliCredential";
+    /// A task of Azure Pipelines, by its service connection.
+    AzurePipelines(AzurePipelinesArguments) = "azure_pipelines", "AzurePipelinesCredential";
     /// An application and its secret.
     ClientSecret(ClientSecretArguments) = "client_secret", "ClientSecretCredential";
+    /// An application and its certificate.
+    ClientCertificate(ClientCertificateArguments) = "client_certificate", "ClientCertificateCredential";
+    /// An application and what somebody asserts of it.
+    ClientAssertion(ClientAssertionArguments) = "client_assertion", "ClientAssertionCredential";
+    /// An application that acts for the user who called it.
+    OnBehalfOf(OnBehalfOfArguments) = "on_behalf_of", "OnBehalfOfCredential";
     /// A token from elsewhere.
     StaticToken(StaticTokenArguments) = "static_token", "StaticTokenCredential";
     /// A credential object of the host, handed in beside the document.
@@ -344,6 +367,9 @@ pub struct WorkloadIdentityArguments {
     pub client_id: Option<String>,
     /// Default: `AZURE_FEDERATED_TOKEN_FILE`.
     pub token_file_path: Option<String>,
+    /// Whether requests go to the cluster's own token proxy where `AZURE_KUBERNETES_TOKEN_PROXY` names one (AKS identity
+    /// bindings). Default: false.
+    pub enable_azure_proxy: bool,
 }
 
 /// Arguments of managed identity; at most one of them. None: the system-assigned identity.
@@ -395,6 +421,96 @@ pub struct ClientSecretArguments {
     pub client_secret: Secret,
 }
 
+/// Arguments of an application with a certificate: one of `certificate_path` and `certificate`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateArguments {
+    /// The tenant's id or domain name.
+    pub tenant_id: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// A PEM file with key and certificate, or a PFX file; read again whenever it changed.
+    #[serde(default)]
+    pub certificate_path: Option<String>,
+    /// The same by its content: PEM text, or a PFX file in base64.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub certificate: Option<Secret>,
+    /// The password of an encrypted key or a PFX file.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub certificate_password: Option<Secret>,
+    /// Whether the certificate goes along with those above it, for registrations by subject name. Default: false.
+    #[serde(default)]
+    pub send_certificate_chain: bool,
+}
+
+/// Arguments of an application with an assertion.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAssertionArguments {
+    /// The tenant's id or domain name.
+    pub tenant_id: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// Where the assertion comes from: `{"type": "host", "index": 0}` for a callback that is handed in beside the
+    /// document, or any credential whose token for `api://AzureADTokenExchange` is one, such as a managed identity.
+    pub get_assertion: Box<CredentialConfig>,
+}
+
+/// Arguments of an application that acts for a user: one of `client_secret`, `certificate_path`, `certificate` and
+/// `get_assertion`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnBehalfOfArguments {
+    /// The tenant's id or domain name.
+    pub tenant_id: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// The access token that the user sent; its audience is this application.
+    #[schemars(with = "String")]
+    pub user_assertion_token: Secret,
+    /// The application's secret.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub client_secret: Option<Secret>,
+    /// As of `client_certificate`.
+    #[serde(default)]
+    pub certificate_path: Option<String>,
+    /// As of `client_certificate`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub certificate: Option<Secret>,
+    /// As of `client_certificate`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub certificate_password: Option<Secret>,
+    /// As of `client_certificate`.
+    #[serde(default)]
+    pub send_certificate_chain: bool,
+    /// As of `client_assertion`.
+    #[serde(default)]
+    pub get_assertion: Option<Box<CredentialConfig>>,
+}
+
+/// Arguments of a task of Azure Pipelines.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AzurePipelinesArguments {
+    /// The tenant's id or domain name.
+    pub tenant_id: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// The service connection's id: the `resourceId` in its address.
+    pub service_connection_id: String,
+    /// The task's `System.AccessToken`.
+    #[schemars(with = "String")]
+    pub system_access_token: Secret,
+    /// The organization's address, such as `https://dev.azure.com/contoso`, for tasks without `SYSTEM_OIDCREQUESTURI`.
+    #[serde(default)]
+    pub organization_url: Option<String>,
+}
+
 /// Arguments of a token from elsewhere.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -425,19 +541,35 @@ impl CredentialConfig {
     pub fn secrets(&self) -> Vec<&Secret> {
         match &self.kind {
             CredentialKind::ClientSecret(a) => vec![&a.client_secret],
+            CredentialKind::ClientCertificate(a) => {
+                [&a.certificate, &a.certificate_password].into_iter().flatten().collect()
+            }
+            CredentialKind::OnBehalfOf(a) => [&a.client_secret, &a.certificate, &a.certificate_password]
+                .into_iter()
+                .flatten()
+                .chain([&a.user_assertion_token])
+                .chain(a.get_assertion.iter().flat_map(|member| member.secrets()))
+                .collect(),
+            CredentialKind::AzurePipelines(a) => vec![&a.system_access_token],
             CredentialKind::StaticToken(a) => vec![&a.token],
-            CredentialKind::Chained(a) => a.credentials.iter().flat_map(CredentialConfig::secrets).collect(),
-            _ => Vec::new(),
+            _ => self.members().flat_map(CredentialConfig::secrets).collect(),
         }
+    }
+
+    /// The credentials that it is made of.
+    fn members(&self) -> impl Iterator<Item = &CredentialConfig> {
+        let (chained, single) = match &self.kind {
+            CredentialKind::Chained(a) => (a.credentials.as_slice(), None),
+            CredentialKind::ClientAssertion(a) => (Default::default(), Some(&*a.get_assertion)),
+            CredentialKind::OnBehalfOf(a) => (Default::default(), a.get_assertion.as_deref()),
+            _ => (Default::default(), None),
+        };
+        chained.iter().chain(single)
     }
 
     /// Whether a host's object takes part, so that the cache cannot be shared by settings.
     pub fn has_host_member(&self) -> bool {
-        match &self.kind {
-            CredentialKind::Host(_) => true,
-            CredentialKind::Chained(a) => a.credentials.iter().any(CredentialConfig::has_host_member),
-            _ => false,
-        }
+        matches!(self.kind, CredentialKind::Host(_)) || self.members().any(CredentialConfig::has_host_member)
     }
 
     fn validate(&self, path: &str) -> Result<()> {
@@ -475,11 +607,64 @@ impl CredentialConfig {
                 check("tenant_id", a.tenant_id.as_deref())?;
                 check("subscription", a.subscription.as_deref())?;
             }
-            CredentialKind::AzureDeveloperCli(a) => check("tenant_id", a.tenant_id.as_deref())?,
+            CredentialKind::AzurePowerShell(a) | CredentialKind::AzureDeveloperCli(a) => {
+                check("tenant_id", a.tenant_id.as_deref())?
+            }
             CredentialKind::ClientSecret(a) => {
                 check("tenant_id", Some(&a.tenant_id))?;
                 check("client_id", Some(&a.client_id))?;
                 check("client_secret", Some(a.client_secret.expose()))?;
+            }
+            CredentialKind::ClientCertificate(a) => {
+                check("tenant_id", Some(&a.tenant_id))?;
+                check("client_id", Some(&a.client_id))?;
+                check("certificate_path", a.certificate_path.as_deref())?;
+                check("certificate", a.certificate.as_ref().map(Secret::expose))?;
+                match (&a.certificate_path, &a.certificate) {
+                    (Some(_), Some(_)) => return Err(contradiction(path, "certificate_path", "certificate")),
+                    (None, None) => {
+                        return Err(refused(&join(path, "certificate_path"), "it or `certificate`", "nothing"));
+                    }
+                    _ => {}
+                }
+            }
+            CredentialKind::ClientAssertion(a) => {
+                check("tenant_id", Some(&a.tenant_id))?;
+                check("client_id", Some(&a.client_id))?;
+                a.get_assertion.validate(&join(path, "get_assertion"))?;
+            }
+            CredentialKind::OnBehalfOf(a) => {
+                check("tenant_id", Some(&a.tenant_id))?;
+                check("client_id", Some(&a.client_id))?;
+                check("user_assertion_token", Some(a.user_assertion_token.expose()))?;
+                check("client_secret", a.client_secret.as_ref().map(Secret::expose))?;
+                check("certificate_path", a.certificate_path.as_deref())?;
+                check("certificate", a.certificate.as_ref().map(Secret::expose))?;
+                if let Some(member) = &a.get_assertion {
+                    member.validate(&join(path, "get_assertion"))?;
+                }
+                let given = [
+                    ("client_secret", a.client_secret.is_some()),
+                    ("certificate_path", a.certificate_path.is_some()),
+                    ("certificate", a.certificate.is_some()),
+                    ("get_assertion", a.get_assertion.is_some()),
+                ];
+                let mut given = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name);
+                match (given.next(), given.next()) {
+                    (Some(_), None) => {}
+                    (Some(one), Some(other)) => return Err(contradiction(path, one, other)),
+                    (None, _) => {
+                        let expected = "it, `certificate_path`, `certificate` or `get_assertion`";
+                        return Err(refused(&join(path, "client_secret"), expected, "nothing"));
+                    }
+                }
+            }
+            CredentialKind::AzurePipelines(a) => {
+                check("tenant_id", Some(&a.tenant_id))?;
+                check("client_id", Some(&a.client_id))?;
+                check("service_connection_id", Some(&a.service_connection_id))?;
+                check("system_access_token", Some(a.system_access_token.expose()))?;
+                check("organization_url", a.organization_url.as_deref())?;
             }
             CredentialKind::StaticToken(a) => check("token", Some(a.token.expose()))?,
             CredentialKind::Environment(_) | CredentialKind::Host(_) => {}

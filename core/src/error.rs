@@ -86,7 +86,7 @@ error_kinds! {
         "Check DNS, firewall and proxy variables for the host named.";
     /// The certificate of the token service is not trusted.
     UntrustedCertificate = 7, "untrusted_certificate", Failed, false, "AuthenticationError",
-        "Add the issuer's certificate with `ca_file` or SSL_CERT_FILE.";
+        "Add the issuer's certificate with the option for a PEM file of authorities, or with SSL_CERT_FILE.";
     /// A time limit passed: the caller's wait or the credential's own.
     Timeout = 8, "timeout", Failed, true, "AuthenticationError",
         "The fetch goes on; ask again.";
@@ -101,13 +101,13 @@ error_kinds! {
         "Pass the user name explicitly, or look at what the credential returns.";
     /// No role name follows from the token.
     UsernameExtraction = 12, "username_extraction", NotACredential, false, "UsernameExtractionError",
-        "Pass the user name: `user=`, PGUSER or `fallback_username`.";
+        "Pass the user name to the connection, in PGUSER or as the fallback user name.";
     /// The management scope was refused, so the role name could not be looked up.
     ScopePermission = 13, "scope_permission", NotACredential, false, "ScopePermissionError",
-        "Pass the user name: `user=`, PGUSER or `fallback_username`.";
+        "Pass the user name to the connection, in PGUSER or as the fallback user name.";
     /// What was given as a credential is none, or returned something that is no token.
     CredentialValue = 14, "credential_value", Failed, false, "CredentialValueError",
-        "Pass a credential object with `get_token`, or a callable that returns a token and its expiry.";
+        "Pass a credential object, or a callable that returns a token and its expiry.";
     /// A configuration key is unknown, missing, empty or of the wrong type.
     InvalidConfiguration = 15, "invalid_configuration", Failed, false, "CredentialValueError",
         "Correct the option named.";
@@ -116,7 +116,7 @@ error_kinds! {
         "Correct the connection setting named.";
     /// A token would have gone over a connection without TLS.
     InsecureTransport = 17, "insecure_transport", NotACredential, false, "EntraConnectionValueError",
-        "Use sslmode=verify-full, or `allow_insecure_transport=True` for a server you trust on that path.";
+        "Use sslmode=verify-full, or allow insecure transport explicitly, for a server you trust on that path.";
     /// A blocking call was made where the fetch itself has to run.
     WouldDeadlock = 18, "would_deadlock", NotACredential, false, "PgEntraError",
         "Use the asynchronous door here, or call from another thread.";
@@ -220,6 +220,17 @@ impl Error {
             return self;
         }
         self.with(|e| e.credential = Some(name.into()))
+    }
+
+    /// The error of something larger that this is the cause of: `what` comes in front of the first line, which goes on
+    /// naming the part that failed, and the next credential to be named is the larger one.
+    #[must_use]
+    pub(crate) fn of_part(self, what: &str) -> Self {
+        let part = self.0.credential.as_deref().map(|name| format!(" from {name}")).unwrap_or_default();
+        self.with(|e| {
+            e.message = format!("{what}{part}: {}", e.message);
+            e.credential = None;
+        })
     }
 
     /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.

@@ -19,6 +19,7 @@ mod runtime;
 mod secret;
 mod token;
 pub mod transport;
+mod users;
 
 pub use cached::{CachedCredential, Surroundings};
 pub use config::{Config, CredentialConfig, CredentialKind};

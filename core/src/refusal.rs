@@ -146,7 +146,7 @@ pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Opti
     let source = match role_source {
         "user" => "the user given to the connection",
         "PGUSER" => "the environment variable PGUSER",
-        "fallback_username" => "the option fallback_username",
+        "fallback_username" => "the fallback user name",
         "management token" => "a management-scope token",
         claim => &format!("claim {claim} of the token"),
     };
@@ -167,10 +167,10 @@ pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Opti
         let hint = match kind {
             PrincipalKind::Guest => {
                 "A guest's role is usually named name_home.com#EXT#@tenant.onmicrosoft.com, which the token does not \
-                 tell: pass it as user=."
+                 tell: pass it as the connection's user."
             }
             PrincipalKind::User => {
-                "To log in as a member of a group, pass the group's name as user=; its role has the group's object id \
+                "To log in as a member of a group, pass the group's name as the connection's user; its role has the group's object id \
                  and type 'group'."
             }
             _ => return lines.join("\n"),

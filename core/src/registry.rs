@@ -26,7 +26,10 @@ use crate::{
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
+    secret::Secret,
     token::{Shards, Token},
+    transport::skew_seen,
+    users,
 };
 
 /// Cells kept for sharing; the least recently used goes first.
@@ -54,6 +57,8 @@ pub(crate) struct SharedCell {
     stamp: AtomicU64,
     stamp_looked_at: AtomicI64,
     counters: Counters,
+    /// Whether it belongs to one of many users: it is kept small, and threads seldom meet at it.
+    is_users: bool,
 }
 
 pub(crate) struct Warm {
@@ -98,7 +103,17 @@ enum Asked {
 
 impl SharedCell {
     pub(crate) fn new(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
+        Self::make(credential, request, false)
+    }
+
+    /// A cell of one of many users.
+    pub(crate) fn of_user(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
+        Self::make(credential, request, true)
+    }
+
+    fn make(credential: Arc<dyn Credential>, request: TokenRequest, is_users: bool) -> Arc<Self> {
         Arc::new(SharedCell {
+            is_users,
             credential,
             request,
             warm: ArcSwapOption::empty(),
@@ -117,6 +132,10 @@ impl SharedCell {
 
     pub(crate) fn credential(&self) -> &Arc<dyn Credential> {
         &self.credential
+    }
+
+    pub(crate) fn request(&self) -> &TokenRequest {
+        &self.request
     }
 
     fn settings(&self) -> CellSettings {
@@ -190,7 +209,8 @@ impl SharedCell {
     /// Makes the cell's current token the one the warm path reads.
     fn publish(&self, state: &State) {
         let next = state.cell.current().map(|(token, points)| {
-            Arc::new(Warm { token: Shards::new(token), points: *points, generation: generation() })
+            let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
+            Arc::new(Warm { token, points: *points, generation: generation() })
         });
         self.warm.store(next);
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -342,8 +362,13 @@ impl SharedCell {
                 (_, true) => "it is the token that was here before".to_owned(),
                 (ms, _) => format!("it ended {} s ago by this machine's clock", (-ms / 1000).max(0)),
             };
-            Error::new(ErrorKind::DeadOnArrival, format!("the token that arrived cannot be used: {how}"))
-                .for_credential(name)
+            let told = format!("the token that arrived cannot be used: {how}");
+            let error = match skew_seen() {
+                None => Error::new(ErrorKind::DeadOnArrival, told),
+                Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{told}, and {skew}"))
+                    .with_advice("Correct the clock of this machine."),
+            };
+            error.for_credential(name)
         });
         self.publish(&state);
         self.report(&state, before);
@@ -432,7 +457,7 @@ impl SharedCell {
     }
 
     /// Nobody but the registry holds it, and its token's life has passed since it was used.
-    fn is_idle(&self, mono_ms: i64) -> bool {
+    pub(crate) fn is_idle(&self, mono_ms: i64) -> bool {
         let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.points.lifetime_ms).max(60_000);
         mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
     }
@@ -585,21 +610,27 @@ impl Key {
     /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
     /// only this process knows, so that no digest of one is ever worth anything outside.
     pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
+        // Neither can fail: both are plain data with text keys.
+        let plain = [serde_json::to_vec(config).unwrap_or_default(), serde_json::to_vec(beside).unwrap_or_default()];
+        let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
+        Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
+    }
+
+    /// Of one user of what this key stands for.
+    pub(crate) fn of_user(&self, assertion: &Secret) -> Key {
+        Self::of([self.0.as_slice(), assertion.expose().as_bytes()].into_iter())
+    }
+
+    fn of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Key {
         static PROCESS_KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
             let random = ring::rand::SystemRandom::new();
             hmac::Key::generate(hmac::HMAC_SHA256, &random)
                 .unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &random_seed().to_ne_bytes()))
         });
         let mut context = hmac::Context::with_key(&PROCESS_KEY);
-        let mut put = |bytes: &[u8]| {
-            context.update(&(bytes.len() as u64).to_le_bytes());
-            context.update(bytes);
-        };
-        // Neither can fail: both are plain data with text keys.
-        put(&serde_json::to_vec(config).unwrap_or_default());
-        put(&serde_json::to_vec(beside).unwrap_or_default());
-        for secret in config.secrets() {
-            put(secret.expose().as_bytes());
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.sign().as_ref());
@@ -647,12 +678,12 @@ pub(crate) fn note_own_cell(cell: &Arc<SharedCell>) {
     });
 }
 
-/// Every cell of this process: those shared by equal settings, and those of hosts' own credentials.
+/// Every cell of this process: those shared by equal settings, those of users, and those of hosts' own credentials.
 pub fn stats() -> Vec<CellStats> {
     let shared = CELLS.load();
     let own = OWN_CELLS.load();
-    let own = own.iter().filter_map(Weak::upgrade);
-    shared.values().map(|cell| cell.stats()).chain(own.map(|cell| cell.stats())).collect()
+    let others = users::cells().into_iter().chain(own.iter().filter_map(Weak::upgrade));
+    shared.values().map(|cell| cell.stats()).chain(others.map(|cell| cell.stats())).collect()
 }
 
 type Names = HashMap<(String, String), Option<String>>;

@@ -92,6 +92,11 @@ impl<T: Handle> Shards<T> {
         Shards(std::array::from_fn(|_| Arc::new(one.another())))
     }
 
+    /// The same handle for every thread, which takes an eighth of the memory.
+    pub(crate) fn of_one(one: &Arc<T>) -> Self {
+        Shards(std::array::from_fn(|_| Arc::clone(one)))
+    }
+
     /// The handle of this thread's shard.
     #[inline]
     pub(crate) fn here(&self) -> &Arc<T> {

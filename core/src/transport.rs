@@ -4,12 +4,13 @@
 mod failure;
 mod proxy;
 mod roots;
+mod trust;
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -27,6 +28,7 @@ use crate::{
 };
 
 use self::proxy::{Proxied, ProxyRules};
+pub use self::trust::{Authorities, Trust};
 
 /// The largest body that is read; a token is under 64 KB.
 const MAX_BODY: usize = 1 << 20;
@@ -55,7 +57,7 @@ pub struct TransportSettings {
 pub struct Transport(Arc<Inner>);
 
 enum Inner {
-    Network { settings: TransportSettings, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
+    Network { settings: TransportSettings, trust: Option<Arc<Trust>>, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
     Canned(Answerer),
 }
 
@@ -84,17 +86,32 @@ pub struct Request {
     pub timeout: Duration,
     /// Whether the proxy variables apply. Managed-identity endpoints are reached directly whatever their address.
     pub proxy: bool,
+    /// How the server is known, where the transport has a rule of its own ([`Transport::trusting`]), which sets this.
+    pub trust: Option<Arc<Trust>>,
 }
 
 impl Request {
     /// A GET of an endpoint on this machine or its link: no proxy.
     pub fn get_local(url: impl Into<String>, timeout: Duration) -> Self {
-        Request { method: Method::Get, url: url.into(), headers: vec![], form: vec![], timeout, proxy: false }
+        Request {
+            method: Method::Get,
+            url: url.into(),
+            headers: vec![],
+            form: vec![],
+            timeout,
+            proxy: false,
+            trust: None,
+        }
+    }
+
+    /// A form POST to an endpoint on this machine or its link: no proxy.
+    pub fn post_local(url: impl Into<String>, form: Vec<(&'static str, Secret)>, timeout: Duration) -> Self {
+        Request { proxy: false, ..Request::post_form(url, form, timeout) }
     }
 
     /// A form POST to a service.
     pub fn post_form(url: impl Into<String>, form: Vec<(&'static str, Secret)>, timeout: Duration) -> Self {
-        Request { method: Method::Post, url: url.into(), headers: vec![], form, timeout, proxy: true }
+        Request { method: Method::Post, url: url.into(), headers: vec![], form, timeout, proxy: true, trust: None }
     }
 
     /// Adds a header.
@@ -204,7 +221,28 @@ impl fmt::Debug for Response {
 impl Transport {
     /// HTTP over the network. Clients are made at the first request; what is wrong with the settings is told then.
     pub fn new(settings: TransportSettings) -> Self {
-        Transport(Arc::new(Inner::Network { settings, clients: PerProcess::new() }))
+        Transport(Arc::new(Inner::Network { settings, trust: None, clients: PerProcess::new() }))
+    }
+
+    /// The same, but for a server that is known by `trust`, and never through a proxy.
+    #[must_use]
+    pub fn trusting(&self, trust: Trust) -> Self {
+        let trust = Some(Arc::new(trust));
+        match &*self.0 {
+            Inner::Network { settings, .. } => {
+                Transport(Arc::new(Inner::Network { settings: settings.clone(), trust, clients: PerProcess::new() }))
+            }
+            Inner::Canned(_) => {
+                let canned = self.clone();
+                Transport::canned(move |request| {
+                    let request = Request { proxy: false, trust: trust.clone(), ..request };
+                    match &*canned.0 {
+                        Inner::Canned(answer) => answer(request),
+                        Inner::Network { .. } => unreachable!("it was canned when it was cloned"),
+                    }
+                })
+            }
+        }
     }
 
     /// A transport that hands every request to `answer`, for tests.
@@ -226,7 +264,9 @@ impl Transport {
         let exchange = async {
             match &*self.0 {
                 Inner::Canned(answer) => answer(request).await,
-                Inner::Network { settings, clients } => exchange(settings, clients, request, &endpoint).await,
+                Inner::Network { settings, trust, clients } => {
+                    exchange(settings, trust.as_deref(), clients, request, &endpoint).await
+                }
             }
         };
         let response = match tokio::time::timeout(limit, exchange).await {
@@ -241,6 +281,9 @@ impl Transport {
                 ));
             }
         };
+        if response.clock_skew.is_some() {
+            SKEW_SEEN.store(response.clock_skew().unwrap_or(0), Ordering::Relaxed);
+        }
         if let Some(skew) = response.clock_skew() {
             warn_of_skew(&endpoint, skew);
         }
@@ -262,12 +305,22 @@ struct Clients {
     rules: ProxyRules,
     /// What could not be loaded of the certificate authorities, for the error that follows from it.
     trust_notes: Vec<String>,
+    /// The PEM text of a server's own authorities, as it was.
+    pem: Option<Vec<u8>>,
 }
 
 impl Clients {
-    fn new(settings: &TransportSettings) -> Result<Clients> {
-        let trusted = roots::trusted(settings)?;
-        let tls = roots::client_config(trusted.store)?;
+    fn new(settings: &TransportSettings, trust: Option<&Trust>, pem: Option<Vec<u8>>) -> Result<Clients> {
+        let (tls, trust_notes) = match (trust, &pem) {
+            (Some(Trust::Thumbprint(thumbprint)), _) => (trust::pinned(*thumbprint)?, vec![]),
+            (Some(_), Some(pem)) => (roots::client_config(trust::authorities(pem)?)?, vec![]),
+            (_, None) | (None, _) => {
+                let trusted = roots::trusted(settings)?;
+                (roots::client_config(trusted.store)?, trusted.notes)
+            }
+        };
+        let no_proxies = Environment::new();
+        let proxies = if trust.is_some() { &no_proxies } else { &*settings.environment };
         let build = |connect_timeout: Duration, proxy: Option<reqwest::Proxy>| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -278,8 +331,12 @@ impl Clients {
                 .connect_timeout(connect_timeout)
                 .pool_max_idle_per_host(4)
                 .no_proxy();
-            match proxy {
+            let builder = match proxy {
                 Some(proxy) => builder.proxy(proxy),
+                None => builder,
+            };
+            match trust.and_then(Trust::resolver) {
+                Some(resolver) => builder.dns_resolver(resolver),
                 None => builder,
             }
             .build()
@@ -290,8 +347,9 @@ impl Clients {
         Ok(Clients {
             local: build(LOCAL_CONNECT_TIMEOUT, None)?,
             direct: build(CONNECT_TIMEOUT, None)?,
-            rules: ProxyRules::new(&settings.environment, |proxy| build(CONNECT_TIMEOUT, Some(proxy)))?,
-            trust_notes: trusted.notes,
+            rules: ProxyRules::new(proxies, |proxy| build(CONNECT_TIMEOUT, Some(proxy)))?,
+            trust_notes,
+            pem,
         })
     }
 
@@ -306,30 +364,65 @@ impl Clients {
     }
 }
 
+/// The clients, made at the first request, and again when the server's own authorities have changed.
+fn clients_for(
+    settings: &TransportSettings,
+    trust: Option<&Trust>,
+    slot: &Mutex<Option<Arc<Clients>>>,
+) -> Result<Arc<Clients>> {
+    let made = lock(slot).clone();
+    let pem = match (trust.and_then(Trust::pem), &made) {
+        (None, Some(made)) => return Ok(Arc::clone(made)),
+        (None, None) => None,
+        // A file that is just being replaced may be empty, or not there.
+        (Some(Ok(pem)), Some(made)) if pem.is_empty() || made.pem.as_ref() == Some(&pem) => {
+            return Ok(Arc::clone(made));
+        }
+        (Some(Err(_)), Some(made)) => return Ok(Arc::clone(made)),
+        (Some(Ok(pem)), _) => Some(pem),
+        (Some(Err(error)), None) => {
+            return Err(Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("the file of certificate authorities cannot be read: {error}"),
+            ));
+        }
+    };
+    // Made without the lock, because certificate files are read; made again next time if it fails.
+    match (Clients::new(settings, trust, pem), made) {
+        (Ok(clients), _) => Ok(lock(slot).insert(Arc::new(clients)).clone()),
+        (Err(_), Some(made)) => Ok(made),
+        (Err(error), None) => Err(error),
+    }
+}
+
 async fn exchange(
     settings: &TransportSettings,
+    trust: Option<&Trust>,
     clients: &PerProcess<Mutex<Option<Arc<Clients>>>>,
     request: Request,
     endpoint: &str,
 ) -> Result<Response> {
-    let url = Url::parse(&request.url)
+    let mut url = Url::parse(&request.url)
         .map_err(|e| Error::new(ErrorKind::InvalidConfiguration, format!("{endpoint} is not an address: {e}")))?;
-    let slot = clients.get(Mutex::default);
-    let made = lock(slot).clone();
-    let clients = match made {
-        Some(clients) => clients,
-        // Made without the lock, because certificate files are read; made again next time if it fails.
-        None => {
-            let clients = Arc::new(Clients::new(settings)?);
-            lock(slot).get_or_insert(clients).clone()
-        }
-    };
+    let clients = clients_for(settings, trust, clients.get(Mutex::default))?;
+    let host = trust.and_then(Trust::server_name).map(|name| {
+        let host = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (host, _) => host.unwrap_or_default().to_owned(),
+        };
+        // A name that is none has been refused when the rule was made.
+        let _ = url.set_host(Some(name));
+        host
+    });
 
     let (client, proxied) = clients.choose(&request, &url);
     let mut outgoing = match request.method {
         Method::Get => client.get(url),
         Method::Post => client.post(url),
     };
+    if let Some(host) = host {
+        outgoing = outgoing.header("host", host);
+    }
     for (name, value) in &request.headers {
         let mut value = http::HeaderValue::from_str(value.expose()).map_err(|_| {
             Error::new(
@@ -341,10 +434,11 @@ async fn exchange(
         outgoing = outgoing.header(*name, value);
     }
     if request.method == Method::Post {
-        outgoing = outgoing
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("accept", "application/json")
-            .body(Bytes::from_owner(encode_form(&request.form)));
+        // Whoever posts no form says what it is.
+        if request.headers.iter().all(|(name, _)| *name != "content-type") {
+            outgoing = outgoing.header("content-type", "application/x-www-form-urlencoded");
+        }
+        outgoing = outgoing.header("accept", "application/json").body(Bytes::from_owner(encode_form(&request.form)));
     }
     let failed = |error: reqwest::Error| failure::classify(&error, endpoint, proxied, &clients.trust_notes);
     let mut answer = outgoing.send().await.map_err(failed)?;
@@ -431,6 +525,16 @@ pub(crate) fn describe_skew(skew: i64) -> String {
     let minutes = (skew.abs() + 30) / 60;
     let amount = if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
     format!("{amount} {}", if skew > 0 { "ahead of" } else { "behind" })
+}
+
+/// By how many seconds this machine's clock was ahead of the service that last told the time; 0 where that is not worth
+/// telling.
+static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
+
+/// The difference to the clock of the service that last told the time, in words for the middle of a sentence.
+pub(crate) fn skew_seen() -> Option<String> {
+    let skew = SKEW_SEEN.load(Ordering::Relaxed);
+    (skew != 0).then(|| format!("this machine's clock is {} the token service's", describe_skew(skew)))
 }
 
 fn warn_of_skew(endpoint: &str, skew: i64) {

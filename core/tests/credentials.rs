@@ -7,13 +7,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Result,
     config::Environment,
     credential::{self, BuildContext, FetchContext, FetchedToken, TokenRequest},
-    transport::{Method, Request, Response, Transport},
+    transport::{Authorities, Method, Request, Response, Transport, Trust},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Stands in every secret and token of the vectors; no error may show it.
@@ -34,9 +38,10 @@ struct Case {
     credential: Value,
     #[serde(default)]
     environment: Environment,
-    /// Files to write, by name; `{dir}` stands for their folder everywhere.
+    /// Files to write, by name; `{dir}` stands for their folder everywhere. `{text:NAME}` and `{base64:NAME}` stand for
+    /// the content of a file of `tests/vectors/certificates`, `{certificate:NAME#n}` for its n-th certificate, as base64.
     #[serde(default)]
-    files: BTreeMap<String, String>,
+    files: BTreeMap<String, Content>,
     /// Executables in `{dir}/bin`, by name.
     #[serde(default)]
     tools: BTreeMap<String, Tool>,
@@ -75,6 +80,31 @@ struct Tool {
     exit: i32,
 }
 
+/// What a file holds.
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Content {
+    Text(String),
+    /// What the file of this name in `tests/vectors/certificates` holds.
+    Fixture {
+        fixture: String,
+    },
+    /// So many zero bytes.
+    Zeros {
+        zeros: usize,
+    },
+}
+
+impl Content {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Content::Text(text) => text.clone().into_bytes(),
+            Content::Fixture { fixture } => certificates(fixture),
+            Content::Zeros { zeros } => vec![0; *zeros],
+        }
+    }
+}
+
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exchange {
@@ -100,11 +130,58 @@ struct ExpectedRequest {
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// A text, or an assertion signed by a certificate.
     #[serde(default)]
-    form: BTreeMap<String, String>,
+    form: BTreeMap<String, Field>,
     proxy: bool,
+    /// How the server is known, where not by its host's name and the usual authorities.
+    #[serde(default)]
+    trust: Option<String>,
     #[serde(default)]
     timeout: Option<f64>,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    Signed(SignedAssertion),
+}
+
+/// A JWT with exactly these members, but for `jti`, which is any; `nbf` and `exp` are seconds from now.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct SignedAssertion {
+    /// The file with the certificate, and after `#` which one of it (the first, if left out).
+    signed_by: String,
+    header: Value,
+    claims: Value,
+}
+
+impl SignedAssertion {
+    fn check(&self, name: &str, jwt: &str) {
+        let (signed, signature) = jwt.rsplit_once('.').unwrap();
+        let (header, claims) = signed.split_once('.').unwrap();
+        let part = |part: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+        let (header, mut claims) = (part(header), part(claims));
+        assert_eq!(header, self.header, "{name}: header of the assertion");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        for moment in ["nbf", "exp"] {
+            let offset = self.claims[moment].as_i64().unwrap();
+            let left = claims[moment].as_i64().unwrap() - now;
+            assert!((left - offset).abs() <= 30, "{name}: `{moment}` is {left} s from now");
+            claims[moment] = offset.into();
+        }
+        let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
+        assert_eq!(id.as_str().unwrap().len(), 36, "{name}: {id} is no UUID");
+        assert_eq!(claims, self.claims, "{name}: claims of the assertion");
+        let der = STANDARD.decode(certificate(&self.signed_by)).unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
+        let key = &certificate.public_key().subject_public_key.data;
+        ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PSS_2048_8192_SHA256, key)
+            .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
+            .unwrap_or_else(|_| panic!("{name}: the assertion is not signed by {}", self.signed_by));
+    }
 }
 
 #[derive(Clone, Deserialize)]
@@ -186,10 +263,43 @@ fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")
 }
 
+fn certificates(name: &str) -> Vec<u8> {
+    let path = vectors().join("certificates").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The base64 of a certificate in a PEM file: `NAME` or `NAME#n`.
+fn certificate(name: &str) -> String {
+    let (file, index) = name.split_once('#').unwrap_or((name, "0"));
+    let text = String::from_utf8(certificates(file)).unwrap();
+    let block = text.split("-----BEGIN CERTIFICATE-----").nth(1 + index.parse::<usize>().unwrap()).unwrap();
+    block.split("-----END").next().unwrap().split_whitespace().collect()
+}
+
+/// Puts in what `{text:…}` and its like stand for.
+fn filled_in(mut text: String) -> String {
+    for kind in ["text", "base64", "certificate"] {
+        let start = format!("{{{kind}:");
+        while let Some(at) = text.find(&start) {
+            let end = at + text[at..].find('}').unwrap();
+            let name = &text[at + start.len()..end];
+            let content = match kind {
+                "text" => {
+                    json!(String::from_utf8(certificates(name)).unwrap()).to_string().trim_matches('"').to_owned()
+                }
+                "base64" => STANDARD.encode(certificates(name)),
+                _ => certificate(name),
+            };
+            text.replace_range(at..=end, &content);
+        }
+    }
+    text
+}
+
 fn read<T: for<'de> Deserialize<'de>>(path: &Path, dir: Option<&str>) -> T {
     let mut text = std::fs::read_to_string(path).unwrap();
     if let Some(dir) = dir {
-        text = text.replace("{dir}", dir);
+        text = filled_in(text.replace("{dir}", dir));
     }
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -208,7 +318,28 @@ fn seen(request: &Request) -> Value {
         "headers": pairs(&request.headers),
         "form": pairs(&request.form),
         "proxy": request.proxy,
+        "trust": request.trust.as_deref().map(described),
     })
+}
+
+fn described(trust: &Trust) -> String {
+    match trust {
+        Trust::Thumbprint(bytes) => {
+            format!("thumbprint {}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
+        Trust::Private { authorities, server_name, host } => {
+            let mut text = format!("host {host}");
+            if let Some(name) = server_name {
+                text.push_str(&format!(", name {name}"));
+            }
+            match authorities {
+                Some(Authorities::File(path)) => text.push_str(&format!(", authorities of {}", path.display())),
+                Some(Authorities::Pem(_)) => text.push_str(", authorities given"),
+                None => {}
+            }
+            text
+        }
+    }
 }
 
 fn wanted(expected: &ExpectedRequest) -> Value {
@@ -218,6 +349,7 @@ fn wanted(expected: &ExpectedRequest) -> Value {
         "headers": expected.headers,
         "form": expected.form,
         "proxy": expected.proxy,
+        "trust": expected.trust,
     })
 }
 
@@ -233,7 +365,14 @@ fn canned(name: &str, exchanges: Vec<Exchange>) -> (Transport, Arc<Mutex<Vec<Exc
         let mut queue = queue.lock().unwrap();
         assert!(!queue.is_empty(), "{name}: nobody expects {}", seen(&request));
         let exchange = queue.remove(0);
-        assert_eq!(seen(&request), wanted(&exchange.request), "{name}");
+        let mut came = seen(&request);
+        for (field, value) in &exchange.request.form {
+            if let Field::Signed(assertion) = value {
+                assertion.check(&name, came["form"][field].as_str().unwrap_or_default());
+                came["form"][field] = json!(assertion);
+            }
+        }
+        assert_eq!(came, wanted(&exchange.request), "{name}");
         if let Some(timeout) = exchange.request.timeout {
             assert_eq!(request.timeout.as_secs_f64(), timeout, "{name}: time limit");
         }
@@ -309,7 +448,19 @@ fn write_tool(folder: &Path, name: &str, tool: &Tool) {
 
 fn runs(folder: &Path) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(folder.join("runs")).unwrap_or_default();
-    text.lines().map(|line| line.split_terminator('\u{1f}').map(str::to_owned).collect()).collect()
+    text.lines().map(|line| decoded(line.split_terminator('\u{1f}').map(str::to_owned).collect())).collect()
+}
+
+/// Of a script for PowerShell, the first line.
+fn decoded(mut arguments: Vec<String>) -> Vec<String> {
+    if let [.., option, script] = &mut *arguments
+        && option == "-EncodedCommand"
+    {
+        let bytes = STANDARD.decode(&script).unwrap();
+        let units: Vec<u16> = bytes.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        *script = String::from_utf16(&units).unwrap().lines().next().unwrap().to_owned();
+    }
+    arguments
 }
 
 fn run(mut case: Case, folder: &Path) {
@@ -320,7 +471,9 @@ fn run(mut case: Case, folder: &Path) {
     let _turn = (!case.tools.is_empty()).then(|| TOOLS.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     std::fs::create_dir_all(folder.join("bin")).unwrap();
     for (file, content) in &case.files {
-        std::fs::write(folder.join(file), content).unwrap();
+        let path = folder.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content.bytes()).unwrap();
     }
     for (tool, script) in &case.tools {
         write_tool(folder, tool, script);
@@ -410,8 +563,10 @@ macro_rules! files {
 }
 
 files! {
-    azure_cli azure_developer_cli chained client_secret default environment managed_identity static_token
-    workload_identity
+    azure_cli azure_developer_cli azure_pipelines azure_powershell chained client_assertion client_certificate
+    client_secret default environment managed_identity managed_identity_azure_arc managed_identity_azure_ml
+    managed_identity_cloud_shell managed_identity_service_fabric on_behalf_of
+    static_token workload_identity
 }
 
 #[test]

@@ -4,7 +4,10 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use pgentra::{CachedCredential, Config, Error, ErrorKind, TokenProvider};
+use pgentra::{
+    CachedCredential, Config, Error, ErrorKind, TokenProvider,
+    transport::{Request, Response, Transport},
+};
 use serde_json::json;
 use support::{Scripted, down, token};
 
@@ -132,6 +135,19 @@ fn a_dead_token_is_told_as_such() {
     let credential = Scripted::new(|_, _| Ok(token(&json!({"upn": "a"}), -5)));
     let error = credential.provider(Config::default()).get_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadOnArrival);
+    assert!(!error.to_string().contains("token service's"), "{error}");
+
+    // A service that told another time than this machine's.
+    let late = std::time::SystemTime::now() - Duration::from_secs(600);
+    let transport = Transport::canned(move |_| {
+        Box::pin(std::future::ready(Ok(Response::new(200, &[("date", &httpdate::fmt_http_date(late))], ""))))
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let asked = transport.send(Request::get_local("http://host/", Duration::from_secs(1)));
+    runtime.block_on(asked).expect("an answer");
+    let error = Scripted::new(|_, _| Ok(token(&json!({"upn": "b"}), -5))).provider(Config::default()).get_blocking();
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("this machine's clock is 10 min ahead of the token service's. Correct the clock"), "{text}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pgentra::{
     CredentialConfig, Error, ErrorKind, Secret,
     config::Environment,
     credential::{self, BuildContext, FetchContext, TokenRequest},
-    transport::{Request, Response, Transport, TransportSettings},
+    transport::{Authorities, Request, Response, Transport, TransportSettings, Trust},
 };
 use serde_json::json;
 
@@ -94,7 +94,7 @@ async fn a_private_authority_is_trusted_by_option_and_by_variable() {
     says(
         &error,
         ErrorKind::UntrustedCertificate,
-        &[&endpoint, "not trusted", "`ca_file`", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"],
+        &[&endpoint, "not trusted", "PEM file of authorities", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"],
     );
     assert!(server.requests().is_empty(), "nothing is sent before trust");
 
@@ -105,6 +105,66 @@ async fn a_private_authority_is_trusted_by_option_and_by_variable() {
 
     let error = refused(&transport(&[("SSL_CERT_FILE", "/nowhere.pem")], None), post(&url)).await;
     says(&error, ErrorKind::UntrustedCertificate, &["no certificate could be read from SSL_CERT_FILE"]);
+}
+
+#[tokio::test]
+async fn a_server_is_known_by_its_thumbprint_and_by_nothing_else() {
+    let authority = Authority::new();
+    // Neither its name nor its dates nor its issuer count.
+    let (server, thumbprint) =
+        Server::tls_pinned(&authority, &["another.test"], (2000, 2001), Reply::json(200, &json!({}))).await;
+    let url = server.url("https", "127.0.0.1", "/");
+    let pinned = transport(&[("HTTPS_PROXY", "http://127.0.0.1:1")], None).trusting(Trust::Thumbprint(thumbprint));
+    assert_eq!(pinned.send(post(&url)).await.unwrap().status, 200, "and no proxy");
+
+    let mut other = thumbprint;
+    other[0] ^= 1;
+    let ca = authority.path();
+    let error =
+        refused(&transport(&[("SSL_CERT_FILE", &ca)], None).trusting(Trust::Thumbprint(other)), post(&url)).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["another thumbprint"]);
+    assert_eq!(server.requests().len(), 1, "nothing is sent before trust");
+}
+
+#[tokio::test]
+async fn a_server_of_a_cluster_has_a_name_and_authorities_of_its_own() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let server = Server::tls(&authority, &["proxy.cluster.test"], Reply::json(200, &json!({}))).await;
+    let url = server.url("https", "127.0.0.1", "/");
+    let pem = |authority: &Authority| std::fs::read_to_string(authority.path()).unwrap();
+    let trusting = |authorities: Option<Authorities>, name: Option<&str>| {
+        let trust = Trust::Private { authorities, server_name: name.map(str::to_owned), host: "127.0.0.1".to_owned() };
+        transport(&[("HTTPS_PROXY", "http://127.0.0.1:1")], None).trusting(trust)
+    };
+    let name = Some("proxy.cluster.test");
+    let given = Some(Authorities::Pem(pem(&authority)));
+    assert_eq!(trusting(given.clone(), name).send(post(&url)).await.unwrap().status, 200);
+    let host = format!("host: 127.0.0.1:{}", server.port);
+    assert!(server.requests()[0].to_ascii_lowercase().contains(&host), "the host itself is named in the request");
+
+    let error = refused(&trusting(given, None), post(&url)).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["another host name"]);
+    let error = refused(&trusting(Some(Authorities::Pem(pem(&stranger))), name), post(&url)).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["not trusted"]);
+    let error = refused(&trusting(Some(Authorities::Pem("none".into())), name), post(&url)).await;
+    says(&error, ErrorKind::InvalidConfiguration, &["no certificate authority"]);
+
+    // The cluster replaces its file: for a moment it may be empty, or gone.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.crt");
+    let transport = trusting(Some(Authorities::File(path.clone())), name);
+    let error = refused(&transport, post(&url)).await;
+    says(&error, ErrorKind::InvalidConfiguration, &["certificate authorities cannot be read"]);
+    std::fs::write(&path, pem(&authority)).unwrap();
+    assert_eq!(transport.send(post(&url)).await.unwrap().status, 200);
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(transport.send(post(&url)).await.unwrap().status, 200, "what was read counts");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(transport.send(post(&url)).await.unwrap().status, 200);
+    std::fs::write(&path, pem(&stranger)).unwrap();
+    assert!(transport.send(post(&url)).await.is_err(), "the new one counts");
+    std::fs::write(&path, pem(&authority)).unwrap();
+    assert_eq!(transport.send(post(&url)).await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The configuration file, and the world that the emulator has without one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,19 @@ pub struct Config {
     pub imds: Identities,
     /// Which identities App Service has.
     pub app_service: Identities,
-    /// What `X-IDENTITY-HEADER` has to say on App Service; a new secret at every start, if left out. Read at the start only.
+    /// Which identities the agent of Azure Arc has.
+    pub azure_arc: Identities,
+    /// Which identity an application on Service Fabric has: its default.
+    pub service_fabric: Identities,
+    /// Which identities Azure Machine Learning has.
+    pub azure_ml: Identities,
+    /// Name of the user who opened Cloud Shell; none: nobody.
+    pub cloud_shell: Option<String>,
+    /// The folder that stands for `/` where Azure Arc's key files are written; by default one that goes away with the
+    /// emulator. Programs that know nothing of `PGENTRA_AZCMAGENT_ROOT` need `/`. Read at the start only.
+    pub azure_arc_root: Option<PathBuf>,
+    /// What the header or secret of App Service, Service Fabric and Azure Machine Learning has to say; a new one at every
+    /// start, if left out. Read at the start only.
     pub identity_header: Option<String>,
     /// Properties of all tokens and answers.
     pub tokens: Shape,
@@ -110,6 +122,11 @@ impl Default for Config {
             principals,
             imds: identities("vm-prod"),
             app_service: identities("app-mi"),
+            azure_arc: identities("vm-prod"),
+            service_fabric: identities("app-mi"),
+            azure_ml: identities("app-mi"),
+            cloud_shell: Some("alice@contoso.example".into()),
+            azure_arc_root: None,
             identity_header: None,
             tokens: Shape::default(),
             faults: Vec::new(),

@@ -1,6 +1,7 @@
 //! The control endpoint: changes the emulator while it runs, and tells what it has seen. JSON both ways; `README.md` is
 //! its reference.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,9 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::developer_tools;
 use crate::emulator::{Addresses, Database};
 use crate::fault::{Fault, Shape};
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};
 
 /// What the handlers share.
@@ -26,6 +28,8 @@ pub(crate) struct Control {
     pub(crate) state: Arc<State>,
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) addresses: Arc<Addresses>,
+    /// Where developer tools are put.
+    pub(crate) tools: PathBuf,
     pub(crate) stop: Arc<Notify>,
 }
 
@@ -39,6 +43,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/tokens", get(tokens).patch(patch_tokens))
         .route("/requests", get(requests).delete(delete_requests))
         .route("/mint", post(mint))
+        .route("/tools", post(tools))
         .route("/keys/rotate", post(rotate_keys))
         .route("/postgres", get(postgres).post(post_postgres))
         .route("/stop", post(stop))
@@ -191,6 +196,27 @@ async fn mint(Shared(control): Shared<Control>, body: Bytes) -> Answer {
         Ok(minted) => Ok(json_response(&minted?)),
         Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    principal: String,
+}
+
+/// Signs a user in to developer tools of their own: the folder for `PATH`.
+async fn tools(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+    let SignIn { principal } = parse(&body)?;
+    let refused = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+    let user = control
+        .state
+        .principal(&principal)
+        .filter(|found| matches!(found.kind, PrincipalKind::User | PrincipalKind::Guest));
+    let user = user.ok_or_else(|| refused(format!("there is no user {principal:?}")))?;
+    let folder = control.tools.join(&user.oid);
+    developer_tools::install(&folder, &control.addresses.developer_tools, &user.oid)
+        .map_err(|error| refused(format!("cannot write the developer tools: {error}")))?;
+    Ok(json_response(&json!({ "path": folder })))
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! `az` and `azd` for a user: tiny programs put first in the `PATH` of a command, which ask the emulator for the token.
+//! `az`, `azd` and `pwsh` for a user: tiny programs put first in the `PATH` of a command, which ask the emulator for the
+//! token.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,22 +9,29 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// The first argument by which the program knows that it is one of the tools; the second is the address to ask.
 pub(crate) const MARK: &str = "--developer-tool";
 
 /// The tools there are.
-pub(crate) const TOOLS: [&str; 2] = ["az", "azd"];
+pub(crate) const TOOLS: [&str; 3] = ["az", "azd", "pwsh"];
 
 /// Writes the programs for one user into a directory; `base` is the endpoint's address.
 pub(crate) fn install(directory: &Path, base: &str, oid: &str) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let program = std::env::current_exe()?;
+    if program.file_stem().is_none_or(|name| name != "pgentra-emulator") {
+        return Err(io::Error::other("they are part of the program pgentra-emulator, and this is another one"));
+    }
     for tool in TOOLS {
-        let file = directory.join(tool);
-        fs::write(&file, format!("#!/bin/sh\nexec {} {MARK} {base}/{tool}/{oid} \"$@\"\n", quoted(&program)))?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        // Renamed into place: a tool that is just being run must not be written to.
+        let file = tempfile::NamedTempFile::new_in(directory)?;
+        fs::write(file.path(), format!("#!/bin/sh\nexec {} {MARK} {base}/{tool}/{oid} \"$@\"\n", quoted(&program)))?;
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o755))?;
+        file.into_temp_path().persist(directory.join(tool)).map_err(|error| error.error)?;
     }
     Ok(())
 }
@@ -36,14 +44,30 @@ fn quoted(path: &Path) -> String {
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let address = arguments.next().and_then(|address| address.into_string().ok()).unwrap_or_default();
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
-    match ask(&address, resource(&arguments)) {
-        Ok((true, body)) => {
-            println!("{}", with_local_expiry(body));
+    // How callers find out that there is a PowerShell.
+    if arguments == ["/?"] {
+        return ExitCode::SUCCESS;
+    }
+    let script = script(&arguments);
+    let resource = match &script {
+        Some(script) => resource_of_script(script),
+        None => resource(&arguments).map(str::to_owned),
+    };
+    let mut shown = arguments.clone();
+    if let (Some(script), Some(last)) = (&script, shown.last_mut()) {
+        last.clone_from(script);
+    }
+    match ask(&address, resource.as_deref(), &shown.join(" ")) {
+        Ok(Answer { exit: 0, body, local_time_only }) => {
+            match script {
+                Some(script) => println!("{}", for_script(body, &script)),
+                None => println!("{}", with_local_expiry(body, local_time_only)),
+            }
             ExitCode::SUCCESS
         }
-        Ok((false, body)) => {
+        Ok(Answer { exit, body, .. }) => {
             eprint!("{body}");
-            ExitCode::FAILURE
+            ExitCode::from(exit)
         }
         Err(error) => {
             eprintln!("ERROR: the emulator does not answer: {error}");
@@ -61,25 +85,74 @@ fn resource(arguments: &[String]) -> Option<&str> {
     value("--resource").or_else(|| value("--scope").map(|scope| scope.strip_suffix("/.default").unwrap_or(scope)))
 }
 
-/// Whether the emulator agreed, and the body.
-fn ask(address: &str, resource: Option<&str>) -> io::Result<(bool, String)> {
+/// The script that PowerShell is given, encoded or as it is.
+fn script(arguments: &[String]) -> Option<String> {
+    let value = |name: &str| {
+        arguments.iter().position(|argument| argument == name).and_then(|position| arguments.get(position + 1))
+    };
+    if let Some(plain) = value("-Command") {
+        return Some(plain.clone());
+    }
+    let bytes = STANDARD.decode(value("-EncodedCommand")?).ok()?;
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).ok()
+}
+
+/// What a script sets `ResourceUrl` to, in either kind of quotation marks.
+fn resource_of_script(script: &str) -> Option<String> {
+    let rest = script.split_once("ResourceUrl")?.1;
+    let start = rest.split_once('=')?.1.trim_start();
+    let mark = start.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    Some(start[1..].split_once(mark)?.0.to_owned())
+}
+
+/// What a script prints: the one line that some ask for, or an object.
+fn for_script(body: String, script: &str) -> String {
+    let Ok(mut fields) = serde_json::from_str::<Value>(&body) else { return body };
+    let epoch = fields.as_object_mut().and_then(|fields| fields.remove("epoch")).unwrap_or_default();
+    match fields["Token"].as_str() {
+        Some(token) if script.contains("azsdk%") => format!("\nazsdk%{token}%{epoch}\n"),
+        _ => fields.to_string(),
+    }
+}
+
+/// How the tool ends, and what it prints.
+struct Answer {
+    exit: u8,
+    body: String,
+    local_time_only: bool,
+}
+
+fn ask(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<Answer> {
     let (host, path) = address.strip_prefix("http://").unwrap_or(address).split_once('/').unwrap_or((address, ""));
-    let resource: String = form_urlencoded::byte_serialize(resource.unwrap_or_default().as_bytes()).collect();
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let query = format!("resource={}&arguments={}", encoded(resource.unwrap_or_default()), encoded(arguments));
     let mut stream = TcpStream::connect(host)?;
     // Version 1.0, so that the answer ends with the connection.
-    write!(stream, "GET /{path}?resource={resource} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: developer-tool\r\n\r\n")?;
+    write!(stream, "GET /{path}?{query} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: developer-tool\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((head.split(' ').nth(1) == Some("200"), body.to_owned()))
+    let header = |name: &str| {
+        head.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name).map(|(_, value)| value)
+    };
+    let is_success = head.split(' ').nth(1) == Some("200");
+    let exit = match header("x-exit") {
+        Some(exit) => exit.parse().unwrap_or(1),
+        None => u8::from(!is_success),
+    };
+    Ok(Answer { exit, body: body.to_owned(), local_time_only: header("x-local-time-only").is_some() })
 }
 
 /// `az` tells the expiry in local time without a zone as well, and older programs read only that.
-fn with_local_expiry(body: String) -> String {
+fn with_local_expiry(body: String, alone: bool) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(&body) else { return body };
     if let Some(local) = fields.get("expires_on").and_then(Value::as_i64).and_then(local_time) {
         fields.insert("expiresOn".into(), local.into());
+        if alone {
+            fields.remove("expires_on");
+        }
     }
     Value::Object(fields).to_string()
 }
@@ -117,5 +190,24 @@ mod tests {
         assert_eq!(of("auth token --scope=https://r/.default --output json").as_deref(), Some("https://r"));
         assert_eq!(of("auth token --scope").as_deref(), None);
         assert_eq!(of("account show").as_deref(), None);
+    }
+
+    #[test]
+    fn scripts_are_read_in_every_form() {
+        for script in [
+            "@{ ResourceUrl = 'https://r'; X = 'y' }",
+            "$p = @{ 'ResourceUrl' = 'https://r' }",
+            "ResourceUrl = \"https://r\"\n",
+        ] {
+            let expected = Some("https://r".to_owned());
+            assert_eq!(resource_of_script(script), expected, "{script}");
+        }
+        let encoded = STANDARD.encode("Get-It".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+        let arguments = |option: &str, script: &str| [option.to_owned(), script.to_owned()];
+        assert_eq!(script(&arguments("-EncodedCommand", &encoded)).as_deref(), Some("Get-It"));
+        assert_eq!(script(&arguments("-Command", "Get-It")).as_deref(), Some("Get-It"));
+        let body = r#"{"Token":"t","ExpiresOn":"2030-01-01T00:00:00Z","epoch":1893456000}"#;
+        assert_eq!(for_script(body.to_owned(), "azsdk%"), "\nazsdk%t%1893456000\n");
+        assert_eq!(for_script(body.to_owned(), ""), r#"{"ExpiresOn":"2030-01-01T00:00:00Z","Token":"t"}"#);
     }
 }

@@ -1,5 +1,6 @@
 //! Starting and stopping everything together.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,14 +15,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::control::{self, Control};
-use crate::entra::{self, server};
+use crate::entra::{self, Tls, server};
 use crate::ids;
 use crate::jwt::KeySet;
 use crate::postgres::{FrontDoor, Server, StartError, Upstream, UpstreamError};
 use crate::principal::Principal;
 use crate::scratch::Scratch;
 use crate::state::{State, StateError};
-use crate::tls::Authority;
+use crate::tls::{Authority, SelfSigned};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -97,7 +98,10 @@ pub struct Addresses {
     pub imds_host: String,
     /// App Service's endpoint.
     pub app_service: AppServiceAddress,
-    /// What stands behind `az` and `azd`; see `--as`.
+    /// For each other place that a program can have an identity from, the environment variables by which it finds it:
+    /// `imds`, `azure_arc`, `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`.
+    pub hosts: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    /// What stands behind `az`, `azd` and `pwsh`; see `--as`.
     #[serde(skip)]
     pub(crate) developer_tools: String,
     /// The control endpoint.
@@ -186,6 +190,7 @@ impl Emulator {
         };
         let keys = keys.await.map_err(|error| Error::Runtime(io::Error::other(error)))?;
         let header = options.config.identity_header.clone().unwrap_or_else(ids::secret);
+        let arc_root = options.config.azure_arc_root.clone();
         let state = Arc::new(State::new(options.config, keys)?);
         let scratch = Scratch::new().map_err(Error::Scratch)?;
         let ca_dir = options.ca_dir.unwrap_or_else(|| scratch.path().join("ca"));
@@ -194,10 +199,15 @@ impl Emulator {
         let listen = |address: SocketAddr| async move {
             server::bind(address).await.map_err(|error| Error::Listen(address, error))
         };
+        let arc_root = arc_root.unwrap_or_else(|| scratch.path().join("azure-arc"));
+        let service_fabric = SelfSigned::new("localhost").map_err(Error::Tls)?;
+        let token_proxy = SelfSigned::new(entra::TOKEN_PROXY_NAME).map_err(Error::Tls)?;
+        let token_proxy_file = scratch.path().join("token-proxy.pem");
+        std::fs::write(&token_proxy_file, token_proxy.pem()).map_err(Error::Scratch)?;
         let ports = options.ports;
         let mut tasks = JoinSet::new();
         let mut ports_of = Vec::new();
-        for family in entra::families(&header) {
+        for family in entra::families(&header, &arc_root.join(entra::AZURE_ARC_KEYS)) {
             let port = match family.name {
                 "imds" => ports.imds,
                 "app_service" => ports.app_service,
@@ -206,10 +216,13 @@ impl Emulator {
             };
             let (listener, address) = listen(SocketAddr::new(options.listen, port)).await?;
             ports_of.push((family.name, address.port()));
-            let tls = match family.tls {
-                true => Some(TlsAcceptor::from(authority.server_config(&["http/1.1"]).map_err(Error::Tls)?)),
-                false => None,
-            };
+            let tls = match (family.tls, family.name) {
+                (Tls::Plain, _) => None,
+                (Tls::Authority, _) => Some(authority.server_config(&["http/1.1"]).map_err(Error::Tls)?),
+                (Tls::Own, "service_fabric") => Some(service_fabric.server_config(false).map_err(Error::Tls)?),
+                (Tls::Own, _) => Some(token_proxy.server_config(true).map_err(Error::Tls)?),
+            }
+            .map(TlsAcceptor::from);
             tasks.spawn(server::serve(listener, tls, family, state.clone()));
         }
         let postgres = match &options.postgres {
@@ -238,7 +251,44 @@ impl Emulator {
         let plain = |name: &str| format!("http://{}", SocketAddr::new(plain_host, port(name)));
         let authority_host = format!("https://localhost:{}", port("entra"));
         let tenant_id = state.tenant_id();
+        let own = |name: &str, path: &str| format!("https://localhost:{}{path}", port(name));
+        let hosts = [
+            ("imds", vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", plain("imds"))]),
+            (
+                "azure_arc",
+                vec![
+                    ("IDENTITY_ENDPOINT", format!("{}{}", plain("hosts"), entra::AZURE_ARC_PATH)),
+                    ("IMDS_ENDPOINT", plain("hosts")),
+                    ("PGENTRA_AZCMAGENT_ROOT", arc_root.display().to_string()),
+                ],
+            ),
+            (
+                "service_fabric",
+                vec![
+                    ("IDENTITY_ENDPOINT", own("service_fabric", entra::SERVICE_FABRIC_PATH)),
+                    ("IDENTITY_HEADER", header.clone()),
+                    ("IDENTITY_SERVER_THUMBPRINT", service_fabric.thumbprint()),
+                ],
+            ),
+            (
+                "azure_ml",
+                vec![
+                    ("MSI_ENDPOINT", format!("{}{}", plain("hosts"), entra::AZURE_ML_PATH)),
+                    ("MSI_SECRET", header.clone()),
+                ],
+            ),
+            ("cloud_shell", vec![("MSI_ENDPOINT", format!("{}{}", plain("hosts"), entra::CLOUD_SHELL_PATH))]),
+            (
+                "token_proxy",
+                vec![
+                    ("AZURE_KUBERNETES_TOKEN_PROXY", own("token_proxy", entra::TOKEN_PROXY_PATH)),
+                    ("AZURE_KUBERNETES_SNI_NAME", entra::TOKEN_PROXY_NAME.into()),
+                    ("AZURE_KUBERNETES_CA_FILE", token_proxy_file.display().to_string()),
+                ],
+            ),
+        ];
         let addresses = Arc::new(Addresses {
+            hosts: hosts.into_iter().map(|(name, variables)| (name, variables.into_iter().collect())).collect(),
             ready: true,
             pid: std::process::id(),
             token_url: format!("{authority_host}/{tenant_id}/oauth2/v2.0/token"),
@@ -266,6 +316,7 @@ impl Emulator {
             state: state.clone(),
             database: postgres.clone(),
             addresses: addresses.clone(),
+            tools: scratch.path().join("tools"),
             stop: asked_to_stop.clone(),
         });
         tasks.spawn(async move {

@@ -458,7 +458,14 @@ fn check(config: &Config) -> Result<(), StateError> {
             }
         }
     }
-    for (place, identities) in [("imds", &config.imds), ("app_service", &config.app_service)] {
+    let places = [
+        ("imds", &config.imds),
+        ("app_service", &config.app_service),
+        ("azure_arc", &config.azure_arc),
+        ("service_fabric", &config.service_fabric),
+        ("azure_ml", &config.azure_ml),
+    ];
+    for (place, identities) in places {
         for name in identities.default.iter().chain(identities.assigned.iter().flatten()) {
             let is_identity = |known: &Principal| known.name == *name && known.kind.is_managed_identity();
             // The default world's names stay in a configuration that lists its own principals and no identities.

@@ -75,6 +75,68 @@ impl Authority {
     }
 }
 
+/// A certificate that nobody signed, for one name.
+pub struct SelfSigned {
+    name: String,
+    certificate: CertificateDer<'static>,
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl SelfSigned {
+    /// A new one for this name.
+    ///
+    /// # Errors
+    /// The name is impossible.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let make = || {
+            let key = KeyPair::generate()?;
+            let mut params = CertificateParams::new(vec![name.to_owned()])?;
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            valid_for_years(&mut params, 2);
+            let certificate = params.self_signed(&key)?.der().clone();
+            Ok::<_, rcgen::Error>((certificate, PrivatePkcs8KeyDer::from(key.serialize_der())))
+        };
+        let (certificate, key) = make().map_err(io::Error::other)?;
+        Ok(Self { name: name.to_owned(), certificate, key })
+    }
+
+    /// The SHA-1 digest of the certificate, as hex digits.
+    pub fn thumbprint(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &self.certificate);
+        digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+    }
+
+    /// The certificate as PEM.
+    pub fn pem(&self) -> String {
+        pem::encode(&pem::Pem::new("CERTIFICATE", self.certificate.to_vec()))
+    }
+
+    /// Settings for a listener; with `by_name_only`, clients that do not ask for its name in TLS get nowhere.
+    ///
+    /// # Errors
+    /// The certificate that was made does not fit its key.
+    pub fn server_config(&self, by_name_only: bool) -> io::Result<Arc<rustls::ServerConfig>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = vec![self.certificate.clone()];
+        let key = PrivateKeyDer::from(self.key.clone_key());
+        let certified = rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider);
+        let builder = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth();
+        let mut config = if by_name_only {
+            let mut resolver = rustls::server::ResolvesServerCertUsingSni::new();
+            resolver.add(&self.name, certified.map_err(io::Error::other)?).map_err(io::Error::other)?;
+            builder.with_cert_resolver(Arc::new(resolver))
+        } else {
+            builder.with_single_cert(chain, key).map_err(io::Error::other)?
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
 fn make_authority() -> Result<(String, KeyPair), rcgen::Error> {
     let key = KeyPair::generate()?;
     Ok((authority_params().self_signed(&key)?.pem(), key))

@@ -339,3 +339,56 @@ fn ports_can_be_fixed() {
     assert_eq!(output.status.code(), Some(125));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&free.to_string()), "the address is named");
 }
+
+#[test]
+fn developer_tools_misbehave_as_they_are_told() {
+    let script = r#"
+        fault() { curl -sS -X DELETE "$PGENTRA_EMULATOR_CONTROL/faults" > /dev/null
+                  curl -sS -d "$1" "$PGENTRA_EMULATOR_CONTROL/faults" > /dev/null; }
+        az() { command az account get-access-token --output json --resource https://ossrdbms-aad.database.windows.net 2>&1; echo "exit $?"; }
+        azd() { command azd auth token --output json --no-prompt --scope https://ossrdbms-aad.database.windows.net/.default 2>&1; echo "exit $?"; }
+        pwsh() { command pwsh -NoProfile -NonInteractive -Command "ResourceUrl = 'https://ossrdbms-aad.database.windows.net' azsdk%" 2>&1; echo "exit $?"; }
+        command pwsh /? && echo there
+        pwsh
+        fault '{"error": "not_signed_in"}'; az; azd; pwsh
+        fault '{"error": "not_signed_in", "shape": {"escaped_errors": true}}'; azd
+        fault '{"error": "not_installed"}'; az
+        fault '{"endpoint": "pwsh", "error": "no_module"}'; pwsh
+        fault '{"endpoint": "pwsh", "error": "execution_policy"}'; pwsh
+        fault '{"endpoint": "az", "aadsts": 700082}'; az
+        fault '{"endpoint": "az", "body": "html", "status": 200}'; az
+        fault '{"endpoint": "az", "shape": {"expires_on": "missing"}}'; az
+    "#;
+    let output = exec(&["--as", "alice@contoso.example"], script);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let mut rest = stdout.as_str();
+    let token = "azsdk%eyJ";
+    let expected = [
+        "there\n",
+        token,
+        "exit 0",
+        "ERROR: Please run 'az login' to setup account.\nexit 1",
+        r#""message":"not logged in, run `azd auth login` to login""#,
+        "exit 1",
+        "Run Connect-AzAccount to login.",
+        "exit 1",
+        "consoleMessage",
+        "exit 1",
+        "az: not found\nexit 127",
+        "NO_AZ_ACCOUNT_MODULE\n\nexit 0",
+        "AuthorizationManager check failed",
+        "exit 1",
+        "ERROR: AADSTS700082: ",
+        "exit 1",
+        "<!DOCTYPE HTML>",
+        "exit 0",
+        "\"expiresOn\"",
+        "exit 0",
+    ];
+    for part in expected {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not in {rest:?}"));
+        rest = &rest[at + part.len()..];
+    }
+    let last = stdout.lines().rev().nth(1).unwrap();
+    assert!(!last.contains("expires_on") && last.contains("accessToken"), "the local time alone: {last}");
+}

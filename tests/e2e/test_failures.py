@@ -270,7 +270,7 @@ def test_failure_10_an_app_only_token_without_a_name(
     assert caught.value.code in ("username_extraction", "scope_permission")
     told = str(caught.value)
     assert "service principal" in told
-    assert "user=" in told
+    assert "to the connection, in PGUSER" in told
     # An explicit user is never overruled, and needs no second token.
     emulator.call("DELETE", "/requests")
     assert driver.who(nameless.but(user=principal.name)) == principal.name

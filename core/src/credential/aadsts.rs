@@ -51,6 +51,7 @@ static TABLE: &[Aadsts] = aadsts! {
     50001 Definite "the resource is not known in the tenant", "Check the scope, and that the cloud's scope and authority belong together.";
     50013 Refused "the assertion is not accepted", "Pass a token issued for this application itself, and not yet expired.";
     50020 Definite "the user is not of this tenant", "Invite the user as a guest, or name the user's own tenant.";
+    50027 Refused "the assertion is no readable token", "Pass the whole token as its issuer wrote it.";
     50034 Definite "the user is not known in the tenant", "Check the user name and the tenant.";
     50053 Refused "the account is locked", "Wait, or have the account unlocked; stop what keeps sending the wrong password.";
     50055 Interaction "the password has expired", "Sign in once by browser and set a new password.";
@@ -69,6 +70,7 @@ static TABLE: &[Aadsts] = aadsts! {
     53003 Interaction "conditional access blocks the sign-in", "Ask the tenant's administrator which policy refuses this identity, place or device.";
     65001 Interaction "consent is missing", "Have the user or an administrator consent to the application's permission.";
     65004 Interaction "consent was declined", "Have the user or an administrator consent to the application's permission.";
+    70003 Definite "the grant is not one the application may use", "Update this library; report it if it is the newest.";
     70008 Interaction "the sign-in has expired", "Sign in again.";
     70011 Definite "the scope is malformed", "Ask for one scope that ends in `/.default`.";
     70021 Definite "no federated credential matches the token", "Compare issuer, subject and audience of the application's federated credential with the token's; both are case-sensitive.";
@@ -88,7 +90,7 @@ static TABLE: &[Aadsts] = aadsts! {
     700213 Definite "no federated credential has this subject", "Compare the subject of the application's federated credential with the token's `sub`.";
     900023 Definite "the tenant is malformed", "Name the tenant by its id or its domain.";
     900144 Definite "the request lacks a field", "Update this library; report it if it is the newest.";
-    900382 Definite "the application is of another cloud", "Name the application's own cloud with `authority_host`.";
+    900382 Definite "the application is of another cloud", "Name the application's own cloud by its authority host.";
     1002012 Definite "the scope is not one for applications", "Ask for one scope that ends in `/.default`.";
     7000112 Definite "the application is disabled", "Have the application enabled.";
     7000215 Definite "the client secret is wrong", "Pass the secret's value, not its id, and check that it belongs to this client id.";
@@ -129,6 +131,31 @@ mod tests {
             assert_eq!(lookup(entry.number).map(|found| found.number), Some(entry.number));
         }
         assert!(lookup(1).is_none());
+    }
+
+    /// Those that the documentation of the protocol lists, and those that people meet most.
+    #[test]
+    fn what_entra_is_known_to_say_has_advice() {
+        let numbers = [
+            50013, 50027, 50034, 50076, 50079, 50126, 65001, 70011, 70021, 70043, 90002, 500011, 500133, 700016,
+            700024, 700027, 700082, 700211, 700212, 700213, 900023, 1002012, 7000215, 7000222, 7002138,
+        ];
+        for number in numbers {
+            assert!(lookup(number).is_some(), "{number}");
+        }
+    }
+
+    /// What is advised is read in every language: no option may be named as one of them spells it.
+    #[test]
+    fn advice_is_for_every_language() {
+        let kinds = ErrorKind::ALL.iter().map(|kind| kind.advice());
+        for advice in TABLE.iter().map(|entry| entry.advice).chain(kinds) {
+            let mut words = advice.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '=');
+            let is_spelled = |word: &str| {
+                word.contains('_') && word.chars().any(|c| c.is_ascii_lowercase()) || word.ends_with("=True")
+            };
+            assert!(!words.any(is_spelled), "{advice}");
+        }
     }
 
     #[test]

@@ -16,9 +16,10 @@ use crate::{
 };
 
 static AZ: DeveloperTool = DeveloperTool {
-    program: "az",
+    programs: &["az"],
     title: "Azure CLI",
     sign_in: "az login",
+    signed_out_hints: &["az login", "az account set"],
     turn: {
         static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
         &TURN

@@ -16,9 +16,10 @@ use crate::{
 };
 
 static AZD: DeveloperTool = DeveloperTool {
-    program: "azd",
+    programs: &["azd"],
     title: "Azure Developer CLI",
     sign_in: "azd auth login",
+    signed_out_hints: &["azd auth login"],
     turn: {
         static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
         &TURN

@@ -13,6 +13,7 @@ use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
     azure_cli::AzureCliCredential,
     azure_developer_cli::AzureDeveloperCliCredential,
+    azure_powershell::AzurePowerShellCredential,
     chained::{Walk, combined_stamp, longest_bound},
     environment,
     managed_identity::{self, ManagedIdentityCredential},
@@ -58,7 +59,7 @@ const MEMBERS: [(&str, Part); 12] = [
     ("WorkloadIdentityCredential", Part::Service),
     (managed_identity::NAME, Part::Service),
     ("AzureCliCredential", Part::Developer),
-    ("AzurePowerShellCredential", Part::Named),
+    ("AzurePowerShellCredential", Part::Developer),
     ("AzureDeveloperCliCredential", Part::Developer),
     ("SharedTokenCacheCredential", Part::Named),
     ("VisualStudioCredential", Part::Named),
@@ -117,9 +118,9 @@ impl DefaultCredential {
         if !missing.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidConfiguration,
-                format!("{} required by `required_env_vars`, but not set", missing.join(", ")),
+                format!("variables are required and not set: {}", missing.join(", ")),
             )
-            .with_advice("Set what is named."));
+            .with_advice("Set what is named, or require less."));
         }
         let names = select(get(SELECTION), arguments)?;
         let alone = names.len() == 1;
@@ -200,7 +201,7 @@ impl Builder<'_> {
             environment::NAME => Member::Plain(environment::build(options, context)?),
             "WorkloadIdentityCredential" => {
                 let client_id = arguments.workload_identity_client_id.clone();
-                let arguments = WorkloadIdentityArguments { tenant_id, client_id, token_file_path: None };
+                let arguments = WorkloadIdentityArguments { tenant_id, client_id, ..Default::default() };
                 Member::Plain(Arc::new(WorkloadIdentityCredential::new(name, &arguments, options, context)?))
             }
             managed_identity::NAME => {
@@ -223,11 +224,10 @@ impl Builder<'_> {
                 let arguments = DeveloperToolArguments { tenant_id, process_timeout };
                 Member::Tool(Arc::new(AzureDeveloperCliCredential::new(&arguments, options, context)?))
             }
-            "AzurePowerShellCredential" => Member::Plain(Arc::new(Unavailable::new(
-                name,
-                "signing in through PowerShell is not in this version",
-                "Pass the Azure SDK's credential object instead.",
-            ))),
+            "AzurePowerShellCredential" => {
+                let arguments = DeveloperToolArguments { tenant_id, process_timeout };
+                Member::Tool(Arc::new(AzurePowerShellCredential::new(&arguments, options, context)?))
+            }
             _ => Member::Plain(Arc::new(Unavailable::new(
                 name,
                 "it lives in an editor, broker or browser, out of this library's reach",
@@ -284,23 +284,28 @@ mod tests {
 
     #[test]
     fn who_takes_part() {
-        let all = "Environment WorkloadIdentity ManagedIdentity AzureCli AzureDeveloperCli";
+        let all = "Environment WorkloadIdentity ManagedIdentity AzureCli AzurePowerShell AzureDeveloperCli";
         type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a [&'a str], Option<&'a str>);
         let cases: &[Case] = &[
             (None, &[], &[], Some(all)),
             (Some("  "), &[], &[], Some(all)),
             (Some(" PROD "), &[], &[], Some("Environment WorkloadIdentity ManagedIdentity")),
-            (Some("dev"), &[], &[], Some("AzureCli AzureDeveloperCli")),
+            (Some("dev"), &[], &[], Some("AzureCli AzurePowerShell AzureDeveloperCli")),
             (Some("managedidentitycredential "), &[], &[], Some("ManagedIdentity")),
             (Some("VisualStudioCodeCredential"), &[], &[], Some("VisualStudioCode")),
             (Some("AzurePowerShellCredential"), &[], &[], Some("AzurePowerShell")),
-            (Some("dev"), &["EnvironmentCredential"], &[], Some("Environment AzureCli AzureDeveloperCli")),
+            (
+                Some("dev"),
+                &["EnvironmentCredential"],
+                &[],
+                Some("Environment AzureCli AzurePowerShell AzureDeveloperCli"),
+            ),
             (None, &["InteractiveBrowserCredential"], &[], Some(&format!("{all} InteractiveBrowser"))),
             (
                 None,
                 &[],
                 &["azureclicredential"],
-                Some("Environment WorkloadIdentity ManagedIdentity AzureDeveloperCli"),
+                Some("Environment WorkloadIdentity ManagedIdentity AzurePowerShell AzureDeveloperCli"),
             ),
             (Some("AzureCliCredential"), &[], &["AzureCliCredential"], None),
             (Some("AzureCliCredential"), &["AzureCliCredential"], &["AzureCliCredential"], None),

@@ -40,12 +40,14 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A developer's tool.
 pub(super) struct DeveloperTool {
-    /// The command.
-    pub(super) program: &'static str,
+    /// The commands by which it may be installed, the usual one first.
+    pub(super) programs: &'static [&'static str],
     /// What it is called among people.
     pub(super) title: &'static str,
     /// The command that signs in.
     pub(super) sign_in: &'static str,
+    /// What it says, in lower case, where nobody is signed in.
+    pub(super) signed_out_hints: &'static [&'static str],
     /// Held while the tool runs: parallel runs of one tool lock each other out or time out.
     pub(super) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
 }
@@ -90,7 +92,7 @@ impl DeveloperTool {
         };
         tracing::debug!(
             target: "pgentra::credential",
-            tool = self.program,
+            tool = self.title,
             elapsed_ms = started.elapsed().as_millis(),
             outcome = match &result {
                 Ok(output) if output.success => "success",
@@ -105,13 +107,13 @@ impl DeveloperTool {
     fn timed_out(&self, after: Duration, where_it_was: &str) -> Error {
         let message = format!("{} did not answer within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
         Error::new(ErrorKind::Timeout, message).with_advice(format!(
-            "Run `{}` yourself to see what it waits for, or raise `process_timeout`.",
+            "Run `{}` yourself to see what it waits for, or raise the time limit of developer tools.",
             self.sign_in
         ))
     }
 
     fn not_installed(&self) -> Error {
-        let message = format!("{} is not installed: no `{}` in PATH", self.title, self.program);
+        let message = format!("{} is not installed: no `{}` in PATH", self.title, self.programs.join("` or `"));
         Error::new(ErrorKind::CredentialUnavailable, message)
             .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in))
     }
@@ -120,9 +122,11 @@ impl DeveloperTool {
     fn find(&self, environment: &Environment) -> Result<PathBuf> {
         let path = variable(environment, "PATH").unwrap_or_default();
         let names: &[&str] = if cfg!(windows) { &["cmd", "exe", "bat"] } else { &[""] };
-        std::env::split_paths(path)
-            .filter(|folder| folder.is_absolute())
-            .flat_map(|folder| names.iter().map(move |extension| folder.join(self.program).with_extension(extension)))
+        let folders: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
+        self.programs
+            .iter()
+            .flat_map(|program| folders.iter().map(move |folder| folder.join(program)))
+            .flat_map(|candidate| names.iter().map(move |extension| candidate.with_extension(extension)))
             .find(|candidate| is_executable(candidate))
             .ok_or_else(|| self.not_installed())
     }
@@ -133,6 +137,7 @@ impl DeveloperTool {
             .args(arguments)
             .current_dir(safe_folder(environment))
             .env("AZURE_CORE_NO_COLOR", "true")
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -185,21 +190,27 @@ impl DeveloperTool {
     /// The error for a tool that failed. `said` is what it printed.
     pub(super) fn failure(&self, output: &Output, said: &str) -> Error {
         let lower = said.to_ascii_lowercase();
-        let is_missing = output.code == Some(127)
-            || lower.contains(&format!("{}: not found", self.program))
-            || lower.contains(&format!("{}: command not found", self.program))
-            || lower.contains(&format!("'{}' is not recognized", self.program));
-        if is_missing {
+        let is_unknown = |program: &&str| {
+            lower.contains(&format!("{program}: not found"))
+                || lower.contains(&format!("{program}: command not found"))
+                || lower.contains(&format!("'{program}' is not recognized"))
+        };
+        // 9009 is how cmd says it.
+        if matches!(output.code, Some(127 | 9009)) || self.programs.iter().any(is_unknown) {
             return self.not_installed();
         }
         let number = aadsts::find(said);
-        let is_signed_out = ["az login", "az account set", "azd auth login"].iter().any(|hint| lower.contains(hint));
+        let is_signed_out = self.signed_out_hints.iter().any(|hint| lower.contains(hint));
         if is_signed_out && number.is_none() {
             return self.signed_out();
         }
         // A refusal's number and words stand behind the tool's own.
         let told = number.and_then(|_| said.find("AADSTS")).map_or(said, |at| &said[at..]);
-        let service = Service { aadsts: number, message: service_text::sentence(told, &[]), ..Service::default() };
+        let message = match is_page(told) {
+            true => Some("it printed a page of HTML".to_owned()),
+            false => service_text::sentence(told, &[]),
+        };
+        let service = Service { aadsts: number, message, ..Service::default() };
         let known = number.and_then(aadsts::lookup);
         let kind = known.map_or(ErrorKind::AuthenticationFailed, |entry| entry.verdict.kind());
         let advice = match known {
@@ -220,9 +231,17 @@ impl DeveloperTool {
 
     /// The error for output without a token.
     pub(super) fn unreadable(&self) -> Error {
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
-            .with_advice(format!("Update {}, and run `{}` yourself to see what it prints.", self.title, self.program))
+        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title)).with_advice(format!(
+            "Update {}, and run `{}` yourself to see what it prints.",
+            self.title, self.programs[0]
+        ))
     }
+}
+
+/// A proxy's or portal's page, which the tool took for an answer and passed on.
+fn is_page(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    text.trim_start().starts_with('<') || lower.contains("<html") || lower.contains("<!doctype")
 }
 
 async fn read(stream: Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) {

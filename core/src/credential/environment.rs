@@ -1,13 +1,14 @@
-//! What the environment variables say: an application with its secret. A certificate, and user name with password, are
-//! the places to come after it.
+//! What the environment variables say: an application with its secret or its certificate. A user name with password
+//! would come after them, and is told to be out of date.
 
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Credential, client_secret::ClientSecretCredential, tenant::with_environment, unavailable::Unavailable,
+    BuildContext, Credential, client_certificate::ClientCertificateCredential, client_secret::ClientSecretCredential,
+    tenant::with_environment, unavailable::Unavailable,
 };
 use crate::{
-    config::{ClientSecretArguments, CredentialOptions, variable},
+    config::{ClientCertificateArguments, ClientSecretArguments, CredentialOptions, variable},
     error::Result,
     secret::Secret,
 };
@@ -37,20 +38,28 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext) -> Resu
             };
             Ok(Arc::new(ClientSecretCredential::new(NAME, &arguments, &options, context)?))
         }
-        (Some(_), Some(_), None) if get("AZURE_CLIENT_CERTIFICATE_PATH").is_some() => unavailable(
-            "AZURE_CLIENT_CERTIFICATE_PATH is set, but certificates are not in this version".to_owned(),
-            "Use AZURE_CLIENT_SECRET, or pass the Azure SDK's credential object.",
-        ),
+        (Some(tenant), Some(client), None) if get("AZURE_CLIENT_CERTIFICATE_PATH").is_some() => {
+            let send_chain = get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN").map(str::to_ascii_lowercase);
+            let arguments = ClientCertificateArguments {
+                tenant_id: tenant.to_owned(),
+                client_id: client.to_owned(),
+                certificate_path: get("AZURE_CLIENT_CERTIFICATE_PATH").map(str::to_owned),
+                certificate: None,
+                certificate_password: get("AZURE_CLIENT_CERTIFICATE_PASSWORD").map(Secret::new),
+                send_certificate_chain: matches!(send_chain.as_deref(), Some("1" | "true")),
+            };
+            Ok(Arc::new(ClientCertificateCredential::new(NAME, &arguments, &options, context)?))
+        }
         (Some(_), Some(_), None) if get("AZURE_USERNAME").is_some() => unavailable(
-            "AZURE_USERNAME is set, but signing in with a password is not in this version".to_owned(),
-            "Use AZURE_CLIENT_SECRET, or pass the Azure SDK's credential object.",
+            "AZURE_USERNAME is set, but Entra takes a user's password alone no longer".to_owned(),
+            "Use AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, or pass the Azure SDK's credential object.",
         ),
         _ => {
             let names = missing(&["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]);
             let verb = if names.contains(" and ") { "are" } else { "is" };
             unavailable(
                 format!("{names} {verb} not set"),
-                "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
+                "Set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.",
             )
         }
     }

@@ -16,20 +16,37 @@ impl FetchedToken {
     /// [`ErrorKind::CredentialValue`] where it cannot be a token: empty, with blanks or control characters, or without
     /// any end.
     pub fn from_host(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
-        let refused =
-            |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
-        if token.is_empty() {
-            return refused("an empty token");
-        }
-        if token.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return refused("a token with blanks or control characters in it");
-        }
+        check("token", token)?;
         let Some(expires_on) = expires_on.or_else(|| Claims::decode(token).ok()?.expires_on()) else {
-            return refused("a token without expiry, and the token itself names none");
+            return Err(refused("a token without expiry, and the token itself names none"));
         };
         let refresh_in = refresh_on.map(|at| at.saturating_sub(now().wall_ms / 1000));
         Ok(FetchedToken { token: Secret::new(token), expires_on: Some(expires_on), expires_in: None, refresh_in })
     }
+
+    /// An assertion that a host's callback returned: what a document's `get_assertion` of type `host` is answered with.
+    /// How long it is good is between the callback and Entra.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CredentialValue`] where it cannot be one: empty, with blanks or control characters.
+    pub fn assertion_from_host(assertion: &str) -> Result<FetchedToken> {
+        check("assertion", assertion)?;
+        Ok(FetchedToken { token: Secret::new(assertion), expires_on: None, expires_in: None, refresh_in: None })
+    }
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}"))
+}
+
+fn check(what: &str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(refused(&format!("an empty {what}")));
+    }
+    if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(refused(&format!("a {what} with blanks or control characters in it")));
+    }
+    Ok(())
 }
 
 impl Error {
@@ -56,9 +73,11 @@ mod tests {
     #[test]
     fn what_cannot_be_a_token_is_refused_without_being_shown() {
         for bad in ["", "two words", "line\nbreak", "nul\0"] {
-            let error = FetchedToken::from_host(bad, Some(1), None).expect_err("refused");
-            assert_eq!(error.kind(), ErrorKind::CredentialValue);
-            assert!(bad.is_empty() || !error.to_string().contains(bad));
+            for refused in [FetchedToken::from_host(bad, Some(1), None), FetchedToken::assertion_from_host(bad)] {
+                let error = refused.expect_err("refused");
+                assert_eq!(error.kind(), ErrorKind::CredentialValue);
+                assert!(bad.is_empty() || !error.to_string().contains(bad));
+            }
         }
     }
 

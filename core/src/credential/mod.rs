@@ -6,7 +6,13 @@ mod answer;
 mod azure_cli;
 mod azure_core;
 mod azure_developer_cli;
+mod azure_pipelines;
+mod azure_powershell;
+mod certificate;
 mod chained;
+mod client_assertion;
+mod client_authentication;
+mod client_certificate;
 mod client_secret;
 mod dates;
 mod default;
@@ -15,6 +21,8 @@ mod environment;
 mod exchange;
 mod host;
 mod managed_identity;
+mod on_behalf_of;
+mod region;
 mod service_text;
 mod static_token;
 mod tenant;
@@ -27,12 +35,13 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     cloud::{self, CloudInputs},
-    config::{CredentialConfig, CredentialKind, Environment},
+    config::{CredentialConfig, CredentialKind, CredentialOptions, Environment, OnBehalfOfArguments},
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::Transport,
 };
 
+pub(crate) use self::on_behalf_of::MiddleTier;
 pub use self::{
     aadsts::{Aadsts, Verdict, aadsts_advice},
     azure_core::AzureCoreCredential,
@@ -128,7 +137,7 @@ pub struct BuildContext {
 pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dyn Credential>> {
     let class = config.kind.class();
     let own_authority;
-    let context = match authority_of(config, context).map_err(|error| error.for_credential(class))? {
+    let context = match authority_of(&config.options, context).map_err(|error| error.for_credential(class))? {
         None => context,
         Some(authority_host) => {
             own_authority = BuildContext { authority_host, ..context.clone() };
@@ -153,11 +162,26 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
             CredentialKind::AzureCli(arguments) => {
                 named(azure_cli::AzureCliCredential::new(arguments, options, context)?)
             }
+            CredentialKind::AzurePowerShell(arguments) => {
+                named(azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?)
+            }
             CredentialKind::AzureDeveloperCli(arguments) => {
                 named(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
             }
             CredentialKind::ClientSecret(arguments) => {
                 named(client_secret::ClientSecretCredential::new(class, arguments, options, context)?)
+            }
+            CredentialKind::ClientCertificate(arguments) => {
+                named(client_certificate::ClientCertificateCredential::new(class, arguments, options, context)?)
+            }
+            CredentialKind::ClientAssertion(arguments) => {
+                named(client_assertion::ClientAssertionCredential::new(arguments, options, context)?)
+            }
+            CredentialKind::OnBehalfOf(arguments) => {
+                named(on_behalf_of::MiddleTier::new(arguments, options, context)?.on_behalf_of(arguments))
+            }
+            CredentialKind::AzurePipelines(arguments) => {
+                named(azure_pipelines::AzurePipelinesCredential::new(arguments, options, context)?)
             }
             CredentialKind::StaticToken(arguments) => named(static_token::StaticTokenCredential::new(arguments)),
             CredentialKind::Host(arguments) => {
@@ -174,9 +198,24 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
     built.map_err(|error| error.for_credential(class))
 }
 
+/// The application between users and resources, for [`MiddleTier::on_behalf_of`]; the user's token is not looked at.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_middle_tier(
+    arguments: &OnBehalfOfArguments,
+    options: &CredentialOptions,
+    context: &BuildContext,
+) -> Result<Arc<MiddleTier>> {
+    let built = authority_of(options, context).and_then(|authority_host| {
+        let authority_host = authority_host.unwrap_or_else(|| context.authority_host.clone());
+        MiddleTier::new(arguments, options, &BuildContext { authority_host, ..context.clone() })
+    });
+    built.map_err(|error| error.for_credential(on_behalf_of::NAME))
+}
+
 /// The authority that a credential names itself.
-fn authority_of(config: &CredentialConfig, context: &BuildContext) -> Result<Option<String>> {
-    let options = &config.options;
+fn authority_of(options: &CredentialOptions, context: &BuildContext) -> Result<Option<String>> {
     if options.authority_host.is_none() && options.cloud.is_none() {
         return Ok(None);
     }

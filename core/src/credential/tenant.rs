@@ -43,7 +43,7 @@ impl TenantRule {
                 ErrorKind::AuthenticationFailed,
                 "the request names another tenant than the credential's own",
             )
-            .with_advice("Add the tenant to `additionally_allowed_tenants`, or `*` for all.")),
+            .with_advice("Add the tenant to the additionally allowed tenants, or `*` for all.")),
             _ if self.own.is_none() && self.fixed => Ok(None),
             _ => check(requested).map(|()| Some(requested)),
         }
@@ -73,7 +73,7 @@ fn check(tenant: &str) -> Result<()> {
         ErrorKind::InvalidConfiguration,
         "the tenant is neither an id nor a domain name: only letters, digits, dots and hyphens may be in it",
     )
-    .with_advice("Correct `tenant_id` or AZURE_TENANT_ID."))
+    .with_advice("Correct the tenant given, or AZURE_TENANT_ID."))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Entra's token endpoint, for every grant: `POST {authority}/{tenant}/oauth2/v2.0/token`.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     BuildContext, FetchContext, FetchedToken, TokenRequest, answer,
     exchange::exchange,
+    region::Region,
     tenant::TenantRule,
     tries::{self, Tries},
 };
@@ -24,6 +26,7 @@ pub(super) struct TokenEndpoint {
     transport: Transport,
     authority: String,
     tenants: TenantRule,
+    region: Region,
     client_id: String,
     retry: RetryOptions,
 }
@@ -68,7 +71,7 @@ impl TokenEndpoint {
     /// The endpoint of `tenant` for the application `client_id`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant.
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
     pub(super) fn new(
         credential: &'static str,
         tenant: &str,
@@ -81,9 +84,28 @@ impl TokenEndpoint {
             transport: context.transport.clone(),
             authority: context.authority_host.trim_end_matches('/').to_owned(),
             tenants: TenantRule::new(Some(tenant), options, &context.environment)?,
+            region: Region::new(&context.environment)?,
             client_id: client_id.to_owned(),
             retry: options.retry.clone().unwrap_or_default(),
         })
+    }
+
+    /// The application.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// For whom a client assertion is meant: the endpoint itself, whatever the region.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AuthenticationFailed`] for a tenant that is not allowed.
+    pub(super) fn audience(&self, request: &TokenRequest) -> Result<String> {
+        self.url(&self.authority, request)
+    }
+
+    fn url(&self, authority: &str, request: &TokenRequest) -> Result<String> {
+        let tenant = self.tenants.resolve(request.tenant_id.as_deref())?.unwrap_or("organizations");
+        Ok(format!("{authority}/{tenant}/oauth2/v2.0/token"))
     }
 
     /// The application's own token.
@@ -93,21 +115,61 @@ impl TokenEndpoint {
         request: &TokenRequest,
         context: FetchContext,
     ) -> Result<FetchedToken> {
+        self.client_credentials_until(Instant::now() + BOUND, proof, request, context).await
+    }
+
+    /// The same, in a fetch that ends at `ends`.
+    pub(super) async fn client_credentials_until(
+        &self,
+        ends: Instant,
+        proof: Proof<'_>,
+        request: &TokenRequest,
+        context: FetchContext,
+    ) -> Result<FetchedToken> {
         let mut form = Form::default();
         form.plain("grant_type", "client_credentials");
         form.plain("client_id", &self.client_id);
         form.prove(&proof);
         form.plain("scope", &request.scope);
-        self.ask(form, request, context).await
+        // Checked before anybody is asked for the region.
+        self.audience(request)?;
+        let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
+        self.ask(form, &authority, ends, request, context).await
     }
 
-    async fn ask(&self, mut form: Form, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    /// A token of the application for the user whose token is `assertion`.
+    pub(super) async fn on_behalf_of(
+        &self,
+        ends: Instant,
+        proof: Proof<'_>,
+        assertion: &Secret,
+        request: &TokenRequest,
+        context: FetchContext,
+    ) -> Result<FetchedToken> {
+        let mut form = Form::default();
+        form.plain("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        form.plain("requested_token_use", "on_behalf_of");
+        form.secret("assertion", assertion);
+        form.plain("client_id", &self.client_id);
+        form.prove(&proof);
+        form.plain("scope", &request.scope);
+        // The regions' endpoints serve applications alone.
+        self.ask(form, &self.authority, ends, request, context).await
+    }
+
+    async fn ask(
+        &self,
+        mut form: Form,
+        authority: &str,
+        ends: Instant,
+        request: &TokenRequest,
+        context: FetchContext,
+    ) -> Result<FetchedToken> {
         if let Some(claims) = claims(request)? {
             form.plain("claims", claims);
         }
-        let tenant = self.tenants.resolve(request.tenant_id.as_deref())?.unwrap_or("organizations");
-        let url = format!("{}/{tenant}/oauth2/v2.0/token", self.authority);
-        let mut tries = Tries::new(BOUND, context);
+        let url = self.url(authority, request)?;
+        let mut tries = Tries::new(ends.saturating_duration_since(Instant::now()), context);
         loop {
             let outcome = self.once(&url, &form, tries.time()).await;
             match outcome {

@@ -2,14 +2,18 @@
 
 use std::{io::Read, path::PathBuf};
 
+use reqwest::Url;
+use rustls::pki_types::DnsName;
+
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
     token_endpoint::{Proof, TokenEndpoint},
 };
 use crate::{
-    config::{CredentialOptions, WorkloadIdentityArguments, variable},
+    config::{CredentialOptions, Environment, WorkloadIdentityArguments, variable},
     error::{Error, ErrorKind, Result},
     secret::Secret,
+    transport::{Authorities, Trust},
 };
 
 /// Larger than any federated token.
@@ -40,15 +44,23 @@ impl WorkloadIdentityCredential {
             Some(value) => Ok(value.clone()),
             None => variable(&context.environment, variable_name).map(str::to_owned).ok_or_else(|| {
                 Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set"))
-                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass `{argument}`."))
+                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass {argument}."))
             }),
         };
-        let file = setting("token_file_path", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
-        let tenant = setting("tenant_id", &arguments.tenant_id, "AZURE_TENANT_ID");
-        let client = setting("client_id", &arguments.client_id, "AZURE_CLIENT_ID");
+        let file = setting("the path of the token's file", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
+        let tenant = setting("the tenant", &arguments.tenant_id, "AZURE_TENANT_ID");
+        let client = setting("the client id", &arguments.client_id, "AZURE_CLIENT_ID");
+        let proxied =
+            match arguments.enable_azure_proxy.then(|| token_proxy(&context.environment)).transpose()?.flatten() {
+                None => None,
+                Some((authority_host, trust)) => {
+                    let transport = context.transport.trusting(trust);
+                    Some(BuildContext { authority_host, transport, ..context.clone() })
+                }
+            };
         let setup = match (file, tenant, client) {
             (Ok(file), Ok(tenant), Ok(client)) => Ok(Setup {
-                endpoint: TokenEndpoint::new(name, &tenant, &client, options, context)?,
+                endpoint: TokenEndpoint::new(name, &tenant, &client, options, proxied.as_ref().unwrap_or(context))?,
                 file: PathBuf::from(file),
             }),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
@@ -98,6 +110,49 @@ impl Setup {
             "" => Err(unavailable("is empty".to_owned())),
             token => Ok(Secret::new(token)),
         }
+    }
+}
+
+/// The cluster's own token proxy (AKS identity bindings): what stands in the authority's place, and how it is known.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] for variables that contradict each other or cannot be used.
+fn token_proxy(environment: &Environment) -> Result<Option<(String, Trust)>> {
+    const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+    const SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
+    const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
+    const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
+    let refused = |why: String| Err(Error::new(ErrorKind::InvalidConfiguration, why));
+    let (server_name, file, text) =
+        (variable(environment, SNI_NAME), variable(environment, CA_FILE), variable(environment, CA_DATA));
+    let Some(address) = variable(environment, PROXY) else {
+        return match [(SNI_NAME, server_name), (CA_FILE, file), (CA_DATA, text)].iter().find(|(_, set)| set.is_some()) {
+            Some((name, _)) => refused(format!("{name} is set, but {PROXY} is not")),
+            None => Ok(None),
+        };
+    };
+    let authorities = match (file, text) {
+        (Some(_), Some(_)) => return refused(format!("{CA_FILE} and {CA_DATA} are both set")),
+        (Some(path), None) => Some(Authorities::File(PathBuf::from(path))),
+        (None, Some(text)) => Some(Authorities::Pem(text.to_owned())),
+        (None, None) => None,
+    };
+    if server_name.is_some_and(|name| DnsName::try_from(name).is_err()) {
+        return refused(format!("{SNI_NAME} is no host name"));
+    }
+    let is_plain = |url: &Url| {
+        url.scheme() == "https"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    match Url::parse(address).ok().filter(is_plain).and_then(|url| url.host_str().map(str::to_owned)) {
+        Some(host) => {
+            let trust = Trust::Private { authorities, server_name: server_name.map(str::to_owned), host };
+            Ok(Some((address.trim_end_matches('/').to_owned(), trust)))
+        }
+        None => refused(format!("{PROXY} is not a plain https address: no user, query or fragment may be in it")),
     }
 }
 

@@ -48,7 +48,7 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
         UnknownIssuer | BadSignature => {
             let notes: String = trust_notes.iter().map(|note| format!("; {note}")).collect();
             refused(&format!("is signed by an authority that is not trusted{notes}")).with_advice(
-                "Add the issuer's certificate with the option `ca_file` or a variable: SSL_CERT_FILE, SSL_CERT_DIR, \
+                "Add the issuer's certificate with the option for a PEM file of authorities, or with a variable: SSL_CERT_FILE, SSL_CERT_DIR, \
                  REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, NODE_EXTRA_CA_CERTS.",
             )
         }
@@ -60,6 +60,9 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
         NotValidYet | NotValidYetContext { .. } => {
             refused("is not valid yet").with_advice("Check this machine's clock, and the server's certificate.")
         }
+        ApplicationVerificationFailure => refused("has another thumbprint than the platform says").with_advice(
+            "Restart the program if the platform's certificate was renewed; else look what answers there.",
+        ),
         Revoked => refused("has been revoked").with_advice("Check what answers in the service's place."),
         other => refused(&format!("is refused: {other}")).with_advice("Check what answers in the service's place."),
     }

@@ -1,5 +1,7 @@
 //! The proxy variables, as every tool reads them.
 
+use std::collections::BTreeMap;
+
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, Proxy, Url};
 
@@ -21,8 +23,8 @@ pub(super) struct Proxied {
 pub(super) struct ProxyRules {
     http: Option<Proxied>,
     https: Option<Proxied>,
-    /// Intercepts everything that `NO_PROXY` does not list.
-    exceptions: Matcher,
+    /// What `NO_PROXY` lists, each for one port or for all.
+    exceptions: Vec<(Option<u16>, Matcher)>,
 }
 
 impl ProxyRules {
@@ -48,7 +50,7 @@ impl ProxyRules {
         Ok(ProxyRules {
             http: proxied(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
             https: proxied(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-            exceptions: Matcher::builder().all("http://any").no(no_proxy).build(),
+            exceptions: exceptions(no_proxy),
         })
     }
 
@@ -56,11 +58,31 @@ impl ProxyRules {
     pub(super) fn proxy_for(&self, url: &Url) -> Option<&Proxied> {
         let proxied = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
         let is_excepted = || match url.as_str().parse() {
-            Ok(uri) => self.exceptions.intercept(&uri).is_none(),
+            Ok(uri) => self.exceptions.iter().any(|(port, matcher)| {
+                (port.is_none() || *port == url.port_or_known_default()) && matcher.intercept(&uri).is_none()
+            }),
             Err(_) => false,
         };
         (!is_loopback(url) && !is_excepted()).then_some(proxied)
     }
+}
+
+/// The matcher knows hosts, domains and networks but no ports, so each port has one. It intercepts what is not listed.
+fn exceptions(no_proxy: &str) -> Vec<(Option<u16>, Matcher)> {
+    let mut by_port: BTreeMap<Option<u16>, Vec<&str>> = BTreeMap::new();
+    for entry in no_proxy.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let (host, port) = match entry.rsplit_once(':') {
+            // An IPv6 address has colons of its own; with a port it is in brackets.
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
+                Ok(port) => (host, Some(port)),
+                Err(_) => (entry, None),
+            },
+            _ => (entry, None),
+        };
+        by_port.entry(port).or_default().push(host.trim_start_matches('[').trim_end_matches(']'));
+    }
+    let matcher = |hosts: Vec<&str>| Matcher::builder().all("http://any").no(hosts.join(",")).build();
+    by_port.into_iter().map(|(port, hosts)| (port, matcher(hosts))).collect()
 }
 
 /// Whether the address is this machine's own.
@@ -128,6 +150,27 @@ mod tests {
             (&[("HTTPS_PROXY", "http://a:1"), ("no_proxy", "*")], login, None),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "10.0.0.0/8")], "https://10.1.2.3/", None),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "online.com")], login, Some("HTTPS_PROXY a:1")),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "login.microsoftonline.com:443")], login, None),
+            (
+                &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "login.microsoftonline.com:8443, x.org")],
+                login,
+                Some("HTTPS_PROXY a:1"),
+            ),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x.org:1,.example:8443")], "https://h.example:8443/", None),
+            (
+                &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", ".example:8443")],
+                "https://h.example/",
+                Some("HTTPS_PROXY a:1"),
+            ),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "10.1.2.3:443")], "https://10.1.2.3/", None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "[fd00::1]:8443")], "https://[fd00::1]:8443/", None),
+            (
+                &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "[fd00::1]:8443")],
+                "https://[fd00::1]/",
+                Some("HTTPS_PROXY a:1"),
+            ),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "fd00::1")], "https://[fd00::1]/", None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "*:443")], login, None),
             (&[("ALL_PROXY", "http://a:1")], "https://localhost:8443/", None),
             (&[("ALL_PROXY", "http://a:1")], "https://entra.localhost:8443/", None),
             (&[("ALL_PROXY", "http://a:1")], "http://127.9.9.9/", None),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -17,8 +18,7 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
-        crypto::ring,
+        ServerConfig, crypto,
         pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
@@ -110,6 +110,16 @@ impl Server {
 
     /// With a certificate that is valid from one year to the other.
     pub async fn tls_valid(authority: &Authority, names: &[&str], (from, to): (i32, i32), reply: Reply) -> Server {
+        Server::tls_pinned(authority, names, (from, to), reply).await.0
+    }
+
+    /// The same, with the thumbprint of the certificate.
+    pub async fn tls_pinned(
+        authority: &Authority,
+        names: &[&str],
+        (from, to): (i32, i32),
+        reply: Reply,
+    ) -> (Server, [u8; 20]) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
@@ -118,13 +128,15 @@ impl Server {
         let certificate = parameters.signed_by(&key, &authority.issuer).unwrap();
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .unwrap();
-        Server::start(reply, Some(TlsAcceptor::from(Arc::new(config)))).await
+        let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
+        let thumbprint = digest.as_ref().try_into().unwrap();
+        (Server::start(reply, Some(TlsAcceptor::from(Arc::new(config)))).await, thumbprint)
     }
 
     async fn start(reply: Reply, tls: Option<TlsAcceptor>) -> Server {

@@ -1,12 +1,12 @@
-//! What stands behind the `az` and `azd` that `--exec --as USER` puts in the command's way: `GET /{tool}/{object id}?resource=…`
-//! answers what the tool prints. The programs themselves are in `crate::developer_tools`.
+//! What stands behind the `az`, `azd` and `pwsh` of a user: `GET /{tool}/{object id}?resource=…` answers what the tool
+//! prints, and how it ends. The programs themselves are in `crate::developer_tools`.
 
 use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::{Call, Caller, Endpoint, Failure, Reply, aadsts};
-use crate::fault::Shape;
+use crate::fault::{ExpiresOn, Shape};
 use crate::resource;
 use crate::state::State;
 
@@ -15,9 +15,56 @@ pub(super) struct DeveloperTool {
     pub(super) name: &'static str,
 }
 
+/// What a tool says of its own accord: the `error` of a fault, its exit status, and its words for each tool.
+struct Complaint {
+    error: &'static str,
+    exit: u8,
+    az: &'static str,
+    azd: &'static str,
+    pwsh: &'static str,
+}
+
+const COMPLAINTS: [Complaint; 4] = [
+    Complaint {
+        error: "not_installed",
+        exit: 127,
+        az: "sh: 1: az: not found",
+        azd: "sh: 1: azd: not found",
+        pwsh: "sh: 1: pwsh: not found",
+    },
+    Complaint {
+        error: "not_signed_in",
+        exit: 1,
+        az: "Please run 'az login' to setup account.",
+        azd: "not logged in, run `azd auth login` to login",
+        pwsh: "Run Connect-AzAccount to login.",
+    },
+    Complaint {
+        error: "execution_policy",
+        exit: 1,
+        az: "The command is not allowed.",
+        azd: "the command is not allowed",
+        pwsh: "AuthorizationManager check failed.",
+    },
+    // The script's own word, on standard output.
+    Complaint { error: "no_module", exit: 0, az: "", azd: "", pwsh: "NO_AZ_ACCOUNT_MODULE" },
+];
+
 impl DeveloperTool {
     fn user<'c>(&self, call: &'c Call) -> Option<&'c str> {
         call.path.strip_prefix('/')?.strip_prefix(self.name)?.strip_prefix('/')
+    }
+
+    /// As the tool prints it. azd wraps what it says in JSON, since 1.24 in another form than before.
+    fn printed(&self, text: &str, shape: &Shape) -> String {
+        match self.name {
+            "az" => format!("ERROR: {text}\n"),
+            "azd" if shape.escaped_errors == Some(true) => {
+                format!("{}\n", json!({"type": "consoleMessage", "data": {"message": format!("ERROR: {text}")}}))
+            }
+            "azd" => format!("{}\n", json!({"error": "auth_failed", "message": text, "suggestion": ""})),
+            _ => format!("\u{1b}[31;1mGet-AzAccessToken: \u{1b}[31;1m{text}\u{1b}[0m\n"),
+        }
     }
 }
 
@@ -40,8 +87,8 @@ impl Endpoint for DeveloperTool {
 
     fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let Caller { principal: Some(principal), resource, .. } = self.caller(state, call) else {
-            let text = "Please run 'az login' to setup account.";
-            return self.failure(&Failure { description: Some(text.into()), ..Failure::default() }, call, shape);
+            let failure = Failure { error: Some("not_signed_in".into()), ..Failure::default() };
+            return self.failure(&failure, call, shape);
         };
         let resource = resource.unwrap_or_else(|| resource::MANAGEMENT.into());
         if !state.knows_resource(&resource) {
@@ -60,24 +107,40 @@ impl Endpoint for DeveloperTool {
                 "tenant": state.tenant_id(),
                 "tokenType": "Bearer",
             }),
-            _ => json!({ "token": issued.access_token, "expiresOn": expires_on }),
+            "azd" => json!({ "token": issued.access_token, "expiresOn": expires_on }),
+            _ => json!({ "Token": issued.access_token, "ExpiresOn": expires_on, "epoch": issued.expires_on }),
         };
         shape.remove_omitted(&mut body);
-        Reply::json(200, &body)
+        let reply = Reply::json(200, &body);
+        // Before 2.54 az told the local time alone.
+        match shape.expires_on {
+            Some(ExpiresOn::Missing) => reply.with_header("x-local-time-only", "true"),
+            _ => reply,
+        }
     }
 
     /// What the tool prints to standard error.
     fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let text = failure.description.as_deref().unwrap_or("The request was refused.");
+        let known = COMPLAINTS.iter().find(|known| failure.error.as_deref() == Some(known.error));
+        let usual = known.map_or("The request was refused.", |known| match self.name {
+            "az" => known.az,
+            "azd" => known.azd,
+            _ => known.pwsh,
+        });
+        let text = failure.description.as_deref().unwrap_or(usual);
         let text = match failure.aadsts {
             Some(code) => aadsts::describe(Some(code), text, call, shape).text,
             None => text.to_owned(),
         };
         let mut reply = Reply::json(failure.status.unwrap_or(400), &json!({}));
+        if let Some(known) = known {
+            reply = reply.with_header("x-exit", known.exit.to_string());
+        }
         reply.content_type = "text/plain; charset=utf-8".into();
-        reply.body = match self.name {
-            "az" => format!("ERROR: {text}\n"),
-            _ => format!("{}\n", json!({"type": "consoleMessage", "data": {"message": format!("ERROR: {text}")}})),
+        reply.body = match known.map(|known| known.error) {
+            // These are the shell's words and the script's, not the tool's.
+            Some("not_installed" | "no_module") => format!("{text}\n"),
+            _ => self.printed(&text, shape),
         }
         .into_bytes();
         reply

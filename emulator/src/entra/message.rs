@@ -8,6 +8,7 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 
 /// A request with its body.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) path: String,

@@ -3,6 +3,7 @@
 //! An [`Endpoint`] is one dialect: it reads a request, answers it, and knows how its errors look. Listening, recording
 //! and faults are the same for all and live in [`server`]. A new endpoint is one file and one line in [`families`].
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::developer_tools::TOOLS;
@@ -17,9 +18,15 @@ mod managed_identity;
 mod message;
 pub(crate) mod server;
 mod token_endpoint;
+mod token_proxy;
 
 pub(crate) use managed_identity::app_service::PATH as APP_SERVICE_PATH;
+pub(crate) use managed_identity::azure_arc::{KEYS as AZURE_ARC_KEYS, PATH as AZURE_ARC_PATH};
+pub(crate) use managed_identity::azure_ml::PATH as AZURE_ML_PATH;
+pub(crate) use managed_identity::cloud_shell::PATH as CLOUD_SHELL_PATH;
+pub(crate) use managed_identity::service_fabric::PATH as SERVICE_FABRIC_PATH;
 pub(crate) use message::{Call, Reply};
+pub(crate) use token_proxy::{PATH as TOKEN_PROXY_PATH, SERVER_NAME as TOKEN_PROXY_NAME};
 
 /// One dialect of asking for a token, or for what is needed before.
 pub(crate) trait Endpoint: Send + Sync + 'static {
@@ -60,27 +67,54 @@ pub(crate) struct Failure {
 /// Endpoints that share a listener.
 pub(crate) struct Family {
     pub(crate) name: &'static str,
-    pub(crate) tls: bool,
+    pub(crate) tls: Tls,
     pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
 }
 
-/// The listeners of the HTTP side.
-pub(crate) fn families(app_service_header: &str) -> Vec<Family> {
+/// How a listener is known to its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// Not at all: plain HTTP.
+    Plain,
+    /// By the emulator's certificate authority.
+    Authority,
+    /// By a certificate of its own that nobody signed.
+    Own,
+}
+
+/// The listeners of the HTTP side. The platforms' secrets are all `identity_header`; Arc's keys go into `arc_keys`.
+pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
+    use managed_identity::{app_service, azure_arc, azure_ml, cloud_shell, imds, service_fabric};
     vec![
         Family {
             name: "entra",
-            tls: true,
+            tls: Tls::Authority,
             endpoints: vec![Box::new(token_endpoint::TokenEndpoint), Box::new(discovery::Discovery)],
         },
-        Family { name: "imds", tls: false, endpoints: vec![Box::new(managed_identity::imds::Imds)] },
+        Family { name: "imds", tls: Tls::Plain, endpoints: vec![Box::new(imds::Imds)] },
         Family {
             name: "app_service",
-            tls: false,
-            endpoints: vec![Box::new(managed_identity::app_service::AppService { header: app_service_header.into() })],
+            tls: Tls::Plain,
+            endpoints: vec![Box::new(app_service::AppService { header: identity_header.into() })],
         },
         Family {
+            name: "hosts",
+            tls: Tls::Plain,
+            endpoints: vec![
+                Box::new(azure_arc::AzureArc::new(arc_keys)),
+                Box::new(azure_ml::AzureMl { secret: identity_header.into() }),
+                Box::new(cloud_shell::CloudShell),
+            ],
+        },
+        Family {
+            name: "service_fabric",
+            tls: Tls::Own,
+            endpoints: vec![Box::new(service_fabric::ServiceFabric { header: identity_header.into() })],
+        },
+        Family { name: "token_proxy", tls: Tls::Own, endpoints: vec![Box::new(token_proxy::TokenProxy)] },
+        Family {
             name: "developer_tools",
-            tls: false,
+            tls: Tls::Plain,
             endpoints: TOOLS.map(|name| Box::new(developer_tools::DeveloperTool { name }) as Box<dyn Endpoint>).into(),
         },
     ]

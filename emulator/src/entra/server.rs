@@ -273,13 +273,15 @@ fn whole(body: Vec<u8>) -> ReplyBody {
 }
 
 /// Parameters whose values are worth keeping; any other may hold a secret.
-const PLAIN_FIELDS: [&str; 17] = [
+const PLAIN_FIELDS: [&str; 19] = [
     "api-version",
+    "arguments",
     "authorization_endpoint",
     "claims",
     "client_assertion_type",
     "client_id",
     "client_info",
+    "clientid",
     "grant_type",
     "mi_res_id",
     "msi_res_id",

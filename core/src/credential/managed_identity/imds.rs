@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Client, NAME, endpoint};
+use super::{Client, endpoint};
 use crate::{
     config::{Environment, variable},
     credential::{
         FetchContext, FetchedToken, answer,
-        exchange::exchange,
         tries::{self, Tries},
     },
     error::{Error, ErrorKind, Result},
@@ -34,11 +33,18 @@ pub(super) struct Imds {
     endpoint: String,
 }
 
+/// Where IMDS is: the same address on every machine, but for those who put something in between.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] for a variable that holds no address.
+pub(crate) fn host(environment: &Environment) -> Result<String> {
+    const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+    endpoint(HOST, variable(environment, HOST).unwrap_or("http://169.254.169.254"))
+}
+
 impl Imds {
     pub(super) fn new(environment: &Environment) -> Result<Self> {
-        const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-        let host = variable(environment, HOST).unwrap_or("http://169.254.169.254");
-        Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", endpoint(HOST, host)?) })
+        Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", host(environment)?) })
     }
 
     pub(super) async fn fetch(
@@ -51,11 +57,11 @@ impl Imds {
         if let Some(limit) = probe {
             self.probe(client, resource, limit).await?;
         }
-        let url = client.url(&self.endpoint, VERSION, resource, "msi_res_id");
+        let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
         let mut tries = Tries::new(super::BOUND, context);
         loop {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
-            let outcome = match exchange(&client.transport, NAME, request).await {
+            let outcome = match client.send(request).await {
                 Ok(response) if !context.has_fallback && is_stranger(&response) => return Err(not_imds(&response)),
                 Ok(response) => client.read(&response, "IMDS", &[]).map_err(as_updating),
                 Err(error) => Err(error),
@@ -78,8 +84,8 @@ impl Imds {
     /// Asks without the `Metadata` header, which IMDS refuses with 400 and a JSON body. Whatever else answers is
     /// something else: another cloud's metadata service, a proxy.
     async fn probe(&self, client: &Client, resource: &str, limit: Duration) -> Result<()> {
-        let url = client.url(&self.endpoint, VERSION, resource, "msi_res_id");
-        match exchange(&client.transport, NAME, Request::get_local(url, limit)).await {
+        let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
+        match client.send(Request::get_local(url, limit)).await {
             Ok(response) if response.status == 400 && answer::object(&response).is_some() => Ok(()),
             Ok(response) => Err(not_imds(&response)),
             Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),

@@ -2,28 +2,36 @@
 //! the variables that the platform sets.
 
 mod app_service;
+mod azure_arc;
+mod azure_ml;
+mod cloud_shell;
 mod imds;
+mod service_fabric;
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    exchange::exchange,
+    tries::{self, Tries},
     workload_identity::WorkloadIdentityCredential,
 };
 use crate::{
     config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments, variable},
     error::{Error, ErrorKind, Result},
     secret::Secret,
-    transport::{Response, Transport, form_encoded},
+    transport::{Request, Response, Transport, form_encoded},
 };
+
+pub(super) use imds::host as imds_host;
 
 pub(super) const NAME: &str = "ManagedIdentityCredential";
 
 /// The longest a fetch takes: IMDS may be updating for 70 s.
 const BOUND: Duration = Duration::from_secs(75);
 
-/// Where the connected-machine agent of Azure Arc is installed.
-const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
+/// The longest a fetch from an endpoint takes that answers from this machine.
+const LOCAL_BOUND: Duration = Duration::from_secs(30);
 
 pub(super) struct ManagedIdentityCredential {
     source: Source,
@@ -50,10 +58,12 @@ enum Identity {
 enum Source {
     Imds(imds::Imds),
     AppService(app_service::AppService),
+    ServiceFabric(service_fabric::ServiceFabric),
+    AzureArc(azure_arc::AzureArc),
+    AzureMl(azure_ml::AzureMl),
+    CloudShell(cloud_shell::CloudShell),
     /// Kubernetes' federated token, which the Azure SDKs take for a managed identity too.
     WorkloadIdentity(Arc<WorkloadIdentityCredential>),
-    /// Known by its variables, and to come: one file beside the others.
-    NotYet(&'static str),
 }
 
 impl ManagedIdentityCredential {
@@ -72,6 +82,10 @@ impl ManagedIdentityCredential {
         };
         let source = Source::choose(&identity, options, context)?;
         let client = Client { transport: context.transport.clone(), identity, retry: options.retry.clone() };
+        let client = match &source {
+            Source::ServiceFabric(fabric) => fabric.pinned(client),
+            _ => client,
+        };
         Ok(ManagedIdentityCredential { source, client })
     }
 
@@ -92,12 +106,11 @@ impl ManagedIdentityCredential {
         match &self.source {
             Source::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
             Source::AppService(service) => service.fetch(&self.client, resource, context).await,
+            Source::ServiceFabric(fabric) => fabric.fetch(&self.client, resource, context).await,
+            Source::AzureArc(arc) => arc.fetch(&self.client, resource, context).await,
+            Source::AzureMl(ml) => ml.fetch(&self.client, resource, context).await,
+            Source::CloudShell(shell) => shell.fetch(&self.client, resource, context).await,
             Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
-            Source::NotYet(source) => Err(Error::new(
-                ErrorKind::CredentialUnavailable,
-                format!("the managed identity source {source} is not in this version"),
-            )
-            .with_advice("Pass the Azure SDK's ManagedIdentityCredential object.")),
         }
     }
 
@@ -124,18 +137,28 @@ impl Credential for ManagedIdentityCredential {
 impl Source {
     fn choose(identity: &Identity, options: &CredentialOptions, context: &BuildContext) -> Result<Source> {
         let get = |name: &str| variable(&context.environment, name);
+        let environment = &context.environment;
         let source = match (get("IDENTITY_ENDPOINT"), get("IDENTITY_HEADER"), get("MSI_ENDPOINT")) {
-            (Some(_), Some(_), _) if get("IDENTITY_SERVER_THUMBPRINT").is_some() => Source::NotYet("Service Fabric"),
-            (Some(endpoint), Some(header), _) => {
-                Source::AppService(app_service::AppService::new(endpoint, Secret::new(header))?)
+            (Some(endpoint), Some(header), _) => match get("IDENTITY_SERVER_THUMBPRINT") {
+                Some(thumbprint) => {
+                    let fabric = service_fabric::ServiceFabric::new(endpoint, Secret::new(header), thumbprint)?;
+                    Source::ServiceFabric(fabric)
+                }
+                None => Source::AppService(app_service::AppService::new(endpoint, Secret::new(header))?),
+            },
+            (Some(endpoint), None, _) if get("IMDS_ENDPOINT").is_some() => {
+                Source::AzureArc(azure_arc::AzureArc::new(Some(endpoint), environment)?)
             }
-            (Some(_), None, _) if get("IMDS_ENDPOINT").is_some() => Source::NotYet("Azure Arc"),
-            (_, _, Some(_)) if get("MSI_SECRET").is_some() => Source::NotYet("Azure Machine Learning"),
-            (_, _, Some(_)) => Source::NotYet("Cloud Shell"),
+            (_, _, Some(endpoint)) => match get("MSI_SECRET") {
+                Some(secret) => Source::AzureMl(azure_ml::AzureMl::new(endpoint, Secret::new(secret), environment)?),
+                None => Source::CloudShell(cloud_shell::CloudShell::new(endpoint)?),
+            },
             _ => match federated(identity, options, context)? {
                 Some(credential) => Source::WorkloadIdentity(Arc::new(credential)),
-                None if std::path::Path::new(ARC_AGENT).exists() => Source::NotYet("Azure Arc"),
-                None => Source::Imds(imds::Imds::new(&context.environment)?),
+                None if azure_arc::is_installed(environment) => {
+                    Source::AzureArc(azure_arc::AzureArc::new(None, environment)?)
+                }
+                None => Source::Imds(imds::Imds::new(environment)?),
             },
         };
         Ok(source)
@@ -182,18 +205,51 @@ impl Identity {
 }
 
 impl Client {
-    /// The endpoint's address with version, resource and identity.
-    fn url(&self, endpoint: &str, version: &str, resource: &str, resource_id: &'static str) -> String {
+    /// The endpoint's address with version, resource and the parameter that names the identity.
+    fn url(&self, endpoint: &str, version: &str, resource: &str, identity: Option<(&'static str, &str)>) -> String {
         let separator = if endpoint.contains('?') { '&' } else { '?' };
         let mut url = format!("{endpoint}{separator}api-version={version}&resource={}", form_encoded(resource));
-        if let Some((name, id)) = self.identity.parameter(resource_id) {
+        if let Some((name, id)) = identity {
             url.push_str(&format!("&{name}={}", form_encoded(id)));
         }
         url
     }
 
-    /// The token in an answer, or the refusal. `unavailable` decides on the statuses by which a source says that it has
-    /// no such identity.
+    async fn send(&self, request: Request) -> Result<Response> {
+        exchange(&self.transport, NAME, request).await
+    }
+
+    /// Asks an endpoint of this machine with what `request` makes in the time given.
+    async fn ask(
+        &self,
+        context: FetchContext,
+        source: &str,
+        secrets: &[&Secret],
+        request: impl Fn(Duration) -> Request,
+    ) -> Result<FetchedToken> {
+        let once = |time| {
+            let request = request(time);
+            async move { self.read(&self.send(request).await?, source, secrets) }
+        };
+        self.repeat(context, once).await
+    }
+
+    /// Does `once` in the time given, and again where that may help.
+    async fn repeat<F>(&self, context: FetchContext, once: impl Fn(Duration) -> F) -> Result<FetchedToken>
+    where
+        F: Future<Output = Result<FetchedToken>>,
+    {
+        let options = self.retry.clone().unwrap_or_default();
+        let mut tries = Tries::new(LOCAL_BOUND, context);
+        loop {
+            match once(tries.time()).await {
+                Err(error) if tries.again(&error, |error, done| tries::pause(&options, error, done)).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The token in an answer, or the refusal.
     fn read(&self, response: &Response, source: &str, secrets: &[&Secret]) -> Result<FetchedToken> {
         let mut object = answer::object(response);
         if (200..300).contains(&response.status)
@@ -209,7 +265,12 @@ impl Client {
         }
         let refusal = answer::refusal(response, object.as_ref(), secrets);
         let unreachable = response.status == 403 && String::from_utf8_lossy(&response.body).contains("unreachable");
-        let not_assigned = response.status == 400 && object.is_some() && refusal.service.aadsts.is_none();
+        // Service Fabric has codes for it; the others say nothing else by 400.
+        let not_assigned = match refusal.service.error.as_deref() {
+            Some("ManagedIdentityNotFound") => true,
+            Some("SecretHeaderNotFound" | "ArgumentNullOrEmpty") => false,
+            _ => response.status == 400 && object.is_some() && refusal.service.aadsts.is_none(),
+        };
         if unreachable || not_assigned {
             let why = match unreachable {
                 true => format!("{source} is not reachable from here"),
@@ -231,13 +292,21 @@ impl Client {
     }
 }
 
+/// A source that cannot be told which identity is meant.
+fn takes_no_id(source: &str, what: &str, advice: &str) -> Error {
+    let why = format!("{source} takes no {what} of a user-assigned identity");
+    Error::new(ErrorKind::CredentialUnavailable, why).with_advice(advice)
+}
+
+fn refused_variable(name: &str, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration, format!("the variable {name} {why}"))
+        .for_credential(NAME)
+        .with_advice(format!("Correct or unset {name}."))
+}
+
 /// An endpoint's address, checked and without a slash at its end. `name` is the variable that holds it.
 fn endpoint(name: &str, value: &str) -> Result<String> {
-    let refused = || {
-        Error::new(ErrorKind::InvalidConfiguration, format!("the variable {name} is not an http address"))
-            .for_credential(NAME)
-            .with_advice(format!("Correct or unset {name}."))
-    };
+    let refused = || refused_variable(name, "is not an http address");
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let url = reqwest::Url::parse(&spelled_out).map_err(|_| refused())?;
@@ -268,7 +337,10 @@ mod tests {
             Ok(Source::Imds(_)) => "IMDS",
             Ok(Source::AppService(_)) => "App Service",
             Ok(Source::WorkloadIdentity(_)) => "workload identity",
-            Ok(Source::NotYet(source)) => source,
+            Ok(Source::ServiceFabric(_)) => "Service Fabric",
+            Ok(Source::AzureArc(_)) => "Azure Arc",
+            Ok(Source::AzureMl(_)) => "Azure Machine Learning",
+            Ok(Source::CloudShell(_)) => "Cloud Shell",
             Err(_) => "error",
         }
     }
@@ -277,11 +349,14 @@ mod tests {
     fn the_platforms_variables_choose_the_source() {
         let federated =
             ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/f", "AZURE_CLIENT_ID=c"];
+        let thumbprint = format!("IDENTITY_SERVER_THUMBPRINT={}", "0a".repeat(20));
         let cases: &[(&[&str], &str)] = &[
             (&[], "IMDS"),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"], "App Service"),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "MSI_SECRET"], "App Service"),
-            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"], "Service Fabric"),
+            (&["IDENTITY_ENDPOINT=https://h/", "IDENTITY_HEADER", &thumbprint], "Service Fabric"),
+            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", &thumbprint], "error"),
+            (&["IDENTITY_ENDPOINT=https://h/", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT=ab"], "error"),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT="], "App Service"),
             (&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"], "Azure Arc"),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER=", "IMDS_ENDPOINT"], "Azure Arc"),

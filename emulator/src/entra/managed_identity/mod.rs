@@ -1,8 +1,11 @@
-//! Managed identity endpoints: one file for each place that an identity can be used from. Arc, Cloud Shell, Azure Machine
-//! Learning, Service Fabric and Azure Pipelines each belong in a file of their own beside these.
+//! Managed identity endpoints: one file for each place that an identity can be used from.
 
 pub(super) mod app_service;
+pub(super) mod azure_arc;
+pub(super) mod azure_ml;
+pub(super) mod cloud_shell;
 pub(super) mod imds;
+pub(super) mod service_fabric;
 
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ fn select(state: &State, call: &Call, identities: &Identities, selectors: &[&str
         return identities.default.as_deref().and_then(|name| state.principal(name)).filter(assigned);
     };
     let is_wanted = |principal: &Principal| match selector {
-        "client_id" => principal.appid.eq_ignore_ascii_case(wanted),
+        "client_id" | "clientid" => principal.appid.eq_ignore_ascii_case(wanted),
         "object_id" | "principal_id" => principal.oid.eq_ignore_ascii_case(wanted),
         _ => principal.xms_mirid.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(wanted)),
     };

@@ -1,0 +1,165 @@
+//! A task of Azure Pipelines: its service connection's federated token, exchanged for one of the application.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use tokio::time::Instant;
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    exchange::exchange,
+    service_text,
+    token_endpoint::{BOUND, Proof, TokenEndpoint},
+    tries::{self, Tries},
+};
+use crate::{
+    config::{AzurePipelinesArguments, CredentialOptions, Environment, RetryOptions, variable},
+    error::{Error, ErrorKind, Result, Service},
+    secret::Secret,
+    transport::{Request, Response, Transport, endpoint, form_encoded},
+};
+
+const NAME: &str = "AzurePipelinesCredential";
+
+const REQUEST_URI: &str = "SYSTEM_OIDCREQUESTURI";
+
+/// What remains for the token endpoint when the service was slow.
+const FOR_THE_EXCHANGE: Duration = Duration::from_secs(10);
+
+pub(super) struct AzurePipelinesCredential {
+    endpoint: TokenEndpoint,
+    transport: Transport,
+    retry: RetryOptions,
+    /// The address that gives federated tokens, or what is missing of it.
+    address: Result<String>,
+    access_token: Secret,
+}
+
+impl AzurePipelinesCredential {
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or address.
+    pub(super) fn new(
+        arguments: &AzurePipelinesArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
+        let address = match request_address(arguments.organization_url.as_deref(), &context.environment) {
+            Err(error) if error.kind() == ErrorKind::InvalidConfiguration => return Err(error),
+            address => address.map(|address| {
+                let connection = form_encoded(&arguments.service_connection_id);
+                format!("{address}?api-version=7.1&serviceConnectionId={connection}")
+            }),
+        };
+        Ok(AzurePipelinesCredential {
+            endpoint: TokenEndpoint::new(NAME, &arguments.tenant_id, &arguments.client_id, options, context)?,
+            transport: context.transport.clone(),
+            retry: options.retry.clone().unwrap_or_default(),
+            address,
+            access_token: arguments.system_access_token.clone(),
+        })
+    }
+
+    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+        let address = self.address.as_ref().map_err(Error::clone)?;
+        let ends = Instant::now() + BOUND;
+        let mut tries = Tries::new(BOUND - FOR_THE_EXCHANGE, context);
+        let assertion = loop {
+            match self.assertion(address, tries.time()).await {
+                Err(error) if tries.again(&error, |error, done| tries::pause(&self.retry, error, done)).await => {}
+                outcome => break outcome?,
+            }
+        };
+        self.endpoint.client_credentials_until(ends, Proof::Assertion(&assertion), request, context).await
+    }
+
+    async fn assertion(&self, address: &str, time: Duration) -> Result<Secret> {
+        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", self.access_token.expose()));
+        let request = Request::post_form(address, vec![], time)
+            .header("authorization", bearer.as_str())
+            .header("content-type", "application/json")
+            // Else a bad token is answered with a redirect to a page for signing in.
+            .header("x-tfs-fedauthredirect", "Suppress");
+        let response = exchange(&self.transport, NAME, request).await?;
+        let mut object = answer::object(&response);
+        if response.status == 200
+            && let Some(token) = object.as_mut().and_then(|object| answer::usable(object.remove("oidcToken")))
+        {
+            return Ok(token);
+        }
+        Err(self.refusal(address, &response, object.as_ref()))
+    }
+
+    fn refusal(
+        &self,
+        address: &str,
+        response: &Response,
+        object: Option<&serde_json::Map<String, serde_json::Value>>,
+    ) -> Error {
+        let secrets = [&self.access_token];
+        let source = format!("Azure Pipelines at {}", endpoint(address));
+        let error = answer::refusal(response, object, &secrets).into_error(response, &source);
+        // What Azure DevOps wants to hear in a support request.
+        let id = |name: &str| response.header(name).and_then(|id| service_text::identifier(id, &secrets));
+        let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));
+        let service = Service { trace_id: error.service().trace_id.clone().or(trace_id), ..error.service().clone() };
+        let error = error.with_service(service);
+        let refused = |why: &str, advice: &str| {
+            Error::new(ErrorKind::AuthenticationFailed, format!("{source} {why}"))
+                .with_service(error.service().clone())
+                .with_advice(advice)
+        };
+        match response.status {
+            302 | 401 | 403 => refused(
+                "does not take the access token",
+                "Map `System.AccessToken` into the task's environment and pass it as it is; it ends with the job.",
+            ),
+            404 => refused(
+                "does not know the service connection",
+                "Pass the id of the service connection (`resourceId` in its address), and let the pipeline use it.",
+            ),
+            _ => error,
+        }
+    }
+}
+
+/// The address that gives federated tokens, without its query.
+fn request_address(organization_url: Option<&str>, environment: &Environment) -> Result<String> {
+    let (setting, address) = match (variable(environment, REQUEST_URI), organization_url) {
+        (Some(address), _) => (REQUEST_URI, address.to_owned()),
+        (None, Some(organization)) => {
+            let part = |name: &str| {
+                variable(environment, name).ok_or_else(|| {
+                    let why = format!("neither {REQUEST_URI} nor {name} is set");
+                    Error::new(ErrorKind::CredentialUnavailable, why)
+                        .with_advice("Run it in a task of Azure Pipelines, which sets them.")
+                })
+            };
+            let (project, plan, job) = (part("SYSTEM_TEAMPROJECTID")?, part("SYSTEM_PLANID")?, part("SYSTEM_JOBID")?);
+            let hub = variable(environment, "SYSTEM_HOSTTYPE").unwrap_or("build");
+            let organization = organization.trim_end_matches('/');
+            let address =
+                format!("{organization}/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/jobs/{job}/oidctoken");
+            ("organization_url", address)
+        }
+        (None, None) => {
+            return Err(Error::new(ErrorKind::CredentialUnavailable, format!("{REQUEST_URI} is not set"))
+                .with_advice("Run it in a task of Azure Pipelines, which sets it."));
+        }
+    };
+    // The access token must not go over the wire in the clear.
+    match Url::parse(&address) {
+        Ok(url) if url.scheme() == "https" && url.host_str().is_some() && url.query().is_none() => Ok(address),
+        _ => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is no https address without a query"))
+            .with_advice(format!("Correct {setting}."))),
+    }
+}
+
+impl Credential for AzurePipelinesCredential {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.ask(request, context))
+    }
+}

@@ -1,0 +1,210 @@
+//! Whoever is signed in to Azure PowerShell.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    developer_tool::{self, DeveloperTool, Output, check_scope, home},
+    tenant::TenantRule,
+};
+use crate::{
+    config::{CredentialOptions, DeveloperToolArguments, Environment},
+    error::{Error, ErrorKind, Result},
+    runtime::PerProcess,
+};
+
+static POWERSHELL: DeveloperTool = DeveloperTool {
+    programs: &["pwsh", "powershell"],
+    title: "Azure PowerShell",
+    sign_in: "Connect-AzAccount",
+    signed_out_hints: &["connect-azaccount"],
+    turn: {
+        static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
+        &TURN
+    },
+};
+
+/// What the script prints where the module is missing.
+const NO_MODULE: &str = "NO_AZ_ACCOUNT_MODULE";
+
+/// What stands before a token, and between its parts.
+const MARK: &str = "azsdk%";
+
+/// Follows the line that sets the parameters. The token became a `SecureString` on request in 2.17 of the module and for
+/// good in 5.0; its end is an offset date in all versions, which a cast from a plain date, UTC or local, keeps right.
+const SCRIPT: &str = r#"
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+$module = Import-Module Az.Accounts -MinimumVersion '2.2.0' -PassThru -ErrorAction SilentlyContinue
+if (! $module) {
+    Write-Output 'NO_AZ_ACCOUNT_MODULE'
+    exit
+}
+if ($tenant.Length -gt 0) {
+    $parameters['TenantId'] = $tenant
+}
+if ($module.Version -ge [version]'2.17.0' -and $module.Version -lt [version]'5.0.0') {
+    $parameters['AsSecureString'] = $true
+}
+$answer = Get-AzAccessToken @parameters
+$token = $answer.Token
+if ($token -is [System.Security.SecureString]) {
+    if ($PSVersionTable.PSVersion.Major -lt 7) {
+        $pointer = [System.Runtime.InteropServices.Marshal]::SecureStringToBSTR($token)
+        try {
+            $token = [System.Runtime.InteropServices.Marshal]::PtrToStringBSTR($pointer)
+        }
+        finally {
+            [System.Runtime.InteropServices.Marshal]::ZeroFreeBSTR($pointer)
+        }
+    }
+    else {
+        $token = $token | ConvertFrom-SecureString -AsPlainText
+    }
+}
+$end = ([System.DateTimeOffset]$answer.ExpiresOn).ToUnixTimeSeconds()
+Write-Output "`nazsdk%$token%$end`n"
+"#;
+
+pub(super) struct AzurePowerShellCredential {
+    tenants: TenantRule,
+    process_timeout: Option<f64>,
+    environment: Arc<Environment>,
+    /// Changes at every sign-in, sign-out and change of context.
+    context_file: Option<PathBuf>,
+}
+
+impl AzurePowerShellCredential {
+    pub(super) fn new(
+        arguments: &DeveloperToolArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
+        let environment = &context.environment;
+        Ok(AzurePowerShellCredential {
+            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, environment)?,
+            process_timeout: arguments.process_timeout,
+            environment: Arc::clone(environment),
+            context_file: home(environment).map(|home| home.join(".Azure").join("AzureRmContext.json")),
+        })
+    }
+
+    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+        if request.claims.is_some() {
+            return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure PowerShell cannot answer a claims challenge")
+                .with_advice(
+                    "Sign in with it (Az.Accounts 5.2.0 or later): Connect-AzAccount -ClaimsChallenge <the challenge in base64>.",
+                ));
+        }
+        let scope = check_scope(&request.scope)?;
+        let resource = scope.strip_suffix("/.default").unwrap_or(scope);
+        let tenant = self.tenants.resolve(request.tenant_id.as_deref())?.unwrap_or_default();
+        let arguments = [
+            "-NoProfile".to_owned(),
+            "-NonInteractive".to_owned(),
+            "-EncodedCommand".to_owned(),
+            encoded(resource, tenant),
+        ];
+        let output = POWERSHELL.run(&arguments, &self.environment, self.process_timeout).await?;
+        if output.success && output.stdout.contains(NO_MODULE) {
+            let why = "its module Az.Accounts 2.2.0 or later is not installed";
+            return Err(Error::new(ErrorKind::CredentialUnavailable, why)
+                .with_advice("Run `Install-Module Az.Accounts -Scope CurrentUser` in PowerShell."));
+        }
+        match parse(&output.stdout) {
+            Some(token) if output.success => Ok(token),
+            _ if output.success => Err(POWERSHELL.unreadable()),
+            _ => Err(failure(&output)),
+        }
+    }
+}
+
+/// The script as PowerShell takes it: base64 of UTF-16. Neither text can hold a quotation mark: both have been checked.
+fn encoded(resource: &str, tenant: &str) -> String {
+    let parameters =
+        format!("$parameters = @{{ ResourceUrl = '{resource}'; WarningAction = 'Ignore' }}; $tenant = '{tenant}'");
+    let bytes: Vec<u8> = parameters.encode_utf16().chain(SCRIPT.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    STANDARD.encode(bytes)
+}
+
+fn parse(stdout: &str) -> Option<FetchedToken> {
+    let (token, end) = stdout.lines().find_map(|line| line.trim().strip_prefix(MARK)?.split_once('%'))?;
+    let token = answer::usable(Some(Value::from(token)))?;
+    Some(FetchedToken { token, expires_on: Some(end.trim().parse().ok()?), expires_in: None, refresh_in: None })
+}
+
+fn failure(output: &Output) -> Error {
+    let said = words(&output.stderr);
+    if said.contains("AuthorizationManager check failed") || said.contains("running scripts is disabled") {
+        let why = "the execution policy keeps PowerShell from loading the module Az.Accounts";
+        return Error::new(ErrorKind::CredentialUnavailable, why)
+            .with_advice("Run `Set-ExecutionPolicy -Scope CurrentUser RemoteSigned` in PowerShell.");
+    }
+    POWERSHELL.failure(output, &said)
+}
+
+/// What PowerShell says, without colours and without the XML in which it wraps errors for another PowerShell.
+fn words(stderr: &str) -> String {
+    let mut plain = String::with_capacity(stderr.len());
+    let mut rest = stderr;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    let wrapped: Vec<&str> = plain
+        .split("<S S=\"Error\">")
+        .skip(1)
+        .filter_map(|part| part.split_once("</S>").map(|(text, _)| text))
+        .collect();
+    if wrapped.is_empty() { plain } else { wrapped.concat().replace("_x000D_", "\r").replace("_x000A_", "\n") }
+}
+
+impl Credential for AzurePowerShellCredential {
+    fn name(&self) -> &str {
+        "AzurePowerShellCredential"
+    }
+
+    fn bound(&self) -> Duration {
+        developer_tool::bound(self.process_timeout)
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.ask(request))
+    }
+
+    fn stamp(&self) -> Option<u64> {
+        self.context_file.as_ref().map(|file| developer_tool::stamp_of(std::slice::from_ref(file)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_among_other_lines() {
+        let parsed = |stdout: &str| parse(stdout).map(|token| (token.token.expose().to_owned(), token.expires_on));
+        let expected = Some(("a.b.c".to_owned(), Some(1_893_456_000)));
+        assert_eq!(parsed("\nazsdk%a.b.c%1893456000\n\n"), expected);
+        assert_eq!(parsed("WARNING: breaking changes are coming\r\n\r\nazsdk%a.b.c%1893456000\r\n"), expected);
+        for bad in
+            ["", "azsdk%", "azsdk%%1", "azsdk%a b%1", "azsdk%a%soon", "azsdk%System.Security.SecureString", "%a%1"]
+        {
+            assert_eq!(parsed(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn words_without_colours_and_xml() {
+        assert_eq!(words("\u{1b}[31;1mGet-AzAccessToken: \u{1b}[0mno\u{1b}[0m"), "Get-AzAccessToken: no");
+        let xml = "#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><S S=\"Error\">Run Connect-AzAccount_x000D__x000A_</S>\
+                   <S S=\"Error\">to login.</S></Objs>";
+        assert_eq!(words(xml), "Run Connect-AzAccount\r\nto login.");
+        assert_eq!(words("\u{1b}[ü"), "");
+    }
+}

@@ -1,0 +1,106 @@
+//! How an application proves who it is: by its secret, its certificate, or an assertion of somebody else's.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    BuildContext, Credential, FetchContext, TokenRequest, build,
+    certificate::Certificate,
+    token_endpoint::{BOUND, Proof, TokenEndpoint},
+};
+use crate::{
+    cloud::{self, Cloud},
+    config::CredentialConfig,
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+};
+
+/// What remains for the token endpoint when an assertion was long in coming.
+const FOR_THE_EXCHANGE: Duration = Duration::from_secs(5);
+
+pub(super) enum ClientAuthentication {
+    Secret(Secret),
+    Certificate(Certificate),
+    Assertion(AssertionSource),
+}
+
+/// What an application proves itself by in one fetch.
+pub(super) enum Proven {
+    Secret(Secret),
+    Assertion(Secret),
+}
+
+impl Proven {
+    pub(super) fn as_proof(&self) -> Proof<'_> {
+        match self {
+            Proven::Secret(secret) => Proof::Secret(secret),
+            Proven::Assertion(assertion) => Proof::Assertion(assertion),
+        }
+    }
+}
+
+impl ClientAuthentication {
+    /// The longest a fetch with it takes.
+    pub(super) fn bound(&self) -> Duration {
+        match self {
+            ClientAuthentication::Assertion(source) => source.source.bound().max(BOUND),
+            ClientAuthentication::Secret(_) | ClientAuthentication::Certificate(_) => BOUND,
+        }
+    }
+
+    /// The proof for one fetch, which ends at `ends`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a certificate that cannot be used; those of the assertion's source.
+    pub(super) async fn prove(
+        &self,
+        endpoint: &TokenEndpoint,
+        request: &TokenRequest,
+        context: FetchContext,
+        ends: Instant,
+    ) -> Result<Proven> {
+        match self {
+            ClientAuthentication::Secret(secret) => Ok(Proven::Secret(secret.clone())),
+            ClientAuthentication::Certificate(certificate) => {
+                let audience = endpoint.audience(request)?;
+                certificate.assertion(endpoint.client_id(), &audience).await.map(Proven::Assertion)
+            }
+            ClientAuthentication::Assertion(source) => {
+                source.assertion(context, ends - FOR_THE_EXCHANGE).await.map(Proven::Assertion)
+            }
+        }
+    }
+}
+
+/// A credential whose tokens are assertions: a callback of the host, or an identity that the application trusts.
+pub(super) struct AssertionSource {
+    source: Arc<dyn Credential>,
+    request: TokenRequest,
+}
+
+impl AssertionSource {
+    /// # Errors
+    /// As [`build`].
+    pub(super) fn new(config: &CredentialConfig, context: &BuildContext) -> Result<AssertionSource> {
+        let audience = match cloud::of_authority(&context.authority_host) {
+            Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
+            Cloud::China => "api://AzureADTokenExchangeChina",
+            Cloud::Public | Cloud::Custom => "api://AzureADTokenExchange",
+        };
+        Ok(AssertionSource {
+            source: build(config, context)?,
+            request: TokenRequest::new(format!("{audience}/.default")),
+        })
+    }
+
+    async fn assertion(&self, context: FetchContext, ends: Instant) -> Result<Secret> {
+        let asked = timeout_at(ends, self.source.fetch(&self.request, context)).await;
+        let outcome = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not answer in time")));
+        outcome.map(|fetched| fetched.token).map_err(|error| match error.kind() {
+            // Its host went away: who waits asks again.
+            ErrorKind::Cancelled => error,
+            _ => error.for_credential(self.source.name()).of_part("no assertion"),
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! Azure Arc: the connected-machine agent of a server outside Azure. It asks its callers to show that they may read a
+//! file that only administrators and the members of its group may.
+
+use std::{
+    io::{ErrorKind as IoErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+use super::{Client, Identity, endpoint};
+use crate::{
+    config::{Environment, variable},
+    credential::{FetchContext, FetchedToken, answer},
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+    transport::{Request, Response},
+};
+
+const VERSION: &str = "2020-06-01";
+
+/// Where the agent listens if no variable says otherwise.
+const ENDPOINT: &str = "http://localhost:40342/metadata/identity/oauth2/token";
+
+/// Larger than any key file.
+const MAX_KEY: u64 = 4096;
+
+/// A folder that stands for `/`, so that tests and the emulator need not write into the system.
+const ROOT: &str = "PGENTRA_AZCMAGENT_ROOT";
+
+/// Where the agent keeps its things.
+struct Agent {
+    program: PathBuf,
+    keys: PathBuf,
+}
+
+impl Agent {
+    fn new(environment: &Environment) -> Agent {
+        if cfg!(windows) {
+            let folder = |name, usual| {
+                Path::new(variable(environment, name).unwrap_or(usual)).join("AzureConnectedMachineAgent")
+            };
+            return Agent {
+                program: folder("ProgramFiles", r"C:\Program Files").join("himds.exe"),
+                keys: folder("ProgramData", r"C:\ProgramData").join("Tokens"),
+            };
+        }
+        let root = Path::new(variable(environment, ROOT).unwrap_or("/"));
+        Agent { program: root.join("opt/azcmagent/bin/himds"), keys: root.join("var/opt/azcmagent/tokens") }
+    }
+}
+
+/// Whether the agent is installed.
+pub(super) fn is_installed(environment: &Environment) -> bool {
+    Agent::new(environment).program.exists()
+}
+
+pub(super) struct AzureArc {
+    endpoint: String,
+    /// Whether the platform's variables name it, and not only the agent's file.
+    is_named: bool,
+    keys: PathBuf,
+}
+
+impl AzureArc {
+    /// The agent at `address`, or at its usual one.
+    pub(super) fn new(address: Option<&str>, environment: &Environment) -> Result<Self> {
+        Ok(AzureArc {
+            endpoint: endpoint("IDENTITY_ENDPOINT", address.unwrap_or(ENDPOINT))?,
+            is_named: address.is_some(),
+            keys: Agent::new(environment).keys,
+        })
+    }
+
+    pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
+        let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
+        let fetched = client.repeat(context, |time| self.once(client, &url, time)).await;
+        fetched.map_err(|error| match error.kind() {
+            // An agent that is installed and stopped gives this machine no identity.
+            ErrorKind::Network | ErrorKind::Timeout if !self.is_named && !context.has_fallback => {
+                let why = format!("the agent of Azure Arc does not answer: {}", error.headline());
+                Error::new(ErrorKind::CredentialUnavailable, why).with_advice("Look at it with `azcmagent show`.")
+            }
+            _ => error,
+        })
+    }
+
+    async fn once(&self, client: &Client, url: &str, time: std::time::Duration) -> Result<FetchedToken> {
+        let asked = client.send(Request::get_local(url, time).header("metadata", "true")).await?;
+        if asked.status != 401 {
+            return match client.read(&asked, "Azure Arc", &[]) {
+                Ok(_) => Err(strange("it gave a token without its challenge".to_owned())),
+                Err(error) => Err(error),
+            };
+        }
+        let key = self.key(&asked)?;
+        let proof = Secret::new(format!("Basic {}", key.expose()));
+        let request = Request::get_local(url, time).header("metadata", "true").header("authorization", proof.expose());
+        let response = client.send(request).await?;
+        let token = client.read(&response, "Azure Arc", &[&key])?;
+        confirm(&client.identity, &response)?;
+        Ok(token)
+    }
+
+    /// The text of the file that the challenge names. Whoever listens in the agent's place must not have other files
+    /// read out to it.
+    fn key(&self, challenge: &Response) -> Result<Secret> {
+        let path = challenge.header("www-authenticate").and_then(realm).ok_or_else(|| {
+            strange("its challenge names no file (`WWW-Authenticate: Basic realm=…` is expected)".to_owned())
+        })?;
+        let is_key = path.parent() == Some(&*self.keys) && path.extension().is_some_and(|extension| extension == "key");
+        if !is_key {
+            return Err(strange(format!("its challenge names no .key file directly in {}", self.keys.display())));
+        }
+        let text = read(&path).map_err(|error| {
+            let why = format!("the key file {} cannot be read: {error}", path.display());
+            match error.kind() {
+                IoErrorKind::PermissionDenied => Error::new(ErrorKind::CredentialUnavailable, why).with_advice(
+                    "Make the program's user a member of the group `himds` (Windows: `Hybrid agent extension applications`).",
+                ),
+                _ => Error::new(ErrorKind::AuthenticationFailed, why).with_advice("Look at the agent: `azcmagent show`."),
+            }
+        })?;
+        match text.trim() {
+            "" => Err(strange(format!("its key file {} is empty", path.display()))),
+            text if text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => Ok(Secret::new(text)),
+            _ => Err(strange(format!("its key file {} holds no key", path.display()))),
+        }
+    }
+}
+
+/// The file in `Basic realm=/folder/file.key`.
+fn realm(challenge: &str) -> Option<PathBuf> {
+    let (scheme, rest) = challenge.trim().split_once(char::is_whitespace)?;
+    let (name, value) = rest.trim().split_once('=')?;
+    let is_ours = scheme.eq_ignore_ascii_case("basic") && name.trim().eq_ignore_ascii_case("realm");
+    let value = value.trim().trim_matches('"');
+    (is_ours && !value.is_empty()).then(|| PathBuf::from(value))
+}
+
+fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    // Opening a pipe for reading would wait for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(MAX_KEY as usize + 1));
+    std::fs::File::open(path)?.take(MAX_KEY + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_KEY {
+        true => Err(std::io::Error::other("it is larger than 4096 bytes")),
+        false => Ok(text),
+    }
+}
+
+/// Some versions of the agent pass over the id and answer for the machine itself.
+fn confirm(identity: &Identity, response: &Response) -> Result<()> {
+    let object = answer::object(response).unwrap_or_default();
+    let told = |name: &str| object.get(name).and_then(serde_json::Value::as_str);
+    let (wanted, told) = match identity {
+        Identity::System => return Ok(()),
+        Identity::ClientId(id) => (id, told("client_id")),
+        Identity::ObjectId(id) => (id, told("object_id")),
+        Identity::ResourceId(id) => (id, told("msi_res_id").or_else(|| told("mi_res_id"))),
+    };
+    if told.is_some_and(|told| told.eq_ignore_ascii_case(wanted)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::AuthenticationFailed,
+        "Azure Arc did not confirm that the token is the identity's asked for",
+    )
+    .with_advice("Update the agent of Azure Arc, or leave the id out to log in as the machine itself."))
+}
+
+fn strange(what: String) -> Error {
+    Error::new(ErrorKind::AuthenticationFailed, format!("Azure Arc answers strangely: {what}"))
+        .with_advice("Look what listens at the agent's address, and at the agent: `azcmagent show`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_and_nothing_else() {
+        let cases = [
+            ("Basic realm=/k/9f.key", Some("/k/9f.key")),
+            ("basic  Realm = \"/k/9f.key\" ", Some("/k/9f.key")),
+            ("Basic realm=", None),
+            ("Basic realm=\"\"", None),
+            ("Bearer realm=/k/9f.key", None),
+            ("Basic charset=/k/9f.key", None),
+            ("Basic", None),
+            ("", None),
+        ];
+        for (challenge, expected) in cases {
+            assert_eq!(realm(challenge), expected.map(PathBuf::from), "{challenge:?}");
+        }
+    }
+}

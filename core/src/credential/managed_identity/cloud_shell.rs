@@ -1,0 +1,30 @@
+//! Cloud Shell: the user who opened it.
+
+use super::{Client, Identity, endpoint, takes_no_id};
+use crate::{
+    credential::{FetchContext, FetchedToken},
+    error::Result,
+    secret::Secret,
+    transport::Request,
+};
+
+pub(super) struct CloudShell {
+    endpoint: String,
+}
+
+impl CloudShell {
+    pub(super) fn new(address: &str) -> Result<Self> {
+        Ok(CloudShell { endpoint: endpoint("MSI_ENDPOINT", address)? })
+    }
+
+    pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
+        if !matches!(client.identity, Identity::System) {
+            return Err(takes_no_id("Cloud Shell", "id", "Leave the id out: the token is the signed-in user's."));
+        }
+        let send = |time| {
+            let form = vec![("resource", Secret::new(resource))];
+            Request::post_local(&self.endpoint, form, time).header("metadata", "true")
+        };
+        client.ask(context, "Cloud Shell", &[], send).await
+    }
+}

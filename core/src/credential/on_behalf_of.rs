@@ -1,0 +1,90 @@
+//! An application that acts for the user who called it: it exchanges the user's token for one of its own resource.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    certificate::Certificate,
+    client_authentication::{AssertionSource, ClientAuthentication},
+    token_endpoint::TokenEndpoint,
+};
+use crate::{
+    config::{CredentialOptions, OnBehalfOfArguments},
+    error::{Error, ErrorKind, Result},
+    secret::Secret,
+};
+
+pub(super) const NAME: &str = "OnBehalfOfCredential";
+
+/// The application between the user and the resource. One serves all its users.
+pub(crate) struct MiddleTier {
+    endpoint: TokenEndpoint,
+    authentication: ClientAuthentication,
+}
+
+/// The application for one of its users.
+pub(crate) struct OnBehalfOfCredential {
+    middle_tier: Arc<MiddleTier>,
+    user_assertion: Secret,
+}
+
+impl MiddleTier {
+    /// Of the arguments without the user's token.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant, a certificate in the document that cannot be used,
+    /// and where the assertion's source cannot be built.
+    pub(crate) fn new(
+        arguments: &OnBehalfOfArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Arc<MiddleTier>> {
+        let authentication = match (&arguments.client_secret, &arguments.get_assertion) {
+            (Some(secret), _) => ClientAuthentication::Secret(secret.clone()),
+            (None, Some(source)) => ClientAuthentication::Assertion(AssertionSource::new(source, context)?),
+            (None, None) => ClientAuthentication::Certificate(Certificate::new(
+                arguments.certificate_path.as_deref(),
+                arguments.certificate.as_ref(),
+                arguments.certificate_password.as_ref(),
+                arguments.send_certificate_chain,
+            )?),
+        };
+        let endpoint = TokenEndpoint::new(NAME, &arguments.tenant_id, &arguments.client_id, options, context)?;
+        Ok(Arc::new(MiddleTier { endpoint, authentication }))
+    }
+
+    /// The credential for the user of the arguments.
+    pub(crate) fn on_behalf_of(self: &Arc<Self>, arguments: &OnBehalfOfArguments) -> OnBehalfOfCredential {
+        OnBehalfOfCredential { middle_tier: Arc::clone(self), user_assertion: arguments.user_assertion_token.clone() }
+    }
+}
+
+impl OnBehalfOfCredential {
+    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+        let MiddleTier { endpoint, authentication } = &*self.middle_tier;
+        if self.user_assertion.expose().contains(|c: char| c.is_control() || c.is_whitespace()) {
+            let why = "the user's token has blanks or control characters in it, so it is none";
+            return Err(Error::new(ErrorKind::InvalidConfiguration, why)
+                .with_advice("Pass what follows `Bearer ` in the user's request, and nothing else."));
+        }
+        let ends = Instant::now() + self.bound();
+        let proven = authentication.prove(endpoint, request, context, ends).await?;
+        endpoint.on_behalf_of(ends, proven.as_proof(), &self.user_assertion, request, context).await
+    }
+}
+
+impl Credential for OnBehalfOfCredential {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn bound(&self) -> Duration {
+        self.middle_tier.authentication.bound()
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(async move { self.ask(request, context).await.map_err(|error| error.for_credential(NAME)) })
+    }
+}

@@ -1,0 +1,250 @@
+//! The users on whose behalf an application acts: a cell for each, as many as memory allows for.
+//!
+//! A service sees more users than its other credentials have settings, and each for a while only. So they have a store of
+//! their own: least recently used first, and whoever has not asked for a token's lifetime, is dropped.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher},
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock, Mutex, Weak},
+};
+
+use arc_swap::ArcSwap;
+use lru::LruCache;
+
+use crate::{
+    credential::{Credential, MiddleTier, TokenRequest},
+    error::Result,
+    registry::{Key, SharedCell},
+    runtime::{PerProcess, lock, now},
+};
+
+/// Users whose tokens are kept. With tokens of 2 KB, their own and ours for them, they take some 80 MB.
+pub(crate) const MOST_USERS: usize = 12_288;
+
+/// Scopes, tenants and claims for which one user's tokens are kept.
+const MOST_REQUESTS: usize = 8;
+
+type Users = LruCache<Key, Vec<Arc<SharedCell>>, ByKey>;
+
+/// A forked child begins with none: its parent's may be locked.
+static USERS: PerProcess<Mutex<Users>> = PerProcess::new();
+
+fn users() -> &'static Mutex<Users> {
+    USERS.get(|| {
+        let most = NonZeroUsize::new(MOST_USERS).unwrap_or(NonZeroUsize::MIN);
+        Mutex::new(LruCache::with_hasher(most, ByKey))
+    })
+}
+
+/// The cell of a user for a request, made at the first call.
+pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<SharedCell> {
+    let mut users = lock(users());
+    if let Some(cells) = users.get_mut(&key) {
+        if let Some(cell) = cells.iter().find(|cell| cell.request() == request) {
+            return Arc::clone(cell);
+        }
+        let made = SharedCell::of_user(Arc::clone(credential), request.clone());
+        if cells.len() >= MOST_REQUESTS {
+            cells.remove(0);
+        }
+        cells.push(Arc::clone(&made));
+        return made;
+    }
+    let mut dropped = without_idle(&mut users, now().mono_ms);
+    let made = SharedCell::of_user(Arc::clone(credential), request.clone());
+    dropped.extend(users.push(key, vec![Arc::clone(&made)]));
+    drop(users);
+    // What goes may be the last owner of a host's object, whose end is the host's own code.
+    drop(dropped);
+    made
+}
+
+/// Takes out those who have not asked for a token's lifetime, who are the least recently used ones.
+fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<SharedCell>>)> {
+    let mut idle = Vec::new();
+    while users.peek_lru().is_some_and(|(_, cells)| cells.iter().all(|cell| cell.is_idle(mono_ms))) {
+        idle.extend(users.pop_lru());
+    }
+    idle
+}
+
+/// Every user's cells, for statistics.
+pub(crate) fn cells() -> Vec<Arc<SharedCell>> {
+    lock(users()).iter().flat_map(|(_, cells)| cells.iter().cloned()).collect()
+}
+
+/// A [`Key`] is a digest already.
+#[derive(Clone, Copy)]
+struct ByKey;
+
+struct FirstBytes(u64);
+
+impl BuildHasher for ByKey {
+    type Hasher = FirstBytes;
+
+    fn build_hasher(&self) -> FirstBytes {
+        FirstBytes(0)
+    }
+}
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks_exact(8).take(1) {
+            let mut first = [0; 8];
+            first.copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(first);
+        }
+    }
+}
+
+type MiddleTiers = HashMap<Key, Weak<MiddleTier>>;
+
+/// Applications by their settings without the user. Copied on write, so that a forked child reads its parent's without a
+/// lock.
+static MIDDLE_TIERS: LazyLock<ArcSwap<MiddleTiers>> = LazyLock::new(ArcSwap::default);
+
+/// The application of these settings: its connections and its certificate serve all its users.
+///
+/// # Errors
+/// Of `build`.
+pub(crate) fn middle_tier(key: Key, build: impl FnOnce() -> Result<Arc<MiddleTier>>) -> Result<Arc<MiddleTier>> {
+    if let Some(present) = MIDDLE_TIERS.load().get(&key).and_then(Weak::upgrade) {
+        return Ok(present);
+    }
+    let made = build()?;
+    let mut found = Arc::clone(&made);
+    MIDDLE_TIERS.rcu(|tiers| {
+        let mut next: MiddleTiers =
+            tiers.iter().filter(|(_, tier)| tier.strong_count() > 0).map(|(key, tier)| (*key, tier.clone())).collect();
+        match next.get(&key).and_then(Weak::upgrade) {
+            Some(theirs) => found = theirs,
+            None => {
+                found = Arc::clone(&made);
+                next.insert(key, Arc::downgrade(&made));
+            }
+        }
+        next
+    });
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        CredentialConfig, Secret,
+        cell::Mode,
+        config::{CredentialOptions, OnBehalfOfArguments},
+        credential::{self, BuildContext},
+        runtime::Pending,
+        transport::{Response, Transport},
+    };
+
+    /// A middle tier with tokens of the usual size on both sides.
+    struct Application {
+        key: Key,
+        middle_tier: Arc<MiddleTier>,
+        arguments: OnBehalfOfArguments,
+    }
+
+    impl Application {
+        fn new() -> Application {
+            let arguments = OnBehalfOfArguments {
+                tenant_id: "t".to_owned(),
+                client_id: "c".to_owned(),
+                user_assertion_token: Secret::new(""),
+                client_secret: Some(Secret::new("s")),
+                certificate_path: None,
+                certificate: None,
+                certificate_password: None,
+                send_certificate_chain: false,
+                get_assertion: None,
+            };
+            let answer = format!(r#"{{"access_token":"{}","expires_in":3600}}"#, "t".repeat(2048));
+            let context = BuildContext {
+                environment: Arc::default(),
+                transport: Transport::canned(move |_| {
+                    Box::pin(std::future::ready(Ok(Response::new(200, &[], answer.clone()))))
+                }),
+                authority_host: "https://login.microsoftonline.com".to_owned(),
+                hosts: vec![],
+            };
+            let middle_tier = credential::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
+                .expect("the arguments are in order");
+            let key = Key::of_settings(&CredentialConfig::default(), &"tests of users");
+            Application { key, middle_tier, arguments }
+        }
+
+        fn of(&self, user: usize) -> Arc<SharedCell> {
+            let user_assertion_token = Secret::new(format!("{user}{}", "u".repeat(2048)));
+            let key = self.key.of_user(&user_assertion_token);
+            let arguments = OnBehalfOfArguments { user_assertion_token, ..self.arguments.clone() };
+            let credential: Arc<dyn Credential> = Arc::new(self.middle_tier.on_behalf_of(&arguments));
+            cell(key, &TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default"), &credential)
+        }
+    }
+
+    /// In bytes, of this process.
+    #[cfg(target_os = "linux")]
+    fn resident() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+    }
+
+    /// Unoptimised, what fits is passed twice; the next one is for `cargo test --release -- --ignored`.
+    #[test]
+    fn many_users_take_little_memory() {
+        soak(2 * MOST_USERS);
+    }
+
+    #[test]
+    #[ignore = "half a minute, unoptimised"]
+    fn a_hundred_thousand_users_take_little_memory() {
+        soak(100_000);
+    }
+
+    fn soak(count: usize) {
+        let application = Arc::new(Application::new());
+        let of = |user: usize| application.of(user);
+        #[cfg(target_os = "linux")]
+        let before = resident();
+        let middle_tier = Arc::clone(&application);
+        let asked = Pending::start(async move {
+            for user in 0..count {
+                middle_tier.of(user).get(Mode::Background).await?;
+            }
+            Ok(())
+        });
+        asked.join().expect("everybody has a token");
+        #[cfg(target_os = "linux")]
+        {
+            let taken = resident().saturating_sub(before);
+            println!("{count} users took {} MB", taken >> 20);
+            assert!(taken < 100 << 20, "{count} users took {} MB", taken >> 20);
+        }
+        assert_eq!(lock(users()).len(), MOST_USERS);
+        let is_kept = |user: usize| of(user).warm().is_some();
+        assert!(is_kept(count - 1) && is_kept(count - MOST_USERS), "the last ones are kept");
+        assert!(!is_kept(0), "the first one went");
+
+        // Whoever asks stays, though others come.
+        let faithful = count - MOST_USERS + 2;
+        for user in count..count + MOST_USERS {
+            of(faithful);
+            of(user);
+        }
+        assert!(is_kept(faithful));
+
+        // Those that never had a token go after a minute, the others after their tokens' lifetime.
+        let mut users = lock(users());
+        assert!(without_idle(&mut users, now().mono_ms).is_empty());
+        let left = users.len();
+        assert_eq!(without_idle(&mut users, now().mono_ms + 7_200_000).len(), left);
+    }
+}

@@ -1,0 +1,112 @@
+//! Users of a middle tier, and the certificate of an application that changes, over TLS.
+
+mod servers;
+
+use std::sync::Arc;
+
+use pgentra::{CachedCredential, CredentialConfig, ErrorKind, Surroundings, credential::TokenRequest};
+use serde_json::{Value, json};
+use servers::{Authority, Reply, Server};
+
+const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";
+
+struct Entra {
+    authority: Authority,
+    server: Server,
+}
+
+impl Entra {
+    async fn start() -> Entra {
+        let authority = Authority::new();
+        let reply = Reply::json(200, &json!({"token_type": "Bearer", "expires_in": 3599, "access_token": "planted.t"}));
+        let server = Server::tls(&authority, &["localhost"], reply).await;
+        Entra { authority, server }
+    }
+
+    fn credential(&self, document: Value) -> Arc<CachedCredential> {
+        let mut document = document;
+        document["tenant_id"] = "t".into();
+        document["client_id"] = "c".into();
+        document["authority_host"] = self.server.url("https", "localhost", "").into();
+        let config = CredentialConfig::from_value(document).expect("a document");
+        let surroundings = Surroundings { ca_file: Some(self.authority.path()), ..Surroundings::default() };
+        CachedCredential::new(&config, &surroundings).expect("a credential")
+    }
+
+    fn user(&self, assertion: &str) -> Arc<CachedCredential> {
+        self.credential(json!({
+            "type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": assertion,
+        }))
+    }
+
+    /// What stood in the bodies so far.
+    fn sent(&self, field: &str) -> Vec<String> {
+        let found = |request: &String| {
+            let body = request.split("\r\n\r\n").nth(1)?;
+            body.split('&').find_map(|pair| pair.strip_prefix(&format!("{field}="))).map(str::to_owned)
+        };
+        self.server.requests().iter().filter_map(found).collect()
+    }
+}
+
+async fn ask(credential: &CachedCredential, request: &TokenRequest) -> Result<(), pgentra::Error> {
+    credential.start_token(request, None).await.map(drop)
+}
+
+#[tokio::test]
+async fn each_user_has_a_token_of_their_own_and_asks_for_it_once() {
+    let entra = Entra::start().await;
+    let request = TokenRequest::new(SCOPE);
+    // A web service makes a credential for each request that it serves.
+    for _ in 0..3 {
+        for user in ["planted.user.a", "planted.user.b"] {
+            ask(&entra.user(user), &request).await.expect("a token");
+        }
+    }
+    assert_eq!(entra.sent("assertion"), ["planted.user.a", "planted.user.b"]);
+    assert_eq!(entra.server.connections(), 1, "all users of an application share its connections");
+
+    // Another secret of the application, and other scopes and claims, are asked for by themselves.
+    let other = json!({"type": "on_behalf_of", "client_secret": "planted-x", "user_assertion_token": "planted.user.a"});
+    ask(&entra.credential(other), &request).await.expect("a token");
+    let again = entra.user("planted.user.a");
+    let management = TokenRequest::new("https://management.azure.com/.default");
+    let claims = TokenRequest { claims: Some("{}".to_owned()), ..request.clone() };
+    let cae = TokenRequest { enable_cae: true, ..request.clone() };
+    for request in [&management, &claims, &cae, &management, &claims, &cae, &request] {
+        ask(&again, request).await.expect("a token");
+    }
+    assert_eq!(entra.sent("assertion").len(), 2 + 1 + 3);
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_changed_is_read_again() {
+    let entra = Entra::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.pem");
+    let fixture = |name: &str| {
+        let from = format!("{}/../tests/vectors/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(from, &path).expect("it is copied");
+    };
+    let document = json!({"type": "client_certificate", "certificate_path": path.to_str()});
+    let credential = entra.credential(document);
+    let scope = |number: usize| TokenRequest::new(format!("https://r{number}/.default"));
+
+    let missing = ask(&credential, &scope(0)).await.expect_err("there is no file yet");
+    assert_eq!(missing.kind(), ErrorKind::InvalidConfiguration);
+    fixture("app.pem");
+    ask(&credential, &scope(1)).await.expect("a token");
+    ask(&credential, &scope(2)).await.expect("a token");
+    fixture("large.pem");
+    ask(&credential, &scope(3)).await.expect("a token");
+    fixture("ec.pem");
+    let unusable = ask(&credential, &scope(4)).await.expect_err("an elliptic curve's key");
+    assert!(unusable.to_string().contains("no RSA key"), "{unusable}");
+    fixture("app.pem");
+    ask(&credential, &scope(5)).await.expect("a token");
+
+    let signatures: Vec<usize> =
+        entra.sent("client_assertion").iter().map(|jwt| jwt.rsplit('.').next().unwrap_or_default().len()).collect();
+    // 2048 bits, then 4096.
+    assert_eq!(signatures, [342, 342, 683, 342]);
+}

@@ -1,0 +1,43 @@
+//! The token proxy of a Kubernetes cluster (AKS identity bindings): the token endpoint below a path of its own, behind a
+//! certificate and a server name that only the cluster's pods are told.
+
+use super::token_endpoint::TokenEndpoint;
+use super::{Call, Caller, Endpoint, Failure, Reply};
+use crate::fault::Shape;
+use crate::state::State;
+
+pub(super) struct TokenProxy;
+
+/// What stands before the token endpoint's path.
+pub(crate) const PATH: &str = "/proxies/emulator";
+
+/// The name in its certificate, which has to be asked for in TLS.
+pub(crate) const SERVER_NAME: &str = "token-proxy.aks.emulator";
+
+/// The request as the token endpoint behind the proxy sees it.
+fn passed_on(call: &Call) -> Call {
+    let path = call.path.strip_prefix(PATH).unwrap_or(&call.path).to_owned();
+    Call { path, ..call.clone() }
+}
+
+impl Endpoint for TokenProxy {
+    fn name(&self) -> &'static str {
+        "token_proxy"
+    }
+
+    fn serves(&self, call: &Call) -> bool {
+        call.path.starts_with(PATH) && TokenEndpoint.serves(&passed_on(call))
+    }
+
+    fn caller(&self, state: &State, call: &Call) -> Caller {
+        TokenEndpoint.caller(state, &passed_on(call))
+    }
+
+    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+        TokenEndpoint.answer(state, &passed_on(call), shape)
+    }
+
+    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
+        TokenEndpoint.failure(failure, &passed_on(call), shape)
+    }
+}
