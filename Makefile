@@ -8,6 +8,7 @@ PROFILE ?= dev
 PYTHON ?= $(shell tools/prerequisites.sh python)
 
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)))
+GLIBC = "$(PYTHON)" tools/glibc.py
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py.
@@ -19,7 +20,7 @@ TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests
 WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo test bench lint build wheel clean
+.PHONY: help prerequisites demo test bench lint build wheel npm clean
 .PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node bench-node
 .PHONY: lint-rust lint-python lint-node lint-words
 
@@ -28,13 +29,14 @@ help:
 	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node are its parts'
 	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
 	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
-	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
+	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make npm  the npm packages that ship;  make clean'
 
 prerequisites:
 	@tools/prerequisites.sh
 
 demo: build
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    if command -v npm >/dev/null; then echo '[pgentra] building the addon for Node' && $(node); fi && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
 
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
@@ -111,20 +113,34 @@ lint-words: prerequisites
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })
 
+# The addon, and what its tests and samples need.
+node = $(call npm,bindings-node) && $(call npm,examples/node) && \
+    npm run --silent --prefix bindings-node build $(if $(filter dev,$(PROFILE)),,-- --profile $(PROFILE))
+
 # pg, Sequelize and every sample of examples/node through the front door; vectors, types, tarballs, workers.
 test-node: build
 	@command -v npm >/dev/null || { echo 'skipped: Node 20 or later with npm: none on this machine'; exit 0; }; \
-	    postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,examples/node) && \
-	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(node) && \
 	    $(WITH_EMULATOR) npm run --silent --prefix bindings-node test
 
-lint-node:
+# The addon's build makes the types that its JavaScript is checked against.
+lint-node: prerequisites
 	@command -v npm >/dev/null || { echo 'not tried: Node: none on this machine'; exit 0; }; \
-	    $(call npm,bindings-node) && npm run --silent --prefix bindings-node lint
+	    $(call npm,bindings-node) && npm run --silent --prefix bindings-node build && \
+	    npm run --silent --prefix bindings-node lint
 
-# Into benchmarks/node/results.md.
+# The tarballs that npm gets from this machine, in .cache/npm; on Linux for an old glibc too.
+npm: PROFILE := release
+npm: prerequisites
+	@rm -rf .cache/npm && mkdir -p .cache/npm/addons && $(call npm,bindings-node) && \
+	    cross= && if [ "$$(uname)" = Linux ]; then \
+	        PATH="$$($(ENVIRONMENT) zig):$$PATH"; cross="--cross-compile --target $$($(GLIBC) target)"; fi && \
+	    npm run --silent --prefix bindings-node build:release -- --output-dir ../.cache/npm/addons $$cross && \
+	    if [ "$$(uname)" = Linux ]; then $(GLIBC) check .cache/npm/addons/*.node; fi && \
+	    node bindings-node/scripts/pack.mjs .cache/npm .cache/npm/addons
+
+# A part of `make bench`: measures those tarballs as npm installs them.
 bench-node: PROFILE := release
-bench-node: build
-	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,benchmarks/node) && \
-	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
-	    $(WITH_EMULATOR) node benchmarks/node/run.mjs
+bench-node: build npm
+	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,benchmarks/node) && \
+	    $(WITH_EMULATOR) node benchmarks/node/run.mjs .cache/npm

@@ -5,6 +5,7 @@
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
+    tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
     tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
 
 Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
@@ -165,6 +166,13 @@ def tools() -> Path:
     return directory
 
 
+def zig() -> Path:
+    """The linker of releases, which takes any glibc for its target: see `tools/glibc.py`."""
+    directory = CACHE / "venv" / "zig"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "release.txt")
+    return directory / "bin"
+
+
 def wheel(python: Python | None = None) -> Path:
     """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
     binding = ROOT / "bindings-python"
@@ -302,6 +310,8 @@ def main(arguments: list[str]) -> None:
             print(venv(name))
         case ["tools"]:
             print(tools())
+        case ["zig"]:
+            print(zig())
         case ["postgres"]:
             print(postgres())
         case _:

@@ -4,6 +4,10 @@ const { native, causes } = require('./native.js')
 
 /** Base of all errors of this library, and the class of those that have no other. */
 class PgEntraError extends Error {
+  /**
+   * @param {string} message
+   * @param {{ code?: string, detail?: Record<string, any>, cause?: unknown }} [options]
+   */
   constructor(message, { code = 'internal', detail = {}, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code

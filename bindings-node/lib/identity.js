@@ -60,7 +60,9 @@ function onlyScope(scopes) {
 /** Keeps a credential's document; `own` are the arguments beside those that every credential takes. */
 function setUp(credential, type, options, own = {}, taken = []) {
   const name = credential.constructor.name
+  /** @type {Record<string, any>} */
   const document = { type, ...present(own) }
+  /** @type {import('./source.js').SourceSettings} */
   const settings = {}
   const ignored = []
   for (const [key, value] of Object.entries(options ?? {})) {

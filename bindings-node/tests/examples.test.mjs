@@ -25,7 +25,7 @@ for (const [name, command] of Object.entries(scripts)) {
             env: emulator.programEnvironment(),
         })
         assert.equal(status, 0, output)
-        assert.match(output, /^connected as app-mi\b/m)
+        assert.match(output, /^\w+: logged in as app-mi after \d+ ms$/m)
         const { logins, counters } = await emulator.report()
         assert.equal(counters.plaintext_password_bytes, 0)
         assert.ok(
