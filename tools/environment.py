@@ -27,6 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import glibc
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 REQUIREMENTS = ROOT / "tests" / "requirements"
@@ -187,13 +189,18 @@ def wheel(python: Python | None = None) -> Path:
             progress(f"building the wheel, profile {PROFILE}" + (f", for Python {python.label}" if python else ""))
             shutil.rmtree(directory, ignore_errors=True)
             command: list[str | Path] = [maturin, "build", "--quiet", "--profile", PROFILE, "--out", directory]
+            environment = None
+            if PROFILE == "release" and sys.platform == "linux":
+                version = "_".join(map(str, glibc.OLDEST))
+                command += ["--zig", "--compatibility", f"manylinux_{version}"]
+                environment = os.environ | {"PATH": f"{zig()}{os.pathsep}{os.environ['PATH']}"}
             command += [
                 "--manifest-path",
                 binding / "Cargo.toml",
                 "--interpreter",
                 python.path if python else sys.executable,
             ]
-            run(*command)
+            run(*command, environment=environment)
     (built,) = directory.glob("*.whl")
     return built
 
