@@ -129,8 +129,10 @@ class Emulator:
         self.authority_host: str = addresses["authority_host"]
         self.imds_host: str = addresses["imds_host"]
         self.app_service: dict[str, str] = addresses["app_service"]
+        self.hosts: dict[str, dict[str, str]] = addresses["hosts"]
         self.bundle_file: str = addresses["bundle_file"]
-        door = addresses["postgres"]
+        # Without a PostgreSQL there is no front door.
+        door = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
         self.place = Place(door["host"], door["port"], door["database"])
         self.admin_dsn: str = door["admin_dsn"]
 
