@@ -31,6 +31,9 @@ const IGNORED = new Set([
   'userAgentOptions',
 ])
 
+/** By credential: the foreign ones that it names, which live as long. */
+const owned = new WeakMap()
+
 class Credential {
   /** A token for one scope, `null` never. */
   async getToken(scopes, options = {}) {
@@ -132,8 +135,6 @@ class DefaultAzureCredential extends Credential {
 }
 
 class ChainedTokenCredential extends Credential {
-  #members
-
   constructor(...credentials) {
     super()
     const members = []
@@ -141,13 +142,8 @@ class ChainedTokenCredential extends Credential {
     const document = { type: 'chained', credentials: documents }
     calling(() => native.checkCredential(JSON.stringify(document)))
     sources.set(this, new Source(document, { members }))
-    // The chain owns its members.
-    this.#members = credentials
-  }
-
-  /** How many members there are. */
-  get length() {
-    return this.#members.length
+    owned.set(this, credentials)
+    this.length = credentials.length
   }
 }
 
@@ -241,7 +237,11 @@ class ClientCertificateCredential extends Credential {
   }
 }
 
-/** The members of a document for a certificate. */
+/**
+ * The members of a document for a certificate.
+ *
+ * @param {Record<string, any>} options
+ */
 function certificateOf({ certificatePath, certificate, certificatePassword, sendCertificateChain }) {
   return {
     certificate_path: certificatePath,
@@ -255,14 +255,21 @@ class ClientAssertionCredential extends Credential {
   constructor(tenantId, clientId, getAssertion, options) {
     super()
     const members = []
-    const own = { tenant_id: tenantId, client_id: clientId, get_assertion: assertionOf(getAssertion, members) }
+    const own = { tenant_id: tenantId, client_id: clientId, get_assertion: assertionOf(this, getAssertion, members) }
     setUp(this, 'client_assertion', options, own, [], members)
   }
 }
 
 /** The document of what asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
-function assertionOf(getAssertion, members) {
-  return getAssertion === undefined ? undefined : memberDocument(getAssertion, members)
+function assertionOf(credential, getAssertion, members) {
+  if (getAssertion === undefined) return undefined
+  const isFunction = typeof getAssertion === 'function' && typeof getAssertion.getToken !== 'function'
+  // It is asked at each fetch, and not kept: its time does not matter.
+  const source = isFunction
+    ? async () => ({ token: await getAssertion(), expiresOnTimestamp: Date.now() + 600_000 })
+    : getAssertion
+  owned.set(credential, source)
+  return memberDocument(source, members)
 }
 
 class OnBehalfOfCredential extends Credential {
@@ -275,7 +282,7 @@ class OnBehalfOfCredential extends Credential {
       user_assertion_token: options.userAssertionToken,
       client_secret: options.clientSecret,
       ...certificateOf(options),
-      get_assertion: assertionOf(options.getAssertion, members),
+      get_assertion: assertionOf(this, options.getAssertion, members),
     }
     setUp(this, 'on_behalf_of', options, own, ON_BEHALF_OF, members)
   }
