@@ -243,17 +243,18 @@ function typeName(value) {
 /** The document of a chain's member; foreign ones are added to `members`. */
 function memberDocument(credential, members) {
   const source = sourceOf(credential)
-  if (source.document.type === 'host') {
-    members.push(source.members[0])
+  return renumbered(source.document, source.members, members)
+}
+
+/** A document whose foreign credentials, wherever it names them, are added to `members`. */
+function renumbered(document, own, members) {
+  if (typeof document !== 'object' || document === null) return document
+  if (Array.isArray(document)) return document.map((item) => renumbered(item, own, members))
+  if (document.type === 'host') {
+    members.push(own[document.index])
     return { type: 'host', index: members.length - 1 }
   }
-  if (source.document.type !== 'chained') return source.document
-  const credentials = source.document.credentials.map((document) => {
-    if (document.type !== 'host') return document
-    members.push(source.members[document.index])
-    return { type: 'host', index: members.length - 1 }
-  })
-  return { ...source.document, credentials }
+  return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, own, members)]))
 }
 
 module.exports = { Source, sources, sourceOf, memberDocument }

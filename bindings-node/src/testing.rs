@@ -16,7 +16,7 @@ use pgentra::{
     cloud::{self, CloudInputs},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     refusal,
-    transport::{Method, Request, Response, Transport},
+    transport::{Authorities, Method, Request, Response, Transport, Trust},
 };
 use serde_json::{Value, json};
 
@@ -247,6 +247,24 @@ fn seen(request: &Request) -> Value {
         "headers": pairs(&request.headers),
         "form": pairs(&request.form),
         "proxy": request.proxy,
+        "trust": request.trust.as_deref().map(described),
         "timeout": request.timeout.as_secs_f64(),
     })
+}
+
+/// How the server of a request is known, in the words of the vectors.
+fn described(trust: &Trust) -> String {
+    match trust {
+        Trust::Thumbprint(bytes) => {
+            format!("thumbprint {}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
+        Trust::Private { authorities, server_name, host } => {
+            let name = server_name.iter().map(|name| format!(", name {name}"));
+            let authorities = authorities.iter().map(|authorities| match authorities {
+                Authorities::File(path) => format!(", authorities of {}", path.display()),
+                Authorities::Pem(_) => ", authorities given".to_owned(),
+            });
+            format!("host {host}{}", name.chain(authorities).collect::<String>())
+        }
+    }
 }

@@ -12,9 +12,10 @@ import {
     rmSync,
     writeFileSync,
 } from 'node:fs'
+import { constants, verify, X509Certificate } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { beforeEach, test } from 'node:test'
 import { AuthenticationError, entraTokenProvider, PgEntraError, setLogger, TokenProvider } from 'pgentra'
 import * as identity from 'pgentra/identity'
@@ -242,13 +243,68 @@ function checkError({ document, definite }, expected) {
     for (const one of shown) assert.doesNotMatch(one, /planted/i)
 }
 
+const certificates = (name) => readFileSync(join(FOLDER, 'certificates', name))
+
+/** The base64 of a certificate in a PEM file: `NAME` or `NAME#n`. */
+function certificate(name) {
+    const [file, index = '0'] = name.split('#')
+    const block = certificates(file).toString().split('-----BEGIN CERTIFICATE-----')[1 + Number(index)]
+    return block.split('-----END')[0].replaceAll(/\s/g, '')
+}
+
+/** Puts in what `{text:NAME}` and its like stand for. */
+function filledIn(document) {
+    return document.replaceAll(/\{(text|base64|certificate):([^}]+)\}/g, (_, kind, name) => {
+        if (kind === 'certificate') return certificate(name)
+        if (kind === 'base64') return certificates(name).toString('base64')
+        return JSON.stringify(certificates(name).toString()).slice(1, -1)
+    })
+}
+
+function contentOf(content) {
+    if (typeof content === 'string') return content
+    return content.fixture === undefined ? Buffer.alloc(content.zeros) : certificates(content.fixture)
+}
+
+/** A form with what is expected in the place of each assertion that its certificate's key has signed. */
+function withoutSignatures(form, wanted) {
+    const fields = Object.entries(wanted).filter(([, value]) => typeof value === 'object')
+    return { ...form, ...Object.fromEntries(fields.map(([name, value]) => [name, checkedAssertion(form[name], value)])) }
+}
+
+function checkedAssertion(jwt, wanted) {
+    const [header, content, signature] = jwt.split('.')
+    const read = (part) => JSON.parse(Buffer.from(part, 'base64url').toString())
+    const { jti, ...found } = read(content)
+    assert.match(jti, /^[0-9a-f-]{36}$/)
+    const now = Date.now() / 1000
+    for (const moment of ['nbf', 'exp']) {
+        assert.ok(Math.abs(found[moment] - now - wanted.claims[moment]) <= 30, moment)
+        found[moment] = wanted.claims[moment]
+    }
+    const { publicKey } = new X509Certificate(Buffer.from(certificate(wanted.signed_by), 'base64'))
+    const signed = Buffer.from(`${header}.${content}`)
+    const padding = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
+    assert.ok(verify('sha256', signed, padding, Buffer.from(signature, 'base64url')), 'signature')
+    return { signed_by: wanted.signed_by, header: read(header), claims: found }
+}
+
+/** The arguments of a tool; of an encoded script the first line. */
+function readable(given) {
+    if (given.at(-2) !== '-EncodedCommand') return given
+    return [...given.slice(0, -1), Buffer.from(given.at(-1), 'base64').toString('utf16le').split('\n')[0]]
+}
+
 /** Lets a credential of the vectors fetch, and compares all that it sent and what came of it. */
 function checkFetch(one) {
     const folder = mkdtempSync(join(tmpdir(), 'pgentra-vectors-'))
     try {
-        const there = JSON.parse(JSON.stringify(one).replaceAll('{dir}', folder))
+        const there = JSON.parse(filledIn(JSON.stringify(one).replaceAll('{dir}', folder)))
         mkdirSync(join(folder, 'bin'))
-        for (const [name, content] of Object.entries(there.files ?? {})) writeFileSync(join(folder, name), content)
+        for (const [name, content] of Object.entries(there.files ?? {})) {
+            mkdirSync(dirname(join(folder, name)), { recursive: true })
+            writeFileSync(join(folder, name), contentOf(content))
+        }
         for (const [name, tool] of Object.entries(there.tools ?? {})) writeTool(folder, name, tool)
         const exchanges = (there.exchanges ?? []).flatMap((one) => Array(one.times ?? 1).fill(one))
         const { request = {}, seconds } = there
@@ -269,11 +325,12 @@ function checkFetch(one) {
             return
         }
         assert.deepEqual(
-            sent.map(({ timeout, ...rest }, index) => ({
+            sent.map(({ timeout, form, ...rest }, index) => ({
                 ...rest,
+                form: withoutSignatures(form, exchanges[index]?.request.form ?? {}),
                 ...(exchanges[index]?.request.timeout !== undefined && { timeout }),
             })),
-            exchanges.map(({ request: wanted }) => ({ headers: {}, form: {}, ...wanted })),
+            exchanges.map(({ request: wanted }) => ({ headers: {}, form: {}, trust: null, ...wanted })),
         )
         assert.equal(outcomes.length, there.fetches ?? 1)
         for (const { token, error, within_bound, seconds: took } of outcomes) {
@@ -285,7 +342,7 @@ function checkFetch(one) {
         const runs = join(folder, 'runs')
         const calls = existsSync(runs) ? readFileSync(runs, 'utf8').trimEnd().split('\n') : []
         assert.deepEqual(
-            calls.map((line) => line.split('\x1f').slice(0, -1)),
+            calls.map((line) => readable(line.split('\x1f').slice(0, -1))),
             there.runs ?? [],
         )
         assert.doesNotMatch(logged.join('\n'), /planted/i)
