@@ -327,12 +327,17 @@ impl TokenProvider {
     /// Tells that a server refused a login with this token. Resolves to the newer token that is worth one more try, or
     /// to none: then the server's own error stands.
     pub fn start_invalidate(&self, refused: &str) -> Pending<Option<Arc<Token>>> {
+        self.start_invalidate_within(refused, None)
+    }
+
+    /// As [`start_invalidate`](Self::start_invalidate); `limit` shortens the wait set by the `timeout` option.
+    pub fn start_invalidate_within(&self, refused: &str, limit: Option<Duration>) -> Pending<Option<Arc<Token>>> {
         if !self.0.cache {
             return Pending::ready(Ok(None));
         }
-        let (inner, refused) = (Arc::clone(&self.0), crate::secret::Secret::new(refused));
+        let (inner, refused, limit) = (Arc::clone(&self.0), crate::secret::Secret::new(refused), self.limit(limit));
         Pending::start(async move {
-            let renewed = tokio::time::timeout(inner.limit, inner.cell.invalidate(refused.expose())).await;
+            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused.expose())).await;
             Ok(renewed.ok().flatten())
         })
     }
