@@ -481,6 +481,7 @@ pub unsafe extern "C" fn pgentra_provider_invalidate(
         // SAFETY: as promised by the caller.
         let (refused, place) = unsafe { (optional_text("refused", refused)?, Output::new("newer", newer)?) };
         let provider = get(provider)?;
+        refuse_deadlock(&provider.hosts)?;
         let newer = join(&invalidate(&provider, refused, timeout_ms), &provider.hosts)?;
         let issued = |token| provider.with_token(&token, |issued| issued.password.clone().into_raw());
         place.write(newer.map_or(ptr::null(), issued));

@@ -151,7 +151,7 @@ mod tests {
         static HERE: Threads = Threads::new("test", 3);
         let (release, blocked) = channel::<()>();
         let (done, finished) = channel();
-        HERE.run(move || drop(blocked.recv()));
+        HERE.run(move || assert!(blocked.recv().is_err()));
         for number in 0..20 {
             let done = done.clone();
             HERE.run(move || {
