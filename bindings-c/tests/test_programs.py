@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import HEADERS, HERE, LANGUAGES, PLANTED, PROGRAMS, SANITIZERS, TARGET, compile_program, run, tool
+from conftest import HEADERS, LANGUAGES, PLANTED, PROGRAMS, SANITIZERS, TARGET, compile_program, run, tool
 
 #: What a program is linked with, and what it is given.
 AREAS = [source.stem for source in sorted(PROGRAMS.glob("*.c"))]
@@ -39,7 +39,6 @@ def test_alone(area: str, language: str, tmp_path: Path) -> None:
 def test_with_sanitizers(area: str, tmp_path: Path) -> None:
     options = {
         "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
-        "LSAN_OPTIONS": f"suppressions={HERE / 'leaks.supp'}:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     run(*built(area, tmp_path, "C99", FEWER, *SANITIZERS), environment=environment(**options))
@@ -55,7 +54,6 @@ def test_under_valgrind(area: str, tmp_path: Path) -> None:
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
         "--num-callers=30",
-        f"--suppressions={HERE / 'valgrind.supp'}",
     ]
     told = run(*valgrind, *built(area, tmp_path, "C99", FEWER), environment=environment())
     assert "ERROR SUMMARY" not in told

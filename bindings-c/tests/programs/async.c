@@ -1,6 +1,8 @@
 /* The asynchronous doors: one call of the callback, whatever happens. */
 #include "check.h"
 
+/* Whatever other threads may still look at when a function returns is static. */
+
 /* A credential that answers when `gate` opens. */
 typedef struct slow {
   counter asked, gate;
@@ -68,7 +70,7 @@ static void succeeds(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
   pgentra_operation *operation = NULL;
-  told get, login, warm, none;
+  static told get, login, warm, none;
   told_init(&get), told_init(&login), told_init(&warm), told_init(&none);
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
   OK(pgentra_provider_get_async(provider, -1, note, &get, &operation, &error));
@@ -95,7 +97,7 @@ static void succeeds(void) {
   pgentra_provider_close(provider);
 
   pgentra_credential *credential = NULL;
-  told token;
+  static told token;
   told_init(&token);
   const pgentra_token_request request = request_for(SCOPE);
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &credential, &error));
@@ -109,7 +111,7 @@ static void succeeds(void) {
 static void fails(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
-  told t;
+  static told t;
   told_init(&t);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &provider, &error));
   OK(pgentra_provider_login_async(provider, -1, note, &t, NULL, &error));
@@ -124,8 +126,8 @@ static void is_cancelled(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
   pgentra_operation *operation = NULL;
-  slow s;
-  told cancelled, other;
+  static slow s;
+  static told cancelled, other;
   slow_init(&s, &provider);
   told_init(&cancelled), told_init(&other);
   OK(pgentra_provider_get_async(provider, -1, note, &cancelled, &operation, &error));
@@ -145,8 +147,8 @@ static void is_cancelled(void) {
 static void is_closed(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
-  slow s;
-  told one, two;
+  static slow s;
+  static told one, two;
   slow_init(&s, &provider);
   told_init(&one), told_init(&two);
   OK(pgentra_provider_get_async(provider, -1, note, &one, NULL, &error));
@@ -162,8 +164,8 @@ static void times_out(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
   const char *token = NULL;
-  slow s;
-  told t;
+  static slow s;
+  static told t;
   slow_init(&s, &provider);
   told_init(&t);
   OK(pgentra_provider_get_async(provider, 20, note, &t, NULL, &error));
@@ -181,7 +183,7 @@ static void many_wait_for_one_fetch(void) {
   static told all[CALLERS];
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
-  slow s;
+  static slow s;
   slow_init(&s, &provider);
   for (int i = 0; i < CALLERS; i++) {
     told_init(&all[i]);
@@ -236,7 +238,7 @@ static void calls_back_in(void *user_data, const pgentra_outcome *outcome) {
 
 static void callbacks_may_block_and_call_back_in(void) {
   pgentra_error *error = NULL;
-  busy b;
+  static busy b;
   counter_init(&b.other), counter_init(&b.done);
   OK(pgentra_provider_open(STATIC_CONFIG, &b.provider, &error));
   OK(pgentra_provider_get_async(b.provider, -1, blocks, &b, NULL, &error));
@@ -249,8 +251,8 @@ static void ends_with_the_process(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL, *later = NULL;
   const char *token = NULL;
-  slow s;
-  told t, after;
+  static slow s;
+  static told t, after;
   slow_init(&s, &provider);
   told_init(&t), told_init(&after);
   OK(pgentra_provider_get_async(provider, -1, note, &t, NULL, &error));
