@@ -228,10 +228,9 @@ pub unsafe extern "C" fn pgentra_provider_get(
         let hand_out = |issued: &Issued| place.write(issued.password.clone().into_raw());
         let found = PROVIDERS.look(provider)?;
         if let Some(here) = found.as_deref()
-            && let Some(outcome) = here.inner.try_get()
+            && let Some(outcome) = here.inner.with_token(|token| here.with_token(token, hand_out))
         {
-            here.with_token(&outcome?, hand_out);
-            return Ok(());
+            return outcome;
         }
         let provider = get(provider)?;
         let got = join(&provider.inner.start_get(limit(timeout_ms)), &provider.hosts)?;
@@ -263,16 +262,20 @@ pub unsafe extern "C" fn pgentra_provider_try_get(
         // SAFETY: as promised by the caller.
         let (id, place) = unsafe { (Output::new("id", id)?, Output::new("token", token)?) };
         let found = PROVIDERS.look(provider)?;
-        let Some(outcome) = found.as_deref().and_then(|here| Some((here, here.inner.try_get()?))) else {
-            id.write(0);
-            place.write(ptr::null());
-            return Ok(());
+        let look = |here: &Provider, token: &Arc<Token>| {
+            here.with_token(token, |issued| {
+                let known = id.read() == issued.id;
+                place.write(if known { ptr::null() } else { issued.password.clone().into_raw() });
+                id.write(issued.id);
+            });
         };
-        outcome.0.with_token(&outcome.1?, |issued| {
-            let known = id.read() == issued.id;
-            place.write(if known { ptr::null() } else { issued.password.clone().into_raw() });
-            id.write(issued.id);
-        });
+        match found.as_deref().and_then(|here| here.inner.with_token(|token| look(here, token))) {
+            Some(outcome) => outcome?,
+            None => {
+                id.write(0);
+                place.write(ptr::null());
+            }
+        }
         Ok(())
     };
     // SAFETY: as promised by the caller.

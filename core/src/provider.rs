@@ -241,6 +241,19 @@ impl TokenProvider {
         self.0.cell.try_get(self.0.mode)
     }
 
+    /// As [`try_get`](Self::try_get), for a look that keeps no handle.
+    #[inline]
+    pub fn with_token<R>(&self, look: impl Fn(&Arc<Token>) -> R) -> Option<Result<R>> {
+        let inner = &*self.0;
+        if !inner.cache {
+            return None;
+        }
+        match inner.cell.with_fresh(|warm| look(warm.token())) {
+            Some(found) => Some(Ok(found)),
+            None => Some(inner.cell.try_get(inner.mode)?.map(|token| look(&token))),
+        }
+    }
+
     /// A token under way; `limit` shortens the wait set by the `timeout` option.
     pub fn start_get(&self, limit: Option<Duration>) -> Pending<Arc<Token>> {
         if let Some(outcome) = self.try_get() {

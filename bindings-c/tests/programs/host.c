@@ -1,7 +1,7 @@
 /* Credentials of the host's own: how they answer, fail, go away, and end. */
 #include "check.h"
 
-typedef enum answer { RESPOND, FROM_A_THREAD, TWICE, NEVER, NOTHING, FAIL, UNAVAILABLE, ABANDON, CALL_BACK_IN } answer;
+typedef enum answer { RESPOND, FROM_A_THREAD, TWICE, NEVER, NOTHING, FAIL, UNAVAILABLE, ABANDON, CALL_BACK_IN, IN_TURN } answer;
 
 typedef struct mine {
   answer how;
@@ -62,6 +62,10 @@ static void ask(void *user_data, pgentra_request *request, const pgentra_token_r
       break;
     case ABANDON:
       OK(pgentra_request_abandon(request, &error));
+      break;
+    case IN_TURN:
+      OK(pgentra_request_respond(request, counter_get(&m->asked) == 0 ? "first" : "second", (int64_t)time(NULL) + 10, 0,
+                                 &error));
       break;
     case CALL_BACK_IN:
       /* The same credential cannot answer while it asks. */
@@ -193,6 +197,34 @@ static void goes_away(void) {
   end(&m);
 }
 
+/* A server refused a token that is not fresh any more: there is a newer one, once. */
+static void is_invalidated(void) {
+  pgentra_error *error = NULL;
+  const char *token = NULL, *newer = NULL, *again = NULL;
+  uint64_t id = 0, next = 0;
+  mine m;
+  begin(&m, IN_TURN);
+  OK(pgentra_provider_get(m.provider, -1, &token, &error));
+  OK(pgentra_provider_try_get(m.provider, &id, &newer, &error));
+  pgentra_string_free(newer);
+  OK(pgentra_provider_invalidate(m.provider, token, -1, &newer, &error));
+  CHECK(newer == NULL);
+  /* Past a tenth of its life. */
+  const struct timespec age = {1, 200 * 1000 * 1000};
+  nanosleep(&age, NULL);
+  OK(pgentra_provider_invalidate(m.provider, token, -1, &newer, &error));
+  CHECK(newer != NULL && strcmp(newer, "second") == 0 && strcmp(token, "first") == 0);
+  OK(pgentra_provider_invalidate(m.provider, token, -1, &again, &error));
+  CHECK(again == newer && counter_get(&m.asked) == 2);
+  pgentra_string_free(again);
+  pgentra_string_free(newer);
+  pgentra_string_free(token);
+  OK(pgentra_provider_try_get(m.provider, &next, &token, &error));
+  CHECK(next != id && strcmp(token, "second") == 0);
+  pgentra_string_free(token);
+  end(&m);
+}
+
 static void is_told_what_is_wanted(void) {
   pgentra_error *error = NULL;
   const char *token = NULL;
@@ -225,6 +257,7 @@ int main(void) {
   fails();
   in_a_chain();
   goes_away();
+  is_invalidated();
   is_told_what_is_wanted();
   return finish();
 }
