@@ -16,31 +16,33 @@ PYTEST_OPTIONS = -q -rs --timeout 300 -p redaction --log-level DEBUG -o asyncio_
 TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/redaction.py
 
 # What runs the emulator finds it and a PostgreSQL here.
-WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
+WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres" \
+    PGENTRA_TARGET="$(TARGET)"
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites demo test bench lint build wheel clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node bench-node
-.PHONY: lint-rust lint-python lint-node lint-words
+.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node test-c bench-node libpgentra install
+.PHONY: lint-rust lint-python lint-node lint-c lint-words
 
 help:
 	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
-	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node are its parts'
+	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node, test-c are its parts'
 	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
-	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
+	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-c, lint-words are its parts'
 	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
+	@echo 'make install PREFIX=/usr/local DESTDIR=   libpgentra, for C and all that calls C'
 
 prerequisites:
 	@tools/prerequisites.sh
 
-demo: build
+demo: build libpgentra
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
 
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
 	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600
+	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600 test-c=900
 
 bench: PROFILE := release
 bench: build
@@ -48,11 +50,21 @@ bench: build
 	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
 	@if command -v npm >/dev/null; then $(MAKE) bench-node; else echo 'not tried: Node: none on this machine'; fi
 
-lint: lint-rust lint-python lint-node lint-words
+lint: lint-rust lint-python lint-node lint-c lint-words
 
 build: prerequisites
 	@echo '[pgentra] building the engine and the emulator, profile $(PROFILE)'
 	@cargo build --quiet --profile $(PROFILE) -p pgentra -p pgentra-emulator
+
+# The shared and the static library.
+libpgentra: prerequisites
+	@cargo build --quiet --profile $(PROFILE) -p pgentra-c
+
+# Built with symbols, which are put aside; `PROFILE=dev` is for trying out.
+PREFIX ?= /usr/local
+install: PROFILE := shared
+install: libpgentra
+	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
 
 wheel: PROFILE := release
 wheel: prerequisites
@@ -92,6 +104,18 @@ test-e2e: build
 test-sqlalchemy-2.0: build
 	$(call pytest,sqlalchemy-2.0,tests/e2e -k sqlalchemy)
 
+# The programs under sanitizers and Valgrind, the vectors, the samples. First a copy of the library into which panics can
+# be planted, which differs in that alone.
+test-c: build
+	@mkdir -p "$(TARGET)/planted" && \
+	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features planted-panics && \
+	    cp "$(TARGET)/libpgentra.so" "$(TARGET)/planted" && $(MAKE) --no-print-directory libpgentra
+	@cargo test --quiet --profile $(PROFILE) -p pgentra-c -- --show-output
+	@if cargo +nightly miri --version >/dev/null 2>&1; then \
+	    MIRIFLAGS=-Zmiri-ignore-leaks cargo +nightly miri test --quiet -p pgentra-c -- text handles; \
+	    else echo 'not tried: Miri: no toolchain of this machine has it'; fi
+	$(call pytest,newest,bindings-c/tests)
+
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
@@ -104,9 +128,17 @@ lint-python: prerequisites
 	    "$$venv/bin/mypy" $(TYPED) && \
 	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
+# pgentra.h is generated.
+C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.cpp' '*.hpp' 'examples/*.h' 'bindings-c/tests/*.h')
+
+lint-c: prerequisites
+	cargo run --quiet -p pgentra-c --example header -- --check
+	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
+	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
+
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh bindings-c/install/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
 
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })

@@ -62,7 +62,7 @@ def compile_program(
     link: list[str | Path] = ["-x", "none", "-lpthread", "-ldl"]
     if library is not None:
         link += [f"-L{library}", "-lpgentra", f"-Wl,-rpath,{library}"]
-    run(*LANGUAGES[language], *WARNINGS, *options, f"-I{HEADERS}", f"-I{PROGRAMS}", source, "-o", to, *link)
+    run(*LANGUAGES[language], *WARNINGS, f"-I{HEADERS}", f"-I{PROGRAMS}", source, "-o", to, *link, *options)
     return to
 
 

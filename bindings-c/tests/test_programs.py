@@ -60,7 +60,13 @@ def test_under_valgrind(area: str, tmp_path: Path) -> None:
 
 
 def test_a_panic_is_planted_in_every_export() -> None:
-    exports = set(re.findall(r"\b(pgentra_\w+)\(", re.sub(r"/\*.*?\*/", "", (HEADERS / "pgentra.h").read_text(), flags=re.S)))
+    exports = set(
+        re.findall(r"\b(pgentra_\w+)\(", re.sub(r"/\*.*?\*/", "", (HEADERS / "pgentra.h").read_text(), flags=re.S))
+    )
     planted = (PROGRAMS / "panic.c").read_text()
-    missing = [name for name in sorted(exports) if not re.search(rf'(PANICS|GIVES|ENDS)\([^;]*\b{name}\b|panic\("{name}"\)', planted)]
+    missing = [
+        name
+        for name in sorted(exports)
+        if not re.search(rf'(PANICS|GIVES|ENDS)\([^;]*\b{name}\b|panic\("{name}"\)', planted)
+    ]
     assert exports and missing == []

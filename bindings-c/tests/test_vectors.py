@@ -1,5 +1,7 @@
-"""The rules of tests/vectors through the ABI, by ctypes. `timing.json` and the credentials' are the engine's alone: no clock
-is read and no service spoken to on this side of it."""
+"""The rules of tests/vectors through the ABI, by ctypes.
+
+`timing.json` and the credentials' are the engine's alone: no clock is read and no service spoken to on this side of it.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,9 @@ def login(config: dict[str, Any]) -> tuple[str, str, str]:
         LIBRARY.pgentra_provider_close(provider)
 
 
-@pytest.mark.parametrize("case", [case for case in cases("claims.json", "tokens") if "role" in case.values[0]["expect"]])
+@pytest.mark.parametrize(
+    "case", [case for case in cases("claims.json", "tokens") if "role" in case.values[0]["expect"]]
+)
 def test_logins(case: dict[str, Any]) -> None:
     token = joined(case["token"]).strip()
     config = {
@@ -181,9 +185,7 @@ def token_of(principal: dict[str, Any]) -> str:
         "user": {"idtyp": "user"},
         "guest": {"idtyp": "user", "acct": 1},
         "service_principal": {"idtyp": "app", "appidacr": "1"},
-        "user_assigned_identity": {
-            "xms_mirid": f"{prefix}/Microsoft.ManagedIdentity/userAssignedIdentities/app-mi"
-        },
+        "user_assigned_identity": {"xms_mirid": f"{prefix}/Microsoft.ManagedIdentity/userAssignedIdentities/app-mi"},
         "system_assigned_identity": {"xms_mirid": f"{prefix}/Microsoft.Compute/virtualMachines/vm"},
         "application": {"idtyp": "app"},
         "unknown": {},

@@ -13,37 +13,38 @@
 /* No wait of a test is longer, also under Valgrind on a loaded machine. */
 #define LIMIT_S 60
 
-#define CHECK(condition)                                                 \
-  do {                                                                   \
-    if (!(condition)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);    \
-      exit(1);                                                           \
-    }                                                                    \
+#define CHECK(condition)                                              \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                        \
+    }                                                                 \
   } while (0)
 
 /* That a call succeeds; else what it says. `error` is the variable that the call was given. */
-#define OK(call)                                                                                              \
-  do {                                                                                                        \
-    if ((call) != PGENTRA_OK) {                                                                               \
-      fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, pgentra_error_message(error));            \
-      exit(1);                                                                                                \
-    }                                                                                                         \
+#define OK(call)                                                                                   \
+  do {                                                                                             \
+    if ((call) != PGENTRA_OK) {                                                                    \
+      fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, pgentra_error_message(error)); \
+      exit(1);                                                                                     \
+    }                                                                                              \
   } while (0)
 
 /* That a call fails with a kind of error, and tells so in its error object, which is freed. */
-#define FAILS(expected, call)                                            \
-  do {                                                                   \
-    CHECK((call) == (expected));                                         \
-    CHECK(error != NULL && pgentra_error_kind(error) == (expected));     \
-    CHECK(strlen(pgentra_error_message(error)) > 0);                     \
-    pgentra_error_free(error);                                           \
-    error = NULL;                                                        \
+#define FAILS(expected, call)                                        \
+  do {                                                               \
+    CHECK((call) == (expected));                                     \
+    CHECK(error != NULL && pgentra_error_kind(error) == (expected)); \
+    CHECK(strlen(pgentra_error_message(error)) > 0);                 \
+    pgentra_error_free(error);                                       \
+    error = NULL;                                                    \
   } while (0)
 
-/* {"upn": "anna@contoso.com", "exp": 4000000000, "oid": "aaaaaaaa-0000-0000-0000-00000000000a"}, without a signature; in
- * two parts, as whatever prints a whole token fails its test. */
-#define TOKEN                                                                                      \
-  "e30." "eyJ1cG4iOiAiYW5uYUBjb250b3NvLmNvbSIsICJleHAiOiA0MDAwMDAwMDAwLCAib2lkIjogImFhYWFhYWFhL"   \
+/* {"upn": "anna@contoso.com", "exp": 4000000000, "oid": "aaaaaaaa-0000-0000-0000-00000000000a"}, without a signature;
+ * in two parts, as whatever prints a whole token fails its test. */
+#define TOKEN                                                                             \
+  "e30."                                                                                  \
+  "eyJ1cG4iOiAiYW5uYUBjb250b3NvLmNvbSIsICJleHAiOiA0MDAwMDAwMDAwLCAib2lkIjogImFhYWFhYWFhL" \
   "TAwMDAtMDAwMC0wMDAwLTAwMDAwMDAwMDAwYSJ9.sig"
 
 #define SCOPE "https://ossrdbms-aad.database.windows.net/.default"
@@ -59,27 +60,27 @@ typedef struct counter {
   int count;
 } counter;
 
-static inline void counter_init(counter *c) {
+static inline void counter_init(counter* c) {
   CHECK(pthread_mutex_init(&c->mutex, NULL) == 0);
   CHECK(pthread_cond_init(&c->changed, NULL) == 0);
   c->count = 0;
 }
 
-static inline void counter_add(counter *c) {
+static inline void counter_add(counter* c) {
   pthread_mutex_lock(&c->mutex);
   c->count++;
   pthread_cond_broadcast(&c->changed);
   pthread_mutex_unlock(&c->mutex);
 }
 
-static inline int counter_get(counter *c) {
+static inline int counter_get(counter* c) {
   pthread_mutex_lock(&c->mutex);
   const int count = c->count;
   pthread_mutex_unlock(&c->mutex);
   return count;
 }
 
-static inline void counter_wait(counter *c, int count) {
+static inline void counter_wait(counter* c, int count) {
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += LIMIT_S;
@@ -94,7 +95,7 @@ static inline void linger(void) {
   nanosleep(&moment, NULL);
 }
 
-static inline pgentra_token_request request_for(const char *scope) {
+static inline pgentra_token_request request_for(const char* scope) {
   pgentra_token_request request;
   memset(&request, 0, sizeof request);
   request.scope = scope;
