@@ -198,17 +198,29 @@ internal abstract class ForeignCredential
         private void Fail(Exception failure)
         {
             Active = false;
-            var message = "";
+            Causes.Fail(request, failure.GetType().Name, Text(failure), IsUnavailable(failure.GetType()), failure);
+        }
+
+        /// <summary>The service's own words, where they are quoted: the Azure SDK puts many lines before them.</summary>
+        private static string Text(Exception failure)
+        {
             try
             {
-                message = failure.Message;
+                for (var inner = failure; inner is not null; inner = inner.InnerException)
+                {
+                    if (inner.Message.IndexOf("AADSTS", StringComparison.Ordinal) is >= 0 and var quoted)
+                    {
+                        return inner.Message[quoted..].ReplaceLineEndings(" ");
+                    }
+                }
+
+                return failure.Message.ReplaceLineEndings(" ");
             }
             catch (Exception)
             {
                 // The program's own code, which may throw too.
+                return "";
             }
-
-            Causes.Fail(request, failure.GetType().Name, message ?? "", IsUnavailable(failure.GetType()), failure);
         }
 
         /// <summary>By name: the Azure SDK's class is not known here.</summary>

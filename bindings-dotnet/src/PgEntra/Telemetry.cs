@@ -10,6 +10,9 @@ internal static class Telemetry
     /// <summary>Makes the instruments known.</summary>
     internal static void Start() => GC.KeepAlive(Meter);
 
+    /// <summary>Takes them away: they would keep an unloaded assembly.</summary>
+    internal static void Stop() => Meter.Dispose();
+
     private static Meter Make()
     {
         var meter = new Meter("PgEntra", typeof(Telemetry).Assembly.GetName().Version?.ToString(3));

@@ -43,7 +43,11 @@ internal static class Library
         if (Context is { IsCollectible: true } context)
         {
             // The process goes on, and so does the engine, but nothing of it may call into code that is gone.
-            context.Unloading += static _ => PgEntraLogging.Use(null);
+            context.Unloading += static _ =>
+            {
+                PgEntraLogging.Use(null);
+                Telemetry.Stop();
+            };
         }
         else
         {
