@@ -11,18 +11,18 @@
 #define CALLS 2000000
 #define SIZE 2048
 
-static pgentra_provider* provider;
+static pgentra_provider *provider;
 
-static void* run(void* unused) {
+static void *run(void *unused) {
   for (int call = 0; call < CALLS; call++) {
-    const char* token = NULL;
+    const char *token = NULL;
     if (pgentra_provider_get(provider, -1, &token, NULL) != PGENTRA_OK) abort();
     pgentra_string_free(token);
   }
   return unused;
 }
 
-static double nanoseconds(void* (*work)(void*), int threads) {
+static double nanoseconds(void *(*work)(void *), int threads) {
   struct timespec begin, end;
   pthread_t others[8];
   clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -35,7 +35,7 @@ static double nanoseconds(void* (*work)(void*), int threads) {
 
 int main(void) {
   static char config[SIZE + 256], token[SIZE + 1];
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   memset(token, 'x', SIZE);
   snprintf(config, sizeof config,
            "{\"credential\": {\"type\": \"static_token\", \"token\": \"%s\", \"expires_on\": 4000000000}, "

@@ -8,14 +8,14 @@
 
 typedef struct login {
   int wake;
-  const char* user;
-  const char* password;
-  pgentra_error* error;
+  const char *user;
+  const char *password;
+  pgentra_error *error;
 } login;
 
 /* On a thread of the library's: keep what is needed, wake the loop, go. */
-static void done(void* user_data, const pgentra_outcome* outcome) {
-  login* mine = user_data;
+static void done(void *user_data, const pgentra_outcome *outcome) {
+  login *mine = user_data;
   mine->user = pgentra_string_retain(outcome->user);
   mine->password = pgentra_string_retain(outcome->token);
   mine->error = pgentra_error_retain(outcome->error);
@@ -24,9 +24,9 @@ static void done(void* user_data, const pgentra_outcome* outcome) {
 
 int main(void) {
   struct timespec started;
-  pgentra_provider* provider = NULL;
-  pgentra_operation* operation = NULL;
-  pgentra_error* error = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_operation *operation = NULL;
+  pgentra_error *error = NULL;
   login mine = {0, NULL, NULL, NULL};
   int ends[2], failed = 1;
   clock_gettime(CLOCK_MONOTONIC, &started);

@@ -10,7 +10,7 @@ int main() {
     const pgentra::Provider provider;
     const auto login = provider.login();
     return log_in("cplusplus", login.first.get(), login.second.get(), &started);
-  } catch (const pgentra::Error& error) {
+  } catch (const pgentra::Error &error) {
     fprintf(stderr, "%s\n", error.what());
     return 1;
   }

@@ -8,9 +8,9 @@
 #include "sample.h"
 
 /* On a thread of the library's, which may block. The answer may as well come later, from any other thread. */
-static void ask(void* user_data, pgentra_request* request, const pgentra_token_request* wanted) {
+static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   static char token[65536];
-  FILE* output = popen(user_data, "r");
+  FILE *output = popen(user_data, "r");
   size_t length = output == NULL ? 0 : fread(token, 1, sizeof token - 1, output);
   if (output == NULL || pclose(output) != 0) {
     pgentra_request_fail(request, "CommandFailed", wanted->scope, false, NULL, NULL, NULL);
@@ -25,11 +25,11 @@ static void ask(void* user_data, pgentra_request* request, const pgentra_token_r
 
 int main(void) {
   struct timespec started;
-  pgentra_credential* credential = NULL;
-  pgentra_provider* provider = NULL;
-  pgentra_error* error = NULL;
+  pgentra_credential *credential = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_error *error = NULL;
   const char *user = NULL, *password = NULL;
-  char* command = getenv("TOKEN_COMMAND");
+  char *command = getenv("TOKEN_COMMAND");
   int failed = 1;
   clock_gettime(CLOCK_MONOTONIC, &started);
 

@@ -5,7 +5,7 @@
 
 #include "sample.h"
 
-static int fail(pgentra_error* error) {
+static int fail(pgentra_error *error) {
   fprintf(stderr, "%s\n", pgentra_error_message(error));
   pgentra_error_free(error);
   return 1;
@@ -13,8 +13,8 @@ static int fail(pgentra_error* error) {
 
 int main(void) {
   struct timespec started;
-  pgentra_provider* provider = NULL;
-  pgentra_error* error = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_error *error = NULL;
   const char *user = NULL, *password = NULL, *newer = NULL;
   int failed;
   clock_gettime(CLOCK_MONOTONIC, &started);

@@ -7,14 +7,14 @@
 #include <time.h>
 
 /* Connects as `user` and says who that is. PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT are libpq's own. */
-static int log_in(const char* sample, const char* user, const char* password, const struct timespec* started) {
+static int log_in(const char *sample, const char *user, const char *password, const struct timespec *started) {
   /* The token is as good as a password while it lasts: it goes over TLS, to the server that the certificate names. */
-  const char* const keywords[] = {"sslmode", "user", "password", NULL};
-  const char* const values[] = {"verify-full", user, password, NULL};
+  const char *const keywords[] = {"sslmode", "user", "password", NULL};
+  const char *const values[] = {"verify-full", user, password, NULL};
   struct timespec now;
   int failed = 1;
-  PGresult* result = NULL;
-  PGconn* connection = PQconnectdbParams(keywords, values, 0);
+  PGresult *result = NULL;
+  PGconn *connection = PQconnectdbParams(keywords, values, 0);
   if (PQstatus(connection) == CONNECTION_OK) {
     result = PQexec(connection, "select current_user");
   }

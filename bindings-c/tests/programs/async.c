@@ -8,17 +8,17 @@ typedef struct slow {
   counter asked, gate;
 } slow;
 
-static void answer_late(void* user_data, pgentra_request* request, const pgentra_token_request* wanted) {
-  slow* s = (slow*)user_data;
+static void answer_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+  slow *s = (slow *)user_data;
   CHECK(strcmp(wanted->scope, SCOPE) == 0 && wanted->tenant_id == NULL && wanted->claims == NULL);
   counter_add(&s->asked);
   counter_wait(&s->gate, 1);
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
 
-static void slow_init(slow* s, pgentra_provider** provider) {
-  pgentra_error* error = NULL;
-  pgentra_credential* credential = NULL;
+static void slow_init(slow *s, pgentra_provider **provider) {
+  pgentra_error *error = NULL;
+  pgentra_credential *credential = NULL;
   counter_init(&s->asked);
   counter_init(&s->gate);
   OK(pgentra_credential_callback("Slow", answer_late, s, NULL, &credential, &error));
@@ -30,20 +30,20 @@ static void slow_init(slow* s, pgentra_provider** provider) {
 typedef struct told {
   counter calls;
   int32_t code;
-  const char* token;
+  const char *token;
   char user[64], source[16];
   int64_t expires_on;
   uint64_t id;
-  pgentra_error* error;
+  pgentra_error *error;
 } told;
 
-static void told_init(told* t) {
+static void told_init(told *t) {
   memset(t, 0, sizeof *t);
   counter_init(&t->calls);
 }
 
-static void note(void* user_data, const pgentra_outcome* outcome) {
-  told* t = (told*)user_data;
+static void note(void *user_data, const pgentra_outcome *outcome) {
+  told *t = (told *)user_data;
   CHECK((outcome->code == PGENTRA_OK) == (outcome->error == NULL));
   CHECK(outcome->error == NULL || pgentra_error_kind(outcome->error) == outcome->code);
   t->code = outcome->code;
@@ -57,7 +57,7 @@ static void note(void* user_data, const pgentra_outcome* outcome) {
 }
 
 /* Once, and with `code`. */
-static void told_check(told* t, int32_t code) {
+static void told_check(told *t, int32_t code) {
   counter_wait(&t->calls, 1);
   linger();
   CHECK(counter_get(&t->calls) == 1);
@@ -67,9 +67,9 @@ static void told_check(told* t, int32_t code) {
 }
 
 static void succeeds(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  pgentra_operation* operation = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_operation *operation = NULL;
   static told get, login, warm, none;
   told_init(&get), told_init(&login), told_init(&warm), told_init(&none);
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
@@ -96,7 +96,7 @@ static void succeeds(void) {
   told_check(&none, PGENTRA_OK);
   pgentra_provider_close(provider);
 
-  pgentra_credential* credential = NULL;
+  pgentra_credential *credential = NULL;
   static told token;
   told_init(&token);
   const pgentra_token_request request = request_for(SCOPE);
@@ -109,8 +109,8 @@ static void succeeds(void) {
 }
 
 static void fails(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   static told t;
   told_init(&t);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &provider, &error));
@@ -123,9 +123,9 @@ static void fails(void) {
 
 /* A cancelled wait ends at once; the fetch goes on for others. */
 static void is_cancelled(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  pgentra_operation* operation = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_operation *operation = NULL;
   static slow s;
   static told cancelled, other;
   slow_init(&s, &provider);
@@ -145,8 +145,8 @@ static void is_cancelled(void) {
 }
 
 static void is_closed(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   static slow s;
   static told one, two;
   slow_init(&s, &provider);
@@ -161,9 +161,9 @@ static void is_closed(void) {
 }
 
 static void times_out(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
   static slow s;
   static told t;
   slow_init(&s, &provider);
@@ -181,8 +181,8 @@ static void times_out(void) {
 
 static void many_wait_for_one_fetch(void) {
   static told all[CALLERS];
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   static slow s;
   slow_init(&s, &provider);
   for (int i = 0; i < CALLERS; i++) {
@@ -201,27 +201,27 @@ static void many_wait_for_one_fetch(void) {
 
 /* A callback that blocks until another one has been called, and one that calls back in. */
 typedef struct busy {
-  pgentra_provider* provider;
+  pgentra_provider *provider;
   counter other, done;
 } busy;
 
-static void count(void* user_data, const pgentra_outcome* outcome) {
+static void count(void *user_data, const pgentra_outcome *outcome) {
   CHECK(outcome->code == PGENTRA_OK);
-  counter_add((counter*)user_data);
+  counter_add((counter *)user_data);
 }
 
-static void blocks(void* user_data, const pgentra_outcome* outcome) {
-  busy* b = (busy*)user_data;
+static void blocks(void *user_data, const pgentra_outcome *outcome) {
+  busy *b = (busy *)user_data;
   CHECK(outcome->code == PGENTRA_OK);
   counter_wait(&b->other, 1);
   counter_add(&b->done);
 }
 
-static void calls_back_in(void* user_data, const pgentra_outcome* outcome) {
-  busy* b = (busy*)user_data;
-  pgentra_error* error = NULL;
-  pgentra_provider* fresh = NULL;
-  const char* token = NULL;
+static void calls_back_in(void *user_data, const pgentra_outcome *outcome) {
+  busy *b = (busy *)user_data;
+  pgentra_error *error = NULL;
+  pgentra_provider *fresh = NULL;
+  const char *token = NULL;
   CHECK(outcome->code == PGENTRA_OK);
   OK(pgentra_provider_get(b->provider, -1, &token, &error));
   pgentra_string_free(token);
@@ -237,7 +237,7 @@ static void calls_back_in(void* user_data, const pgentra_outcome* outcome) {
 }
 
 static void callbacks_may_block_and_call_back_in(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   static busy b;
   counter_init(&b.other), counter_init(&b.done);
   OK(pgentra_provider_open(STATIC_CONFIG, &b.provider, &error));
@@ -248,9 +248,9 @@ static void callbacks_may_block_and_call_back_in(void) {
 
 /* At the end of the process. Nothing is fetched afterwards. */
 static void ends_with_the_process(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   pgentra_provider *provider = NULL, *later = NULL;
-  const char* token = NULL;
+  const char *token = NULL;
   static slow s;
   static told t, after;
   slow_init(&s, &provider);

@@ -60,27 +60,27 @@ typedef struct counter {
   int count;
 } counter;
 
-static inline void counter_init(counter* c) {
+static inline void counter_init(counter *c) {
   CHECK(pthread_mutex_init(&c->mutex, NULL) == 0);
   CHECK(pthread_cond_init(&c->changed, NULL) == 0);
   c->count = 0;
 }
 
-static inline void counter_add(counter* c) {
+static inline void counter_add(counter *c) {
   pthread_mutex_lock(&c->mutex);
   c->count++;
   pthread_cond_broadcast(&c->changed);
   pthread_mutex_unlock(&c->mutex);
 }
 
-static inline int counter_get(counter* c) {
+static inline int counter_get(counter *c) {
   pthread_mutex_lock(&c->mutex);
   const int count = c->count;
   pthread_mutex_unlock(&c->mutex);
   return count;
 }
 
-static inline void counter_wait(counter* c, int count) {
+static inline void counter_wait(counter *c, int count) {
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += LIMIT_S;
@@ -95,7 +95,7 @@ static inline void linger(void) {
   nanosleep(&moment, NULL);
 }
 
-static inline pgentra_token_request request_for(const char* scope) {
+static inline pgentra_token_request request_for(const char *scope) {
   pgentra_token_request request;
   memset(&request, 0, sizeof request);
   request.scope = scope;

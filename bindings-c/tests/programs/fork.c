@@ -7,25 +7,25 @@
 
 static counter asked, gate;
 
-static void answer_late(void* user_data, pgentra_request* request, const pgentra_token_request* wanted) {
+static void answer_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
   counter_add(&asked);
   counter_wait(&gate, 1);
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
 
-static void never(void* user_data, const pgentra_outcome* outcome) {
+static void never(void *user_data, const pgentra_outcome *outcome) {
   (void)outcome;
-  counter_add((counter*)user_data);
+  counter_add((counter *)user_data);
 }
 
 static pgentra_provider *warm, *slow;
-static pgentra_operation* operation;
+static pgentra_operation *operation;
 
 static void child(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
-  pgentra_provider* own = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
+  pgentra_provider *own = NULL;
   alarm(LIMIT_S);
   OK(pgentra_provider_get(warm, 0, &token, &error));
   CHECK(strcmp(token, TOKEN) == 0);
@@ -46,11 +46,11 @@ static void child(void) {
   pgentra_shutdown();
 }
 
-static void* churn(void* stop) {
-  while (counter_get((counter*)stop) == 0) {
-    pgentra_error* error = NULL;
-    pgentra_provider* provider = NULL;
-    const char* token = NULL;
+static void *churn(void *stop) {
+  while (counter_get((counter *)stop) == 0) {
+    pgentra_error *error = NULL;
+    pgentra_provider *provider = NULL;
+    const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
     OK(pgentra_provider_get(provider, -1, &token, &error));
     pgentra_string_free(token);
@@ -65,7 +65,7 @@ static void fork_once(void) {
   if (pid == 0) {
     child();
     /* Another program: what the parent's threads had is left behind on purpose, and no leak checker's business. */
-    execlp("true", "true", (char*)NULL);
+    execlp("true", "true", (char *)NULL);
     _exit(1);
   }
   int status = -1;
@@ -74,9 +74,9 @@ static void fork_once(void) {
 }
 
 int main(void) {
-  pgentra_error* error = NULL;
-  pgentra_credential* credential = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  pgentra_credential *credential = NULL;
+  const char *token = NULL;
   counter called, stop;
   pthread_t thread;
   counter_init(&asked), counter_init(&gate), counter_init(&called), counter_init(&stop);

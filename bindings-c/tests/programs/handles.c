@@ -12,10 +12,10 @@ static void versions(void) {
 }
 
 static void bad_configurations(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* const untouched = (pgentra_provider*)(uintptr_t)0x5a5a;
-  pgentra_provider* provider = untouched;
-  static const char* const bad[] = {"",
+  pgentra_error *error = NULL;
+  pgentra_provider *const untouched = (pgentra_provider *)(uintptr_t)0x5a5a;
+  pgentra_provider *provider = untouched;
+  static const char *const bad[] = {"",
                                     "{",
                                     "[]",
                                     "null",
@@ -45,9 +45,9 @@ static void bad_configurations(void) {
 }
 
 /* A handle that is no provider's: every function says so. */
-static void refuses(pgentra_provider* bad) {
-  pgentra_error* error = NULL;
-  pgentra_operation* operation = NULL;
+static void refuses(pgentra_provider *bad) {
+  pgentra_error *error = NULL;
+  pgentra_operation *operation = NULL;
   const char *text = "untouched", *other = "untouched";
   uint64_t id = 7;
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(bad, 0, &text, &error));
@@ -64,17 +64,17 @@ static void refuses(pgentra_provider* bad) {
 }
 
 static void misuse(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  pgentra_credential* credential = NULL;
-  const char* text = "untouched";
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  pgentra_credential *credential = NULL;
+  const char *text = "untouched";
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &credential, &error));
   refuses(NULL);
-  refuses((pgentra_provider*)credential);
-  refuses((pgentra_provider*)(uintptr_t)1);
-  refuses((pgentra_provider*)UINTPTR_MAX);
-  refuses((pgentra_provider*)&text);
+  refuses((pgentra_provider *)credential);
+  refuses((pgentra_provider *)(uintptr_t)1);
+  refuses((pgentra_provider *)UINTPTR_MAX);
+  refuses((pgentra_provider *)&text);
   /* Places that are missing, callbacks that are missing. */
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(provider, NULL, &text, &error));
@@ -98,10 +98,10 @@ static void misuse(void) {
   refuses(provider);
   pgentra_credential_close(credential);
   pgentra_credential_close(credential);
-  pgentra_provider* other = NULL;
+  pgentra_provider *other = NULL;
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, credential, &other, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, NULL, &other, &error));
-  const pgentra_credential* const members[] = {credential};
+  const pgentra_credential *const members[] = {credential};
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(HOST_CONFIG, members, 1, &credential, &error));
   CHECK(other == NULL);
   pgentra_provider_close(NULL);
@@ -113,7 +113,7 @@ static void misuse(void) {
 }
 
 static void errors(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   CHECK(pgentra_error_kind(NULL) == PGENTRA_INVALID_ARGUMENT);
   CHECK(strcmp(pgentra_error_code(NULL), "invalid_argument") == 0);
   CHECK(strlen(pgentra_error_message(NULL)) > 0 && strcmp(pgentra_error_detail_json(NULL), "{}") == 0);
@@ -123,7 +123,7 @@ static void errors(void) {
   CHECK(strcmp(pgentra_error_message(error), "two users. Name one.") == 0);
   CHECK(strcmp(pgentra_error_code(error), "invalid_connection") == 0);
   CHECK(strstr(pgentra_error_detail_json(error), "\"class\":\"EntraConnectionValueError\"") != NULL);
-  pgentra_error* kept = pgentra_error_retain(error);
+  pgentra_error *kept = pgentra_error_retain(error);
   pgentra_error_free(error);
   CHECK(pgentra_error_kind(error) == PGENTRA_INVALID_ARGUMENT);
   CHECK(pgentra_error_kind(kept) == PGENTRA_INVALID_CONNECTION);
@@ -132,18 +132,18 @@ static void errors(void) {
   error = NULL;
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_error_new(12345, "text", NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_error_new(PGENTRA_INTERNAL, NULL, NULL, NULL, &error));
-  const char* kinds = NULL;
+  const char *kinds = NULL;
   OK(pgentra_error_kinds(&kinds, &error));
   CHECK(strstr(kinds, "\"code\":\"invalid_argument\"") != NULL);
   pgentra_string_free(kinds);
 }
 
-static void* open_and_close(void* unused) {
+static void *open_and_close(void *unused) {
   (void)unused;
   for (int round = 0; round < ROUNDS; round++) {
-    pgentra_error* error = NULL;
-    pgentra_provider* provider = NULL;
-    const char* token = NULL;
+    pgentra_error *error = NULL;
+    pgentra_provider *provider = NULL;
+    const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
     if (round % 10 == 0) {
       OK(pgentra_provider_get(provider, -1, &token, &error));
@@ -156,12 +156,12 @@ static void* open_and_close(void* unused) {
   return NULL;
 }
 
-static pgentra_provider* contested;
+static pgentra_provider *contested;
 
-static void* close_contested(void* unused) {
+static void *close_contested(void *unused) {
   (void)unused;
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   const int32_t kind = pgentra_provider_get(contested, -1, &token, &error);
   CHECK(kind == PGENTRA_OK || kind == PGENTRA_INVALID_ARGUMENT);
   CHECK(kind != PGENTRA_OK || strcmp(token, TOKEN) == 0);
@@ -171,7 +171,7 @@ static void* close_contested(void* unused) {
   return NULL;
 }
 
-static void on_threads(void* (*work)(void*)) {
+static void on_threads(void *(*work)(void *)) {
   pthread_t threads[THREADS];
   for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, work, NULL) == 0);
   for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
@@ -184,7 +184,7 @@ int main(void) {
   errors();
   on_threads(open_and_close);
   for (int round = 0; round < 20; round++) {
-    pgentra_error* error = NULL;
+    pgentra_error *error = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &contested, &error));
     on_threads(close_contested);
   }

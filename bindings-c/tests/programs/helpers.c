@@ -1,11 +1,11 @@
 /* The rules that a driver's module asks for: who owns what, and bad input. What they say is in tests/vectors. */
 #include "check.h"
 
-typedef int32_t (*of_text)(const char*, const char**, pgentra_error**);
+typedef int32_t (*of_text)(const char *, const char **, pgentra_error **);
 
 static void takes_no_nonsense(of_text function) {
-  pgentra_error* error = NULL;
-  const char* out = "untouched";
+  pgentra_error *error = NULL;
+  const char *out = "untouched";
   FAILS(PGENTRA_INVALID_ARGUMENT, function(NULL, &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, function("\xc3\x28", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, function(TOKEN, NULL, &error));
@@ -13,8 +13,8 @@ static void takes_no_nonsense(of_text function) {
 }
 
 int main(void) {
-  pgentra_error* error = NULL;
-  const char* out = NULL;
+  pgentra_error *error = NULL;
+  const char *out = NULL;
   takes_no_nonsense(pgentra_decode_jwt);
   takes_no_nonsense(pgentra_describe_token);
   takes_no_nonsense(pgentra_parse_principal_name);
@@ -35,8 +35,8 @@ int main(void) {
   pgentra_string_free(out);
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_resolve_cloud(NULL, NULL, NULL, "mars", NULL, &out, &error));
 
-  static const char* const hosts[] = {"localhost", "db.postgres.database.azure.com"};
-  const char* mode = "untouched";
+  static const char *const hosts[] = {"localhost", "db.postgres.database.azure.com"};
+  const char *mode = "untouched";
   OK(pgentra_secure_sslmode("prefer", hosts, 1, false, &mode, &error));
   CHECK(mode == NULL);
   OK(pgentra_secure_sslmode("prefer", hosts, 2, false, &mode, &error));

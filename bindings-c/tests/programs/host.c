@@ -17,30 +17,30 @@ typedef enum answer {
 typedef struct mine {
   answer how;
   counter asked, finalized, causes;
-  pgentra_request* last;
-  pgentra_provider* provider;
-  pgentra_credential* credential;
+  pgentra_request *last;
+  pgentra_provider *provider;
+  pgentra_credential *credential;
   char scope[128], tenant_id[64], claims[64];
   bool enable_cae;
 } mine;
 
-static void finalize(void* user_data) { counter_add(&((mine*)user_data)->finalized); }
+static void finalize(void *user_data) { counter_add(&((mine *)user_data)->finalized); }
 
-static void finalize_cause(void* cause) { counter_add((counter*)cause); }
+static void finalize_cause(void *cause) { counter_add((counter *)cause); }
 
-static void* respond(void* request) {
-  pgentra_error* error = NULL;
-  OK(pgentra_request_respond((pgentra_request*)request, TOKEN, 0, 0, &error));
+static void *respond(void *request) {
+  pgentra_error *error = NULL;
+  OK(pgentra_request_respond((pgentra_request *)request, TOKEN, 0, 0, &error));
   return NULL;
 }
 
-static void copy(char* place, size_t size, const char* text) { snprintf(place, size, "%s", text ? text : ""); }
+static void copy(char *place, size_t size, const char *text) { snprintf(place, size, "%s", text ? text : ""); }
 
-static void ask(void* user_data, pgentra_request* request, const pgentra_token_request* wanted) {
-  mine* m = (mine*)user_data;
-  pgentra_error* error = NULL;
+static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+  mine *m = (mine *)user_data;
+  pgentra_error *error = NULL;
   pthread_t thread;
-  const char* token = NULL;
+  const char *token = NULL;
   m->last = request;
   copy(m->scope, sizeof m->scope, wanted->scope);
   copy(m->tenant_id, sizeof m->tenant_id, wanted->tenant_id);
@@ -88,8 +88,8 @@ static void ask(void* user_data, pgentra_request* request, const pgentra_token_r
   counter_add(&m->asked);
 }
 
-static void begin(mine* m, answer how) {
-  pgentra_error* error = NULL;
+static void begin(mine *m, answer how) {
+  pgentra_error *error = NULL;
   memset(m, 0, sizeof *m);
   m->how = how;
   counter_init(&m->asked), counter_init(&m->finalized), counter_init(&m->causes);
@@ -98,7 +98,7 @@ static void begin(mine* m, answer how) {
 }
 
 /* The user data is given back once, when nobody is left. */
-static void end(mine* m) {
+static void end(mine *m) {
   pgentra_credential_close(m->credential);
   linger();
   CHECK(counter_get(&m->finalized) == 0);
@@ -109,8 +109,8 @@ static void end(mine* m) {
 }
 
 static void answers(answer how) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, how);
   OK(pgentra_provider_get(m.provider, -1, &token, &error));
@@ -118,7 +118,7 @@ static void answers(answer how) {
   pgentra_string_free(token);
   counter_wait(&m.asked, 1);
   /* From the cache, also by another provider on the same credential. */
-  pgentra_provider* other = NULL;
+  pgentra_provider *other = NULL;
   OK(pgentra_provider_open_with(HOST_CONFIG, m.credential, &other, &error));
   OK(pgentra_provider_get(other, -1, &token, &error));
   pgentra_string_free(token);
@@ -130,8 +130,8 @@ static void answers(answer how) {
 }
 
 static void never_answers(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, NEVER);
   FAILS(PGENTRA_TIMEOUT, pgentra_provider_get(m.provider, 50, &token, &error));
@@ -145,8 +145,8 @@ static void never_answers(void) {
 }
 
 static void answers_nothing(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, NOTHING);
   CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_CREDENTIAL_VALUE);
@@ -156,8 +156,8 @@ static void answers_nothing(void) {
 }
 
 static void fails(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, FAIL);
   CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_HOST_CREDENTIAL);
@@ -177,13 +177,13 @@ static void in_a_chain(void) {
       "{\"type\": \"host\", \"index\": 1}]}, \"environment\": {}}";
   static const answer first[] = {UNAVAILABLE, FAIL};
   for (int i = 0; i < 2; i++) {
-    pgentra_error* error = NULL;
-    const char* token = NULL;
-    pgentra_credential* chain = NULL;
+    pgentra_error *error = NULL;
+    const char *token = NULL;
+    pgentra_credential *chain = NULL;
     mine one, two;
     begin(&one, first[i]);
     begin(&two, RESPOND);
-    const pgentra_credential* const members[] = {one.credential, two.credential};
+    const pgentra_credential *const members[] = {one.credential, two.credential};
     const pgentra_token_request request = request_for(SCOPE);
     OK(pgentra_credential_open(chain_of_two, members, 2, &chain, &error));
     const int32_t kind = pgentra_credential_get_token(chain, &request, -1, &token, NULL, &error);
@@ -200,8 +200,8 @@ static void in_a_chain(void) {
 }
 
 static void goes_away(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, ABANDON);
   FAILS(PGENTRA_CANCELLED, pgentra_provider_get(m.provider, -1, &token, &error));
@@ -211,7 +211,7 @@ static void goes_away(void) {
 
 /* A server refused a token that is not fresh any more: there is a newer one, once. */
 static void is_invalidated(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   const char *token = NULL, *newer = NULL, *again = NULL;
   uint64_t id = 0, next = 0;
   mine m;
@@ -239,8 +239,8 @@ static void is_invalidated(void) {
 }
 
 static void is_told_what_is_wanted(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   mine m;
   begin(&m, RESPOND);
   pgentra_token_request request = request_for("https://vault.azure.net/.default");

@@ -8,8 +8,8 @@ typedef struct listener {
   char last[512];
 } listener;
 
-static void take(void* user_data, int32_t level, const char* target, const char* message) {
-  listener* l = (listener*)user_data;
+static void take(void *user_data, int32_t level, const char *target, const char *message) {
+  listener *l = (listener *)user_data;
   CHECK(!l->busy);
   l->busy = true;
   CHECK(strncmp(target, "pgentra", 7) == 0 && strlen(message) > 0 && strstr(message, TOKEN) == NULL);
@@ -20,17 +20,17 @@ static void take(void* user_data, int32_t level, const char* target, const char*
   counter_add(&l->events);
 }
 
-static void finalize(void* user_data) { counter_add(&((listener*)user_data)->finalized); }
+static void finalize(void *user_data) { counter_add(&((listener *)user_data)->finalized); }
 
-static void listener_init(listener* l) {
+static void listener_init(listener *l) {
   memset(l, 0, sizeof *l);
   counter_init(&l->events), counter_init(&l->finalized);
 }
 
-static void fetch(const char* config) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  const char* token = NULL;
+static void fetch(const char *config) {
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
   OK(pgentra_provider_open(config, &provider, &error));
   if (pgentra_provider_get(provider, -1, &token, &error) != PGENTRA_OK) pgentra_error_free(error);
   pgentra_string_free(token);
@@ -41,7 +41,7 @@ static void fetch(const char* config) {
   "{\"credential\": {\"type\": \"workload_identity\", \"tenant_id\": \"" tenant "\"}, \"environment\": {}}"
 
 int main(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   listener all, some;
   listener_init(&all), listener_init(&some);
   OK(pgentra_set_log_callback(PGENTRA_LOG_DEBUG, take, &all, finalize, &error));

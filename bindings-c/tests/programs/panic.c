@@ -5,30 +5,30 @@
 #ifdef __cplusplus
 extern "C"
 #endif
-    void pgentra_plant_panic(const char* place);
+    void pgentra_plant_panic(const char *place);
 
 static counter calls, finalized;
 static int32_t last_code;
-static pgentra_provider* provider;
-static pgentra_credential* credential;
+static pgentra_provider *provider;
+static pgentra_credential *credential;
 
-static void done(void* user_data, const pgentra_outcome* outcome) {
+static void done(void *user_data, const pgentra_outcome *outcome) {
   (void)user_data;
   last_code = outcome->code;
   counter_add(&calls);
 }
 
-static void ask(void* user_data, pgentra_request* request, const pgentra_token_request* wanted) {
+static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
 
-static void finalize(void* user_data) {
+static void finalize(void *user_data) {
   (void)user_data;
   counter_add(&finalized);
 }
 
-static void take(void* user_data, int32_t level, const char* target, const char* message) {
+static void take(void *user_data, int32_t level, const char *target, const char *message) {
   (void)user_data, (void)level, (void)target, (void)message;
 }
 
@@ -43,13 +43,13 @@ static void take(void* user_data, int32_t level, const char* target, const char*
   } while (0)
 
 static void in_exports_that_can_fail(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   const pgentra_token_request request = request_for(SCOPE);
-  const char* const untouched = "untouched";
+  const char *const untouched = "untouched";
   const char *text = untouched, *other = untouched;
-  pgentra_provider* opened = NULL;
-  pgentra_credential* made = NULL;
-  pgentra_operation* operation = NULL;
+  pgentra_provider *opened = NULL;
+  pgentra_credential *made = NULL;
+  pgentra_operation *operation = NULL;
   uint64_t id = 7;
   int64_t expires_on = 7;
   PANICS(pgentra_set_log_callback, PGENTRA_LOG_DEBUG, take, NULL, NULL);
@@ -104,9 +104,9 @@ static void in_exports_that_can_fail(void) {
   } while (0)
 
 static void in_exports_that_cannot(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
-  pgentra_operation* operation = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
+  pgentra_operation *operation = NULL;
   OK(pgentra_provider_get(provider, -1, &token, &error));
   pgentra_error_new(PGENTRA_TIMEOUT, "text", NULL, NULL, &error);
   pgentra_plant_panic("pgentra_version");
@@ -137,11 +137,11 @@ static void in_exports_that_cannot(void) {
 
 /* On the engine's thread and on those of the callbacks. */
 static void in_tasks(void) {
-  static const char* const places[] = {"fetch", "question", "completion", "callback"};
+  static const char *const places[] = {"fetch", "question", "completion", "callback"};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-    pgentra_error* error = NULL;
-    pgentra_credential* mine = NULL;
-    pgentra_provider* on_mine = NULL;
+    pgentra_error *error = NULL;
+    pgentra_credential *mine = NULL;
+    pgentra_provider *on_mine = NULL;
     const int before = counter_get(&calls);
     OK(pgentra_credential_callback("Mine", ask, NULL, finalize, &mine, &error));
     OK(pgentra_provider_open_with(HOST_CONFIG, mine, &on_mine, &error));
@@ -158,8 +158,8 @@ static void in_tasks(void) {
 }
 
 int main(void) {
-  pgentra_error* error = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  const char *token = NULL;
   counter_init(&calls), counter_init(&finalized);
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &credential, &error));
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));

@@ -2,8 +2,8 @@
 #include "check.h"
 
 static void tokens(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   const char *one = NULL, *two = NULL;
   uint64_t id = 0;
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
@@ -31,8 +31,8 @@ static void tokens(void) {
 }
 
 static void logins(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   const char *user = NULL, *password = NULL, *source = NULL;
   uint64_t id = 0;
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
@@ -47,12 +47,12 @@ static void logins(void) {
   OK(pgentra_provider_try_login(provider, &id, &user, &password, &source, &error));
   CHECK(user == NULL && password == NULL && strcmp(source, "upn") == 0);
   /* A static token has no newer one. */
-  const char* newer = "untouched";
+  const char *newer = "untouched";
   OK(pgentra_provider_invalidate(provider, TOKEN, -1, &newer, &error));
   CHECK(newer == NULL);
   OK(pgentra_provider_invalidate(provider, NULL, -1, &newer, &error));
   CHECK(newer == NULL);
-  const char* json = NULL;
+  const char *json = NULL;
   OK(pgentra_provider_stats(provider, &json, &error));
   CHECK(strstr(json, "\"role\":\"anna@contoso.com\"") != NULL && strstr(json, TOKEN) == NULL);
   pgentra_string_free(json);
@@ -64,8 +64,8 @@ static void logins(void) {
 
 /* Without `environment` in the document, the process's own counts. */
 static void the_environment(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
   const char *user = NULL, *password = NULL, *source = NULL;
   setenv("PGUSER", "from-the-environment", 1);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"static_token\", \"token\": \"" TOKEN "\"}}", &provider,
@@ -78,13 +78,13 @@ static void the_environment(void) {
 }
 
 static void credentials(void) {
-  pgentra_error* error = NULL;
+  pgentra_error *error = NULL;
   pgentra_credential *member = NULL, *chain = NULL;
-  pgentra_provider* provider = NULL;
-  const char* token = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
   int64_t expires_on = 0;
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &member, &error));
-  const pgentra_credential* const members[] = {member};
+  const pgentra_credential *const members[] = {member};
   OK(
       pgentra_credential_open("{\"credential\": {\"type\": \"chained\", \"credentials\": [{\"type\": \"environment\"}, "
                               "{\"type\": \"host\", \"index\": 0}]}, \"environment\": {}}",
@@ -108,9 +108,9 @@ static void credentials(void) {
 }
 
 static void failures(void) {
-  pgentra_error* error = NULL;
-  pgentra_provider* provider = NULL;
-  const char* token = NULL;
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &provider, &error));
   CHECK(pgentra_provider_get(provider, -1, &token, &error) == PGENTRA_CREDENTIAL_UNAVAILABLE);
   CHECK(strstr(pgentra_error_message(error), "EnvironmentCredential") == pgentra_error_message(error));

@@ -7,40 +7,40 @@
 
 #include "check.h"
 
-typedef int32_t (*open_function)(const char*, pgentra_provider**, pgentra_error**);
-typedef int32_t (*get_async_function)(const pgentra_provider*, int32_t, pgentra_done_callback, void*,
-                                      pgentra_operation**, pgentra_error**);
-typedef void (*close_function)(pgentra_provider*);
+typedef int32_t (*open_function)(const char *, pgentra_provider **, pgentra_error **);
+typedef int32_t (*get_async_function)(const pgentra_provider *, int32_t, pgentra_done_callback, void *,
+                                      pgentra_operation **, pgentra_error **);
+typedef void (*close_function)(pgentra_provider *);
 typedef void (*shutdown_function)(void);
 
-static void* symbol(void* library, const char* name) {
-  void* found = dlsym(library, name);
+static void *symbol(void *library, const char *name) {
+  void *found = dlsym(library, name);
   CHECK(found != NULL);
   return found;
 }
 
 static int32_t last_code = -1;
 
-static void done(void* user_data, const pgentra_outcome* outcome) {
+static void done(void *user_data, const pgentra_outcome *outcome) {
   last_code = outcome->code;
-  counter_add((counter*)user_data);
+  counter_add((counter *)user_data);
 }
 
 /* A service that takes connections and never says a word. */
-static int deaf_service(int* port) {
+static int deaf_service(int *port) {
   struct sockaddr_in address;
   socklen_t length = sizeof address;
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   memset(&address, 0, sizeof address);
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  CHECK(bind(listener, (struct sockaddr*)&address, length) == 0 && listen(listener, 16) == 0);
-  CHECK(getsockname(listener, (struct sockaddr*)&address, &length) == 0);
+  CHECK(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 16) == 0);
+  CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
   *port = ntohs(address.sin_port);
   return listener;
 }
 
-int main(int count, char** arguments) {
+int main(int count, char **arguments) {
   CHECK(count == 2);
   int port = 0;
   const int listener = deaf_service(&port);
@@ -53,15 +53,15 @@ int main(int count, char** arguments) {
   counter calls;
   counter_init(&calls);
   for (int round = 1; round <= 3; round++) {
-    pgentra_provider* provider = NULL;
-    void* library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
+    pgentra_provider *provider = NULL;
+    void *library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) fprintf(stderr, "%s\n", dlerror());
     CHECK(library != NULL);
     /* memcpy, since ISO C knows no way from an object pointer to a function's. */
     open_function open_provider;
     get_async_function get_async;
     close_function close_provider;
-    void* found = symbol(library, "pgentra_provider_open");
+    void *found = symbol(library, "pgentra_provider_open");
     memcpy(&open_provider, &found, sizeof found);
     found = symbol(library, "pgentra_provider_get_async");
     memcpy(&get_async, &found, sizeof found);
