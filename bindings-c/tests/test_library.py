@@ -163,3 +163,24 @@ def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
     told = run(program, environment=environment)
     assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", told)
     assert emulator.door().plaintext_password_bytes == 0
+
+
+BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "bindings-c/README.md", "docs/migrating.md", "docs/testing-your-app.md"]
+)
+def test_the_documentations_c_compiles(document: str, tmp_path: Path) -> None:
+    """Includes first; the rest is the inside of a function."""
+    with_libpq = libpq()
+    blocks = BLOCK.findall((ROOT / document).read_text())
+    assert blocks
+    for block in blocks:
+        lines = ["#include <stdio.h>", *block.splitlines()]
+        includes = [line for line in lines if line.startswith("#include")]
+        body = [line for line in lines if not line.startswith("#include")]
+        source = tmp_path / "block.c"
+        source.write_text("\n".join([*includes, "int main(void) {", *body, "return 0;", "}"]))
+        options = ["-Wno-unused-variable", "-Wno-unused-but-set-variable"]
+        compile_program(source, tmp_path / "block", "C99", *options, *with_libpq)
