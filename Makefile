@@ -125,7 +125,7 @@ lint-rust:
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
 	    "$$tools/bin/ruff" format --check --quiet . && "$$tools/bin/ruff" check --quiet . && \
-	    "$$venv/bin/mypy" $(TYPED) && \
+	    "$$venv/bin/mypy" $(TYPED) && "$$venv/bin/mypy" bindings-c/tests && \
 	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 # pgentra.h is generated.

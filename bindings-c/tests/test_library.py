@@ -97,7 +97,16 @@ def test_the_debug_file_lies_aside(installed: Path) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
     program = tmp_path / "program"
-    words = [*LANGUAGES[language], *WARNINGS, PROGRAMS / "helpers.c", "-o", program, "-x", "none", "-lpthread"]
+    words: list[str | Path] = [
+        *LANGUAGES[language],
+        *WARNINGS,
+        PROGRAMS / "helpers.c",
+        "-o",
+        program,
+        "-x",
+        "none",
+        "-lpthread",
+    ]
     run(*words, *flags(installed, "--cflags", "--libs", "pgentra"), f"-Wl,-rpath,{installed}/lib")
     run(program)
 
@@ -109,7 +118,14 @@ def test_the_static_library_by_the_documented_flags(area: str, installed: Path, 
     told = flags(installed, "--static", "--libs", "pgentra")
     assert [flag for flag in told if flag.startswith("-l") and flag != "-lpgentra"] == documented.split()
     archive = installed / "lib" / "libpgentra.a"
-    words = [*LANGUAGES["C99"], *WARNINGS, f"-I{installed}/include", PROGRAMS / f"{area}.c", "-o", program]
+    words: list[str | Path] = [
+        *LANGUAGES["C99"],
+        *WARNINGS,
+        f"-I{installed}/include",
+        PROGRAMS / f"{area}.c",
+        "-o",
+        program,
+    ]
     run(*words, archive, *documented.split())
     assert "libpgentra" not in run(tool("readelf"), "-d", program)
     run(program)
