@@ -17,32 +17,39 @@ PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction --log-level DEBUG -o asynci
 TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/compare tests/redaction.py
 
 # What runs the emulator finds it and a PostgreSQL here.
-WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
+WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" \
+    PGENTRA_POSTGRES_BIN="$$postgres" PGENTRA_TARGET="$(TARGET)"
+
+# What `make test` and `make lint` are made of, in this order.
+SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c
+LINTS = lint-rust lint-python lint-node lint-c lint-words
+
+# Seconds after which a suite is ended, the builds of a clean clone included: to end what hangs.
+SUITE_LIMIT = 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo test bench lint build wheel npm clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node bench-node
-.PHONY: lint-rust lint-python lint-node lint-words
+.PHONY: help prerequisites demo test bench bench-node lint build libpgentra wheel npm install clean $(SUITES) $(LINTS)
 
 help:
-	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
-	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-compare, test-node are its parts'
-	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
-	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
-	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make npm  the npm packages that ship;  make clean'
+	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
+	@echo 'make test   every test; its parts: $(SUITES)'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; a part: bench-node'
+	@echo 'make lint   format, lints, types and generated files; its parts: $(LINTS)'
+	@echo 'make build  the engine and the emulator'
+	@echo 'make wheel  the Python wheel that ships;  make npm  the npm packages that ship'
+	@echo 'make install PREFIX=/usr/local DESTDIR=   libpgentra, for C and all that calls C'
+	@echo 'make clean'
 
 prerequisites:
 	@tools/prerequisites.sh
 
-demo: build
+demo: build libpgentra
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
 	    if command -v npm >/dev/null; then echo '[pgentra] building the addon for Node' && $(node); fi && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
 
-# The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
-	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-compare=900 test-node=600
+	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py $(SUITES:%=%=$(SUITE_LIMIT))
 
 bench: PROFILE := release
 bench: build
@@ -50,11 +57,21 @@ bench: build
 	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
 	@if command -v npm >/dev/null; then $(MAKE) bench-node; else echo 'not tried: Node: none on this machine'; fi
 
-lint: lint-rust lint-python lint-node lint-words
+lint: $(LINTS)
 
 build: prerequisites
 	@echo '[pgentra] building the engine and the emulator, profile $(PROFILE)'
 	@cargo build --quiet --profile $(PROFILE) -p pgentra -p pgentra-emulator
+
+# The shared and the static library.
+libpgentra: prerequisites
+	@cargo build --quiet --profile $(PROFILE) -p pgentra-c
+
+# Built with symbols, which are put aside; `PROFILE=dev` is for trying out.
+PREFIX ?= /usr/local
+install: PROFILE := shared
+install: libpgentra
+	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
 
 wheel: PROFILE := release
 wheel: prerequisites
@@ -100,6 +117,18 @@ test-compare: build
 	    $(call npm,bindings-node) && PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build; fi
 	$(call pytest,newest,tests/compare)
 
+# The programs under sanitizers and Valgrind, the vectors, the samples. First a copy of the library into which panics can
+# be planted, which differs in that alone.
+test-c: build
+	@mkdir -p "$(TARGET)/planted" && \
+	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features planted-panics && \
+	    cp "$(TARGET)/libpgentra.so" "$(TARGET)/planted" && $(MAKE) --no-print-directory libpgentra
+	@cargo test --quiet --profile $(PROFILE) -p pgentra-c -- --show-output
+	@if cargo +nightly miri --version >/dev/null 2>&1; then \
+	    MIRIFLAGS=-Zmiri-ignore-leaks cargo +nightly miri test --quiet -p pgentra-c -- text handles; \
+	    else echo 'not tried: Miri: no toolchain of this machine has it'; fi
+	$(call pytest,newest,bindings-c/tests)
+
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
@@ -109,12 +138,20 @@ lint-rust:
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
 	    "$$tools/bin/ruff" format --check --quiet . && "$$tools/bin/ruff" check --quiet . && \
-	    "$$venv/bin/mypy" $(TYPED) && \
+	    "$$venv/bin/mypy" $(TYPED) && "$$venv/bin/mypy" bindings-c/tests && \
 	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
+
+# pgentra.h is generated.
+C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.cpp' '*.hpp' 'examples/*.h' 'bindings-c/tests/*.h')
+
+lint-c: prerequisites
+	cargo run --quiet -p pgentra-c --example header -- --check
+	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
+	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh bindings-c/install/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
 
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })

@@ -95,6 +95,37 @@ NODE_SAMPLES = (
 )
 
 
+#: Compiled for the demonstration, where a compiler and libpq's headers are there.
+C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
+
+
+def c_samples(folder: str) -> list[Sample]:
+    """The samples in C and C++, compiled into `folder`; none where that cannot be, which is told."""
+    target = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+    made = []
+    try:
+        libpq = subprocess.run(
+            ("pkg-config", "--cflags", "--libs", "libpq"), capture_output=True, text=True, check=True
+        )
+        for name, file in C_SAMPLES:
+            program = str(Path(folder, Path(file).stem))
+            compiler = "c++" if file.endswith(".cpp") else "cc"
+            words = [
+                compiler,
+                f"-I{ROOT / 'bindings-c' / 'include'}",
+                str(ROOT / "examples" / "c" / file),
+                "-o",
+                program,
+            ]
+            words += [str(target / "libpgentra.a"), *libpq.stdout.split(), "-lpthread", "-ldl", "-lm", "-lgcc_s"]
+            subprocess.run(words, capture_output=True, check=True)
+            made.append(Sample(name, (program,)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        say(f"not tried: C: needs a C and a C++ compiler, libpq's headers and libpgentra ({error})")
+        return []
+    return made
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -138,7 +169,9 @@ def run_samples(emulator: Emulator) -> bool:
             Path(folder, "node", "node_modules").symlink_to(ROOT / "examples" / "node" / "node_modules")
             Path(folder, "node", ".env").write_text(f"PGHOST={place.host}\nPGDATABASE={place.database}\n")
         environment = {**os.environ, "PGPORT": str(place.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
-        for sample in samples:
+        # libpq's own variables.
+        environment |= {"PGHOST": place.host, "PGDATABASE": place.database}
+        for sample in (*samples, *c_samples(folder)):
             emulator.reset()
             done = run(sample, folder, environment)
             found = LOGGED_IN.search(done.stdout)
