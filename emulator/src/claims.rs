@@ -15,6 +15,24 @@ pub(crate) struct Validity {
     pub(crate) expires_on: i64,
 }
 
+/// How an application proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Secret,
+    /// Its certificate's, or a federated one.
+    Assertion,
+}
+
+impl Proof {
+    /// What `appidacr` says of it.
+    pub(crate) fn as_appidacr(self) -> &'static str {
+        match self {
+            Self::Secret => "1",
+            Self::Assertion => "2",
+        }
+    }
+}
+
 /// `named` decides whether a managed identity's database token tells its name.
 pub(crate) fn of(
     principal: &Principal,

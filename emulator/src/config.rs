@@ -29,6 +29,8 @@ pub struct Config {
     pub service_fabric: Identities,
     /// Which identities Azure Machine Learning has.
     pub azure_ml: Identities,
+    /// What tasks of Azure Pipelines find.
+    pub azure_pipelines: AzurePipelines,
     /// Name of the user who opened Cloud Shell; none: nobody.
     pub cloud_shell: Option<String>,
     /// The folder that stands for `/` where Azure Arc's key files are written; by default one that goes away with the
@@ -51,6 +53,42 @@ pub struct Identities {
     pub default: Option<String>,
     /// Names of the identities that can be asked for; all managed identities if left out.
     pub assigned: Option<Vec<String>>,
+}
+
+/// The organization in Azure Pipelines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AzurePipelines {
+    /// The tasks' `System.AccessToken`.
+    pub system_access_token: String,
+    /// Whom the tasks can be.
+    pub service_connections: Vec<ServiceConnection>,
+}
+
+/// One service connection: the subject of its federated tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConnection {
+    /// Its id.
+    pub id: String,
+    /// `sub` of its tokens, such as `sc://organization/project/connection`.
+    pub subject: String,
+    /// `iss` of its tokens; that of the organization, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+}
+
+impl Default for AzurePipelines {
+    fn default() -> Self {
+        Self {
+            system_access_token: "system-access-token".into(),
+            service_connections: vec![ServiceConnection {
+                id: "55555555-0000-0000-0000-000000000001".into(),
+                subject: "sc://contoso/shop/orders-api".into(),
+                issuer: None,
+            }],
+        }
+    }
 }
 
 /// Why a configuration could not be read.
@@ -125,6 +163,7 @@ impl Default for Config {
             azure_arc: identities("vm-prod"),
             service_fabric: identities("app-mi"),
             azure_ml: identities("app-mi"),
+            azure_pipelines: AzurePipelines::default(),
             cloud_shell: Some("alice@contoso.example".into()),
             azure_arc_root: None,
             identity_header: None,

@@ -99,7 +99,7 @@ pub struct Addresses {
     /// App Service's endpoint.
     pub app_service: AppServiceAddress,
     /// For each other place that a program can have an identity from, the environment variables by which it finds it:
-    /// `imds`, `azure_arc`, `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`.
+    /// `imds`, `azure_arc`, `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`, `azure_pipelines`.
     pub hosts: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     /// What stands behind `az`, `azd` and `pwsh`; see `--as`.
     #[serde(skip)]
@@ -278,6 +278,13 @@ impl Emulator {
                 ],
             ),
             ("cloud_shell", vec![("MSI_ENDPOINT", format!("{}{}", plain("hosts"), entra::CLOUD_SHELL_PATH))]),
+            (
+                "azure_pipelines",
+                vec![
+                    ("SYSTEM_ACCESSTOKEN", state.azure_pipelines().system_access_token),
+                    ("SYSTEM_OIDCREQUESTURI", format!("{authority_host}{}", entra::AZURE_PIPELINES_PATH)),
+                ],
+            ),
             (
                 "token_proxy",
                 vec![

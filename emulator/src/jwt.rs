@@ -194,6 +194,15 @@ pub(crate) struct Jws<'t> {
 }
 
 impl<'t> Jws<'t> {
+    /// What the signature is of.
+    pub(crate) fn signed(&self) -> &'t str {
+        self.signed
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
     /// `None` if it is not a JWS in compact form with a JSON object as payload.
     pub(crate) fn parse(token: &'t str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;

@@ -12,6 +12,7 @@
 //! # Ok::<(), pgentra_emulator::Error>(())
 //! ```
 
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod fault;

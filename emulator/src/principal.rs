@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::certificate::{Certificate, TrustedSubject};
 use crate::ids;
 
 /// What kind of directory object a principal is. It decides the claims of its tokens and the type of its database role.
@@ -153,8 +154,15 @@ pub struct Principal {
     pub upn: Option<String>,
     /// Names of the groups that it is a member of.
     pub groups: Vec<String>,
-    /// Assertions taken instead of a secret. Empty: any well-formed assertion in its valid time.
+    /// Assertions of other issuers taken instead of a secret. Empty: any well-formed one in its valid time.
     pub federated_credentials: Vec<FederatedCredential>,
+    /// Certificates whose keys may sign its own assertions.
+    pub certificates: Vec<Certificate>,
+    /// Authorities that may issue such certificates for a subject.
+    pub trusted_subjects: Vec<TrustedSubject>,
+    /// Whether nobody acts for this user who signed in without a second factor (`amr` of their token): they are told to
+    /// sign in again, with a claims challenge.
+    pub requires_mfa: bool,
     /// `xms_mirid` of a managed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xms_mirid: Option<String>,
@@ -206,6 +214,12 @@ struct PrincipalDocument {
     groups: Vec<String>,
     #[serde(default)]
     federated_credentials: Vec<FederatedCredential>,
+    #[serde(default)]
+    certificates: Vec<Certificate>,
+    #[serde(default)]
+    trusted_subjects: Vec<TrustedSubject>,
+    #[serde(default)]
+    requires_mfa: bool,
     xms_mirid: Option<String>,
     xms_az_rid: Option<String>,
     named_database_token: Option<bool>,
@@ -227,6 +241,9 @@ impl PrincipalDocument {
             upn: None,
             groups: Vec::new(),
             federated_credentials: Vec::new(),
+            certificates: Vec::new(),
+            trusted_subjects: Vec::new(),
+            requires_mfa: false,
             xms_mirid: None,
             xms_az_rid: None,
             named_database_token: None,
@@ -257,6 +274,9 @@ impl PrincipalDocument {
             tid: self.tid,
             groups: self.groups,
             federated_credentials: self.federated_credentials,
+            certificates: self.certificates,
+            trusted_subjects: self.trusted_subjects,
+            requires_mfa: self.requires_mfa,
             named_database_token: self.named_database_token,
             role: self.role,
             claims: self.claims,

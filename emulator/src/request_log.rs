@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Requests kept; older ones are forgotten, but stay counted.
 const CAPACITY: usize = 100_000;
@@ -31,6 +32,9 @@ pub struct RecordedRequest {
     pub principal: Option<String>,
     /// Resource asked for.
     pub resource: Option<String>,
+    /// Header and claims of the client's assertion, and what is wrong with its `x5c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_assertion: Option<Value>,
     /// Number of the connection it came over.
     pub connection: u64,
     /// Id of the fault that hit it.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::claims::{self, Validity};
-use crate::config::{Config, Identities};
+use crate::claims::{self, Proof, Validity};
+use crate::config::{AzurePipelines, Config, Identities};
 use crate::fault::{Fault, Shape};
 use crate::jwt::{self, Claims, KeySet, NewKey, Refusal, Signing};
 pub use crate::principal::{FederatedCredential, Principal, PrincipalKind, Role, RoleKind, RoleSetting};
@@ -150,6 +150,10 @@ impl State {
     /// The emulated tenant's id.
     pub fn tenant_id(&self) -> String {
         self.directory().config.tenant_id.clone()
+    }
+
+    pub(crate) fn azure_pipelines(&self) -> AzurePipelines {
+        self.directory().config.azure_pipelines.clone()
     }
 
     pub(crate) fn identities(&self, of: impl FnOnce(&Config) -> &Identities) -> Identities {
@@ -327,8 +331,46 @@ impl State {
 
     /// A token as an endpoint hands it out.
     pub(crate) fn issue(&self, principal: &Principal, resource: &str, shape: &Shape) -> IssuedToken {
+        self.issue_with(principal, resource, shape, Map::new())
+    }
+
+    /// An application's own token.
+    pub(crate) fn issue_to(&self, application: &Principal, proof: Proof, resource: &str, shape: &Shape) -> IssuedToken {
+        self.issue_with(application, resource, shape, proven(proof))
+    }
+
+    /// A user's token that an application is given.
+    pub(crate) fn issue_on_behalf_of(
+        &self,
+        user: &Principal,
+        application: &Principal,
+        proof: Proof,
+        resource: &str,
+        scope: &str,
+        shape: &Shape,
+    ) -> IssuedToken {
+        let mut claims = proven(proof);
+        claims.insert("appid".into(), application.appid.clone().into());
+        claims.insert("scp".into(), scope.into());
+        self.issue_with(user, resource, shape, claims)
+    }
+
+    /// What a workload is given to prove itself by.
+    pub(crate) fn assertion(&self, federated: &FederatedCredential, shape: &Shape) -> String {
         let now = now_with(shape);
-        let key = (principal.name.clone(), resource.to_owned());
+        let validity = Validity { issued_at: now, not_before: now, expires_on: now + 600 };
+        self.sign(&assertion(federated, validity), Signing::Current)
+    }
+
+    fn issue_with(
+        &self,
+        principal: &Principal,
+        resource: &str,
+        shape: &Shape,
+        extra: Map<String, Value>,
+    ) -> IssuedToken {
+        let now = now_with(shape);
+        let key = (principal.name.clone(), format!("{resource} {}", Value::Object(extra.clone())));
         if shape.same_token == Some(true)
             && let Some(last) = self.directory().last_tokens.get(&key)
         {
@@ -338,7 +380,13 @@ impl State {
         // Real tokens begin five minutes early; `expires_in` counts from now all the same.
         let validity = Validity { issued_at: now - 300, not_before: now - 300, expires_on: now + lifetime };
         let named = principal.named_database_token.or(shape.named_database_tokens).unwrap_or(false);
-        let claims = claims::of(principal, &self.tenant_id(), resource, named, validity);
+        let mut claims = claims::of(principal, &self.tenant_id(), resource, named, validity);
+        for (name, value) in extra {
+            // A principal's own claims stand above everything.
+            if !principal.claims.contains_key(&name) {
+                claims.insert(name, value);
+            }
+        }
         let issued = IssuedToken {
             access_token: self.sign(&claims, Signing::Current),
             not_before: validity.not_before,
@@ -406,6 +454,10 @@ impl Directory {
 pub(crate) fn now_with(shape: &Shape) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(shape.clock_skew_s.unwrap_or(0))
+}
+
+fn proven(proof: Proof) -> Map<String, Value> {
+    Map::from_iter([("appidacr".into(), proof.as_appidacr().into())])
 }
 
 fn usual_lifetime(kind: PrincipalKind) -> i64 {

@@ -47,6 +47,13 @@ const KNOWN: &[Known] = &[
     known(500011, 400, "invalid_resource", "The resource principal was not found in the tenant."),
     known(500133, 400, "invalid_grant", "Assertion is not within its valid time range."),
     known(700016, 400, "unauthorized_client", "Application was not found in the directory."),
+    known(
+        700021,
+        401,
+        "invalid_client",
+        "Client assertion application identifier doesn't match 'client_id' parameter.",
+    ),
+    known(700023, 401, "invalid_client", "Client assertion audience claim does not match Realm issuer."),
     known(700024, 401, "invalid_client", "Client assertion is not within its valid time range."),
     known(
         700027,
@@ -81,6 +88,8 @@ const KNOWN: &[Known] = &[
         "invalid_scope",
         "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).",
     ),
+    known(5002738, 401, "invalid_client", "The algorithm of the client assertion is not supported."),
+    known(7000114, 400, "invalid_grant", "Application is not allowed to make application on-behalf-of calls."),
     known(
         7000215,
         401,
@@ -106,6 +115,10 @@ const KNOWN: &[Known] = &[
         "No matching federated identity record found for presented assertion subject. The subject matches with case-insensitive comparison, but not with case-sensitive comparison.",
     ),
 ];
+
+/// What a second sign-in has to ask for.
+const CLAIMS_CHALLENGE: &str =
+    r#"{"access_token":{"capolids":{"essential":true,"values":["99999999-0000-0000-0000-0000000000c1"]}}}"#;
 
 /// A refusal with its code, and a text of its own.
 pub(super) fn refuse(code: u32, text: impl Into<String>) -> Failure {
@@ -138,6 +151,8 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
     };
     let text = failure.description.as_deref().or(known.map(|known| known.text)).unwrap_or(usual_text);
 
+    // Who must act is told what to sign in for.
+    let claims = matches!(failure.aadsts, Some(50076 | 50079)).then_some(CLAIMS_CHALLENGE);
     let Description { text, trace_id, correlation_id, timestamp } = describe(failure.aadsts, text, call, shape);
     let mut body = json!({
         "error": error,
@@ -147,6 +162,10 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
         "trace_id": trace_id,
         "correlation_id": correlation_id,
     });
+    if let Some(claims) = claims {
+        body["suberror"] = Value::from("basic_action");
+        body["claims"] = Value::from(claims);
+    }
     if let Some(code) = failure.aadsts {
         body["error_uri"] = Value::from(format!("https://login.microsoftonline.com/error?code={code}"));
     }

@@ -12,14 +12,18 @@ use crate::principal::Principal;
 use crate::state::State;
 
 mod aadsts;
+mod azure_pipelines;
+mod client_assertion;
 mod developer_tools;
 mod discovery;
 mod managed_identity;
 mod message;
+mod on_behalf_of;
 pub(crate) mod server;
 mod token_endpoint;
 mod token_proxy;
 
+pub(crate) use azure_pipelines::PATH as AZURE_PIPELINES_PATH;
 pub(crate) use managed_identity::app_service::PATH as APP_SERVICE_PATH;
 pub(crate) use managed_identity::azure_arc::{KEYS as AZURE_ARC_KEYS, PATH as AZURE_ARC_PATH};
 pub(crate) use managed_identity::azure_ml::PATH as AZURE_ML_PATH;
@@ -89,7 +93,11 @@ pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
         Family {
             name: "entra",
             tls: Tls::Authority,
-            endpoints: vec![Box::new(token_endpoint::TokenEndpoint), Box::new(discovery::Discovery)],
+            endpoints: vec![
+                Box::new(token_endpoint::TokenEndpoint),
+                Box::new(discovery::Discovery),
+                Box::new(azure_pipelines::AzurePipelines),
+            ],
         },
         Family { name: "imds", tls: Tls::Plain, endpoints: vec![Box::new(imds::Imds)] },
         Family {

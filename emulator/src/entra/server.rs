@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Call, Caller, Endpoint, Failure, Family, Reply};
+use super::{Call, Caller, Endpoint, Failure, Family, Reply, client_assertion};
 use crate::fault::{Body, Connection, Fault, Shape};
 use crate::request_log::{InFlight, RecordedRequest};
 use crate::state::{State, now_with};
@@ -332,6 +332,7 @@ fn record(endpoint: &str, connection: u64, call: &Call, caller: &Caller) -> Reco
         form: fields(&call.form),
         principal: caller.principal.as_ref().map(|principal| principal.name.clone()),
         resource: caller.resource.clone(),
+        client_assertion: call.form("client_assertion").and_then(client_assertion::describe),
         connection,
         ..RecordedRequest::default()
     }

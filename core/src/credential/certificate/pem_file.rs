@@ -63,11 +63,12 @@ fn decrypted(der: &[u8], password: Option<&Secret>) -> Result<PrivateKey, Fault>
     }
     match key.decrypt(password) {
         Ok(document) => Ok(PrivateKey::Pkcs8(document.to_bytes())),
-        Err(pkcs8::Error::EncryptedPrivateKey(error)) if error == pkcs8::pkcs5::Error::DecryptFailed => {
-            Err(WRONG_PASSWORD.to_owned())
-        }
         // What a wrong password makes of it can by chance end well, and is no key then.
-        Err(pkcs8::Error::Asn1(_) | pkcs8::Error::KeyMalformed(_)) => Err(WRONG_PASSWORD.to_owned()),
+        Err(
+            pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed)
+            | pkcs8::Error::Asn1(_)
+            | pkcs8::Error::KeyMalformed(_),
+        ) => Err(WRONG_PASSWORD.to_owned()),
         Err(_) => Err(unknown()),
     }
 }
