@@ -35,6 +35,7 @@ FOREIGN_VARIABLES = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "SYSTEM_",
 )
 
 #: Whatever proxies a test has set. Made once: it reads every certificate of the system, though none is needed here.
@@ -129,8 +130,10 @@ class Emulator:
         self.authority_host: str = addresses["authority_host"]
         self.imds_host: str = addresses["imds_host"]
         self.app_service: dict[str, str] = addresses["app_service"]
+        self.hosts: dict[str, dict[str, str]] = addresses["hosts"]
         self.bundle_file: str = addresses["bundle_file"]
-        door = addresses["postgres"]
+        # Without a PostgreSQL there is no front door.
+        door = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
         self.place = Place(door["host"], door["port"], door["database"])
         self.admin_dsn: str = door["admin_dsn"]
 
@@ -187,6 +190,15 @@ class Emulator:
     def mint(self, principal: str, **settings: Any) -> Minted:
         """A token, good or bad."""
         return Minted(**self.call("POST", "/mint", {"principal": principal, **settings}))
+
+    def sent_to(self, application: Principal, user: str, **settings: Any) -> str:
+        """The token that a user sends to an application."""
+        return self.mint(user, audience=f"api://{application.appid}", **settings).token
+
+    def tools(self, principal: str) -> str:
+        """The folder of an `az`, an `azd` and a `pwsh` that a user is signed in to."""
+        path: str = self.call("POST", "/tools", {"principal": principal})["path"]
+        return path
 
     def rotate_keys(self, *, retire_old: bool = False) -> None:
         """A new signing key; tokens signed with older ones are refused from now on if those are retired."""
