@@ -13,19 +13,19 @@ EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py.
 PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
-TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/redaction.py
+TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/compare tests/redaction.py
 
 # What runs the emulator finds it and a PostgreSQL here.
-WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
+WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites demo test bench lint build wheel clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node bench-node
+.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node bench-node
 .PHONY: lint-rust lint-python lint-node lint-words
 
 help:
 	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
-	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node are its parts'
+	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-compare, test-node are its parts'
 	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
 	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
 	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
@@ -40,7 +40,7 @@ demo: build
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
 	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600
+	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-compare=900 test-node=600
 
 bench: PROFILE := release
 bench: build
@@ -91,6 +91,12 @@ test-e2e: build
 # The oldest SQLAlchemy that is supported, which shares one dictionary of parameters among all connections.
 test-sqlalchemy-2.0: build
 	$(call pytest,sqlalchemy-2.0,tests/e2e -k sqlalchemy)
+
+# The same configuration through the Azure SDKs and through ours: what reaches the wire.
+test-compare: build
+	@if command -v npm >/dev/null; then \
+	    $(call npm,bindings-node) && PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build; fi
+	$(call pytest,newest,tests/compare)
 
 lint-rust:
 	@tools/prerequisites.sh lint

@@ -69,7 +69,7 @@ impl CachedCredential {
         })?;
         // What no credential reads must not keep equal settings apart.
         let mut environment = surroundings.environment.clone();
-        environment.retain(|name, _| !name.starts_with("PG") && name != "AWS_LAMBDA_FUNCTION_NAME");
+        environment.retain(|name, _| !matches!(&**name, "PGSSLMODE" | "PGUSER" | "AWS_LAMBDA_FUNCTION_NAME"));
         let environment = Arc::new(environment);
         let context = BuildContext {
             transport: Transport::new(TransportSettings {

@@ -22,7 +22,10 @@ impl AppService {
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("mi_res_id"));
-        let send = |time| Request::get_local(&url, time).header("x-identity-header", self.header.expose());
+        // Azure Automation, which has the same endpoint, wants the second one.
+        let send = |time| {
+            Request::get_local(&url, time).header("x-identity-header", self.header.expose()).header("metadata", "true")
+        };
         client.ask(context, "the identity endpoint", &[&self.header], send).await
     }
 }

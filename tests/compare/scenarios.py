@@ -1,0 +1,191 @@
+"""What is compared: one credential each, as a document of the engine, in one place of the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator import Emulator
+
+DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
+ORDERS_API = {"client_id": "11111111-0000-0000-0000-000000000005", "client_secret": "orders-api-secret"}
+APP_MI = "11111111-0000-0000-0000-000000000001"
+APP_MI_OBJECT = "aaaaaaaa-0000-0000-0000-000000000001"
+APP_MI_RESOURCE = (
+    "/subscriptions/99999999-0000-0000-0000-0000000000a5/resourceGroups/emulator/providers/"
+    "Microsoft.ManagedIdentity/userAssignedIdentities/app-mi"
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One credential and one request. Texts may hold what `Place.fill` knows."""
+
+    name: str
+    document: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hosts: str | None = None
+    """The place whose variables are set: a key of the emulator's `hosts`, or `app_service`."""
+    tools: bool = False
+    """Whether alice is signed in to developer tools."""
+    fault: Mapping[str, Any] | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    peers: tuple[str, ...] = ("python", "node")
+    """Who has this credential."""
+
+
+class Place:
+    """The emulator, and what of it the scenarios name."""
+
+    def __init__(self, emulator: Emulator, folder: Any) -> None:
+        federated = {"issuer": "https://oidc.example/cluster", "subject": "system:serviceaccount:shop:api"}
+        assertion = emulator.mint("app-mi", federated=federated).token
+        file = folder / "federated-token"
+        file.write_text(assertion)
+        self.emulator = emulator
+        self.tools = emulator.call("POST", "/tools", {"principal": "alice@contoso.example"})["path"]
+        self._known = {"TENANT": emulator.tenant_id, "TOKEN_FILE": str(file), "ASSERTION": assertion}
+
+    def fill(self, value: Any) -> Any:
+        """The value with every `<NAME>` filled in."""
+        if isinstance(value, Mapping):
+            return {key: self.fill(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item) for item in value]
+        if isinstance(value, str):
+            for name, text in self._known.items():
+                value = value.replace(f"<{name}>", text)
+        return value
+
+
+def _identity(name: str, hosts: str, *, peers: tuple[str, ...] = ("python", "node"), **arguments: Any) -> Scenario:
+    return Scenario(f"managed identity: {name}", {"type": "managed_identity", **arguments}, hosts=hosts, peers=peers)
+
+
+def _secret(name: str, **changes: Any) -> Scenario:
+    request = changes.pop("request", {})
+    document = {"type": "client_secret", "tenant_id": "<TENANT>", **ORDERS_API, **changes}
+    return Scenario(f"client secret: {name}", document, request=request)
+
+
+def _tool(kind: str, name: str, fault: Mapping[str, Any] | None = None, **more: Any) -> Scenario:
+    arguments = more.pop("arguments", {})
+    return Scenario(f"{kind}: {name}", {"type": kind, **arguments}, tools=True, fault=fault, **more)
+
+
+_WORKLOAD = {
+    "AZURE_TENANT_ID": "<TENANT>",
+    "AZURE_CLIENT_ID": APP_MI,
+    "AZURE_FEDERATED_TOKEN_FILE": "<TOKEN_FILE>",
+}
+_REFUSAL = {"aadsts": 50076, "description": "You must use multi-factor authentication."}
+_TOOLS = ("azure_cli", "azure_developer_cli", "azure_powershell")
+
+SCENARIOS = [
+    _secret("a token"),
+    _secret("another tenant", additionally_allowed_tenants=["*"], request={"tenant_id": "contoso.example"}),
+    _secret("another tenant that is not allowed", request={"tenant_id": "contoso.example"}),
+    _secret("continuous access evaluation", request={"enable_cae": True}),
+    _secret("a claims challenge", request={"claims": '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'}),
+    _secret("a wrong secret", client_secret="wrong"),
+    Scenario(
+        "client assertion",
+        {
+            "type": "client_assertion",
+            "tenant_id": "<TENANT>",
+            "client_id": APP_MI,
+            "get_assertion": {"type": "static_token", "token": "<ASSERTION>", "expires_on": 4102444800},
+        },
+    ),
+    Scenario(
+        "environment: a secret",
+        {"type": "environment"},
+        {
+            "AZURE_TENANT_ID": "<TENANT>",
+            "AZURE_CLIENT_ID": ORDERS_API["client_id"],
+            "AZURE_CLIENT_SECRET": ORDERS_API["client_secret"],
+        },
+    ),
+    Scenario("environment: nothing set", {"type": "environment"}),
+    Scenario("workload identity: Kubernetes' variables", {"type": "workload_identity"}, _WORKLOAD),
+    Scenario(
+        "workload identity: the cluster's token proxy",
+        {"type": "workload_identity", "enable_azure_proxy": True},
+        _WORKLOAD,
+        hosts="token_proxy",
+        peers=("python",),
+    ),
+    Scenario(
+        "workload identity: no file", {"type": "workload_identity"}, {**_WORKLOAD, "AZURE_FEDERATED_TOKEN_FILE": ""}
+    ),
+    _identity("IMDS", "imds"),
+    _identity("IMDS by client id", "imds", client_id=APP_MI),
+    _identity("IMDS by object id", "imds", object_id=APP_MI_OBJECT),
+    _identity("IMDS by resource id", "imds", resource_id=APP_MI_RESOURCE),
+    _identity("IMDS without the identity", "imds", client_id="unknown"),
+    _identity("App Service", "app_service"),
+    _identity("App Service by client id", "app_service", client_id=APP_MI),
+    _identity("App Service by resource id", "app_service", resource_id=APP_MI_RESOURCE),
+    _identity("App Service without the identity", "app_service", client_id="unknown"),
+    _identity("Azure Arc", "azure_arc"),
+    _identity("Azure Arc by client id", "azure_arc", client_id=APP_MI),
+    _identity("Azure Arc by resource id", "azure_arc", resource_id=APP_MI_RESOURCE),
+    _identity("Service Fabric", "service_fabric"),
+    _identity("Service Fabric with an id", "service_fabric", client_id=APP_MI),
+    _identity("Azure ML", "azure_ml"),
+    _identity("Azure ML by client id", "azure_ml", client_id=APP_MI),
+    _identity("Cloud Shell", "cloud_shell"),
+    _identity("Cloud Shell with an id", "cloud_shell", client_id=APP_MI),
+    *[
+        scenario
+        for kind in _TOOLS
+        for scenario in (
+            _tool(kind, "a token"),
+            _tool(kind, "a tenant", arguments={"tenant_id": "<TENANT>"}),
+            _tool(kind, "nobody is signed in", {"endpoint": "*", "error": "not_signed_in"}),
+            _tool(kind, "a refusal of Entra", {"endpoint": "*", **_REFUSAL}),
+            _tool(kind, "a page of HTML", {"endpoint": "*", "body": "html", "status": 200}),
+        )
+    ],
+    _tool("azure_cli", "a subscription", arguments={"subscription": "My Subscription"}),
+    _tool("azure_cli", "the local time alone", {"endpoint": "az", "shape": {"expires_on": "missing"}}),
+    _tool(
+        "azure_developer_cli",
+        "a refusal, older form",
+        {"endpoint": "azd", **_REFUSAL, "shape": {"escaped_errors": True}},
+    ),
+    _tool("azure_powershell", "without its module", {"endpoint": "pwsh", "error": "no_module"}),
+    _tool("azure_powershell", "the execution policy", {"endpoint": "pwsh", "error": "execution_policy"}),
+    Scenario("default: IMDS, after a probe", {"type": "default"}, hosts="imds"),
+    Scenario(
+        "default: IMDS named alone",
+        {"type": "default"},
+        {"AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"},
+        hosts="imds",
+    ),
+    Scenario(
+        "default: App Service by AZURE_CLIENT_ID", {"type": "default"}, {"AZURE_CLIENT_ID": APP_MI}, hosts="app_service"
+    ),
+    Scenario("default: workload identity", {"type": "default"}, _WORKLOAD),
+    _tool("default", "a developer's tools", environment={"AZURE_TOKEN_CREDENTIALS": "dev"}),
+    _tool(
+        "default",
+        "az failed, the next tool is asked",
+        {"endpoint": "az", **_REFUSAL},
+        environment={"AZURE_TOKEN_CREDENTIALS": "dev"},
+    ),
+    Scenario(
+        "default: a wrong secret stops it",
+        {"type": "default"},
+        {
+            "AZURE_TENANT_ID": "<TENANT>",
+            "AZURE_CLIENT_ID": ORDERS_API["client_id"],
+            # Another one than above: MSAL for Python remembers refusals for a minute.
+            "AZURE_CLIENT_SECRET": "wrong-too",
+        },
+        hosts="app_service",
+    ),
+    # At the end: @azure/identity never looks again for a PowerShell that it has not found once.
+    *[Scenario(f"{kind}: not installed", {"type": kind}, {"PATH": "/nowhere"}) for kind in _TOOLS],
+]

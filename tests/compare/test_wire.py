@@ -1,0 +1,232 @@
+"""The same configuration through the Azure SDKs' credentials and through ours: what reaches the wire, field by field.
+
+Every difference is in `differences.json` with its reason. One that is not there fails the test, and so does one that is
+there and has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator import ROOT, Emulator
+from scenarios import DATABASE, SCENARIOS, Place, Scenario
+
+HERE = Path(__file__).parent
+LIMIT_S = 90.0
+#: Where the agent of Azure Arc keeps its keys, of which the Azure SDKs know no other place.
+ARC_KEYS = Path("/var/opt/azcmagent/tokens")
+
+
+class Worker:
+    """A program that asks for tokens, in a language."""
+
+    def __init__(self, language: str, environment: dict[str, str]) -> None:
+        self._language, self._environment = language, environment
+        self._start()
+
+    def _start(self) -> None:
+        command = {"python": [sys.executable, HERE / "worker.py"], "node": ["node", HERE / "worker.mjs"]}[
+            self._language
+        ]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment, text=True, cwd=HERE
+        )
+
+    def forget(self) -> None:
+        """A new process: MSAL for Node keeps the source of managed identity, and its tokens, for the process's life."""
+        if self._language == "node":
+            self.stop()
+            self._start()
+
+    def ask(self, **job: Any) -> str:
+        """What came of the job."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        watchdog = threading.Timer(LIMIT_S, self._process.kill)
+        watchdog.start()
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        assert line, f"the worker ended, or took more than {LIMIT_S} s"
+        return str(json.loads(line)["outcome"])
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("compare")
+    settings = folder / "emulator.json"
+    made = None
+    if may_write_arc_keys():
+        made = next((parent for parent in [*reversed(ARC_KEYS.parents), ARC_KEYS] if not parent.exists()), None)
+        settings.write_text(json.dumps({"azure_arc_root": "/"}))
+    else:
+        settings.write_text("{}")
+    emulator = Emulator.start("--no-postgres", "--config", str(settings))
+    yield Place(emulator, folder)
+    emulator.stop()
+    if made is not None:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:60] + " … " + text[-50:]
+
+
+def may_write_arc_keys() -> bool:
+    existing = next(parent for parent in [ARC_KEYS, *ARC_KEYS.parents] if parent.exists())
+    return os.access(existing, os.W_OK)
+
+
+@pytest.fixture(scope="session")
+def workers(place: Place) -> Iterator[dict[str, Worker]]:
+    environment = place.emulator.environment()
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        del environment[name]
+    environment |= {
+        "AZURE_AUTHORITY_HOST": place.emulator.authority_host,
+        "NODE_EXTRA_CA_CERTS": place.emulator.bundle_file,
+        "HOME": str(HERE / "nobody"),
+    }
+    made = {"python": Worker("python", environment)}
+    if has_node():
+        made["node"] = Worker("node", environment)
+    yield made
+    for worker in made.values():
+        worker.stop()
+
+
+def has_node() -> bool:
+    return shutil.which("node") is not None and (ROOT / "bindings-node/node_modules/@azure/identity").exists()
+
+
+class Differences:
+    """The table, and which of its rows have been met."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, str]] = json.loads((HERE / "differences.json").read_text())["differences"]
+        self.met: set[int] = set()
+
+    def known(self, peer: str, scenario: str, what: str) -> bool:
+        """Whether a difference is in the table."""
+        found = False
+        for index, row in enumerate(self.rows):
+            fits = row["peer"] in (peer, "both") and fnmatchcase(scenario, row["scenario"])
+            if fits and fnmatchcase(what, row["what"]):
+                self.met.add(index)
+                found = True
+        return found
+
+
+@pytest.fixture(scope="session")
+def differences() -> Differences:
+    return Differences()
+
+
+PAIRS = [
+    pytest.param(scenario, peer, id=f"{peer}-{scenario.name}")
+    for peer in ("python", "node")
+    for scenario in SCENARIOS
+    if peer in scenario.peers
+]
+RUN: set[str] = set()
+
+
+@pytest.mark.parametrize(("scenario", "peer"), PAIRS)
+def test_reaches_the_wire_alike(
+    scenario: Scenario, peer: str, place: Place, workers: dict[str, Worker], differences: Differences
+) -> None:
+    if peer not in workers:
+        pytest.skip("Node and the packages of bindings-node: none on this machine")
+    if scenario.hosts == "azure_arc" and not may_write_arc_keys():
+        pytest.skip(f"{ARC_KEYS} cannot be written to by this user")
+    RUN.add(f"{peer}-{scenario.name}")
+    expected = seen(scenario, "peer", peer, place, workers[peer])
+    ours = seen(scenario, "ours", peer, place, workers[peer])
+    unlisted = [
+        f"{what}: theirs {shortened(theirs)}, ours {shortened(mine)}"
+        for what, theirs, mine in compared(expected, ours)
+        if not differences.known(peer, scenario.name, what)
+    ]
+    assert not unlisted, "\n".join(["not in differences.json:", *unlisted])
+
+
+def test_no_row_of_the_table_is_out_of_date(differences: Differences) -> None:
+    if len(RUN) < len(PAIRS):
+        pytest.skip("not every scenario was run")
+    gone = [row for index, row in enumerate(differences.rows) if index not in differences.met]
+    assert not gone, f"no longer met: {gone}"
+
+
+def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker) -> dict[str, Any]:
+    """The outcome, and the requests by endpoint, each as its fields."""
+    emulator = place.emulator
+    emulator.call("DELETE", "/faults")
+    emulator.call("DELETE", "/requests")
+    if scenario.fault is not None:
+        emulator.add_fault(**scenario.fault)
+    # What nobody reads keeps tokens of one scenario from being used in another.
+    environment = {"APPDATA": f"/{peer}/{scenario.name}", "PATH": ":".join(folders(place, scenario))}
+    if scenario.hosts == "app_service":
+        environment |= {
+            "IDENTITY_ENDPOINT": emulator.app_service["endpoint"],
+            "IDENTITY_HEADER": emulator.app_service["header"],
+        }
+    elif scenario.hosts is not None:
+        environment |= emulator.hosts[scenario.hosts]
+    environment |= place.fill(scenario.environment)
+    if side == "peer" and (scenario.hosts is not None or scenario.document["type"] == "default"):
+        worker.forget()
+    outcome = worker.ask(
+        side=side,
+        environment=environment,
+        document=place.fill(scenario.document),
+        request={"scope": DATABASE, **scenario.request},
+    )
+    requests: dict[str, list[dict[str, str]]] = {}
+    for entry in emulator.call("GET", "/requests")["requests"]:
+        fields = {"method": entry["method"], "path": entry["path"], "status": str(entry["status"])}
+        for part in ("query", "headers", "form"):
+            fields |= {f"{part} {name}": value for name, value in entry[part].items()}
+        requests.setdefault(entry["endpoint"], []).append(
+            {name: re.sub(r"(localhost|127\.0\.0\.1):\d+", r"\1:PORT", value) for name, value in fields.items()}
+        )
+    return {"outcome": outcome, "requests": requests}
+
+
+def folders(place: Place, scenario: Scenario) -> list[str]:
+    """The tools' own folder, and those of the system's shell without any tool of the developer's."""
+    return [*([place.tools] if scenario.tools else []), "/usr/bin", "/bin"]
+
+
+def compared(theirs: dict[str, Any], ours: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """What differs: where, theirs and ours."""
+    if theirs["outcome"] != ours["outcome"]:
+        yield "outcome", theirs["outcome"], ours["outcome"]
+    for endpoint in sorted(theirs["requests"].keys() | ours["requests"].keys()):
+        one, other = theirs["requests"].get(endpoint, []), ours["requests"].get(endpoint, [])
+        if len(one) != len(other):
+            yield f"{endpoint} requests", len(one), len(other)
+        for left, right in zip(one, other, strict=False):
+            for name in sorted(left.keys() | right.keys()):
+                if left.get(name) != right.get(name):
+                    yield f"{endpoint} {name}", left.get(name), right.get(name)
