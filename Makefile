@@ -95,7 +95,7 @@ define pytest
 	for name in $(1); do \
 	    venv=$$($(ENVIRONMENT) venv $$name) || { status=1; continue; }; \
 	    echo "[pgentra] $(2) under $$("$$venv/bin/python" -VV | tr '\n' ' ')($$name)"; \
-	    $(WITH_EMULATOR) "$$venv/bin/python" -m pytest $(PYTEST_OPTIONS) $(2) || status=1; \
+	    PGENTRA_PYTHON=$$name $(WITH_EMULATOR) "$$venv/bin/python" -m pytest $(PYTEST_OPTIONS) $(2) || status=1; \
 	done; exit $$status
 endef
 EVERY_PYTHON = $$($(ENVIRONMENT) pythons | cut -d ' ' -f 1)

@@ -6,7 +6,8 @@
 A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
 pytest and node:test are read from what it prints, which passes through as it comes; a line that holds a secret of the
 tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
-failure. One that begins with `not tried: ` is optional everywhere.
+failure. One that begins with `not tried` is optional everywhere.
+Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's.
 Which tests failed is told once more at the end. The last line is `N passed, N failed, N skipped`; the exit status is 0
 if nothing failed.
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import matrix
 from planted import SECRET
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -62,6 +64,7 @@ class Result:
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
     in_failures: bool = False
+    works: matrix.Cells = field(default_factory=set)
 
     def read(self, line: str, ci: bool) -> None:
         if match := CARGO.match(line):
@@ -83,8 +86,10 @@ class Result:
         elif line.startswith("skipped: "):
             self.count("failed" if ci else "skipped", 1)
             self.notes.append(line + (" (a failure, because CI=true)" if ci else ""))
-        elif line.startswith("not tried: "):
-            self.notes.append(line)
+        elif line.startswith(("not tried: ", "not tried under ")):
+            self.note(line)
+        elif cell := matrix.read(line):
+            self.works.add(cell)
         self.in_failures = line == CARGO_FAILURES or (self.in_failures and line.startswith("    "))
 
     def note(self, line: str) -> None:
@@ -172,7 +177,14 @@ def main(arguments: list[str]) -> int:
     for suite, (result, _) in results.items():
         for note in result.notes:
             print(f"{suite}: {note}")
+    works: matrix.Cells = set().union(*(result.works for result, _ in results.values()))
+    wrong, notes = matrix.compare(works, ci)
+    if works:
+        print(f"\n{matrix.table(works)}")
+    for line in wrong + notes:
+        print(f"the table of credentials: {line}")
     total = [sum(getattr(result, kind) for result, _ in results.values()) for kind in ("passed", "failed", "skipped")]
+    total[1] += len(wrong)
     print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped", flush=True)
     return 1 if total[1] else 0
 

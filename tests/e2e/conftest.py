@@ -15,6 +15,31 @@ from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    config.addinivalue_line("markers", "one_python: what it tests is the same in every Python; run under the newest")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`PGENTRA_PYTHON` is the name of this one: `oldest`, `newest`."""
+    if os.environ.get("PGENTRA_PYTHON") == "oldest" and (left := [item for item in items if _is_for_one(item)]):
+        items[:] = [item for item in items if not _is_for_one(item)]
+        config.hook.pytest_deselected(items=left)
+        _left_to_the_newest.extend(sorted({item.nodeid.partition("[")[0].rpartition("/")[2] for item in left}))
+
+
+def _is_for_one(item: pytest.Item) -> bool:
+    return item.get_closest_marker("one_python") is not None
+
+
+_left_to_the_newest: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a passed test shows to work, one line each; and what was left to the newest Python."""
+    for name in _left_to_the_newest:
+        terminalreporter.write_line(f"not tried under the oldest: {name}")
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    for line in dict.fromkeys(value for report in passed for name, value in report.user_properties if name == "works"):
+        terminalreporter.write_line(f"works: {line}")
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ FOREIGN_VARIABLES = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "SYSTEM_",
 )
 
 #: Whatever proxies a test has set. Made once: it reads every certificate of the system, though none is needed here.
@@ -189,6 +190,15 @@ class Emulator:
     def mint(self, principal: str, **settings: Any) -> Minted:
         """A token, good or bad."""
         return Minted(**self.call("POST", "/mint", {"principal": principal, **settings}))
+
+    def sent_to(self, application: Principal, user: str, **settings: Any) -> str:
+        """The token that a user sends to an application."""
+        return self.mint(user, audience=f"api://{application.appid}", **settings).token
+
+    def tools(self, principal: str) -> str:
+        """The folder of an `az`, an `azd` and a `pwsh` that a user is signed in to."""
+        path: str = self.call("POST", "/tools", {"principal": principal})["path"]
+        return path
 
     def rotate_keys(self, *, retire_old: bool = False) -> None:
         """A new signing key; tokens signed with older ones are refused from now on if those are retired."""

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Which credential works in which language, as the tests tell it in lines `works: CLASS in LANGUAGE`.
+
+    make test | tee FILE; tools/matrix.py FILE      writes what FILE tells into the table of docs/credentials.md
+
+`make test` prints the table of its run, and fails where that of docs/credentials.md says more than the run showed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "credentials.md"
+BEGIN = "<!-- The table of `make test`, written by tools/matrix.py. -->"
+END = "<!-- The end of the table. -->"
+
+LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET")
+CREDENTIALS = (
+    "DefaultAzureCredential",
+    "ChainedTokenCredential",
+    "EnvironmentCredential",
+    "WorkloadIdentityCredential",
+    "ManagedIdentityCredential",
+    "ClientSecretCredential",
+    "ClientCertificateCredential",
+    "ClientAssertionCredential",
+    "OnBehalfOfCredential",
+    "AzurePipelinesCredential",
+    "AzureCliCredential",
+    "AzureDeveloperCliCredential",
+    "AzurePowerShellCredential",
+    "StaticTokenCredential",
+)
+# Some runners put a mark before what a test prints.
+LINE = re.compile(r"^(?:# )?works: (?P<credential>\S+) in (?P<language>.+?)\s*$")
+YES = "yes"
+
+Cells = set[tuple[str, str]]
+
+
+def read(line: str) -> tuple[str, str] | None:
+    """The credential and the language of a line that tells of one that works."""
+    match = LINE.match(line)
+    return (match["credential"], match["language"]) if match else None
+
+
+def table(cells: Cells) -> str:
+    """In Markdown, every credential and language."""
+    widths = [max(map(len, CREDENTIALS)) + 2, *(max(len(language), len(YES)) for language in LANGUAGES)]
+
+    def row(texts: Iterable[str]) -> str:
+        return "| " + " | ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)) + " |\n"
+
+    lines = [row(["credential", *LANGUAGES]), row("-" * width for width in widths)]
+    for credential in CREDENTIALS:
+        lines.append(row([f"`{credential}`", *(YES if (credential, one) in cells else "" for one in LANGUAGES)]))
+    return "".join(lines)
+
+
+def written(text: str) -> Cells:
+    """What a document's table says to work."""
+    if BEGIN not in text or END not in text:
+        return set()
+    cells = set()
+    for line in text[text.index(BEGIN) : text.index(END)].splitlines():
+        credential, *marks = [part.strip() for part in line.strip().strip("|").split("|")]
+        cells.update((credential.strip("`"), one) for one, mark in zip(LANGUAGES, marks, strict=False) if mark == YES)
+    return cells
+
+
+def compare(run: Cells, ci: bool) -> tuple[list[str], list[str]]:
+    """What is wrong with the document's table or the run, and what is only to be noted.
+
+    A language of which the run tells nothing at all is not there on this machine, which is wrong in CI alone.
+    """
+    known = {(credential, language) for credential in CREDENTIALS for language in LANGUAGES}
+    wrong = [f"no row or column for: works: {credential} in {language}" for credential, language in sorted(run - known)]
+    notes: list[str] = []
+    document = written(DOCUMENT.read_text()) if DOCUMENT.exists() else set()
+    seen = {language for _, language in run}
+    for language in sorted({language for _, language in document} - seen):
+        (wrong if ci else notes).append(f"not tried: {language}'s column of the table in {DOCUMENT.name}")
+    name = f"docs/{DOCUMENT.name}"
+    wrong += [f"{name} says so, and no test: {one} in {where}" for one, where in sorted(document - run) if where in seen]
+    if missing := sorted(run & known - document):
+        notes.append(f"not in the table of {name}: {len(missing)} that work, such as {missing[0][0]} in {missing[0][1]}")
+    return wrong, notes
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        sys.exit(__doc__)
+    cells = {cell for line in Path(arguments[0]).read_text(errors="replace").splitlines() if (cell := read(line))}
+    text = DOCUMENT.read_text()
+    if BEGIN not in text or END not in text:
+        sys.exit(f"{DOCUMENT}: has no place for the table")
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    DOCUMENT.write_text(f"{before}\n\n{table(cells)}\n{after}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
