@@ -252,9 +252,12 @@ export class AuthenticationError extends PgEntraError {
 }
 
 /** The credential is not set up on this machine; a chain goes on past it. */
-export class CredentialUnavailableError extends AuthenticationError {}
+export class CredentialUnavailableError extends AuthenticationError {
+  /** Of a chain: its members'. */
+  readonly errors?: PgEntraError[]
+}
 
-/** No credential of a chain brought a token. */
+/** No credential of a chain brought a token, and not all for want of being set up. */
 export class AggregateAuthenticationError extends AuthenticationError {
   readonly errors: PgEntraError[]
 }

@@ -269,7 +269,10 @@ function contentOf(content) {
 /** A form with what is expected in the place of each assertion that its certificate's key has signed. */
 function withoutSignatures(form, wanted) {
     const fields = Object.entries(wanted).filter(([, value]) => typeof value === 'object')
-    return { ...form, ...Object.fromEntries(fields.map(([name, value]) => [name, checkedAssertion(form[name], value)])) }
+    return {
+        ...form,
+        ...Object.fromEntries(fields.map(([name, value]) => [name, checkedAssertion(form[name], value)])),
+    }
 }
 
 function checkedAssertion(jwt, wanted) {
