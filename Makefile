@@ -21,7 +21,7 @@ WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites demo test bench lint build wheel clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node test-c bench-node libpgentra install
+.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node test-c bench-node libpgentra libpgentra-release install
 .PHONY: lint-rust lint-python lint-node lint-c lint-words
 
 help:
@@ -65,6 +65,14 @@ PREFIX ?= /usr/local
 install: PROFILE := shared
 install: libpgentra
 	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
+
+# For release: against glibc 2.28, which Zig brings along, whatever this machine has; for `bindings-c/install/install.sh`.
+RELEASED = x86_64-unknown-linux-gnu
+libpgentra-release: prerequisites
+	@tools=$$($(ENVIRONMENT) release) && venv=$$($(ENVIRONMENT) venv newest) && PATH="$$tools/bin:$$PATH" \
+	    cargo zigbuild --quiet --profile shared -p pgentra-c --target $(RELEASED).2.28 && \
+	    PGENTRA_RELEASE=1 PGENTRA_TARGET="$(abspath $(or $(CARGO_TARGET_DIR),target)/$(RELEASED)/shared)" \
+	    "$$venv/bin/python" -m pytest -q bindings-c/tests/test_library.py -k 'glibc or exports or soname'
 
 wheel: PROFILE := release
 wheel: prerequisites

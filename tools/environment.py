@@ -5,6 +5,7 @@
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
+    tools/environment.py release          makes the environment of the tools that only a release needs, and prints it
     tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
 
 Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
@@ -165,6 +166,12 @@ def tools() -> Path:
     return directory
 
 
+def release() -> Path:
+    directory = CACHE / "venv" / "release"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "release.txt")
+    return directory
+
+
 def wheel(python: Python | None = None) -> Path:
     """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
     binding = ROOT / "bindings-python"
@@ -302,6 +309,8 @@ def main(arguments: list[str]) -> None:
             print(venv(name))
         case ["tools"]:
             print(tools())
+        case ["release"]:
+            print(release())
         case ["postgres"]:
             print(postgres())
         case _:
