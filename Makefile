@@ -28,7 +28,7 @@ LINTS = lint-rust lint-python lint-node lint-c lint-words
 SUITE_LIMIT = 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo test bench bench-node lint build libpgentra wheel npm install clean $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo test bench bench-node lint build libpgentra libpgentra-release wheel npm install clean $(SUITES) $(LINTS)
 
 help:
 	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
@@ -72,6 +72,12 @@ PREFIX ?= /usr/local
 install: PROFILE := shared
 install: libpgentra
 	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
+
+# As releases have it, on Linux for an old glibc; `bindings-c/install/install.sh` installs it.
+libpgentra-release: prerequisites
+	@target=$$($(GLIBC) target) && PATH="$$($(ENVIRONMENT) zig):$$PATH" \
+	    cargo zigbuild --quiet --profile shared -p pgentra-c --target "$$target" && \
+	    $(GLIBC) check "$(abspath $(or $(CARGO_TARGET_DIR),target))/$${target%%.*}/shared/libpgentra.so"
 
 wheel: PROFILE := release
 wheel: prerequisites

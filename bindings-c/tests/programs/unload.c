@@ -52,6 +52,11 @@ int main(int count, char **arguments) {
       port);
   counter calls;
   counter_init(&calls);
+  /* Also where no thread holds it. */
+  void *unused = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
+  CHECK(unused != NULL && dlclose(unused) == 0);
+  unused = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  CHECK(unused != NULL && dlclose(unused) == 0);
   for (int round = 1; round <= 3; round++) {
     pgentra_provider *provider = NULL;
     void *library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);

@@ -242,7 +242,8 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
         var first = await provider.GetTokenAsync();
         // A token is not suspected before a tenth of its life is over.
         await Task.Delay(1100);
-        await emulator.SetDoorAsync(new { refuse_next = 1 });
+        // Npgsql 10 makes a second attempt by itself, for the sake of GSS encryption.
+        await emulator.SetDoorAsync(new { refuse_next = 2 });
         var refused = await Assert.ThrowsAsync<PostgresException>(async () => await source.OpenConnectionAsync());
         Assert.StartsWith("28", refused.SqlState, StringComparison.Ordinal);
         Assert.True(await provider.InvalidateAsync());
