@@ -89,6 +89,17 @@ impl Credential {
         );
     }
 
+    /// When the cached token will be refreshed, in seconds since the epoch.
+    fn refresh_on(
+        &self,
+        scope: &str,
+        tenant_id: Option<String>,
+        claims: Option<String>,
+        enable_cae: bool,
+    ) -> Option<i64> {
+        self.0.refresh_on(&request(scope, tenant_id, claims, enable_cae))
+    }
+
     /// Copies newer tokens of the same credential on another event loop.
     fn adopt_tokens_from(&self, py: Python<'_>, other: &Credential) {
         detached(py, || self.0.adopt_tokens_from(&other.0));

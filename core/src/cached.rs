@@ -140,6 +140,11 @@ impl CachedCredential {
         }
     }
 
+    /// When the cached token will be refreshed, in seconds since the epoch; `None` while there is none.
+    pub fn refresh_on(&self, request: &TokenRequest) -> Option<i64> {
+        self.cell(request).warm().map(|warm| warm.refresh_on())
+    }
+
     /// Copies the tokens of `other`, the same credential on another event loop, where they are newer.
     pub fn adopt_tokens_from(&self, other: &CachedCredential) {
         if let Cells::Own(theirs) = &other.cells {

@@ -72,6 +72,11 @@ impl Warm {
     pub(crate) fn token(&self) -> &Arc<Token> {
         self.token.here()
     }
+
+    /// When the token is worth refreshing, in seconds since the epoch.
+    pub(crate) fn refresh_on(&self) -> i64 {
+        self.points.refresh.wall_ms / 1000
+    }
 }
 
 struct State {

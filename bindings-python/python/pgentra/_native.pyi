@@ -92,6 +92,9 @@ class Credential:
         enable_cae: bool,
         limit: float | None,
     ) -> None: ...
+    def refresh_on(self, scope: str, tenant_id: str | None, claims: str | None, enable_cae: bool) -> int | None:
+        """When the cached token will be refreshed, in seconds since the epoch."""
+
     def adopt_tokens_from(self, other: Credential) -> None: ...
 
 @final

@@ -221,6 +221,11 @@ async def ask_async(source: Source, scope: str, *request: Any) -> tuple[str, int
     return await _await(source, loop, credential.token_into, scope, *request, None)  # type: ignore[no-any-return]
 
 
+def refresh_on(source: Source, scope: str, *request: Any) -> int | None:
+    """When the token that was just asked for will be refreshed, in seconds since the epoch."""
+    return _credential(source, running_loop() if source.is_async else None).refresh_on(scope, *request)
+
+
 def _credential(source: Source, loop: AbstractEventLoop | None) -> _native.Credential:
     environment = source.environment(_native.environment())
     return source.credential((environment, source.ca_file, None, None), loop)

@@ -7,7 +7,7 @@ from os import fspath
 
 from .. import _native
 from .._foreign import Foreign, Source, as_credential, foreign_of, source_of
-from .._provider import ask, ask_async
+from .._provider import ask, ask_async, refresh_on
 from ..errors import CredentialUnavailableError, PgEntraError, _also
 from ._options import Arguments
 
@@ -60,7 +60,7 @@ class AccessTokenInfo:
         """Seconds since the epoch."""
         self.token_type = token_type
         self.refresh_on = refresh_on
-        """When to refresh it, in seconds since the epoch. Always None: it is refreshed by itself."""
+        """When it will be refreshed, in seconds since the epoch: from then on, ask again. Nobody has to wait for it."""
 
     def __repr__(self) -> str:
         return f"AccessTokenInfo(expires_on={self.expires_on}, token_type={self.token_type!r})"
@@ -82,6 +82,17 @@ class Credential:
         self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
         # What is missing or of the wrong type is told now.
         _native.check_credential(document)
+
+    def _info(
+        self,
+        token: AccessToken,
+        scope: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+    ) -> AccessTokenInfo:
+        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, enable_cae)
+        return AccessTokenInfo(*token, refresh_on=refreshed)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -110,7 +121,8 @@ class SyncCredential(Credential):
 
     def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
-        return AccessTokenInfo(*self.get_token(*scopes, **_known(options)))
+        known = _known(options)
+        return self._info(self.get_token(*scopes, **known), scopes[0], **known)
 
     def close(self) -> None:
         """Nothing: what is shared with others stays."""
@@ -145,7 +157,8 @@ class AsyncCredential(Credential):
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
-        return AccessTokenInfo(*await self.get_token(*scopes, **_known(options)))
+        known = _known(options)
+        return self._info(await self.get_token(*scopes, **known), scopes[0], **known)
 
     async def close(self) -> None:
         """Nothing: what is shared with others stays."""

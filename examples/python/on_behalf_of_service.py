@@ -1,0 +1,105 @@
+"""A web service that connects to PostgreSQL as its caller: python on_behalf_of_service.py [--port 8000]
+
+The caller sends a token for this service; the service exchanges it for one for the database, in which the caller is the
+user. Roles, grants and row-level security then count for the person, not for the service.
+
+Takes HOSTNAME, DATABASE, TENANT_ID, CLIENT_ID and CLIENT_SECRET from a `.env` beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import time
+from pathlib import Path
+
+from dotenv import dotenv_values
+from flask import Flask, Response, request
+from werkzeug.serving import make_server
+
+from pgentra import decode_jwt
+from pgentra.errors import AuthenticationError, PgEntraError, TokenDecodeError
+from pgentra.identity import OnBehalfOfCredential
+from pgentra.psycopg3 import EntraConnection
+
+# A container's own HOSTNAME is not the server's, so the file wins.
+SETTINGS = {**os.environ, **dotenv_values(Path(__file__).with_name(".env"))}
+CONNINFO = f"postgresql://{SETTINGS['HOSTNAME']}/{SETTINGS['DATABASE']}"
+
+app = Flask(__name__)
+
+
+class Unauthorized(Exception):
+    """The caller has to come back with another token."""
+
+
+@app.get("/me")
+def me() -> dict[str, str]:
+    # A connection belongs to one user, so there is no pool. Tokens do not have to be fetched each time: the engine keeps
+    # one for each user, the last 12,288 of them, until nobody has asked for its lifetime.
+    with EntraConnection.connect(CONNINFO, credential=on_behalf_of_caller()) as connection:
+        (role,) = connection.execute("select current_user").fetchone() or ("nobody",)
+    return {"role": role}
+
+
+def on_behalf_of_caller() -> OnBehalfOfCredential:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not token:
+        raise Unauthorized
+    try:
+        # Entra checks the rest when it exchanges the token; but what came of that is kept, and may last longer.
+        is_over = decode_jwt(token)["exp"] <= time.time()
+    except (TokenDecodeError, KeyError, TypeError):
+        raise Unauthorized from None
+    if is_over:
+        raise Unauthorized
+    return OnBehalfOfCredential(
+        SETTINGS["TENANT_ID"] or "",
+        SETTINGS["CLIENT_ID"] or "",
+        client_secret=SETTINGS["CLIENT_SECRET"],
+        user_assertion=token,
+        authority=SETTINGS.get("AUTHORITY_HOST"),
+    )
+
+
+@app.errorhandler(Unauthorized)
+def unauthorized(_: Unauthorized) -> Response:
+    return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+@app.errorhandler(AuthenticationError)
+def not_authenticated(error: AuthenticationError) -> Response:
+    app.logger.warning("%s", error)
+    challenge = "Bearer"
+    if error.code == "interaction_required":
+        # Only the user can help: the caller signs in again with these claims, and comes back with what that brings.
+        challenge += ' error="insufficient_claims"'
+        if claims := error.detail.get("claims"):
+            challenge += f', claims="{base64.b64encode(claims.encode()).decode()}"'
+    elif error.aadsts in (50013, 50027, 50034, 500133):
+        # Not a token for this service, not in its time, not of a user.
+        challenge += ' error="invalid_token"'
+    else:
+        # The service's own affair: its secret, Entra, the network.
+        return Response("no login at present\n", status=503, headers={"Retry-After": "5"})
+    return Response(status=401, headers={"WWW-Authenticate": challenge})
+
+
+@app.errorhandler(PgEntraError)
+def not_connected(error: PgEntraError) -> Response:
+    app.logger.warning("%s", error)
+    return Response("no login\n", status=500)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="PostgreSQL as the caller, over Microsoft Entra")
+    parser.add_argument("--port", type=int, default=8000)
+    # For a laptop; behind gunicorn it is `gunicorn on_behalf_of_service:app`.
+    server = make_server("127.0.0.1", parser.parse_args().port, app, threaded=True)
+    print(f"http://127.0.0.1:{server.server_port}/me", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
