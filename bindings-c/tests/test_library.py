@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ from emulator import Emulator
 LIBRARY = TARGET / "libpgentra.so"
 HEADER = (HEADERS / "pgentra.h").read_text()
 EXAMPLES = ROOT / "examples" / "c"
+
 
 def declared() -> dict[str, tuple[str, str]]:
     """Every function of the header: its comment and its declaration."""
