@@ -128,7 +128,7 @@ struct Callback {
 }
 
 impl Callback {
-    fn new(answer: fn(usize) -> Result<FetchedToken>) -> Arc<dyn Credential> {
+    fn answering(answer: fn(usize) -> Result<FetchedToken>) -> Arc<dyn Credential> {
         Arc::new(Callback { calls: AtomicUsize::new(0), answer })
     }
 }
@@ -148,7 +148,7 @@ async fn a_hosts_callback_gives_assertions() {
     let entra = Entra::start().await;
     let document = json!({"type": "client_assertion", "get_assertion": {"type": "host", "index": 0}});
     let request = TokenRequest::new(SCOPE);
-    let numbered = Callback::new(|call| FetchedToken::assertion_from_host(&format!("planted.assertion.{call}")));
+    let numbered = Callback::answering(|call| FetchedToken::assertion_from_host(&format!("planted.assertion.{call}")));
     let credential = entra.credential_with(document.clone(), vec![Arc::clone(&numbered)]);
     for scope in [SCOPE, SCOPE, "https://management.azure.com/.default"] {
         ask(&credential, &TokenRequest::new(scope)).await.expect("a token");
@@ -156,7 +156,7 @@ async fn a_hosts_callback_gives_assertions() {
     assert_eq!(entra.sent("client_assertion"), ["planted.assertion.0", "planted.assertion.1"]);
 
     // Its failure is the cause; when its host goes away, it is asked again.
-    let failing = Callback::new(|call| match call {
+    let failing = Callback::answering(|call| match call {
         0 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
         1 => Err(Error::from_host("ValueError", "no key planted", false, Arc::new("kept"))),
         _ => FetchedToken::assertion_from_host("two words"),
@@ -180,7 +180,7 @@ async fn a_hosts_callback_gives_assertions() {
     for _ in 0..2 {
         ask(&user(&numbered, "planted.user.c"), &request).await.expect("a token");
     }
-    let another = Callback::new(|_| FetchedToken::assertion_from_host("planted.another"));
+    let another = Callback::answering(|_| FetchedToken::assertion_from_host("planted.another"));
     ask(&user(&another, "planted.user.c"), &request).await.expect("a token");
     assert_eq!(entra.sent("assertion"), ["planted.user.c", "planted.user.c"]);
     assert_eq!(entra.sent("client_assertion")[2..], ["planted.assertion.2", "planted.another"]);
