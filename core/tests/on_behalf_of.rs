@@ -1,10 +1,16 @@
-//! Users of a middle tier, and the certificate of an application that changes, over TLS.
+//! Users of a middle tier, the certificate of an application that changes, and a host's callback for assertions, over TLS.
 
 mod servers;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use pgentra::{CachedCredential, CredentialConfig, ErrorKind, Surroundings, credential::TokenRequest};
+use pgentra::{
+    CachedCredential, CredentialConfig, Error, ErrorKind, Result, Surroundings,
+    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+};
 use serde_json::{Value, json};
 use servers::{Authority, Reply, Server};
 
@@ -24,12 +30,16 @@ impl Entra {
     }
 
     fn credential(&self, document: Value) -> Arc<CachedCredential> {
+        self.credential_with(document, vec![])
+    }
+
+    fn credential_with(&self, document: Value, hosts: Vec<Arc<dyn Credential>>) -> Arc<CachedCredential> {
         let mut document = document;
         document["tenant_id"] = "t".into();
         document["client_id"] = "c".into();
         document["authority_host"] = self.server.url("https", "localhost", "").into();
         let config = CredentialConfig::from_value(document).expect("a document");
-        let surroundings = Surroundings { ca_file: Some(self.authority.path()), ..Surroundings::default() };
+        let surroundings = Surroundings { ca_file: Some(self.authority.path()), hosts, ..Surroundings::default() };
         CachedCredential::new(&config, &surroundings).expect("a credential")
     }
 
@@ -49,7 +59,7 @@ impl Entra {
     }
 }
 
-async fn ask(credential: &CachedCredential, request: &TokenRequest) -> Result<(), pgentra::Error> {
+async fn ask(credential: &CachedCredential, request: &TokenRequest) -> Result<()> {
     credential.start_token(request, None).await.map(drop)
 }
 
@@ -109,4 +119,69 @@ async fn a_certificate_file_that_changed_is_read_again() {
         entra.sent("client_assertion").iter().map(|jwt| jwt.rsplit('.').next().unwrap_or_default().len()).collect();
     // 2048 bits, then 4096.
     assert_eq!(signatures, [342, 342, 683, 342]);
+}
+
+/// A host's function, as a binding hands it in.
+struct Callback {
+    calls: AtomicUsize,
+    answer: fn(usize) -> Result<FetchedToken>,
+}
+
+impl Callback {
+    fn answering(answer: fn(usize) -> Result<FetchedToken>) -> Arc<dyn Credential> {
+        Arc::new(Callback { calls: AtomicUsize::new(0), answer })
+    }
+}
+
+impl Credential for Callback {
+    fn name(&self) -> &str {
+        "getAssertion"
+    }
+
+    fn fetch<'a>(&'a self, _: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(std::future::ready((self.answer)(self.calls.fetch_add(1, Ordering::Relaxed))))
+    }
+}
+
+#[tokio::test]
+async fn a_hosts_callback_gives_assertions() {
+    let entra = Entra::start().await;
+    let document = json!({"type": "client_assertion", "get_assertion": {"type": "host", "index": 0}});
+    let request = TokenRequest::new(SCOPE);
+    let numbered = Callback::answering(|call| FetchedToken::assertion_from_host(&format!("planted.assertion.{call}")));
+    let credential = entra.credential_with(document.clone(), vec![Arc::clone(&numbered)]);
+    for scope in [SCOPE, SCOPE, "https://management.azure.com/.default"] {
+        ask(&credential, &TokenRequest::new(scope)).await.expect("a token");
+    }
+    assert_eq!(entra.sent("client_assertion"), ["planted.assertion.0", "planted.assertion.1"]);
+
+    // Its failure is the cause; when its host goes away, it is asked again.
+    let failing = Callback::answering(|call| match call {
+        0 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
+        1 => Err(Error::from_host("ValueError", "no key planted", false, Arc::new("kept"))),
+        _ => FetchedToken::assertion_from_host("two words"),
+    });
+    let credential = entra.credential_with(document, vec![failing]);
+    let error = ask(&credential, &request).await.expect_err("the callback failed");
+    let text = error.to_string();
+    let start = "ClientAssertionCredential: no assertion from getAssertion: the credential raised ValueError";
+    assert!(text.starts_with(start), "{text}");
+    assert!(error.host_cause().is_some_and(|cause| cause.is::<&str>()));
+    let other = TokenRequest::new("https://vault.azure.net/.default");
+    assert_eq!(ask(&credential, &other).await.expect_err("no assertion").kind(), ErrorKind::CredentialValue);
+
+    // The same callback serves all users of a middle tier; another one is another application's.
+    let user = |callback: &Arc<dyn Credential>, user: &str| {
+        let document = json!({
+            "type": "on_behalf_of", "user_assertion_token": user, "get_assertion": {"type": "host", "index": 0},
+        });
+        entra.credential_with(document, vec![Arc::clone(callback)])
+    };
+    for _ in 0..2 {
+        ask(&user(&numbered, "planted.user.c"), &request).await.expect("a token");
+    }
+    let another = Callback::answering(|_| FetchedToken::assertion_from_host("planted.another"));
+    ask(&user(&another, "planted.user.c"), &request).await.expect("a token");
+    assert_eq!(entra.sent("assertion"), ["planted.user.c", "planted.user.c"]);
+    assert_eq!(entra.sent("client_assertion")[2..], ["planted.assertion.2", "planted.another"]);
 }

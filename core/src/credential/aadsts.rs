@@ -82,8 +82,11 @@ static TABLE: &[Aadsts] = aadsts! {
     500133 Refused "the assertion is outside its validity", "Pass a token that has not expired; check this machine's clock.";
     530003 Interaction "the device must be managed", "Sign in from a device that the policy allows.";
     700016 Definite "the application is not known in the tenant", "Check client id and tenant; a client id is not an object id.";
+    700021 Definite "the assertion is of another application", "Make issuer and subject of the assertion this client id.";
+    700023 Definite "the assertion is for another endpoint", "Check that the authority host is the one of the tenant's cloud.";
     700024 Refused "the assertion is outside its validity", "Check this machine's clock, and that what writes the assertion still runs.";
     700027 Definite "the certificate is not the application's", "Upload the certificate to the application, or use the one uploaded.";
+    700030 Definite "the certificate's subject is not trusted", "Send the certificate's chain along, and register its subject and issuer with the application.";
     700082 Interaction "the refresh token has expired", "Sign in again.";
     700211 Definite "no federated credential has this issuer", "Compare the issuer of the application's federated credential with the token's `iss`.";
     700212 Definite "no federated credential has this audience", "Compare the audience of the application's federated credential with the token's `aud` (usually api://AzureADTokenExchange).";
@@ -93,6 +96,7 @@ static TABLE: &[Aadsts] = aadsts! {
     900382 Definite "the application is of another cloud", "Name the application's own cloud by its authority host.";
     1002012 Definite "the scope is not one for applications", "Ask for one scope that ends in `/.default`.";
     7000112 Definite "the application is disabled", "Have the application enabled.";
+    7000114 Definite "nobody acts on behalf of an application", "Pass a user's token; an application's own has no user to act for.";
     7000215 Definite "the client secret is wrong", "Pass the secret's value, not its id, and check that it belongs to this client id.";
     7000218 Definite "the application must authenticate", "Pass a client secret or certificate.";
     7000222 Definite "the client secret has expired", "Make a new secret in the application's registration and pass that.";

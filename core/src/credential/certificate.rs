@@ -135,8 +135,8 @@ impl std::fmt::Display for Source {
 
 fn unusable(why: &str) -> Error {
     Error::new(ErrorKind::InvalidConfiguration, why).with_advice(
-        "Pass a PEM file with key and certificate or a PFX file, and its password (options `certificate_path` and \
-         `certificate_password`, or AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD).",
+        "Pass a PEM file with key and certificate or a PFX file, and its password (among the variables: \
+         AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD).",
     )
 }
 
@@ -331,4 +331,68 @@ fn uuid(random: &SystemRandom) -> Result<String, ring::error::Unspecified> {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
+
+    use super::*;
+
+    fn fixture(name: &str) -> Vec<u8> {
+        let path = format!("{}/../tests/vectors/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).expect("a file of the vectors")
+    }
+
+    fn fault(content: &[u8], password: Option<&Secret>) -> String {
+        Identity::read(content, password).err().expect("a fault")
+    }
+
+    /// What no common tool writes.
+    #[test]
+    fn a_pfx_file_with_two_keys_does_not_say_which() {
+        let password = Secret::new("p");
+        let store = |name: &str, password: &str| {
+            KeyStore::from_pkcs12(&fixture(name), password, Pkcs12ImportPolicy::Strict).expect("a PFX file")
+        };
+        let mut both = KeyStore::new();
+        for name in ["app.pfx", "chain.pfx"] {
+            let one = store(name, "planted-password");
+            let (_, entry) = one.entries().next().expect("an entry");
+            let KeyStoreEntry::PrivateKeyChain(_) = entry else { panic!("{name} has a key") };
+            both.add_entry(name, entry.clone());
+        }
+        let written = both.writer(password.expose()).write().expect("it is written");
+        assert!(fault(&written, Some(&password)).starts_with("holds 2 private keys"));
+    }
+
+    #[test]
+    fn nothing_from_outside_brings_it_down() {
+        let password = Secret::new("planted-password");
+        for name in ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx"] {
+            let whole = fixture(name);
+            for cut in (0..whole.len()).step_by(whole.len() / 40) {
+                let _ = Identity::read(&whole[..cut], Some(&password));
+                let mut changed = whole.clone();
+                changed[cut] ^= 0x20;
+                // A change that is not noticed may be in a name; the key still is the certificate's.
+                let _ = Identity::read(&changed, Some(&password));
+            }
+        }
+        for short in [&b""[..], b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"0\x82\x01", b"-----BEGIN", b"\xff\xfe"] {
+            fault(short, None);
+        }
+    }
+
+    #[test]
+    fn assertions_are_signed_for_ten_minutes_and_differ() {
+        let identity = Identity::read(&fixture("app.pem"), None).expect("a key and its certificate");
+        let sign = || identity.sign("c", "a", 1_900_000_000, false).expect("signed").expose().to_owned();
+        let (one, other) = (sign(), sign());
+        assert_ne!(one.split('.').nth(1), other.split('.').nth(1), "each has an id of its own");
+        assert!(identity.check_validity(identity.not_after).is_ok());
+        assert!(identity.check_validity(identity.not_after + 1).is_err());
+        assert!(identity.check_validity(identity.not_before - ASSERTION_LIFETIME).is_ok(), "clocks differ");
+        assert!(identity.check_validity(identity.not_before - ASSERTION_LIFETIME - 1).is_err());
+    }
 }
