@@ -22,14 +22,15 @@ WITH_EMULATOR = PYTHONPATH=tests PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites demo test bench lint build wheel clean
 .PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-node test-c bench-node libpgentra libpgentra-release install
-.PHONY: lint-rust lint-python lint-node lint-c lint-words
+.PHONY: test-dotnet bench-dotnet nuget
+.PHONY: lint-rust lint-python lint-node lint-c lint-dotnet lint-words
 
 help:
 	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
-	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node, test-c are its parts'
-	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
-	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-c, lint-words are its parts'
-	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
+	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-node, test-c, test-dotnet are its parts'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node and bench-dotnet are parts'
+	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-c, lint-dotnet, lint-words are its parts'
+	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make nuget  the .NET packages;  make clean'
 	@echo 'make install PREFIX=/usr/local DESTDIR=   libpgentra, for C and all that calls C'
 
 prerequisites:
@@ -42,7 +43,7 @@ demo: build libpgentra
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
 	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600 test-c=900
+	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600 test-c=900 test-dotnet=900
 
 bench: PROFILE := release
 bench: build
@@ -50,7 +51,7 @@ bench: build
 	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
 	@if command -v npm >/dev/null; then $(MAKE) bench-node; else echo 'not tried: Node: none on this machine'; fi
 
-lint: lint-rust lint-python lint-node lint-c lint-words
+lint: lint-rust lint-python lint-node lint-c lint-dotnet lint-words
 
 build: prerequisites
 	@echo '[pgentra] building the engine and the emulator, profile $(PROFILE)'
@@ -168,3 +169,32 @@ bench-node: build
 	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,benchmarks/node) && \
 	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
 	    $(WITH_EMULATOR) node benchmarks/node/run.mjs
+
+# .NET finds the engine by an environment variable, which MSBuild reads as a property.
+DOTNET = cd bindings-dotnet && PgEntraLibrary="$(TARGET)/libpgentra.so"
+
+# Npgsql and EF Core through the front door; vectors; the Azure SDK both ways; the packages installed, as a single file and
+# compiled ahead; every sample of examples/dotnet.
+test-dotnet: build libpgentra
+	@command -v dotnet >/dev/null || { echo 'skipped: .NET SDK 10 (dotnet): none on this machine'; exit 0; }; \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(DOTNET) $(WITH_EMULATOR) \
+	    dotnet test --project tests/PgEntra.Tests -v q
+
+# Every framework is built with warnings as errors; what is public is compared with PublicAPI.*.txt.
+lint-dotnet: libpgentra
+	@command -v dotnet >/dev/null || { echo 'not tried: .NET: none on this machine'; exit 0; }; $(DOTNET) sh -ec '\
+	    dotnet build src/PgEntra.AzureCore -v q -nologo; \
+	    for project in PgEntra.slnx ../examples/dotnet ../benchmarks/dotnet; do \
+	        dotnet restore $$project -v q -nologo; dotnet format $$project --no-restore --verify-no-changes -v q; done'
+
+# The packages that ship, into target/nuget.
+nuget: PROFILE := shared
+nuget: libpgentra
+	@$(DOTNET) sh -ec 'for project in PgEntra PgEntra.AzureCore; do \
+	    dotnet pack src/$$project -c Release -v q -nologo -o ../target/nuget; done'
+
+# Its table of benchmarks/results.md alone.
+bench-dotnet: PROFILE := release
+bench-dotnet: build libpgentra
+	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py dotnet

@@ -4,7 +4,7 @@
     tools/tally.py SUITE=SECONDS...
 
 A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
-pytest and node:test are read from what it prints, which passes through as it comes; a line that holds a secret of the
+pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a secret of the
 tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
 failure. One that begins with `not tried: ` is optional everywhere.
 The last line is `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
@@ -33,6 +33,8 @@ CARGO_IGNORED = re.compile(r"^test (?P<name>.+?) \.\.\. ignored(?:, (?P<reason>.
 PYTEST = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
 # Its own mark on a terminal is U+2139.
 NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<count>\d+)$")
+# The summary of `dotnet test`.
+DOTNET = re.compile(r"^  (?P<word>succeeded|failed|skipped): (?P<count>\d+)$")
 PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
 KINDS = {
     "passed": "passed",
@@ -46,6 +48,7 @@ KINDS = {
     "fail": "failed",
     "cancelled": "failed",
     "todo": "skipped",
+    "succeeded": "passed",
 }
 
 
@@ -67,7 +70,7 @@ class Result:
                 count, word = part.split()
                 if word in KINDS:
                     self.count(KINDS[word], int(count))
-        elif match := NODE.match(line):
+        elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
         elif match := CARGO_IGNORED.match(line):
             self.notes.append(f"skipped: {match['name']}: {match['reason'] or 'ignored'}")
