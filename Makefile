@@ -144,6 +144,7 @@ lint-c: prerequisites
 	cargo run --quiet -p pgentra-c --example header -- --check
 	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
 	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
+	@if command -v doxygen >/dev/null; then cd bindings-c && doxygen; else echo 'not tried: doxygen'; fi
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
