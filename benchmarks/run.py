@@ -301,7 +301,7 @@ def c_rows(bench: Bench) -> None:
         results = [json.loads(subprocess.run([program], capture_output=True, check=True).stdout) for _ in range(RUNS)]
     warm = median(results)
     bench.add(
-        "warm `pgentra_provider_get` with `pgentra_string_free`; from two threads at once",
+        "warm `pgentra_provider_get` with `pgentra_string_free`; beside a thread that does the same",
         "<= 150 ns",
         f"{warm['ns']:.0f} ns; {warm['ns_on_two_threads']:.0f} ns",
         "",
