@@ -479,7 +479,7 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 class Sleepers:
-    """Processes whose token of 334 s has 200 s left after 134 s, past its refresh point; meanwhile something else runs."""
+    """Processes whose token of 334 s has 200 s left after 134 s, past its refresh point; others run meanwhile."""
 
     def __init__(self, bench: Bench, languages: list[str]) -> None:
         self.bench = bench
@@ -563,7 +563,14 @@ def main(wanted: list[str]) -> int:
         # The other tables stay as they are.
         lines = [written.read_text().partition("\n## .NET")[0].rstrip(), ""]
     else:
-        lines = ["# Benchmarks", "", "Written by `make bench`; as measured.", "", *(f"- {fact}" for fact in machine()), ""]
+        lines = [
+            "# Benchmarks",
+            "",
+            "Written by `make bench`; as measured.",
+            "",
+            *(f"- {fact}" for fact in machine()),
+            "",
+        ]
     for title, rows in tables.items():
         lines += table(title, rows)
     text = "\n".join(lines)

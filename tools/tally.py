@@ -4,9 +4,9 @@
     tools/tally.py SUITE=SECONDS...
 
 A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
-pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a secret of the
-tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
-failure. One that begins with `not tried: ` is optional everywhere.
+pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a
+secret of the tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or
+with CI=true a failure. One that begins with `not tried: ` is optional everywhere.
 The last line is `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
 """
 
