@@ -100,7 +100,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
                 var usings = lines.Where(line => Using().IsMatch(line)).ToArray();
                 await File.WriteAllLinesAsync(
                     Path.Combine(program, $"Block{++count}.cs"),
-                    [.. usings, $"static class Block{count} {{ static async Task Run() {{", .. lines.Except(usings), "} }"]);
+                    [.. usings, $"static class Block{count} {{ static async Task Run() {{", .. lines.Where(line => !Using().IsMatch(line)), "} }"]);
             }
         }
 
