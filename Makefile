@@ -73,7 +73,7 @@ libpgentra-release: prerequisites
 	@tools=$$($(ENVIRONMENT) release) && venv=$$($(ENVIRONMENT) venv newest) && PATH="$$tools/bin:$$PATH" \
 	    cargo zigbuild --quiet --profile shared -p pgentra-c --target $(RELEASED).2.28 && \
 	    PGENTRA_RELEASE=1 PGENTRA_TARGET="$(abspath $(or $(CARGO_TARGET_DIR),target)/$(RELEASED)/shared)" \
-	    "$$venv/bin/python" -m pytest -q bindings-c/tests/test_library.py -k 'glibc or exports or soname'
+	    PYTHONPATH=tests "$$venv/bin/python" -m pytest $(PYTEST_OPTIONS) bindings-c/tests -k 'glibc or exports or soname'
 
 wheel: PROFILE := release
 wheel: prerequisites
