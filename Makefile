@@ -21,22 +21,22 @@ WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="
     PGENTRA_POSTGRES_BIN="$$postgres" PGENTRA_TARGET="$(TARGET)"
 
 # What `make test` and `make lint` are made of, in this order.
-SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c
-LINTS = lint-rust lint-python lint-node lint-c lint-words
+SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet
+LINTS = lint-rust lint-python lint-node lint-c lint-dotnet lint-words
 
 # Seconds after which a suite is ended, the builds of a clean clone included: to end what hangs.
 SUITE_LIMIT = 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo test bench bench-node lint build libpgentra libpgentra-release wheel npm install clean $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo test bench bench-node bench-dotnet lint build libpgentra libpgentra-release wheel npm nuget install clean $(SUITES) $(LINTS)
 
 help:
 	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
 	@echo 'make test   every test; its parts: $(SUITES)'
-	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; a part: bench-node'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; parts: bench-node, bench-dotnet'
 	@echo 'make lint   format, lints, types and generated files; its parts: $(LINTS)'
 	@echo 'make build  the engine and the emulator'
-	@echo 'make wheel  the Python wheel that ships;  make npm  the npm packages that ship'
+	@echo 'make wheel  the Python wheel that ships;  make npm  the npm packages;  make nuget  the .NET packages'
 	@echo 'make install PREFIX=/usr/local DESTDIR=   libpgentra, for C and all that calls C'
 	@echo 'make clean'
 
@@ -154,6 +154,7 @@ lint-c: prerequisites
 	cargo run --quiet -p pgentra-c --example header -- --check
 	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
 	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
+	@if command -v doxygen >/dev/null; then cd bindings-c && doxygen; else echo 'not tried: doxygen'; fi
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
@@ -193,3 +194,32 @@ bench-node: PROFILE := release
 bench-node: build npm
 	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,benchmarks/node) && \
 	    $(WITH_EMULATOR) node benchmarks/node/run.mjs .cache/npm
+
+# .NET finds the engine by an environment variable, which MSBuild reads as a property.
+DOTNET = cd bindings-dotnet && PgEntraLibrary="$(TARGET)/libpgentra.so"
+
+# Npgsql and EF Core through the front door; vectors; the Azure SDK both ways; the packages installed, as a single file and
+# compiled ahead; every sample of examples/dotnet.
+test-dotnet: build libpgentra
+	@command -v dotnet >/dev/null || { echo 'skipped: .NET SDK 10 (dotnet): none on this machine'; exit 0; }; \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(DOTNET) $(WITH_EMULATOR) \
+	    dotnet test --project tests/PgEntra.Tests -v q
+
+# Every framework is built with warnings as errors; what is public is compared with PublicAPI.*.txt.
+lint-dotnet: libpgentra
+	@command -v dotnet >/dev/null || { echo 'not tried: .NET: none on this machine'; exit 0; }; $(DOTNET) sh -ec '\
+	    dotnet build src/PgEntra.AzureCore -v q -nologo; \
+	    for project in PgEntra.slnx ../examples/dotnet ../benchmarks/dotnet; do \
+	        dotnet restore $$project -v q -nologo; dotnet format $$project --no-restore --verify-no-changes -v q; done'
+
+# The packages that ship, into target/nuget.
+nuget: PROFILE := shared
+nuget: libpgentra
+	@$(DOTNET) sh -ec 'for project in PgEntra PgEntra.AzureCore; do \
+	    dotnet pack src/$$project -c Release -v q -nologo -o ../target/nuget; done'
+
+# Its table of benchmarks/results.md alone.
+bench-dotnet: PROFILE := release
+bench-dotnet: build libpgentra
+	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py dotnet

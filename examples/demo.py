@@ -126,6 +126,30 @@ def c_samples(folder: str) -> list[Sample]:
     return made
 
 
+#: Built for the demonstration, where the .NET SDK is there.
+DOTNET_SAMPLES = (
+    ("Npgsql", "sync"),
+    ("Npgsql, async", "async"),
+    ("EF Core", "efcore"),
+    (".NET hosted service", "hosted"),
+)
+
+
+def dotnet_samples() -> list[Sample]:
+    """The samples in C#, built where they are; none where that cannot be, which is told."""
+    if shutil.which("dotnet") is None:
+        say("not tried: .NET: none on this machine")
+        return []
+    project = ROOT / "examples" / "dotnet"
+    target = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+    words = ["dotnet", "build", str(project), "-v", "q", "-nologo", f"-p:PgEntraLibrary={target / 'libpgentra.so'}"]
+    built = subprocess.run(words, capture_output=True, text=True, check=False)
+    if built.returncode:
+        say(built.stdout.strip())
+    program = str(project / "bin" / "Debug" / "net10.0" / "Samples.dll")
+    return [Sample(name, ("dotnet", program, mode)) for name, mode in DOTNET_SAMPLES]
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -171,7 +195,9 @@ def run_samples(emulator: Emulator) -> bool:
         environment = {**os.environ, "PGPORT": str(place.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
         # libpq's own variables.
         environment |= {"PGHOST": place.host, "PGDATABASE": place.database}
-        for sample in (*samples, *c_samples(folder)):
+        # Those of the .NET samples.
+        environment |= {"Host": place.host, "Database": place.database, "Port": str(place.port)}
+        for sample in (*samples, *c_samples(folder), *dotnet_samples()):
             emulator.reset()
             done = run(sample, folder, environment)
             found = LOGGED_IN.search(done.stdout)

@@ -4,9 +4,9 @@
     tools/tally.py SUITE=SECONDS...
 
 A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
-pytest and node:test are read from what it prints, which passes through as it comes; a line that holds a secret of the
-tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or with CI=true a
-failure. One that begins with `not tried` is optional everywhere.
+pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a
+secret of the tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or
+with CI=true a failure. One that begins with `not tried` is optional everywhere.
 Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's.
 Which tests failed is told once more at the end. The last line is `N passed, N failed, N skipped`; the exit status is 0
 if nothing failed.
@@ -39,6 +39,8 @@ NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<co
 NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR) \S|^\u2716 (?!failing tests)|^test .* \.\.\. FAILED$")
 # Cargo lists the names alone, below a line of its own.
 CARGO_FAILURES = "failures:"
+# The summary of `dotnet test`.
+DOTNET = re.compile(r"^  (?P<word>succeeded|failed|skipped): (?P<count>\d+)$")
 PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
 KINDS = {
     "passed": "passed",
@@ -52,6 +54,7 @@ KINDS = {
     "fail": "failed",
     "cancelled": "failed",
     "todo": "skipped",
+    "succeeded": "passed",
 }
 
 
@@ -75,7 +78,7 @@ class Result:
                 count, word = part.split()
                 if word in KINDS:
                     self.count(KINDS[word], int(count))
-        elif match := NODE.match(line):
+        elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
         elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
             self.note(f"failed: {line.strip()[:300]}")

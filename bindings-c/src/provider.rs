@@ -94,6 +94,8 @@ impl Provider {
         if let Some(issued) = issued.as_deref()
             && issued.is_of(login.token())
             && let Some((user, source)) = &issued.user
+            // The same token may come to another name, once a management token tells it.
+            && user.as_str() == login.user()
         {
             return work(issued, user, source);
         }

@@ -72,6 +72,12 @@ impl Text {
         self.0.as_ptr().cast_const().cast()
     }
 
+    /// The characters, without the NUL.
+    pub fn as_str(&self) -> &str {
+        // SAFETY: `new` copied the bytes of a `str` there, `length` of them, which never change.
+        unsafe { std::str::from_utf8_unchecked(std::slice::from_raw_parts(self.0.as_ptr(), self.header().length)) }
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: `new` put the header before the characters, in the same block, which lives as long as a holder does.
         unsafe { self.0.sub(HEADER).cast().as_ref() }
@@ -135,6 +141,7 @@ mod tests {
     fn a_string_is_ended_by_nul_and_has_none_inside() {
         for (text, seen) in [("", ""), ("a", "a"), ("tökén", "tökén"), ("a\0b", "a\u{fffd}b")] {
             assert_eq!(read(Text::new(text).as_ptr()), seen);
+            assert_eq!(Text::new(text).as_str(), seen);
         }
     }
 

@@ -59,6 +59,12 @@ def test_under_valgrind(area: str, tmp_path: Path) -> None:
     assert "ERROR SUMMARY" not in told
 
 
+@pytest.mark.parametrize("standard", ["c++11", "c++17"])
+def test_handles_that_close_themselves(standard: str, tmp_path: Path) -> None:
+    options = [f"-std={standard}", *SANITIZERS]
+    run(compile_program(PROGRAMS / "raii.cpp", tmp_path / "raii", "C++17", *options), environment=environment())
+
+
 def test_a_panic_is_planted_in_every_export() -> None:
     exports = set(
         re.findall(r"\b(pgentra_\w+)\(", re.sub(r"/\*.*?\*/", "", (HEADERS / "pgentra.h").read_text(), flags=re.S))

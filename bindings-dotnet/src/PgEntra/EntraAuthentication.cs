@@ -30,7 +30,7 @@ internal sealed class EntraAuthentication
 
         RequireTls();
         var user = Given(settings.Username) ?? Given(options.User) ?? Given(source.Variable("PGUSER"));
-        doors = new(source, owner, options, user, options.Host ?? Hosts(settings).FirstOrDefault());
+        doors = new(source, owner, options, user, options.Host ?? (Hosts(settings) is [var first, ..] ? first : null));
         if (user is not null)
         {
             settings.Username = user;
@@ -182,9 +182,8 @@ internal sealed class EntraAuthentication
     }
 
     /// <summary>The names in Npgsql's <c>Host</c>, which lists several with ports of their own.</summary>
-    private static string[] Hosts(NpgsqlConnectionStringBuilder connection) =>
-        [.. (connection.Host ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
-            .Select(WithoutPort)];
+    private static string[] Hosts(NpgsqlConnectionStringBuilder connection) => Array.ConvertAll(
+        (connection.Host ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries), WithoutPort);
 
     private static string WithoutPort(string place)
     {

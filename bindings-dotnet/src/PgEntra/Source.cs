@@ -8,7 +8,7 @@ namespace PgEntra;
 /// <remarks>Values are texts, booleans, numbers, lists of texts, other documents, and credentials of the program.</remarks>
 internal sealed class CredentialDocument
 {
-    private readonly List<KeyValuePair<string, object>> entries = [];
+    private readonly List<Entry> entries = [];
     private readonly string? type;
 
     /// <param name="type">The type; none: a part of one.</param>
@@ -41,10 +41,10 @@ internal sealed class CredentialDocument
     internal void Write(Utf8JsonWriter writer, List<ForeignCredential> members)
     {
         writer.WriteStartObject();
-        foreach (var (key, value) in entries)
+        foreach (var entry in entries)
         {
-            writer.WritePropertyName(key);
-            Write(writer, value, members);
+            writer.WritePropertyName(entry.Key);
+            Write(writer, entry.Value, members);
         }
 
         writer.WriteEndObject();
@@ -98,6 +98,8 @@ internal sealed class CredentialDocument
                 throw new NotSupportedException(value.GetType().Name);
         }
     }
+
+    private sealed record Entry(string Key, object Value);
 }
 
 /// <summary>What a credential object stands for: a document for the engine, with the program's own credentials in it.</summary>
@@ -167,17 +169,13 @@ internal sealed class CredentialSource
         }
 
         writer.WriteStartObject("environment");
-        foreach (var (name, value) in Library.Environment())
+        // As .NET sees them now: the engine cannot see what a program changes.
+        foreach (var name in Library.KnownVariables)
         {
-            if (variables?.ContainsKey(name) != true)
+            if (Variable(name) is { } value)
             {
                 writer.WriteString(name, value);
             }
-        }
-
-        foreach (var (name, value) in variables ?? [])
-        {
-            writer.WriteString(name, value);
         }
 
         writer.WriteEndObject();

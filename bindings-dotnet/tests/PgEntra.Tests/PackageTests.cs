@@ -1,11 +1,12 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
+using System.Text.RegularExpressions;
 
 namespace PgEntra.Tests;
 
 /// <summary>The packages as they ship, installed from a local folder into a new program; and the samples as they are.</summary>
-public sealed class PackageTests(Emulator emulator, PackageTests.Packages packages) : IClassFixture<PackageTests.Packages>
+public sealed partial class PackageTests(Emulator emulator, PackageTests.Packages packages) : IClassFixture<PackageTests.Packages>
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
@@ -84,6 +85,35 @@ public sealed class PackageTests(Emulator emulator, PackageTests.Packages packag
             Assert.Contains($"{mode}: logged in as app-mi after ", output, StringComparison.Ordinal);
         }
     }
+
+    [Fact]
+    public async Task The_documents_compile()
+    {
+        var program = packages.NewProgram("documents");
+        File.Delete(Path.Combine(program, "Program.cs"));
+        var count = 0;
+        foreach (var document in new[] { "README.md", "bindings-dotnet/README.md", "docs/migrating.md", "docs/testing-your-app.md" })
+        {
+            foreach (Match block in CSharp().Matches(await File.ReadAllTextAsync(Path.Combine(Emulator.Root, document))))
+            {
+                var lines = block.Groups["code"].Value.Split('\n');
+                var usings = lines.Where(line => Using().IsMatch(line)).ToArray();
+                await File.WriteAllLinesAsync(
+                    Path.Combine(program, $"Block{++count}.cs"),
+                    [.. usings, $"static class Block{count} {{ static async Task Run() {{", .. lines.Where(line => !Using().IsMatch(line)), "} }"]);
+            }
+        }
+
+        Assert.True(count >= 9, $"{count} blocks");
+        string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", "-p:OutputType=Library", "-p:ConsumerFramework=net10.0", "-p:Documents=true"];
+        await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
+    }
+
+    [GeneratedRegex("^```csharp\n(?<code>.*?)^```", RegexOptions.Singleline | RegexOptions.Multiline)]
+    private static partial Regex CSharp();
+
+    [GeneratedRegex(@"^using [\w.]+;$")]
+    private static partial Regex Using();
 
     private static async Task<string> RunAsync(
         string folder, string program, string[] arguments, Dictionary<string, string>? variables = null)

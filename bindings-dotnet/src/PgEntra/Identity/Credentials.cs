@@ -435,8 +435,16 @@ internal static class Sources
             .With("additionally_allowed_tenants", options.AdditionallyAllowedTenants.Count == 0 ? null : options.AdditionallyAllowedTenants.ToArray())
             .With("disable_instance_discovery", options.DisableInstanceDiscovery)
             .With("retry", Retry(options.Retry));
-        string[] names = [.. ignored.Where(option => option.Value is not null).Select(option => option.Name)];
-        if (names.Length > 0)
+        var names = new List<string>();
+        foreach (var (option, value) in ignored)
+        {
+            if (value is not null)
+            {
+                names.Add(option);
+            }
+        }
+
+        if (names.Count > 0)
         {
             PgEntraLogging.Debug($"{name}: options without effect here: {string.Join(", ", names)}");
         }

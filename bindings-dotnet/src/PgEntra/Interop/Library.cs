@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Runtime.Loader;
 using System.Text;
@@ -18,17 +17,8 @@ internal static class Library
 
     private static AssemblyLoadContext? Context => AssemblyLoadContext.GetLoadContext(typeof(Library).Assembly);
 
-    /// <summary>The variables that the engine knows, as .NET sees them now: it cannot see what a host changes.</summary>
-    internal static IEnumerable<KeyValuePair<string, string>> Environment()
-    {
-        foreach (var name in knownVariables ??= Load())
-        {
-            if (System.Environment.GetEnvironmentVariable(name) is { } value)
-            {
-                yield return new(name, value);
-            }
-        }
-    }
+    /// <summary>The names of the environment variables that the engine knows.</summary>
+    internal static string[] KnownVariables => knownVariables ??= Load();
 
     /// <summary>Checks that the library is the one this assembly was made for, and ends its work with the process.</summary>
     private static string[] Load()
@@ -55,8 +45,17 @@ internal static class Library
         }
 
         Check(Native.GetKnownVariables(out var json, out var error), error);
-        using var names = JsonDocument.Parse(Take(json)!);
-        return [.. names.RootElement.EnumerateArray().Select(name => name.GetString()!)];
+        var names = new List<string>();
+        var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(Take(json)!));
+        while (reader.Read())
+        {
+            if (reader.TokenType == JsonTokenType.String)
+            {
+                names.Add(reader.GetString()!);
+            }
+        }
+
+        return [.. names];
     }
 
     /// <summary>Keeps the code loaded, in a collectible load context, while the engine may call it.</summary>
@@ -154,19 +153,33 @@ internal static class Library
 internal sealed class Registry<T>
     where T : class
 {
-    private readonly ConcurrentDictionary<nint, T> objects = new();
+    private readonly Dictionary<long, T> objects = [];
     private long last;
 
     internal nint Add(T item)
     {
-        var id = (nint)Interlocked.Increment(ref last);
-        objects[id] = item;
-        return id;
+        lock (objects)
+        {
+            objects.Add(++last, item);
+            return (nint)last;
+        }
     }
 
-    internal T? Find(nint id) => objects.GetValueOrDefault(id);
+    internal T? Find(nint id)
+    {
+        lock (objects)
+        {
+            return objects.GetValueOrDefault(id);
+        }
+    }
 
-    internal T? Remove(nint id) => objects.TryRemove(id, out var item) ? item : null;
+    internal T? Remove(nint id)
+    {
+        lock (objects)
+        {
+            return objects.Remove(id, out var item) ? item : null;
+        }
+    }
 }
 
 /// <summary>What credentials of the program threw, until the last error that has it is gone.</summary>
