@@ -42,7 +42,7 @@ demo: build
 # The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
 	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=600
+	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-node=900
 
 bench: PROFILE := release
 bench: build
@@ -97,7 +97,7 @@ test-sqlalchemy-2.0: build
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --features pgentra-node/testing -- -D warnings
 	cargo run --quiet -p pgentra --example generate -- --check
 
 lint-python: prerequisites

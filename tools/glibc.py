@@ -4,8 +4,8 @@
     tools/glibc.py target          the target to build a release for: this machine's, with that glibc
     tools/glibc.py check FILE...   exit status 1 if a file wants a symbol of a newer glibc
 
-`cargo zigbuild --target $(tools/glibc.py target)` builds such a library on any machine; `tools/environment.py zig` brings
-what it takes. maturin does the same with `--zig --compatibility manylinux_2_28`.
+`cargo zigbuild --target $(tools/glibc.py target)` builds such a library on any machine; `tools/environment.py zig`
+brings what it takes. maturin does the same with `--zig --compatibility manylinux_2_28`.
 """
 
 from __future__ import annotations
