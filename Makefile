@@ -138,7 +138,7 @@ test-c: build
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --features pgentra-node/testing -- -D warnings
 	cargo run --quiet -p pgentra --example generate -- --check
 
 lint-python: prerequisites

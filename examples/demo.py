@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from drivers import Target  # noqa: E402
 from emulator import Emulator, Place  # noqa: E402
-from pools import POOLS, SIZE, AllPools  # noqa: E402
+from pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
 
 #: Who an app is on App Service in the emulator's world.
 ROLE = "app-mi"
@@ -184,7 +184,7 @@ def run_samples(emulator: Emulator) -> bool:
         shutil.copytree(ROOT / "examples" / "python", Path(folder, "python"), ignore=shutil.ignore_patterns(".env"))
         place = emulator.place
         Path(folder, "python", ".env").write_text(f"HOSTNAME={place.host}\nDATABASE={place.database}\n")
-        samples = PYTHON_SAMPLES
+        samples: tuple[Sample, ...] = PYTHON_SAMPLES
         if has_node():
             samples += NODE_SAMPLES
             shutil.copytree(
@@ -232,9 +232,9 @@ def run(sample: Sample, folder: str, environment: dict[str, str]) -> subprocess.
 def run_hour(emulator: Emulator) -> bool:
     """Every pool at once; whether no login failed."""
     outages = " and then for ".join(f"{seconds} s" for seconds in OUTAGES_S)
-    node_pools = f" and those of Node, of {NODE_SIZE}," if has_node() else ""
+    and_node = f" and those of Node, of {NODE_SIZE}," if has_node() else ""
     say(
-        f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}{node_pools}, connections replaced every second, "
+        f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}{and_node}, connections replaced every second, "
         f"tokens of {LIFETIME_S} s,\nand a token service that is down for {outages}.\n"
     )
     emulator.reset()
@@ -267,17 +267,20 @@ def run_hour(emulator: Emulator) -> bool:
         service.join(15)
     requests = emulator.requests()
     failed = sum(request.status != 200 for request in requests)
+    roles = set().union(*(tally.roles for tally in pools.tallies.values()))
+    slowest = max(tally.slowest for tally in pools.tallies.values())
     most = emulator.counter("app_service").max_in_flight
     if sys.stdout.isatty():
         say("")
     say(
-        f"\n{pools.logins} logins, {len(pools.failures)} failed, slowest {pools.slowest:.2f} s; "
+        f"\n{pools.logins} logins, {len(pools.failures)} failed, slowest {slowest:.2f} s; "
         f"{len(requests)} token requests, {failed} of them refused by the outages, at most {most} at once."
     )
     for failure in pools.failures[:5]:
         say(f"  {failure}")
-    good = pools.failures == [] and pools.roles == set(principals) and pools.all_logged_in
-    say("No login failed." if good else f"FAILED: {len(pools.failures)} failed logins, roles {sorted(pools.roles)}.")
+    all_logged_in = all(tally.logins for tally in pools.tallies.values())
+    good = pools.failures == [] and roles == set(principals) and all_logged_in
+    say("No login failed." if good else f"FAILED: {len(pools.failures)} failed logins, roles {sorted(roles)}.")
     return good
 
 
@@ -285,7 +288,7 @@ class NodePools(AbstractContextManager["NodePools"]):
     """Node's pools, in a process of their own, if Node is there: what they last told of each."""
 
     def __init__(self, place: Place) -> None:
-        self.tallies: dict[str, dict[str, Any]] = {}
+        self.tallies: dict[str, Tally] = {}
         self._place = place
 
     def __enter__(self) -> NodePools:
@@ -307,7 +310,8 @@ class NodePools(AbstractContextManager["NodePools"]):
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.tallies = json.loads(line)
+            told: dict[str, dict[str, Any]] = json.loads(line)
+            self.tallies = {name: Tally(**tally | {"roles": set(tally["roles"])}) for name, tally in told.items()}
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:
@@ -321,38 +325,27 @@ class NodePools(AbstractContextManager["NodePools"]):
             status = self._process.wait()
         self._reader.join(5)
         if status:
-            self.tallies["Node"] = {"logins": 0, "failures": [f"ended with status {status}"], "roles": [], "slowest": 0}
+            self.tallies["Node"] = Tally(failures=[f"ended with status {status}"])
 
 
+@dataclass
 class Hour:
     """What came of all pools, of both languages."""
 
-    def __init__(self, python: AllPools, node: NodePools) -> None:
-        self._python, self._node = python, node
+    python: AllPools
+    node: NodePools
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        return self.python.tallies | self.node.tallies
 
     @property
     def logins(self) -> int:
-        return self._python.logins + sum(tally["logins"] for tally in self._node.tallies.values())
+        return sum(tally.logins for tally in self.tallies.values())
 
     @property
     def failures(self) -> list[str]:
-        told = [f"{name}: {text}" for name, tally in self._node.tallies.items() for text in tally["failures"]]
-        return self._python.failures + told
-
-    @property
-    def roles(self) -> set[str]:
-        tallies = self._python.tallies.values()
-        return set().union(*(tally.roles for tally in tallies), *(one["roles"] for one in self._node.tallies.values()))
-
-    @property
-    def slowest(self) -> float:
-        tallies = self._python.tallies.values()
-        return max(*(tally.slowest for tally in tallies), *(one["slowest"] for one in self._node.tallies.values()), 0.0)
-
-    @property
-    def all_logged_in(self) -> bool:
-        tallies = self._python.tallies.values()
-        return all(tally.logins for tally in tallies) and all(one["logins"] for one in self._node.tallies.values())
+        return [f"{name}: {text}" for name, tally in self.tallies.items() for text in tally.failures]
 
 
 class Above(logging.Handler):
