@@ -84,9 +84,13 @@ def compare(run: Cells, ci: bool) -> tuple[list[str], list[str]]:
     for language in sorted({language for _, language in document} - seen):
         (wrong if ci else notes).append(f"not tried: {language}'s column of the table in {DOCUMENT.name}")
     name = f"docs/{DOCUMENT.name}"
-    wrong += [f"{name} says so, and no test: {one} in {where}" for one, where in sorted(document - run) if where in seen]
+    wrong += [
+        f"{name} says so, and no test: {one} in {where}" for one, where in sorted(document - run) if where in seen
+    ]
     if missing := sorted(run & known - document):
-        notes.append(f"not in the table of {name}: {len(missing)} that work, such as {missing[0][0]} in {missing[0][1]}")
+        notes.append(
+            f"not in the table of {name}: {len(missing)} that work, such as {missing[0][0]} in {missing[0][1]}"
+        )
     return wrong, notes
 
 

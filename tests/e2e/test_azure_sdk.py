@@ -442,5 +442,3 @@ def test_a_failed_authentication_stops_both(flavour: str, emulator: Emulator) ->
         assert caught.value.aadsts == 7000215
         assert not isinstance(caught.value, pgentra.errors.CredentialUnavailableError)
         assert isinstance(caught.value, ClientAuthenticationError)
-
-
