@@ -270,11 +270,11 @@ def test_what_is_no_callback(given: Any, entra: Entra) -> None:
 
 
 def test_a_callback_goes_with_its_credential(entra: Entra) -> None:
-    class Vault:
-        threads: list[int] = []
+    threads: list[int] = []
 
+    class Vault:
         def sign(self) -> str:
-            self.threads.append(threading.get_native_id())
+            threads.append(threading.get_native_id())
             return "a.signed.assertion"
 
     vault = Vault()
@@ -291,7 +291,7 @@ def test_a_callback_goes_with_its_credential(entra: Entra) -> None:
     assert source() is None
     if os.path.exists("/proc/self/task"):
         ends = time.monotonic() + 10
-        while os.path.exists(f"/proc/self/task/{Vault.threads[0]}"):
+        while os.path.exists(f"/proc/self/task/{threads[0]}"):
             assert time.monotonic() < ends, "its thread is still there"
             time.sleep(0.01)
 
