@@ -224,15 +224,16 @@ def chain_rows(bench: Bench) -> None:
 
     peer = "no chain; managed identity alone: about 100 s, computed from its schedule"
     found = [calls(PATH="/nonexistent") for _ in range(RUNS)]
-    first = statistics.median(one["ms"] for one, _ in found) / 1e3
-    told = all(one["error"] for one, _ in found)
-    sticky = [two["error"] for _, two in found if two["error"]]
+    first = statistics.median(one["ms"] for one, *_ in found) / 1e3
+    again = statistics.median(two["ms"] for _, two, _ in found)
+    told = all(one["error"] and two["error"] for one, two, _ in found)
+    sticky = [three["error"] for *_, three in found if three["error"]]
     bench.add(
-        "default chain, black-holed IMDS, nothing else available; then IMDS is back",
-        "<= 4.5 s (1 s probe, 3 s probe), not sticky",
-        f"error after {first:.2f} s; {'sticky' if sticky else 'then a token'}",
+        "default chain, black-holed IMDS, nothing else available; the same again; then IMDS is back",
+        "<= 4.5 s (1 s probe, 3 s probe); <= 1 ms; not sticky",
+        f"error after {first:.2f} s; after {again:.3f} ms; {'sticky' if sticky else 'then a token'}",
         peer,
-        first <= 4.5 and told and not sticky,
+        first <= 4.5 and again <= 1 and told and not sticky,
     )
     with tempfile.TemporaryDirectory() as directory:
         token = bench.emulator.mint("app-mi")
@@ -241,14 +242,42 @@ def chain_rows(bench: Bench) -> None:
         az.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
         az.chmod(0o755)
         found = [calls(PATH=f"{directory}:/usr/bin:/bin") for _ in range(RUNS)]
-    first = statistics.median(one["ms"] for one, _ in found) / 1e3
-    failed = [one["error"] for one, _ in found if one["error"]]
+    first = statistics.median(one["ms"] for one, *_ in found) / 1e3
+    failed = [one["error"] for one, *_ in found if one["error"]]
     bench.add(
         "default chain, black-holed IMDS, `az` signed in",
         "<= 1.5 s",
         f"{'error' if failed else 'token'} after {first:.2f} s",
         peer,
         first <= 1.5 and not failed,
+    )
+
+
+def credential_rows(bench: Bench) -> None:
+    """What the peer has no credential for, and what it does for the database alone."""
+    result = median([bench.measure("rust", "scope", "ours") for _ in range(RUNS)])
+    bench.add(
+        "warm token for another scope, over one for PostgreSQL",
+        "<= 1.1 x",
+        f"{result['ns'] / result['ns_of_database']:.2f} x ({result['ns']:.0f} ns)",
+        "",
+        result["ns"] <= 1.1 * result["ns_of_database"],
+    )
+    result = median([bench.measure("rust", "sign", "ours") for _ in range(RUNS)])
+    bench.add(
+        "certificate's assertion, RSA 2048, warm",
+        "<= 1 ms",
+        f"{result['ms']:.2f} ms",
+        "",
+        result["ms"] <= 1,
+    )
+    result = bench.measure("rust", "users", "ours")
+    bench.add(
+        "on behalf of 10,000 users, warm: a token; a new credential and its token",
+        "<= 2 us",
+        f"{result['us']:.2f} us; {result['us_anew']:.1f} us",
+        "",
+        result["us"] <= 2,
     )
 
 
@@ -339,6 +368,7 @@ def surroundings(emulator: Emulator, application: dict[str, Any]) -> str:
             "tenant_id": emulator.tenant_id,
             "client_id": application["appid"],
             "client_secret": SECRET,
+            "control": emulator.control,
             "target": {
                 "host": place.host,
                 "port": place.port,
@@ -416,6 +446,7 @@ def main() -> int:
         outage = in_the_outage()
         outage_row(bench, "rust", outage["rust"])
         chain_rows(bench)
+        credential_rows(bench)
         rust_table, bench.rows = bench.rows, []
         python_rows(bench)
         cold_rows(bench, "python", "threads")

@@ -8,23 +8,24 @@ use azure_core::{
     http::{ClientOptions, Transport},
 };
 use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
-use pgentra::{Config, TokenProvider};
+use pgentra::{CachedCredential, Config, CredentialConfig, TokenProvider};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 
-const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";
+pub const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";
 
 /// What `benchmarks/run.py` tells of the emulator and of the application registered in it.
 #[derive(Deserialize)]
-struct Surroundings {
+pub struct Surroundings {
     authority_host: String,
     ca_file: String,
     imds_host: String,
     tenant_id: String,
-    client_id: String,
+    pub client_id: String,
     client_secret: String,
+    pub control: String,
 }
 
 /// A way to a user name and a token; the peer's is to the token alone.
@@ -81,8 +82,24 @@ impl Contestant {
 }
 
 impl Surroundings {
-    fn read() -> Outcome<Self> {
+    pub fn read() -> Outcome<Self> {
         Ok(serde_json::from_str(&std::env::var("PGENTRA_BENCHMARK")?)?)
+    }
+
+    /// The application for one of its users.
+    pub fn on_behalf_of(&self, assertion: &str) -> Outcome<Arc<CachedCredential>> {
+        self.credential(&json!({"type": "on_behalf_of", "user_assertion_token": assertion}))
+    }
+
+    /// A credential of the application by its secret.
+    pub fn credential(&self, document: &Value) -> Outcome<Arc<CachedCredential>> {
+        let mut document = document.clone();
+        document["tenant_id"] = json!(self.tenant_id);
+        document["client_id"] = json!(self.client_id);
+        document["client_secret"] = json!(self.client_secret);
+        document["authority_host"] = json!(self.authority_host);
+        let surroundings = pgentra::Surroundings { ca_file: Some(self.ca_file.clone()), ..Default::default() };
+        Ok(CachedCredential::new(&CredentialConfig::from_value(document)?, &surroundings)?)
     }
 
     fn peer(self) -> Outcome<Arc<ClientSecretCredential>> {

@@ -4,6 +4,7 @@
 //! `benchmarks/run.py` sets the faults, counts the requests and takes the medians.
 
 mod contestant;
+mod credentials;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -61,6 +62,9 @@ fn main() -> Outcome<()> {
         "stampede" => runtime.block_on(stampede(who))?,
         "next" => runtime.block_on(next(who))?,
         "chain" => runtime.block_on(chain(who))?,
+        "scope" => runtime.block_on(credentials::scope())?,
+        "sign" => runtime.block_on(credentials::sign())?,
+        "users" => runtime.block_on(credentials::users())?,
         other => return Err(format!("no measure {other}").into()),
     };
     println!("{result}");
@@ -170,12 +174,13 @@ async fn next(who: &str) -> Outcome<Value> {
     Ok(json!({"ms": milliseconds(started.elapsed()), "error": error}))
 }
 
-/// Milliseconds of the default chain's first two calls; a line on standard input comes before the second.
+/// Milliseconds of the default chain's first call, of one right after it, and of another; a line on standard input comes
+/// before the last.
 async fn chain(who: &str) -> Outcome<Value> {
     let contestant = Contestant::default_chain(who)?;
     let mut calls = Vec::new();
-    for round in 0..2 {
-        if round > 0 {
+    for round in 0..3 {
+        if round > 1 {
             println!("{}", json!({"ready": true}));
             std::io::stdout().flush()?;
             std::io::stdin().lock().read_line(&mut String::new())?;

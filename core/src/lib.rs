@@ -34,3 +34,8 @@ pub use token::Token;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// And that of the page about credentials.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/credentials.md")]
+struct Credentials;

@@ -1,6 +1,6 @@
 //! The configuration document: what is refused, and that no refusal repeats a value.
 
-use pgentra::{Config, CredentialConfig, ErrorKind, config};
+use pgentra::{Config, CredentialConfig, CredentialKind, ErrorKind, config};
 use serde_json::{Map, Value, json};
 
 const PLANTED: &str = "planted-secret-8f2c";
@@ -179,4 +179,27 @@ fn known_variables_are_sorted_and_hold_the_secret_ones() {
 fn a_credential_document_alone() {
     assert!(CredentialConfig::from_value(json!({"type": "azure_cli"})).is_ok());
     assert!(CredentialConfig::from_value(json!({"type": "azure_cli", "nonsense": 1})).is_err());
+}
+
+#[test]
+fn the_page_about_credentials_has_every_type_and_valid_documents() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md")).expect("a page");
+    let mut shown: Vec<String> = page
+        .split("```json\n")
+        .skip(1)
+        .map(|block| {
+            let text = block.split("```").next().expect("an end");
+            let document: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            CredentialConfig::from_value(document.clone()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            document["type"].as_str().expect("a type").to_owned()
+        })
+        .collect();
+    shown.sort();
+    // A host's object has no document of its own.
+    let mut known: Vec<&str> = CredentialKind::ALL.iter().map(|(tag, _)| *tag).filter(|tag| *tag != "host").collect();
+    known.sort_unstable();
+    assert_eq!(shown, known);
+    for (tag, class) in CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "host") {
+        assert!(page.contains(&format!("\n## {class}\n")), "{tag} has no section");
+    }
 }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from emulator import Emulator
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificates
+
+from emulator import ROOT, Emulator
 
 DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
 ORDERS_API = {"client_id": "11111111-0000-0000-0000-000000000005", "client_secret": "orders-api-secret"}
@@ -35,17 +39,58 @@ class Scenario:
     """Who has this credential."""
 
 
+CERTIFICATES = ROOT / "tests/vectors/certificates"
+MARK = "-----END CERTIFICATE-----"
+
+
+def first_certificate(file: Path) -> str:
+    """The application's own of a PEM file, without the key."""
+    text = file.read_text()
+    return text[text.index("-----BEGIN CERTIFICATE") : text.index(MARK) + len(MARK)] + "\n"
+
+
+def leaf_first(text: str) -> str:
+    """The file's key, and its certificates from the application's own to the authority's."""
+    by_subject = {certificate.subject: certificate for certificate in load_pem_x509_certificates(text.encode())}
+    issuers = {certificate.issuer for certificate in by_subject.values()}
+    (link,) = (certificate for subject, certificate in by_subject.items() if subject not in issuers)
+    chain = [link]
+    while link.issuer != link.subject:
+        link = by_subject[link.issuer]
+        chain.append(link)
+    key = text[text.index("-----BEGIN PRIVATE KEY") : text.index("-----END PRIVATE KEY-----")]
+    certificates = [certificate.public_bytes(Encoding.PEM).decode() for certificate in chain]
+    return "".join([key, "-----END PRIVATE KEY-----\n", *certificates])
+
+
 class Place:
     """The emulator, and what of it the scenarios name."""
 
-    def __init__(self, emulator: Emulator, folder: Any) -> None:
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        # MSAL takes the first certificate of a file for the application's own.
+        chain = folder / "chain.pem"
+        chain.write_text(leaf_first((CERTIFICATES / "chain.pem").read_text()))
+        certificates = [first_certificate(file) for file in (CERTIFICATES / "app.pem", chain)]
+        application = emulator.add_principal("service_principal", "certified-api", certificates=certificates)
+        emulator.add_principal("user", "carol@contoso.example", requires_mfa=True)
+        audience = ORDERS_API["client_id"]
+        users = {name: emulator.mint(f"{name}@contoso.example", audience=audience).token for name in ("alice", "carol")}
         federated = {"issuer": "https://oidc.example/cluster", "subject": "system:serviceaccount:shop:api"}
         assertion = emulator.mint("app-mi", federated=federated).token
         file = folder / "federated-token"
         file.write_text(assertion)
         self.emulator = emulator
         self.tools = emulator.call("POST", "/tools", {"principal": "alice@contoso.example"})["path"]
-        self._known = {"TENANT": emulator.tenant_id, "TOKEN_FILE": str(file), "ASSERTION": assertion}
+        self._known = {
+            "TENANT": emulator.tenant_id,
+            "TOKEN_FILE": str(file),
+            "ASSERTION": assertion,
+            "CERTIFIED": application.appid,
+            "CERTIFICATES": str(CERTIFICATES),
+            "CHAIN": str(chain),
+            "ALICE": users["alice"],
+            "CAROL": users["carol"],
+        }
 
     def fill(self, value: Any) -> Any:
         """The value with every `<NAME>` filled in."""
@@ -79,6 +124,13 @@ _WORKLOAD = {
     "AZURE_CLIENT_ID": APP_MI,
     "AZURE_FEDERATED_TOKEN_FILE": "<TOKEN_FILE>",
 }
+_CERTIFIED = {"type": "client_certificate", "tenant_id": "<TENANT>", "client_id": "<CERTIFIED>"}
+_TASK = {
+    "type": "azure_pipelines",
+    "tenant_id": "<TENANT>",
+    "client_id": ORDERS_API["client_id"],
+    "system_access_token": "system-access-token",
+}
 _REFUSAL = {"aadsts": 50076, "description": "You must use multi-factor authentication."}
 _TOOLS = ("azure_cli", "azure_developer_cli", "azure_powershell")
 
@@ -96,6 +148,45 @@ SCENARIOS = [
             "tenant_id": "<TENANT>",
             "client_id": APP_MI,
             "get_assertion": {"type": "static_token", "token": "<ASSERTION>", "expires_on": 4102444800},
+        },
+    ),
+    *[
+        Scenario(f"client certificate: {name}", {**_CERTIFIED, "certificate_path": file, **more})
+        for name, file, more in (
+            ("PEM", "<CERTIFICATES>/app.pem", {}),
+            ("with its chain", "<CHAIN>", {"send_certificate_chain": True}),
+            ("another key", "<CERTIFICATES>/another-certificate.pem", {}),
+            ("an encrypted key", "<CERTIFICATES>/encrypted.pem", {"certificate_password": "planted-password"}),
+        )
+    ],
+    *[
+        Scenario(f"on behalf of: {name}", {"type": "on_behalf_of", "tenant_id": "<TENANT>", **ORDERS_API, **more})
+        for name, more in (
+            ("a user", {"user_assertion_token": "<ALICE>"}),
+            ("a user who has to act", {"user_assertion_token": "<CAROL>"}),
+            ("no token of a user", {"user_assertion_token": "<ASSERTION>"}),
+        )
+    ],
+    Scenario(
+        "pipelines: a task",
+        {**_TASK, "service_connection_id": "55555555-0000-0000-0000-000000000001"},
+        hosts="azure_pipelines",
+    ),
+    Scenario(
+        "pipelines: an unknown connection", {**_TASK, "service_connection_id": "unknown"}, hosts="azure_pipelines"
+    ),
+    Scenario(
+        "pipelines: a wrong access token",
+        {**_TASK, "service_connection_id": "unknown", "system_access_token": "wrong"},
+        hosts="azure_pipelines",
+    ),
+    Scenario(
+        "environment: a certificate",
+        {"type": "environment"},
+        {
+            "AZURE_TENANT_ID": "<TENANT>",
+            "AZURE_CLIENT_ID": "<CERTIFIED>",
+            "AZURE_CLIENT_CERTIFICATE_PATH": "<CERTIFICATES>/app.pem",
         },
     ),
     Scenario(

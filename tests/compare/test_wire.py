@@ -37,11 +37,17 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        command = {"python": [sys.executable, HERE / "worker.py"], "node": ["node", HERE / "worker.mjs"]}[
-            self._language
-        ]
+        commands: dict[str, list[str | Path]] = {
+            "python": [sys.executable, HERE / "worker.py"],
+            "node": ["node", HERE / "worker.mjs"],
+        }
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment, text=True, cwd=HERE
+            commands[self._language],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment,
+            text=True,
+            cwd=HERE,
         )
 
     def forget(self) -> None:
@@ -207,10 +213,27 @@ def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker)
         fields = {"method": entry["method"], "path": entry["path"], "status": str(entry["status"])}
         for part in ("query", "headers", "form"):
             fields |= {f"{part} {name}": value for name, value in entry[part].items()}
+        fields |= assertion_of(entry)
         requests.setdefault(entry["endpoint"], []).append(
             {name: re.sub(r"(localhost|127\.0\.0\.1):\d+", r"\1:PORT", value) for name, value in fields.items()}
         )
     return {"outcome": outcome, "requests": requests}
+
+
+def assertion_of(entry: dict[str, Any]) -> dict[str, str]:
+    """The fields of an assertion that the client signed itself; moments in minutes from then."""
+    fields: dict[str, str] = {}
+    for part, values in (entry.get("client_assertion") or {}).items():
+        if not isinstance(values, dict):
+            fields[f"assertion {part}"] = str(values)
+            continue
+        for name, value in values.items():
+            if name in ("exp", "nbf", "iat"):
+                value = f"{round((value - entry['started_ms'] / 1000) / 60)} min"
+            elif name == "jti":
+                value = re.sub(r"[0-9a-f]", "x", value)
+            fields[f"assertion {part} {name}"] = str(value)
+    return fields
 
 
 def folders(place: Place, scenario: Scenario) -> list[str]:

@@ -32,6 +32,30 @@ function theirs({ type, ...given }) {
                 async () => given.get_assertion.token,
                 common,
             );
+        case "client_certificate": {
+            const certificate = {
+                certificatePath: given.certificate_path,
+                certificatePassword: given.certificate_password,
+            };
+            const options = { ...common, sendCertificateChain: given.send_certificate_chain };
+            return new peer.ClientCertificateCredential(tenantId, clientId, certificate, options);
+        }
+        case "on_behalf_of":
+            return new peer.OnBehalfOfCredential({
+                tenantId,
+                clientId,
+                clientSecret: given.client_secret,
+                userAssertionToken: given.user_assertion_token,
+                ...common,
+            });
+        case "azure_pipelines":
+            return new peer.AzurePipelinesCredential(
+                tenantId,
+                clientId,
+                given.service_connection_id,
+                given.system_access_token,
+                common,
+            );
         case "environment":
             return new peer.EnvironmentCredential(common);
         case "workload_identity":
@@ -61,7 +85,12 @@ async function outcome(build, document, { scope, tenant_id: tenantId, claims, en
     } catch (error) {
         const all = error.errors?.length ? error.errors : [error];
         if (all.every(({ name }) => name === "CredentialUnavailableError")) return "unavailable";
-        const usual = ["AggregateAuthenticationError", "AuthenticationError", "AuthenticationRequiredError"];
+        const usual = [
+            "PgEntraError",
+            "AggregateAuthenticationError",
+            "AuthenticationError",
+            "AuthenticationRequiredError",
+        ];
         return usual.includes(error.name) ? "failed" : `failed (${error.name})`;
     }
 }

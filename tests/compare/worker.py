@@ -33,6 +33,15 @@ def theirs(document: dict[str, Any]) -> Any:
     if kind == "client_assertion":
         token = given.pop("get_assertion")["token"]
         return peer.ClientAssertionCredential(**given, func=lambda: token, **discovery)
+    if kind == "client_certificate":
+        if password := given.pop("certificate_password", None):
+            given["password"] = password
+        return peer.CertificateCredential(**given, **discovery)
+    if kind == "on_behalf_of":
+        user = given.pop("user_assertion_token")
+        return peer.OnBehalfOfCredential(**given, user_assertion=user, **discovery)
+    if kind == "azure_pipelines":
+        return peer.AzurePipelinesCredential(**given, **discovery)
     if kind == "environment":
         return peer.EnvironmentCredential(**discovery)
     if kind == "workload_identity":

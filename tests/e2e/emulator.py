@@ -124,7 +124,7 @@ class Emulator:
 
     def __init__(self, addresses: dict[str, Any], process: subprocess.Popen[bytes] | None = None) -> None:
         self._process = process
-        self._control: str = addresses["control"]
+        self.control: str = addresses["control"]
         self._names = iter(range(1, 1_000_000))
         self.tenant_id: str = addresses["tenant_id"]
         self.authority_host: str = addresses["authority_host"]
@@ -170,7 +170,7 @@ class Emulator:
     def call(self, method: str, path: str, body: object = None) -> Any:
         """One request to the control endpoint."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._control + path, data, method=method)
+        request = urllib.request.Request(self.control + path, data, method=method)
         try:
             with _LOOPBACK.open(request, timeout=30) as answer:
                 return json.load(answer)

@@ -1,4 +1,5 @@
 //! Small servers on loopback: HTTP with and without TLS, and proxies. Each ends with the test's runtime.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     sync::{

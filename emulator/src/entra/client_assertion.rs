@@ -31,7 +31,8 @@ pub(super) fn check(
 }
 
 fn check_times(jws: &Jws<'_>, now: i64) -> Result<(), Failure> {
-    let seconds = |name: &str| jws.claims.get(name).and_then(Value::as_i64);
+    // MSAL for Python writes them with fractions.
+    let seconds = |name: &str| jws.claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
     let (not_before, expires_on) = (seconds("nbf").or(seconds("iat")).unwrap_or(0), seconds("exp").unwrap_or(0));
     if now + LEEWAY_S >= not_before && now - LEEWAY_S <= expires_on {
         return Ok(());

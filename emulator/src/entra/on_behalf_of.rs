@@ -21,7 +21,7 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
         return Err(aadsts::refuse(900144, text));
     }
     let assertion = required(call, "assertion")?;
-    let scope = required(call, "scope")?;
+    let scope = resource_scope(required(call, "scope")?);
     // The scope may name what is wanted of the resource: `https://host/user_impersonation`.
     let (resource, wanted) = scope
         .rsplit_once('/')
@@ -35,6 +35,16 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     let wanted = if wanted == ".default" { CONSENTED } else { wanted };
     let issued = state.issue_on_behalf_of(&user, &asking.principal, proof, resource, wanted, shape);
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
+}
+
+/// Without what MSAL always asks for besides: an id token and a refresh token.
+fn resource_scope(scope: &str) -> &str {
+    const BESIDES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+    let mut others = scope.split(' ').filter(|part| !BESIDES.contains(part));
+    match (others.next(), others.next()) {
+        (Some(one), None) => one,
+        _ => scope,
+    }
 }
 
 /// The user whose token this is, if it is for this application.
