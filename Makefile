@@ -8,6 +8,7 @@ PROFILE ?= dev
 PYTHON ?= $(shell tools/prerequisites.sh python)
 
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)))
+GLIBC = "$(PYTHON)" tools/glibc.py
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py.
@@ -16,31 +17,39 @@ PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction --log-level DEBUG -o asynci
 TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/compare tests/redaction.py
 
 # What runs the emulator finds it and a PostgreSQL here.
-WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" PGENTRA_POSTGRES_BIN="$$postgres"
+WITH_EMULATOR = PYTHONPATH=tests:tests/e2e PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" \
+    PGENTRA_POSTGRES_BIN="$$postgres" PGENTRA_TARGET="$(TARGET)"
+
+# What `make test` and `make lint` are made of, in this order.
+SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c
+LINTS = lint-rust lint-python lint-node lint-c lint-words
+
+# Seconds after which a suite is ended, the builds of a clean clone included: to end what hangs.
+SUITE_LIMIT = 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo test bench lint build wheel clean
-.PHONY: test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node bench-node
-.PHONY: lint-rust lint-python lint-node lint-words
+.PHONY: help prerequisites demo test bench bench-node lint build libpgentra libpgentra-release wheel npm install clean $(SUITES) $(LINTS)
 
 help:
-	@echo 'make demo   watch Python programs log in to a real PostgreSQL with Entra tokens'
-	@echo 'make test   every test; test-core, test-emulator, test-python, test-e2e, test-sqlalchemy-2.0, test-compare, test-node are its parts'
-	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; bench-node is a part'
-	@echo 'make lint   format, lints, types and generated files; lint-rust, lint-python, lint-node, lint-words are its parts'
-	@echo 'make build  the engine and the emulator;  make wheel  the Python wheel that ships;  make clean'
+	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
+	@echo 'make test   every test; its parts: $(SUITES)'
+	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; a part: bench-node'
+	@echo 'make lint   format, lints, types and generated files; its parts: $(LINTS)'
+	@echo 'make build  the engine and the emulator'
+	@echo 'make wheel  the Python wheel that ships;  make npm  the npm packages that ship'
+	@echo 'make install PREFIX=/usr/local DESTDIR=   libpgentra, for C and all that calls C'
+	@echo 'make clean'
 
 prerequisites:
 	@tools/prerequisites.sh
 
-demo: build
+demo: build libpgentra
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv newest) && \
+	    if command -v npm >/dev/null; then echo '[pgentra] building the addon for Node' && $(node); fi && \
 	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
 
-# The limits are there to end what hangs; they hold the builds of a clean clone too.
 test: prerequisites
-	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py \
-	    test-core=1500 test-emulator=900 test-python=1200 test-e2e=1800 test-sqlalchemy-2.0=600 test-compare=900 test-node=600
+	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py $(SUITES:%=%=$(SUITE_LIMIT))
 
 bench: PROFILE := release
 bench: build
@@ -48,11 +57,27 @@ bench: build
 	    $(WITH_EMULATOR) "$$venv/bin/python" benchmarks/run.py
 	@if command -v npm >/dev/null; then $(MAKE) bench-node; else echo 'not tried: Node: none on this machine'; fi
 
-lint: lint-rust lint-python lint-node lint-words
+lint: $(LINTS)
 
 build: prerequisites
 	@echo '[pgentra] building the engine and the emulator, profile $(PROFILE)'
 	@cargo build --quiet --profile $(PROFILE) -p pgentra -p pgentra-emulator
+
+# The shared and the static library.
+libpgentra: prerequisites
+	@cargo build --quiet --profile $(PROFILE) -p pgentra-c
+
+# Built with symbols, which are put aside; `PROFILE=dev` is for trying out.
+PREFIX ?= /usr/local
+install: PROFILE := shared
+install: libpgentra
+	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
+
+# As releases have it, on Linux for an old glibc; `bindings-c/install/install.sh` installs it.
+libpgentra-release: prerequisites
+	@target=$$($(GLIBC) target) && PATH="$$($(ENVIRONMENT) zig):$$PATH" \
+	    cargo zigbuild --quiet --profile shared -p pgentra-c --target "$$target" && \
+	    $(GLIBC) check "$(abspath $(or $(CARGO_TARGET_DIR),target))/$${target%%.*}/shared/libpgentra.so"
 
 wheel: PROFILE := release
 wheel: prerequisites
@@ -98,6 +123,18 @@ test-compare: build
 	    $(call npm,bindings-node) && PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build; fi
 	$(call pytest,newest,tests/compare)
 
+# The programs under sanitizers and Valgrind, the vectors, the samples. First a copy of the library into which panics can
+# be planted, which differs in that alone.
+test-c: build
+	@mkdir -p "$(TARGET)/planted" && \
+	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features planted-panics && \
+	    cp "$(TARGET)/libpgentra.so" "$(TARGET)/planted" && $(MAKE) --no-print-directory libpgentra
+	@cargo test --quiet --profile $(PROFILE) -p pgentra-c -- --show-output
+	@if cargo +nightly miri --version >/dev/null 2>&1; then \
+	    MIRIFLAGS=-Zmiri-ignore-leaks cargo +nightly miri test --quiet -p pgentra-c -- text handles; \
+	    else echo 'not tried: Miri: no toolchain of this machine has it'; fi
+	$(call pytest,newest,bindings-c/tests)
+
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
@@ -107,30 +144,52 @@ lint-rust:
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
 	    "$$tools/bin/ruff" format --check --quiet . && "$$tools/bin/ruff" check --quiet . && \
-	    "$$venv/bin/mypy" $(TYPED) && \
+	    "$$venv/bin/mypy" $(TYPED) && "$$venv/bin/mypy" bindings-c/tests && \
 	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
+
+# pgentra.h is generated.
+C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.cpp' '*.hpp' 'examples/*.h' 'bindings-c/tests/*.h')
+
+lint-c: prerequisites
+	cargo run --quiet -p pgentra-c --example header -- --check
+	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
+	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh bindings-c/install/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
 
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.
 npm = (cd $(1) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; })
 
+# The addon, and what its tests and samples need.
+node = $(call npm,bindings-node) && $(call npm,examples/node) && \
+    npm run --silent --prefix bindings-node build $(if $(filter dev,$(PROFILE)),,-- --profile $(PROFILE))
+
 # pg, Sequelize and every sample of examples/node through the front door; vectors, types, tarballs, workers.
 test-node: build
 	@command -v npm >/dev/null || { echo 'skipped: Node 20 or later with npm: none on this machine'; exit 0; }; \
-	    postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,examples/node) && \
-	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
+	    postgres=$$($(ENVIRONMENT) postgres) && $(node) && \
 	    $(WITH_EMULATOR) npm run --silent --prefix bindings-node test
 
-lint-node:
+# The addon's build makes the types that its JavaScript is checked against.
+lint-node: prerequisites
 	@command -v npm >/dev/null || { echo 'not tried: Node: none on this machine'; exit 0; }; \
-	    $(call npm,bindings-node) && npm run --silent --prefix bindings-node lint
+	    $(call npm,bindings-node) && npm run --silent --prefix bindings-node build && \
+	    npm run --silent --prefix bindings-node lint
 
-# Into benchmarks/node/results.md.
+# The tarballs that npm gets from this machine, in .cache/npm; on Linux for an old glibc too.
+npm: PROFILE := release
+npm: prerequisites
+	@rm -rf .cache/npm && mkdir -p .cache/npm/addons && $(call npm,bindings-node) && \
+	    cross= && if [ "$$(uname)" = Linux ]; then \
+	        PATH="$$($(ENVIRONMENT) zig):$$PATH"; cross="--cross-compile --target $$($(GLIBC) target)"; fi && \
+	    npm run --silent --prefix bindings-node build:release -- --output-dir ../.cache/npm/addons $$cross && \
+	    if [ "$$(uname)" = Linux ]; then $(GLIBC) check .cache/npm/addons/*.node; fi && \
+	    node bindings-node/scripts/pack.mjs .cache/npm .cache/npm/addons
+
+# A part of `make bench`: measures those tarballs as npm installs them.
 bench-node: PROFILE := release
-bench-node: build
-	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,bindings-node) && $(call npm,benchmarks/node) && \
-	    PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build && \
-	    $(WITH_EMULATOR) node benchmarks/node/run.mjs
+bench-node: build npm
+	@postgres=$$($(ENVIRONMENT) postgres) && $(call npm,benchmarks/node) && \
+	    $(WITH_EMULATOR) node benchmarks/node/run.mjs .cache/npm

@@ -6,6 +6,7 @@ no login failed. A new driver or language is one entry of `SAMPLES`, and a pool 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,19 +16,27 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from drivers import Target  # noqa: E402
-from emulator import Emulator  # noqa: E402
+from emulator import Emulator, Place  # noqa: E402
 from pools import POOLS, SIZE, AllPools  # noqa: E402
 
 #: Who an app is on App Service in the emulator's world.
 ROLE = "app-mi"
 SAMPLE_LIMIT_S = 60
+
+NODE = shutil.which("node")
+#: Who Node's pools are in the hour: the outages of each process begin when a token of its own arrives.
+NODE_ROLE, NODE_CLIENT_ID = "batch-mi", "11111111-0000-0000-0000-000000000002"
+#: Connections of each of Node's pools.
+NODE_SIZE = 5
 
 HOUR_S = 30
 LIFETIME_S = 12
@@ -53,7 +62,17 @@ def python(name: str, file: str, *arguments: str) -> Sample:
     return Sample(name, (sys.executable, f"python/{file}", *arguments))
 
 
-SAMPLES = (
+def node(name: str, file: str) -> Sample:
+    return Sample(name, (NODE or "node", f"node/{file}"))
+
+
+def has_node() -> bool:
+    """Whether Node is there, with the samples' packages and the addon that `make demo` has built."""
+    packages, addons = ROOT / "examples" / "node" / "node_modules", (ROOT / "bindings-node").glob("*.node")
+    return NODE is not None and packages.is_dir() and any(addons)
+
+
+PYTHON_SAMPLES = (
     python("psycopg2", "psycopg2_sample.py"),
     python("psycopg 3", "psycopg3_sample.py", "--mode", "sync"),
     python("psycopg 3, async", "psycopg3_sample.py", "--mode", "async"),
@@ -63,6 +82,48 @@ SAMPLES = (
     python("SQLAlchemy, async psycopg", "sqlalchemy_sample.py", "--mode", "async"),
     python("SQLAlchemy, async asyncpg", "sqlalchemy_sample.py", "--driver", "asyncpg"),
 )
+NODE_SAMPLES = (
+    node("pg", "pg.js"),
+    node("Sequelize 6", "sequelize.js"),
+    node("Sequelize 7", "sequelize7.js"),
+    node("Knex", "knex.js"),
+    node("TypeORM", "typeorm.js"),
+    node("Drizzle", "drizzle.js"),
+    node("Kysely", "kysely.js"),
+    node("postgres.js", "postgres.js"),
+    node("Prisma's adapter", "prisma.js"),
+)
+
+
+#: Compiled for the demonstration, where a compiler and libpq's headers are there.
+C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
+
+
+def c_samples(folder: str) -> list[Sample]:
+    """The samples in C and C++, compiled into `folder`; none where that cannot be, which is told."""
+    target = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+    made = []
+    try:
+        libpq = subprocess.run(
+            ("pkg-config", "--cflags", "--libs", "libpq"), capture_output=True, text=True, check=True
+        )
+        for name, file in C_SAMPLES:
+            program = str(Path(folder, Path(file).stem))
+            compiler = "c++" if file.endswith(".cpp") else "cc"
+            words = [
+                compiler,
+                f"-I{ROOT / 'bindings-c' / 'include'}",
+                str(ROOT / "examples" / "c" / file),
+                "-o",
+                program,
+            ]
+            words += [str(target / "libpgentra.a"), *libpq.stdout.split(), "-lpthread", "-ldl", "-lm", "-lgcc_s"]
+            subprocess.run(words, capture_output=True, check=True)
+            made.append(Sample(name, (program,)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        say(f"not tried: C: needs a C and a C++ compiler, libpq's headers and libpgentra ({error})")
+        return []
+    return made
 
 
 def main() -> int:
@@ -76,6 +137,7 @@ def main() -> int:
         for name in set(os.environ) - set(emulator.environment()):
             del os.environ[name]
         os.environ.update(emulator.environment())
+        os.environ["NODE_EXTRA_CA_CERTS"] = os.environ["SSL_CERT_FILE"]
         samples_good = run_samples(emulator)
         hour_good = run_hour(emulator)
     except KeyboardInterrupt:
@@ -98,8 +160,18 @@ def run_samples(emulator: Emulator) -> bool:
         shutil.copytree(ROOT / "examples" / "python", Path(folder, "python"), ignore=shutil.ignore_patterns(".env"))
         place = emulator.place
         Path(folder, "python", ".env").write_text(f"HOSTNAME={place.host}\nDATABASE={place.database}\n")
+        samples = PYTHON_SAMPLES
+        if has_node():
+            samples += NODE_SAMPLES
+            shutil.copytree(
+                ROOT / "examples" / "node", Path(folder, "node"), ignore=shutil.ignore_patterns(".env", "node_modules")
+            )
+            Path(folder, "node", "node_modules").symlink_to(ROOT / "examples" / "node" / "node_modules")
+            Path(folder, "node", ".env").write_text(f"PGHOST={place.host}\nPGDATABASE={place.database}\n")
         environment = {**os.environ, "PGPORT": str(place.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
-        for sample in SAMPLES:
+        # libpq's own variables.
+        environment |= {"PGHOST": place.host, "PGDATABASE": place.database}
+        for sample in (*samples, *c_samples(folder)):
             emulator.reset()
             done = run(sample, folder, environment)
             found = LOGGED_IN.search(done.stdout)
@@ -110,6 +182,8 @@ def run_samples(emulator: Emulator) -> bool:
                 good = False
                 row(sample.name, "FAILED", "", str(requests), widths=widths)
                 say((done.stdout + done.stderr).strip())
+    if not has_node():
+        say("not tried: Node: none on this machine")
     say("\nOf the two requests one is for the database and one for the role's name, which is asked for once.")
     return good
 
@@ -132,9 +206,10 @@ def run(sample: Sample, folder: str, environment: dict[str, str]) -> subprocess.
 def run_hour(emulator: Emulator) -> bool:
     """Every pool at once; whether no login failed."""
     outages = " and then for ".join(f"{seconds} s" for seconds in OUTAGES_S)
+    node_pools = f" and those of Node, of {NODE_SIZE}," if has_node() else ""
     say(
-        f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}, connections replaced every second, tokens of "
-        f"{LIFETIME_S} s,\nand a token service that is down for {outages}.\n"
+        f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}{node_pools}, connections replaced every second, "
+        f"tokens of {LIFETIME_S} s,\nand a token service that is down for {outages}.\n"
     )
     emulator.reset()
     emulator.set_tokens(lifetime_s=LIFETIME_S)
@@ -142,9 +217,15 @@ def run_hour(emulator: Emulator) -> bool:
     logging.getLogger("pgentra").addHandler(Above())
     stop = threading.Event()
     state = State()
-    service = threading.Thread(target=run_outages, args=(emulator, state, stop), daemon=True)
-    with AllPools(Target(place.host, place.port, place.database)) as pools:
-        service.start()
+    principals = (ROLE, NODE_ROLE) if has_node() else (ROLE,)
+    services = [
+        threading.Thread(target=run_outages, args=(emulator, principal, state, stop), daemon=True)
+        for principal in principals
+    ]
+    with AllPools(Target(place.host, place.port, place.database)) as python_pools, NodePools(place) as node_pools:
+        pools = Hour(python_pools, node_pools)
+        for service in services:
+            service.start()
         began, ends, told = time.monotonic(), time.monotonic() + HOUR_S, -1
         while time.monotonic() < ends:
             time.sleep(0.2)
@@ -156,23 +237,96 @@ def run_hour(emulator: Emulator) -> bool:
                 told = second
                 say(line)
     stop.set()
-    service.join(15)
+    for service in services:
+        service.join(15)
     requests = emulator.requests()
     failed = sum(request.status != 200 for request in requests)
-    roles = set().union(*(tally.roles for tally in pools.tallies.values()))
-    slowest = max(tally.slowest for tally in pools.tallies.values())
     most = emulator.counter("app_service").max_in_flight
     if sys.stdout.isatty():
         say("")
     say(
-        f"\n{pools.logins} logins, {len(pools.failures)} failed, slowest {slowest:.2f} s; "
+        f"\n{pools.logins} logins, {len(pools.failures)} failed, slowest {pools.slowest:.2f} s; "
         f"{len(requests)} token requests, {failed} of them refused by the outages, at most {most} at once."
     )
     for failure in pools.failures[:5]:
         say(f"  {failure}")
-    good = pools.failures == [] and roles == {ROLE} and all(tally.logins for tally in pools.tallies.values())
-    say("No login failed." if good else f"FAILED: {len(pools.failures)} failed logins, roles {sorted(roles)}.")
+    good = pools.failures == [] and pools.roles == set(principals) and pools.all_logged_in
+    say("No login failed." if good else f"FAILED: {len(pools.failures)} failed logins, roles {sorted(pools.roles)}.")
     return good
+
+
+class NodePools(AbstractContextManager["NodePools"]):
+    """Node's pools, in a process of their own, if Node is there: what they last told of each."""
+
+    def __init__(self, place: Place) -> None:
+        self.tallies: dict[str, dict[str, Any]] = {}
+        self._place = place
+
+    def __enter__(self) -> NodePools:
+        self._process: subprocess.Popen[str] | None = None
+        if has_node():
+            place = {"PGHOST": self._place.host, "PGPORT": str(self._place.port), "PGDATABASE": self._place.database}
+            program = ROOT / "bindings-node" / "tests" / "pools.mjs"
+            self._process = subprocess.Popen(
+                [NODE or "node", program, str(NODE_SIZE), NODE_CLIENT_ID],
+                env={**os.environ, **place},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+            self._reader.start()
+        return self
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.tallies = json.loads(line)
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            status = self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._reader.join(5)
+        if status:
+            self.tallies["Node"] = {"logins": 0, "failures": [f"ended with status {status}"], "roles": [], "slowest": 0}
+
+
+class Hour:
+    """What came of all pools, of both languages."""
+
+    def __init__(self, python: AllPools, node: NodePools) -> None:
+        self._python, self._node = python, node
+
+    @property
+    def logins(self) -> int:
+        return self._python.logins + sum(tally["logins"] for tally in self._node.tallies.values())
+
+    @property
+    def failures(self) -> list[str]:
+        told = [f"{name}: {text}" for name, tally in self._node.tallies.items() for text in tally["failures"]]
+        return self._python.failures + told
+
+    @property
+    def roles(self) -> set[str]:
+        tallies = self._python.tallies.values()
+        return set().union(*(tally.roles for tally in tallies), *(one["roles"] for one in self._node.tallies.values()))
+
+    @property
+    def slowest(self) -> float:
+        tallies = self._python.tallies.values()
+        return max(*(tally.slowest for tally in tallies), *(one["slowest"] for one in self._node.tallies.values()), 0.0)
+
+    @property
+    def all_logged_in(self) -> bool:
+        tallies = self._python.tallies.values()
+        return all(tally.logins for tally in tallies) and all(one["logins"] for one in self._node.tallies.values())
 
 
 class Above(logging.Handler):
@@ -187,31 +341,32 @@ class Above(logging.Handler):
 class State:
     """What the live line tells besides the counts."""
 
-    outage: bool = False
+    outages: int = 0
 
 
-def run_outages(emulator: Emulator, state: State, stop: threading.Event) -> None:
-    """Each outage begins when a token arrives."""
+def run_outages(emulator: Emulator, principal: str, state: State, stop: threading.Event) -> None:
+    """Each outage begins when a token of the principal arrives."""
     seen = 0
     for seconds in OUTAGES_S:
-        while not stop.is_set() and (tokens := arrived(emulator)) <= seen:
+        while not stop.is_set() and (tokens := arrived(emulator, principal)) <= seen:
             stop.wait(0.05)
-        with emulator.fault(endpoint="app_service", status=503):
-            state.outage = True
+        with emulator.fault(endpoint="app_service", principal=principal, status=503):
+            state.outages += 1
             stop.wait(seconds)
-        state.outage = False
-        seen = max(seen, tokens if stop.is_set() else arrived(emulator))
+        state.outages -= 1
+        seen = max(seen, tokens if stop.is_set() else arrived(emulator, principal))
 
 
-def arrived(emulator: Emulator) -> int:
+def arrived(emulator: Emulator, principal: str) -> int:
     """Database tokens handed out so far."""
-    return sum(one.status == 200 and "ossrdbms" in (one.resource or "") for one in emulator.requests())
+    mine = [one for one in emulator.requests() if one.principal == principal]
+    return sum(one.status == 200 and "ossrdbms" in (one.resource or "") for one in mine)
 
 
-def status(second: int, pools: AllPools, emulator: Emulator, state: State) -> str:
+def status(second: int, pools: Hour, emulator: Emulator, state: State) -> str:
     requests = emulator.requests()
     failed = sum(request.status != 200 for request in requests)
-    down = "   the token service is down" if state.outage else ""
+    down = "   the token service is down" if state.outages else ""
     return (
         f"{second:>4} s   logins {pools.logins:>5}   failed {len(pools.failures)}   "
         f"token requests {len(requests)} ({failed} refused){down}"

@@ -5,6 +5,7 @@
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
+    tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
     tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
 
 Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
@@ -25,6 +26,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
+
+import glibc
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -165,6 +168,13 @@ def tools() -> Path:
     return directory
 
 
+def zig() -> Path:
+    """The linker of releases, which takes any glibc for its target: see `tools/glibc.py`."""
+    directory = CACHE / "venv" / "zig"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "release.txt")
+    return directory / "bin"
+
+
 def wheel(python: Python | None = None) -> Path:
     """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
     binding = ROOT / "bindings-python"
@@ -179,13 +189,18 @@ def wheel(python: Python | None = None) -> Path:
             progress(f"building the wheel, profile {PROFILE}" + (f", for Python {python.label}" if python else ""))
             shutil.rmtree(directory, ignore_errors=True)
             command: list[str | Path] = [maturin, "build", "--quiet", "--profile", PROFILE, "--out", directory]
+            environment = None
+            if PROFILE == "release" and sys.platform == "linux":
+                version = "_".join(map(str, glibc.OLDEST))
+                command += ["--zig", "--compatibility", f"manylinux_{version}"]
+                environment = os.environ | {"PATH": f"{zig()}{os.pathsep}{os.environ['PATH']}"}
             command += [
                 "--manifest-path",
                 binding / "Cargo.toml",
                 "--interpreter",
                 python.path if python else sys.executable,
             ]
-            run(*command)
+            run(*command, environment=environment)
     (built,) = directory.glob("*.whl")
     return built
 
@@ -302,6 +317,8 @@ def main(arguments: list[str]) -> None:
             print(venv(name))
         case ["tools"]:
             print(tools())
+        case ["zig"]:
+            print(zig())
         case ["postgres"]:
             print(postgres())
         case _:

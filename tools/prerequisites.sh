@@ -7,6 +7,7 @@ set -u
 
 oldest_python=3.10
 oldest_rust=1.88
+oldest_node=20
 missing=0
 
 # By the package manager of this machine: Debian's package, Fedora's, Alpine's, Homebrew's.
@@ -67,6 +68,13 @@ fi
 
 if ! find_python >/dev/null; then
     miss "Python >= $oldest_python with venv" "$(install_command 'python3 python3-venv' python3 python3 python3) (or set PYTHON)"
+fi
+
+# Node is optional: without it, its tests and measurements say so. One that is too old would only confuse.
+if command -v node >/dev/null; then
+    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    [ "${major:-0}" -ge "$oldest_node" ] || miss "Node >= $oldest_node (or none)" "https://nodejs.org"
+    command -v npm >/dev/null || miss "npm, which belongs to Node" "$(install_command npm npm npm node)"
 fi
 
 exit $missing

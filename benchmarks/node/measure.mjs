@@ -1,6 +1,6 @@
 // One measurement in a process of its own, so that what is cold is cold: `measure.mjs MEASURE ours|peer`.
 //
-// The variable PGENTRA_BENCHMARK holds where the emulator is and who is registered in it, PGENTRA_PACKAGE where ours is.
+// The variable PGENTRA_BENCHMARK holds where the emulator is and who is registered in it, PGENTRA_PACKAGE where ours is installed.
 // The result is a line of JSON. run.mjs sets the faults, counts the requests and takes the medians.
 
 import { once } from "node:events";

@@ -1,20 +1,32 @@
 // Measures pgentra for Node against `@azure/identity` with `@azure/postgresql-auth`, side by side in one run.
 //
-//   PGENTRA_PACKAGE=FOLDER node run.mjs    FOLDER holds an installed pgentra (default: ../../bindings-node)
+//   node run.mjs TARBALLS    the folder with the tarballs of `make npm`, which are installed as users would
 //
-// Every figure is the median of 5 processes, ours and the peer's by turns, on one emulator. The table is printed and
-// written to results.md beside this file, as measured, with what falls short named as such.
+// Every figure is the median of 5 processes, ours and the peer's by turns, on one emulator. The table becomes the part "Node"
+// of ../results.md, as measured, with what falls short named as such.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Emulator } from "../../bindings-node/tests/emulator.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = resolve(process.env.PGENTRA_PACKAGE ?? join(here, "../../bindings-node"));
+const tarballs = resolve(process.argv[2]);
+const project = mkdtempSync(join(tmpdir(), "pgentra-bench-"));
+process.on("exit", () => rmSync(project, { recursive: true, force: true }));
+writeFileSync(join(project, "package.json"), '{"private": true}');
+const files = readdirSync(tarballs).filter((name) => name.endsWith(".tgz"));
+execFileSync(
+    "npm",
+    ["install", "--silent", "--offline", "--no-audit", "--no-fund", ...files.map((name) => join(tarballs, name))],
+    {
+        cwd: project,
+    },
+);
+const root = join(project, "node_modules/pgentra");
 const RUNS = 5;
 const SECRET = "bench-api-secret";
 
@@ -72,7 +84,7 @@ function median(results) {
 
 const rows = [];
 function add(work, must, ours, peer, ok) {
-    rows.push(`| ${work} | ${must} | ${ours}${ok ? "" : " **(short)**"} | ${peer} |`);
+    rows.push(`| ${work} | ${must} | ${ours} | ${peer} | ${ok ? "ok" : "**short**"} |`);
     console.log(`[pgentra] ${work}: ${ours} (must be ${must}; peer ${peer})${ok ? "" : "  SHORT"}`);
 }
 const us = (value) => `${value.toFixed(2)} us`;
@@ -99,29 +111,21 @@ const [loaded, peerLoaded] = await both("load");
 add("import", "<= 15 ms", ms(loaded.ms), ms(peerLoaded.ms), loaded.ms <= 15);
 add("memory over bare node", "<= 8 MB", `${loaded.mb.toFixed(1)} MB`, `${peerLoaded.mb.toFixed(1)} MB`, loaded.mb <= 8);
 
-const work = mkdtempSync(join(tmpdir(), "pgentra-size-"));
-try {
-    const [addon] = readdirSync(root).filter((name) => name.endsWith(".node"));
-    execFileSync(process.execPath, [join(root, "scripts/pack.mjs"), work, join(root, addon)]);
-    for (const tarball of readdirSync(work)) {
-        execFileSync("tar", ["-xzf", tarball, "--one-top-level"], { cwd: work });
-        rmSync(join(work, tarball));
-    }
-    const modules = join(here, "node_modules");
-    const isPackage = /^node_modules\/[^@.][^/]*$|^node_modules\/@[^/]+\/[^/]+$/;
-    const lock = JSON.parse(execFileSync("cat", [join(modules, ".package-lock.json")], { encoding: "utf8" }));
-    const count = Object.keys(lock.packages).filter((name) => isPackage.test(name)).length;
-    const ours = size(work);
-    add(
-        "installed size; packages",
-        "<= 10 MB; 2",
-        `${ours.toFixed(1)} MB; 2`,
-        `${size(modules).toFixed(0)} MB; ${count}`,
-        ours <= 10,
-    );
-} finally {
-    rmSync(work, { recursive: true, force: true });
-}
+const modules = join(here, "node_modules");
+const isPackage = /^node_modules\/[^@.][^/]*$|^node_modules\/@[^/]+\/[^/]+$/;
+const packagesOf = (folder) =>
+    Object.keys(JSON.parse(readFileSync(join(folder, ".package-lock.json"), "utf8")).packages).filter((name) =>
+        isPackage.test(name),
+    ).length;
+const installed = join(project, "node_modules");
+const [ourSize, ourCount] = [size(installed), readdirSync(installed).filter((name) => !name.startsWith(".")).length];
+add(
+    "installed size; packages",
+    "<= 10 MB; 2",
+    `${ourSize.toFixed(1)} MB; ${ourCount}`,
+    `${size(modules).toFixed(0)} MB; ${packagesOf(modules)}`,
+    ourSize <= 10 && ourCount === 2,
+);
 
 const [first, peerFirst] = await both("first");
 add(
@@ -167,14 +171,17 @@ for (const [name, must, given, seconds] of [
 }
 emulator.stop();
 
-const table = `# Node, as measured
+const table = `## Node
 
-node ${process.version}, ${cpus().length} processors (${cpus()[0]?.model.trim()}), ${new Date().toISOString().slice(0, 10)}.
-The peer: \`@azure/identity\` with \`@azure/postgresql-auth\`, from npm, in the same run.
+Node ${process.version}; the peer is \`@azure/identity\` with \`@azure/postgresql-auth\`, from npm.
 
-| work | must | pgentra | peer |
-| --- | --- | --- | --- |
+| work | must | ours | peer | |
+| --- | --- | --- | --- | --- |
 ${rows.join("\n")}
 `;
-writeFileSync(join(here, "results.md"), table);
+const results = join(here, "../results.md");
+// A part reaches to the next heading of its kind.
+const parts = readFileSync(results, "utf8").split(/^(?=## )/m);
+const others = parts.filter((part) => !part.startsWith("## Node\n")).map((part) => part.trimEnd());
+writeFileSync(results, `${[...others, table.trimEnd()].join("\n\n")}\n`);
 console.log(table);

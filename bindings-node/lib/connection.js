@@ -75,6 +75,7 @@ function parse(text) {
       'It looks like postgres://user@host:5432/database?sslmode=verify-full.',
     )
   if (typeof text !== 'string') throw invalid()
+  /** @type {Record<string, any>} */
   const found = {}
   if (text.startsWith('/')) {
     const [host, database] = text.split(' ')
@@ -93,7 +94,7 @@ function parse(text) {
   } catch {
     throw invalid()
   }
-  const { sslmode, sslcert, sslkey, sslrootcert, ...rest } = found
+  const { sslmode, sslcert, sslkey, sslrootcert, ...rest } = /** @type {Record<string, any>} */ (found)
   if (sslmode || sslcert || sslkey || sslrootcert)
     rest.ssl = sslOf(sslmode, { cert: sslcert, key: sslkey, ca: sslrootcert })
   else if (rest.ssl !== undefined) rest.ssl = rest.ssl !== 'false' && rest.ssl !== '0'

@@ -4,6 +4,10 @@ const { native, causes } = require('./native.js')
 
 /** Base of all errors of this library, and the class of those that have no other. */
 class PgEntraError extends Error {
+  /**
+   * @param {string} message
+   * @param {{ code?: string, detail?: Record<string, any>, cause?: unknown }} [options]
+   */
   constructor(message, { code = 'internal', detail = {}, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
@@ -31,15 +35,24 @@ class AuthenticationError extends PgEntraError {
   }
 }
 
-/** The credential is not set up on this machine; a chain goes on past it. */
-class CredentialUnavailableError extends AuthenticationError {}
+/** The credential is not set up on this machine; a chain goes on past it. Of a chain, `errors` are its members'. */
+class CredentialUnavailableError extends AuthenticationError {
+  constructor(message, options) {
+    super(message, options)
+    if (this.detail.attempts) this.errors = errorsOf(this.detail)
+  }
+}
 
-/** No credential of a chain brought a token; `errors` are theirs. */
+/** No credential of a chain brought a token, and not all for want of being set up; `errors` are theirs. */
 class AggregateAuthenticationError extends AuthenticationError {
   constructor(message, options) {
     super(message, options)
-    this.errors = (this.detail.attempts ?? []).map((attempt) => made(classOf(attempt), attempt.message, attempt))
+    this.errors = errorsOf(this.detail)
   }
+}
+
+function errorsOf({ attempts = [] }) {
+  return attempts.map((attempt) => made(classOf(attempt), attempt.message, attempt))
 }
 
 /** Entra wants the user to sign in. */
@@ -59,9 +72,9 @@ for (const [name, value] of Object.entries(classes)) {
 }
 
 function classOf(detail) {
-  if (detail.attempts && detail.kind <= 10) return AggregateAuthenticationError
-  if (detail.code === 'interaction_required') return AuthenticationRequiredError
   if (detail.code === 'credential_unavailable') return CredentialUnavailableError
+  if (detail.code === 'interaction_required') return AuthenticationRequiredError
+  if (detail.attempts && detail.kind <= 10) return AggregateAuthenticationError
   return undefined
 }
 

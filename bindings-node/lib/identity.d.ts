@@ -61,14 +61,22 @@ export class ChainedTokenCredential extends Credential {
   readonly length: number
 }
 
-/** What `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET` say. */
+/** What `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, and `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` say. */
 export class EnvironmentCredential extends Credential {
   constructor(options?: CredentialOptions)
 }
 
 /** A federated token in a file; the arguments default to the variables that Kubernetes sets. */
 export class WorkloadIdentityCredential extends Credential {
-  constructor(options?: CredentialOptions & { tenantId?: string; clientId?: string; tokenFilePath?: string })
+  constructor(
+    options?: CredentialOptions & {
+      tenantId?: string
+      clientId?: string
+      tokenFilePath?: string
+      /** Whether requests go to the cluster's own token proxy where there is one. Default: false. */
+      enableAzureProxy?: boolean
+    },
+  )
 }
 
 /** The identity of the machine or service; without an id, the system-assigned one. */
@@ -82,6 +90,11 @@ export class AzureCliCredential extends Credential {
   constructor(options?: CredentialOptions & { tenantId?: string; subscription?: string; processTimeoutInMs?: number })
 }
 
+/** Whoever is signed in to Azure PowerShell. */
+export class AzurePowerShellCredential extends Credential {
+  constructor(options?: CredentialOptions & { tenantId?: string; processTimeoutInMs?: number })
+}
+
 /** Whoever is signed in to `azd`. */
 export class AzureDeveloperCliCredential extends Credential {
   constructor(options?: CredentialOptions & { tenantId?: string; processTimeoutInMs?: number })
@@ -90,6 +103,64 @@ export class AzureDeveloperCliCredential extends Credential {
 /** An application and its secret. */
 export class ClientSecretCredential extends Credential {
   constructor(tenantId: string, clientId: string, clientSecret: string, options?: CredentialOptions)
+}
+
+/** A PEM file with key and certificate, or a PFX file; read again whenever it changed. */
+export interface CertificatePath {
+  certificatePath: string
+  certificatePassword?: string
+}
+
+/** The same by its content: PEM text, or a PFX file as bytes or base64. */
+export interface Certificate {
+  certificate: string | Uint8Array
+  certificatePassword?: string
+}
+
+/** An application and its certificate. */
+export class ClientCertificateCredential extends Credential {
+  constructor(
+    tenantId: string,
+    clientId: string,
+    certificate: string | CertificatePath | Certificate,
+    options?: CredentialOptions & {
+      /** Whether the certificate goes along with those above it, for registrations by subject name. Default: false. */
+      sendCertificateChain?: boolean
+    },
+  )
+}
+
+/** What asserts an application: a function, or a credential that is asked for `api://AzureADTokenExchange`. */
+export type AssertionSource = (() => string | Promise<string>) | TokenCredential
+
+/** An application and what somebody asserts of it. */
+export class ClientAssertionCredential extends Credential {
+  constructor(tenantId: string, clientId: string, getAssertion: AssertionSource, options?: CredentialOptions)
+}
+
+/** Who acts for the user, by one of a secret, a certificate and an assertion. */
+export type OnBehalfOfCredentialOptions = CredentialOptions & {
+  tenantId: string
+  clientId: string
+  /** The access token that the user sent. */
+  userAssertionToken: string
+  sendCertificateChain?: boolean
+} & ({ clientSecret: string } | CertificatePath | Certificate | { getAssertion: AssertionSource })
+
+/** An application that acts for the user who called it. Tokens are kept by user: make one for each request. */
+export class OnBehalfOfCredential extends Credential {
+  constructor(options: OnBehalfOfCredentialOptions)
+}
+
+/** A task of Azure Pipelines, by its service connection. */
+export class AzurePipelinesCredential extends Credential {
+  constructor(
+    tenantId: string,
+    clientId: string,
+    serviceConnectionId: string,
+    systemAccessToken: string,
+    options?: CredentialOptions & { organizationUrl?: string },
+  )
 }
 
 /** A token from elsewhere. */

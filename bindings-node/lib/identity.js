@@ -31,6 +31,9 @@ const IGNORED = new Set([
   'userAgentOptions',
 ])
 
+/** By credential: the foreign ones that it names, which live as long. */
+const owned = new WeakMap()
+
 class Credential {
   /** A token for one scope, `null` never. */
   async getToken(scopes, options = {}) {
@@ -57,11 +60,16 @@ function onlyScope(scopes) {
   )
 }
 
-/** Keeps a credential's document; `own` are the arguments beside those that every credential takes. */
-function setUp(credential, type, options, own = {}, taken = []) {
+/**
+ * Keeps a credential's document; `own` are the arguments beside those that every credential takes, `members` the foreign
+ * credentials that they name.
+ */
+function setUp(credential, type, options, own = {}, taken = [], members = []) {
   const name = credential.constructor.name
+  /** @type {Record<string, any>} */
   const document = { type, ...present(own) }
-  const settings = {}
+  /** @type {import('./source.js').SourceSettings} */
+  const settings = { members }
   const ignored = []
   for (const [key, value] of Object.entries(options ?? {})) {
     if (value === undefined || taken.includes(key)) continue
@@ -127,8 +135,6 @@ class DefaultAzureCredential extends Credential {
 }
 
 class ChainedTokenCredential extends Credential {
-  #members
-
   constructor(...credentials) {
     super()
     const members = []
@@ -136,13 +142,8 @@ class ChainedTokenCredential extends Credential {
     const document = { type: 'chained', credentials: documents }
     calling(() => native.checkCredential(JSON.stringify(document)))
     sources.set(this, new Source(document, { members }))
-    // The chain owns its members.
-    this.#members = credentials
-  }
-
-  /** How many members there are. */
-  get length() {
-    return this.#members.length
+    owned.set(this, credentials)
+    this.length = credentials.length
   }
 }
 
@@ -156,9 +157,14 @@ class EnvironmentCredential extends Credential {
 class WorkloadIdentityCredential extends Credential {
   constructor(options = {}) {
     super()
-    const { tenantId, clientId, tokenFilePath } = options
-    const own = { tenant_id: tenantId, client_id: clientId, token_file_path: tokenFilePath }
-    setUp(this, 'workload_identity', options, own, ['tenantId', 'clientId', 'tokenFilePath'])
+    const { tenantId, clientId, tokenFilePath, enableAzureProxy } = options
+    const own = {
+      tenant_id: tenantId,
+      client_id: clientId,
+      token_file_path: tokenFilePath,
+      enable_azure_proxy: enableAzureProxy,
+    }
+    setUp(this, 'workload_identity', options, own, ['tenantId', 'clientId', 'tokenFilePath', 'enableAzureProxy'])
   }
 }
 
@@ -188,6 +194,28 @@ class AzureDeveloperCliCredential extends Credential {
   }
 }
 
+class AzurePowerShellCredential extends Credential {
+  constructor(options = {}) {
+    super()
+    const own = { tenant_id: options.tenantId, process_timeout: seconds(options.processTimeoutInMs) }
+    setUp(this, 'azure_powershell', options, own, ['tenantId', 'processTimeoutInMs'])
+  }
+}
+
+class AzurePipelinesCredential extends Credential {
+  constructor(tenantId, clientId, serviceConnectionId, systemAccessToken, options = {}) {
+    super()
+    const own = {
+      tenant_id: tenantId,
+      client_id: clientId,
+      service_connection_id: serviceConnectionId,
+      system_access_token: systemAccessToken,
+      organization_url: options.organizationUrl,
+    }
+    setUp(this, 'azure_pipelines', options, own, ['organizationUrl'])
+  }
+}
+
 class ClientSecretCredential extends Credential {
   constructor(tenantId, clientId, clientSecret, options) {
     super()
@@ -198,6 +226,79 @@ class ClientSecretCredential extends Credential {
     })
   }
 }
+
+class ClientCertificateCredential extends Credential {
+  constructor(tenantId, clientId, certificate, options = {}) {
+    super()
+    const given = typeof certificate === 'string' ? { certificatePath: certificate } : certificate
+    const { sendCertificateChain } = options
+    const own = { tenant_id: tenantId, client_id: clientId, ...certificateOf({ ...given, sendCertificateChain }) }
+    setUp(this, 'client_certificate', options, own, ['sendCertificateChain'])
+  }
+}
+
+/**
+ * The members of a document for a certificate.
+ *
+ * @param {Record<string, any>} options
+ */
+function certificateOf({ certificatePath, certificate, certificatePassword, sendCertificateChain }) {
+  return {
+    certificate_path: certificatePath,
+    certificate: certificate instanceof Uint8Array ? Buffer.from(certificate).toString('base64') : certificate,
+    certificate_password: certificatePassword,
+    send_certificate_chain: sendCertificateChain,
+  }
+}
+
+class ClientAssertionCredential extends Credential {
+  constructor(tenantId, clientId, getAssertion, options) {
+    super()
+    const members = []
+    const own = { tenant_id: tenantId, client_id: clientId, get_assertion: assertionOf(this, getAssertion, members) }
+    setUp(this, 'client_assertion', options, own, [], members)
+  }
+}
+
+/** The document of what asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
+function assertionOf(credential, getAssertion, members) {
+  if (getAssertion === undefined) return undefined
+  const isFunction = typeof getAssertion === 'function' && typeof getAssertion.getToken !== 'function'
+  // It is asked at each fetch, and not kept: its time does not matter.
+  const source = isFunction
+    ? async () => ({ token: await getAssertion(), expiresOnTimestamp: Date.now() + 600_000 })
+    : getAssertion
+  owned.set(credential, source)
+  return memberDocument(source, members)
+}
+
+class OnBehalfOfCredential extends Credential {
+  constructor(options = {}) {
+    super()
+    const members = []
+    const own = {
+      tenant_id: options.tenantId,
+      client_id: options.clientId,
+      user_assertion_token: options.userAssertionToken,
+      client_secret: options.clientSecret,
+      ...certificateOf(options),
+      get_assertion: assertionOf(this, options.getAssertion, members),
+    }
+    setUp(this, 'on_behalf_of', options, own, ON_BEHALF_OF, members)
+  }
+}
+
+const ON_BEHALF_OF = [
+  'tenantId',
+  'clientId',
+  'userAssertionToken',
+  'clientSecret',
+  'certificatePath',
+  'certificate',
+  'certificatePassword',
+  'sendCertificateChain',
+  'getAssertion',
+]
 
 class StaticTokenCredential extends Credential {
   constructor(token, expiresOnTimestamp) {
@@ -214,8 +315,13 @@ module.exports = {
   WorkloadIdentityCredential,
   ManagedIdentityCredential,
   AzureCliCredential,
+  AzurePowerShellCredential,
   AzureDeveloperCliCredential,
+  AzurePipelinesCredential,
   ClientSecretCredential,
+  ClientCertificateCredential,
+  ClientAssertionCredential,
+  OnBehalfOfCredential,
   StaticTokenCredential,
   PgEntraError: errors.PgEntraError,
   CredentialUnavailableError: errors.CredentialUnavailableError,

@@ -108,7 +108,7 @@ export interface EntraConnection {
 
 /**
  * The options of pg with `user`, `password` (a function) and `ssl` put in: for Pool, Client, Knex, TypeORM, Drizzle,
- * Kysely, postgres.js and Prisma's adapter. A connection string is taken apart.
+ * Kysely and Prisma's adapter. A connection string is taken apart.
  *
  * Rejects with PgEntraError: that of the credential where the user has to be worked out from a token,
  * `insecure_transport`, `invalid_connection`.
@@ -118,6 +118,22 @@ export function entraConfig<Config extends object = {}>(
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
 ): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraConnection>
+
+/** What {@link entraPostgresConfig} puts in. */
+export interface EntraPostgresConnection extends EntraConnection {
+  /** Opens each connection when there is a token for it. */
+  socket?: (place: any) => Promise<any>
+}
+
+/**
+ * The same for postgres.js, which does not catch what a password function rejects with, and does not read `PGSSLMODE`.
+ * Its queries reject with the error of the credential.
+ */
+export function entraPostgresConfig<Config extends object = {}>(
+  config?: Config | string,
+  credential?: CredentialArgument,
+  options?: EntraConfigOptions,
+): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraPostgresConnection>
 
 /**
  * Derives from pg's `Client` a class that connects once more, with a newer token, where the server refuses the first one:
@@ -236,9 +252,12 @@ export class AuthenticationError extends PgEntraError {
 }
 
 /** The credential is not set up on this machine; a chain goes on past it. */
-export class CredentialUnavailableError extends AuthenticationError {}
+export class CredentialUnavailableError extends AuthenticationError {
+  /** Of a chain: its members'. */
+  readonly errors?: PgEntraError[]
+}
 
-/** No credential of a chain brought a token. */
+/** No credential of a chain brought a token, and not all for want of being set up. */
 export class AggregateAuthenticationError extends AuthenticationError {
   readonly errors: PgEntraError[]
 }

@@ -5,6 +5,7 @@ const errors = require('./errors.js')
 const { setLogger } = require('./log.js')
 const { TokenProvider, stats } = require('./provider.js')
 const pg = require('./pg.js')
+const { entraPostgresConfig } = require('./postgres.js')
 const { configureEntraAuthentication } = require('./sequelize.js')
 
 module.exports = {
@@ -12,6 +13,7 @@ module.exports = {
   entraTokenProvider: pg.entraTokenProvider,
   getEntraTokenPassword: pg.getEntraTokenPassword,
   entraConfig: pg.entraConfig,
+  entraPostgresConfig,
   retryingClient: pg.retryingClient,
   configureEntraAuthentication,
   configureEntraIdAuth: configureEntraAuthentication,

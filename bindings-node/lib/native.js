@@ -5,6 +5,7 @@
 const { setInterval, clearInterval } = require('node:timers')
 const { isMainThread } = require('node:worker_threads')
 
+/** @type {typeof import('../addon')} */
 const native = load()
 const { Kind } = native
 
@@ -39,6 +40,7 @@ const hosts = new Map()
 /** By id: what such a credential threw, as long as the engine has an error that came of it. */
 const causes = new Map()
 /** Called with each event's level and text. */
+/** @type {(level: string, message: any) => void} */
 let onEvent = () => {}
 
 let lastId = 0
@@ -50,16 +52,17 @@ const courier = new native.Courier((kind, id, failure, content) => {
       waits.get(id)?.(failure, content)
       break
     case Kind.Asked: {
+      const request = /** @type {import('../addon').Request} */ (content)
       const ask = hosts.get(id)
-      if (ask) ask(content)
-      else content.lose()
+      if (ask) ask(request)
+      else request.lose()
       break
     }
     case Kind.Forgotten:
       causes.delete(id)
       break
     case Kind.Event:
-      onEvent(['debug', 'info', 'warn', 'error'][id], content)
+      onEvent(['debug', 'info', 'warn', 'error'][id] ?? 'debug', content)
   }
 })
 

@@ -109,6 +109,13 @@ function explained(error, user, token) {
   return error
 }
 
+/** A config whose connection string does not take away the password function beside it. */
+function keepingPassword(config) {
+  if (typeof config?.password !== 'function' || !config.connectionString) return config
+  const { password, ...rest } = config
+  return { password, ...expand(rest) }
+}
+
 /**
  * A class that derives from pg's `Client` and connects once more, with a newer token, where the server refuses the one it
  * got; else the server's own error is raised, with an explanation. For configs of `entraConfig` and `entraTokenProvider`.
@@ -119,8 +126,9 @@ function retryingClient(Client) {
     #isRetry = false
 
     constructor(config) {
-      super(config)
-      this.#config = config
+      const settings = keepingPassword(config)
+      super(settings)
+      this.#config = settings
     }
 
     connect(callback) {
@@ -156,7 +164,8 @@ function retryingClient(Client) {
       const fresh = new Client(this.#config)
       const listeners = ['_events', '_eventsCount', '_maxListeners', '_queryQueue']
       for (const name of Object.getOwnPropertyNames(fresh)) {
-        if (!listeners.includes(name)) Object.defineProperty(this, name, Object.getOwnPropertyDescriptor(fresh, name))
+        const property = Object.getOwnPropertyDescriptor(fresh, name)
+        if (property && !listeners.includes(name)) Object.defineProperty(this, name, property)
       }
     }
   }

@@ -56,6 +56,8 @@ function plain(name, value) {
   return value
 }
 
+/** @typedef {{ abortSignal?: any, limit?: number }} Wait `limit` in milliseconds */
+
 /** A token or a login of one credential with one set of options. */
 class Doors {
   #make
@@ -92,7 +94,11 @@ class Doors {
     return found === null ? undefined : this.#token
   }
 
-  /** A token. */
+  /**
+   * A token.
+   *
+   * @param {Wait} [options]
+   */
   async token({ abortSignal, limit } = {}) {
     abortSignal?.throwIfAborted?.()
     return (
@@ -107,7 +113,11 @@ class Doors {
     return found === null ? undefined : this.#login
   }
 
-  /** Role name, token, and where the name came from. */
+  /**
+   * Role name, token, and where the name came from.
+   *
+   * @param {Wait} [options]
+   */
   async login({ abortSignal, limit } = {}) {
     abortSignal?.throwIfAborted?.()
     return (
@@ -115,7 +125,12 @@ class Doors {
     )
   }
 
-  /** Tells that a server refused `token` (the current one, if left out); whether there is a newer one now. */
+  /**
+   * Tells that a server refused `token` (the current one, if left out); whether there is a newer one now.
+   *
+   * @param {string} [token]
+   * @param {Wait} [options]
+   */
   async invalidate(token, { abortSignal } = {}) {
     const refused = token ?? this.tryToken()
     if (refused === undefined) return false

@@ -6,8 +6,17 @@
 const { native, courier, hosts, causes, nextId } = require('./native.js')
 const { calling, errorOf } = require('./errors.js')
 
+/**
+ * @typedef {{ members?: WeakRef<any>[], variables?: Record<string, string>, caFile?: string }} SourceSettings
+ * @typedef {{ caFile?: string, host?: string, scope?: string }} CredentialSettings
+ */
+
 /** A document for the engine, and the foreign credentials that it names by index. */
 class Source {
+  /**
+   * @param {Record<string, any>} document
+   * @param {SourceSettings} [settings]
+   */
   constructor(document, { members = [], variables, caFile } = {}) {
     this.document = document
     this.members = members
@@ -37,7 +46,12 @@ class Source {
     return JSON.stringify({ ...variables, ...this.variables })
   }
 
-  /** The engine's credential for these settings. */
+  /**
+   * The engine's credential for these settings.
+   *
+   * @param {string} environment
+   * @param {CredentialSettings} [settings]
+   */
   credential(environment, { caFile, host, scope } = {}) {
     caFile ??= this.caFile
     // A foreign credential on its own reads no settings of ours.
@@ -52,7 +66,12 @@ class Source {
     return credential
   }
 
-  /** One that shares nothing and asks in the asynchronous context of its maker. */
+  /**
+   * One that shares nothing and asks in the asynchronous context of its maker.
+   *
+   * @param {string} environment
+   * @param {CredentialSettings} [settings]
+   */
   uncached(environment, { caFile, host, scope } = {}) {
     const { AsyncResource } = require('node:async_hooks')
     const asked = this.members.map((member) => {
@@ -176,6 +195,7 @@ function answer(result, request) {
   if (typeof token !== 'string') {
     return request.refuse(`returned a token of type ${typeName(token)}, where a string was expected`)
   }
+  if (/\p{Surrogate}/u.test(token)) return request.refuse('returned a token with half a character in it')
   const ends = isText ? undefined : (result.expiresOnTimestamp ?? result.expiresOn)
   const times = [ends, isText ? undefined : result.refreshAfterTimestamp].map(seconds)
   if (times.includes(null)) {
@@ -223,17 +243,18 @@ function typeName(value) {
 /** The document of a chain's member; foreign ones are added to `members`. */
 function memberDocument(credential, members) {
   const source = sourceOf(credential)
-  if (source.document.type === 'host') {
-    members.push(source.members[0])
+  return renumbered(source.document, source.members, members)
+}
+
+/** A document whose foreign credentials, wherever it names them, are added to `members`. */
+function renumbered(document, own, members) {
+  if (typeof document !== 'object' || document === null) return document
+  if (Array.isArray(document)) return document.map((item) => renumbered(item, own, members))
+  if (document.type === 'host') {
+    members.push(own[document.index])
     return { type: 'host', index: members.length - 1 }
   }
-  if (source.document.type !== 'chained') return source.document
-  const credentials = source.document.credentials.map((document) => {
-    if (document.type !== 'host') return document
-    members.push(source.members[document.index])
-    return { type: 'host', index: members.length - 1 }
-  })
-  return { ...source.document, credentials }
+  return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, own, members)]))
 }
 
 module.exports = { Source, sources, sourceOf, memberDocument }

@@ -1,57 +1,53 @@
-// Packs what is published: the main package and one package a platform with the addon in it.
+// Packs what is published: the main package, and a package for each platform whose addon is there.
 //
-//   node scripts/pack.mjs FOLDER ADDON [TARGET]    two tarballs in FOLDER; TARGET is this machine's if left out
+//   node scripts/pack.mjs FOLDER [ADDONS]    tarballs into FOLDER; ADDONS (default: the package) holds `*.node` files
 //
-// The main package names every platform's as an optional dependency, of which npm installs the one that fits.
+// The packages of the platforms are made by `napi create-npm-dirs`. `napi pre-publish`, which would name them in the main
+// package, wants the addons of every platform on one machine, and publishes; so that is done here.
 
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const TARGETS = {
-    'linux-x64-gnu': { os: ['linux'], cpu: ['x64'], libc: ['glibc'] },
-    'linux-x64-musl': { os: ['linux'], cpu: ['x64'], libc: ['musl'] },
-    'linux-arm64-gnu': { os: ['linux'], cpu: ['arm64'], libc: ['glibc'] },
-    'linux-arm64-musl': { os: ['linux'], cpu: ['arm64'], libc: ['musl'] },
-    'darwin-x64': { os: ['darwin'], cpu: ['x64'] },
-    'darwin-arm64': { os: ['darwin'], cpu: ['arm64'] },
-    'win32-x64-msvc': { os: ['win32'], cpu: ['x64'] },
-}
-
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
-const [folder, addon, target = thisMachine()] = process.argv.slice(2)
-if (folder === undefined || addon === undefined || !(target in TARGETS)) {
-    console.error(`usage: node scripts/pack.mjs FOLDER ADDON [${Object.keys(TARGETS).join(' | ')}]`)
+const [folder, addons = root] = process.argv.slice(2)
+if (folder === undefined) {
+    console.error('usage: node scripts/pack.mjs FOLDER [ADDONS]')
     process.exit(2)
 }
-
-const { scripts: _, devDependencies: __, ...main } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-const { version, description, license, author, engines } = main
-const names = Object.keys(TARGETS).map((name) => [`pgentra-${name}`, version])
-const file = `pgentra.${target}.node`
+const napi = createRequire(import.meta.url)
+    .resolve('@napi-rs/cli/package.json')
+    .replace(/package\.json$/, 'dist/cli.js')
 
 mkdirSync(folder, { recursive: true })
 const work = mkdtempSync(join(tmpdir(), 'pgentra-pack-'))
 try {
-    pack(join(work, 'main'), { ...main, optionalDependencies: Object.fromEntries(names) }, (place) => {
-        cpSync(join(root, 'lib'), join(place, 'lib'), { recursive: true })
-        cpSync(join(root, 'README.md'), join(place, 'README.md'))
-    })
-    const platform = { name: `pgentra-${target}`, version, description: `${description} (${target})`, license, author }
-    pack(join(work, 'platform'), { ...platform, main: file, files: [file], engines, ...TARGETS[target] }, (place) => {
-        cpSync(addon, join(place, file))
-    })
+    for (const name of ['package.json', 'lib', 'README.md'])
+        cpSync(join(root, name), join(work, name), { recursive: true })
+    cpSync(join(root, '..', 'LICENSE'), join(work, 'LICENSE'))
+    execFileSync(process.execPath, [napi, 'create-npm-dirs', '--cwd', work], { stdio: 'pipe' })
+    const platforms = readdirSync(join(work, 'npm'))
+    const { scripts: _, devDependencies: __, napi: ___, ...manifest } = read(join(work, 'package.json'))
+    const { version } = manifest
+    const optionalDependencies = Object.fromEntries(platforms.map((name) => [`pgentra-${name}`, version]))
+    write(join(work, 'package.json'), { ...manifest, optionalDependencies })
+    pack(work)
+    for (const platform of platforms) {
+        const file = `pgentra.${platform}.node`
+        if (!existsSync(join(addons, file))) continue
+        const place = join(work, 'npm', platform)
+        cpSync(join(addons, file), join(place, file))
+        cpSync(join(work, 'LICENSE'), join(place, 'LICENSE'))
+        pack(place)
+    }
 } finally {
     rmSync(work, { recursive: true, force: true })
 }
 
-function pack(place, manifest, fill) {
-    mkdirSync(place)
-    writeFileSync(join(place, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
-    cpSync(join(root, '..', 'LICENSE'), join(place, 'LICENSE'))
-    fill(place)
+function pack(place) {
     execFileSync('npm', ['pack', '--silent', '--pack-destination', resolve(folder)], {
         cwd: place,
         stdio: ['ignore', 'inherit', 'inherit'],
@@ -59,9 +55,10 @@ function pack(place, manifest, fill) {
     })
 }
 
-function thisMachine() {
-    const { platform, arch } = process
-    const musl = platform === 'linux' && process.report.getReport().header.glibcVersionRuntime === undefined
-    const abi = { linux: musl ? '-musl' : '-gnu', win32: '-msvc' }[platform] ?? ''
-    return `${platform}-${arch}${abi}`
+function read(file) {
+    return JSON.parse(readFileSync(file, 'utf8'))
+}
+
+function write(file, document) {
+    writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`)
 }

@@ -60,7 +60,12 @@ pub struct Courier(Arc<ThreadsafeFunction<Message, (), Message, Status, false, t
 impl Courier {
     /// `receive` is called with each message, one after the other.
     #[napi(constructor)]
-    pub fn new(receive: Function<'_, Message, ()>) -> Result<Self> {
+    pub fn new(
+        #[napi(
+            ts_arg_type = "(kind: Kind, id: number, failure: string | null, content: string | boolean | Login | Issued | Request | null) => void"
+        )]
+        receive: Function<'_, Message, ()>,
+    ) -> Result<Self> {
         let function = receive.build_threadsafe_function().weak::<true>().build()?;
         Ok(Courier(Arc::new(function)))
     }

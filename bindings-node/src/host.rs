@@ -97,11 +97,11 @@ impl Request {
         self.give(FetchedToken::from_host(&token, expires_on, refresh_on));
     }
 
-    /// Answers with what the credential threw, by its class, its text, and the id under which it is kept.
+    /// Answers with what the credential threw, by its name, its text, and the id under which it is kept.
     #[napi(catch_unwind)]
-    pub fn fail(&self, class: String, message: String, unavailable: bool, cause: f64) {
+    pub fn fail(&self, name: String, message: String, unavailable: bool, cause: f64) {
         let cause = Arc::new(Cause { courier: self.courier.clone(), id: cause });
-        self.give(Err(Error::from_host(&class, &message, unavailable, cause)));
+        self.give(Err(Error::from_host(&name, &message, unavailable, cause)));
     }
 
     /// Answers with nothing usable: `message` goes on after "the credential".

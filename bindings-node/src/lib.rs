@@ -13,3 +13,5 @@ mod helpers;
 mod host;
 mod logging;
 mod provider;
+#[cfg(feature = "testing")]
+mod testing;

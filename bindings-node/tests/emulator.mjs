@@ -140,7 +140,7 @@ export class Emulator {
     }
 }
 
-function findEmulator() {
+export function findEmulator() {
     if (process.env.PGENTRA_EMULATOR) return process.env.PGENTRA_EMULATOR
     const target = process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target')
     const built = ['release', 'debug'].map((profile) => join(target, profile, 'pgentra-emulator')).filter(existsSync)

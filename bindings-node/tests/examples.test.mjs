@@ -1,6 +1,8 @@
 // Every sample of examples/node through the front door, as the README names them.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
@@ -16,7 +18,7 @@ before(async () => {
 after(() => emulator.stop())
 beforeEach(() => emulator.reset())
 
-for (const [name, command] of Object.entries(scripts)) {
+for (const [name, command] of Object.entries(scripts).filter(([name]) => name !== 'web')) {
     test(`npm run ${name}`, async () => {
         const [program, ...given] = command.split(' ')
         assert.equal(program, 'node')
@@ -25,7 +27,7 @@ for (const [name, command] of Object.entries(scripts)) {
             env: emulator.programEnvironment(),
         })
         assert.equal(status, 0, output)
-        assert.match(output, /^connected as app-mi\b/m)
+        assert.match(output, /^\w+: logged in as app-mi after \d+ ms$/m)
         const { logins, counters } = await emulator.report()
         assert.equal(counters.plaintext_password_bytes, 0)
         assert.ok(
@@ -34,3 +36,63 @@ for (const [name, command] of Object.entries(scripts)) {
         )
     })
 }
+
+test('npm run web: a service that works as its caller', async () => {
+    const secret = 'secret-of-the-service'
+    const service = await emulator.addPrincipal('service_principal', { client_secret: secret })
+    const [alice, careful] = [
+        await emulator.addPrincipal('user'),
+        await emulator.addPrincipal('user', { requires_mfa: true }),
+    ]
+    const child = spawn(process.execPath, ['web.js'], {
+        cwd: folder,
+        env: {
+            ...emulator.programEnvironment(),
+            AZURE_AUTHORITY_HOST: emulator.authorityHost,
+            AZURE_TENANT_ID: emulator.tenantId,
+            AZURE_CLIENT_ID: service.appid,
+            AZURE_CLIENT_SECRET: secret,
+            PORT: '0',
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let errors = ''
+    child.stderr.on('data', (data) => (errors += data))
+    const ended = once(child, 'exit')
+    try {
+        const [line] = await Promise.race([once(child.stdout, 'data'), ended.then(() => [errors])])
+        const [, port] = /^listening on (\d+)/.exec(String(line)) ?? assert.fail(String(line))
+        const ask = async (token) => {
+            const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+            const answer = await fetch(`http://127.0.0.1:${port}/me`, { headers })
+            return [answer.status, await answer.json(), answer.headers.get('www-authenticate')]
+        }
+        const tokenOf = async (user, settings = {}) =>
+            (await emulator.mint(user.name, { audience: `api://${service.appid}`, ...settings })).token
+
+        assert.deepEqual(await ask(), [401, { error: 'sign in first' }, 'Bearer'])
+        const token = await tokenOf(alice)
+        for (let request = 0; request < 3; request++) {
+            assert.deepEqual(await ask(token), [200, { role: alice.name }, null])
+        }
+        const { counters } = await emulator.call('GET', '/requests')
+        assert.equal(counters.token.total, 1)
+
+        // A second factor is wanted; with it, the same request goes through.
+        const [status, body, challenge] = await ask(await tokenOf(careful))
+        assert.deepEqual([status, body], [401, { error: 'interaction_required', aadsts: 50076 }])
+        const [, claims] = /^Bearer error="insufficient_claims", claims="([^"]+)"$/.exec(challenge)
+        assert.equal(typeof JSON.parse(Buffer.from(claims, 'base64').toString()).access_token, 'object')
+        const strong = await tokenOf(careful, { claims: { amr: ['pwd', 'mfa'] } })
+        assert.deepEqual(await ask(strong), [200, { role: careful.name }, null])
+
+        // Somebody else's token, and one that is over.
+        const [foreign] = await ask((await emulator.mint(alice.name, { audience: 'api://another' })).token)
+        const [over] = await ask(await tokenOf(alice, { lifetime_s: -600 }))
+        assert.deepEqual([foreign, over], [401, 401])
+    } finally {
+        child.kill()
+        await ended
+    }
+    assert.doesNotMatch(errors, /eyJ/)
+})

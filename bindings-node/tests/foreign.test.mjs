@@ -71,6 +71,8 @@ const WRONG = {
     'no token': () => ({ expiresOnTimestamp: inAnHour() }),
     'an empty token': () => ({ token: '', expiresOnTimestamp: inAnHour() }),
     'a token of two words': () => ({ token: 'two words', expiresOnTimestamp: inAnHour() }),
+    'half a character': () => ({ token: 'eyJ\udcff', expiresOnTimestamp: inAnHour() }),
+    'a token of another type': () => ({ token: Buffer.from('x'), expiresOnTimestamp: inAnHour() }),
     'an ISO date': () => ({ token: 'x', expiresOnTimestamp: '2030-01-01T00:00:00Z' }),
     NaN: () => ({ token: 'x', expiresOnTimestamp: NaN }),
     'no expiry': () => ({ token: 'opaque' }),
@@ -88,6 +90,13 @@ for (const [name, answer] of Object.entries(WRONG)) {
         }
     })
 }
+
+test('a token that arrives dead', async () => {
+    for (const ends of [1, Date.now() - 1000, -1]) {
+        const password = entraTokenProvider(() => ({ token: 'x', expiresOnTimestamp: ends }))
+        await assert.rejects(password(), { code: 'dead_on_arrival' })
+    }
+})
 
 test('what it throws or rejects with is the cause', async () => {
     class Own extends Error {}
@@ -170,7 +179,7 @@ test('chains go on past what is not set up, ours and those of the Azure SDK', as
     await assert.rejects(
         new ChainedTokenCredential(new EnvironmentCredential(), unavailable).getToken('s'),
         (error) => {
-            assert.ok(error instanceof esm.AggregateAuthenticationError)
+            assert.ok(error instanceof esm.CredentialUnavailableError)
             assert.deepEqual(
                 error.errors.map(({ name }) => name),
                 Array(2).fill('CredentialUnavailableError'),

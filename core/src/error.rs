@@ -132,6 +132,9 @@ error_kinds! {
     /// A defect in this library: a panic was caught.
     Internal = 22, "internal", Failed, true, "PgEntraError",
         "Please report it with the log of target `pgentra`.";
+    /// A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8.
+    InvalidArgument = 23, "invalid_argument", NotACredential, false, "PgEntraError",
+        "Correct the call.";
 }
 
 impl ErrorKind {

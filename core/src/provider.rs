@@ -241,6 +241,19 @@ impl TokenProvider {
         self.0.cell.try_get(self.0.mode)
     }
 
+    /// As [`try_get`](Self::try_get), for a look that keeps no handle.
+    #[inline]
+    pub fn with_token<R>(&self, look: impl Fn(&Arc<Token>) -> R) -> Option<Result<R>> {
+        let inner = &*self.0;
+        if !inner.cache {
+            return None;
+        }
+        match inner.cell.with_fresh(|warm| look(warm.token())) {
+            Some(found) => Some(Ok(found)),
+            None => Some(inner.cell.try_get(inner.mode)?.map(|token| look(&token))),
+        }
+    }
+
     /// A token under way; `limit` shortens the wait set by the `timeout` option.
     pub fn start_get(&self, limit: Option<Duration>) -> Pending<Arc<Token>> {
         if let Some(outcome) = self.try_get() {
@@ -327,12 +340,17 @@ impl TokenProvider {
     /// Tells that a server refused a login with this token. Resolves to the newer token that is worth one more try, or
     /// to none: then the server's own error stands.
     pub fn start_invalidate(&self, refused: &str) -> Pending<Option<Arc<Token>>> {
+        self.start_invalidate_within(refused, None)
+    }
+
+    /// As [`start_invalidate`](Self::start_invalidate); `limit` shortens the wait set by the `timeout` option.
+    pub fn start_invalidate_within(&self, refused: &str, limit: Option<Duration>) -> Pending<Option<Arc<Token>>> {
         if !self.0.cache {
             return Pending::ready(Ok(None));
         }
-        let (inner, refused) = (Arc::clone(&self.0), crate::secret::Secret::new(refused));
+        let (inner, refused, limit) = (Arc::clone(&self.0), crate::secret::Secret::new(refused), self.limit(limit));
         Pending::start(async move {
-            let renewed = tokio::time::timeout(inner.limit, inner.cell.invalidate(refused.expose())).await;
+            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused.expose())).await;
             Ok(renewed.ok().flatten())
         })
     }

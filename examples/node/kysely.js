@@ -1,10 +1,10 @@
 // Kysely on a pool of node-postgres.
-import "./env.js";
+import { reportLogin } from "./setup.js";
 import { Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 import { entraConfig } from "pgentra";
 
 const db = new Kysely({ dialect: new PostgresDialect({ pool: new pg.Pool(await entraConfig()) }) });
 const { rows } = await sql`select current_user as role`.execute(db);
-console.log(`connected as ${rows[0].role}`);
+reportLogin("kysely", rows[0].role);
 await db.destroy();

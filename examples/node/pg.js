@@ -1,10 +1,10 @@
 // node-postgres: a pool whose connections log in with the token of the moment.
-import "./env.js";
+import { reportLogin } from "./setup.js";
 import pg from "pg";
 import { entraConfig, retryingClient } from "pgentra";
 
 // Host, port and database come from PGHOST, PGPORT, PGDATABASE. `retryingClient` may be left out.
 const pool = new pg.Pool({ ...(await entraConfig()), Client: retryingClient(pg.Client) });
-const { rows } = await pool.query("select current_user as role, version()");
-console.log(`connected as ${rows[0].role} to ${rows[0].version.split(" on ")[0]}`);
+const { rows } = await pool.query("select current_user as role");
+reportLogin("pg", rows[0].role);
 await pool.end();

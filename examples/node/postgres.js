@@ -1,13 +1,10 @@
-// postgres.js: the same names of options, and a password function.
-import "./env.js";
+// postgres.js: the same names of options; the token is there before a connection is opened.
+import { reportLogin } from "./setup.js";
 import postgres from "postgres";
-import { entraConfig } from "pgentra";
+import { entraPostgresConfig } from "pgentra";
 
 const { PGHOST, PGPORT = "5432", PGDATABASE = "postgres" } = process.env;
-const sql = postgres(
-  // postgres.js does not read PGSSLMODE, so TLS is asked for here.
-  await entraConfig({ host: PGHOST, port: Number(PGPORT), database: PGDATABASE, ssl: "verify-full" }),
-);
+const sql = postgres(await entraPostgresConfig({ host: PGHOST, port: Number(PGPORT), database: PGDATABASE }));
 const [{ role }] = await sql`select current_user as role`;
-console.log(`connected as ${role}`);
+reportLogin("postgres", role);
 await sql.end();

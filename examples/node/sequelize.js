@@ -1,5 +1,5 @@
 // Sequelize 6: a hook sets user and password of each new connection.
-import "./env.js";
+import { reportLogin } from "./setup.js";
 import { Sequelize } from "sequelize";
 import { configureEntraAuthentication } from "pgentra";
 
@@ -14,5 +14,5 @@ const sequelize = new Sequelize({
 configureEntraAuthentication(sequelize);
 await sequelize.authenticate();
 const [[{ role }]] = await sequelize.query("select current_user as role");
-console.log(`connected as ${role}`);
+reportLogin("sequelize", role);
 await sequelize.close();

@@ -1,5 +1,5 @@
 // Sequelize 7 (alpha): the same hook.
-import "./env.js";
+import { reportLogin } from "./setup.js";
 import { Sequelize } from "@sequelize/core";
 import { PostgresDialect } from "@sequelize/postgres";
 import { configureEntraAuthentication } from "pgentra";
@@ -14,5 +14,5 @@ const sequelize = new Sequelize({
 configureEntraAuthentication(sequelize);
 await sequelize.authenticate();
 const [[{ role }]] = await sequelize.query("select current_user as role");
-console.log(`connected as ${role}`);
+reportLogin("sequelize7", role);
 await sequelize.close();

@@ -1,5 +1,5 @@
 // TypeORM: takes the options of pg, with `username` for the user.
-import "./env.js";
+import { reportLogin } from "./setup.js";
 import { DataSource } from "typeorm";
 import { entraConfig } from "pgentra";
 
@@ -12,5 +12,5 @@ const { user: username, ...connection } = await entraConfig({
 const source = new DataSource({ type: "postgres", username, ...connection });
 await source.initialize();
 const [{ role }] = await source.query("select current_user as role");
-console.log(`connected as ${role}`);
+reportLogin("typeorm", role);
 await source.destroy();

@@ -16,6 +16,7 @@ import {
   configureEntraIdAuth,
   CredentialUnavailableError,
   entraConfig,
+  entraPostgresConfig,
   entraTokenProvider,
   type EntraTokenProviderOptions,
   getEntraTokenPassword,
@@ -31,10 +32,15 @@ import {
 } from 'pgentra'
 import {
   AzureCliCredential,
+  AzurePipelinesCredential,
+  AzurePowerShellCredential,
   ChainedTokenCredential,
+  ClientAssertionCredential,
+  ClientCertificateCredential,
   ClientSecretCredential,
   DefaultAzureCredential,
   ManagedIdentityCredential,
+  OnBehalfOfCredential,
 } from 'pgentra/identity'
 
 export async function program(): Promise<void> {
@@ -45,6 +51,7 @@ export async function program(): Promise<void> {
   new Client({ password: getEntraTokenPassword })
   const config: PoolConfig = await entraConfig({ host: 'h', max: 3 }, new DefaultAzureCredential())
   new Pool({ ...config, Client: retryingClient(Client) })
+  const forPostgres: { user: string; max: number } = await entraPostgresConfig({ host: 'h', max: 3 })
   const { max, user }: { max: number; user: string } = await entraConfig({ max: 3 })
   await entraConfig('postgres://h/d', async (scope: string) => ({ token: scope, expiresOnTimestamp: 1 }))
 
@@ -70,6 +77,13 @@ export async function program(): Promise<void> {
     new ManagedIdentityCredential({ resourceId: 'id' }),
     new AzureCliCredential({ processTimeoutInMs: 1 }),
     new ClientSecretCredential('t', 'c', 's', { authorityHost: 'https://login.example' }),
+    new AzurePowerShellCredential({ tenantId: 't' }),
+    new AzurePipelinesCredential('t', 'c', 's', 'token', { organizationUrl: 'https://dev.azure.com/o' }),
+    new ClientCertificateCredential('t', 'c', '/app.pem', { sendCertificateChain: true }),
+    new ClientCertificateCredential('t', 'c', { certificate: new Uint8Array(), certificatePassword: 'p' }),
+    new ClientAssertionCredential('t', 'c', async () => 'assertion'),
+    new ClientAssertionCredential('t', 'c', new ManagedIdentityCredential()),
+    new OnBehalfOfCredential({ tenantId: 't', clientId: 'c', userAssertionToken: 'u', clientSecret: 's' }),
     new AzureDefault(),
   )
   const token: AccessToken | null = await forAzure.getToken('scope')
@@ -91,5 +105,7 @@ export async function program(): Promise<void> {
   new TokenProvider(7)
   // @ts-expect-error: the secret is missing
   new ClientSecretCredential('t', 'c')
-  void [max, user, seven, needed, renewed, left, token, stats(), version]
+  // @ts-expect-error: who acts for the user is not told
+  new OnBehalfOfCredential({ tenantId: 't', clientId: 'c', userAssertionToken: 'u' })
+  void [forPostgres, max, user, seven, needed, renewed, left, token, stats(), version]
 }

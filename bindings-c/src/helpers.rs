@@ -1,0 +1,268 @@
+//! Rules of the engine that a driver's module in another language asks for.
+
+use std::{ffi::c_char, ptr};
+
+use pgentra::{
+    Error, ErrorKind, Result,
+    claims::{self, Claims},
+    cloud::{self, CloudInputs},
+    config::KNOWN_VARIABLES,
+    connection, refusal,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    error::pgentra_error,
+    guard::{Output, array, optional_text, status, text, value},
+    text::{Text, interned},
+};
+
+/// Runs an export whose result is a text or NULL.
+///
+/// # Safety
+/// `place` and `error` are NULL or may be written to.
+unsafe fn to_text(
+    export: &'static str,
+    name: &str,
+    place: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+    work: impl FnOnce() -> Result<Option<String>>,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let place = unsafe { Output::new(name, place) }?;
+        place.write(work()?.map_or(ptr::null(), |text| Text::new(&text).into_raw()));
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { status(export, error, work) }
+}
+
+fn undecodable(error: &claims::ClaimsError) -> Error {
+    Error::new(ErrorKind::TokenDecode, error.to_string())
+}
+
+/// All claims of a token, unverified, as a JSON object.
+///
+/// @ownership `*claims_json` is the caller's: pgentra_string_free(). @threads any.
+/// @errors PGENTRA_TOKEN_DECODE, PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `token` is a C string; `claims_json` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_decode_jwt(
+    token: *const c_char,
+    claims_json: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let claims = claims::decode_jwt(unsafe { text("token", token) }?).map_err(|error| undecodable(&error))?;
+        Ok(Some(Value::Object(claims).to_string()))
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_decode_jwt", "claims_json", claims_json, error, work) }
+}
+
+/// Whom a token is of, as JSON: role ({name, source} or null), principal ({kind, oid, tid, appid, idtyp, present}), audience,
+/// expires_on, not_before, issued_at.
+///
+/// @ownership `*description_json` is the caller's: pgentra_string_free(). @threads any.
+/// @errors PGENTRA_TOKEN_DECODE, PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `token` is a C string; `description_json` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_describe_token(
+    token: *const c_char,
+    description_json: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let claims = Claims::decode(unsafe { text("token", token) }?).map_err(|error| undecodable(&error))?;
+        let description = json!({
+            "role": claims.role_name(),
+            "principal": claims.principal(),
+            "audience": claims.audience(),
+            "expires_on": claims.expires_on(),
+            "not_before": claims.not_before(),
+            "issued_at": claims.issued_at(),
+        });
+        Ok(Some(description.to_string()))
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_describe_token", "description_json", description_json, error, work) }
+}
+
+/// The name of the user-assigned identity that an `xms_mirid` claim stands for; `*name` becomes NULL for anything else.
+///
+/// @ownership `*name` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `xms_mirid` is a C string; `name` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_parse_principal_name(
+    xms_mirid: *const c_char,
+    name: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    // SAFETY: as promised by the caller.
+    let work = || Ok(claims::parse_principal_name(unsafe { text("xms_mirid", xms_mirid) }?));
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_parse_principal_name", "name", name, error, work) }
+}
+
+/// Cloud, scope, management_scope, authority_host and warning, as JSON, of these settings, each of which may be NULL: the
+/// option `scope`, the server's host name or names (separated by commas), the credential's `authority_host` and `cloud`, and
+/// AZURE_AUTHORITY_HOST.
+///
+/// @ownership `*resolved_json` is the caller's: pgentra_string_free(). @threads any.
+/// @errors PGENTRA_INVALID_CONFIGURATION, PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// Texts are NULL or C strings; `resolved_json` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_resolve_cloud(
+    scope: *const c_char,
+    host: *const c_char,
+    authority_host: *const c_char,
+    cloud: *const c_char,
+    env_authority_host: *const c_char,
+    resolved_json: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let inputs = unsafe {
+            CloudInputs {
+                scope_option: optional_text("scope", scope)?,
+                host: optional_text("host", host)?,
+                authority_option: optional_text("authority_host", authority_host)?,
+                cloud_option: optional_text("cloud", cloud)?,
+                env_authority_host: optional_text("env_authority_host", env_authority_host)?,
+            }
+        };
+        Ok(Some(json!(cloud::resolve(&inputs)?).to_string()))
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_resolve_cloud", "resolved_json", resolved_json, error, work) }
+}
+
+/// The sslmode (in libpq's spelling) to connect with: `*instead` becomes NULL where the given one (NULL: none) may stay.
+/// `hosts` are the places that the driver connects to: for each the address where one is given, else the name; an empty one
+/// is the driver's local default.
+///
+/// @ownership `*instead` is static, never to be freed. @threads any.
+/// @errors PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a place that is not this machine, PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `sslmode` is NULL or a C string; `hosts` has `host_count` C strings; `instead` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_secure_sslmode(
+    sslmode: *const c_char,
+    hosts: *const *const c_char,
+    host_count: usize,
+    allow_insecure: bool,
+    instead: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let (sslmode, hosts, place) = unsafe {
+            (optional_text("sslmode", sslmode)?, array("hosts", hosts, host_count)?, Output::new("instead", instead)?)
+        };
+        // SAFETY: as promised by the caller.
+        let hosts = hosts.iter().map(|host| unsafe { text("hosts", *host) }).collect::<Result<Vec<_>>>()?;
+        let found = connection::secure_sslmode(sslmode, &hosts, allow_insecure)?;
+        place.write(found.map_or(ptr::null(), interned));
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { status("pgentra_secure_sslmode", error, work) }
+}
+
+/// # Safety
+/// Texts are NULL or C strings.
+unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<refusal::Refusal> {
+    // SAFETY: as promised by the caller.
+    let (sqlstate, message) = unsafe { (optional_text("sqlstate", sqlstate)?, optional_text("message", message)?) };
+    Ok(refusal::classify(sqlstate, message.unwrap_or_default()))
+}
+
+/// Why a server refused a login, by its SQLSTATE (NULL where the driver gives none) and message: "token_expired",
+/// "wrong_audience", "token_rejected", "not_in_group", "bad_password", "role_missing", "principal_mismatch",
+/// "wrong_token_type", "no_tls", "not_allowed", "other", "not_a_login". Never NULL.
+///
+/// @ownership static, never to be freed. @threads any. @errors none: what is no text is "not_a_login".
+///
+/// # Safety
+/// Texts are NULL or C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_refusal_cause(sqlstate: *const c_char, message: *const c_char) -> *const c_char {
+    let none = c"not_a_login".as_ptr();
+    value("pgentra_refusal_cause", none, || {
+        // SAFETY: as promised by the caller.
+        unsafe { classify(sqlstate, message) }.map_or(none, |refusal| interned(refusal.cause.as_str()))
+    })
+}
+
+/// Whether a newer token (pgentra_provider_invalidate()) may succeed where a server refused a login so.
+///
+/// @threads any. @errors none: what is no text is no refusal.
+///
+/// # Safety
+/// Texts are NULL or C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_refusal_is_retriable(sqlstate: *const c_char, message: *const c_char) -> bool {
+    value("pgentra_refusal_is_retriable", false, || {
+        // SAFETY: as promised by the caller.
+        unsafe { classify(sqlstate, message) }.is_ok_and(|refusal| refusal.retry)
+    })
+}
+
+/// Lines to add to the server's message: who tried to log in as what, and what to do. Empty for "not_a_login". `role_source`
+/// is what pgentra_provider_login() tells (NULL: "user"), `token` the one that was refused (may be NULL).
+///
+/// @ownership `*explanation` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// Texts are NULL or C strings; `explanation` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_refusal_explain(
+    sqlstate: *const c_char,
+    message: *const c_char,
+    role: *const c_char,
+    role_source: *const c_char,
+    token: *const c_char,
+    explanation: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let (refusal, role, source, token) = unsafe {
+            (
+                classify(sqlstate, message)?,
+                text("role", role)?,
+                optional_text("role_source", role_source)?.unwrap_or("user"),
+                optional_text("token", token)?,
+            )
+        };
+        let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
+        Ok(Some(refusal::explain(&refusal, role, source, principal.as_ref())))
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_refusal_explain", "explanation", explanation, error, work) }
+}
+
+/// The environment variables that belong into a document's `environment`, as a JSON array.
+///
+/// @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `json` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_known_variables(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_known_variables", "json", json, error, || Ok(Some(json!(KNOWN_VARIABLES).to_string()))) }
+}

@@ -1,0 +1,199 @@
+//! Asynchronous calls: a result that reaches the host's callback once.
+
+use std::{
+    collections::HashMap,
+    ffi::{c_char, c_void},
+    ptr,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use pgentra::{Error, ErrorKind, Pending, PerProcess, Result};
+
+use crate::{
+    error::{self, pgentra_error, pgentra_error_free},
+    guard::{Output, callback, caught, status, value},
+    handles::Table,
+    text::{Text, interned},
+    threads::COMPLETIONS,
+};
+
+/// What an asynchronous call came to. All of it is borrowed until the callback returns: an error is kept by
+/// pgentra_error_retain(), a string by pgentra_string_retain() or a copy.
+#[repr(C)]
+pub struct pgentra_outcome {
+    /// PGENTRA_OK, or the kind of `error`.
+    pub code: i32,
+    /// NULL on success.
+    pub error: *const pgentra_error,
+    /// The token or password. Of pgentra_provider_invalidate_async(): the newer token that is worth one more try, or NULL.
+    pub token: *const c_char,
+    /// The role, of pgentra_provider_login_async(); else NULL.
+    pub user: *const c_char,
+    /// Where `user` came from, as pgentra_provider_login() tells; static.
+    pub user_source: *const c_char,
+    /// The token's end, in seconds since 1970; else 0.
+    pub expires_on: i64,
+    /// As pgentra_provider_try_get() and pgentra_provider_try_login() tell; else 0.
+    pub id: u64,
+}
+
+/// Called once for each asynchronous call that began, on a thread of the library's which may block; never inside of the
+/// call that began it.
+pub type pgentra_done_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, outcome: *const pgentra_outcome)>;
+
+/// Called once, on a thread of the library's, when the library will not use `user_data` again.
+pub type pgentra_finalizer = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// An asynchronous call. Freed by pgentra_operation_free().
+pub struct pgentra_operation;
+
+static OPERATIONS: Table<pgentra_operation, Arc<Wait>> = Table::new(2, "operation");
+
+/// The host's pointer, which means nothing here.
+#[derive(Clone, Copy)]
+pub struct UserData(pub *mut c_void);
+
+// SAFETY: it is only passed back to the host, which is told that this happens on other threads.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+/// What a call brings on success.
+#[derive(Default)]
+pub struct Answer {
+    pub token: Option<Text>,
+    pub user: Option<Text>,
+    pub user_source: Option<&'static str>,
+    pub expires_on: i64,
+    pub id: u64,
+}
+
+/// The waits of one handle: they end when it is closed. A forked child has none of its parent's.
+#[derive(Default)]
+pub struct Waits(PerProcess<Mutex<HashMap<u64, Arc<Wait>>>>);
+
+impl Waits {
+    fn lock<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Wait>>) -> T) -> T {
+        work(&mut self.0.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends all of them with `cancelled`.
+    pub fn cancel(&self) {
+        // Outside of the lock: each takes itself out.
+        for wait in self.lock(std::mem::take).into_values() {
+            wait.finish(Err(cancelled("the handle was closed during the wait")));
+        }
+    }
+}
+
+fn cancelled(message: &str) -> Error {
+    Error::new(ErrorKind::Cancelled, message)
+}
+
+/// A callback that is still to be called.
+struct Wait {
+    done: Mutex<Option<(unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), UserData)>>,
+    number: u64,
+    waits: Weak<Waits>,
+}
+
+impl Wait {
+    /// Calls the callback, if nobody else has.
+    fn finish(&self, outcome: Result<Answer>) {
+        let Some((done, user_data)) = self.done.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if let Some(waits) = self.waits.upgrade() {
+            waits.lock(|waits| waits.remove(&self.number));
+        }
+        COMPLETIONS.run(move || call(done, user_data, outcome));
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.finish(Err(Error::new(ErrorKind::Internal, "the wait was lost")));
+    }
+}
+
+fn call(done: unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), user_data: UserData, outcome: Result<Answer>) {
+    let (code, error, answer) = match caught("callback", || outcome) {
+        Ok(answer) => (0, ptr::null_mut(), answer),
+        Err(error) => (error.kind() as i32, error::open(error), Answer::default()),
+    };
+    let text = |text: &Option<Text>| text.as_ref().map_or(ptr::null(), Text::as_ptr);
+    let outcome = pgentra_outcome {
+        code,
+        error,
+        token: text(&answer.token),
+        user: text(&answer.user),
+        user_source: answer.user_source.map_or(ptr::null(), interned),
+        expires_on: answer.expires_on,
+        id: answer.id,
+    };
+    // SAFETY: whoever gave the callback promised that it may be called with its user data and an outcome.
+    unsafe { done(user_data.0, &outcome) };
+    pgentra_error_free(error);
+}
+
+/// Begins an asynchronous call.
+///
+/// # Safety
+/// `operation` is NULL or may be written to, and `done` may be called with `user_data` on any thread.
+pub unsafe fn start<T: Send + 'static>(
+    waits: &Arc<Waits>,
+    done: pgentra_done_callback,
+    user_data: *mut c_void,
+    operation: *mut *mut pgentra_operation,
+    begin: impl FnOnce() -> Pending<T>,
+    convert: impl FnOnce(T) -> Answer + Send + 'static,
+) -> Result<()> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let done = callback("callback", done)?;
+    // SAFETY: as promised by the caller.
+    let operation = unsafe { Output::optional("operation", operation) }?;
+    let wait = Arc::new(Wait {
+        done: Mutex::new(None),
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        waits: Arc::downgrade(waits),
+    });
+    let handle = operation.as_ref().map(|_| OPERATIONS.insert(Arc::clone(&wait))).transpose()?;
+    let pending = begin();
+    // From here on the callback is called, and nothing fails.
+    *wait.done.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, UserData(user_data)));
+    waits.lock(|waits| waits.insert(wait.number, Arc::clone(&wait)));
+    if let (Some(operation), Some(handle)) = (operation, handle) {
+        operation.write(handle);
+    }
+    pending.on_done(move |outcome| wait.finish(caught("completion", || outcome.map(convert))));
+    Ok(())
+}
+
+/// Ends the wait of an asynchronous call: its callback is called with PGENTRA_CANCELLED, unless it has been called or is
+/// about to be. The fetch goes on for others.
+///
+/// @ownership `operation` stays the caller's. @threads any, also inside of a callback. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `error` is NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_operation_cancel(
+    operation: *const pgentra_operation,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        OPERATIONS.get(operation)?.finish(Err(cancelled("the caller gave up the wait")));
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { status("pgentra_operation_cancel", error, work) }
+}
+
+/// Frees the handle; the call itself goes on. NULL, and a handle that was freed before, are ignored.
+///
+/// @threads any, also inside of a callback. @errors none.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgentra_operation_free(operation: *mut pgentra_operation) {
+    value("pgentra_operation_free", (), || drop(OPERATIONS.remove(operation)));
+}

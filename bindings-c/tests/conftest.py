@@ -1,0 +1,90 @@
+"""Builds of the library, and of programs against it; the emulator for those that log in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+BINDING = HERE.parent
+ROOT = BINDING.parent
+PROGRAMS = HERE / "programs"
+HEADERS = BINDING / "include"
+
+sys.path.append(str(ROOT / "tests" / "e2e"))
+
+from emulator import Emulator  # noqa: E402
+
+#: Where cargo left the library: `make test-c` names it.
+TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+#: Where `make test-c` put a copy with the feature `planted-panics`.
+PLANTED = Path(os.environ.get("PGENTRA_PLANTED", TARGET / "planted"))
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g"]
+#: By language: the compiler and how it takes the programs, which are written in what both have.
+LANGUAGES = {
+    "C99": ["cc", "-std=c99", "-D_XOPEN_SOURCE=700"],
+    "C++17": ["c++", "-std=c++17", "-x", "c++"],
+}
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+#: What the documentation tells to link a static library with (see README.md).
+STATIC_FLAGS = ["-lpthread", "-ldl", "-lm", "-lgcc_s", "-lrt", "-lutil"]
+
+LIMIT_S = 240
+
+
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    """Runs a command that must succeed, and gives what it printed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=LIMIT_S,
+    )
+    text = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, f"status {done.returncode} of {' '.join(map(str, command))}\n{text}"
+    return text
+
+
+def compile_program(
+    source: Path, to: Path, language: str = "C99", *options: str | Path, library: Path | None = TARGET
+) -> Path:
+    """A program against the shared library in `library`, or against none."""
+    link: list[str | Path] = ["-x", "none", "-lpthread", "-ldl"]
+    if library is not None:
+        link += [f"-L{library}", "-lpgentra", f"-Wl,-rpath,{library}"]
+    run(*LANGUAGES[language], *WARNINGS, f"-I{HEADERS}", f"-I{PROGRAMS}", source, "-o", to, *link, *options)
+    return to
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _soname() -> None:
+    """Programs look for the library under its soname, under which cargo does not leave it."""
+    for directory in (TARGET, PLANTED):
+        link = directory / "libpgentra.so.1"
+        if directory.is_dir() and not link.exists():
+            link.symlink_to("libpgentra.so")
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    running = Emulator.start()
+    yield running
+    running.stop()
+
+
+def tool(name: str) -> str:
+    """A tool that the machine may lack."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name} on this machine")
+    return found

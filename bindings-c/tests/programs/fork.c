@@ -1,0 +1,109 @@
+/* A forked child: its parent's handles and tokens, fetches of its own, and nothing that hangs. */
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static counter asked, gate;
+
+static void answer_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+  (void)user_data, (void)wanted;
+  counter_add(&asked);
+  counter_wait(&gate, 1);
+  pgentra_request_respond(request, TOKEN, 0, 0, NULL);
+}
+
+static void never(void *user_data, const pgentra_outcome *outcome) {
+  (void)outcome;
+  counter_add((counter *)user_data);
+}
+
+static pgentra_provider *warm, *slow;
+static pgentra_operation *operation;
+
+static void child(void) {
+  pgentra_error *error = NULL;
+  const char *token = NULL;
+  pgentra_provider *own = NULL;
+  alarm(LIMIT_S);
+  OK(pgentra_provider_get(warm, 0, &token, &error));
+  CHECK(strcmp(token, TOKEN) == 0);
+  pgentra_string_free(token);
+  /* The parent's fetch is not the child's: it asks anew. */
+  counter_init(&asked), counter_init(&gate);
+  counter_add(&gate);
+  OK(pgentra_provider_get(slow, -1, &token, &error));
+  CHECK(counter_get(&asked) == 1);
+  pgentra_string_free(token);
+  OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &own, &error));
+  FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, &error));
+  OK(pgentra_operation_cancel(operation, &error));
+  pgentra_operation_free(operation);
+  pgentra_provider_close(own);
+  pgentra_provider_close(slow);
+  pgentra_provider_close(warm);
+  pgentra_shutdown();
+}
+
+static void *churn(void *stop) {
+  while (counter_get((counter *)stop) == 0) {
+    pgentra_error *error = NULL;
+    pgentra_provider *provider = NULL;
+    const char *token = NULL;
+    OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
+    OK(pgentra_provider_get(provider, -1, &token, &error));
+    pgentra_string_free(token);
+    pgentra_provider_close(provider);
+  }
+  return NULL;
+}
+
+static void fork_once(void) {
+  const pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    child();
+    /* Another program: what the parent's threads had is left behind on purpose, and no leak checker's business. */
+    execlp("true", "true", (char *)NULL);
+    _exit(1);
+  }
+  int status = -1;
+  CHECK(waitpid(pid, &status, 0) == pid);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(void) {
+  pgentra_error *error = NULL;
+  pgentra_credential *credential = NULL;
+  const char *token = NULL;
+  counter called, stop;
+  pthread_t thread;
+  counter_init(&asked), counter_init(&gate), counter_init(&called), counter_init(&stop);
+  OK(pgentra_provider_open(STATIC_CONFIG, &warm, &error));
+  OK(pgentra_provider_get(warm, -1, &token, &error));
+  pgentra_string_free(token);
+  OK(pgentra_credential_callback("Slow", answer_late, NULL, NULL, &credential, &error));
+  OK(pgentra_provider_open_with(HOST_CONFIG, credential, &slow, &error));
+  pgentra_credential_close(credential);
+  OK(pgentra_provider_get_async(slow, -1, never, &called, &operation, &error));
+  counter_wait(&asked, 1);
+  fork_once();
+  /* At any moment: another thread opens and closes meanwhile. The allocator of the sanitizer cannot be forked so. */
+  (void)churn;
+#ifndef __SANITIZE_ADDRESS__
+  CHECK(pthread_create(&thread, NULL, churn, &stop) == 0);
+  for (int round = 0; round < 5; round++) fork_once();
+  counter_add(&stop);
+  CHECK(pthread_join(thread, NULL) == 0);
+#else
+  (void)thread;
+#endif
+  CHECK(counter_get(&called) == 0);
+  counter_add(&gate);
+  counter_wait(&called, 1);
+  pgentra_operation_free(operation);
+  pgentra_provider_close(slow);
+  pgentra_provider_close(warm);
+  return finish();
+}

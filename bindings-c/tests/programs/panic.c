@@ -1,0 +1,180 @@
+/* A panic planted in every export and every task: an error of kind PGENTRA_INTERNAL, one call of the callback, and a
+ * library that goes on. Runs on a build with the feature planted-panics. */
+#include "check.h"
+
+#ifdef __cplusplus
+extern "C"
+#endif
+    void pgentra_plant_panic(const char *place);
+
+static counter calls, finalized;
+static int32_t last_code;
+static pgentra_provider *provider;
+static pgentra_credential *credential;
+
+static void done(void *user_data, const pgentra_outcome *outcome) {
+  (void)user_data;
+  last_code = outcome->code;
+  counter_add(&calls);
+}
+
+static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+  (void)user_data, (void)wanted;
+  pgentra_request_respond(request, TOKEN, 0, 0, NULL);
+}
+
+static void finalize(void *user_data) {
+  (void)user_data;
+  counter_add(&finalized);
+}
+
+static void take(void *user_data, int32_t level, const char *target, const char *message) {
+  (void)user_data, (void)level, (void)target, (void)message;
+}
+
+/* The export of that name panics in this call, and says so; outputs stay as they are. */
+#define PANICS(name, ...)                                                   \
+  do {                                                                      \
+    pgentra_plant_panic(#name);                                             \
+    CHECK(name(__VA_ARGS__, &error) == PGENTRA_INTERNAL);                   \
+    CHECK(strstr(pgentra_error_message(error), #name " panicked") != NULL); \
+    pgentra_error_free(error);                                              \
+    error = NULL;                                                           \
+  } while (0)
+
+static void in_exports_that_can_fail(void) {
+  pgentra_error *error = NULL;
+  const pgentra_token_request request = request_for(SCOPE);
+  const char *const untouched = "untouched";
+  const char *text = untouched, *other = untouched;
+  pgentra_provider *opened = NULL;
+  pgentra_credential *made = NULL;
+  pgentra_operation *operation = NULL;
+  uint64_t id = 7;
+  int64_t expires_on = 7;
+  PANICS(pgentra_set_log_callback, PGENTRA_LOG_DEBUG, take, NULL, NULL);
+  PANICS(pgentra_stats, &text);
+  PANICS(pgentra_error_new, PGENTRA_TIMEOUT, "text", NULL, NULL);
+  PANICS(pgentra_error_kinds, &text);
+  PANICS(pgentra_provider_open, STATIC_CONFIG, &opened);
+  PANICS(pgentra_provider_open_with, HOST_CONFIG, credential, &opened);
+  PANICS(pgentra_provider_get, provider, -1, &text);
+  PANICS(pgentra_provider_try_get, provider, &id, &text);
+  PANICS(pgentra_provider_get_async, provider, -1, done, NULL, &operation);
+  PANICS(pgentra_provider_login, provider, -1, &text, &other, NULL);
+  PANICS(pgentra_provider_try_login, provider, &id, &text, &other, NULL);
+  PANICS(pgentra_provider_login_async, provider, -1, done, NULL, &operation);
+  PANICS(pgentra_provider_invalidate, provider, TOKEN, -1, &text);
+  PANICS(pgentra_provider_invalidate_async, provider, TOKEN, -1, done, NULL, &operation);
+  PANICS(pgentra_provider_stats, provider, &text);
+  PANICS(pgentra_operation_cancel, operation);
+  PANICS(pgentra_credential_open, STATIC_CONFIG, NULL, 0, &made);
+  PANICS(pgentra_credential_callback, "Mine", ask, NULL, finalize, &made);
+  PANICS(pgentra_credential_get_token, credential, &request, -1, &text, &expires_on);
+  PANICS(pgentra_credential_try_get_token, credential, &request, &text, &expires_on);
+  PANICS(pgentra_credential_get_token_async, credential, &request, -1, done, NULL, &operation);
+  PANICS(pgentra_config_check, STATIC_CONFIG);
+  PANICS(pgentra_request_respond, NULL, TOKEN, 0, 0);
+  PANICS(pgentra_request_fail, NULL, "Class", "text", false, NULL, NULL);
+  PANICS(pgentra_request_abandon, NULL);
+  PANICS(pgentra_decode_jwt, TOKEN, &text);
+  PANICS(pgentra_describe_token, TOKEN, &text);
+  PANICS(pgentra_parse_principal_name, "id", &text);
+  PANICS(pgentra_resolve_cloud, NULL, NULL, NULL, NULL, NULL, &text);
+  PANICS(pgentra_secure_sslmode, NULL, NULL, 0, false, &text);
+  PANICS(pgentra_refusal_explain, NULL, "no", "app", NULL, NULL, &text);
+  PANICS(pgentra_known_variables, &text);
+  CHECK(text == untouched && other == untouched && opened == NULL && made == NULL && operation == NULL);
+  CHECK(id == 7 && expires_on == 7);
+  linger();
+  CHECK(counter_get(&calls) == 0 && counter_get(&finalized) == 0);
+}
+
+/* The value that an export has after a panic. */
+#define GIVES(condition, name, ...)      \
+  do {                                   \
+    pgentra_plant_panic(#name);          \
+    CHECK((name(__VA_ARGS__))condition); \
+  } while (0)
+
+#define ENDS(name, ...)         \
+  do {                          \
+    pgentra_plant_panic(#name); \
+    name(__VA_ARGS__);          \
+  } while (0)
+
+static void in_exports_that_cannot(void) {
+  pgentra_error *error = NULL;
+  const char *token = NULL;
+  pgentra_operation *operation = NULL;
+  OK(pgentra_provider_get(provider, -1, &token, &error));
+  pgentra_error_new(PGENTRA_TIMEOUT, "text", NULL, NULL, &error);
+  pgentra_plant_panic("pgentra_version");
+  CHECK(pgentra_version()[0] == '\0');
+  pgentra_plant_panic("pgentra_abi_version");
+  CHECK(pgentra_abi_version() == 0);
+  GIVES(== PGENTRA_INVALID_ARGUMENT, pgentra_error_kind, error);
+  GIVES(!= NULL, pgentra_error_code, error);
+  GIVES(!= NULL, pgentra_error_message, error);
+  GIVES(!= NULL, pgentra_error_detail_json, error);
+  GIVES(== NULL, pgentra_error_cause, error);
+  GIVES(== NULL, pgentra_error_retain, error);
+  GIVES(== NULL, pgentra_string_retain, token);
+  GIVES(!= NULL, pgentra_refusal_cause, "28P01", "no");
+  GIVES(== false, pgentra_refusal_is_retriable, "28P01", "no");
+  OK(pgentra_provider_get_async(provider, -1, done, NULL, &operation, NULL));
+  counter_wait(&calls, 1);
+  /* What these were to free is freed by a second call. */
+  ENDS(pgentra_error_free, error);
+  ENDS(pgentra_string_free, token);
+  ENDS(pgentra_operation_free, operation);
+  ENDS(pgentra_provider_close, provider);
+  ENDS(pgentra_credential_close, credential);
+  pgentra_error_free(error);
+  pgentra_string_free(token);
+  pgentra_operation_free(operation);
+}
+
+/* On the engine's thread and on those of the callbacks. */
+static void in_tasks(void) {
+  static const char *const places[] = {"fetch", "question", "completion", "callback"};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    pgentra_error *error = NULL;
+    pgentra_credential *mine = NULL;
+    pgentra_provider *on_mine = NULL;
+    const int before = counter_get(&calls);
+    OK(pgentra_credential_callback("Mine", ask, NULL, finalize, &mine, &error));
+    OK(pgentra_provider_open_with(HOST_CONFIG, mine, &on_mine, &error));
+    pgentra_plant_panic(places[i]);
+    OK(pgentra_provider_login_async(on_mine, -1, done, NULL, NULL, &error));
+    counter_wait(&calls, before + 1);
+    linger();
+    CHECK(counter_get(&calls) == before + 1 && last_code == PGENTRA_INTERNAL);
+    /* What did not come to a token is remembered for a while; another credential is not touched by it. */
+    pgentra_provider_close(on_mine);
+    pgentra_credential_close(mine);
+    counter_wait(&finalized, (int)i + 1);
+  }
+}
+
+int main(void) {
+  pgentra_error *error = NULL;
+  const char *token = NULL;
+  counter_init(&calls), counter_init(&finalized);
+  OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &credential, &error));
+  OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
+  OK(pgentra_provider_get(provider, -1, &token, &error));
+  pgentra_string_free(token);
+  in_exports_that_can_fail();
+  in_exports_that_cannot();
+  in_tasks();
+  /* All goes on. */
+  OK(pgentra_provider_get(provider, -1, &token, &error));
+  CHECK(strcmp(token, TOKEN) == 0);
+  pgentra_string_free(token);
+  pgentra_provider_close(provider);
+  pgentra_credential_close(credential);
+  pgentra_plant_panic("pgentra_shutdown");
+  pgentra_shutdown();
+  return finish();
+}

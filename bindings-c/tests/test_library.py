@@ -1,0 +1,177 @@
+"""The library as a file: what it exports, needs and is called; its header, its installation, its samples."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import BINDING, HEADERS, LANGUAGES, PROGRAMS, ROOT, TARGET, WARNINGS, compile_program, run, tool
+
+from emulator import Emulator
+
+LIBRARY = TARGET / "libpgentra.so"
+HEADER = (HEADERS / "pgentra.h").read_text()
+EXAMPLES = ROOT / "examples" / "c"
+
+
+def declared() -> dict[str, tuple[str, str]]:
+    """Every function of the header: its comment and its declaration."""
+    found = re.findall(
+        r"/\*\*(.*?)\*/\n([^/#{}]*?\b(pgentra_\w+)\([^;]*\);)", HEADER.partition('extern "C" {')[2], re.S
+    )
+    assert len(found) > 40
+    return {name: (comment, declaration) for comment, declaration, name in found}
+
+
+def test_it_exports_what_the_header_declares_and_nothing_else() -> None:
+    symbols = [line.split()[-1] for line in run(tool("nm"), "-D", "--defined-only", LIBRARY).splitlines()]
+    assert sorted(symbols) == sorted(declared())
+
+
+def test_it_has_a_soname_and_stays() -> None:
+    told = run(tool("readelf"), "-d", LIBRARY)
+    abi = re.search(r"#define PGENTRA_ABI_VERSION (\d+)", HEADER)
+    assert abi is not None and f"[libpgentra.so.{abi[1]}]" in told
+    assert "NODELETE" in told
+
+
+def test_every_function_tells_its_rules() -> None:
+    for name, (comment, declaration) in declared().items():
+        assert "@threads " in comment and "@errors " in comment, name
+        # Whatever is handed out or kept belongs to somebody.
+        if re.search(r"\*\*|^\S.*\*\s*pgentra_|_callback callback", declaration.replace("pgentra_error **error", "")):
+            assert "@ownership " in comment, name
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix with the library in it."""
+    destination = tmp_path_factory.mktemp("install")
+    run(tool("sh"), BINDING / "install" / "install.sh", TARGET, "/opt/pgentra", destination)
+    return destination / "opt" / "pgentra"
+
+
+def flags(installed: Path, *options: str) -> list[str]:
+    """What pkg-config tells."""
+    variables = {**os.environ, "PKG_CONFIG_PATH": str(installed / "lib" / "pkgconfig")}
+    return run(tool("pkg-config"), f"--define-variable=prefix={installed}", *options, environment=variables).split()
+
+
+def test_the_debug_file_lies_aside(installed: Path) -> None:
+    library = installed / "lib" / "libpgentra.so.1"
+    assert ".symtab" not in run(tool("readelf"), "-S", library)
+    if ".symtab" in run(tool("readelf"), "-S", LIBRARY):
+        assert ".symtab" in run(tool("readelf"), "-S", f"{library}.debug")
+    assert "libpgentra.so.1.debug" in run(tool("readelf"), "-p", ".gnu_debuglink", library)
+    assert (installed / "lib" / "libpgentra.so").readlink() == Path("libpgentra.so.1")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    words: list[str | Path] = [
+        *LANGUAGES[language],
+        *WARNINGS,
+        PROGRAMS / "helpers.c",
+        "-o",
+        program,
+        "-x",
+        "none",
+        "-lpthread",
+    ]
+    run(*words, *flags(installed, "--cflags", "--libs", "pgentra"), f"-Wl,-rpath,{installed}/lib")
+    run(program)
+
+
+@pytest.mark.parametrize("area", ["async", "sync"])
+def test_the_static_library_by_the_documented_flags(area: str, installed: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    (documented,) = re.findall(r"libpgentra\.a ((?:-l\w+ ?)+)", (BINDING / "README.md").read_text())
+    told = flags(installed, "--static", "--libs", "pgentra")
+    assert [flag for flag in told if flag.startswith("-l") and flag != "-lpgentra"] == documented.split()
+    archive = installed / "lib" / "libpgentra.a"
+    words: list[str | Path] = [
+        *LANGUAGES["C99"],
+        *WARNINGS,
+        f"-I{installed}/include",
+        PROGRAMS / f"{area}.c",
+        "-o",
+        program,
+    ]
+    run(*words, archive, *documented.split())
+    assert "libpgentra" not in run(tool("readelf"), "-d", program)
+    run(program)
+
+
+@pytest.mark.parametrize("target", ["pgentra", "static"])
+def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\n"
+        "project(program C)\n"
+        "find_package(pgentra 0.1 REQUIRED)\n"
+        "find_package(Threads REQUIRED)\n"
+        f'add_executable(program "{PROGRAMS / "helpers.c"}")\n'
+        "target_compile_definitions(program PRIVATE _XOPEN_SOURCE=700)\n"
+        f"target_link_libraries(program PRIVATE pgentra::{target} Threads::Threads)\n"
+    )
+    run(tool("cmake"), "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "--build", tmp_path / "build")
+    run(tmp_path / "build" / "program")
+
+
+def libpq() -> list[str]:
+    """How to compile with libpq."""
+    found = subprocess.run([tool("pkg-config"), "--cflags", "--libs", "libpq"], capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("no headers of libpq on this machine (libpq-dev)")
+    return found.stdout.split()
+
+
+SAMPLES = {"libpq.c": "sync", "async.c": "async", "custom_credential.c": "custom", "cplusplus.cpp": "cplusplus"}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
+    """Each as it is, against a real PostgreSQL: TLS verified, the role of the token."""
+    with_libpq = libpq()
+    emulator.reset()
+    minted = tmp_path / "token"
+    minted.write_text(emulator.mint("app-mi").token)
+    language = "C++17" if sample.endswith(".cpp") else "C99"
+    program = compile_program(EXAMPLES / sample, tmp_path / "sample", language, "-D_XOPEN_SOURCE=700", *with_libpq)
+    environment = emulator.environment() | {
+        "PGHOST": emulator.place.host,
+        "PGPORT": str(emulator.place.port),
+        "PGDATABASE": emulator.place.database,
+        "TOKEN_COMMAND": f"cat {minted}",
+    }
+    if sample.startswith("custom"):
+        # Its one token names nobody.
+        environment["PGUSER"] = "app-mi"
+    told = run(program, environment=environment)
+    assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", told)
+    assert emulator.door().plaintext_password_bytes == 0
+
+
+BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "bindings-c/README.md", "docs/migrating.md", "docs/testing-your-app.md"]
+)
+def test_the_documentations_c_compiles(document: str, tmp_path: Path) -> None:
+    """Includes first; the rest is the inside of a function."""
+    with_libpq = libpq()
+    blocks = BLOCK.findall((ROOT / document).read_text())
+    assert blocks
+    for block in blocks:
+        lines = ["#include <stdio.h>", *block.splitlines()]
+        includes = [line for line in lines if line.startswith("#include")]
+        body = [line for line in lines if not line.startswith("#include")]
+        source = tmp_path / "block.c"
+        source.write_text("\n".join([*includes, "int main(void) {", *body, "return 0;", "}"]))
+        options = ["-Wno-unused-variable", "-Wno-unused-but-set-variable"]
+        compile_program(source, tmp_path / "block", "C99", *options, *with_libpq)

@@ -1,0 +1,230 @@
+// Compiled twice: for PgEntra.Identity, and on Azure.Core's base class for PgEntra.AzureCore.
+#if AZURE_CORE
+namespace PgEntra.AzureCore;
+#else
+namespace PgEntra.Identity;
+#endif
+
+/// <summary>Options of every credential, by the names of the Azure SDK.</summary>
+public class TokenCredentialOptions
+{
+    /// <summary>The authority, such as <c>https://login.microsoftonline.us</c>. Default: <c>AZURE_AUTHORITY_HOST</c>, then the cloud's.</summary>
+    public Uri? AuthorityHost { get; set; }
+
+    /// <summary><c>public</c>, <c>us_government</c> or <c>china</c>. Default: by the authority or the server's name.</summary>
+    public string? Cloud { get; set; }
+
+    /// <summary>Tenants besides its own that a request may name; <c>*</c> is all.</summary>
+    public IList<string> AdditionallyAllowedTenants { get; } = [];
+
+    /// <summary>Accepted, nothing to do: there is no instance discovery.</summary>
+    public bool? DisableInstanceDiscovery { get; set; }
+
+    /// <summary>How requests are repeated inside one fetch that has nothing good to fall back on.</summary>
+    public CredentialRetryOptions Retry { get; } = new();
+
+    /// <summary>The proxy, such as <c>http://proxy:3128</c>. Default: the usual environment variables.</summary>
+    public Uri? Proxy { get; set; }
+
+    /// <summary>A PEM file of certificate authorities to trust besides the system's.</summary>
+    public string? CaFile { get; set; }
+
+    /// <summary>Accepted, nothing to do: no secret is ever logged.</summary>
+    public bool IsUnsafeSupportLoggingEnabled { get; set; }
+
+    /// <summary>Accepted, nothing to do: nothing is kept on disk.</summary>
+    public object? TokenCachePersistenceOptions { get; set; }
+
+    /// <summary>Accepted, nothing to do: see <see cref="PgEntraLogging"/>.</summary>
+    public object? Diagnostics { get; set; }
+
+    /// <summary>Refused: the engine has a transport of its own. <see cref="Proxy"/> and <see cref="CaFile"/> say what it needs.</summary>
+    public object? Transport { get; set; }
+}
+
+/// <summary>How requests are repeated inside one fetch.</summary>
+public sealed class CredentialRetryOptions
+{
+    /// <summary>Repeats after the first try. Default: 3.</summary>
+    public int? MaxRetries { get; set; }
+
+    /// <summary>The first delay, doubled each time. Default: 0.8 s.</summary>
+    public TimeSpan? Delay { get; set; }
+
+    /// <summary>The longest delay. Default: 60 s.</summary>
+    public TimeSpan? MaxDelay { get; set; }
+
+    /// <summary>Accepted, nothing to do: delays are doubled.</summary>
+    public object? Mode { get; set; }
+
+    /// <summary>Accepted, nothing to do: a fetch takes at most 30 s.</summary>
+    public TimeSpan? NetworkTimeout { get; set; }
+}
+
+/// <summary>Options of <see cref="DefaultAzureCredential"/>.</summary>
+public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>The tenant of the developer tools' and workload identity's members.</summary>
+    public string? TenantId { get; set; }
+
+    /// <summary>The user-assigned managed identity's client id. Default: <c>AZURE_CLIENT_ID</c>.</summary>
+    public string? ManagedIdentityClientId { get; set; }
+
+    /// <summary>The user-assigned managed identity's resource id.</summary>
+    public string? ManagedIdentityResourceId { get; set; }
+
+    /// <summary>The workload identity's client id. Default: <c>AZURE_CLIENT_ID</c>.</summary>
+    public string? WorkloadIdentityClientId { get; set; }
+
+    /// <summary>Time limit of each developer tool. Default: 10 s.</summary>
+    public TimeSpan? CredentialProcessTimeout { get; set; }
+
+    /// <summary>Leaves a member out, or with <see langword="false"/> keeps one that <c>AZURE_TOKEN_CREDENTIALS</c> leaves out.</summary>
+    public bool? ExcludeEnvironmentCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeWorkloadIdentityCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeManagedIdentityCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeAzureCliCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeAzurePowerShellCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeAzureDeveloperCliCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeVisualStudioCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeVisualStudioCodeCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeInteractiveBrowserCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeBrokerCredential { get; set; }
+
+    /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
+    public bool? ExcludeSharedTokenCacheCredential { get; set; }
+
+    /// <summary>Accepted, nothing to do: that member is never available.</summary>
+    public string? InteractiveBrowserTenantId { get; set; }
+
+    /// <inheritdoc cref="InteractiveBrowserTenantId"/>
+    public string? SharedTokenCacheTenantId { get; set; }
+
+    /// <inheritdoc cref="InteractiveBrowserTenantId"/>
+    public string? SharedTokenCacheUsername { get; set; }
+
+    /// <inheritdoc cref="InteractiveBrowserTenantId"/>
+    public string? VisualStudioTenantId { get; set; }
+
+    /// <inheritdoc cref="InteractiveBrowserTenantId"/>
+    public string? VisualStudioCodeTenantId { get; set; }
+}
+
+/// <summary>Options of <see cref="WorkloadIdentityCredential"/>.</summary>
+public sealed class WorkloadIdentityCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>Default: <c>AZURE_TENANT_ID</c>.</summary>
+    public string? TenantId { get; set; }
+
+    /// <summary>Default: <c>AZURE_CLIENT_ID</c>.</summary>
+    public string? ClientId { get; set; }
+
+    /// <summary>Default: <c>AZURE_FEDERATED_TOKEN_FILE</c>. Read again whenever it changed.</summary>
+    public string? TokenFilePath { get; set; }
+
+    /// <summary>Whether requests go to the cluster's own token proxy where <c>AZURE_KUBERNETES_TOKEN_PROXY</c> names one.</summary>
+    public bool IsAzureProxyEnabled { get; set; }
+}
+
+/// <summary>Which managed identity.</summary>
+public sealed class ManagedIdentityId
+{
+    private ManagedIdentityId(string? key, string? value) => (Key, Value) = (key, value);
+
+    /// <summary>The identity of the machine or service itself.</summary>
+    public static ManagedIdentityId SystemAssigned { get; } = new(null, null);
+
+    internal string? Key { get; }
+
+    internal string? Value { get; }
+
+    /// <summary>A user-assigned identity by its client id.</summary>
+    /// <param name="id">The id.</param>
+    /// <returns>The identity.</returns>
+    public static ManagedIdentityId FromUserAssignedClientId(string id) => new("client_id", id);
+
+    /// <summary>A user-assigned identity by its object id.</summary>
+    /// <param name="id">The id.</param>
+    /// <returns>The identity.</returns>
+    public static ManagedIdentityId FromUserAssignedObjectId(string id) => new("object_id", id);
+
+    /// <summary>A user-assigned identity by its resource id.</summary>
+    /// <param name="id">The id: <c>/subscriptions/…/userAssignedIdentities/…</c>.</param>
+    /// <returns>The identity.</returns>
+    public static ManagedIdentityId FromUserAssignedResourceId(string id) => new("resource_id", id);
+}
+
+/// <summary>Options of <see cref="ClientCertificateCredential"/>.</summary>
+public sealed class ClientCertificateCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>The password of an encrypted key or a PFX file.</summary>
+    public string? CertificatePassword { get; set; }
+
+    /// <summary>Whether the certificate goes along with those above it, for registrations by subject name. Default: false.</summary>
+    public bool SendCertificateChain { get; set; }
+}
+
+/// <summary>Options of <see cref="OnBehalfOfCredential"/>.</summary>
+public sealed class OnBehalfOfCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>Whether the certificate goes along with those above it, for registrations by subject name. Default: false.</summary>
+    public bool SendCertificateChain { get; set; }
+}
+
+/// <summary>Options of <see cref="AzurePipelinesCredential"/>.</summary>
+public sealed class AzurePipelinesCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>The organization's address, for tasks without <c>SYSTEM_OIDCREQUESTURI</c>.</summary>
+    public string? OrganizationUrl { get; set; }
+}
+
+/// <summary>Options of <see cref="AzureCliCredential"/>.</summary>
+public sealed class AzureCliCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>Default: the signed-in tenant.</summary>
+    public string? TenantId { get; set; }
+
+    /// <summary>Name or id of a subscription. Default: the chosen one.</summary>
+    public string? Subscription { get; set; }
+
+    /// <summary>Default: 10 s.</summary>
+    public TimeSpan? ProcessTimeout { get; set; }
+}
+
+/// <summary>Options of <see cref="AzureDeveloperCliCredential"/>.</summary>
+public sealed class AzureDeveloperCliCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>Default: the signed-in tenant.</summary>
+    public string? TenantId { get; set; }
+
+    /// <summary>Default: 10 s.</summary>
+    public TimeSpan? ProcessTimeout { get; set; }
+}
+
+/// <summary>Options of <see cref="AzurePowerShellCredential"/>.</summary>
+public sealed class AzurePowerShellCredentialOptions : TokenCredentialOptions
+{
+    /// <summary>Default: the signed-in tenant.</summary>
+    public string? TenantId { get; set; }
+
+    /// <summary>Default: 10 s.</summary>
+    public TimeSpan? ProcessTimeout { get; set; }
+}

@@ -1,0 +1,276 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+[assembly: DisableRuntimeMarshalling]
+
+namespace PgEntra.Interop;
+
+/// <summary>The functions of <c>bindings-c/include/pgentra.h</c>, which says what each does and who owns what.</summary>
+/// <remarks>What can be on the way while a collectible load context ends is called through <see cref="Library"/>.</remarks>
+internal static unsafe partial class Native
+{
+    internal const uint AbiVersion = 1;
+
+    private const string Name = "pgentra";
+
+    // The library.
+
+    [LibraryImport(Name, EntryPoint = "pgentra_abi_version")]
+    internal static partial uint GetAbiVersion();
+
+    [LibraryImport(Name, EntryPoint = "pgentra_version")]
+    internal static partial nint GetVersion();
+
+    [LibraryImport(Name, EntryPoint = "pgentra_shutdown")]
+    internal static partial void Shutdown();
+
+    [LibraryImport(Name, EntryPoint = "pgentra_set_log_callback")]
+    internal static partial int SetLogCallback(
+        int level,
+        delegate* unmanaged[Cdecl]<nint, int, nint, nint, void> callback,
+        nint userData,
+        delegate* unmanaged[Cdecl]<nint, void> finalizer,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_stats")]
+    internal static partial int GetStats(out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_string_free")]
+    internal static partial void FreeString(nint text);
+
+    // Errors.
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_kind")]
+    internal static partial int GetErrorKind(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_code")]
+    internal static partial nint GetErrorCode(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_message")]
+    internal static partial nint GetErrorMessage(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_detail_json")]
+    internal static partial nint GetErrorDetail(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_cause")]
+    internal static partial nint GetErrorCause(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_free")]
+    internal static partial void FreeError(nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_new", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int NewError(int kind, string message, string? advice, string? credential, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_error_kinds")]
+    internal static partial int GetErrorKinds(out nint json, out nint error);
+
+    // Providers.
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_open", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int OpenProvider(string config, out ProviderHandle provider, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_open_with", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int OpenProvider(
+        string config, CredentialHandle credential, out ProviderHandle provider, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_close")]
+    internal static partial void CloseProvider(nint provider);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_try_get")]
+    internal static partial int TryGet(ProviderHandle provider, ref ulong id, out nint token, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_get_async")]
+    internal static partial int GetAsync(
+        ProviderHandle provider,
+        int timeoutMs,
+        delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
+        nint userData,
+        out OperationHandle operation,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_try_login")]
+    internal static partial int TryLogin(
+        ProviderHandle provider, ref ulong id, out nint user, out nint password, out nint userSource, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_login_async")]
+    internal static partial int LoginAsync(
+        ProviderHandle provider,
+        int timeoutMs,
+        delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
+        nint userData,
+        out OperationHandle operation,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_invalidate_async", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int InvalidateAsync(
+        ProviderHandle provider,
+        string? refused,
+        int timeoutMs,
+        delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
+        nint userData,
+        out OperationHandle operation,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_provider_stats")]
+    internal static partial int GetStats(ProviderHandle provider, out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_operation_cancel")]
+    internal static partial int Cancel(OperationHandle operation, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_operation_free")]
+    internal static partial void FreeOperation(nint operation);
+
+    // Credentials.
+
+    [LibraryImport(Name, EntryPoint = "pgentra_credential_open", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int OpenCredential(
+        string config, nint* members, nuint memberCount, out CredentialHandle credential, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_credential_callback", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int OpenCredential(
+        string name,
+        delegate* unmanaged[Cdecl]<nint, nint, WantedToken*, void> callback,
+        nint userData,
+        delegate* unmanaged[Cdecl]<nint, void> finalizer,
+        out CredentialHandle credential,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_credential_close")]
+    internal static partial void CloseCredential(nint credential);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_credential_try_get_token")]
+    internal static partial int TryGetToken(
+        CredentialHandle credential, WantedToken* request, out nint token, out long expiresOn, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_credential_get_token_async")]
+    internal static partial int GetTokenAsync(
+        CredentialHandle credential,
+        WantedToken* request,
+        int timeoutMs,
+        delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
+        nint userData,
+        out OperationHandle operation,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_config_check", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int CheckConfig(string config, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_request_respond", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Respond(nint request, string token, long expiresOn, long refreshOn, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_request_fail", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Fail(
+        nint request,
+        string className,
+        string message,
+        [MarshalAs(UnmanagedType.U1)] bool unavailable,
+        nint cause,
+        delegate* unmanaged[Cdecl]<nint, void> causeFinalizer,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_request_abandon")]
+    internal static partial int Abandon(nint request, out nint error);
+
+    // Rules.
+
+    [LibraryImport(Name, EntryPoint = "pgentra_decode_jwt", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int DecodeJwt(string token, out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_describe_token", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int DescribeToken(string token, out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_parse_principal_name", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ParsePrincipalName(string resourceId, out nint name, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_resolve_cloud", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ResolveCloud(
+        string? scope,
+        string? host,
+        string? authorityHost,
+        string? cloud,
+        string? environmentAuthorityHost,
+        out nint json,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_secure_sslmode", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int SecureSslMode(
+        string? sslMode,
+        string[] hosts,
+        nuint hostCount,
+        [MarshalAs(UnmanagedType.U1)] bool allowInsecure,
+        out nint instead,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_refusal_cause", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial nint GetRefusalCause(string? sqlState, string message);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
+    [return: MarshalAs(UnmanagedType.U1)]
+    internal static partial bool IsRetriable(string? sqlState, string message);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ExplainRefusal(
+        string? sqlState, string message, string role, string roleSource, string? token, out nint text, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
+    internal static partial int GetKnownVariables(out nint json, out nint error);
+}
+
+/// <summary><c>pgentra_token_request</c></summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct WantedToken
+{
+    internal byte* Scope;
+    internal byte* TenantId;
+    internal byte* Claims;
+    internal byte EnableCae;
+}
+
+/// <summary><c>pgentra_outcome</c>: borrowed until the callback returns.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct Outcome
+{
+    internal int Code;
+    internal nint Error;
+    internal nint Token;
+    internal nint User;
+    internal nint UserSource;
+    internal long ExpiresOn;
+    internal ulong Id;
+}
+
+/// <summary><c>pgentra_provider *</c></summary>
+internal sealed class ProviderHandle() : SafeHandle(0, ownsHandle: true)
+{
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        Native.CloseProvider(handle);
+        return true;
+    }
+}
+
+/// <summary><c>pgentra_credential *</c></summary>
+internal sealed class CredentialHandle() : SafeHandle(0, ownsHandle: true)
+{
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        Native.CloseCredential(handle);
+        return true;
+    }
+}
+
+/// <summary><c>pgentra_operation *</c></summary>
+internal sealed class OperationHandle() : SafeHandle(0, ownsHandle: true)
+{
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        Native.FreeOperation(handle);
+        return true;
+    }
+}

@@ -1,0 +1,78 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Microsoft.Extensions.Logging;
+using PgEntra.Interop;
+
+namespace PgEntra;
+
+/// <summary>Takes the engine's events to the program's own log.</summary>
+/// <remarks>
+/// The engine is one for the whole process, and so is its log. The first failed refresh is a warning that says how long the
+/// token stays good, less than five minutes left an error, recovery an information.
+/// </remarks>
+public static unsafe class PgEntraLogging
+{
+    private static ILogger? logger;
+
+    /// <summary>Events go to the category <c>PgEntra</c> of this factory from now on, in place of the one before.</summary>
+    /// <param name="factory">The program's factory; <see langword="null"/>: nobody listens.</param>
+    public static void Use(ILoggerFactory? factory)
+    {
+        var next = factory?.CreateLogger("PgEntra");
+        logger = next;
+        if (next is null)
+        {
+            Library.Check(Native.SetLogCallback(0, null, 0, null, out var error), error);
+            return;
+        }
+
+        var level = next.IsEnabled(LogLevel.Debug) ? 4
+            : next.IsEnabled(LogLevel.Information) ? 3
+            : next.IsEnabled(LogLevel.Warning) ? 2
+            : 1;
+        Library.AddReference();
+        var code = Native.SetLogCallback(level, &Write, 0, &Finish, out var refused);
+        if (code != 0)
+        {
+            Library.RemoveReference();
+            throw Library.TakeError(refused);
+        }
+    }
+
+    internal static void Debug(string message)
+    {
+        if (logger is { } current)
+        {
+            Emit(current, LogLevel.Debug, message);
+        }
+    }
+
+    private static void Emit(ILogger to, LogLevel level, string message) =>
+        to.Log(level, default, message, null, static (text, _) => text);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void Write(nint userData, int level, nint target, nint message)
+    {
+        try
+        {
+            if (logger is { } current)
+            {
+                var severity = level switch
+                {
+                    1 => LogLevel.Error,
+                    2 => LogLevel.Warning,
+                    3 => LogLevel.Information,
+                    _ => LogLevel.Debug,
+                };
+                Emit(current, severity, Marshal.PtrToStringUTF8(message) ?? "");
+            }
+        }
+        catch (Exception)
+        {
+            // The program's own logger failed, and there is nobody to tell.
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void Finish(nint userData) => Library.RemoveReference();
+}

@@ -1,0 +1,261 @@
+using System.Text.Json;
+using PgEntra.Identity;
+using PgEntra.Interop;
+
+namespace PgEntra;
+
+/// <summary>A credential as the engine's configuration describes it: a type, its arguments, and the options of all.</summary>
+/// <remarks>Values are texts, booleans, numbers, lists of texts, other documents, and credentials of the program.</remarks>
+internal sealed class CredentialDocument
+{
+    private readonly List<KeyValuePair<string, object>> entries = [];
+    private readonly string? type;
+
+    /// <param name="type">The type; none: a part of one.</param>
+    internal CredentialDocument(string? type)
+    {
+        this.type = type;
+        _ = With("type", type);
+    }
+
+    internal static CredentialDocument Host(ForeignCredential credential) =>
+        new CredentialDocument("host").With("index", credential);
+
+    internal bool IsHost => type == "host";
+
+    /// <summary>Adds an argument, unless it is not given.</summary>
+    internal CredentialDocument With(string key, object? value)
+    {
+        if (value is not null)
+        {
+            entries.Add(new(key, value));
+        }
+
+        return this;
+    }
+
+    /// <summary>Adds an option, for which an empty text counts as not given.</summary>
+    internal CredentialDocument Option(string key, string? value) => With(key, string.IsNullOrEmpty(value) ? null : value);
+
+    /// <summary>Writes it; credentials of the program become their places in <paramref name="members"/>.</summary>
+    internal void Write(Utf8JsonWriter writer, List<ForeignCredential> members)
+    {
+        writer.WriteStartObject();
+        foreach (var (key, value) in entries)
+        {
+            writer.WritePropertyName(key);
+            Write(writer, value, members);
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter writer, object value, List<ForeignCredential> members)
+    {
+        switch (value)
+        {
+            case string text:
+                writer.WriteStringValue(text);
+                break;
+            case bool flag:
+                writer.WriteBooleanValue(flag);
+                break;
+            case int number:
+                writer.WriteNumberValue(number);
+                break;
+            case long number:
+                writer.WriteNumberValue(number);
+                break;
+            case TimeSpan span:
+                writer.WriteNumberValue(span.TotalSeconds);
+                break;
+            case CredentialDocument document:
+                document.Write(writer, members);
+                break;
+            case ForeignCredential foreign:
+                writer.WriteNumberValue(members.Count);
+                members.Add(foreign);
+                break;
+            case IEnumerable<string> texts:
+                writer.WriteStartArray();
+                foreach (var text in texts)
+                {
+                    writer.WriteStringValue(text);
+                }
+
+                writer.WriteEndArray();
+                break;
+            case IEnumerable<CredentialDocument> documents:
+                writer.WriteStartArray();
+                foreach (var document in documents)
+                {
+                    document.Write(writer, members);
+                }
+
+                writer.WriteEndArray();
+                break;
+            default:
+                throw new NotSupportedException(value.GetType().Name);
+        }
+    }
+}
+
+/// <summary>What a credential object stands for: a document for the engine, with the program's own credentials in it.</summary>
+internal sealed class CredentialSource
+{
+    internal static readonly CredentialSource Default = new(new("default"));
+
+    private readonly Dictionary<string, CredentialHandle> opened = [];
+    private readonly string json;
+    private readonly List<ForeignCredential> members = [];
+    private readonly bool isHost;
+    private readonly Dictionary<string, string>? variables;
+    private readonly string? caFile;
+    private string? own;
+
+    /// <param name="document">What the engine builds the credential from; what is wrong with it is thrown.</param>
+    /// <param name="variables">What it is to find in place of some environment variables.</param>
+    /// <param name="caFile">Certificate authorities of its own.</param>
+    /// <param name="ignored">Options that have no effect.</param>
+    internal CredentialSource(
+        CredentialDocument document,
+        Dictionary<string, string>? variables = null,
+        string? caFile = null,
+        IReadOnlyList<string>? ignored = null)
+    {
+        Ignored = ignored ?? [];
+        Document = document;
+        isHost = document.IsHost;
+        this.variables = variables;
+        this.caFile = caFile;
+        json = Library.Json(writer =>
+        {
+            writer.WritePropertyName("credential");
+            document.Write(writer, members);
+        });
+        Library.Check(Native.CheckConfig(json, out var error), error);
+    }
+
+    internal CredentialDocument Document { get; }
+
+    internal string Json => json;
+
+    internal IReadOnlyList<string> Ignored { get; }
+
+    internal Dictionary<string, string>? Variables => variables;
+
+    internal string? CaFile => caFile;
+
+    /// <summary>The credentials of the program that take part.</summary>
+    internal IReadOnlyList<ForeignCredential> Members => members;
+
+    /// <summary>An environment variable as the engine will see it.</summary>
+    internal string? Variable(string name) =>
+        variables?.GetValueOrDefault(name) ?? Environment.GetEnvironmentVariable(name);
+
+    /// <summary>The engine's document of a provider on this credential.</summary>
+    /// <param name="options">Writes what the provider adds.</param>
+    /// <param name="caFile">The provider's own authorities, which win.</param>
+    internal string Configuration(Action<Utf8JsonWriter>? options = null, string? caFile = null) => Library.Json(writer =>
+    {
+        writer.WritePropertyName("credential");
+        // The index is the place in `members`, which is the order of writing.
+        Document.Write(writer, []);
+        if ((caFile ?? this.caFile) is { } authorities)
+        {
+            writer.WriteString("ca_file", authorities);
+        }
+
+        writer.WriteStartObject("environment");
+        foreach (var (name, value) in Library.Environment())
+        {
+            if (variables?.ContainsKey(name) != true)
+            {
+                writer.WriteString(name, value);
+            }
+        }
+
+        foreach (var (name, value) in variables ?? [])
+        {
+            writer.WriteString(name, value);
+        }
+
+        writer.WriteEndObject();
+        options?.Invoke(writer);
+    });
+
+    /// <summary>Opens a provider.</summary>
+    /// <param name="configuration">Its whole document.</param>
+    /// <param name="settings">The part of it that a credential sees.</param>
+    internal ProviderHandle Open(string configuration, Func<string> settings)
+    {
+        ProviderHandle provider;
+        nint error;
+        var code = members.Count == 0
+            ? Native.OpenProvider(configuration, out provider, out error)
+            : Native.OpenProvider(configuration, Credential(settings), out provider, out error);
+        Library.Check(code, error);
+        return provider;
+    }
+
+    /// <summary>The engine's credential, with the environment as it is when it is first asked for.</summary>
+    internal CredentialHandle Credential()
+    {
+        // Two threads may open it twice; equal settings share their tokens, and what is found first stays.
+        var settings = own ?? Interlocked.CompareExchange(ref own, Configuration(), null) ?? own!;
+        return Credential(() => settings);
+    }
+
+    /// <summary>The engine's credential. The tokens of the program's own hang on it, so it is opened once for equal settings.</summary>
+    internal CredentialHandle Credential(Func<string> settings)
+    {
+        if (isHost)
+        {
+            return members[0].Handle;
+        }
+
+        var key = settings();
+        lock (opened)
+        {
+            if (!opened.TryGetValue(key, out var handle))
+            {
+                opened[key] = handle = OpenWith(key, [.. members.Select(member => member.Handle)]);
+            }
+
+            return handle;
+        }
+    }
+
+    /// <summary>A credential that shares nothing, for one call.</summary>
+    internal CredentialHandle Uncached(string settings, IReadOnlyList<CredentialHandle> handles) =>
+        isHost ? handles[0] : OpenWith(settings, handles);
+
+    private static unsafe CredentialHandle OpenWith(string settings, IReadOnlyList<CredentialHandle> handles)
+    {
+        var held = 0;
+        Span<nint> pointers = stackalloc nint[handles.Count];
+        try
+        {
+            foreach (var handle in handles)
+            {
+                var added = false;
+                handle.DangerousAddRef(ref added);
+                pointers[held++] = handle.DangerousGetHandle();
+            }
+
+            fixed (nint* first = pointers)
+            {
+                var code = Native.OpenCredential(settings, first, (nuint)handles.Count, out var credential, out var error);
+                Library.Check(code, error);
+                return credential;
+            }
+        }
+        finally
+        {
+            foreach (var handle in handles.Take(held))
+            {
+                handle.DangerousRelease();
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.IO.Compression;
+
+namespace PgEntra.Tests;
+
+/// <summary>The packages as they ship, installed from a local folder into a new program; and the samples as they are.</summary>
+public sealed class PackageTests(Emulator emulator, PackageTests.Packages packages) : IClassFixture<PackageTests.Packages>
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+
+    [Fact]
+    public void The_package_holds_the_native_library_for_every_framework()
+    {
+        using var package = ZipFile.OpenRead(Path.Combine(packages.Folder, $"PgEntra.{packages.Version}.nupkg"));
+        var entries = package.Entries.Select(entry => entry.FullName).ToHashSet();
+        Assert.Contains("runtimes/linux-x64/native/libpgentra.so", entries);
+        Assert.Contains("README.md", entries);
+        foreach (var framework in new[] { "net8.0", "net9.0", "net10.0" })
+        {
+            Assert.Contains($"lib/{framework}/PgEntra.dll", entries);
+            Assert.Contains($"lib/{framework}/PgEntra.xml", entries);
+        }
+
+        using var specification = new StreamReader(package.GetEntry("PgEntra.nuspec")!.Open());
+        var text = specification.ReadToEnd();
+        Assert.Equal(3, text.Split("<dependency ").Length - 1);
+        Assert.Contains("id=\"Npgsql\" version=\"9.0.3\"", text, StringComparison.Ordinal);
+        Assert.Contains("id=\"Npgsql\" version=\"10.0.0\"", text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("net8.0")]
+    [InlineData("net10.0")]
+    public async Task A_new_program_installs_the_package_and_logs_in(string framework)
+    {
+        var program = packages.NewProgram(framework);
+        string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", $"-p:ConsumerFramework={framework}"];
+        await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
+        var assembly = Path.Combine(program, "bin", "Debug", framework, "Consumer.dll");
+        await LogsInAsync("dotnet", [assembly]);
+    }
+
+    [Fact]
+    public async Task A_single_file_logs_in()
+    {
+        var program = packages.NewProgram("single-file");
+        string[] publish =
+            ["publish", "-v", "q", "-nologo", "-r", "linux-x64", "--self-contained", "-p:PublishSingleFile=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
+        await RunAsync(program, "dotnet", [.. publish, .. packages.Properties]);
+        Assert.False(File.Exists(Path.Combine(program, "out", "PgEntra.dll")));
+        await LogsInAsync(Path.Combine(program, "out", "Consumer"), []);
+    }
+
+    [Fact]
+    public async Task Native_code_compiled_ahead_logs_in_and_compiles_without_a_warning()
+    {
+        var program = packages.NewProgram("aot");
+        string[] publish =
+            ["publish", "-v", "q", "-nologo", "-r", "linux-x64", "-p:PublishAot=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
+        var output = await RunAsync(program, "dotnet", [.. publish, .. packages.Properties]);
+        Assert.DoesNotContain("warning", output, StringComparison.OrdinalIgnoreCase);
+        Assert.False(File.Exists(Path.Combine(program, "out", "Consumer.dll")));
+        await LogsInAsync(Path.Combine(program, "out", "Consumer"), []);
+    }
+
+    [Fact]
+    public async Task The_samples_log_in()
+    {
+        var samples = Path.Combine(Emulator.Root, "examples", "dotnet");
+        await RunAsync(samples, "dotnet", ["build", "-v", "q", "-nologo", .. packages.Library]);
+        var output = await RunAsync(
+            samples,
+            "dotnet",
+            [Path.Combine(samples, "bin", "Debug", "net10.0", "Samples.dll")],
+            new()
+            {
+                ["Host"] = "localhost",
+                ["Port"] = emulator.Port.ToString(CultureInfo.InvariantCulture),
+                ["PGSSLROOTCERT"] = emulator.CaFile,
+            });
+        foreach (var mode in new[] { "sync", "async", "efcore", "hosted" })
+        {
+            Assert.Contains($"{mode}: logged in as app-mi after ", output, StringComparison.Ordinal);
+        }
+    }
+
+    private static async Task<string> RunAsync(
+        string folder, string program, string[] arguments, Dictionary<string, string>? variables = null)
+    {
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        // The tests' own runner is not the program's.
+        foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("MSBUILD", StringComparison.OrdinalIgnoreCase)).ToArray())
+        {
+            start.Environment.Remove(name);
+        }
+
+        start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
+        foreach (var (name, value) in variables ?? [])
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)!;
+        using var limit = new CancellationTokenSource(Limit);
+        try
+        {
+            var output = process.StandardOutput.ReadToEndAsync(limit.Token);
+            var errors = process.StandardError.ReadToEndAsync(limit.Token);
+            await process.WaitForExitAsync(limit.Token);
+            var text = await output + await errors;
+            Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}:\n{text}");
+            return text;
+        }
+        finally
+        {
+            if (!process.HasExited)
+            {
+                process.Kill(entireProcessTree: true);
+            }
+        }
+    }
+
+    private async Task LogsInAsync(string program, string[] arguments)
+    {
+        await emulator.ResetAsync();
+        var output = await RunAsync(packages.Folder, program, [.. arguments, emulator.ConnectionString]);
+        Assert.Equal("logged in as app-mi", output.Trim());
+    }
+
+    /// <summary>Both packages in a folder of their own, under a version that no cache has.</summary>
+    public sealed class Packages : IAsyncLifetime
+    {
+        public string Folder { get; } = Directory.CreateTempSubdirectory("pgentra-packages-").FullName;
+
+        public string Version { get; } = string.Create(CultureInfo.InvariantCulture, $"0.1.0-test.{DateTime.UtcNow.Ticks}");
+
+        public string[] Properties => [$"-p:PgEntraVersion={Version}", $"-p:RestoreAdditionalProjectSources={Folder}"];
+
+        /// <summary>The engine that these tests run on.</summary>
+        public string[] Library { get; } = [$"-p:PgEntraLibrary={Path.Combine(AppContext.BaseDirectory, "libpgentra.so")}"];
+
+        public async ValueTask InitializeAsync()
+        {
+            foreach (var project in new[] { "PgEntra", "PgEntra.AzureCore" })
+            {
+                await RunAsync(
+                    Path.Combine(Emulator.Root, "bindings-dotnet"),
+                    "dotnet",
+                    ["pack", $"src/{project}", "-v", "q", "-nologo", "-c", "Release", "-o", Folder, $"-p:PackageVersion={Version}", .. Library]);
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Directory.Delete(Folder, recursive: true);
+            var cache = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+                ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+            foreach (var package in new[] { "pgentra", "pgentra.azurecore" })
+            {
+                var installed = Path.Combine(cache, package, Version);
+                if (Directory.Exists(installed))
+                {
+                    Directory.Delete(installed, recursive: true);
+                }
+            }
+
+            return default;
+        }
+
+        public string NewProgram(string name)
+        {
+            var program = Directory.CreateDirectory(Path.Combine(Folder, name)).FullName;
+            foreach (var file in Directory.GetFiles(Path.Combine(Emulator.Root, "bindings-dotnet", "tests", "package")))
+            {
+                File.Copy(file, Path.Combine(program, Path.GetFileName(file)));
+            }
+
+            return program;
+        }
+    }
+}

@@ -1,0 +1,396 @@
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Npgsql;
+using PgEntra.Identity;
+using PgEntra.Interop;
+
+namespace PgEntra.Tests;
+
+/// <summary>The rules of tests/vectors. Of <c>timing.json</c>, <c>entra-errors.json</c> and <c>credentials/</c> the C ABI shows nothing.</summary>
+public sealed class VectorTests
+{
+    public static TheoryData<int, string> Tokens() => Rows("claims", "tokens");
+
+    public static TheoryData<int, string> Large() => Rows("claims", "large");
+
+    public static TheoryData<int, string> Rejected() => Rows("claims", "rejected");
+
+    public static TheoryData<int, string> ResourceIds() => Rows("claims", "resource_ids");
+
+    public static TheoryData<int, string> Clouds() => Rows("clouds", "cases");
+
+    public static TheoryData<int, string> Refusals() => Rows("refusals", "refusals");
+
+    public static TheoryData<int, string> Tls() => Rows("tls", "cases");
+
+    public static TheoryData<int, string> Options() => Rows("options-dotnet", "cases");
+
+    [Theory, MemberData(nameof(Tokens))]
+    public void Claims_of_a_token(int index, string name)
+    {
+        var one = Case("claims", "tokens", index, name);
+        var token = Joined(one["token"]!);
+        if (one["claims"] is { } claims)
+        {
+            Library.Check(Native.DecodeJwt(token, out var json, out var error), error);
+            Assert.True(JsonNode.DeepEquals(claims, JsonNode.Parse(Library.Take(json)!)));
+        }
+
+        Library.Check(Native.DescribeToken(token, out var text, out var failure), failure);
+        var told = JsonNode.Parse(Library.Take(text)!)!;
+        var expected = one["expect"]!;
+        Assert.Equal(Text(expected["role"]), Text(told["role"]?["name"]));
+        Assert.Equal(Text(expected["source"]), Text(told["role"]?["source"]));
+        foreach (var key in new[] { "kind", "oid", "tid", "appid" })
+        {
+            if (expected[key] is { } value)
+            {
+                Assert.Equal(Text(value), Text(told["principal"]![key]));
+            }
+        }
+
+        Assert.Equal(Text(expected["audience"]), Text(told["audience"]));
+    }
+
+    [Theory, MemberData(nameof(Tokens))]
+    public void A_role_is_the_user_of_the_data_source(int index, string name)
+    {
+        var one = Case("claims", "tokens", index, name);
+        var token = Joined(one["token"]!);
+        // Blanks around a token are taken off where it is decoded, not where it is sent.
+        if (Text(one["expect"]!["role"]) is not { } role || token != token.Trim())
+        {
+            return;
+        }
+
+        var builder = new NpgsqlDataSourceBuilder("Host=localhost");
+        builder.UseEntraAuthentication(
+            new StaticTokenCredential(token, DateTimeOffset.UtcNow.AddHours(1)), new EntraOptions { ManagementLookup = false });
+        Assert.Equal(role, builder.ConnectionStringBuilder.Username);
+    }
+
+    [Theory, MemberData(nameof(Large))]
+    public void A_long_token(int index, string name)
+    {
+        var one = Case("claims", "large", index, name);
+        var code = Native.DecodeJwt(Joined(one["token"]!), out var json, out var error);
+        if (one["error"] is not null)
+        {
+            Assert.Equal((int)ErrorKind.TokenDecode, code);
+            Native.FreeError(error);
+            return;
+        }
+
+        Library.Check(code, error);
+        Assert.Equal(Text(one["role"]), Text(JsonNode.Parse(Library.Take(json)!)!["upn"]));
+    }
+
+    [Theory, MemberData(nameof(Rejected))]
+    public void What_is_no_token_is_refused_without_being_shown(int index, string name)
+    {
+        var token = Joined(Case("claims", "rejected", index, name)["token"]!);
+        Assert.SkipWhen(token.Contains('\0', StringComparison.Ordinal), "a C string ends at NUL");
+        var failure = Assert.ThrowsAny<PgEntraException>(() =>
+        {
+            var code = Native.DecodeJwt(token, out var json, out var error);
+            Native.FreeString(json);
+            Library.Check(code, error);
+        });
+        Assert.Equal("token_decode", failure.Code);
+        Assert.StartsWith("Invalid JWT token format", failure.Message, StringComparison.Ordinal);
+        Assert.True(token.Length < 8 || !failure.ToString().Contains(token, StringComparison.Ordinal));
+    }
+
+    [Theory, MemberData(nameof(ResourceIds))]
+    public void The_name_in_a_resource_id(int index, string name)
+    {
+        var one = Case("claims", "resource_ids", index, name);
+        Library.Check(Native.ParsePrincipalName(Text(one["xms_mirid"])!, out var found, out var error), error);
+        Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : Library.Take(found));
+    }
+
+    [Theory, MemberData(nameof(Clouds))]
+    public void The_cloud(int index, string name)
+    {
+        var one = Case("clouds", "cases", index, name);
+        string? Given(string key) => Text(one["inputs"]![key]);
+        var code = Native.ResolveCloud(
+            Given("scope_option"),
+            Given("host"),
+            Given("authority_option"),
+            Given("cloud_option"),
+            Given("env_authority_host"),
+            out var json,
+            out var error);
+        if (one["error"] is not null)
+        {
+            Assert.Equal((int)ErrorKind.InvalidConfiguration, code);
+            Native.FreeError(error);
+            return;
+        }
+
+        Library.Check(code, error);
+        var told = JsonNode.Parse(Library.Take(json)!)!;
+        foreach (var key in new[] { "cloud", "scope", "management_scope", "authority_host" })
+        {
+            Assert.Equal(Text(one["expect"]![key]), Text(told[key]));
+        }
+
+        foreach (var part in one["expect"]!["warning"]?.AsArray() ?? [])
+        {
+            Assert.Contains(Text(part)!, Text(told["warning"]), StringComparison.Ordinal);
+        }
+    }
+
+    [Theory, MemberData(nameof(Refusals))]
+    public void A_refused_login(int index, string name)
+    {
+        var one = Case("refusals", "refusals", index, name);
+        var (state, message) = (Text(one["sqlstate"]), Text(one["message"])!);
+        Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(Native.GetRefusalCause(state, message)));
+        Assert.Equal(one["retry"]!.GetValue<bool>(), Native.IsRetriable(state, message));
+    }
+
+    [Theory, MemberData(nameof(Tls))]
+    public void Tls_of_a_data_source(int index, string name)
+    {
+        var one = Case("tls", "cases", index, name);
+        var given = Text(one["sslmode"]);
+        var hosts = one["hosts"]!.AsArray().Select(host => Text(host)!).ToArray();
+        var allow = one["allow_insecure"]?.GetValue<bool>() ?? false;
+
+        var code = Native.SecureSslMode(given, hosts, (nuint)hosts.Length, allow, out var instead, out var error);
+        Native.FreeError(error);
+        var refused = one["result"] is JsonObject result ? Text(result["error"]) : null;
+        Assert.Equal(refused is null ? 0 : (int)ErrorKind.InsecureTransport, code);
+        if (refused is null)
+        {
+            Assert.Equal(Text(one["result"]), Marshal.PtrToStringUTF8(instead));
+        }
+
+        // Npgsql has no mode of another name, no empty one, and needs a host.
+        if (ModeOf(given) is not { } mode || hosts.Length == 0 || hosts.Any(host => host.Length == 0 || host.Contains(',', StringComparison.Ordinal)))
+        {
+            return;
+        }
+
+        var builder = new NpgsqlDataSourceBuilder();
+        builder.ConnectionStringBuilder.Host =
+            string.Join(',', hosts.Select(host => host.Contains(':', StringComparison.Ordinal) && host[0] is not ('/' or '[') ? $"[{host}]" : host));
+        builder.ConnectionStringBuilder.SslMode = mode;
+        builder.ConnectionStringBuilder.Username = "u";
+        void Use() => builder.UseEntraAuthentication(
+            new StaticTokenCredential("t"), new EntraOptions { AllowInsecureTransport = allow });
+        if (refused is not null)
+        {
+            Assert.Equal(refused, Assert.ThrowsAny<PgEntraException>(Use).Code);
+            return;
+        }
+
+        Use();
+        Assert.Equal(Text(one["result"]) is "require" ? SslMode.Require : mode, builder.ConnectionStringBuilder.SslMode);
+    }
+
+    [Theory, MemberData(nameof(Options))]
+    public void Options_of_a_credential(int index, string name)
+    {
+        var one = Case("options-dotnet", "cases", index, name);
+        var type = typeof(PgEntraCredential).Assembly.GetType($"PgEntra.Identity.{Text(one["class"])}", throwOnError: true)!;
+        if (one["refused"] is { } refused)
+        {
+            var failure = Assert.ThrowsAny<PgEntraException>(() => OptionVectors.Make(type, one));
+            Assert.Equal("invalid_configuration", failure.Code);
+            Assert.Contains($"`{Text(refused)}`", failure.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.SkipUnless(OptionVectors.IsKnown(Text(one["document"]!["type"])!), "the engine has no such credential yet");
+        var source = OptionVectors.Make(type, one).Source;
+        Assert.True(JsonNode.DeepEquals(one["document"], JsonNode.Parse(source.Json)!["credential"]), source.Json);
+        Assert.Equal(Text(one["ca_file"]), source.CaFile);
+        Assert.Equal((one["ignored"]?.AsArray() ?? []).Select(Text).Order(), source.Ignored.Order());
+        Assert.True(JsonNode.DeepEquals(
+            one["variables"] ?? new JsonObject(),
+            JsonSerializer.SerializeToNode(source.Variables ?? [])));
+        // The same class on Azure.Core's base.
+        var twin = typeof(AzureCore.PgEntraTokenCredential).Assembly.GetType($"PgEntra.AzureCore.{type.Name}", throwOnError: true)!;
+        Assert.True(twin.IsSubclassOf(typeof(Azure.Core.TokenCredential)));
+    }
+
+    [Fact]
+    public void Every_kind_of_error_has_its_name()
+    {
+        Library.Check(Native.GetErrorKinds(out var json, out var error), error);
+        var kinds = JsonNode.Parse(Library.Take(json)!)!.AsArray();
+        foreach (var kind in kinds)
+        {
+            var code = Text(kind!["code"])!;
+            Assert.Equal(
+                code.Replace("_", "", StringComparison.Ordinal),
+                ((ErrorKind)kind["number"]!.GetValue<int>()).ToString(),
+                ignoreCase: true);
+        }
+
+        Assert.Equal(Enum.GetValues<ErrorKind>().Length - 1, kinds.Count);
+    }
+
+    internal static JsonNode Read(string file) =>
+        JsonNode.Parse(File.ReadAllText(Path.Combine(Emulator.Root, "tests", "vectors", file + ".json")))!;
+
+    internal static string? Text(JsonNode? node) => node?.GetValue<string>();
+
+    private static SslMode? ModeOf(string? name) => name switch
+    {
+        null => SslMode.Prefer,
+        "disable" => SslMode.Disable,
+        "allow" => SslMode.Allow,
+        "prefer" => SslMode.Prefer,
+        "require" => SslMode.Require,
+        "verify-ca" => SslMode.VerifyCA,
+        "verify-full" => SslMode.VerifyFull,
+        _ => null,
+    };
+
+    private static readonly Dictionary<string, JsonNode> Files = [];
+
+    private static JsonArray Cases(string file, string group)
+    {
+        lock (Files)
+        {
+            if (!Files.TryGetValue(file, out var found))
+            {
+                Files[file] = found = Read(file);
+            }
+
+            return found[group]!.AsArray();
+        }
+    }
+
+    private static TheoryData<int, string> Rows(string file, string group)
+    {
+        var rows = new TheoryData<int, string>();
+        foreach (var (index, one) in Cases(file, group).Index())
+        {
+            rows.Add(index, Text(one!["name"]) ?? Text(one["class"]) ?? "");
+        }
+
+        return rows;
+    }
+
+    private static JsonNode Case(string file, string group, int index, string name)
+    {
+        var one = Cases(file, group)[index]!;
+        Assert.Equal(name, Text(one["name"]) ?? Text(one["class"]) ?? "");
+        return one;
+    }
+
+    /// <summary>A text, or texts and repetitions to be joined.</summary>
+    private static string Joined(JsonNode token) => token is JsonArray parts
+        ? string.Concat(parts.Select(part => part is JsonObject
+            ? string.Concat(Enumerable.Repeat(Text(part["repeat"])!, part["times"]!.GetValue<int>()))
+            : Text(part)!))
+        : Text(token)!;
+}
+
+/// <summary>Makes a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
+internal static class OptionVectors
+{
+    internal static bool IsKnown(string type)
+    {
+        var code = Native.CheckConfig($$$"""{"credential": {"type": "{{{type}}}", "x": 1}}""", out var error);
+        var message = Marshal.PtrToStringUTF8(Native.GetErrorMessage(error)) ?? "";
+        Native.FreeError(error);
+        return code != 0 && !message.Contains("type`", StringComparison.Ordinal);
+    }
+
+    internal static PgEntraCredential Make(Type type, JsonNode one)
+    {
+        object?[] arguments = [.. one["arguments"]?.AsArray().Select(argument => Argument(argument)) ?? []];
+        var constructor = type.GetConstructors().FirstOrDefault(candidate => Fits(candidate, arguments, one["options"] is not null))
+            ?? throw new InvalidOperationException($"no constructor of {type.Name} takes that");
+        var parameters = constructor.GetParameters();
+        var given = new object?[parameters.Length];
+        for (var index = 0; index < parameters.Length; index++)
+        {
+            given[index] = index < arguments.Length ? arguments[index]
+                : IsOptions(parameters[index].ParameterType) && one["options"] is JsonObject options
+                    ? OptionsOf(parameters[index].ParameterType, options)
+                : parameters[index].HasDefaultValue ? parameters[index].DefaultValue
+                : throw new InvalidOperationException(parameters[index].Name);
+        }
+
+        try
+        {
+            return (PgEntraCredential)constructor.Invoke(given);
+        }
+        catch (System.Reflection.TargetInvocationException failure) when (failure.InnerException is not null)
+        {
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure.InnerException);
+            throw;
+        }
+    }
+
+    private static bool IsOptions(Type type) => type.IsAssignableTo(typeof(TokenCredentialOptions));
+
+    private static bool Fits(System.Reflection.ConstructorInfo constructor, object?[] arguments, bool hasOptions)
+    {
+        var parameters = constructor.GetParameters();
+        return parameters.Length >= arguments.Length
+            && arguments.Index().All(one => one.Item is null || parameters[one.Index].ParameterType.IsInstanceOfType(one.Item)
+                || Nullable.GetUnderlyingType(parameters[one.Index].ParameterType)?.IsInstanceOfType(one.Item) == true)
+            && parameters.Skip(arguments.Length).All(parameter => parameter.HasDefaultValue || (hasOptions && IsOptions(parameter.ParameterType)))
+            && (!hasOptions || parameters.Skip(arguments.Length).Any(parameter => IsOptions(parameter.ParameterType)));
+    }
+
+    private static object? Argument(JsonNode? argument) => argument switch
+    {
+        JsonObject id when id["client_id"] is { } value => ManagedIdentityId.FromUserAssignedClientId(VectorTests.Text(value)!),
+        JsonObject id when id["object_id"] is { } value => ManagedIdentityId.FromUserAssignedObjectId(VectorTests.Text(value)!),
+        JsonObject id when id["resource_id"] is { } value => ManagedIdentityId.FromUserAssignedResourceId(VectorTests.Text(value)!),
+        JsonObject id when id["callback"] is { } value => (Func<string>)(() => VectorTests.Text(value)!),
+        JsonObject id when id["time"] is { } value => DateTimeOffset.FromUnixTimeSeconds(value.GetValue<long>()),
+        JsonObject => ManagedIdentityId.SystemAssigned,
+        JsonArray => Array.Empty<PgEntraCredential>(),
+        null => null,
+        _ when argument.GetValueKind() is JsonValueKind.True or JsonValueKind.False => argument.GetValue<bool>(),
+        _ => VectorTests.Text(argument),
+    };
+
+    private static object OptionsOf(Type type, JsonObject options)
+    {
+        var made = Activator.CreateInstance(type)!;
+        foreach (var (path, value) in options)
+        {
+            object holder = made;
+            var names = path.Split('.');
+            foreach (var outer in names[..^1])
+            {
+                holder = holder.GetType().GetProperty(outer)!.GetValue(holder)!;
+            }
+
+            var property = holder.GetType().GetProperty(names[^1]) ?? throw new InvalidOperationException(path);
+            if (property.GetValue(holder) is IList<string> list)
+            {
+                foreach (var item in value!.AsArray())
+                {
+                    list.Add(VectorTests.Text(item)!);
+                }
+
+                continue;
+            }
+
+            var wanted = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+            property.SetValue(holder, wanted switch
+            {
+                _ when wanted == typeof(Uri) => new Uri(VectorTests.Text(value)!),
+                _ when wanted == typeof(TimeSpan) => TimeSpan.FromSeconds(value!.GetValue<double>()),
+                _ when wanted == typeof(object) => value!.ToJsonString(),
+                _ => value.Deserialize(wanted),
+            });
+        }
+
+        return made;
+    }
+}

@@ -1,0 +1,39 @@
+// All drivers' pools together, over tokens that are short.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { ManagedIdentityCredential } from 'pgentra/identity'
+import { Emulator } from './emulator.mjs'
+import { startPools } from './pools.mjs'
+
+const LIFETIME_S = 20
+const SECONDS = 60
+
+let emulator
+before(async () => {
+    emulator = await Emulator.start()
+    emulator.adopt()
+})
+after(() => emulator.stop())
+
+test('a minute of pools in every driver, tokens of 20 s, connections replaced every second', async () => {
+    await emulator.setTokens({ lifetime_s: LIFETIME_S })
+    const identity = await emulator.addPrincipal()
+    const pools = await startPools(emulator.target, new ManagedIdentityCredential(identity.appid), 4)
+    await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000))
+    await pools.stop()
+    for (const [name, { logins, failures, roles }] of Object.entries(pools.tallies)) {
+        assert.deepEqual(failures, [], name)
+        assert.deepEqual(roles, [identity.name], name)
+        assert.ok(logins > 2 * LIFETIME_S, `${name}: ${logins} logins`)
+    }
+    assert.deepEqual(Object.keys((await emulator.report()).counters.logins), ['logged_in'])
+    const requests = await emulator.databaseRequests(identity)
+    // A token of 20 s is refreshed when it is 8 to 10 s old.
+    const apart = requests.slice(1).map(({ started_ms }, index) => started_ms - requests[index].started_ms)
+    assert.ok(apart.length >= 5 && apart.every((age) => age > 7500), `${apart}`)
+    const { counters, requests: all } = await emulator.call('GET', '/requests')
+    assert.equal(counters.app_service.max_in_flight, 1)
+    // The name comes from a management token, which is asked for once.
+    assert.equal(all.filter(({ principal }) => principal === identity.name).length, requests.length + 1)
+})

@@ -1,0 +1,101 @@
+// Every JavaScript snippet of the documentation runs as it stands there, against the emulator in place of Azure.
+//
+// "```js" is run, "```js before" is code as it was before the move, and "```js file=..." a file of a user's own project.
+
+import assert from 'node:assert/strict'
+import {
+    existsSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    rmSync,
+    symlinkSync,
+    writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { Emulator, findEmulator, PACKAGE, ROOT, run } from './emulator.mjs'
+
+const SERVER = 'shop.postgres.database.azure.com'
+const samples = join(ROOT, 'examples/node/node_modules')
+
+const documents = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+const snippets = documents
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((document) => {
+        const text = readFileSync(join(ROOT, document), 'utf8')
+        return [...text.matchAll(/^```js *([^\n]*)\n([^]*?)^```$/gm)].map(([, info, code], index) => ({
+            name: `${document}, ${index + 1}`,
+            file: /^file=(\S+)$/.exec(info)?.[1],
+            isRun: info !== 'before',
+            code,
+        }))
+    })
+
+/** What a tool does with a file of the documentation. */
+const TOOLS = {
+    'knexfile.mjs': `import Knex from 'knex'
+        import config from './knexfile.mjs'
+        const knex = Knex(config)
+        await knex.raw('select 1')
+        await knex.destroy()`,
+    'source.js': `import source from './source.js'
+        await source.initialize()
+        await source.destroy()`,
+    'config.cjs': `import { Sequelize } from 'sequelize'
+        import config from './config.cjs'
+        const sequelize = new Sequelize({ ...(await config()), logging: false })
+        await sequelize.authenticate()
+        await sequelize.close()`,
+    'url.mjs': `import { execFileSync } from 'node:child_process'
+        import pg from 'pg'
+        const connectionString = execFileSync(process.execPath, ['url.mjs'], { encoding: 'utf8' }).trim()
+        const client = new pg.Client({ connectionString })
+        await client.connect()
+        await client.end()`,
+}
+
+let emulator, project
+before(async () => {
+    emulator = await Emulator.start()
+    project = mkdtempSync(join(tmpdir(), 'pgentra-documentation-'))
+    writeFileSync(join(project, 'package.json'), '{"private": true, "type": "module"}')
+    for (const name of ['pg', 'sequelize', 'knex', 'typeorm', '@azure/identity', 'pgentra']) {
+        const place = join(project, 'node_modules', name)
+        mkdirSync(dirname(place), { recursive: true })
+        const own = join(PACKAGE, 'node_modules', name)
+        symlinkSync(name === 'pgentra' ? PACKAGE : existsSync(own) ? own : join(samples, name), place)
+    }
+})
+after(() => {
+    emulator.stop()
+    rmSync(project, { recursive: true })
+})
+
+for (const { name, file, isRun, code } of snippets) {
+    if (!isRun) continue
+    test(file === undefined ? name : `${name}: ${file}`, async () => {
+        await emulator.reset()
+        const env = emulator.programEnvironment()
+        // Not every driver reads PGPORT.
+        const place = `host: '${env.PGHOST}', port: ${env.PGPORT}`
+        const text = code
+            .replace(`const host = "${SERVER}"`, `const host = '${env.PGHOST}'`)
+            .replace(`host: "${SERVER}"`, place)
+        if (file !== undefined) writeFileSync(join(project, file), text)
+        let given = ['--input-type=module', '-e', TOOLS[file] ?? text]
+        if (file?.endsWith('.test.js')) {
+            env.PATH = `${dirname(findEmulator())}:${env.PATH}`
+            given = ['--test', file]
+        } else if (file !== undefined) {
+            assert.ok(file in TOOLS, `nobody knows what to do with ${file}`)
+        }
+        const { status, output } = await run(process.execPath, given, { cwd: project, env })
+        assert.equal(status, 0, output)
+        if (file?.endsWith('.test.js')) return
+        const { logins } = await emulator.report()
+        assert.ok(logins.length > 0 && logins.every(({ tls, role }) => tls && role === 'app-mi'), output)
+    })
+}

@@ -1,0 +1,315 @@
+// The classes of pgentra/identity against the emulator, inside a client of the Azure SDK, and in chains with its own
+// credentials.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import * as azure from '@azure/identity'
+import { BlobServiceClient } from '@azure/storage-blob'
+import pg from 'pg'
+import { AuthenticationError, AuthenticationRequiredError, CredentialUnavailableError, entraConfig } from 'pgentra'
+import * as identity from 'pgentra/identity'
+import { Emulator, ROOT } from './emulator.mjs'
+
+const CERTIFICATES = join(ROOT, 'tests/vectors/certificates')
+const certificatePath = join(CERTIFICATES, 'app.pem')
+const STORAGE = 'https://storage.azure.com'
+const SECRET = 'secret-of-the-application'
+
+let emulator, application, user, machine, options
+before(async () => {
+    emulator = await Emulator.start()
+    await emulator.call('PUT', '/config', { resources: [STORAGE] })
+    const certificates = [readFileSync(certificatePath, 'utf8').replace(/-+BEGIN[^-]*PRIVATE[^]*PRIVATE KEY-+\n/, '')]
+    application = await emulator.addPrincipal('service_principal', { client_secret: SECRET, certificates })
+    user = await emulator.addPrincipal('user')
+    machine = await emulator.addPrincipal()
+    options = { authorityHost: emulator.authorityHost }
+})
+after(() => emulator.stop())
+beforeEach(() => emulator.adopt())
+
+/** An assertion about the application, by an issuer that it trusts. */
+const assertion = async () => {
+    const federated = { issuer: 'https://issuer.example', subject: 'job', audience: 'api://AzureADTokenExchange' }
+    return (await emulator.mint(application.name, { federated })).token
+}
+
+/** By what is shown: a credential of each class that asks Entra or a host, and who it is. */
+const CREDENTIALS = {
+    ClientSecretCredential: () =>
+        new identity.ClientSecretCredential(emulator.tenantId, application.appid, SECRET, options),
+    'ClientCertificateCredential, a path': () =>
+        new identity.ClientCertificateCredential(emulator.tenantId, application.appid, certificatePath, options),
+    'ClientCertificateCredential, an object': () =>
+        new identity.ClientCertificateCredential(
+            emulator.tenantId,
+            application.appid,
+            { certificatePath },
+            { ...options, sendCertificateChain: true },
+        ),
+    'ClientCertificateCredential, PEM text': () =>
+        new identity.ClientCertificateCredential(
+            emulator.tenantId,
+            application.appid,
+            { certificate: readFileSync(certificatePath, 'utf8') },
+            options,
+        ),
+    'ClientCertificateCredential, the bytes of a PFX file': () =>
+        new identity.ClientCertificateCredential(
+            emulator.tenantId,
+            application.appid,
+            { certificate: readFileSync(join(CERTIFICATES, 'app.pfx')), certificatePassword: PFX_PASSWORD },
+            options,
+        ),
+    'ClientAssertionCredential, a function': () =>
+        new identity.ClientAssertionCredential(emulator.tenantId, application.appid, assertion, options),
+    'ClientAssertionCredential, a credential': () =>
+        new identity.ClientAssertionCredential(
+            emulator.tenantId,
+            application.appid,
+            { getToken: async () => ({ token: await assertion(), expiresOnTimestamp: Date.now() + 600e3 }) },
+            options,
+        ),
+    'OnBehalfOfCredential, a secret': async () => onBehalfOf({ clientSecret: SECRET }),
+    'OnBehalfOfCredential, a certificate': async () => onBehalfOf({ certificatePath }),
+    'OnBehalfOfCredential, an assertion': async () => onBehalfOf({ getAssertion: assertion }),
+    'EnvironmentCredential, a secret': () => {
+        asApplication()
+        process.env.AZURE_CLIENT_SECRET = SECRET
+        return new identity.EnvironmentCredential()
+    },
+    'EnvironmentCredential, a certificate': () => {
+        asApplication()
+        process.env.AZURE_CLIENT_CERTIFICATE_PATH = certificatePath
+        return new identity.EnvironmentCredential()
+    },
+    ManagedIdentityCredential: () => new identity.ManagedIdentityCredential(machine.appid),
+    DefaultAzureCredential: () => new identity.DefaultAzureCredential({ managedIdentityClientId: machine.appid }),
+    ChainedTokenCredential: () =>
+        new identity.ChainedTokenCredential(
+            new identity.WorkloadIdentityCredential(),
+            new identity.AzurePipelinesCredential('t', 'c', 's', 'x'),
+            new identity.ManagedIdentityCredential(machine.appid),
+        ),
+}
+const PFX_PASSWORD = 'planted-password'
+
+const whoIs = (name) =>
+    name.startsWith('OnBehalfOf') ? user : /^(Managed|Default|Chained)/.test(name) ? machine : application
+
+async function onBehalfOf(proof) {
+    const { tenantId } = emulator
+    const audience = `api://${application.appid}`
+    const userAssertionToken = (await emulator.mint(user.name, { audience })).token
+    return new identity.OnBehalfOfCredential({
+        tenantId,
+        clientId: application.appid,
+        userAssertionToken,
+        ...proof,
+        ...options,
+    })
+}
+
+function asApplication() {
+    process.env.AZURE_AUTHORITY_HOST = emulator.authorityHost
+    process.env.AZURE_TENANT_ID = emulator.tenantId
+    process.env.AZURE_CLIENT_ID = application.appid
+}
+
+const claimsOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url').toString())
+
+describe('logs in to PostgreSQL', () => {
+    for (const [name, make] of Object.entries(CREDENTIALS)) {
+        test(name, async () => {
+            const who = whoIs(name)
+            const client = new pg.Client(await entraConfig({ ...emulator.target, user: who.name }, await make()))
+            await client.connect()
+            assert.deepEqual((await client.query('select current_user::text as role')).rows, [{ role: who.name }])
+            await client.end()
+        })
+    }
+})
+
+describe('inside a client of @azure/storage-blob', () => {
+    const seen = []
+    let stub
+    before(async () => {
+        // The service: it lists one container to whoever brings a token for it.
+        stub = createServer((request, response) => {
+            const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
+            const { aud, oid, exp } = token ? claimsOf(token) : {}
+            seen.push(oid)
+            const isGood = aud === STORAGE && exp > Date.now() / 1000
+            response.writeHead(isGood ? 200 : 403, { 'content-type': 'application/xml' })
+            response.end(
+                isGood
+                    ? '<?xml version="1.0"?><EnumerationResults><Containers><Container><Name>one</Name><Properties>' +
+                          '<Last-Modified>Sun, 22 Nov 2026 00:00:00 GMT</Last-Modified><Etag>e</Etag></Properties>' +
+                          '</Container></Containers><NextMarker/></EnumerationResults>'
+                    : '<?xml version="1.0"?><Error><Code>AuthenticationFailed</Code></Error>',
+            )
+        }).listen(0, '127.0.0.1')
+        await once(stub, 'listening')
+    })
+    after(() => stub.close())
+
+    /** The SDK sends tokens over TLS only: its last step is led to the stub. */
+    const httpClient = {
+        async sendRequest(request) {
+            const url = request.url.replace(/^https:\/\/[^/]+/, `http://127.0.0.1:${stub.address().port}`)
+            const answer = await fetch(url, { method: request.method, headers: request.headers.rawHeaders() })
+            const headers = request.headers.clone()
+            for (const { name } of headers.headersArray()) headers.remove(name)
+            answer.headers.forEach((value, name) => headers.set(name, value))
+            return { request, status: answer.status, headers, bodyAsText: await answer.text() }
+        },
+    }
+
+    for (const [name, make] of Object.entries(CREDENTIALS)) {
+        test(name, async () => {
+            seen.length = 0
+            const service = new BlobServiceClient('https://account.blob.example', await make(), { httpClient })
+            for (let round = 0; round < 2; round++) {
+                const found = []
+                for await (const container of service.listContainers()) found.push(container.name)
+                assert.deepEqual(found, ['one'])
+            }
+            assert.deepEqual(seen, Array(2).fill(whoIs(name).oid))
+        })
+    }
+})
+
+describe('chains with credentials of @azure/identity', () => {
+    const good = () => new identity.ManagedIdentityCredential(machine.appid)
+    const failing = () => new identity.ClientSecretCredential(emulator.tenantId, application.appid, 'wrong', options)
+    const theirs = {
+        good: () => ({ getToken: async () => ({ token: 'theirs', expiresOnTimestamp: Date.now() + 3600e3 }) }),
+        unavailable: () => new azure.EnvironmentCredential(),
+        failing: () => ({
+            async getToken() {
+                const text = 'AADSTS7000215: Invalid client secret provided.'
+                throw new azure.AuthenticationError(401, { error: 'invalid_client', error_description: text })
+            },
+        }),
+    }
+    const SCOPE = `${STORAGE}/.default`
+
+    test('theirs goes on past an unavailable one of ours, each of them', async () => {
+        const unavailable = [
+            new identity.EnvironmentCredential(),
+            new identity.WorkloadIdentityCredential(),
+            new identity.AzurePipelinesCredential('t', 'c', 's', 'x'),
+            new identity.ChainedTokenCredential(new identity.EnvironmentCredential()),
+        ]
+        const chain = new azure.ChainedTokenCredential(...unavailable, theirs.good())
+        assert.equal((await chain.getToken(SCOPE)).token, 'theirs')
+    })
+
+    test('theirs stops at a failing one of ours', async () => {
+        const chain = new azure.ChainedTokenCredential(failing(), theirs.good())
+        await assert.rejects(chain.getToken(SCOPE), { name: 'AuthenticationError' })
+    })
+
+    test('ours goes on past an unavailable one of theirs', async () => {
+        const chain = new identity.ChainedTokenCredential(theirs.unavailable(), good())
+        assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, machine.oid)
+    })
+
+    test('ours stops at a failing one of theirs', async () => {
+        const chain = new identity.ChainedTokenCredential(theirs.failing(), good())
+        await assert.rejects(chain.getToken(SCOPE), (error) => {
+            assert.ok(error instanceof AuthenticationError)
+            assert.equal(error.aadsts, 7000215)
+            assert.equal(error.cause.name, 'AuthenticationError')
+            return true
+        })
+    })
+
+    test('none is there: each attempt is told', async () => {
+        const chain = new identity.ChainedTokenCredential(theirs.unavailable(), new identity.EnvironmentCredential())
+        await assert.rejects(chain.getToken(SCOPE), (error) => {
+            assert.ok(error instanceof CredentialUnavailableError)
+            assert.deepEqual(
+                error.errors.map(({ name }) => name),
+                Array(2).fill('CredentialUnavailableError'),
+            )
+            return true
+        })
+    })
+
+    test('a chain in an assertion, and that in a chain', async () => {
+        const inner = { getToken: async () => ({ token: await assertion(), expiresOnTimestamp: Date.now() + 600e3 }) }
+        const asserted = new identity.ClientAssertionCredential(
+            emulator.tenantId,
+            application.appid,
+            new identity.ChainedTokenCredential(theirs.unavailable(), inner),
+            options,
+        )
+        const chain = new identity.ChainedTokenCredential(theirs.unavailable(), asserted)
+        assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, application.oid)
+    })
+})
+
+describe('what a request may say', () => {
+    test('another tenant: where it is allowed', async () => {
+        const { tenantId } = emulator
+        const strict = CREDENTIALS.ClientSecretCredential()
+        await assert.rejects(strict.getToken('s/.default', { tenantId: '12121212-0000-0000-0000-000000000000' }), {
+            code: 'authentication_failed',
+        })
+        const open = new identity.ClientSecretCredential(tenantId, application.appid, SECRET, {
+            ...options,
+            additionallyAllowedTenants: ['*'],
+        })
+        assert.ok(await open.getToken(`${STORAGE}/.default`, { tenantId }))
+    })
+
+    test('a claims challenge and enableCae have caches of their own', async () => {
+        const credential = CREDENTIALS.ClientSecretCredential()
+        const ask = async (given) => (await credential.getToken(`${STORAGE}/.default`, given)).token
+        const claims = JSON.stringify({ access_token: { nbf: { essential: true, value: '1' } } })
+        const tokens = [await ask(), await ask({ enableCae: true }), await ask({ claims }), await ask()]
+        assert.equal(tokens[0], tokens[3])
+        assert.equal(new Set(tokens).size, 3)
+    })
+
+    test('a user who has to act', async () => {
+        const careful = await emulator.addPrincipal('user', { requires_mfa: true })
+        const { token } = await emulator.mint(careful.name, { audience: `api://${application.appid}` })
+        const credential = new identity.OnBehalfOfCredential({
+            tenantId: emulator.tenantId,
+            clientId: application.appid,
+            userAssertionToken: token,
+            clientSecret: SECRET,
+            ...options,
+        })
+        await assert.rejects(credential.getToken(`${STORAGE}/.default`), (error) => {
+            assert.ok(error instanceof AuthenticationRequiredError)
+            assert.equal(error.aadsts, 50076)
+            assert.equal(typeof JSON.parse(error.detail.claims), 'object')
+            assert.doesNotMatch(`${error.stack}${JSON.stringify(error)}`, /eyJ|secret-of/)
+            return true
+        })
+    })
+
+    test('a function that asserts nothing', async () => {
+        for (const wrong of [() => undefined, () => '', async () => Promise.reject(new Error('planted'))]) {
+            const credential = new identity.ClientAssertionCredential(emulator.tenantId, 'c', wrong, options)
+            await assert.rejects(credential.getToken('s/.default'), (error) => {
+                assert.ok(error instanceof AuthenticationError || error.code === 'credential_value', error.name)
+                return true
+            })
+        }
+    })
+
+    test('what it holds is in none of its texts', () => {
+        for (const make of [CREDENTIALS.ClientSecretCredential, CREDENTIALS['ClientCertificateCredential, PEM text']]) {
+            const shown = JSON.stringify(make()) + String(make())
+            assert.doesNotMatch(shown, /secret-of|PRIVATE/)
+        }
+    })
+})

@@ -1,0 +1,88 @@
+// The token service is down from a token's arrival on: for one identity until a second before the token's end, for another
+// until past it. Every driver opens connections all the while.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { AuthenticationError } from 'pgentra'
+import { ManagedIdentityCredential } from 'pgentra/identity'
+import { DRIVERS, findError } from './drivers.mjs'
+import { Emulator } from './emulator.mjs'
+
+const LIFETIME_S = 20
+
+let emulator
+before(async () => {
+    emulator = await Emulator.start()
+    emulator.adopt()
+})
+after(() => emulator.stop())
+
+const now = () => performance.now() / 1000
+const until = (moment) => new Promise((resolve) => setTimeout(resolve, Math.max(0, (moment - now()) * 1000)))
+
+/** Opens connections one after the other. */
+async function watch(driver, credential, stop) {
+    const attempts = []
+    const pool = await driver.open(emulator.target, credential, { max: 1 })
+    while (!stop.aborted) {
+        const started = now()
+        const error = await pool.who().then(
+            () => undefined,
+            (problem) => problem,
+        )
+        attempts.push({ started, ended: now(), error })
+        await until(now() + 0.2)
+    }
+    await pool.close()
+    return attempts
+}
+
+test('an outage within the life of a token, and one past its end', async () => {
+    await emulator.setTokens({ lifetime_s: LIFETIME_S })
+    const stop = new AbortController()
+    const start = async () => {
+        const identity = await emulator.addPrincipal()
+        // With nothing left to fall back on, a fetch would first repeat its request by itself, while callers wait.
+        const credential = new ManagedIdentityCredential(identity.appid, { retryOptions: { maxRetries: 0 } })
+        const first = await DRIVERS.pg.open(emulator.target, credential)
+        await first.who()
+        await first.close()
+        const arrived = now()
+        const fault = await emulator.addFault({ principal: identity.name, status: 503 })
+        const names = Object.keys(DRIVERS)
+        const watches = Promise.all(names.map((name) => watch(DRIVERS[name], credential, stop.signal)))
+        return { arrived, fault, watches, names }
+    }
+    const [short, long] = [await start(), await start()]
+
+    // A token of 20 s is dead from its last second on: the service has to be back before somebody asks then.
+    await until(short.arrived + LIFETIME_S - 1.5)
+    await emulator.clearFault(short.fault)
+    const returned = long.arrived + LIFETIME_S + 3
+    await until(returned)
+    await emulator.clearFault(long.fault)
+    await until(returned + 7)
+    stop.abort()
+
+    for (const [index, attempts] of (await short.watches).entries()) {
+        const name = short.names[index]
+        assert.deepEqual(attempts.map(({ error }) => error).filter(Boolean), [], name)
+        const slowest = Math.max(...attempts.map(({ started, ended }) => ended - started))
+        assert.ok(slowest < 2, `${name}: ${slowest} s`)
+    }
+    for (const [index, attempts] of (await long.watches).entries()) {
+        const name = long.names[index]
+        const failed = attempts.filter(({ error }) => error)
+        assert.ok(failed.length > 0, name)
+        assert.ok(failed[0].ended > long.arrived + LIFETIME_S - 1.5, name)
+        const recovered = attempts.find(({ started }) => started > failed.at(-1).started)
+        assert.ok(recovered && recovered.ended < returned + 6, name)
+        for (const { error, started, ended } of failed) {
+            const ours = findError(error, (one) => one instanceof AuthenticationError)
+            assert.equal(ours?.code, 'service_unavailable', `${name}: ${error}`)
+            assert.equal(ours.detail.transient, true)
+            assert.match(ours.message, /503/)
+            assert.ok(ended - started < 2, `${name}: ${ended - started} s`)
+        }
+    }
+})

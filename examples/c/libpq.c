@@ -1,0 +1,38 @@
+/* libpq with a token: the blocking door, and one more try where the server refuses the first token. */
+#include <pgentra.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sample.h"
+
+static int fail(pgentra_error *error) {
+  fprintf(stderr, "%s\n", pgentra_error_message(error));
+  pgentra_error_free(error);
+  return 1;
+}
+
+int main(void) {
+  struct timespec started;
+  pgentra_provider *provider = NULL;
+  pgentra_error *error = NULL;
+  const char *user = NULL, *password = NULL, *newer = NULL;
+  int failed;
+  clock_gettime(CLOCK_MONOTONIC, &started);
+
+  /* Open one provider for the whole program. NULL is the default chain: a managed identity, or whoever is signed in. */
+  if (pgentra_provider_open(NULL, &provider, &error) != PGENTRA_OK) return fail(error);
+
+  /* Ask it at each new connection: it answers from memory while the token lasts. */
+  if (pgentra_provider_login(provider, -1, &user, &password, NULL, &error) != PGENTRA_OK) return fail(error);
+  failed = log_in("sync", user, password, &started);
+  if (failed && pgentra_provider_invalidate(provider, password, -1, &newer, NULL) == PGENTRA_OK && newer != NULL) {
+    failed = log_in("sync", user, newer, &started);
+  }
+
+  pgentra_string_free(newer);
+  pgentra_string_free(password);
+  pgentra_string_free(user);
+  pgentra_provider_close(provider);
+  pgentra_shutdown();
+  return failed;
+}

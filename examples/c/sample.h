@@ -1,0 +1,34 @@
+/* What the samples share: the connection, and the line that they print. */
+#ifndef SAMPLE_H
+#define SAMPLE_H
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Connects as `user` and says who that is. PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT are libpq's own. */
+static int log_in(const char *sample, const char *user, const char *password, const struct timespec *started) {
+  /* The token is as good as a password while it lasts: it goes over TLS, to the server that the certificate names. */
+  const char *const keywords[] = {"sslmode", "user", "password", NULL};
+  const char *const values[] = {"verify-full", user, password, NULL};
+  struct timespec now;
+  int failed = 1;
+  PGresult *result = NULL;
+  PGconn *connection = PQconnectdbParams(keywords, values, 0);
+  if (PQstatus(connection) == CONNECTION_OK) {
+    result = PQexec(connection, "select current_user");
+  }
+  if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const long ms = (now.tv_sec - started->tv_sec) * 1000 + (now.tv_nsec - started->tv_nsec) / 1000000;
+    printf("%s: logged in as %s after %ld ms\n", sample, PQgetvalue(result, 0, 0), ms);
+    failed = 0;
+  } else {
+    fprintf(stderr, "%s: %s", sample, PQerrorMessage(connection));
+  }
+  PQclear(result);
+  PQfinish(connection);
+  return failed;
+}
+
+#endif

@@ -1,0 +1,58 @@
+// A web service that works on the database as its caller: under each user's own role, with that user's rights.
+//
+// AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET say which application this is; the caller sends an access token
+// for it. Entra checks that token when it is exchanged; a service that does anything else with it has to check it itself.
+import "./setup.js";
+import express from "express";
+import pg from "pg";
+import { AuthenticationError, AuthenticationRequiredError, entraConfig } from "pgentra";
+import { OnBehalfOfCredential } from "pgentra/identity";
+
+const { AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, PORT = "3000" } = process.env;
+
+/** Connects as the caller, for the time of `work`. */
+async function asCaller(request, work) {
+  const [, userAssertionToken] = /^Bearer (\S+)$/i.exec(request.get("authorization") ?? "") ?? [];
+  if (userAssertionToken === undefined) throw Object.assign(new Error("sign in first"), { status: 401 });
+  // One for each request costs nothing: the tokens are kept by user, of the last 12,000 or so users, and each no longer than
+  // it is good for.
+  const credential = new OnBehalfOfCredential({
+    tenantId: AZURE_TENANT_ID,
+    clientId: AZURE_CLIENT_ID,
+    clientSecret: AZURE_CLIENT_SECRET,
+    userAssertionToken,
+  });
+  const client = new pg.Client(await entraConfig({}, credential));
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+const app = express();
+
+app.get("/me", async (request, response) => {
+  const { rows } = await asCaller(request, (client) => client.query("select current_user as role"));
+  response.json(rows[0]);
+});
+
+app.use((error, request, response, next) => {
+  if (response.headersSent) return next(error);
+  if (error instanceof AuthenticationRequiredError) {
+    // Entra wants more of the user: a second factor, a consent. The caller's client signs the user in again with the claims
+    // challenge, and repeats its request with the token it gets.
+    const claims = Buffer.from(error.detail.claims ?? "{}").toString("base64");
+    response.set("WWW-Authenticate", `Bearer error="insufficient_claims", claims="${claims}"`);
+    return response.status(401).json({ error: error.code, aadsts: error.aadsts });
+  }
+  // A token that is over or meant for somebody else is the caller's affair; anything else is ours.
+  const isCallers = error instanceof AuthenticationError && error.errorResponse?.error === "invalid_grant";
+  const status = error.status ?? (isCallers ? 401 : 500);
+  if (status === 401) response.set("WWW-Authenticate", "Bearer");
+  else console.error(error.message);
+  response.status(status).json({ error: error.code ?? error.message });
+});
+
+const server = app.listen(Number(PORT), "127.0.0.1", () => console.log(`listening on ${server.address().port}`));
