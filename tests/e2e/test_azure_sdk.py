@@ -233,8 +233,8 @@ def test_a_claims_challenge_is_answered_with_another_token(
     storage.challenge = True
     if flavour == "sync":
         policy = BearerTokenCredentialPolicy(credential, scope, enable_cae=True)
-        client: PipelineClient[Any, Any]
-        with PipelineClient(storage.url, policies=[policy]) as client:
+        client: Any = PipelineClient(storage.url, policies=[policy])
+        with client:
             statuses = [client.send_request(request, **options).status_code for _ in range(2)]
     else:
         twin: Any = aio.ClientSecretCredential(
@@ -243,8 +243,8 @@ def test_a_claims_challenge_is_answered_with_another_token(
 
         async def ask() -> list[int]:
             policy = AsyncBearerTokenCredentialPolicy(twin, scope, enable_cae=True)
-            client: AsyncPipelineClient[Any, Any]
-            async with AsyncPipelineClient(storage.url, policies=[policy]) as client:
+            client: Any = AsyncPipelineClient(storage.url, policies=[policy])
+            async with client:
                 return [(await client.send_request(request, **options)).status_code for _ in range(2)]
 
         statuses = asyncio.run(ask())

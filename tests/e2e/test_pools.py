@@ -103,8 +103,8 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     def at(moment: float) -> None:
         time.sleep(max(0.0, began + moment - time.monotonic()))
 
-    # A token of 20 s is dead from its last second on, and whoever asks then waits for the service: it has to be back, and
-    # to be asked again, a little before. A second before the end is here a second and a quarter.
+    # A token of 20 s is dead from its last second on, and whoever asks then waits for the service, which must be back,
+    # and be asked again, a little before: here a quarter of a second.
     at(arrived[short.name] + LIFETIME_S - 1.25)
     emulator.clear_fault(outages[short.name])
     returned = arrived[long.name] + LIFETIME_S + 4

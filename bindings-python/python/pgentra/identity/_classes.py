@@ -230,7 +230,8 @@ class DefaultAzureCredential(Credential):
 class ChainedTokenCredential(Credential):
     """The given credentials in their order; it goes on only past those that are not set up.
 
-    Members may be of the Azure SDK, or callables. Proxies and authorities that one of ours was given hold for all of ours.
+    Members may be of the Azure SDK, or callables. Proxies and authorities that one of ours was given hold for all of
+    ours.
     """
 
     def __init__(self, *credentials: CredentialLike) -> None:
