@@ -64,7 +64,7 @@ def written(text: str) -> Cells:
     """What a document's table says to work."""
     if BEGIN not in text or END not in text:
         return set()
-    cells = set()
+    cells: Cells = set()
     for line in text[text.index(BEGIN) : text.index(END)].splitlines():
         credential, *marks = [part.strip() for part in line.strip().strip("|").split("|")]
         cells.update((credential.strip("`"), one) for one, mark in zip(LANGUAGES, marks, strict=False) if mark == YES)

@@ -36,8 +36,8 @@ class Unauthorized(Exception):
 
 @app.get("/me")
 def me() -> dict[str, str]:
-    # A connection belongs to one user, so there is no pool. Tokens do not have to be fetched each time: the engine keeps
-    # one for each user, the last 12,288 of them, until nobody has asked for its lifetime.
+    # A connection belongs to one user, so there is no pool. Tokens are kept: those of the last 12,288 users, each
+    # until nobody has asked for it for its lifetime.
     with EntraConnection.connect(CONNINFO, credential=on_behalf_of_caller()) as connection:
         (role,) = connection.execute("select current_user").fetchone() or ("nobody",)
     return {"role": role}

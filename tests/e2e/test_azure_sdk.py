@@ -1,4 +1,4 @@
-"""Credentials of pgentra inside real clients of the Azure SDK, that SDK's credentials inside ours, and chains of both."""
+"""Our credentials inside real clients of the Azure SDK, that SDK's credentials inside ours, and chains of both."""
 
 from __future__ import annotations
 
@@ -228,21 +228,23 @@ def test_a_claims_challenge_is_answered_with_another_token(
     """Continuous access evaluation as clients of the SDK do it: `enable_cae` always, `claims` once challenged."""
     principal, credential = service_principal
     scope = f"{STORAGE}/.default"
-    options = {"connection_verify": str(storage.certificate)}
+    options: dict[str, Any] = {"connection_verify": str(storage.certificate)}
     request = HttpRequest("GET", f"{storage.url}/container/none")
     storage.challenge = True
     if flavour == "sync":
         policy = BearerTokenCredentialPolicy(credential, scope, enable_cae=True)
-        with PipelineClient(storage.url, policies=[policy]) as client:
+        client: Any = PipelineClient(storage.url, policies=[policy])
+        with client:
             statuses = [client.send_request(request, **options).status_code for _ in range(2)]
     else:
-        twin = aio.ClientSecretCredential(
+        twin: Any = aio.ClientSecretCredential(
             emulator.tenant_id, principal.appid, principal.secret or "", authority=emulator.authority_host
         )
 
         async def ask() -> list[int]:
             policy = AsyncBearerTokenCredentialPolicy(twin, scope, enable_cae=True)
-            async with AsyncPipelineClient(storage.url, policies=[policy]) as client:
+            client: Any = AsyncPipelineClient(storage.url, policies=[policy])
+            async with client:
                 return [(await client.send_request(request, **options)).status_code for _ in range(2)]
 
         statuses = asyncio.run(ask())

@@ -87,8 +87,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     stop, began = threading.Event(), time.monotonic()
     watches: dict[str, list[Watch]] = {}
     for principal in (short, long):
-        # With nothing left to fall back on, a fetch would first repeat its request by itself, while callers wait.
-        credential = ManagedIdentityCredential(client_id=principal.appid, retry_total=0)
+        credential = ManagedIdentityCredential(client_id=principal.appid)
         logged_in = target.but(entra={"credential": credential})
         drivers[0].who(logged_in)  # The token arrives, and its name is known.
         watches[principal.name] = [Watch(driver, logged_in, began) for driver in drivers]
@@ -104,7 +103,8 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     def at(moment: float) -> None:
         time.sleep(max(0.0, began + moment - time.monotonic()))
 
-    # A token of 20 s is dead from its last second on: the service has to be back before somebody asks then.
+    # A token of 20 s is dead from its last second on, and whoever asks then waits for the service, which must be back,
+    # and be asked again, a little before: here a quarter of a second.
     at(arrived[short.name] + LIFETIME_S - 1.25)
     emulator.clear_fault(outages[short.name])
     returned = arrived[long.name] + LIFETIME_S + 4

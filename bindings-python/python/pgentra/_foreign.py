@@ -71,6 +71,11 @@ class Source:
         """For messages."""
         return self.foreign[0].name if self.document["type"] == "host" else str(self.document["type"])
 
+    @property
+    def connection(self) -> tuple[dict[str, str], Any]:
+        """The proxies and the file of certificate authorities that it was given."""
+        return self._variables or {}, self.ca_file
+
     def environment(self, environment: _native.Environment) -> _native.Environment:
         """What the credential is to take for the environment: it may have proxies of its own."""
         return environment.overlaid(self._variables) if self._variables else environment
@@ -117,13 +122,15 @@ class Source:
 
 
 class Foreign:
-    """A credential object or callable of the program."""
+    """A credential object or callable of the program, or a callable that returns assertions (``asserts``)."""
 
     __slots__ = (
         "__weakref__",
         "_call",
         "_context",
+        "_hosts",
         "_loops",
+        "_read",
         "_reference",
         "_signals",
         "_worker",
@@ -132,8 +139,11 @@ class Foreign:
         "takes_scope",
     )
 
-    def __init__(self, credential: Any, reference: Reference) -> None:
+    def __init__(self, credential: Any, reference: Reference, *, asserts: bool = False) -> None:
         self._reference = reference
+        self._read = _read_assertion if asserts else _read
+        # By loop. Users of a middle tier share tokens where its assertions come from the same one.
+        self._hosts: list[tuple[AbstractEventLoop | None, _native.HostCredential]] = []
         self._worker: _Worker | None = None
         # Where an awaitable one has been asked, with the process: a child's loops are its own.
         self._loops: list[tuple[AbstractEventLoop, int]] = []
@@ -151,20 +161,34 @@ class Foreign:
                 self._call = _call_get_token
         else:
             self.name = f"callable {getattr(credential, '__qualname__', type(credential).__name__)}"
-            self.takes_scope = _takes_scope(credential)
+            self.takes_scope = not asserts and _takes_scope(credential)
             self._call, method = (_call_with_scope if self.takes_scope else _call), credential
         self.is_async = _is_async(method)
 
     def host(self, loop: AbstractEventLoop | None, context: Context | None = None) -> _native.HostCredential:
         """For the engine: the credential, asked on ``loop`` (None: on the helper thread's), in ``context``."""
 
-        def begin(request: _native.Request) -> None:
-            if self.is_async:
-                self._begin_on(loop or _helper.loop(self._signals), request, context)
-            else:
-                self._begin_on_worker(request, context)
+        if context is None:
+            for owner, host in self._hosts:
+                if owner is loop:
+                    return host
+        # The engine does not keep this object, which keeps what is made here.
+        weak = weakref.ref(self)
 
-        return _native.HostCredential(self.name, begin)
+        def begin(request: _native.Request) -> None:
+            foreign = weak()
+            if foreign is None:
+                request.lose()
+            elif foreign.is_async:
+                foreign._begin_on(loop or _helper.loop(foreign._signals), request, context)
+            else:
+                foreign._begin_on_worker(request, context)
+
+        made = _native.HostCredential(self.name, begin)
+        if context is None:
+            living = [entry for entry in self._hosts if entry[0] is None or not entry[0].is_closed()]
+            self._hosts = [*living, (loop, made)]
+        return made
 
     def before_blocking(self) -> None:
         """Refuses a wait that keeps the fetch from running; remembers the caller's context for the fetch."""
@@ -207,9 +231,9 @@ class Foreign:
                 return request.lose()
             result = self._call(credential, request)
             if hasattr(result, "__await__"):  # A synchronous function in front of an awaitable one.
-                _helper.loop(self._signals).call_soon_threadsafe(_start, _settle(result, request))
+                _helper.loop(self._signals).call_soon_threadsafe(_start, _settle(result, request, self._read))
             else:
-                _read(result, request)
+                self._read(result, request)
         except BaseException as error:  # A credential's SystemExit must not end the thread, nor the fetch in silence.
             request.fail(error)
 
@@ -231,9 +255,9 @@ class Foreign:
         try:
             result = self._call(credential, request)
             if hasattr(result, "__await__"):
-                _start(_settle(result, request))
+                _start(_settle(result, request, self._read))
             else:
-                _read(result, request)
+                self._read(result, request)
         except BaseException as error:
             request.fail(error)
             _pass_on_interrupt(error)
@@ -323,8 +347,8 @@ _helper = _Helper()
 DEFAULT = Source({"type": "default"})
 """The default chain with default options."""
 
-_foreign: dict[tuple[int, Any], tuple[Reference, Foreign, Source]] = {}
-_kept: dict[tuple[int, Any], Any] = {}
+_foreign: dict[tuple[int, Any, bool], tuple[Reference, Foreign, Source]] = {}
+_kept: dict[tuple[int, Any, bool], Any] = {}
 
 
 def source_of(credential: Any) -> Source:
@@ -338,31 +362,11 @@ def source_of(credential: Any) -> Source:
     return ours if isinstance(ours, Source) else _foreign_source(credential)[1]
 
 
-def foreign_of(credential: Any) -> Foreign:
-    """The foreign credential that an object is, the same one as long as the object lives."""
-    return _foreign_source(credential)[0]
-
-
-def as_credential(assertion: Any) -> Any:
-    """A callback that returns an assertion, as a credential. An object with ``get_token`` is one already."""
+def source_of_assertions(assertion: Any) -> Source:
+    """What stands behind an assertion: a callable that returns it, or a credential whose tokens are assertions."""
     if callable(getattr(assertion, "get_token", None)):
-        return assertion
-
-    def stamped(text: Any) -> Any:
-        # An assertion is asked for at each fetch, and when it ends is Entra's affair.
-        return (text, time() + _ASSERTION_S) if isinstance(text, str) else text
-
-    async def awaited(text: Any) -> Any:
-        return stamped(await text)
-
-    def ask() -> Any:
-        text = assertion()
-        return awaited(text) if hasattr(text, "__await__") else stamped(text)
-
-    async def ask_async() -> Any:
-        return stamped(await assertion())
-
-    return ask_async if _is_async(assertion) else ask
+        return source_of(assertion)
+    return _foreign_source(assertion, asserts=True)[1]
 
 
 def anchor_of(credential: Any) -> tuple[Any, Any]:
@@ -383,9 +387,9 @@ def reference(anchor: Any, when_gone: Callable[[], object] | None = None) -> Ref
         return lambda: anchor
 
 
-def _foreign_source(credential: Any) -> tuple[Foreign, Source]:
+def _foreign_source(credential: Any, *, asserts: bool = False) -> tuple[Foreign, Source]:
     anchor, function = anchor_of(credential)
-    key = (id(anchor), function)
+    key = (id(anchor), function, asserts)
     found = _foreign.get(key)
     if found is not None and found[0]() is anchor:
         return found[1], found[2]
@@ -400,7 +404,8 @@ def _foreign_source(credential: Any) -> tuple[Foreign, Source]:
             oldest = next(iter(_kept))
             del _kept[oldest]
             _foreign.pop(oldest, None)
-    foreign = Foreign(credential, refers if function is None else _method_reference(refers, function))
+    named = refers if function is None else _method_reference(refers, function)
+    foreign = Foreign(credential, named, asserts=asserts)
     if found is not None:
         _foreign.pop(key, None)
     made = (refers, foreign, Source({"type": "host", "index": 0}, (foreign,)))
@@ -416,7 +421,7 @@ def _method_reference(refers: Reference, function: Any) -> Reference:
     return method
 
 
-def _forget(key: tuple[int, Any], gone: Any) -> None:
+def _forget(key: tuple[int, Any, bool], gone: Any) -> None:
     found = _foreign.get(key)
     if found is not None and found[0] is gone:
         del _foreign[key]
@@ -509,6 +514,14 @@ def _read(result: Any, request: _native.Request) -> None:
         )
 
 
+def _read_assertion(result: Any, request: _native.Request) -> None:
+    """Answers the request with what a callback returned. When an assertion ends is Entra's affair."""
+    if isinstance(result, str):
+        request.succeed(result, int(time() + _ASSERTION_S), None)
+    else:
+        request.refuse(f"returned {_type(result)}, where an assertion, a text, was expected")
+
+
 def _epoch(moment: Any) -> int | None:
     if moment is None:
         return None
@@ -523,11 +536,11 @@ def _type(value: Any) -> str:
     return "None" if value is None else type(value).__name__
 
 
-async def _settle(awaitable: Any, request: _native.Request) -> None:
+async def _settle(awaitable: Any, request: _native.Request, read: Callable[[Any, _native.Request], None]) -> None:
     from asyncio import CancelledError
 
     try:
-        _read(await awaitable, request)
+        read(await awaitable, request)
     except (CancelledError, GeneratorExit):  # The loop ends; whoever waits asks again.
         request.lose()
         raise

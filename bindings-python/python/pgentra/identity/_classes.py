@@ -6,7 +6,7 @@ import sys
 from os import fspath
 
 from .. import _native
-from .._foreign import Foreign, Source, as_credential, foreign_of, source_of
+from .._foreign import Foreign, Source, source_of, source_of_assertions
 from .._provider import ask, ask_async, refresh_on
 from ..errors import CredentialUnavailableError, PgEntraError, _also
 from ._options import Arguments
@@ -75,9 +75,10 @@ class Credential:
         """``assertion``: the callback that the document calls ``get_assertion``."""
         foreign: tuple[Foreign, ...] = ()
         if assertion is not None:
-            self._assertion = as_credential(assertion)
-            foreign = (foreign_of(self._assertion),)
-            own["get_assertion"] = {"type": "host", "index": 0}
+            # Its owner is the credential.
+            self._assertion = assertion
+            source = source_of_assertions(assertion)
+            foreign, own["get_assertion"] = source.foreign, source.document
         document, variables, ca_file = arguments.finish(kind, own)
         self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
         # What is missing or of the wrong type is told now.
@@ -229,20 +230,27 @@ class DefaultAzureCredential(Credential):
 class ChainedTokenCredential(Credential):
     """The given credentials in their order; it goes on only past those that are not set up.
 
-    Members may be of the Azure SDK, or callables.
+    Members may be of the Azure SDK, or callables. Proxies and authorities that one of ours was given hold for all of
+    ours.
     """
 
     def __init__(self, *credentials: CredentialLike) -> None:
         foreign: list[Foreign] = []
         documents = []
-        for source in map(source_of, credentials):
+        sources = [source_of(credential) for credential in credentials]
+        for source in sources:
             documents.append(_renumbered(source.document, len(foreign)))
             foreign += source.foreign
         document = {"type": "chained", "credentials": documents}
         _native.check_credential(document)
-        self._pgentra_source = Source(document, tuple(foreign))
         # The chain owns its members.
         self._members = credentials
+        connections = [source.connection for source in sources if source.connection != ({}, None)]
+        if any(connection != connections[0] for connection in connections):
+            message = "its members go through different proxies, or trust different files of authorities"
+            raise _native.error("invalid_configuration", message, "ChainedTokenCredential")
+        variables, ca_file = connections[0] if connections else ({}, None)
+        self._pgentra_source = Source(document, tuple(foreign), variables=variables, ca_file=ca_file)
 
 
 class EnvironmentCredential(Credential):
@@ -410,9 +418,9 @@ class ClientAssertionCredential(Credential):
     def __init__(self, tenant_id: str, client_id: str, func: Any, **kwargs: Any) -> None:
         arguments = Arguments("ClientAssertionCredential", kwargs)
         own = arguments.required(tenant_id=tenant_id, client_id=client_id)
-        if not callable(func) and not callable(getattr(func, "get_token", None)):
-            raise arguments.refusal("func", f"expected a callable, got {type(func).__name__}")
-        self._set_up("client_assertion", arguments, func, **own)
+        if func is None:
+            raise arguments.refusal("func", "expected a callable, got None")
+        self._set_up("client_assertion", arguments, arguments.callback("func", func), **own)
 
 
 class OnBehalfOfCredential(Credential):
@@ -441,7 +449,7 @@ class OnBehalfOfCredential(Credential):
         self._set_up(
             "on_behalf_of",
             arguments,
-            client_assertion_func,
+            arguments.callback("client_assertion_func", client_assertion_func),
             tenant_id=required["tenant_id"],
             client_id=required["client_id"],
             user_assertion_token=required["user_assertion"],

@@ -102,6 +102,12 @@ class Arguments:
                 raise self.refusal(name, "expected a text that is not empty")
         return given
 
+    def callback(self, name: str, given: Any) -> Any:
+        """What returns an assertion: a callable, or a credential."""
+        if given is None or callable(given) or callable(getattr(given, "get_token", None)):
+            return given
+        raise self.refusal(name, f"expected a callable, got {type(given).__name__}")
+
     def certificate(
         self, name: str, content: bytes | None, password: str | bytes | None, send_chain: bool
     ) -> dict[str, Any]:
