@@ -230,9 +230,20 @@ internal sealed class Doors
     /// <summary>A call of the engine's on a provider.</summary>
     private delegate StartCall Call(ProviderHandle provider);
 
-    private sealed record KnownToken(ulong Id, string Token);
+    // No records: those would show a token as text.
+    private sealed class KnownToken(ulong id, string token)
+    {
+        internal ulong Id => id;
 
-    private sealed record KnownLogin(ulong Id, EntraLogin Login);
+        internal string Token => token;
+    }
+
+    private sealed class KnownLogin(ulong id, EntraLogin login)
+    {
+        internal ulong Id => id;
+
+        internal EntraLogin Login => login;
+    }
 
     /// <summary>Who is asked: the shared provider, or without a cache one for this call alone.</summary>
     private readonly struct Asked : IDisposable

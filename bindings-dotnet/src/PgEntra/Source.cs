@@ -99,13 +99,21 @@ internal sealed class CredentialDocument
         }
     }
 
-    private sealed record Entry(string Key, object Value);
+    // No record: that would show a secret as text.
+    private sealed class Entry(string key, object value)
+    {
+        internal string Key => key;
+
+        internal object Value => value;
+    }
 }
 
 /// <summary>What a credential object stands for: a document for the engine, with the program's own credentials in it.</summary>
 internal sealed class CredentialSource
 {
     internal static readonly CredentialSource Default = new(new("default"));
+
+    private const int MostOpened = 64;
 
     private readonly Dictionary<string, CredentialHandle> opened = [];
     private readonly string json;
@@ -217,6 +225,12 @@ internal sealed class CredentialSource
         {
             if (!opened.TryGetValue(key, out var handle))
             {
+                // Each change of the environment makes another one; what is open in providers stays.
+                if (opened.Count >= MostOpened)
+                {
+                    opened.Clear();
+                }
+
                 opened[key] = handle = OpenWith(key, [.. members.Select(member => member.Handle)]);
             }
 
