@@ -26,10 +26,14 @@ struct Bench {
 
 impl Bench {
     fn new(script: &str) -> Bench {
+        Bench::with("az", script)
+    }
+
+    fn with(tool: &str, script: &str) -> Bench {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("az");
+        let path = folder.path().join(tool);
         std::fs::write(&path, format!("#!/bin/sh\ncd '{}'\n{script}\n", folder.path().display())).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         Bench { folder, _turn: turn }
@@ -106,6 +110,21 @@ async fn a_tool_that_hangs_is_killed_with_its_children() {
     assert!(started.elapsed() < Duration::from_secs(10));
     let text = std::fs::read_to_string(bench.file("pids")).unwrap_or_default();
     gone(&text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()).await;
+}
+
+#[tokio::test]
+async fn the_other_tools_are_killed_alike() {
+    for (tool, kind, title) in [
+        ("azd", "azure_developer_cli", "Azure Developer CLI did not answer within 0.5 s"),
+        ("pwsh", "azure_powershell", "Azure PowerShell did not answer within 0.5 s"),
+    ] {
+        let bench = Bench::with(tool, HANGS);
+        let error = fetch(&*bench.credential(json!({"type": kind, "process_timeout": 0.5}))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.to_string().contains(title), "{error}");
+        let text = std::fs::read_to_string(bench.file("pids")).unwrap_or_default();
+        gone(&text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()).await;
+    }
 }
 
 #[tokio::test]
