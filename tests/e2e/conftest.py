@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -23,20 +24,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("PGENTRA_PYTHON") == "oldest" and (left := [item for item in items if _is_for_one(item)]):
         items[:] = [item for item in items if not _is_for_one(item)]
         config.hook.pytest_deselected(items=left)
-        _left_to_the_newest.extend(sorted({item.nodeid.partition("[")[0].rpartition("/")[2] for item in left}))
+        _left_to_the_newest.update(item.path.name for item in left)
 
 
 def _is_for_one(item: pytest.Item) -> bool:
     return item.get_closest_marker("one_python") is not None
 
 
-_left_to_the_newest: list[str] = []
+#: Tests of each file.
+_left_to_the_newest: Counter[str] = Counter()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What a passed test shows to work, one line each; and what was left to the newest Python."""
-    for name in _left_to_the_newest:
-        terminalreporter.write_line(f"not tried under the oldest: {name}")
+    for name, count in _left_to_the_newest.items():
+        terminalreporter.write_line(f"not tried under the oldest: {count} tests of {name}")
     passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
     for line in dict.fromkeys(value for report in passed for name, value in report.user_properties if name == "works"):
         terminalreporter.write_line(f"works: {line}")
