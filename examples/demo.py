@@ -232,7 +232,7 @@ def run(sample: Sample, folder: str, environment: dict[str, str]) -> subprocess.
 def run_hour(emulator: Emulator) -> bool:
     """Every pool at once; whether no login failed."""
     outages = " and then for ".join(f"{seconds} s" for seconds in OUTAGES_S)
-    and_node = f" and those of Node, of {NODE_SIZE}," if has_node() else ""
+    and_node = f" and those of Node, of {NODE_SIZE}" if has_node() else ""
     say(
         f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}{and_node}, connections replaced every second, "
         f"tokens of {LIFETIME_S} s,\nand a token service that is down for {outages}.\n"

@@ -9,6 +9,8 @@ import { DRIVERS, findError } from './drivers.mjs'
 import { Emulator } from './emulator.mjs'
 
 const LIFETIME_S = 20
+/** Who waits for the service waits until it is back, or for 30 s. A machine under load takes seconds to connect. */
+const AT_ONCE_S = 10
 
 let emulator
 before(async () => {
@@ -68,7 +70,7 @@ test('an outage within the life of a token, and one past its end', async () => {
         const name = short.names[index]
         assert.deepEqual(attempts.map(({ error }) => error).filter(Boolean), [], name)
         const slowest = Math.max(...attempts.map(({ started, ended }) => ended - started))
-        assert.ok(slowest < 2, `${name}: ${slowest} s`)
+        assert.ok(slowest < AT_ONCE_S, `${name}: ${slowest} s`)
     }
     for (const [index, attempts] of (await long.watches).entries()) {
         const name = long.names[index]
@@ -76,13 +78,13 @@ test('an outage within the life of a token, and one past its end', async () => {
         assert.ok(failed.length > 0, name)
         assert.ok(failed[0].ended > long.arrived + LIFETIME_S - 1.5, name)
         const recovered = attempts.find(({ started }) => started > failed.at(-1).started)
-        assert.ok(recovered && recovered.ended < returned + 6, name)
+        assert.ok(recovered && recovered.started < returned + 6, name)
         for (const { error, started, ended } of failed) {
             const ours = findError(error, (one) => one instanceof AuthenticationError)
             assert.equal(ours?.code, 'service_unavailable', `${name}: ${error}`)
             assert.equal(ours.detail.transient, true)
             assert.match(ours.message, /503/)
-            assert.ok(ended - started < 2, `${name}: ${ended - started} s`)
+            assert.ok(ended - started < AT_ONCE_S, `${name}: ${ended - started} s`)
         }
     }
 })
