@@ -8,48 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import time
-from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast
+from ctypes import c_bool, c_char_p, c_size_t
 from typing import Any
 
 import pytest
-from conftest import ROOT, TARGET
+from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, text
+from conftest import ROOT
 
 VECTORS = ROOT / "tests" / "vectors"
-
-LIBRARY = CDLL(str(TARGET / "libpgentra.so"))
-for name in ("message", "code", "detail_json"):
-    getattr(LIBRARY, f"pgentra_error_{name}").restype = c_char_p
-LIBRARY.pgentra_refusal_cause.restype = c_char_p
-LIBRARY.pgentra_refusal_is_retriable.restype = c_bool
-
-
-class Failed(Exception):
-    """An error of the library."""
-
-    def __init__(self, error: c_void_p) -> None:
-        super().__init__(LIBRARY.pgentra_error_message(error).decode())
-        self.code = LIBRARY.pgentra_error_code(error).decode()
-        self.detail = json.loads(LIBRARY.pgentra_error_detail_json(error))
-        LIBRARY.pgentra_error_free(error)
-
-
-def text(value: str | None) -> c_char_p:
-    return c_char_p(None if value is None else value.encode())
-
-
-def call(function: str, *arguments: Any, owned: bool = True) -> str | None:
-    """A function whose result is one text."""
-    place, error = c_void_p(), c_void_p()
-    if getattr(LIBRARY, f"pgentra_{function}")(*arguments, byref(place), byref(error)):
-        raise Failed(error)
-    found = cast(place, c_char_p).value
-    if owned:
-        LIBRARY.pgentra_string_free(place)
-    return None if found is None else found.decode()
-
-
-def read(function: str, *arguments: Any) -> Any:
-    return json.loads(call(function, *arguments) or "null")
 
 
 def cases(file: str, group: str) -> list[Any]:
@@ -104,28 +70,11 @@ def test_missing_names(case: dict[str, Any]) -> None:
         "management_lookup": False,
         "environment": {},
     }
-    with pytest.raises(Failed) as caught:
-        login(config)
+    with pytest.raises(Failed) as caught, open_provider(config) as provider:
+        login(provider)
     assert caught.value.code == "username_extraction"
     for part in case["contains"]:
         assert part in str(caught.value)
-
-
-def login(config: dict[str, Any]) -> tuple[str, str, str]:
-    provider, error = c_void_p(), c_void_p()
-    if LIBRARY.pgentra_provider_open(text(json.dumps(config)), byref(provider), byref(error)):
-        raise Failed(error)
-    try:
-        user, password, source = c_void_p(), c_void_p(), c_char_p()
-        outputs = (byref(user), byref(password), byref(source), byref(error))
-        if LIBRARY.pgentra_provider_login(provider, c_int32(-1), *outputs):
-            raise Failed(error)
-        found = tuple((cast(place, c_char_p).value or b"").decode() for place in (user, password, source))
-        for place in (user, password):
-            LIBRARY.pgentra_string_free(place)
-        return found  # type: ignore[return-value]
-    finally:
-        LIBRARY.pgentra_provider_close(provider)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +86,8 @@ def test_logins(case: dict[str, Any]) -> None:
         "credential": {"type": "static_token", "token": token, "expires_on": 4_000_000_000},
         "environment": {},
     }
-    assert login(config) == (case["expect"]["role"], token, case["expect"]["source"])
+    with open_provider(config) as provider:
+        assert login(provider) == (case["expect"]["role"], token, case["expect"]["source"])
 
 
 @pytest.mark.parametrize("case", cases("clouds.json", "cases"))
@@ -207,28 +157,14 @@ def test_tls(case: dict[str, Any]) -> None:
         assert call("secure_sslmode", *arguments, owned=False) == case["result"]
 
 
-class TokenRequest(Structure):
-    """pgentra_token_request."""
-
-    _fields_ = [("scope", c_char_p), ("tenant_id", c_char_p), ("claims", c_char_p), ("enable_cae", c_bool)]
-
-
 @pytest.mark.parametrize("case", cases("credentials/static_token.json", "cases"))
 def test_static_tokens(case: dict[str, Any]) -> None:
     """The one credential that asks nobody; all others are the engine's tests to run."""
-    credential, token, expires_on, error = c_void_p(), c_void_p(), c_int64(), c_void_p()
-    config = text(json.dumps({"credential": case["credential"], "environment": {}}))
-    if LIBRARY.pgentra_credential_open(config, None, c_size_t(0), byref(credential), byref(error)):
-        raise Failed(error)
-    request = TokenRequest(b"https://vault.azure.net/.default")
-    outputs = (byref(token), byref(expires_on), byref(error))
-    if LIBRARY.pgentra_credential_get_token(credential, byref(request), c_int32(-1), *outputs):
-        raise Failed(error)
+    with open_credential({"credential": case["credential"], "environment": {}}) as credential:
+        token, expires_on = get_token(credential, "https://vault.azure.net/.default")
     expected = case["token"]
-    assert cast(token, c_char_p).value == expected["token"].encode()
+    assert token == expected["token"]
     if expected["expires_on"] is None:
-        assert abs(expires_on.value - time.time() - expected["expires_in"]) < 60
+        assert abs(expires_on - time.time() - expected["expires_in"]) < 60
     else:
-        assert expires_on.value == expected["expires_on"]
-    LIBRARY.pgentra_string_free(token)
-    LIBRARY.pgentra_credential_close(credential)
+        assert expires_on == expected["expires_on"]

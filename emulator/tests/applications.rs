@@ -9,14 +9,7 @@ use pgentra_emulator::{Emulator, Options, Postgres};
 use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{self, RsaEncoding, RsaKeyPair};
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::SslMode;
-use tokio_rustls::TlsConnector;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ALICE: &str = "alice@contoso.example";
@@ -254,26 +247,10 @@ async fn the_user_whom_an_application_acts_for_logs_in() {
 
     let addresses = emulated.addresses();
     let port = addresses.postgres.as_ref().unwrap().port;
-    let log_in = async |role: &str| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        // The request for TLS.
-        stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
-        assert_eq!(stream.read_u8().await.unwrap(), b'S');
-        let connector = TlsConnector::from(Arc::new(trusting(&addresses.ca_file)));
-        let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(role)
-            .dbname("postgres")
-            .password(body["access_token"].as_str().unwrap())
-            .ssl_mode(SslMode::Disable);
-        let (client, connection) = config.connect_raw(stream, NoTls).await?;
-        tokio::spawn(connection);
-        Ok::<_, tokio_postgres::Error>(client)
-    };
+    let token = body["access_token"].as_str().unwrap();
+    let log_in = |role| common::log_in(port, &addresses.ca_file, role, token);
     let client = log_in(ALICE).await.unwrap_or_else(|error| panic!("{error:?}"));
-    let row = client.query_one("select current_user::text", &[]).await.unwrap();
-    assert_eq!(row.get::<_, &str>(0), ALICE);
+    assert_eq!(common::current_user(&client).await, ALICE);
     assert!(log_in("orders-api").await.is_err(), "the application's own role is not the user's");
     assert!(log_in("db-readers").await.is_ok(), "a member of the group");
     drop(client);

@@ -3,17 +3,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{LIMIT, client_trusting};
+use common::{LIMIT, PROGRAM, Started, client_trusting};
 use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_pgentra-emulator");
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -37,53 +35,6 @@ fn output(command: &mut Command) -> Output {
     drop(done);
     assert!(watchdog.join().unwrap(), "it does not end");
     output
-}
-
-/// Killed when a test fails in the middle.
-struct Started {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    /// The first line of its output.
-    ready: Value,
-}
-
-impl Started {
-    fn new(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        Self { child, stdout, ready: serde_json::from_str(&line).unwrap() }
-    }
-
-    fn control(&self) -> &str {
-        self.ready["control"].as_str().unwrap().strip_prefix("http://").unwrap()
-    }
-
-    fn wait(&mut self) -> Option<i32> {
-        let start = Instant::now();
-        while start.elapsed() < LIMIT {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("the emulator does not end");
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        }
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < LIMIT {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn exec(options: &[&str], script: &str) -> Output {

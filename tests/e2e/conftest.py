@@ -36,12 +36,9 @@ _left_to_the_newest: Counter[str] = Counter()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What a passed test shows to work, one line each; and what was left to the newest Python."""
+    """What was left to the newest Python."""
     for name, count in _left_to_the_newest.items():
         terminalreporter.write_line(f"not tried under the oldest: {count} tests of {name}")
-    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
-    for line in dict.fromkeys(value for report in passed for name, value in report.user_properties if name == "works"):
-        terminalreporter.write_line(f"works: {line}")
 
 
 @pytest.fixture(scope="session")
@@ -54,15 +51,8 @@ def running_emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def emulator(running_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """The emulator without faults, and an environment in which this process is its `app-mi`."""
-    running_emulator.reset()
-    wanted = running_emulator.environment()
-    for name in set(os.environ) - set(wanted):
-        monkeypatch.delenv(name)
-    for name, value in wanted.items():
-        monkeypatch.setenv(name, value)
-    yield running_emulator
-    # A black-holed request would hold up whoever waits for it at the end.
-    running_emulator.reset()
+    with running_emulator.clean(monkeypatch) as clean:
+        yield clean
 
 
 @pytest.fixture

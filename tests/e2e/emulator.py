@@ -17,7 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 60.0
@@ -238,6 +241,19 @@ class Emulator:
         self.call("DELETE", "/requests")
         self.call("PATCH", "/tokens", dict.fromkeys(self.call("GET", "/tokens")))
         self.set_door(reset=True)
+
+    @contextmanager
+    def clean(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+        """For one test: without faults, in an environment in which this process is its `app-mi`."""
+        self.reset()
+        wanted = self.environment()
+        for name in set(os.environ) - set(wanted):
+            monkeypatch.delenv(name)
+        for name, value in wanted.items():
+            monkeypatch.setenv(name, value)
+        yield self
+        # A black-holed request would hold up whoever waits for it at the end.
+        self.reset()
 
     # What was seen
 

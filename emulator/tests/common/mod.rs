@@ -1,9 +1,11 @@
 //! What all tests of the running emulator share.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, ChildStdout, Command};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,15 +13,21 @@ use pgentra_emulator::config::ORDERS_API_SECRET;
 use pgentra_emulator::{Addresses, Emulator, Options, Running};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+use tokio_rustls::TlsConnector;
 
 pub const DATABASE: &str = "https://ossrdbms-aad.database.windows.net";
 pub const MANAGEMENT: &str = "https://management.azure.com";
 pub const ORDERS_API: &str = "11111111-0000-0000-0000-000000000005";
 /// Longer than anything here takes; only a hanging test meets it.
 pub const LIMIT: Duration = Duration::from_secs(30);
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pgentra-emulator");
 
 pub async fn start() -> Running {
     Emulator::start(Options::default()).await.unwrap()
@@ -40,6 +48,78 @@ pub fn trusting(file: &Path) -> rustls::ClientConfig {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// A program under test. Killed when a test fails in the middle.
+pub struct Started {
+    pub child: Child,
+    pub stdout: BufReader<ChildStdout>,
+    /// The first line of its output.
+    pub ready: Value,
+}
+
+impl Started {
+    pub fn new(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        Self { child, stdout, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    pub fn control(&self) -> &str {
+        self.ready["control"].as_str().unwrap().strip_prefix("http://").unwrap()
+    }
+
+    pub fn wait(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < LIMIT {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the emulator does not end");
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Logs in at the front door, verified by the authority in this PEM file.
+pub async fn log_in(
+    port: u16,
+    ca_file: &Path,
+    role: &str,
+    token: &str,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // The request for TLS.
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'S');
+    let connector = TlsConnector::from(Arc::new(trusting(ca_file)));
+    let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    let mut config = tokio_postgres::Config::new();
+    config.user(role).dbname("postgres").password(token).ssl_mode(SslMode::Disable);
+    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Who a connection is logged in as.
+pub async fn current_user(client: &tokio_postgres::Client) -> String {
+    client.query_one("select current_user::text", &[]).await.unwrap().get(0)
 }
 
 /// The emulator as a client sees it.

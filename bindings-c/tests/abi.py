@@ -1,0 +1,110 @@
+"""The library by ctypes: what the tests that call it from Python share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast
+from typing import Any
+
+from conftest import TARGET
+
+LIBRARY = CDLL(str(TARGET / "libpgentra.so"))
+for name in ("message", "code", "detail_json"):
+    getattr(LIBRARY, f"pgentra_error_{name}").restype = c_char_p
+LIBRARY.pgentra_refusal_cause.restype = c_char_p
+LIBRARY.pgentra_refusal_is_retriable.restype = c_bool
+
+#: The limit that the library has itself.
+LIMIT = c_int32(-1)
+
+
+class TokenRequest(Structure):
+    """pgentra_token_request."""
+
+    _fields_ = [("scope", c_char_p), ("tenant_id", c_char_p), ("claims", c_char_p), ("enable_cae", c_bool)]
+
+
+class Failed(Exception):
+    """An error of the library."""
+
+    def __init__(self, error: c_void_p) -> None:
+        super().__init__(LIBRARY.pgentra_error_message(error).decode())
+        self.code = LIBRARY.pgentra_error_code(error).decode()
+        self.detail = json.loads(LIBRARY.pgentra_error_detail_json(error))
+        LIBRARY.pgentra_error_free(error)
+
+
+def text(value: str | None) -> c_char_p:
+    return c_char_p(None if value is None else value.encode())
+
+
+def taken(place: c_void_p) -> str:
+    """A text of the library's, which is freed."""
+    found = cast(place, c_char_p).value or b""
+    LIBRARY.pgentra_string_free(place)
+    return found.decode()
+
+
+def call(function: str, *arguments: Any, owned: bool = True) -> str | None:
+    """A function whose result is one text."""
+    place, error = c_void_p(), c_void_p()
+    if getattr(LIBRARY, f"pgentra_{function}")(*arguments, byref(place), byref(error)):
+        raise Failed(error)
+    found = cast(place, c_char_p).value
+    if owned:
+        LIBRARY.pgentra_string_free(place)
+    return None if found is None else found.decode()
+
+
+def read(function: str, *arguments: Any) -> Any:
+    return json.loads(call(function, *arguments) or "null")
+
+
+@contextmanager
+def open_provider(config: dict[str, Any], credential: c_void_p | None = None) -> Iterator[c_void_p]:
+    """A provider of a document, or of an open credential in place of the document's own."""
+    provider, error, document = c_void_p(), c_void_p(), text(json.dumps(config))
+    outputs = (byref(provider), byref(error))
+    if credential is None:
+        failed = LIBRARY.pgentra_provider_open(document, *outputs)
+    else:
+        failed = LIBRARY.pgentra_provider_open_with(document, credential, *outputs)
+    if failed:
+        raise Failed(error)
+    try:
+        yield provider
+    finally:
+        LIBRARY.pgentra_provider_close(provider)
+
+
+def login(provider: c_void_p) -> tuple[str, str, str]:
+    """User, password, and where the user came from."""
+    user, password, source, error = c_void_p(), c_void_p(), c_char_p(), c_void_p()
+    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), byref(error)):
+        raise Failed(error)
+    return taken(user), taken(password), (source.value or b"").decode()
+
+
+@contextmanager
+def open_credential(config: dict[str, Any], members: Sequence[c_void_p] = ()) -> Iterator[c_void_p]:
+    """The credential of a document, and those that it names by their index."""
+    credential, error = c_void_p(), c_void_p()
+    handles = (c_void_p * len(members))(*(member.value for member in members))
+    arguments = (text(json.dumps(config)), handles, c_size_t(len(members)))
+    if LIBRARY.pgentra_credential_open(*arguments, byref(credential), byref(error)):
+        raise Failed(error)
+    try:
+        yield credential
+    finally:
+        LIBRARY.pgentra_credential_close(credential)
+
+
+def get_token(credential: c_void_p, scope: str) -> tuple[str, int]:
+    """A token and its end, in seconds since 1970."""
+    token, expires_on, error, request = c_void_p(), c_int64(), c_void_p(), TokenRequest(scope.encode())
+    outputs = (byref(token), byref(expires_on), byref(error))
+    if LIBRARY.pgentra_credential_get_token(credential, byref(request), LIMIT, *outputs):
+        raise Failed(error)
+    return taken(token), expires_on.value

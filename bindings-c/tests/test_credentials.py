@@ -1,0 +1,98 @@
+"""Every credential, as a document, through the ABI.
+
+The documents are those that Python's classes write; the variables are this process's, which the library reads itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from ctypes import CFUNCTYPE, POINTER, byref, c_int64, c_void_p
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+from abi import LIBRARY, Failed, TokenRequest, get_token, login, open_credential, open_provider, text
+
+import pgentra.identity
+from emulator import Emulator, Principal
+from every_credential import EveryCredential, Flavour
+
+QUESTION = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(TokenRequest))
+#: Of every credential: the library may ask beyond the close of its handle, and keeps no object of Python alive.
+_questions: list[Any] = []
+
+
+@contextmanager
+def host_credential(foreign: Any) -> Iterator[c_void_p]:
+    """A credential that asks a callable of Python: at once, or on a thread of its own what is awaitable."""
+    function = foreign._reference()
+
+    def answer(request: int) -> None:
+        told = asyncio.run(function()) if foreign.is_async else function()
+        token, expires_on = (told, 0) if isinstance(told, str) else told
+        error = c_void_p()
+        arguments = (c_void_p(request), text(token), c_int64(expires_on), c_int64(0))
+        if LIBRARY.pgentra_request_respond(*arguments, byref(error)):
+            raise Failed(error)
+
+    def ask(_: object, request: int, wanted: object) -> None:
+        if foreign.is_async:
+            Thread(target=answer, args=(request,)).start()
+        else:
+            answer(request)
+
+    question = QUESTION(ask)
+    _questions.append(question)
+    credential, error = c_void_p(), c_void_p()
+    if LIBRARY.pgentra_credential_callback(text(foreign.name), question, None, None, byref(credential), byref(error)):
+        raise Failed(error)
+    try:
+        yield credential
+    finally:
+        LIBRARY.pgentra_credential_close(credential)
+
+
+class C(Flavour):
+    def __init__(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> None:
+        super().__init__("C", pgentra.identity, record_property)
+        self._place = emulator.place
+
+    def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
+        source = credential._pgentra_source
+        config = {"credential": source.document, **({} if user is None else {"user": user})}
+        with ExitStack() as stack:
+            members = [stack.enter_context(host_credential(foreign)) for foreign in source.foreign]
+            opened = stack.enter_context(open_credential(config, members))
+            token, expires_on = get_token(opened, pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
+            provider = stack.enter_context(open_provider(config, opened if members else None))
+            role, password, _ = login(provider)
+        place = self._place
+        with psycopg.connect(
+            host=place.host, port=place.port, dbname=place.database, user=role, password=password, sslmode="verify-full"
+        ) as connection:
+            row = connection.execute("select current_user").fetchone()
+        assert row is not None
+        return token, expires_on, row[0]
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with emulator.clean(monkeypatch) as clean:
+        yield clean
+
+
+@pytest.fixture
+def identity(emulator: Emulator) -> Principal:
+    return emulator.add_principal("user_assigned")
+
+
+@pytest.fixture
+def flavour(emulator: Emulator, record_property: Callable[[str, object], None]) -> Flavour:
+    return C(emulator, record_property)
+
+
+class TestCredentials(EveryCredential):
+    pass
