@@ -26,9 +26,9 @@ const snippets = documents
     .filter((name) => name.endsWith('.md'))
     .flatMap((document) => {
         const text = readFileSync(join(ROOT, document), 'utf8')
-        return [...text.matchAll(/^```js *([^\n]*)\n([^]*?)^```$/gm)].map(([, info, code], index) => ({
+        return [...text.matchAll(/^```js(?: +([^\n]*))?\n([^]*?)^```$/gm)].map(([, info, code], index) => ({
             name: `${document}, ${index + 1}`,
-            file: /^file=(\S+)$/.exec(info)?.[1],
+            file: /^file=(\S+)$/.exec(info ?? '')?.[1],
             isRun: info !== 'before',
             code,
         }))
