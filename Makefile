@@ -213,11 +213,14 @@ lint-dotnet: libpgentra
 	    for project in PgEntra.slnx ../examples/dotnet ../benchmarks/dotnet; do \
 	        dotnet restore $$project -v q -nologo; dotnet format $$project --no-restore --verify-no-changes -v q; done'
 
-# The packages that ship, into target/nuget.
-nuget: PROFILE := shared
-nuget: libpgentra
-	@$(DOTNET) sh -ec 'for project in PgEntra PgEntra.AzureCore; do \
-	    dotnet pack src/$$project -c Release -v q -nologo -o ../target/nuget; done'
+# The packages that ship, into target/nuget: with the library of releases, stripped.
+nuget: libpgentra-release
+	@target=$$($(GLIBC) target) && folder="$(abspath $(or $(CARGO_TARGET_DIR),target))" && \
+	    built="$$folder/$${target%%.*}/shared" && mkdir -p "$$built/stripped" && \
+	    export PgEntraLibrary="$$built/stripped/libpgentra.so" && \
+	    strip --strip-unneeded -o "$$PgEntraLibrary" "$$built/libpgentra.so" && cd bindings-dotnet && \
+	    for project in PgEntra PgEntra.AzureCore; do \
+	        dotnet pack src/$$project -c Release -v q -nologo -o "$$folder/nuget" || exit 1; done
 
 # Its table of benchmarks/results.md alone.
 bench-dotnet: PROFILE := release
