@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
+import * as identity from 'pgentra/identity'
 import { Emulator, findEmulator, PACKAGE, ROOT, run } from './emulator.mjs'
 
 const SERVER = 'shop.postgres.database.azure.com'
@@ -26,9 +27,9 @@ const snippets = documents
     .filter((name) => name.endsWith('.md'))
     .flatMap((document) => {
         const text = readFileSync(join(ROOT, document), 'utf8')
-        return [...text.matchAll(/^```js *([^\n]*)\n([^]*?)^```$/gm)].map(([, info, code], index) => ({
+        return [...text.matchAll(/^```js(?: +([^\n]*))?\n([^]*?)^```$/gm)].map(([, info, code], index) => ({
             name: `${document}, ${index + 1}`,
-            file: /^file=(\S+)$/.exec(info)?.[1],
+            file: /^file=(\S+)$/.exec(info ?? '')?.[1],
             isRun: info !== 'before',
             code,
         }))
@@ -96,6 +97,22 @@ for (const { name, file, isRun, code } of snippets) {
         assert.equal(status, 0, output)
         if (file?.endsWith('.test.js')) return
         const { logins } = await emulator.report()
-        assert.ok(logins.length > 0 && logins.every(({ tls, role }) => tls && role === 'app-mi'), output)
+        // Without a driver a snippet makes credentials, or asks for tokens.
+        const isConnected = file !== undefined || /from ["'](pg|sequelize)["']/.test(code)
+        assert.equal(logins.length > 0, isConnected, output)
+        assert.ok(
+            logins.every(({ tls, role }) => tls && role === 'app-mi'),
+            output,
+        )
     })
 }
+
+test('docs/credentials.md shows how each credential is made', () => {
+    const shown = snippets.filter(({ name }) => name.startsWith('docs/credentials.md')).map(({ code }) => code)
+    const classes = Object.keys(identity).filter((name) => /Credential$/.test(name))
+    assert.ok(classes.length > 0)
+    assert.deepEqual(
+        classes.filter((name) => !shown.join().includes(`new ${name}(`)),
+        [],
+    )
+})

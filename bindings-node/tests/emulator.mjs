@@ -11,7 +11,7 @@ export const ROOT = resolve(PACKAGE, '..')
 
 /** What a program under test must not inherit: any of it would change who it is or where it connects to. */
 const FOREIGN =
-    /^(AZURE_|IDENTITY_|MSI_|IMDS_|PG(?!ENTRA_)|SSL_CERT_|NODE_EXTRA_CA|(HTTP|HTTPS|ALL)_PROXY|DEBUG$|NODE_TEST)/i
+    /^(AZURE_|IDENTITY_|MSI_|IMDS_|PG(?!ENTRA_)|SYSTEM_OIDC|SSL_CERT_|NODE_EXTRA_CA|(HTTP|HTTPS|ALL)_PROXY|DEBUG$|NODE_TEST)/i
 
 const START_LIMIT_MS = 60_000
 
@@ -26,6 +26,7 @@ export class Emulator {
         this.tenantId = addresses.tenant_id
         this.authorityHost = addresses.authority_host
         this.appService = addresses.app_service
+        this.hosts = addresses.hosts
         this.bundleFile = addresses.bundle_file
         this.door = addresses.postgres
         this.ca = readFileSync(addresses.ca_file, 'utf8')
@@ -65,6 +66,11 @@ export class Emulator {
 
     mint(principal, settings = {}) {
         return this.call('POST', '/mint', { principal, ...settings })
+    }
+
+    /** A folder for PATH with an az, an azd and a pwsh that a user is signed in to. */
+    async tools(user) {
+        return (await this.call('POST', '/tools', { principal: user.name })).path
     }
 
     async addFault(fault) {

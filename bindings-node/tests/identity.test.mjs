@@ -1,11 +1,12 @@
 // The classes of pgentra/identity against the emulator, inside a client of the Azure SDK, and in chains with its own
-// credentials.
+// credentials. What logs in to PostgreSQL says so in a line `works: CLASS in Node`, which tools/matrix.py gathers.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import * as azure from '@azure/identity'
 import { BlobServiceClient } from '@azure/storage-blob'
@@ -18,8 +19,9 @@ const CERTIFICATES = join(ROOT, 'tests/vectors/certificates')
 const certificatePath = join(CERTIFICATES, 'app.pem')
 const STORAGE = 'https://storage.azure.com'
 const SECRET = 'secret-of-the-application'
+const SERVICE_CONNECTION = '55555555-0000-0000-0000-000000000001'
 
-let emulator, application, user, machine, options
+let emulator, application, user, machine, options, folder
 before(async () => {
     emulator = await Emulator.start()
     await emulator.call('PUT', '/config', { resources: [STORAGE] })
@@ -28,8 +30,13 @@ before(async () => {
     user = await emulator.addPrincipal('user')
     machine = await emulator.addPrincipal()
     options = { authorityHost: emulator.authorityHost }
+    folder = mkdtempSync(join(tmpdir(), 'pgentra-identity-'))
+    process.env.PATH = `${await emulator.tools(user)}${delimiter}${process.env.PATH}`
 })
-after(() => emulator.stop())
+after(() => {
+    emulator.stop()
+    rmSync(folder, { recursive: true })
+})
 beforeEach(() => emulator.adopt())
 
 /** An assertion about the application, by an issuer that it trusts. */
@@ -38,7 +45,7 @@ const assertion = async () => {
     return (await emulator.mint(application.name, { federated })).token
 }
 
-/** By what is shown: a credential of each class that asks Entra or a host, and who it is. */
+/** By class and what is shown: how a credential is made, for tokens of an audience. `whoIs` says whose they are. */
 const CREDENTIALS = {
     ClientSecretCredential: () =>
         new identity.ClientSecretCredential(emulator.tenantId, application.appid, SECRET, options),
@@ -87,6 +94,26 @@ const CREDENTIALS = {
         process.env.AZURE_CLIENT_CERTIFICATE_PATH = certificatePath
         return new identity.EnvironmentCredential()
     },
+    WorkloadIdentityCredential: async () => {
+        asApplication()
+        const tokenFilePath = join(folder, 'azure-identity-token')
+        writeFileSync(tokenFilePath, await assertion())
+        return new identity.WorkloadIdentityCredential({ tokenFilePath })
+    },
+    AzurePipelinesCredential: () => {
+        const { SYSTEM_OIDCREQUESTURI, SYSTEM_ACCESSTOKEN } = emulator.hosts.azure_pipelines
+        process.env.SYSTEM_OIDCREQUESTURI = SYSTEM_OIDCREQUESTURI
+        return new identity.AzurePipelinesCredential(
+            emulator.tenantId,
+            application.appid,
+            SERVICE_CONNECTION,
+            SYSTEM_ACCESSTOKEN,
+            options,
+        )
+    },
+    AzureCliCredential: () => new identity.AzureCliCredential(),
+    AzureDeveloperCliCredential: () => new identity.AzureDeveloperCliCredential(),
+    AzurePowerShellCredential: () => new identity.AzurePowerShellCredential(),
     ManagedIdentityCredential: () => new identity.ManagedIdentityCredential(machine.appid),
     DefaultAzureCredential: () => new identity.DefaultAzureCredential({ managedIdentityClientId: machine.appid }),
     ChainedTokenCredential: () =>
@@ -95,11 +122,15 @@ const CREDENTIALS = {
             new identity.AzurePipelinesCredential('t', 'c', 's', 'x'),
             new identity.ManagedIdentityCredential(machine.appid),
         ),
+    StaticTokenCredential: async (audience) =>
+        new identity.StaticTokenCredential((await emulator.mint(machine.name, { audience })).token),
 }
 const PFX_PASSWORD = 'planted-password'
 
-const whoIs = (name) =>
-    name.startsWith('OnBehalfOf') ? user : /^(Managed|Default|Chained)/.test(name) ? machine : application
+const classOf = (name) => name.split(',')[0]
+const USERS = /^(OnBehalfOf|AzureCli|AzureDeveloperCli|AzurePowerShell)/
+const MACHINES = /^(Managed|Default|Chained|Static)/
+const whoIs = (name) => (USERS.test(name) ? user : MACHINES.test(name) ? machine : application)
 
 async function onBehalfOf(proof) {
     const { tenantId } = emulator
@@ -126,12 +157,20 @@ describe('logs in to PostgreSQL', () => {
     for (const [name, make] of Object.entries(CREDENTIALS)) {
         test(name, async () => {
             const who = whoIs(name)
-            const client = new pg.Client(await entraConfig({ ...emulator.target, user: who.name }, await make()))
+            const credential = await make('database')
+            assert.equal(credential.constructor, identity[classOf(name)])
+            const client = new pg.Client(await entraConfig({ ...emulator.target, user: who.name }, credential))
             await client.connect()
             assert.deepEqual((await client.query('select current_user::text as role')).rows, [{ role: who.name }])
             await client.end()
+            console.log(`works: ${classOf(name)} in Node`)
         })
     }
+
+    test('no class is left out', () => {
+        const classes = Object.keys(identity).filter((name) => /Credential$/.test(name))
+        assert.deepEqual([...new Set(Object.keys(CREDENTIALS).map(classOf))].sort(), classes.sort())
+    })
 })
 
 describe('inside a client of @azure/storage-blob', () => {
@@ -172,7 +211,7 @@ describe('inside a client of @azure/storage-blob', () => {
     for (const [name, make] of Object.entries(CREDENTIALS)) {
         test(name, async () => {
             seen.length = 0
-            const service = new BlobServiceClient('https://account.blob.example', await make(), { httpClient })
+            const service = new BlobServiceClient('https://account.blob.example', await make(STORAGE), { httpClient })
             for (let round = 0; round < 2; round++) {
                 const found = []
                 for await (const container of service.listContainers()) found.push(container.name)
