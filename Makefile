@@ -199,11 +199,12 @@ bench-node: build npm
 DOTNET = cd bindings-dotnet && PgEntraLibrary="$(TARGET)/libpgentra.so"
 
 # Npgsql and EF Core through the front door; vectors; the Azure SDK both ways; the packages installed, as a single file and
-# compiled ahead; every sample of examples/dotnet.
+# compiled ahead; every sample of examples/dotnet. `dotnet test` hides what passing tests print.
 test-dotnet: build libpgentra
 	@command -v dotnet >/dev/null || { echo 'skipped: .NET SDK 10 (dotnet): none on this machine'; exit 0; }; \
-	    postgres=$$($(ENVIRONMENT) postgres) && $(DOTNET) $(WITH_EMULATOR) \
-	    dotnet test --project tests/PgEntra.Tests -v q
+	    works="$(TARGET)/works-in-dotnet" && : >"$$works" && postgres=$$($(ENVIRONMENT) postgres) || exit 1; \
+	    $(DOTNET) $(WITH_EMULATOR) PGENTRA_WORKS="$$works" dotnet test --project tests/PgEntra.Tests -v q; \
+	    status=$$?; sort -u "$$works"; exit $$status
 
 # Every framework is built with warnings as errors; what is public is compared with PublicAPI.*.txt.
 lint-dotnet: libpgentra
@@ -212,11 +213,14 @@ lint-dotnet: libpgentra
 	    for project in PgEntra.slnx ../examples/dotnet ../benchmarks/dotnet; do \
 	        dotnet restore $$project -v q -nologo; dotnet format $$project --no-restore --verify-no-changes -v q; done'
 
-# The packages that ship, into target/nuget.
-nuget: PROFILE := shared
-nuget: libpgentra
-	@$(DOTNET) sh -ec 'for project in PgEntra PgEntra.AzureCore; do \
-	    dotnet pack src/$$project -c Release -v q -nologo -o ../target/nuget; done'
+# The packages that ship, into target/nuget: with the library of releases, stripped.
+nuget: libpgentra-release
+	@target=$$($(GLIBC) target) && folder="$(abspath $(or $(CARGO_TARGET_DIR),target))" && \
+	    built="$$folder/$${target%%.*}/shared" && mkdir -p "$$built/stripped" && \
+	    export PgEntraLibrary="$$built/stripped/libpgentra.so" && \
+	    strip --strip-unneeded -o "$$PgEntraLibrary" "$$built/libpgentra.so" && cd bindings-dotnet && \
+	    for project in PgEntra PgEntra.AzureCore; do \
+	        dotnet pack src/$$project -c Release -v q -nologo -o "$$folder/nuget" || exit 1; done
 
 # Its table of benchmarks/results.md alone.
 bench-dotnet: PROFILE := release

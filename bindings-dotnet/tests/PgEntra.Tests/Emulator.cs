@@ -75,6 +75,9 @@ public sealed partial class Emulator : IAsyncLifetime
         }
     }
 
+    /// <summary>The variables of a program in one of the other places, such as <c>azure_arc</c>.</summary>
+    public Dictionary<string, string> EnvironmentOf(string place) => addresses["hosts"]![place].Deserialize<Dictionary<string, string>>()!;
+
     /// <summary>The variables of a program that finds everything here.</summary>
     public Dictionary<string, string> Environment() => new()
     {
@@ -154,6 +157,14 @@ public sealed partial class Emulator : IAsyncLifetime
         return await CallAsync(HttpMethod.Post, "/mint", body);
     }
 
+    /// <summary>The token that a user sends to an application.</summary>
+    public async Task<string> SentToAsync(Principal application, Principal user) =>
+        (await MintAsync(user.Name, new { audience = $"api://{application.ClientId}" }))["token"]!.GetValue<string>();
+
+    /// <summary>The folder of an <c>az</c>, an <c>azd</c> and a <c>pwsh</c> that a user is signed in to.</summary>
+    public async Task<string> ToolsAsync(Principal user) =>
+        (await CallAsync(HttpMethod.Post, "/tools", new { principal = user.Name }))["path"]!.GetValue<string>();
+
     public async Task<long> AddFaultAsync(object fault) =>
         (await CallAsync(HttpMethod.Post, "/faults", fault))["ids"]![0]!.GetValue<long>();
 
@@ -210,7 +221,7 @@ public sealed partial class Emulator : IAsyncLifetime
     }
 
     /// <summary>What a program under test must not inherit: any of it would change who it is or where it connects to.</summary>
-    [GeneratedRegex("^(AZURE_|IDENTITY_|MSI_|IMDS_|PG(?!ENTRA_)|SSL_CERT_|(HTTP|HTTPS|ALL)_PROXY)", RegexOptions.IgnoreCase)]
+    [GeneratedRegex("^(AZURE_|IDENTITY_|MSI_|IMDS_|SYSTEM_|PG(?!ENTRA_)|SSL_CERT_|(HTTP|HTTPS|ALL)_PROXY)", RegexOptions.IgnoreCase)]
     private static partial Regex Foreign();
 
     private string Text(string key) => addresses[key]!.GetValue<string>();

@@ -92,7 +92,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         var program = packages.NewProgram("documents");
         File.Delete(Path.Combine(program, "Program.cs"));
         var count = 0;
-        foreach (var document in new[] { "README.md", "bindings-dotnet/README.md", "docs/migrating.md", "docs/testing-your-app.md" })
+        foreach (var document in new[] { "README.md", "bindings-dotnet/README.md", "docs/credentials.md", "docs/migrating.md", "docs/testing-your-app.md" })
         {
             foreach (Match block in CSharp().Matches(await File.ReadAllTextAsync(Path.Combine(Emulator.Root, document))))
             {
@@ -104,7 +104,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
             }
         }
 
-        Assert.True(count >= 9, $"{count} blocks");
+        Assert.True(count >= 11, $"{count} blocks");
         string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", "-p:OutputType=Library", "-p:ConsumerFramework=net10.0", "-p:Documents=true"];
         await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
     }

@@ -14,7 +14,9 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> Large() => Rows("claims", "large");
 
-    public static TheoryData<int, string> Rejected() => Rows("claims", "rejected");
+    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    public static TheoryData<int, string> Rejected() =>
+        Rows("claims", "rejected", one => !Joined(one["token"]!).Contains('\0', StringComparison.Ordinal));
 
     public static TheoryData<int, string> ResourceIds() => Rows("claims", "resource_ids");
 
@@ -90,7 +92,6 @@ public sealed class VectorTests
     public void What_is_no_token_is_refused_without_being_shown(int index, string name)
     {
         var token = Joined(Case("claims", "rejected", index, name)["token"]!);
-        Assert.SkipWhen(token.Contains('\0', StringComparison.Ordinal), "a C string ends at NUL");
         var failure = Assert.ThrowsAny<PgEntraException>(() =>
         {
             var code = Native.DecodeJwt(token, out var json, out var error);
@@ -206,7 +207,6 @@ public sealed class VectorTests
             return;
         }
 
-        Assert.SkipUnless(OptionVectors.IsKnown(Text(one["document"]!["type"])!), "the engine has no such credential yet");
         var source = OptionVectors.Make(type, one).Source;
         Assert.True(JsonNode.DeepEquals(one["document"], JsonNode.Parse(source.Json)!["credential"]), source.Json);
         Assert.Equal(Text(one["ca_file"]), source.CaFile);
@@ -268,12 +268,15 @@ public sealed class VectorTests
         }
     }
 
-    private static TheoryData<int, string> Rows(string file, string group)
+    private static TheoryData<int, string> Rows(string file, string group, Func<JsonNode, bool>? wanted = null)
     {
         var rows = new TheoryData<int, string>();
         foreach (var (index, one) in Cases(file, group).Index())
         {
-            rows.Add(index, Text(one!["name"]) ?? Text(one["class"]) ?? "");
+            if (wanted?.Invoke(one!) != false)
+            {
+                rows.Add(index, Text(one!["name"]) ?? Text(one["class"]) ?? "");
+            }
         }
 
         return rows;
@@ -297,14 +300,6 @@ public sealed class VectorTests
 /// <summary>Makes a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
 internal static class OptionVectors
 {
-    internal static bool IsKnown(string type)
-    {
-        var code = Native.CheckConfig($$$"""{"credential": {"type": "{{{type}}}", "x": 1}}""", out var error);
-        var message = Marshal.PtrToStringUTF8(Native.GetErrorMessage(error)) ?? "";
-        Native.FreeError(error);
-        return code != 0 && !message.Contains("type`", StringComparison.Ordinal);
-    }
-
     internal static PgEntraCredential Make(Type type, JsonNode one)
     {
         object?[] arguments = [.. one["arguments"]?.AsArray().Select(argument => Argument(argument)) ?? []];

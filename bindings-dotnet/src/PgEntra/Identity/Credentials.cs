@@ -1,4 +1,5 @@
 // Compiled twice: for PgEntra.Identity, and on Azure.Core's base class for PgEntra.AzureCore.
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 #if AZURE_CORE
 using Base = PgEntra.AzureCore.PgEntraTokenCredential;
@@ -476,11 +477,13 @@ internal static class Sources
 #endif
     }
 
-    /// <summary>A certificate with its key, as the engine reads it: a PFX file in base64.</summary>
+    /// <summary>A certificate with its key, as the engine reads it. PEM is the same text each time: equal credentials share tokens.</summary>
     internal static string Export(X509Certificate2 certificate)
     {
         ArgumentNullException.ThrowIfNull(certificate);
-        return Convert.ToBase64String(certificate.Export(X509ContentType.Pfx));
+        using var key = (AsymmetricAlgorithm?)certificate.GetRSAPrivateKey() ?? certificate.GetECDsaPrivateKey();
+        // What is wrong with it, also that there is no key, the engine says.
+        return $"{certificate.ExportCertificatePem()}\n{key?.ExportPkcs8PrivateKeyPem()}\n";
     }
 
     private static CredentialDocument? Retry(CredentialRetryOptions retry)
