@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -33,17 +33,61 @@ static SHUT_DOWN_IN: AtomicU64 = AtomicU64::new(0);
 #[cfg(unix)]
 fn watch_forks() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn before() {
+        FORKS.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..MOST_PAUSES {
+            if UNDIVIDED.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+    extern "C" fn in_parent() {
+        FORKS.fetch_sub(1, Ordering::SeqCst);
+    }
     extern "C" fn in_child() {
+        FORKS.store(0, Ordering::SeqCst);
+        UNDIVIDED.store(0, Ordering::SeqCst);
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
     // Marked only when it is done, or a fork in between would go unseen; where two threads register it, a child counts
     // two, which is as good.
     if !REGISTERED.load(Ordering::Acquire) {
-        // SAFETY: the handler only adds to an atomic, which is safe in a forked child; the library that holds it is
-        // never unmapped.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: the handlers touch atomics and sleep, which is safe around a fork; the library that holds them is never
+        // unmapped.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         REGISTERED.store(true, Ordering::Release);
     }
+}
+
+/// Forks under way, and threads inside [`undivided`].
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+static UNDIVIDED: AtomicUsize = AtomicUsize::new(0);
+
+/// How long a fork and undivided work wait for each other between two looks, and how often they look at most: 1 s.
+const PAUSE: Duration = Duration::from_micros(100);
+const MOST_PAUSES: usize = 10_000;
+
+/// Runs short work in which no fork may happen: what a library sets up once for a process (tokio its registry of signals)
+/// would stay half made in a child for ever, and keep it waiting.
+fn undivided<T>(work: impl FnOnce() -> T) -> T {
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            UNDIVIDED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    watch_forks();
+    for _ in 0..MOST_PAUSES {
+        UNDIVIDED.fetch_add(1, Ordering::SeqCst);
+        if FORKS.load(Ordering::SeqCst) == 0 {
+            let _inside = Inside;
+            return work();
+        }
+        drop(Inside);
+        std::thread::sleep(PAUSE);
+    }
+    work()
 }
 
 #[cfg(not(unix))]
@@ -216,7 +260,8 @@ fn handle() -> Result<tokio::runtime::Handle> {
         return Ok(engine.handle.clone());
     }
     let failed = |e: std::io::Error| Error::new(ErrorKind::Internal, format!("the engine's thread cannot start: {e}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let built = undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtime = built.map_err(failed)?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = Arc::new((Mutex::new(false), Condvar::new()));
