@@ -1,4 +1,6 @@
+using System.Buffers.Text;
 using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Npgsql;
@@ -7,7 +9,10 @@ using PgEntra.Interop;
 
 namespace PgEntra.Tests;
 
-/// <summary>The rules of tests/vectors. Of <c>timing.json</c>, <c>entra-errors.json</c> and <c>credentials/</c> the C ABI shows nothing.</summary>
+/// <summary>
+/// The rules of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>. <c>timing.json</c> is the
+/// engine's alone: no clock is read here.
+/// </summary>
 public sealed class VectorTests
 {
     public static TheoryData<int, string> Tokens() => Rows("claims", "tokens");
@@ -20,9 +25,17 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> ResourceIds() => Rows("claims", "resource_ids");
 
+    public static TheoryData<int, string> MissingNames() => Rows("claims", "missing_names");
+
+    /// <summary>Those that an explanation can tell: no token is of a group.</summary>
+    public static TheoryData<int, string> CreateRole() =>
+        Rows("claims", "create_role", one => Text(one["type"]) is not "group");
+
     public static TheoryData<int, string> Clouds() => Rows("clouds", "cases");
 
     public static TheoryData<int, string> Refusals() => Rows("refusals", "refusals");
+
+    public static TheoryData<int, string> Explanations() => Rows("refusals", "explanations");
 
     public static TheoryData<int, string> Tls() => Rows("tls", "cases");
 
@@ -111,6 +124,26 @@ public sealed class VectorTests
         Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : Library.Take(found));
     }
 
+    [Theory, MemberData(nameof(MissingNames))]
+    public void A_token_without_a_name(int index, string name)
+    {
+        var one = Case("claims", "missing_names", index, name);
+        var credential = new StaticTokenCredential(TokenOf(one["claims"]!), DateTimeOffset.UtcNow.AddHours(1));
+        using var provider = new TokenProvider(
+            credential, new EntraOptions { ManagementLookup = one["management_tried"]!.GetValue<bool>() });
+        var failure = Assert.ThrowsAny<PgEntraException>(() => provider.Login());
+        Assert.Equal("username_extraction", failure.Code);
+        CheckParts(one, failure.Message);
+    }
+
+    [Theory, MemberData(nameof(CreateRole))]
+    public void The_statement_that_creates_a_role(int index, string name)
+    {
+        var one = Case("claims", "create_role", index, name);
+        var principal = new JsonObject { ["kind"] = Text(one["type"]) is "user" ? "user" : "application", ["oid"] = Text(one["oid"]) };
+        Assert.Contains(Text(one["statement"])!, Explain("role_missing", Text(one["role"])!, "user", principal), StringComparison.Ordinal);
+    }
+
     [Theory, MemberData(nameof(Clouds))]
     public void The_cloud(int index, string name)
     {
@@ -151,6 +184,15 @@ public sealed class VectorTests
         var (state, message) = (Text(one["sqlstate"]), Text(one["message"])!);
         Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(Native.GetRefusalCause(state, message)));
         Assert.Equal(one["retry"]!.GetValue<bool>(), Native.IsRetriable(state, message));
+    }
+
+    [Theory, MemberData(nameof(Explanations))]
+    public void An_explanation_of_a_refused_login(int index, string name)
+    {
+        var one = Case("refusals", "explanations", index, name);
+        var told = Explain(Text(one["cause"])!, Text(one["role"])!, Text(one["role_source"])!, one["principal"]);
+        CheckParts(one, told);
+        Assert.Equal(Text(one["cause"]) is "not_a_login", told.Length == 0);
     }
 
     [Theory, MemberData(nameof(Tls))]
@@ -255,7 +297,7 @@ public sealed class VectorTests
 
     private static readonly Dictionary<string, JsonNode> Files = [];
 
-    private static JsonArray Cases(string file, string group)
+    internal static JsonArray Cases(string file, string group)
     {
         lock (Files)
         {
@@ -268,7 +310,7 @@ public sealed class VectorTests
         }
     }
 
-    private static TheoryData<int, string> Rows(string file, string group, Func<JsonNode, bool>? wanted = null)
+    internal static TheoryData<int, string> Rows(string file, string group, Func<JsonNode, bool>? wanted = null)
     {
         var rows = new TheoryData<int, string>();
         foreach (var (index, one) in Cases(file, group).Index())
@@ -282,12 +324,65 @@ public sealed class VectorTests
         return rows;
     }
 
-    private static JsonNode Case(string file, string group, int index, string name)
+    internal static JsonNode Case(string file, string group, int index, string name)
     {
         var one = Cases(file, group)[index]!;
         Assert.Equal(name, Text(one["name"]) ?? Text(one["class"]) ?? "");
         return one;
     }
+
+    private static void CheckParts(JsonNode one, string told)
+    {
+        foreach (var part in one["contains"]!.AsArray())
+        {
+            Assert.Contains(Text(part)!, told, StringComparison.Ordinal);
+        }
+
+        foreach (var part in one["lacks"]?.AsArray() ?? [])
+        {
+            Assert.DoesNotContain(Text(part)!, told, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What is told of the first refusal with that cause to the owner of a token.</summary>
+    private static string Explain(string cause, string role, string roleSource, JsonNode? principal)
+    {
+        var refusal = Cases("refusals", "refusals").First(one => Text(one!["cause"]) == cause)!;
+        var token = principal is null ? null : TokenOf(ClaimsOf(principal));
+        var code = Native.ExplainRefusal(
+            Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, out var text, out var error);
+        Library.Check(code, error);
+        return Library.Take(text) ?? "";
+    }
+
+    /// <summary>Claims that make a token one of that kind.</summary>
+    private static JsonObject ClaimsOf(JsonNode principal)
+    {
+        const string Providers = "/subscriptions/s/resourcegroups/g/providers";
+        var claims = Text(principal["kind"]) switch
+        {
+            "user" => new JsonObject { ["idtyp"] = "user" },
+            "guest" => new JsonObject { ["idtyp"] = "user", ["acct"] = 1 },
+            "application" => new JsonObject { ["idtyp"] = "app" },
+            "user_assigned_identity" => new JsonObject
+            {
+                ["xms_mirid"] = $"{Providers}/Microsoft.ManagedIdentity/userAssignedIdentities/app-mi",
+            },
+            "unknown" => [],
+            var kind => throw new NotSupportedException(kind),
+        };
+        foreach (var key in new[] { "oid", "tid", "appid" })
+        {
+            if (principal[key] is { } value)
+            {
+                claims[key] = value.DeepClone();
+            }
+        }
+
+        return claims;
+    }
+
+    private static string TokenOf(JsonNode claims) => $"e30.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims.ToJsonString()))}.sig";
 
     /// <summary>A text, or texts and repetitions to be joined.</summary>
     private static string Joined(JsonNode token) => token is JsonArray parts

@@ -100,7 +100,7 @@ internal static unsafe class Tokens
         return token == 0 ? null : new(Library.Take(token)!, DateTimeOffset.FromUnixTimeSeconds(expiresOn));
     }
 
-    private static StartCall Call(CredentialHandle credential, TokenRequest request) =>
+    internal static StartCall Call(CredentialHandle credential, TokenRequest request) =>
         (callback, id, out operation, out error) =>
         {
             OperationHandle? started = null;
@@ -111,7 +111,7 @@ internal static unsafe class Tokens
             return code;
         };
 
-    private static AccessToken Read(in Outcome outcome) => new(
+    internal static AccessToken Read(in Outcome outcome) => new(
         Marshal.PtrToStringUTF8(outcome.Token)!, DateTimeOffset.FromUnixTimeSeconds(outcome.ExpiresOn));
 
     private static int With(TokenRequest request, CallWith call)
