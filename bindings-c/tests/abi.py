@@ -33,6 +33,7 @@ class Failed(Exception):
         super().__init__(LIBRARY.pgentra_error_message(error).decode())
         self.code = LIBRARY.pgentra_error_code(error).decode()
         self.detail = json.loads(LIBRARY.pgentra_error_detail_json(error))
+        self.aadsts = self.detail.get("aadsts")
         LIBRARY.pgentra_error_free(error)
 
 
@@ -101,9 +102,12 @@ def open_credential(config: dict[str, Any], members: Sequence[c_void_p] = ()) ->
         LIBRARY.pgentra_credential_close(credential)
 
 
-def get_token(credential: c_void_p, scope: str) -> tuple[str, int]:
+def get_token(
+    credential: c_void_p, scope: str, tenant_id: str | None = None, claims: str | None = None, enable_cae: bool = False
+) -> tuple[str, int]:
     """A token and its end, in seconds since 1970."""
-    token, expires_on, error, request = c_void_p(), c_int64(), c_void_p(), TokenRequest(scope.encode())
+    request = TokenRequest(text(scope), text(tenant_id), text(claims), enable_cae)
+    token, expires_on, error = c_void_p(), c_int64(), c_void_p()
     outputs = (byref(token), byref(expires_on), byref(error))
     if LIBRARY.pgentra_credential_get_token(credential, byref(request), LIMIT, *outputs):
         raise Failed(error)

@@ -1,33 +1,43 @@
 """The rules of tests/vectors through the ABI, by ctypes.
 
-`timing.json` and the credentials' are the engine's alone: no clock is read and no service spoken to on this side of it.
+Of the credentials' vectors those run here that send nothing: construction, environment, files, tools and errors.
+What is sent, and `timing.json`, core and Node run: no request is seen on this side, and no clock is read.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import time
+from collections.abc import Iterator
 from ctypes import c_bool, c_char_p, c_size_t
+from pathlib import Path
 from typing import Any
 
 import pytest
 from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, text
-from conftest import ROOT
 
-VECTORS = ROOT / "tests" / "vectors"
+from vector_cases import (
+    CREATED_ROLES,
+    SILENT_CREDENTIALS,
+    CannedEntra,
+    cases,
+    check_error,
+    check_explanation,
+    joined,
+    owner_of,
+    prepared,
+    refusal_with,
+    token_of,
+    token_with,
+)
+
+SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 
 
-def cases(file: str, group: str) -> list[Any]:
-    found: list[Any] = json.loads((VECTORS / file).read_text())[group]
-    assert found
-    return [pytest.param(case, id=str(case.get("name", index))) for index, case in enumerate(found)]
-
-
-def joined(token: Any) -> str:
-    if isinstance(token, str):
-        return token
-    return "".join(part if isinstance(part, str) else part["repeat"] * part["times"] for part in token)
+@pytest.fixture(scope="module")
+def entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CannedEntra]:
+    entra = CannedEntra(tmp_path_factory.mktemp("entra"))
+    yield entra
+    entra.stop()
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "tokens"))
@@ -58,18 +68,10 @@ def test_parse_principal_name(case: dict[str, Any]) -> None:
     assert call("parse_principal_name", text(case["xms_mirid"])) == case["parse_principal_name"]
 
 
-# Those for which a management token was asked need a service that has one.
-UNASKED = [case for case in cases("claims.json", "missing_names") if not case.values[0]["management_tried"]]
-
-
-@pytest.mark.parametrize("case", UNASKED)
-def test_missing_names(case: dict[str, Any]) -> None:
-    payload = base64.urlsafe_b64encode(json.dumps({"exp": 4_000_000_000, **case["claims"]}).encode()).decode()
-    config = {
-        "credential": {"type": "static_token", "token": f"e30.{payload.rstrip('=')}.sig", "expires_on": 4_000_000_000},
-        "management_lookup": False,
-        "environment": {},
-    }
+@pytest.mark.parametrize("case", cases("claims.json", "missing_names"))
+def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
+    entra.give(token_with(case["claims"]))
+    config = entra.config(management_lookup=case["management_tried"], environment={})
     with pytest.raises(Failed) as caught, open_provider(config) as provider:
         login(provider)
     assert caught.value.code == "username_extraction"
@@ -117,32 +119,15 @@ def test_refusals(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
 def test_explanations(case: dict[str, Any]) -> None:
-    of_cause = [one.values[0] for one in cases("refusals.json", "refusals") if one.values[0]["cause"] == case["cause"]]
-    principal = case["principal"]
-    token = None if principal is None else token_of(principal)
-    arguments = (of_cause[0].get("sqlstate"), of_cause[0]["message"], case["role"], case["role_source"], token)
-    told = call("refusal_explain", *map(text, arguments)) or ""
-    for part in case["contains"]:
-        assert part in told
-    for part in case.get("lacks", []):
-        assert part not in told
+    token = None if case["principal"] is None else token_of(case["principal"])
+    arguments = (*refusal_with(case["cause"]), case["role"], case["role_source"], token)
+    check_explanation(call("refusal_explain", *map(text, arguments)) or "", case)
 
 
-def token_of(principal: dict[str, Any]) -> str:
-    """A token whose claims make it one of that kind."""
-    prefix = "/subscriptions/s/resourcegroups/g/providers"
-    of_kind: dict[str, dict[str, Any]] = {
-        "user": {"idtyp": "user"},
-        "guest": {"idtyp": "user", "acct": 1},
-        "service_principal": {"idtyp": "app", "appidacr": "1"},
-        "user_assigned_identity": {"xms_mirid": f"{prefix}/Microsoft.ManagedIdentity/userAssignedIdentities/app-mi"},
-        "system_assigned_identity": {"xms_mirid": f"{prefix}/Microsoft.Compute/virtualMachines/vm"},
-        "application": {"idtyp": "app"},
-        "unknown": {},
-    }
-    ids = {key: principal[key] for key in ("oid", "tid", "appid") if principal.get(key)}
-    payload = json.dumps({**of_kind[principal["kind"]], **ids}).encode()
-    return f"e30.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.sig"
+@pytest.mark.parametrize("case", CREATED_ROLES)
+def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
+    arguments = (*refusal_with("role_missing"), case["role"], "upn", owner_of(case))
+    assert case["statement"] in (call("refusal_explain", *map(text, arguments)) or "")
 
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
@@ -157,14 +142,33 @@ def test_tls(case: dict[str, Any]) -> None:
         assert call("secure_sslmode", *arguments, owned=False) == case["result"]
 
 
-@pytest.mark.parametrize("case", cases("credentials/static_token.json", "cases"))
-def test_static_tokens(case: dict[str, Any]) -> None:
-    """The one credential that asks nobody; all others are the engine's tests to run."""
-    with open_credential({"credential": case["credential"], "environment": {}}) as credential:
-        token, expires_on = get_token(credential, "https://vault.azure.net/.default")
+@pytest.mark.parametrize("case", SILENT_CREDENTIALS)
+def test_credentials(case: dict[str, Any], tmp_path: Path) -> None:
+    case = prepared(case, tmp_path)
+    config = {"credential": case["credential"], "environment": case["environment"]}
+
+    def fetch() -> tuple[str, int]:
+        with open_credential(config) as credential:
+            return get_token(credential, **{"scope": SCOPE, **case.get("request", {})})
+
+    expected = case.get("build_error") or case.get("error")
+    if expected is not None:
+        with pytest.raises(Failed) as caught:
+            fetch()
+        check_error(caught.value, expected)
+        return
+    token, expires_on = fetch()
     expected = case["token"]
     assert token == expected["token"]
-    if expected["expires_on"] is None:
-        assert abs(expires_on - time.time() - expected["expires_in"]) < 60
-    else:
+    if expected.get("expires_on") is not None:
         assert expires_on == expected["expires_on"]
+    elif expected.get("expires_in") is not None:
+        assert abs(expires_on - time.time() - expected["expires_in"]) < 60
+
+
+@pytest.mark.parametrize("case", cases("entra-errors.json", "cases"))
+def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
+    entra.response = case["response"]
+    with open_credential(entra.config(environment={})) as credential, pytest.raises(Failed) as caught:
+        get_token(credential, "https://r/.default")
+    check_error(caught.value, case["error"])

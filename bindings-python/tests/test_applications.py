@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import datetime
 import gc
 import json
 import os
@@ -23,14 +22,12 @@ from urllib.parse import parse_qsl
 
 import pytest
 from conftest import VECTORS, AsyncRecording, Recording, make_token
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 import pgentra
 from pgentra import identity
 from pgentra.errors import AuthenticationError, CredentialValueError, PgEntraError
 from pgentra.identity import aio
+from vector_cases import make_certificate
 
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
 CERTIFICATES = VECTORS / "certificates"
@@ -44,7 +41,7 @@ class Entra:
         self.forms: list[dict[str, str]] = []
         self.delay = 0.0
         self.certificate = folder / "entra.pem"
-        self._make_certificate()
+        make_certificate(self.certificate)
         entra = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,21 +82,6 @@ class Entra:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-    def _make_certificate(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.timezone.utc)
-        day = datetime.timedelta(days=1)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        self.certificate.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,17 @@
-"""The rules of tests/vectors, as Python sees them. `timing.json` is the engine's alone: no clock is read here.
+"""The rules of tests/vectors, as Python sees them.
 
 Of the credentials' vectors those run here that send nothing: construction, environment, files, tools and errors.
+What is sent, and `timing.json`, core and Node run: no request is seen on this side, and no clock is read.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-import shlex
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VECTORS, Recording
+from conftest import Recording
 
 import pgentra
 from pgentra import _native
@@ -22,18 +19,27 @@ from pgentra._foreign import Source
 from pgentra._provider import ask
 from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError, TokenDecodeError
 from pgentra.identity import StaticTokenCredential
+from vector_cases import (
+    CREATED_ROLES,
+    SILENT_CREDENTIALS,
+    CannedEntra,
+    cases,
+    check_error,
+    check_explanation,
+    joined,
+    owner_of,
+    prepared,
+    refusal_with,
+    token_of,
+    token_with,
+)
 
 
-def cases(file: str, group: str) -> list[Any]:
-    found: list[Any] = json.loads((VECTORS / file).read_text())[group]
-    assert found
-    return [pytest.param(case, id=str(case.get("name", index))) for index, case in enumerate(found)]
-
-
-def joined(token: Any) -> str:
-    if isinstance(token, str):
-        return token
-    return "".join(part if isinstance(part, str) else part["repeat"] * part["times"] for part in token)
+@pytest.fixture(scope="module")
+def entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CannedEntra]:
+    entra = CannedEntra(tmp_path_factory.mktemp("entra"))
+    yield entra
+    entra.stop()
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "tokens"))
@@ -70,6 +76,17 @@ def test_tokens_that_cannot_be_read(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("claims.json", "resource_ids"))
 def test_parse_principal_name(case: dict[str, Any]) -> None:
     assert pgentra.parse_principal_name(case["xms_mirid"]) == case["parse_principal_name"]
+
+
+@pytest.mark.parametrize("case", cases("claims.json", "missing_names"))
+def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
+    entra.give(token_with(case["claims"]))
+    config = entra.config(management_lookup=case["management_tried"])
+    with pytest.raises(PgEntraError) as caught:
+        _native.Provider(config, _native.environment(), None).login(None)
+    assert caught.value.code == "username_extraction"
+    for part in case["contains"]:
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("case", cases("clouds.json", "cases"))
@@ -115,6 +132,19 @@ def test_refusals(case: dict[str, Any]) -> None:
     assert _native.is_retriable(case.get("sqlstate"), case["message"]) is case["retry"]
 
 
+@pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
+def test_explanations(case: dict[str, Any]) -> None:
+    token = "opaque" if case["principal"] is None else token_of(case["principal"])
+    told = _native.explain_refusal(*refusal_with(case["cause"]), case["role"], case["role_source"], token)
+    check_explanation(told, case)
+
+
+@pytest.mark.parametrize("case", CREATED_ROLES)
+def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
+    told = _native.explain_refusal(*refusal_with("role_missing"), case["role"], "upn", owner_of(case))
+    assert case["statement"] in told
+
+
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
 def test_tls(case: dict[str, Any]) -> None:
     arguments = (case["sslmode"], case["hosts"], case.get("allow_insecure", False))
@@ -126,51 +156,10 @@ def test_tls(case: dict[str, Any]) -> None:
         assert _native.secure_sslmode(*arguments) == case["result"]
 
 
-def filled(folder: Path) -> Callable[[re.Match[str]], str]:
-    """What stands for a place in braces inside a JSON text: the folder, or the content of a certificate's file."""
-
-    def fill(place: re.Match[str]) -> str:
-        kind, name = place.groups()
-        if kind is None:
-            return str(folder)
-        content = (VECTORS / "certificates" / name).read_bytes()
-        return base64.b64encode(content).decode() if kind == "base64" else json.dumps(content.decode())[1:-1]
-
-    return fill
-
-
-def sends_nothing(case: dict[str, Any]) -> bool:
-    # A host's member is an object of this test, of which test_foreign.py has many.
-    return not case.get("exchanges") and '"host"' not in json.dumps(case["credential"])
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=f"{file.stem}: {case['name']}")
-        for file in sorted((VECTORS / "credentials").glob("*.json"))
-        for case in json.loads(file.read_text())["cases"]
-        if sends_nothing(case)
-    ],
-)
+@pytest.mark.parametrize("case", SILENT_CREDENTIALS)
 def test_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = json.loads(re.sub(r"\{(text|base64|certificate):([^}]+)\}|\{dir\}", filled(tmp_path), json.dumps(case)))
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, content in case.get("files", {}).items():
-        if isinstance(content, str):
-            content = content.encode()
-        else:
-            fixture = VECTORS / "certificates" / content.get("fixture", "")
-            content = fixture.read_bytes() if "fixture" in content else bytes(content["zeros"])
-        (tmp_path / name).write_bytes(content)
-    for name, tool in case.get("tools", {}).items():
-        words = [shlex.quote(tool.get(stream, "")) for stream in ("stdout", "stderr")]
-        (tools / name).write_text(
-            f"#!/bin/sh\nprintf %s {words[0]}\nprintf %s {words[1]} >&2\nexit {tool.get('exit', 0)}\n"
-        )
-        (tools / name).chmod(0o755)
-    for name, value in ({"PATH": str(tools)} | case.get("environment", {})).items():
+    case = prepared(case, tmp_path)
+    for name, value in case["environment"].items():
         monkeypatch.setenv(name, value)
     request = case.get("request", {})
 
@@ -187,10 +176,13 @@ def test_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.M
         return
     with pytest.raises(PgEntraError) as caught:
         fetch()
-    error = caught.value
-    assert (error.code, error.aadsts) == (expected["kind"], expected.get("aadsts"))
-    assert all(part in str(error) for part in expected.get("text", [])), str(error)
-    assert {key: error.detail.get(key) for key in expected.get("detail", {})} == expected.get("detail", {})
-    attempts = [[attempt.get("credential", ""), attempt["code"]] for attempt in error.detail.get("attempts", [])]
-    assert attempts == expected.get("attempts", [])
-    assert "planted" not in (str(error) + repr(error) + repr(error.detail)).lower()
+    check_error(caught.value, expected)
+
+
+@pytest.mark.parametrize("case", cases("entra-errors.json", "cases"))
+def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
+    entra.response = case["response"]
+    config = entra.config()
+    with pytest.raises(PgEntraError) as caught:
+        ask(Source(config["credential"], ca_file=config["ca_file"]), "https://r/.default", None, None, False)
+    check_error(caught.value, case["error"])
