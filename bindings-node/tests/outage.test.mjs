@@ -80,6 +80,8 @@ test('an outage within the life of a token, and one past its end', async () => {
         const recovered = attempts.find(({ started }) => started > failed.at(-1).started)
         assert.ok(recovered && recovered.started < returned + 6, name)
         for (const { error, started, ended } of failed) {
+            // A login that was under way when the token ended.
+            if (started < long.arrived + LIFETIME_S && /access token has expired/.test(String(error))) continue
             const ours = findError(error, (one) => one instanceof AuthenticationError)
             assert.equal(ours?.code, 'service_unavailable', `${name}: ${error}`)
             assert.equal(ours.detail.transient, true)
