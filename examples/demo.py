@@ -95,35 +95,36 @@ NODE_SAMPLES = (
 )
 
 
+#: Where cargo has put what it built.
+TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+
 #: Compiled for the demonstration, where a compiler and libpq's headers are there.
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
 def c_samples(folder: str) -> list[Sample]:
     """The samples in C and C++, compiled into `folder`; none where that cannot be, which is told."""
-    target = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
+    say("Compiling the samples in C and C++ ...")
     made = []
     try:
-        libpq = subprocess.run(
-            ("pkg-config", "--cflags", "--libs", "libpq"), capture_output=True, text=True, check=True
-        )
+        prefix = Path(folder, "libpgentra")
+        quietly(str(ROOT / "bindings-c" / "install" / "install.sh"), str(TARGET), str(prefix))
+        packages = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
+        flags = quietly("pkg-config", "--cflags", "--libs", "pgentra", "libpq", environment=packages).split()
         for name, file in C_SAMPLES:
             program = str(Path(folder, Path(file).stem))
             compiler = "c++" if file.endswith(".cpp") else "cc"
-            words = [
-                compiler,
-                f"-I{ROOT / 'bindings-c' / 'include'}",
-                str(ROOT / "examples" / "c" / file),
-                "-o",
-                program,
-            ]
-            words += [str(target / "libpgentra.a"), *libpq.stdout.split(), "-lpthread", "-ldl", "-lm", "-lgcc_s"]
-            subprocess.run(words, capture_output=True, check=True)
+            quietly(compiler, str(ROOT / "examples" / "c" / file), "-o", program, *flags, f"-Wl,-rpath,{prefix}/lib")
             made.append(Sample(name, (program,)))
     except (OSError, subprocess.CalledProcessError) as error:
         say(f"not tried: C: needs a C and a C++ compiler, libpq's headers and libpgentra ({error})")
         return []
     return made
+
+
+def quietly(*command: str, environment: dict[str, str] | None = None) -> str:
+    """What a command prints; it has to succeed."""
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 #: Built for the demonstration, where the .NET SDK is there.
@@ -140,9 +141,9 @@ def dotnet_samples() -> list[Sample]:
     if shutil.which("dotnet") is None:
         say("not tried: .NET: none on this machine")
         return []
+    say("Building the samples in C# ...")
     project = ROOT / "examples" / "dotnet"
-    target = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
-    words = ["dotnet", "build", str(project), "-v", "q", "-nologo", f"-p:PgEntraLibrary={target / 'libpgentra.so'}"]
+    words = ["dotnet", "build", str(project), "-v", "q", "-nologo", f"-p:PgEntraLibrary={TARGET / 'libpgentra.so'}"]
     built = subprocess.run(words, capture_output=True, text=True, check=False)
     if built.returncode:
         say(built.stdout.strip())
@@ -174,10 +175,7 @@ def main() -> int:
 
 def run_samples(emulator: Emulator) -> bool:
     """The table; whether every row is as it should be."""
-    say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
-    row("driver", "logged in as", "first login", "token requests", widths=widths)
-    row(*("-" * width for width in widths), widths=widths)
     good = True
     with tempfile.TemporaryDirectory(prefix="pgentra-demo-") as folder:
         # A copy: the samples' own `.env` may be somebody's real server.
@@ -197,7 +195,13 @@ def run_samples(emulator: Emulator) -> bool:
         environment |= {"PGHOST": place.host, "PGDATABASE": place.database}
         # Those of the .NET samples.
         environment |= {"Host": place.host, "Database": place.database, "Port": str(place.port)}
-        for sample in (*samples, *c_samples(folder), *dotnet_samples()):
+        if not has_node():
+            say("not tried: Node: none on this machine")
+        samples += (*c_samples(folder), *dotnet_samples())
+        say(f"Running the samples; each should log in as {ROLE} ...\n")
+        row("driver", "logged in as", "first login", "token requests", widths=widths)
+        row(*("-" * width for width in widths), widths=widths)
+        for sample in samples:
             emulator.reset()
             done = run(sample, folder, environment)
             found = LOGGED_IN.search(done.stdout)
@@ -208,8 +212,6 @@ def run_samples(emulator: Emulator) -> bool:
                 good = False
                 row(sample.name, "FAILED", "", str(requests), widths=widths)
                 say((done.stdout + done.stderr).strip())
-    if not has_node():
-        say("not tried: Node: none on this machine")
     say("\nOf the two requests one is for the database and one for the role's name, which is asked for once.")
     return good
 

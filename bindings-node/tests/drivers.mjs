@@ -1,19 +1,18 @@
-// The drivers, each as its users write it. A new one is an entry of `DRIVERS`.
+// The drivers of `examples/node`, each as its users write it. A new one is an entry of `DRIVERS`.
 
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { join } from 'node:path'
-import pg from 'pg'
 import { configureEntraAuthentication, entraConfig, entraPostgresConfig, retryingClient } from 'pgentra'
 import { ROOT } from './emulator.mjs'
 
-const require = createRequire(import.meta.url)
 const samples = createRequire(join(ROOT, 'examples/node/package.json'))
 const importSample = (name) => import(pathToFileURL(samples.resolve(name)))
 
-const { Sequelize: Sequelize6 } = require('sequelize')
-const { Sequelize: Sequelize7 } = require('@sequelize/core')
-const { PostgresDialect: Sequelize7Dialect } = require('@sequelize/postgres')
+const pg = samples('pg')
+const { Sequelize: Sequelize6 } = samples('sequelize')
+const { Sequelize: Sequelize7 } = samples('@sequelize/core')
+const { PostgresDialect: Sequelize7Dialect } = samples('@sequelize/postgres')
 const Knex = samples('knex')
 const { DataSource } = samples('typeorm')
 const { drizzle } = samples('drizzle-orm/node-postgres')
