@@ -30,7 +30,7 @@ LINTS = lint-rust lint-python lint-node lint-c lint-dotnet lint-words
 SUITE_LIMIT = 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test bench bench-node bench-dotnet lint build libpgentra libpgentra-release wheel npm nuget install clean $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test bench bench-node bench-dotnet lint build libpgentra libpgentra-testing libpgentra-release wheel npm nuget install clean $(SUITES) $(LINTS)
 
 help:
 	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
@@ -146,12 +146,14 @@ test-compare: build
 	    $(call npm,bindings-node) && PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build; fi
 	$(call pytest,newest,tests/compare)
 
-# The programs under sanitizers and Valgrind, the vectors, the samples. First a copy of the library into which panics can
-# be planted, which differs in that alone.
-test-c: build
-	@mkdir -p "$(TARGET)/planted" && \
-	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features planted-panics && \
-	    cp "$(TARGET)/libpgentra.so" "$(TARGET)/planted" && $(MAKE) --no-print-directory libpgentra
+# A copy of the library that can run the vectors and into which panics can be planted, then the library itself.
+libpgentra-testing: prerequisites
+	@mkdir -p "$(TARGET)/testing" && \
+	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features testing && \
+	    cp "$(TARGET)/libpgentra.so" "$(TARGET)/testing" && $(MAKE) --no-print-directory libpgentra
+
+# The programs under sanitizers and Valgrind, the vectors, the samples.
+test-c: build libpgentra-testing
 	@cargo test --quiet --profile $(PROFILE) -p pgentra-c -- --show-output
 	@if cargo +nightly miri --version >/dev/null 2>&1; then \
 	    MIRIFLAGS=-Zmiri-ignore-leaks cargo +nightly miri test --quiet -p pgentra-c -- text handles; \
@@ -161,7 +163,7 @@ test-c: build
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets --features pgentra-node/testing -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --features pgentra-node/testing,pgentra-python/testing -- -D warnings
 	cargo run --quiet -p pgentra --example generate -- --check
 
 lint-python: prerequisites
@@ -175,7 +177,7 @@ C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.c
 
 lint-c: prerequisites
 	cargo run --quiet -p pgentra-c --example header -- --check
-	cargo clippy --quiet -p pgentra-c --all-targets --features planted-panics -- -D warnings
+	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
 	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
 	@if command -v doxygen >/dev/null; then cd bindings-c && doxygen; else echo 'not tried: doxygen'; fi
 
@@ -219,11 +221,13 @@ bench-node: build npm
 	    $(WITH_EMULATOR) node benchmarks/node/run.mjs .cache/npm
 
 # .NET finds the engine by an environment variable, which MSBuild reads as a property.
-DOTNET = cd bindings-dotnet && PgEntraLibrary="$(TARGET)/libpgentra.so"
+DOTNET = cd bindings-dotnet && PgEntraLibrary="$(LIBPGENTRA)"
+LIBPGENTRA = $(TARGET)/libpgentra.so
 
 # Npgsql and EF Core through the front door; vectors; the Azure SDK both ways; the packages installed, as a single file and
 # compiled ahead; every sample of examples/dotnet. `dotnet test` hides what passing tests print.
-test-dotnet: build libpgentra
+test-dotnet: LIBPGENTRA := $(TARGET)/testing/libpgentra.so
+test-dotnet: build libpgentra-testing
 	@command -v dotnet >/dev/null || { echo 'skipped: .NET SDK 10 (dotnet): none on this machine'; exit 0; }; \
 	    works="$(TARGET)/works-in-dotnet" && : >"$$works" && postgres=$$($(ENVIRONMENT) postgres) || exit 1; \
 	    $(DOTNET) $(WITH_EMULATOR) PGENTRA_WORKS="$$works" dotnet test --project tests/PgEntra.Tests -v q; \

@@ -141,6 +141,56 @@ def filled(folder: Path) -> Callable[[re.Match[str]], str]:
     return fill
 
 
+# What no public door shows: clocks, and what is sent. A build with the feature `testing` runs these whole.
+
+#: Runs a case of a group in an empty folder: what comes of it, as JSON, or its error.
+RunVector = Callable[[str, str, Path], str]
+
+ENGINE_CASES = [
+    *(
+        pytest.param(group, case, id=f"{group}: {case['name']}")
+        for group, key in (("timing", "cases"), ("refresh_points", "refresh_points"))
+        for case in json.loads((VECTORS / "timing.json").read_text())[key]
+    ),
+    *(
+        pytest.param("credentials", case, id=f"{file.stem}: {case['name']}")
+        for file in sorted((VECTORS / "credentials").glob("*.json"))
+        for case in json.loads(file.read_text())["cases"]
+    ),
+    *(
+        pytest.param(group, case, id=f"{group}: {index}")
+        for file, group in (("claims", "resource_ids"), ("claims", "create_role"), ("clouds", "resources"))
+        for index, case in enumerate(json.loads((VECTORS / f"{file}.json").read_text())[group])
+    ),
+]
+
+
+#: By group of single answers: where a case has its own.
+EXPECTED = {"resource_ids": "identity_name", "create_role": "statement", "resources": "resource"}
+
+
+def check_in_engine(
+    run: RunVector, error_class: type[BaseException], group: str, case: dict[str, Any], folder: Path
+) -> None:
+    """Compares what comes of a case with what it expects; its errors are those of the binding."""
+    case = json.loads(json.dumps(case).replace("{dir}", str(folder)))
+    expected_error = case.get("build_error") or case.get("error")
+    if expected_error is not None:
+        with pytest.raises(error_class) as caught:
+            run(group, json.dumps(case), folder)
+        check_error(caught.value, expected_error)
+        return
+    outcome = json.loads(run(group, json.dumps(case), folder))
+    if group == "timing":
+        assert outcome == [step.get("expect") for step in case["steps"]]
+    elif group == "refresh_points":
+        assert outcome == {"from": case["from"], "to": case["to"]}
+    elif group == "credentials":
+        assert {key: outcome[key] for key in case["token"]} == case["token"]
+    else:
+        assert outcome == case[EXPECTED[group]]
+
+
 # Entra
 
 

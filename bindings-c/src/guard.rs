@@ -38,7 +38,7 @@ pub fn caught<T>(place: &'static str, work: impl FnOnce() -> Result<T>) -> Resul
 }
 
 /// Panics if a test has planted a panic here.
-#[cfg(feature = "planted-panics")]
+#[cfg(feature = "testing")]
 pub fn planted(place: &str) {
     let mut planted = PLANTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if planted.as_deref() == Some(place) {
@@ -48,18 +48,18 @@ pub fn planted(place: &str) {
     }
 }
 
-#[cfg(not(feature = "planted-panics"))]
+#[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub fn planted(_: &str) {}
 
-#[cfg(feature = "planted-panics")]
+#[cfg(feature = "testing")]
 static PLANTED: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 
 /// Makes the next call of the export, or the next run of the task, of that name panic; NULL: none. For tests.
 ///
 /// # Safety
 /// `place` is NULL or a C string.
-#[cfg(feature = "planted-panics")]
+#[cfg(feature = "testing")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_plant_panic(place: *const c_char) {
     // SAFETY: as promised by the caller.

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Safety
 /// `place` and `error` are NULL or may be written to.
-unsafe fn to_text(
+pub unsafe fn to_text(
     export: &'static str,
     name: &str,
     place: *mut *const c_char,

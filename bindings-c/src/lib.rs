@@ -17,5 +17,7 @@ mod library;
 mod logging;
 mod operation;
 mod provider;
+#[cfg(feature = "testing")]
+mod testing;
 mod text;
 mod threads;

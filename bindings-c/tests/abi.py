@@ -6,13 +6,20 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast
+from pathlib import Path
 from typing import Any
 
-from conftest import TARGET
+from conftest import TARGET, TESTING
 
-LIBRARY = CDLL(str(TARGET / "libpgentra.so"))
-for name in ("message", "code", "detail_json"):
-    getattr(LIBRARY, f"pgentra_error_{name}").restype = c_char_p
+
+def load(folder: Path) -> CDLL:
+    library = CDLL(str(folder / "libpgentra.so"))
+    for name in ("message", "code", "detail_json"):
+        getattr(library, f"pgentra_error_{name}").restype = c_char_p
+    return library
+
+
+LIBRARY = load(TARGET)
 LIBRARY.pgentra_refusal_cause.restype = c_char_p
 LIBRARY.pgentra_refusal_is_retriable.restype = c_bool
 
@@ -29,12 +36,12 @@ class TokenRequest(Structure):
 class Failed(Exception):
     """An error of the library."""
 
-    def __init__(self, error: c_void_p) -> None:
-        super().__init__(LIBRARY.pgentra_error_message(error).decode())
-        self.code = LIBRARY.pgentra_error_code(error).decode()
-        self.detail = json.loads(LIBRARY.pgentra_error_detail_json(error))
+    def __init__(self, error: c_void_p, library: CDLL = LIBRARY) -> None:
+        super().__init__(library.pgentra_error_message(error).decode())
+        self.code = library.pgentra_error_code(error).decode()
+        self.detail = json.loads(library.pgentra_error_detail_json(error))
         self.aadsts = self.detail.get("aadsts")
-        LIBRARY.pgentra_error_free(error)
+        library.pgentra_error_free(error)
 
 
 def text(value: str | None) -> c_char_p:
@@ -48,15 +55,21 @@ def taken(place: c_void_p) -> str:
     return found.decode()
 
 
-def call(function: str, *arguments: Any, owned: bool = True) -> str | None:
+def call(function: str, *arguments: Any, owned: bool = True, library: CDLL = LIBRARY) -> str | None:
     """A function whose result is one text."""
     place, error = c_void_p(), c_void_p()
-    if getattr(LIBRARY, f"pgentra_{function}")(*arguments, byref(place), byref(error)):
-        raise Failed(error)
+    if getattr(library, f"pgentra_{function}")(*arguments, byref(place), byref(error)):
+        raise Failed(error, library)
     found = cast(place, c_char_p).value
     if owned:
-        LIBRARY.pgentra_string_free(place)
+        library.pgentra_string_free(place)
     return None if found is None else found.decode()
+
+
+def run_vector(group: str, case: str, directory: Path) -> str:
+    """What comes of a case, which the build with the feature `testing` runs."""
+    arguments = (text(group), text(case), text(str(directory)))
+    return call("run_vector", *arguments, library=load(TESTING)) or ""
 
 
 def read(function: str, *arguments: Any) -> Any:

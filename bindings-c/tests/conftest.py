@@ -23,8 +23,8 @@ from emulator import Emulator  # noqa: E402
 
 #: Where cargo left the library: `make test-c` names it.
 TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
-#: Where `make test-c` put a copy with the feature `planted-panics`.
-PLANTED = Path(os.environ.get("PGENTRA_PLANTED", TARGET / "planted"))
+#: Where `make test-c` put a copy with the feature `testing`.
+TESTING = TARGET / "testing"
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g"]
 #: By language: the compiler and how it takes the programs, which are written in what both have.
@@ -69,7 +69,7 @@ def compile_program(
 @pytest.fixture(scope="session", autouse=True)
 def _soname() -> None:
     """Programs look for the library under its soname, under which cargo does not leave it."""
-    for directory in (TARGET, PLANTED):
+    for directory in (TARGET, TESTING):
         link = directory / "libpgentra.so.1"
         if directory.is_dir() and not link.exists():
             link.symlink_to("libpgentra.so")

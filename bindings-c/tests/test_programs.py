@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import HEADERS, LANGUAGES, PLANTED, PROGRAMS, SANITIZERS, TARGET, compile_program, run, tool
+from conftest import HEADERS, LANGUAGES, PROGRAMS, SANITIZERS, TARGET, TESTING, compile_program, run, tool
 
 #: What a program is linked with, and what it is given.
 AREAS = [source.stem for source in sorted(PROGRAMS.glob("*.c"))]
@@ -24,7 +24,7 @@ def environment(**variables: str) -> dict[str, str]:
 def built(area: str, to: Path, language: str = "C99", *options: str) -> list[str | Path]:
     """The command that runs an area's program."""
     # One loads the library itself.
-    library = {"panic": PLANTED, "unload": None}.get(area, TARGET)
+    library = {"panic": TESTING, "unload": None}.get(area, TARGET)
     program = compile_program(PROGRAMS / f"{area}.c", to / area, language, *options, library=library)
     return [program, TARGET / "libpgentra.so"] if library is None else [program]
 

@@ -1,8 +1,4 @@
-"""The rules of tests/vectors through the ABI, by ctypes.
-
-Of the credentials' vectors those run here that send nothing: construction, environment, files, tools and errors.
-What is sent, and `timing.json`, core and Node run: no request is seen on this side, and no clock is read.
-"""
+"""The rules of tests/vectors through the ABI, by ctypes."""
 
 from __future__ import annotations
 
@@ -13,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, text
+from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, run_vector, text
 
 from vector_cases import (
     CREATED_ROLES,
+    ENGINE_CASES,
     SILENT_CREDENTIALS,
     CannedEntra,
     cases,
     check_error,
     check_explanation,
+    check_in_engine,
     joined,
     owner_of,
     prepared,
@@ -172,3 +170,8 @@ def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     with open_credential(entra.config(environment={})) as credential, pytest.raises(Failed) as caught:
         get_token(credential, "https://r/.default")
     check_error(caught.value, case["error"])
+
+
+@pytest.mark.parametrize(("group", "case"), ENGINE_CASES)
+def test_in_the_engine(group: str, case: dict[str, Any], tmp_path: Path) -> None:
+    check_in_engine(run_vector, Failed, group, case, tmp_path)

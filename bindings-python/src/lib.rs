@@ -14,12 +14,17 @@ mod helpers;
 mod host;
 mod logging;
 mod provider;
+#[cfg(feature = "testing")]
+mod testing;
 mod wait;
 
 use pyo3::prelude::*;
 
 #[pymodule(name = "_native", gil_used = false)]
 mod native {
+    #[cfg(feature = "testing")]
+    #[pymodule_export]
+    use crate::testing::run_vector;
     #[pymodule_export]
     use crate::{
         credential::{Credential, check_credential},

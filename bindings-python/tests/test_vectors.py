@@ -1,8 +1,4 @@
-"""The rules of tests/vectors, as Python sees them.
-
-Of the credentials' vectors those run here that send nothing: construction, environment, files, tools and errors.
-What is sent, and `timing.json`, core and Node run: no request is seen on this side, and no clock is read.
-"""
+"""The rules of tests/vectors, as Python sees them."""
 
 from __future__ import annotations
 
@@ -21,11 +17,13 @@ from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEn
 from pgentra.identity import StaticTokenCredential
 from vector_cases import (
     CREATED_ROLES,
+    ENGINE_CASES,
     SILENT_CREDENTIALS,
     CannedEntra,
     cases,
     check_error,
     check_explanation,
+    check_in_engine,
     joined,
     owner_of,
     prepared,
@@ -186,3 +184,11 @@ def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     with pytest.raises(PgEntraError) as caught:
         ask(Source(config["credential"], ca_file=config["ca_file"]), "https://r/.default", None, None, False)
     check_error(caught.value, case["error"])
+
+
+@pytest.mark.skipif(
+    not hasattr(_native, "run_vector"), reason="vectors in the engine: the wheel that ships cannot run them"
+)
+@pytest.mark.parametrize(("group", "case"), ENGINE_CASES)
+def test_in_the_engine(group: str, case: dict[str, Any], tmp_path: Path) -> None:
+    check_in_engine(_native.run_vector, PgEntraError, group, case, tmp_path)

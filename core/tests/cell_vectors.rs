@@ -1,50 +1,19 @@
 //! Runs `tests/vectors/timing.json`: the timing rules as tables. The file says how it is read.
 
-#[path = "support/timing.rs"]
-mod timing;
-
 use std::collections::HashMap;
 
 use pgentra::cell::{
-    Answer, Arrival, CellSettings, Failure, FailureKind, Mode, Now, Outcome, Points, Settled, TimingRules, TokenCell,
+    Answer, CellSettings, Failure, FailureKind, Mode, Outcome, Points, Settled, TimingRules, TokenCell,
 };
-use serde::Deserialize;
+use pgentra_vectors::timing::{Run, Token, start, vectors};
 use serde_json::json;
-use timing::{Case, Clocks, Run, Time, Token};
-
-const VECTORS: &str = include_str!("../../tests/vectors/timing.json");
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Vectors {
-    #[serde(rename = "about")]
-    _about: Vec<String>,
-    start_ms: Clocks<i64>,
-    refresh_points: Vec<RefreshPoint>,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefreshPoint {
-    name: String,
-    expires_in: Time,
-    refresh_in: Option<Time>,
-    from: Time,
-    to: Time,
-}
-
-fn vectors() -> Vectors {
-    serde_json::from_str(VECTORS).expect("timing.json is as its `about` says")
-}
 
 #[test]
 fn every_case_answers_as_the_table_says() {
     let vectors = vectors();
-    let start = Now { wall_ms: vectors.start_ms.wall, mono_ms: vectors.start_ms.mono };
     let mut wrong = Vec::new();
     for case in &vectors.cases {
-        let mut run = Run::new(case, start);
+        let mut run = Run::new(case, start());
         for (index, step) in case.steps.iter().enumerate() {
             let got = run.step(step).unwrap_or_else(|problem| json!({"cannot run": problem.to_string()}));
             if got != step.expect {
@@ -76,26 +45,10 @@ fn case_names_are_unique() {
 /// The bounds are reached at the ends of the random fraction, kept for every seed, and the seeds fill them.
 #[test]
 fn refresh_points_lie_where_the_table_says() {
-    let start = Now { wall_ms: 1_900_000_000_000, mono_ms: 500_000 };
-    for row in vectors().refresh_points {
-        let refresh = |jitter: Option<f64>, seed: u64| {
-            let mut cell = TokenCell::new(CellSettings { jitter, ..CellSettings::default() }, seed);
-            let Answer::Fetch(ticket) = cell.ask(start, Mode::Background) else { panic!("an empty cell fetches") };
-            let arrival = Arrival {
-                token: Token("A".into()),
-                expires_on_ms: None,
-                expires_in_ms: Some(row.expires_in.0),
-                refresh_in_ms: row.refresh_in.map(|time| time.0),
-                points: None,
-            };
-            let _: Settled<_, String> = cell.settle(ticket, start, Outcome::Token(arrival), |_| "arrived_dead".into());
-            let (_, points) = cell.current().expect("a token that lives is kept");
-            assert_eq!(points.refresh.wall_ms - start.wall_ms, points.refresh.mono_ms - start.mono_ms);
-            points.refresh.mono_ms - start.mono_ms
-        };
+    for row in &vectors().refresh_points {
         let name = &row.name;
-        assert_eq!((refresh(Some(1.0), 0), refresh(Some(0.0), 0)), (row.from.0, row.to.0), "{name}");
-        let drawn: Vec<i64> = (0..1000).map(|seed| refresh(None, seed)).collect();
+        assert_eq!((row.refresh(Some(1.0), 0).0, row.refresh(Some(0.0), 0).0), (row.from.0, row.to.0), "{name}");
+        let drawn: Vec<i64> = (0..1000).map(|seed| row.refresh(None, seed).0).collect();
         let (least, most) = (drawn.iter().copied().min().unwrap_or(0), drawn.iter().copied().max().unwrap_or(0));
         assert!(row.from.0 <= least && most <= row.to.0, "{name}: {least}..{most}");
         assert!(10 * (most - least) >= 9 * (row.to.0 - row.from.0), "{name}: {least}..{most} is not spread");
@@ -105,7 +58,7 @@ fn refresh_points_lie_where_the_table_says() {
 /// The same for the series of back-offs.
 #[test]
 fn back_offs_are_spread() {
-    let start = Now { wall_ms: 1_900_000_000_000, mono_ms: 500_000 };
+    let start = start();
     let mut seen = [(i64::MAX, i64::MIN); 6];
     for seed in 0..1000 {
         let mut cell = TokenCell::<Token, &str>::new(CellSettings::default(), seed);
@@ -129,7 +82,7 @@ fn back_offs_are_spread() {
 /// A forked child's copy refreshes by a draw of its own, within the bounds of the original.
 #[test]
 fn copies_across_a_fork_are_spread() {
-    let start = Now { wall_ms: 1_900_000_000_000, mono_ms: 500_000 };
+    let start = start();
     let parent = Points::new(start, 3_600_000, None, &TimingRules::default(), 0.3);
     let drawn: Vec<i64> = (0..1000)
         .map(|seed| {

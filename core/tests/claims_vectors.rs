@@ -1,7 +1,7 @@
 //! Role names, principals and times by `tests/vectors/claims.json`.
 
-use base64::Engine as _;
 use pgentra::claims::{self, Claims, RoleType};
+use pgentra_vectors::documents::{described, token, token_of};
 use serde_json::{Map, Value, json};
 
 fn vectors() -> Value {
@@ -14,40 +14,6 @@ fn cases(group: &str) -> Vec<Value> {
     cases
 }
 
-/// A token is a text, or a list of texts and of `{repeat, times}`.
-fn token(recipe: &Value) -> String {
-    let piece = |piece: &Value| match piece {
-        Value::String(text) => text.clone(),
-        other => other["repeat"].as_str().expect("repeat").repeat(other["times"].as_u64().expect("times") as usize),
-    };
-    recipe.as_array().map_or_else(|| piece(recipe), |pieces| pieces.iter().map(piece).collect())
-}
-
-/// For whoever adds a case: the token that belongs to its claims.
-fn token_of(claims: &Value) -> String {
-    let base64 = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-    format!("{}.{}.sig", base64(r#"{"typ":"JWT","alg":"RS256","kid":"test"}"#), base64(&claims.to_string()))
-}
-
-fn read(claims: &Claims) -> Value {
-    let principal = claims.principal();
-    let role = claims.role_name();
-    json!({
-        "role": role.as_ref().map(|role| role.name.as_str()),
-        "source": role.as_ref().map(|role| role.source.as_str()),
-        "kind": principal.kind.as_str(),
-        "oid": principal.oid,
-        "tid": principal.tid,
-        "appid": principal.appid,
-        "idtyp": principal.idtyp,
-        "present": principal.present,
-        "audience": claims.audience(),
-        "expires_on": claims.expires_on(),
-        "not_before": claims.not_before(),
-        "issued_at": claims.issued_at(),
-    })
-}
-
 #[test]
 fn tokens() {
     for case in cases("tokens") {
@@ -56,7 +22,7 @@ fn tokens() {
         let decoded = claims::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(Value::Object(decoded), case["claims"], "{name}: its plain token is {}", token_of(&case["claims"]));
         let claims = Claims::decode(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut read = read(&claims);
+        let mut read = described(&claims);
         read.as_object_mut().expect("an object").retain(|_, value| !value.is_null() && *value != json!([]));
         assert_eq!(read, case["expect"], "{name}");
         assert!(claims.role_name().is_none_or(|role| role.name.len() <= claims::MAX_ROLE_BYTES), "{name}");

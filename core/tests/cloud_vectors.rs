@@ -1,6 +1,7 @@
 //! Clouds, scopes and authority hosts by `tests/vectors/clouds.json`.
 
-use pgentra::cloud::{self, Cloud, CloudError, CloudInputs};
+use pgentra::cloud::{self, Cloud, CloudError};
+use pgentra_vectors::documents::{cloud_inputs, resolved as written};
 use serde_json::{Value, json};
 
 fn cases(group: &str) -> Vec<Value> {
@@ -11,29 +12,15 @@ fn cases(group: &str) -> Vec<Value> {
     cases
 }
 
-fn inputs(case: &Value) -> CloudInputs<'_> {
-    const KEYS: [&str; 5] = ["scope_option", "host", "authority_option", "cloud_option", "env_authority_host"];
-    let given = case["inputs"].as_object().expect("inputs");
-    assert!(given.keys().all(|key| KEYS.contains(&key.as_str())), "{}: unknown input", case["name"]);
-    let input = |key: &str| given.get(key).map(|value| value.as_str().expect("a text"));
-    let [scope_option, host, authority_option, cloud_option, env_authority_host] = KEYS.map(input);
-    CloudInputs { scope_option, host, authority_option, cloud_option, env_authority_host }
-}
-
 #[test]
 fn clouds() {
     for case in cases("cases") {
         let name = &case["name"];
-        match (cloud::resolve(&inputs(&case)), case.get("error")) {
+        match (cloud::resolve(&cloud_inputs(&case)), case.get("error")) {
             (Ok(resolved), None) => {
                 let expect = &case["expect"];
-                let read = json!({
-                    "cloud": resolved.cloud.as_str(),
-                    "scope": resolved.scope,
-                    "management_scope": resolved.management_scope,
-                    "authority_host": resolved.authority_host,
-                    "warning": expect["warning"],
-                });
+                let mut read = written(&resolved);
+                read["warning"] = expect["warning"].clone();
                 assert_eq!(read, *expect, "{name}");
                 let warning = resolved.warning.unwrap_or_default();
                 let parts = expect["warning"].as_array().cloned().unwrap_or_default();

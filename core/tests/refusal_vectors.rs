@@ -1,7 +1,7 @@
 //! Refused logins by `tests/vectors/refusals.json`.
 
-use pgentra::claims::{Principal, PrincipalKind};
-use pgentra::refusal::{self, Refusal, RefusalCause};
+use pgentra::refusal::{self, RefusalCause};
+use pgentra_vectors::documents::{principal, refusal as known};
 use serde_json::Value;
 
 fn cases(group: &str) -> Vec<Value> {
@@ -24,40 +24,11 @@ fn refusals() {
     }
 }
 
-fn cause(name: &Value) -> RefusalCause {
-    let known = cases("refusals").into_iter().find(|case| case["cause"] == *name);
-    let case = known.unwrap_or_else(|| panic!("no refusal has the cause {name}"));
-    refusal::classify(case.get("sqlstate").and_then(Value::as_str), case["message"].as_str().expect("message")).cause
-}
-
-fn principal(case: &Value) -> Option<Principal> {
-    const KINDS: [PrincipalKind; 7] = [
-        PrincipalKind::User,
-        PrincipalKind::Guest,
-        PrincipalKind::ServicePrincipal,
-        PrincipalKind::UserAssignedIdentity,
-        PrincipalKind::SystemAssignedIdentity,
-        PrincipalKind::Application,
-        PrincipalKind::Unknown,
-    ];
-    let text = |key: &str| case.get(key).and_then(Value::as_str).map(str::to_owned);
-    let kind = KINDS.into_iter().find(|kind| case["kind"] == kind.as_str());
-    let of = |kind| Principal {
-        kind,
-        oid: text("oid"),
-        tid: text("tid"),
-        appid: text("appid"),
-        idtyp: None,
-        present: Vec::new(),
-    };
-    case.is_object().then(|| of(kind.expect("a kind of principal")))
-}
-
 #[test]
 fn explanations() {
     for case in cases("explanations") {
-        let cause = cause(&case["cause"]);
-        let refusal = Refusal { retry: cause.retry(), cause };
+        let refusal = known(&case["cause"]);
+        let cause = refusal.cause;
         let text = |key: &str| case[key].as_str().expect("a text").to_owned();
         let principal = principal(&case["principal"]);
         let told = refusal::explain(&refusal, &text("role"), &text("role_source"), principal.as_ref());

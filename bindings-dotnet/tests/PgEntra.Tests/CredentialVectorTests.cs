@@ -16,14 +16,19 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// The rules of tests/vectors that a credential shows: of <c>credentials/</c> those that send nothing, and what each answer of
-/// <c>entra-errors.json</c> becomes.
+/// The rules of tests/vectors that a credential shows by itself: of <c>credentials/</c> those that send nothing, and what each
+/// answer of <c>entra-errors.json</c> becomes.
 /// </summary>
 public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : IClassFixture<TokenEndpoint>
 {
     private const string Scope = "https://ossrdbms-aad.database.windows.net/.default";
 
-    public static TheoryData<string, int, string> Credentials()
+    // A host's member is an object of the test, of which CredentialTests has many.
+    public static TheoryData<string, int, string> Credentials() => Rows(one =>
+        one["exchanges"] is not JsonArray { Count: > 0 }
+        && !one["credential"]!.ToJsonString().Contains("\"host\"", StringComparison.Ordinal));
+
+    internal static TheoryData<string, int, string> Rows(Func<JsonNode, bool> wanted)
     {
         var rows = new TheoryData<string, int, string>();
         foreach (var path in Directory.GetFiles(Path.Combine(Emulator.Root, "tests", "vectors", "credentials"), "*.json").Order())
@@ -31,11 +36,9 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
             var file = $"credentials/{Path.GetFileNameWithoutExtension(path)}";
             foreach (var (index, one) in VectorTests.Cases(file, "cases").Index())
             {
-                // A host's member is an object of the test, of which CredentialTests has many.
-                if (one!["exchanges"] is not JsonArray { Count: > 0 }
-                    && !one["credential"]!.ToJsonString().Contains("\"host\"", StringComparison.Ordinal))
+                if (wanted(one!))
                 {
-                    rows.Add(file, index, VectorTests.Text(one["name"])!);
+                    rows.Add(file, index, VectorTests.Text(one!["name"])!);
                 }
             }
         }
@@ -121,7 +124,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
         }
     }
 
-    private static void CheckError(PgEntraException failure, JsonNode expected)
+    internal static void CheckError(PgEntraException failure, JsonNode expected)
     {
         var detail = JsonNode.Parse(failure.Detail.GetRawText())!;
         Assert.Equal(VectorTests.Text(expected["kind"]), failure.Code);

@@ -205,6 +205,9 @@ public sealed partial class Emulator : IAsyncLifetime
         return folder;
     }
 
+    /// <summary>The engine as it ships, beside the emulator; the tests themselves run on one that can run vectors.</summary>
+    public static string Library => Path.Combine(Path.GetDirectoryName(FindEmulator())!, "libpgentra.so");
+
     private static string FindEmulator()
     {
         if (System.Environment.GetEnvironmentVariable("PGENTRA_EMULATOR") is { Length: > 0 } named)

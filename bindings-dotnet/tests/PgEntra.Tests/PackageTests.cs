@@ -173,7 +173,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         public string[] Properties => [$"-p:PgEntraVersion={Version}", $"-p:RestoreAdditionalProjectSources={Folder}"];
 
         /// <summary>The engine that these tests run on.</summary>
-        public string[] Library { get; } = [$"-p:PgEntraLibrary={Path.Combine(AppContext.BaseDirectory, "libpgentra.so")}"];
+        public string[] Library { get; } = [$"-p:PgEntraLibrary={Emulator.Library}"];
 
         public async ValueTask InitializeAsync()
         {

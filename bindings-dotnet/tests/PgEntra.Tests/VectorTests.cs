@@ -10,8 +10,8 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// The rules of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>. <c>timing.json</c> is the
-/// engine's alone: no clock is read here.
+/// The rules of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>, and what only the engine shows
+/// in <see cref="EngineVectorTests"/>.
 /// </summary>
 public sealed class VectorTests
 {

@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any, final
 
 from .errors import PgEntraError
@@ -22,6 +23,7 @@ __all__ = [
     "explain_refusal",
     "is_retriable",
     "parse_principal_name",
+    "run_vector",
     "secure_sslmode",
     "shutdown",
     "stats",
@@ -139,5 +141,8 @@ def error(code: str, message: str, credential: str | None) -> PgEntraError:
     """The exception of an error kind, to be raised."""
 
 def stats() -> list[dict[str, Any]]: ...
+def run_vector(group: str, case: str, directory: str | PathLike[str]) -> str:
+    """What comes of a case of the vectors. In builds for tests alone."""
+
 def shutdown() -> None:
     """Ends the engine's threads, waiting at most 1 s."""

@@ -1,8 +1,6 @@
-//! Steps through a case of `tests/vectors/timing.json`, which says how it is read. Compiled by core's test and, for
-//! theirs, by bindings.
-#![allow(dead_code, reason = "each user reads its part of a case")]
+//! Steps through a case of `timing.json`, which says how it is read.
 
-use std::error::Error;
+use std::{error::Error, sync::LazyLock};
 
 use pgentra::cell::{
     Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken, Settled,
@@ -114,6 +112,84 @@ impl SameToken for Token {
     fn same_bytes(&self, other: &Self) -> bool {
         self.0 == other.0
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vectors {
+    #[serde(rename = "about")]
+    _about: Vec<String>,
+    start_ms: Clocks<i64>,
+    pub refresh_points: Vec<RefreshPoint>,
+    pub cases: Vec<Case>,
+}
+
+/// Where the refresh point of a token lies, over all random fractions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshPoint {
+    pub name: String,
+    pub expires_in: Time,
+    pub refresh_in: Option<Time>,
+    pub from: Time,
+    pub to: Time,
+}
+
+/// All of `timing.json`.
+pub fn vectors() -> &'static Vectors {
+    static VECTORS: LazyLock<Vectors> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../timing.json")).expect("timing.json is as its `about` says")
+    });
+    &VECTORS
+}
+
+/// When its cases begin.
+pub fn start() -> Now {
+    let start = vectors().start_ms;
+    Now { wall_ms: start.wall, mono_ms: start.mono }
+}
+
+impl RefreshPoint {
+    /// When a cell refreshes such a token, after its arrival.
+    ///
+    /// # Panics
+    /// If the cell does not keep it.
+    pub fn refresh(&self, jitter: Option<f64>, seed: u64) -> Time {
+        let start = start();
+        let mut cell = TokenCell::new(CellSettings { jitter, ..CellSettings::default() }, seed);
+        let Answer::Fetch(ticket) = cell.ask(start, Mode::Background) else { panic!("an empty cell fetches") };
+        let arrival = Arrival {
+            token: Token("A".into()),
+            expires_on_ms: None,
+            expires_in_ms: Some(self.expires_in.0),
+            refresh_in_ms: self.refresh_in.map(|time| time.0),
+            points: None,
+        };
+        let _: Settled<_, String> = cell.settle(ticket, start, Outcome::Token(arrival), |_| "arrived_dead".into());
+        let (_, points) = cell.current().expect("a token that lives is kept");
+        assert_eq!(points.refresh.wall_ms - start.wall_ms, points.refresh.mono_ms - start.mono_ms);
+        Time(points.refresh.mono_ms - start.mono_ms)
+    }
+}
+
+/// The bounds of a row of `refresh_points`, as a cell has them.
+///
+/// # Panics
+/// If that is no row.
+pub fn refresh_points(row: &str) -> Value {
+    let row: RefreshPoint = serde_json::from_str(row).unwrap_or_else(|error| panic!("{error}: {row}"));
+    json!({ "from": seconds(row.refresh(Some(1.0), 0).0), "to": seconds(row.refresh(Some(0.0), 0).0) })
+}
+
+/// What each step of a case gives; why it cannot be run, where it cannot.
+///
+/// # Panics
+/// If that is no case.
+pub fn answers(case: &str) -> Value {
+    let case: Case = serde_json::from_str(case).unwrap_or_else(|error| panic!("{error}: {case}"));
+    let mut run = Run::new(&case, start());
+    let answer = |step| run.step(step).unwrap_or_else(|problem| json!({ "cannot run": problem.to_string() }));
+    case.steps.iter().map(answer).collect()
 }
 
 /// A case as it runs: the cell, how far the clocks are off, and the names of the tickets.

@@ -1,0 +1,84 @@
+//! Runs the cases of the files beside it against the engine: one place that prepares a case and sees what comes of it.
+//!
+//! Core's tests use the modules. A binding built with its feature `testing` offers [`run`] to its own tests, which ask it what
+//! no public door shows: what is sent, and clocks.
+
+#![allow(missing_docs, reason = "the files say what their members are")]
+
+pub mod credentials;
+pub mod documents;
+pub mod timing;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use pgentra::{
+    Error, ErrorKind, Result,
+    claims::{self, Claims, RoleType},
+    cloud, refusal,
+};
+use serde_json::{Value, json};
+
+/// Where the files are.
+pub fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What comes of a case of a group, as JSON: what its `expect` or its like is to be compared with.
+///
+/// `case` is its text in the file. `directory` is an empty folder for what a credential's case needs, where the text has its
+/// path for `{dir}`.
+///
+/// # Errors
+/// What the case ends in; of kind `internal` where it cannot be run, or where anything is sent, run or awaited that the case
+/// does not say.
+pub fn run(group: &str, case: &str, directory: &Path) -> Result<String> {
+    let ran = AssertUnwindSafe(|| outcome(group, case, directory).map(|outcome| outcome.to_string()));
+    catch_unwind(ran).unwrap_or_else(|panic| {
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Error::new(ErrorKind::Internal, text.unwrap_or_default()))
+    })
+}
+
+fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
+    match group {
+        "credentials" => return credentials::fetch(case, directory).map(|token| credentials::shown(&token)),
+        "entra-errors" => return Err(credentials::refuse(case)),
+        "timing" => return Ok(timing::answers(case)),
+        "refresh_points" => return Ok(timing::refresh_points(case)),
+        _ => {}
+    }
+    let case: Value = serde_json::from_str(case).expect("JSON");
+    let text = |key: &str| case[key].as_str().unwrap_or_else(|| panic!("{key}: no text"));
+    Ok(match group {
+        "tokens" => match Claims::decode(&documents::token(&case["token"])) {
+            Ok(claims) => documents::described(&claims),
+            Err(error) => json!({ "error": error.as_str() }),
+        },
+        "missing_names" => {
+            let claims = Claims::decode(&documents::token_of(&case["claims"])).expect("claims");
+            let tried = case["management_tried"] == true;
+            json!(claims::explain_missing_name(&claims.principal(), tried))
+        }
+        "resource_ids" => json!(claims::identity_name(text("xms_mirid"))),
+        "create_role" => {
+            let types = [RoleType::User, RoleType::Group, RoleType::Service];
+            let role_type = types.into_iter().find(|one| one.as_str() == text("type")).expect("a type of role");
+            json!(claims::create_role_statement(text("role"), text("oid"), role_type))
+        }
+        "clouds" => match cloud::resolve(&documents::cloud_inputs(&case)) {
+            Ok(resolved) => documents::resolved(&resolved),
+            Err(error) => json!({ "setting": error.setting(), "message": error.to_string() }),
+        },
+        "resources" => json!(cloud::resource_of(text("scope"))),
+        "explanations" => {
+            let refusal = documents::refusal(&case["cause"]);
+            let principal = documents::principal(&case["principal"]);
+            json!(refusal::explain(&refusal, text("role"), text("role_source"), principal.as_ref()))
+        }
+        other => panic!("no group of vectors is called {other}"),
+    })
+}
