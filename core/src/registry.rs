@@ -22,7 +22,7 @@ use crate::{
         Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken,
         Settled, Ticket, TokenCell,
     },
-    claims::Principal,
+    claims::{Claims, Principal},
     config::CredentialConfig,
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
@@ -353,8 +353,8 @@ impl SharedCell {
 
     fn settle(&self, ticket: Ticket, outcome: Result<FetchedToken>) {
         let moment = now();
-        let outcome = match outcome {
-            Ok(fetched) => Outcome::Token(arrival(fetched, moment.wall_ms)),
+        let outcome = match outcome.and_then(|fetched| arrival(fetched, moment.wall_ms)) {
+            Ok(arrival) => Outcome::Token(arrival),
             Err(error) => {
                 self.counters.failures.fetch_add(1, Ordering::Relaxed);
                 Outcome::Failed(failure(error.for_credential(self.credential.name())))
@@ -553,19 +553,21 @@ impl Drop for Flight {
     }
 }
 
-fn arrival(fetched: FetchedToken, wall_ms: i64) -> Arrival<Arc<Token>> {
+fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
     let ms = |seconds: i64| seconds.saturating_mul(1000);
-    let expires_on = match (fetched.expires_on, fetched.expires_in) {
-        (Some(expires_on), _) => expires_on,
-        (None, expires_in) => (wall_ms / 1000).saturating_add(expires_in.unwrap_or(0)),
+    let from_now = || Some((wall_ms / 1000).saturating_add(fetched.expires_in?));
+    let claimed = || Claims::decode(fetched.token.expose()).ok()?.expires_on();
+    let Some(expires_on) = fetched.expires_on.or_else(from_now).or_else(claimed) else {
+        let told = "the credential returned a token without expiry, and the token itself names none";
+        return Err(Error::new(ErrorKind::CredentialValue, told));
     };
-    Arrival {
+    Ok(Arrival {
         token: Arc::new(Token::new(fetched.token, expires_on)),
-        expires_on_ms: fetched.expires_on.map(ms),
+        expires_on_ms: Some(ms(expires_on)),
         expires_in_ms: fetched.expires_in.map(ms),
         refresh_in_ms: fetched.refresh_in.map(ms),
         points: None,
-    }
+    })
 }
 
 fn failure(error: Error) -> Failure<Error> {

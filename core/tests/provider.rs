@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use pgentra::{
     CachedCredential, Config, Error, ErrorKind, TokenProvider,
+    credential::FetchedToken,
     transport::{Request, Response, Transport},
 };
 use serde_json::json;
@@ -128,6 +129,17 @@ fn a_fetch_whose_host_went_away_is_started_again() {
     assert_eq!(credential.calls(), 3);
     let gone = Scripted::new(|_, _| Err(Error::new(ErrorKind::Cancelled, "the loop closed")));
     assert_eq!(gone.provider(Config::default()).get_blocking().unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
+    let without = |text: String| Scripted::new(move |_, _| FetchedToken::from_host(&text, None, None));
+    let ends = support::unix_now() + 3600;
+    let token = without(support::jwt(&json!({"exp": ends}))).provider(Config::default()).get_blocking();
+    assert_eq!(token.expect("a token").expires_on(), ends);
+    let error = without("opaque".to_owned()).provider(Config::default()).get_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CredentialValue);
+    assert!(error.to_string().contains("without expiry"), "{error}");
 }
 
 #[test]
