@@ -336,7 +336,7 @@ pub struct DefaultArguments {
     pub managed_identity_client_id: Option<String>,
     /// The user-assigned managed identity's resource id.
     pub managed_identity_resource_id: Option<String>,
-    /// The workload identity's client id. Default: `AZURE_CLIENT_ID`.
+    /// The workload identity's client id. Default: `managed_identity_client_id`, then `AZURE_CLIENT_ID`.
     pub workload_identity_client_id: Option<String>,
     /// Variables that must be set, else construction fails.
     pub required_env_vars: Vec<String>,
