@@ -1,6 +1,6 @@
 //! What a credential object of the host's own answers, made safe to use. For bindings.
 
-use super::{FetchedToken, service_text};
+use super::{FetchedToken, aadsts, service_text};
 use crate::{
     error::{Error, ErrorKind, HostCause, Result, Service},
     runtime::now,
@@ -30,17 +30,21 @@ impl FetchedToken {
 impl Error {
     /// The failure of a host's credential: `class` and `message` of its own error, which is kept as the cause.
     ///
-    /// `unavailable` says that it is not set up here, so that a chain goes on past it.
+    /// `unavailable` says that it is not set up here, so that a chain goes on past it. What the text quotes of Entra counts
+    /// as if Entra had said it to us: a wrong secret stays wrong.
     pub fn from_host(class: &str, message: &str, unavailable: bool, cause: HostCause) -> Error {
-        let kind = if unavailable { ErrorKind::CredentialUnavailable } else { ErrorKind::HostCredential };
-        let service = Service {
-            aadsts: message.split_once("AADSTS").and_then(|(_, rest)| {
-                rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok())
-            }),
-            message: service_text::sentence(message, &[]),
-            ..Service::default()
+        let aadsts = aadsts::find(message);
+        let known = aadsts.and_then(aadsts::lookup);
+        let kind = match known {
+            _ if unavailable => ErrorKind::CredentialUnavailable,
+            Some(entry) => entry.verdict.kind(),
+            None => ErrorKind::HostCredential,
         };
-        Error::new(kind, format!("the credential raised {class}")).with_service(service).with_host_cause(class, cause)
+        let service = Service { aadsts, message: service_text::sentence(message, &[]), ..Service::default() };
+        Error::new(kind, format!("the credential raised {class}"))
+            .with_service(service)
+            .with_known(known)
+            .with_host_cause(class, cause)
     }
 
     /// Whether a host's credential said that Entra refused it, by the names that the Azure SDKs have for that.
@@ -73,5 +77,17 @@ mod tests {
             "{error}"
         );
         assert!(Error::from_host("X", "", true, std::sync::Arc::new(())).is_unavailable());
+    }
+
+    #[test]
+    fn what_entra_said_to_a_hosts_credential_decides() {
+        let raised = |message: &str| Error::from_host("X", message, false, std::sync::Arc::new(()));
+        let wrong = raised("X failed: see the log.\nOriginal exception: AADSTS7000215: Invalid secret. Trace ID: 1");
+        assert_eq!(wrong.kind(), ErrorKind::AuthenticationFailed);
+        assert!(wrong.is_definite() && !wrong.is_transient());
+        assert!(wrong.to_string().contains("Pass the secret's value"), "{wrong}");
+        assert_eq!(raised("AADSTS50076: act").kind(), ErrorKind::InteractionRequired);
+        assert!(raised("AADSTS90033: later").is_transient() && !raised("AADSTS90033: later").is_definite());
+        assert!(raised("AADSTS1: nobody knows").is_transient() && raised("no answer").is_transient());
     }
 }
