@@ -12,7 +12,7 @@ use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
     CredentialConfig, Error, ErrorKind,
-    claims::{self, Claims, Principal, PrincipalKind},
+    claims::{self, Claims, Management, Principal, PrincipalKind},
     cloud::{self, CloudInputs},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     refusal,
@@ -78,7 +78,8 @@ pub fn read_claims(token: String) -> String {
 #[napi(catch_unwind)]
 pub fn explain_missing_name(token: String, management_tried: bool) -> Option<String> {
     let claims = Claims::decode(&token).ok()?;
-    Some(claims::explain_missing_name(&claims.principal(), management_tried))
+    let management = if management_tried { Management::Nameless } else { Management::NotAsked };
+    Some(claims::explain_missing_name(&claims.principal(), management))
 }
 
 /// The role name of a managed identity's resource.

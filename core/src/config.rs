@@ -185,10 +185,15 @@ impl Config {
 
     /// When tokens are refreshed, with the default worked out.
     pub fn effective_mode(&self) -> Mode {
-        self.mode.unwrap_or(match self.variable("AWS_LAMBDA_FUNCTION_NAME") {
-            Some(_) => Mode::Lazy,
-            None => Mode::Background,
-        })
+        self.mode.unwrap_or_else(|| usual_mode(&self.environment))
+    }
+}
+
+/// When tokens are refreshed where nothing is said of it.
+pub(crate) fn usual_mode(environment: &Environment) -> Mode {
+    match variable(environment, "AWS_LAMBDA_FUNCTION_NAME") {
+        Some(_) => Mode::Lazy,
+        None => Mode::Background,
     }
 }
 

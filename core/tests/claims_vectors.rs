@@ -1,7 +1,7 @@
 //! Role names, principals and times by `tests/vectors/claims.json`.
 
 use base64::Engine as _;
-use pgentra::claims::{self, Claims, RoleType};
+use pgentra::claims::{self, Claims, Management, RoleType};
 use serde_json::{Map, Value, json};
 
 fn vectors() -> Value {
@@ -109,8 +109,11 @@ fn missing_names_are_explained() {
     for case in cases("missing_names") {
         let claims = Claims::decode(&token_of(&case["claims"])).expect("claims of a case");
         assert_eq!(claims.role_name(), None, "{}", case["name"]);
-        let tried = case["management_tried"].as_bool().expect("management_tried");
-        let told = claims::explain_missing_name(&claims.principal(), tried);
+        let management = match case["management_tried"].as_bool().expect("management_tried") {
+            true => Management::Nameless,
+            false => Management::NotAsked,
+        };
+        let told = claims::explain_missing_name(&claims.principal(), management);
         for part in case["contains"].as_array().expect("contains") {
             assert!(told.contains(part.as_str().expect("text")), "{}: {part} is not in: {told}", case["name"]);
         }

@@ -170,6 +170,7 @@ fn without_cache_every_asking_fetches() {
         provider.login_blocking().expect("logs in");
     }
     assert_eq!(credential.calls(), 3);
+    assert_eq!(provider.stats().cell.fetches, 3);
 }
 
 #[test]
@@ -257,6 +258,23 @@ fn a_principal_without_any_name_is_looked_up_once() {
 }
 
 #[test]
+fn a_management_token_of_somebody_else_is_no_answer_for_ever() {
+    let credential = Scripted::new(|n, request| {
+        let oid = if request.scope.contains("management") && n < 2 { "oid-another" } else { "oid-mixed-up" };
+        let upn = request.scope.contains("management").then_some("app");
+        Ok(token(&json!({"oid": oid, "tid": "t", "upn": upn, "n": n}), 3600))
+    });
+    let error = credential.provider(Config::default()).login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ScopePermission);
+    assert!(
+        error.to_string().contains("could not be had") && error.to_string().contains("another principal"),
+        "{error}"
+    );
+    let login = credential.provider(Config::default()).login_blocking().expect("logs in");
+    assert_eq!(login.user(), "app");
+}
+
+#[test]
 fn garbage_needs_an_explicit_user() {
     let garbage = || {
         Scripted::new(|_, _| {
@@ -278,6 +296,7 @@ fn an_invalidated_token_is_replaced_only_when_old_enough() {
     let provider = credential.provider(Config::default());
     let first = provider.get_blocking().expect("a token");
     assert!(provider.invalidate_blocking(first.secret()).is_none());
+    assert!(futures_executor(provider.start_invalidate_within(None, None)).expect("no error").is_none());
     assert_eq!(credential.calls(), 1);
     // Not the current one: whoever was refused takes the current one.
     let current = provider.invalidate_blocking("an earlier token").expect("the current token");
