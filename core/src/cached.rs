@@ -86,17 +86,17 @@ impl CachedCredential {
             hosts: surroundings.hosts.clone(),
         };
         #[derive(Serialize)]
-        struct Beside<'a>(&'a str, &'a Environment, &'a Option<String>, Vec<usize>);
-        let mut beside = Beside(&cloud.authority_host, &context.environment, &surroundings.ca_file, vec![]);
+        struct Beside<'a>(&'a str, &'a Option<String>, Vec<usize>);
+        let mut beside = Beside(&cloud.authority_host, &surroundings.ca_file, vec![]);
         if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
             // A host's object stays where it is as long as anything here is kept that was built with it.
-            beside.3 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
+            beside.2 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
             let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let key = Key::of_settings(&nobody, &beside);
+            let key = Key::of_settings(&nobody, &context.environment, &beside);
             let middle_tier =
                 users::middle_tier(key, || credential::build_middle_tier(arguments, &config.options, &context))?;
             return Ok(Arc::new(CachedCredential {
@@ -107,7 +107,7 @@ impl CachedCredential {
         }
         let cells = match config.has_host_member() {
             true => Cells::Own(ArcSwap::default()),
-            false => Cells::Shared(Key::of_settings(config, &beside)),
+            false => Cells::Shared(Key::of_settings(config, &context.environment, &beside)),
         };
         Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells, mode }))
     }

@@ -18,8 +18,9 @@ use crate::{
     secret::Secret,
 };
 
-/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment.
-pub type Environment = BTreeMap<String, String>;
+/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment. Some hold
+/// secrets, so none is shown.
+pub type Environment = BTreeMap<String, Secret>;
 
 /// The environment variables core knows, with what each is for. A binding passes these and no others.
 pub const KNOWN_VARIABLES: &[&str] = &[
@@ -83,10 +84,6 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "https_proxy",
     "no_proxy",
 ];
-
-/// Among [`KNOWN_VARIABLES`], those whose value is a secret.
-pub const SECRET_VARIABLES: &[&str] =
-    &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD", "IDENTITY_HEADER", "MSI_SECRET"];
 
 /// Everything a provider is built from.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -199,7 +196,7 @@ pub(crate) fn usual_mode(environment: &Environment) -> Mode {
 
 /// The variable, unless it is unset or empty.
 pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-    environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    environment.get(name).map(Secret::expose).filter(|value| !value.is_empty())
 }
 
 /// One credential: its `type` and arguments, and the options that every credential takes.

@@ -158,7 +158,7 @@ impl Builder {
     pub fn environment_of_process(mut self) -> Self {
         let known = crate::config::KNOWN_VARIABLES.iter();
         self.config.environment =
-            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value))).collect();
+            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value.into()))).collect();
         self
     }
 

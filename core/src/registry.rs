@@ -24,7 +24,7 @@ use crate::{
         Settled, Ticket, TokenCell,
     },
     claims::{Claims, Principal},
-    config::CredentialConfig,
+    config::{CredentialConfig, Environment},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
     runtime::{Inherited, PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
@@ -712,10 +712,11 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
     /// only this process knows, so that no digest of one is ever worth anything outside.
-    pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
-        // Neither can fail: both are plain data with text keys.
-        let plain = [serde_json::to_vec(config).unwrap_or_default(), serde_json::to_vec(beside).unwrap_or_default()];
-        let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
+    pub(crate) fn of_settings(config: &CredentialConfig, environment: &Environment, beside: &impl Serialize) -> Key {
+        // None can fail: all are plain data with text keys. Secrets in them are redacted.
+        let plain = [serde_json::to_vec(config), serde_json::to_vec(environment), serde_json::to_vec(beside)];
+        let plain = plain.map(Result::unwrap_or_default);
+        let secrets = config.secrets().into_iter().chain(environment.values()).map(|secret| secret.expose().as_bytes());
         Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
     }
 
@@ -856,7 +857,7 @@ mod tests {
         answer: impl Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static,
     ) -> (Arc<SharedCell>, Arc<dyn Credential>) {
         let credential: Arc<dyn Credential> = Arc::new(Counting(AtomicUsize::new(0), answer));
-        let key = Key::of_settings(&CredentialConfig::default(), &name);
+        let key = Key::of_settings(&CredentialConfig::default(), &Environment::new(), &name);
         (cell(key, &TokenRequest::new("s"), &credential), credential)
     }
 

@@ -144,7 +144,7 @@ impl DeveloperTool {
         // The tool inherits the process's environment; what the host sees otherwise is set over it.
         for name in ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"] {
             if let Some(value) = environment.get(name) {
-                command.env(name, value);
+                command.env(name, value.expose());
             }
         }
         #[cfg(unix)]
