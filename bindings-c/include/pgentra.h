@@ -598,10 +598,10 @@ int32_t pgentra_config_check(const char *config_json,
                              struct pgentra_error **error);
 
 /**
- * Answers a question with a token. `expires_on` and `refresh_on` are seconds since 1970, 0: the token's own `exp`, and no
- * refresh point. A `token` that cannot be one (NULL, empty, with blanks) fails the fetch with PGENTRA_CREDENTIAL_VALUE, not
- * this call. Where the question is for a document's `get_assertion`, the token is the assertion; if that has no `exp`, give
- * any end, such as in five minutes.
+ * Answers a question with a token, or with the assertion where the question is for a document's `get_assertion`. `expires_on`
+ * and `refresh_on` are seconds since 1970; 0 or less: not known, and then the token's own `exp` counts. A `token` that cannot
+ * be one (NULL, empty, with blanks) or that has no end and is no assertion fails the fetch with PGENTRA_CREDENTIAL_VALUE, not
+ * this call.
  *
  * @ownership frees `request`; `token` is copied. @threads any. @errors PGENTRA_INVALID_ARGUMENT where the request is not
  * open: it was answered before, or its time limit has passed.

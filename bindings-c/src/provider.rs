@@ -455,17 +455,6 @@ pub unsafe extern "C" fn pgentra_provider_login_async(
     unsafe { status("pgentra_provider_login_async", error, work) }
 }
 
-/// Begins to look for a token newer than the refused one.
-fn invalidate(provider: &Provider, refused: Option<&str>, timeout_ms: i32) -> Pending<Option<Arc<Token>>> {
-    let current = match refused {
-        Some(_) => None,
-        None => provider.inner.try_get().and_then(Result::ok),
-    };
-    // Where none is cached, nothing was refused that anybody would get again.
-    let refused = refused.or(current.as_ref().map(|token| token.secret())).unwrap_or_default();
-    provider.inner.start_invalidate_within(refused, limit(timeout_ms))
-}
-
 /// Tells that a server refused a login with the token `refused` (NULL: the current one). `*newer` becomes the token that is
 /// worth one more try, or NULL: then the server's own error stands. Blocks while it is fetched, at most `timeout_ms`.
 ///
@@ -487,7 +476,7 @@ pub unsafe extern "C" fn pgentra_provider_invalidate(
         let (refused, place) = unsafe { (optional_text("refused", refused)?, Output::new("newer", newer)?) };
         let provider = get(provider)?;
         refuse_deadlock(&provider.hosts)?;
-        let newer = join(&invalidate(&provider, refused, timeout_ms), &provider.hosts)?;
+        let newer = join(&provider.inner.start_invalidate_within(refused, limit(timeout_ms)), &provider.hosts)?;
         let issued = |token| provider.with_token(&token, |issued| issued.password.clone().into_raw());
         place.write(newer.map_or(ptr::null(), issued));
         Ok(())
@@ -525,7 +514,7 @@ pub unsafe extern "C" fn pgentra_provider_invalidate_async(
                 callback,
                 user_data,
                 operation,
-                || invalidate(&begun, refused, timeout_ms),
+                || begun.inner.start_invalidate_within(refused, limit(timeout_ms)),
                 move |newer| match newer {
                     Some(token) => provider.with_token(&token, |issued| answer(issued, &token)),
                     None => Answer::default(),

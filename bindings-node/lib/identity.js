@@ -264,10 +264,7 @@ class ClientAssertionCredential extends Credential {
 function assertionOf(credential, getAssertion, members) {
   if (getAssertion === undefined) return undefined
   const isFunction = typeof getAssertion === 'function' && typeof getAssertion.getToken !== 'function'
-  // It is asked at each fetch, and not kept: its time does not matter.
-  const source = isFunction
-    ? async () => ({ token: await getAssertion(), expiresOnTimestamp: Date.now() + 600_000 })
-    : getAssertion
+  const source = isFunction ? async () => ({ token: await getAssertion() }) : getAssertion
   owned.set(credential, source)
   return memberDocument(source, members)
 }

@@ -132,9 +132,7 @@ class Doors {
    * @param {Wait} [options]
    */
   async invalidate(token, { abortSignal } = {}) {
-    const refused = token ?? this.tryToken()
-    if (refused === undefined) return false
-    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, refused), abortSignal)
+    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, token), abortSignal)
   }
 
   stats() {

@@ -87,10 +87,11 @@ impl Provider {
         courier.send_result(id, self.inner.start_login(limit(limit_ms)), |found| Either5::C(login(&found)));
     }
 
-    /// Tells that a server refused a token, and sends whether there is a newer one.
+    /// Tells that a server refused a token (the current one, if left out), and sends whether there is a newer one.
     #[napi(catch_unwind)]
-    pub fn start_invalidate(&self, courier: &Courier, id: f64, token: String) {
-        courier.send_result(id, self.inner.start_invalidate(&token), |newer| Either5::B(newer.is_some()));
+    pub fn start_invalidate(&self, courier: &Courier, id: f64, token: Option<String>) {
+        let newer = self.inner.start_invalidate_within(token.as_deref(), None);
+        courier.send_result(id, newer, |newer| Either5::B(newer.is_some()));
     }
 
     /// What the provider knows of itself, as JSON. Fetches nothing.

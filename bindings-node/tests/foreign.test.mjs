@@ -121,7 +121,7 @@ test('what it throws or rejects with is the cause', async () => {
         ]) {
             await assert.rejects(entraTokenProvider(credential)(), (error) => {
                 assert.ok(error instanceof esm.AuthenticationError)
-                assert.equal(error.code, 'host_credential')
+                assert.equal(error.code, what === own ? 'authentication_failed' : 'host_credential')
                 assert.equal(error.cause, what)
                 if (what === own)
                     assert.deepEqual([error.aadsts, error.message.includes('Invalid client secret')], [7000215, true])

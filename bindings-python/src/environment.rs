@@ -25,7 +25,7 @@ impl Environment {
     /// The same with some variables in place of its own.
     fn overlaid(&self, variables: BTreeMap<String, String>) -> Environment {
         let mut all = self.0.clone();
-        all.extend(variables);
+        all.extend(variables.into_iter().map(|(name, value)| (name, value.into())));
         Environment(all)
     }
 }
@@ -95,7 +95,7 @@ fn read(environ: &Bound<'_, PyAny>) -> PyResult<pgentra::config::Environment> {
         let value = environ.call_method1(intern!(environ.py(), "get"), (*name,))?;
         // Unset, or bytes that are no text, which no setting of ours can be.
         if let Ok(value) = value.extract::<String>() {
-            variables.insert((*name).to_owned(), value);
+            variables.insert((*name).to_owned(), value.into());
         }
     }
     Ok(variables)

@@ -450,8 +450,8 @@ def test_errors_survive_pickling() -> None:
     assert type(copy) is type(caught.value)
     assert (str(copy), copy.kind, copy.code, copy.aadsts, copy.detail) == (
         str(caught.value),
-        21,
-        "host_credential",
+        3,
+        "interaction_required",
         50076,
         caught.value.detail,
     )

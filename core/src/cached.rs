@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     cell::Mode,
     cloud::{self, CloudInputs},
-    config::{CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
+    config::{self, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
     credential::{self, AzureCoreCredential, BuildContext, Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, Key, SharedCell},
@@ -42,7 +42,11 @@ pub struct Surroundings {
 pub struct CachedCredential {
     credential: Arc<dyn Credential>,
     cells: Cells,
+    mode: Mode,
 }
+
+/// Scopes, tenants and claims for which one object of a host's own is asked.
+const MOST_OWN_CELLS: usize = 64;
 
 enum Cells {
     /// Shared with every credential of equal settings in the process.
@@ -67,6 +71,7 @@ impl CachedCredential {
             cloud_option: config.options.cloud.as_deref(),
             env_authority_host: crate::config::variable(&surroundings.environment, "AZURE_AUTHORITY_HOST"),
         })?;
+        let mode = config::usual_mode(&surroundings.environment);
         // What no credential reads must not keep equal settings apart.
         let mut environment = surroundings.environment.clone();
         environment.retain(|name, _| !matches!(&**name, "PGSSLMODE" | "PGUSER" | "AWS_LAMBDA_FUNCTION_NAME"));
@@ -81,34 +86,35 @@ impl CachedCredential {
             hosts: surroundings.hosts.clone(),
         };
         #[derive(Serialize)]
-        struct Beside<'a>(&'a str, &'a Environment, &'a Option<String>, Vec<usize>);
-        let mut beside = Beside(&cloud.authority_host, &context.environment, &surroundings.ca_file, vec![]);
+        struct Beside<'a>(&'a str, &'a Option<String>, Vec<usize>);
+        let mut beside = Beside(&cloud.authority_host, &surroundings.ca_file, vec![]);
         if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
             // A host's object stays where it is as long as anything here is kept that was built with it.
-            beside.3 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
+            beside.2 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
             let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let key = Key::of_settings(&nobody, &beside);
+            let key = Key::of_settings(&nobody, &context.environment, &beside);
             let middle_tier =
                 users::middle_tier(key, || credential::build_middle_tier(arguments, &config.options, &context))?;
             return Ok(Arc::new(CachedCredential {
                 credential: Arc::new(middle_tier.on_behalf_of(arguments)),
                 cells: Cells::User(key.of_user(&arguments.user_assertion_token)),
+                mode,
             }));
         }
         let cells = match config.has_host_member() {
             true => Cells::Own(ArcSwap::default()),
-            false => Cells::Shared(Key::of_settings(config, &beside)),
+            false => Cells::Shared(Key::of_settings(config, &context.environment, &beside)),
         };
-        Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells }))
+        Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells, mode }))
     }
 
     /// Takes any credential, such as a binding's wrapper of a host object. Its cells are its own.
     pub fn from_credential(credential: Arc<dyn Credential>) -> Arc<Self> {
-        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()) })
+        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()), mode: Mode::Background })
     }
 
     /// Takes any `azure_core` credential.
@@ -128,15 +134,15 @@ impl CachedCredential {
 
     /// A token at once, if a usable one is cached.
     pub fn try_token(&self, request: &TokenRequest) -> Option<Result<Arc<Token>>> {
-        self.cell(request).try_get(Mode::Background)
+        self.cell(request).try_get(self.mode)
     }
 
     /// A token, waited for at most `limit` (30 s where none is given).
     pub fn start_token(&self, request: &TokenRequest, limit: Option<Duration>) -> Pending<Arc<Token>> {
-        let cell = self.cell(request);
-        match cell.try_get(Mode::Background) {
+        let (cell, mode) = (self.cell(request), self.mode);
+        match cell.try_get(mode) {
             Some(outcome) => Pending::ready(outcome),
-            None => Pending::start(async move { within(&cell, Mode::Background, limit.unwrap_or(LONGEST_WAIT)).await }),
+            None => Pending::start(async move { within(&cell, mode, limit.unwrap_or(LONGEST_WAIT)).await }),
         }
     }
 
@@ -164,10 +170,11 @@ impl CachedCredential {
                 if let Some(cell) = cells.load().get(request) {
                     return Arc::clone(cell);
                 }
-                let made = self.uncached_cell(request);
+                let made = SharedCell::new(Arc::clone(&self.credential), request.clone());
                 let mut found = Arc::clone(&made);
                 cells.rcu(|cells| {
                     let mut next = HashMap::clone(cells);
+                    registry::make_room(&mut next, MOST_OWN_CELLS);
                     found = Arc::clone(next.entry(request.clone()).or_insert_with(|| Arc::clone(&made)));
                     next
                 });
@@ -177,11 +184,6 @@ impl CachedCredential {
                 found
             }
         }
-    }
-
-    /// A cell that nobody shares.
-    pub(crate) fn uncached_cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
-        SharedCell::new(Arc::clone(&self.credential), request.clone())
     }
 }
 
@@ -213,5 +215,46 @@ impl TokenCredential for CachedCredential {
         let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(token.expires_on())
             .unwrap_or(azure_core::time::OffsetDateTime::UNIX_EPOCH);
         Ok(AccessToken::new(token.secret().to_owned(), expires_on))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_is_frozen_between_calls_refreshes_nothing_in_the_background() {
+        let config = CredentialConfig::from_value(serde_json::json!({"type": "azure_cli"})).expect("a credential");
+        let function = Surroundings {
+            environment: [("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "f".into())].into(),
+            ..Surroundings::default()
+        };
+        assert_eq!(CachedCredential::new(&config, &function).expect("builds").mode, Mode::Lazy);
+        assert_eq!(CachedCredential::new(&config, &Surroundings::default()).expect("builds").mode, Mode::Background);
+    }
+
+    #[test]
+    fn a_host_s_object_has_as_many_cells_as_are_worth_keeping() {
+        struct Never;
+        impl Credential for Never {
+            fn name(&self) -> &str {
+                "Never"
+            }
+
+            fn fetch<'a>(
+                &'a self,
+                _: &'a TokenRequest,
+                _: credential::FetchContext,
+            ) -> credential::BoxFuture<'a, Result<credential::FetchedToken>> {
+                Box::pin(std::future::pending())
+            }
+        }
+        let credential = CachedCredential::from_credential(Arc::new(Never));
+        for n in 0..3 * MOST_OWN_CELLS {
+            let request = TokenRequest { claims: Some(n.to_string()), ..TokenRequest::new("s") };
+            credential.cell(&request);
+        }
+        let Cells::Own(cells) = &credential.cells else { panic!("it is the host's own") };
+        assert_eq!(cells.load().len(), MOST_OWN_CELLS);
     }
 }

@@ -385,6 +385,8 @@ pub struct CellStats<'a, E> {
 struct Held<T> {
     token: T,
     points: Points,
+    /// A server refused a login with it.
+    refused: bool,
 }
 
 struct Flight {
@@ -491,7 +493,7 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
                 let late = self.is_lost(ticket, now);
                 // What a frozen process finds in its buffers may be as old as the request for it.
                 let counted_from = if late { ticket.started } else { now };
-                let known = self.known(&arrival.token);
+                let (known, refused) = self.known(&arrival.token).unzip();
                 let stated_ms = match (arrival.expires_in_ms, arrival.expires_on_ms) {
                     (Some(expires_in), _) => expires_in,
                     (None, Some(expires_on)) => expires_on.saturating_sub(counted_from.wall_ms),
@@ -503,7 +505,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
                 });
                 let token = arrival.token;
                 if !points.is_dead(now) {
-                    if self.offer(now, Held { token: token.clone(), points }, forced) {
+                    let refused = refused.unwrap_or(false);
+                    if self.offer(now, Held { token: token.clone(), points, refused }, forced) {
                         self.succeeded(now);
                         if live { Settled::Token(token) } else { Settled::TokenTaken(token) }
                     } else if live {
@@ -530,15 +533,16 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
 
     /// A server refused a login; `is_refused` recognises the token it was tried with. Removes nothing: starts, or
     /// joins, one refresh for which only this caller waits. What that brings replaces the refused token even if it
-    /// ends earlier.
+    /// ends earlier, and the refused one does not come back while that is good.
     pub fn invalidate(&mut self, now: Now, is_refused: impl FnOnce(&T) -> bool) -> Invalidation {
         self.notice_end(now);
         let rules = &self.settings.rules;
-        let Some(Held { token, points }) = &self.current else { return Invalidation::Ignored };
-        let lifetime = points.lifetime_ms;
-        if !is_refused(token) || now.ms_since(points.arrived) <= rules.invalidate_age_ms.min(lifetime / 10) {
+        let Some(held) = &mut self.current else { return Invalidation::Ignored };
+        let lifetime = held.points.lifetime_ms;
+        if !is_refused(&held.token) || now.ms_since(held.points.arrived) <= rules.invalidate_age_ms.min(lifetime / 10) {
             return Invalidation::Ignored;
         }
+        held.refused = true;
         if let Some(ticket) = self.live_ticket(now) {
             if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.forced) {
                 flight.forced = true;
@@ -591,8 +595,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
     /// it is dead or not newer than the current one.
     pub fn adopt(&mut self, now: Now, token: T, points: Points) -> bool {
         self.notice_end(now);
-        let points = self.known(&token).unwrap_or(points);
-        !points.is_dead(now) && self.offer(now, Held { token, points }, false)
+        let (points, refused) = self.known(&token).unwrap_or((points, false));
+        !points.is_dead(now) && self.offer(now, Held { token, points, refused }, false)
     }
 
     /// Starts over, because tokens would now be somebody else's (the CLI's profile changed). What tickets issued
@@ -603,6 +607,14 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
             first_valid_ticket: self.next_ticket,
             ..Self::new(self.settings.clone(), self.dice.next())
         };
+    }
+
+    /// Lets go of what remembered errors hold beside their words: the last one at once, the back-off's when that is over.
+    pub fn let_go(&mut self, now: Now, words: impl FnOnce(E) -> E) {
+        self.last_error = self.last_error.take().map(words);
+        if let Some(over) = self.backoff.as_mut().filter(|backoff| now.reached(backoff.until)) {
+            over.error = None;
+        }
     }
 
     /// What the cell knows of itself.
@@ -649,13 +661,13 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
     }
 
     /// The points of these bytes if they came before: as the current token, or as one of the few before it, because
-    /// replicas of a service (or caches in front of it) can hand out two tokens in turn.
-    fn known(&self, token: &T) -> Option<Points> {
+    /// replicas of a service (or caches in front of it) can hand out two tokens in turn. And whether a server refused them.
+    fn known(&self, token: &T) -> Option<(Points, bool)> {
         self.current
             .iter()
             .chain(self.earlier.iter().flatten())
             .find(|held| held.token.same_bytes(token))
-            .map(|held| held.points)
+            .map(|held| (held.points, held.refused))
     }
 
     /// Makes a token that is not dead the current one if it is newer. One that comes because the current one was
@@ -666,9 +678,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
             return false;
         }
         let better = self.current.as_ref().is_none_or(|current| {
-            current.points.is_dead(now)
-                || held.points.ends_after(&current.points, now)
-                || forced && held.points.is_fresh(now)
+            let is_newer = || held.points.ends_after(&current.points, now) || forced && held.points.is_fresh(now);
+            current.points.is_dead(now) || !held.refused && is_newer()
         });
         let slot = self.earlier.iter().position(|slot| slot.as_ref().is_some_and(same)).unwrap_or(RECOGNISED - 1);
         let aside = if better {

@@ -465,10 +465,21 @@ impl<'a> ResourceIdentity<'a> {
     }
 }
 
+/// What came of the look at a management token for the name of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Management {
+    /// It is turned off.
+    NotAsked,
+    /// There was none, or it was somebody else's.
+    Failed,
+    /// It names nobody.
+    Nameless,
+}
+
 /// Why no role name could be found, for the person who has to pass one. One line, never empty.
 ///
 /// `management_tried`: a management-scope token was asked for, and gave no name either.
-pub fn explain_missing_name(principal: &Principal, management_tried: bool) -> String {
+pub fn explain_missing_name(principal: &Principal, management: Management) -> String {
     let claims = match principal.present.as_slice() {
         [] => {
             let names = RoleSource::ALL.map(RoleSource::as_str).join(", ");
@@ -476,9 +487,10 @@ pub fn explain_missing_name(principal: &Principal, management_tried: bool) -> St
         }
         present => format!("has no usable name in {}", present.join(", ")),
     };
-    let management = match management_tried {
-        true => "a management-scope token gave no name either",
-        false => "no management-scope token was asked for",
+    let management = match management {
+        Management::Nameless => "a management-scope token gave no name either",
+        Management::Failed => "a management-scope token could not be had",
+        Management::NotAsked => "no management-scope token was asked for",
     };
     let role = match principal.kind {
         PrincipalKind::User => "the user principal name, or the name of a group",

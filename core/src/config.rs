@@ -18,8 +18,9 @@ use crate::{
     secret::Secret,
 };
 
-/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment.
-pub type Environment = BTreeMap<String, String>;
+/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment. Some hold
+/// secrets, so none is shown.
+pub type Environment = BTreeMap<String, Secret>;
 
 /// The environment variables core knows, with what each is for. A binding passes these and no others.
 pub const KNOWN_VARIABLES: &[&str] = &[
@@ -83,10 +84,6 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "https_proxy",
     "no_proxy",
 ];
-
-/// Among [`KNOWN_VARIABLES`], those whose value is a secret.
-pub const SECRET_VARIABLES: &[&str] =
-    &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD", "IDENTITY_HEADER", "MSI_SECRET"];
 
 /// Everything a provider is built from.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -185,16 +182,21 @@ impl Config {
 
     /// When tokens are refreshed, with the default worked out.
     pub fn effective_mode(&self) -> Mode {
-        self.mode.unwrap_or(match self.variable("AWS_LAMBDA_FUNCTION_NAME") {
-            Some(_) => Mode::Lazy,
-            None => Mode::Background,
-        })
+        self.mode.unwrap_or_else(|| usual_mode(&self.environment))
+    }
+}
+
+/// When tokens are refreshed where nothing is said of it.
+pub(crate) fn usual_mode(environment: &Environment) -> Mode {
+    match variable(environment, "AWS_LAMBDA_FUNCTION_NAME") {
+        Some(_) => Mode::Lazy,
+        None => Mode::Background,
     }
 }
 
 /// The variable, unless it is unset or empty.
 pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-    environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    environment.get(name).map(Secret::expose).filter(|value| !value.is_empty())
 }
 
 /// One credential: its `type` and arguments, and the options that every credential takes.
@@ -336,7 +338,7 @@ pub struct DefaultArguments {
     pub managed_identity_client_id: Option<String>,
     /// The user-assigned managed identity's resource id.
     pub managed_identity_resource_id: Option<String>,
-    /// The workload identity's client id. Default: `AZURE_CLIENT_ID`.
+    /// The workload identity's client id. Default: `managed_identity_client_id`, then `AZURE_CLIENT_ID`.
     pub workload_identity_client_id: Option<String>,
     /// Variables that must be set, else construction fails.
     pub required_env_vars: Vec<String>,

@@ -322,6 +322,11 @@ impl Error {
         self.0.kind.chain_rule() == ChainRule::Unavailable
     }
 
+    /// Whether it, or an attempt of its chain, keeps an error object of the host's.
+    pub(crate) fn has_host_cause(&self) -> bool {
+        self.0.host_cause.is_some() || self.0.attempts.iter().any(Error::has_host_cause)
+    }
+
     /// The host's own error object.
     pub fn host_cause(&self) -> Option<&HostCause> {
         self.0.host_cause.as_ref()

@@ -9,13 +9,14 @@ use serde::Serialize;
 use crate::{
     cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
     cell::Mode,
-    claims::{self, Claims, Principal},
+    claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
     config::{Config, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    registry::{CellStats, SharedCell, remember_name, remembered_name},
+    registry::{self, CellStats, KeptAhead, SharedCell, remember_name, remembered_name},
     runtime::Pending,
+    secret::Secret,
     token::{Handle, Shards, Token},
 };
 
@@ -37,6 +38,7 @@ struct Inner {
     management: TokenRequest,
     cell: Arc<SharedCell>,
     mode: Mode,
+    _ahead: Option<KeptAhead>,
     cache: bool,
     limit: Duration,
     user: Option<(String, &'static str)>,
@@ -156,7 +158,7 @@ impl Builder {
     pub fn environment_of_process(mut self) -> Self {
         let known = crate::config::KNOWN_VARIABLES.iter();
         self.config.environment =
-            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value))).collect();
+            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value.into()))).collect();
         self
     }
 
@@ -173,8 +175,8 @@ impl Builder {
             cloud_option: config.credential.options.cloud.as_deref(),
             env_authority_host: config.variable("AZURE_AUTHORITY_HOST"),
         })?;
-        if let Some(warning) = &resolved.warning {
-            tracing::warn!(target: "pgentra::cloud", "{warning}");
+        if let Some(warning) = resolved.warning {
+            registry::warn_once(warning);
         }
         let credential = match self.credential {
             Some(credential) => credential,
@@ -191,6 +193,7 @@ impl Builder {
         };
         let request = TokenRequest::new(resolved.scope);
         let cell = credential.cell(&request);
+        let mode = config.effective_mode();
         let user = match (&config.user, config.variable("PGUSER")) {
             (Some(user), _) => Some((user.clone(), "user")),
             (None, Some(user)) => Some((user.to_owned(), "PGUSER")),
@@ -200,8 +203,9 @@ impl Builder {
             management: TokenRequest::new(resolved.management_scope),
             credential,
             request,
+            _ahead: (config.cache && mode == Mode::Ahead).then(|| cell.keep_ahead()),
             cell,
-            mode: config.effective_mode(),
+            mode,
             cache: config.cache,
             limit: duration(config.timeout).min(LONGEST_WAIT),
             user,
@@ -340,17 +344,23 @@ impl TokenProvider {
     /// Tells that a server refused a login with this token. Resolves to the newer token that is worth one more try, or
     /// to none: then the server's own error stands.
     pub fn start_invalidate(&self, refused: &str) -> Pending<Option<Arc<Token>>> {
-        self.start_invalidate_within(refused, None)
+        self.start_invalidate_within(Some(refused), None)
     }
 
-    /// As [`start_invalidate`](Self::start_invalidate); `limit` shortens the wait set by the `timeout` option.
-    pub fn start_invalidate_within(&self, refused: &str, limit: Option<Duration>) -> Pending<Option<Arc<Token>>> {
+    /// As [`start_invalidate`](Self::start_invalidate), where none is named of the current token; `limit` shortens the wait
+    /// set by the `timeout` option.
+    pub fn start_invalidate_within(
+        &self,
+        refused: Option<&str>,
+        limit: Option<Duration>,
+    ) -> Pending<Option<Arc<Token>>> {
         if !self.0.cache {
             return Pending::ready(Ok(None));
         }
-        let (inner, refused, limit) = (Arc::clone(&self.0), crate::secret::Secret::new(refused), self.limit(limit));
+        let (inner, refused, limit) = (Arc::clone(&self.0), refused.map(Secret::new), self.limit(limit));
         Pending::start(async move {
-            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused.expose())).await;
+            let refused = refused.as_ref().map(Secret::expose);
+            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused)).await;
             Ok(renewed.ok().flatten())
         })
     }
@@ -403,7 +413,7 @@ impl Inner {
     fn asked_cell(&self) -> Arc<SharedCell> {
         match self.cache {
             true => Arc::clone(&self.cell),
-            false => self.credential.uncached_cell(&self.request),
+            false => self.cell.unshared(),
         }
     }
 
@@ -465,9 +475,13 @@ impl Inner {
             return Err(Error::new(ErrorKind::TokenDecode, "the token tells no role name"));
         };
         let principal = claims.principal();
-        let asked = within(&self.credential.cell(&self.management), self.mode, limit).await;
+        // It is needed once, so nobody keeps it fresh.
+        let asked = within(&self.credential.cell(&self.management), Mode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
-            Ok(theirs) => Ok(theirs.role_name().filter(|_| same_principal(&principal, &theirs.principal()))),
+            Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
+                Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
+            }
+            Ok(theirs) => Ok(theirs.role_name()),
             Err(error) => Err(Error::new(ErrorKind::TokenDecode, format!("the management token: {error}"))),
         });
         match found {
@@ -495,7 +509,12 @@ impl Inner {
         if let (true, Some(appid)) = (self.appid_as_username, &principal.appid) {
             return Ok((appid.clone(), "appid"));
         }
-        let told = claims::explain_missing_name(&principal, self.management_lookup);
+        let lookup = match &management {
+            _ if !self.management_lookup => Management::NotAsked,
+            Some(_) => Management::Failed,
+            None => Management::Nameless,
+        };
+        let told = claims::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A name may come when the service is back, so whoever retries transient errors should.
             Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),

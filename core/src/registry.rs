@@ -2,10 +2,11 @@
 //! role names that were looked up.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    hash::Hash,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,11 +20,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     cell::{
-        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken,
+        self, Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken,
         Settled, Ticket, TokenCell,
     },
-    claims::Principal,
-    config::CredentialConfig,
+    claims::{Claims, Principal},
+    config::{CredentialConfig, Environment},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
     runtime::{Inherited, PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
@@ -57,7 +58,9 @@ pub(crate) struct SharedCell {
     last_used: AtomicI64,
     stamp: AtomicU64,
     stamp_looked_at: AtomicI64,
-    counters: Counters,
+    counters: Arc<Counters>,
+    /// Providers alive that want the token refreshed while nobody asks.
+    ahead: AtomicUsize,
     /// Whether it belongs to one of many users: it is kept small, and threads seldom meet at it.
     is_users: bool,
 }
@@ -82,8 +85,8 @@ impl Warm {
 struct State {
     cell: TokenCell<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<Settlement>>,
-    /// A timer of `Mode::Ahead` runs for this cell.
-    ahead: bool,
+    /// The timer of `Mode::Ahead` runs.
+    has_timer: bool,
 }
 
 #[derive(Clone)]
@@ -109,15 +112,25 @@ enum Asked {
 
 impl SharedCell {
     pub(crate) fn new(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
-        Self::make(credential, request, false)
+        Self::make(credential, request, false, Arc::default())
     }
 
     /// A cell of one of many users.
     pub(crate) fn of_user(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
-        Self::make(credential, request, true)
+        Self::make(credential, request, true, Arc::default())
     }
 
-    fn make(credential: Arc<dyn Credential>, request: TokenRequest, is_users: bool) -> Arc<Self> {
+    /// An empty cell that nobody shares, and that counts with this one.
+    pub(crate) fn unshared(&self) -> Arc<Self> {
+        Self::make(Arc::clone(&self.credential), self.request.clone(), false, Arc::clone(&self.counters))
+    }
+
+    fn make(
+        credential: Arc<dyn Credential>,
+        request: TokenRequest,
+        is_users: bool,
+        counters: Arc<Counters>,
+    ) -> Arc<Self> {
         Arc::new(SharedCell {
             is_users,
             credential,
@@ -128,7 +141,8 @@ impl SharedCell {
             last_used: AtomicI64::new(now().mono_ms),
             stamp: AtomicU64::new(0),
             stamp_looked_at: AtomicI64::new(i64::MIN),
-            counters: Counters::default(),
+            counters,
+            ahead: AtomicUsize::new(0),
         })
     }
 
@@ -159,7 +173,7 @@ impl SharedCell {
             if let Some(warm) = &*self.warm.load() {
                 cell.adopt(now(), Arc::clone(warm.token()), warm.points.spread_anew(seed));
             }
-            Mutex::new(State { cell, waiters: Vec::new(), ahead: false })
+            Mutex::new(State { cell, waiters: Vec::new(), has_timer: false })
         })
     }
 
@@ -222,13 +236,18 @@ impl SharedCell {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A token now, or the wait for one. `fetch_now` is false for a timer, which has nobody to hand a token to.
+    /// A token now, or the wait for one.
     fn ask(self: &Arc<Self>, mode: Mode) -> Asked {
         if let Some(token) = self.fresh() {
             return Asked::Now(Ok(token));
         }
+        self.last_used.store(now().mono_ms, Ordering::Relaxed);
+        self.decide(mode)
+    }
+
+    /// As [`ask`](Self::ask), where nobody uses the token.
+    fn decide(self: &Arc<Self>, mode: Mode) -> Asked {
         let moment = now();
-        self.last_used.store(moment.mono_ms, Ordering::Relaxed);
         self.forget_if_stamped(moment.mono_ms);
         let mut state = lock(self.state());
         let (asked, ticket) = match state.cell.ask(moment, mode) {
@@ -247,10 +266,6 @@ impl SharedCell {
             Answer::Fail(error) => (Asked::Now(Err(error)), None),
         };
         let context = state.fetch_context(moment);
-        if mode == Mode::Ahead && !state.ahead {
-            state.ahead = true;
-            self.run_ahead();
-        }
         drop(state);
         if let Some(ticket) = ticket {
             self.start(ticket, context);
@@ -312,16 +327,23 @@ impl SharedCell {
         lock(self.state()).cell.fallback(now()).cloned()
     }
 
-    /// A server refused a login with `refused`: the newer token that is worth another try, if there is one.
-    pub(crate) async fn invalidate(self: &Arc<Self>, refused: &str) -> Option<Arc<Token>> {
+    /// A server refused a login with `refused`, or with the current token: the newer one that is worth another try, if
+    /// there is one.
+    pub(crate) async fn invalidate(self: &Arc<Self>, refused: Option<&str>) -> Option<Arc<Token>> {
+        let current;
+        let refused = {
+            let moment = now();
+            let state = lock(self.state());
+            let (token, points) = state.cell.current()?;
+            if refused.is_some_and(|refused| token.secret() != refused) && !points.is_dead(moment) {
+                return Some(Arc::clone(token));
+            }
+            current = Arc::clone(token);
+            refused.unwrap_or(current.secret())
+        };
         let settled = {
             let moment = now();
             let mut state = lock(self.state());
-            let other =
-                state.cell.current().filter(|(token, points)| token.secret() != refused && !points.is_dead(moment));
-            if let Some((token, _)) = other {
-                return Some(Arc::clone(token));
-            }
             let (settled, ticket) = match state.cell.invalidate(moment, |token| token.secret() == refused) {
                 Invalidation::Ignored => return None,
                 Invalidation::Fetch(ticket) => (state.wait(), Some(ticket)),
@@ -351,22 +373,19 @@ impl SharedCell {
         }
     }
 
-    fn settle(&self, ticket: Ticket, outcome: Result<FetchedToken>) {
+    fn settle(self: &Arc<Self>, ticket: Ticket, outcome: Result<FetchedToken>) {
         let moment = now();
-        let outcome = match outcome {
-            Ok(fetched) => Outcome::Token(arrival(fetched, moment.wall_ms)),
-            Err(error) => {
-                self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                Outcome::Failed(failure(error.for_credential(self.credential.name())))
-            }
+        let name = self.credential.name();
+        let outcome = match outcome.and_then(|fetched| arrival(fetched, moment.wall_ms)) {
+            Ok(arrival) => Outcome::Token(arrival),
+            Err(error) => Outcome::Failed(failure(error.for_credential(name))),
         };
         let mut state = lock(self.state());
         let before = state.cell.stats(moment).consecutive_failures;
-        let name = self.credential.name();
         let settled = state.cell.settle(ticket, moment, outcome, |dead| {
             let how = match (dead.stated_ms, dead.seen_before) {
                 (_, true) => "it is the token that was here before".to_owned(),
-                (ms, _) => format!("it ended {} s ago by this machine's clock", (-ms / 1000).max(0)),
+                (ms, _) => format!("it ended {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
             };
             let told = format!("the token that arrived cannot be used: {how}");
             let error = match skew_seen() {
@@ -377,7 +396,13 @@ impl SharedCell {
             error.for_credential(name)
         });
         self.publish(&state);
-        self.report(&state, before);
+        let is_stale = matches!(settled, Settled::Stale);
+        let report = Report::of(&state.cell.stats(moment), before);
+        if matches!(report, Report::Failed { .. }) {
+            self.counters.failures.fetch_add(1, Ordering::Relaxed);
+            self.let_go_of_causes(&mut state, moment);
+        }
+        self.keep_timer(&mut state);
         match settled {
             Settled::Token(token) | Settled::TokenTaken(token) => {
                 answer(&mut state.waiters, &Settlement::Done(Ok(token)));
@@ -386,57 +411,71 @@ impl SharedCell {
             Settled::Stale if state.cell.stats(moment).in_flight => {}
             Settled::Stale => answer(&mut state.waiters, &Settlement::AskAgain),
         }
-    }
-
-    /// The events of a cell: the first failed refresh, the last minutes, the recovery.
-    fn report(&self, state: &State, failures_before: u32) {
-        let stats = state.cell.stats(now());
-        let credential = self.credential.name();
-        let seconds = |ms: Option<i64>| ms.unwrap_or(0).max(0) / 1000;
-        let left = seconds(stats.expires_in_ms);
-        match (stats.consecutive_failures, stats.last_error) {
-            (0, _) if failures_before > 0 => {
-                info!(target: "pgentra::cell", credential, "token fetched again after {failures_before} failures")
-            }
-            (0, _) => debug!(target: "pgentra::cell", credential, "token fetched, good for {left} s"),
-            (failures, Some(cause)) if failures > failures_before => {
-                let next = seconds(stats.next_try_in_ms);
-                let headline = cause.headline();
-                if left == 0 {
-                    error!(target: "pgentra::cell", credential, "token fetch failed, no token left, next try in {next} s: {headline}");
-                } else if left < 300 {
-                    error!(target: "pgentra::cell", credential, "refresh failed, token good for {left} s more, next try in {next} s: {headline}");
-                } else if failures == 1 {
-                    warn!(target: "pgentra::cell", credential, "refresh failed, token good for {} min more, next try in {next} s: {headline}", left / 60);
-                } else {
-                    debug!(target: "pgentra::cell", credential, "refresh failed {failures} times, next try in {next} s: {headline}");
-                }
-            }
-            _ => {}
+        drop(state);
+        // A program's subscriber may take its time, or ask this cell.
+        if !is_stale {
+            report.tell(name, &self.request.scope);
         }
     }
 
-    /// The timer of `Mode::Ahead`; it ends with the last owner of the cell.
-    fn run_ahead(self: &Arc<Self>) {
+    /// Errors of a host's credential hold its own error, and with that often the credential, which holds this cell. So they
+    /// are not kept longer than they are told.
+    fn let_go_of_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
+        if !state.cell.stats(moment).last_error.is_some_and(Error::has_host_cause) {
+            return;
+        }
+        let words = |error: Error| Error::new(error.kind(), error.headline());
+        state.cell.let_go(moment, words);
+        let told_for = u64::try_from(state.cell.stats(moment).next_try_in_ms.unwrap_or(0)).unwrap_or(0);
+        let weak = Arc::downgrade(self);
+        let later = async move {
+            tokio::time::sleep(Duration::from_millis(told_for + 50)).await;
+            if let Some(cell) = weak.upgrade() {
+                lock(cell.state()).cell.let_go(now(), words);
+            }
+        };
+        // Where it cannot start, the process is ending.
+        let _ = spawn(later);
+    }
+
+    /// While what is returned lives, the token is refreshed though nobody asks, once somebody has asked.
+    pub(crate) fn keep_ahead(self: &Arc<Self>) -> KeptAhead {
+        self.ahead.fetch_add(1, Ordering::Relaxed);
+        if self.warm.load().is_some() {
+            self.keep_timer(&mut lock(self.state()));
+        }
+        KeptAhead(Arc::clone(self))
+    }
+
+    /// Starts the timer of `Mode::Ahead` where one is wanted and does not run. It ends with the last who wants it.
+    fn keep_timer(self: &Arc<Self>, state: &mut State) {
+        if state.has_timer || self.ahead.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let weak = Arc::downgrade(self);
         let timer = async move {
             loop {
                 let Some(cell) = weak.upgrade() else { return };
-                let wakeup = lock(cell.state()).cell.next_wakeup();
-                drop(cell);
-                // Short naps: a timer of the runtime does not see a suspended machine, nor a cell without an owner.
-                let left = wakeup.map_or(1000, |wakeup| now().ms_until(wakeup)).clamp(10, 1000);
-                tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(1000))).await;
-                let Some(cell) = weak.upgrade() else { return };
+                let wakeup = {
+                    let mut state = lock(cell.state());
+                    state.has_timer = cell.ahead.load(Ordering::Relaxed) > 0;
+                    if !state.has_timer {
+                        return;
+                    }
+                    state.cell.next_wakeup()
+                };
                 if wakeup.is_some_and(|wakeup| now().reached(wakeup)) {
                     // The answer is for callers; the fetch it started is what was wanted.
-                    let _ = cell.ask(Mode::Background);
+                    let _ = cell.decide(Mode::Background);
                 }
+                drop(cell);
+                // Short naps: a timer of the runtime does not see a suspended machine, nor that nobody wants it any more.
+                let left = wakeup.map_or(1000, |wakeup| now().ms_until(wakeup)).clamp(10, 1000);
+                tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(1000))).await;
             }
         };
-        if let Err(error) = spawn(timer) {
-            debug!(target: "pgentra::cell", credential = self.credential.name(), "no timer: {error}");
-        }
+        // Where it cannot start, the process is ending.
+        state.has_timer = spawn(timer).is_ok();
     }
 
     /// What this cell knows of itself.
@@ -492,6 +531,62 @@ fn answer(waiters: &mut Vec<oneshot::Sender<Settlement>>, settlement: &Settlemen
     }
 }
 
+/// Somebody wants the token of a cell refreshed while nobody asks.
+pub(crate) struct KeptAhead(Arc<SharedCell>);
+
+impl Drop for KeptAhead {
+    fn drop(&mut self) {
+        self.0.ahead.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a settled fetch is worth in the log: the first failed refresh, the last minutes, the recovery. Seconds.
+enum Report {
+    Fetched { left: i64 },
+    Recovered { failures: u32 },
+    Failed { failures: u32, left: i64, next: i64, cause: String },
+    Nothing,
+}
+
+impl Report {
+    fn of(stats: &cell::CellStats<'_, Error>, failures_before: u32) -> Report {
+        let left = stats.expires_in_ms.unwrap_or(0).max(0) / 1000;
+        match (stats.consecutive_failures, stats.last_error) {
+            (0, _) if failures_before > 0 => Report::Recovered { failures: failures_before },
+            (0, _) => Report::Fetched { left },
+            (failures, Some(cause)) if failures > failures_before => {
+                let next = stats.next_try_in_ms.unwrap_or(0).max(0).saturating_add(999) / 1000;
+                Report::Failed { failures, left, next, cause: cause.headline() }
+            }
+            _ => Report::Nothing,
+        }
+    }
+
+    fn tell(self, credential: &str, scope: &str) {
+        match self {
+            Report::Nothing => {}
+            Report::Fetched { left } => {
+                debug!(target: "pgentra::cell", credential, scope, "token fetched, good for {left} s");
+            }
+            Report::Recovered { failures } => {
+                info!(target: "pgentra::cell", credential, scope, "token fetched again after {failures} failures");
+            }
+            Report::Failed { left: 0, next, cause, .. } => {
+                error!(target: "pgentra::cell", credential, scope, "token fetch failed, no token left, next try in {next} s: {cause}");
+            }
+            Report::Failed { left: left @ ..300, next, cause, .. } => {
+                error!(target: "pgentra::cell", credential, scope, "refresh failed, token good for {left} s more, next try in {next} s: {cause}");
+            }
+            Report::Failed { failures: 1, left, next, cause } => {
+                warn!(target: "pgentra::cell", credential, scope, "refresh failed, token good for {} min more, next try in {next} s: {cause}", left / 60);
+            }
+            Report::Failed { failures, next, cause, .. } => {
+                debug!(target: "pgentra::cell", credential, scope, "refresh failed {failures} times, next try in {next} s: {cause}");
+            }
+        }
+    }
+}
+
 /// A fetch under way. Dropped before its end (a panic, the engine's end), it gives the ticket back.
 struct Flight {
     cell: Arc<SharedCell>,
@@ -526,7 +621,6 @@ impl Flight {
             outcome = outcome.as_ref().map_or_else(Error::code, |_| "token"),
             "fetch ended",
         );
-        self.settled = true;
         match outcome {
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 let mut state = lock(cell.state());
@@ -535,6 +629,7 @@ impl Flight {
             }
             outcome => cell.settle(self.ticket, outcome),
         }
+        self.settled = true;
     }
 }
 
@@ -553,19 +648,21 @@ impl Drop for Flight {
     }
 }
 
-fn arrival(fetched: FetchedToken, wall_ms: i64) -> Arrival<Arc<Token>> {
+fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
     let ms = |seconds: i64| seconds.saturating_mul(1000);
-    let expires_on = match (fetched.expires_on, fetched.expires_in) {
-        (Some(expires_on), _) => expires_on,
-        (None, expires_in) => (wall_ms / 1000).saturating_add(expires_in.unwrap_or(0)),
+    let from_now = || Some((wall_ms / 1000).saturating_add(fetched.expires_in?));
+    let claimed = || Claims::decode(fetched.token.expose()).ok()?.expires_on();
+    let Some(expires_on) = fetched.expires_on.or_else(from_now).or_else(claimed) else {
+        let told = "the credential returned a token without expiry, and the token itself names none";
+        return Err(Error::new(ErrorKind::CredentialValue, told));
     };
-    Arrival {
+    Ok(Arrival {
         token: Arc::new(Token::new(fetched.token, expires_on)),
-        expires_on_ms: fetched.expires_on.map(ms),
+        expires_on_ms: Some(ms(expires_on)),
         expires_in_ms: fetched.expires_in.map(ms),
         refresh_in_ms: fetched.refresh_in.map(ms),
         points: None,
-    }
+    })
 }
 
 fn failure(error: Error) -> Failure<Error> {
@@ -615,10 +712,11 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
     /// only this process knows, so that no digest of one is ever worth anything outside.
-    pub(crate) fn of_settings(config: &CredentialConfig, beside: &impl Serialize) -> Key {
-        // Neither can fail: both are plain data with text keys.
-        let plain = [serde_json::to_vec(config).unwrap_or_default(), serde_json::to_vec(beside).unwrap_or_default()];
-        let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
+    pub(crate) fn of_settings(config: &CredentialConfig, environment: &Environment, beside: &impl Serialize) -> Key {
+        // None can fail: all are plain data with text keys. Secrets in them are redacted.
+        let plain = [serde_json::to_vec(config), serde_json::to_vec(environment), serde_json::to_vec(beside)];
+        let plain = plain.map(Result::unwrap_or_default);
+        let secrets = config.secrets().into_iter().chain(environment.values()).map(|secret| secret.expose().as_bytes());
         Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
     }
 
@@ -658,18 +756,24 @@ pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Creden
     let mut found = Arc::clone(&made);
     CELLS.rcu(|cells| {
         let mut next = Cells::clone(cells);
-        let moment = now().mono_ms;
-        next.retain(|_, cell| Arc::strong_count(cell) > 2 || !cell.is_idle(moment));
-        while next.len() >= MOST_CELLS {
-            let oldest =
-                next.iter().min_by_key(|(_, cell)| cell.last_used.load(Ordering::Relaxed)).map(|(at, _)| at.clone());
-            let Some(oldest) = oldest else { break };
-            next.remove(&oldest);
-        }
+        make_room(&mut next, MOST_CELLS);
         found = Arc::clone(next.entry(at.clone()).or_insert_with(|| Arc::clone(&made)));
         next
     });
     found
+}
+
+/// Drops from a copy of a store whom nobody holds or used for its token's life, and the least recently used ones down to one
+/// less than `most`.
+pub(crate) fn make_room<K: Clone + Eq + Hash>(cells: &mut HashMap<K, Arc<SharedCell>>, most: usize) {
+    let moment = now().mono_ms;
+    // The store itself and its copy hold each.
+    cells.retain(|_, cell| Arc::strong_count(cell) > 2 || !cell.is_idle(moment));
+    while cells.len() >= most {
+        let oldest = cells.iter().min_by_key(|(_, cell)| cell.last_used.load(Ordering::Relaxed));
+        let Some(oldest) = oldest.map(|(at, _)| at.clone()) else { break };
+        cells.remove(&oldest);
+    }
 }
 
 /// The cells of hosts' own credentials, which live as long as these.
@@ -689,6 +793,20 @@ pub fn stats() -> Vec<CellStats> {
     let own = OWN_CELLS.load();
     let others = users::cells().into_iter().chain(own.iter().filter_map(Weak::upgrade));
     shared.values().map(|cell| cell.stats()).chain(others.map(|cell| cell.stats())).collect()
+}
+
+/// Warnings told in this process.
+static WARNED: Inherited<HashSet<String>> = Inherited::new();
+
+/// Tells a warning, once.
+pub(crate) fn warn_once(warning: String) {
+    let told = WARNED.load();
+    // What differs by host is not remembered without end.
+    if told.contains(&warning) || told.len() >= MOST_CELLS {
+        return;
+    }
+    warn!(target: "pgentra::cloud", "{warning}");
+    WARNED.rcu(|told| told.iter().chain([&warning]).cloned().collect::<HashSet<_>>());
 }
 
 type Names = HashMap<(String, String), Option<String>>;
@@ -713,5 +831,93 @@ pub(crate) fn remember_name(principal: &Principal, name: Option<&str>) {
             next.insert((tid.clone(), oid.clone()), name.map(str::to_owned));
             next
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{credential::BoxFuture, runtime::Pending};
+
+    /// Answers the n-th fetch, from 0.
+    struct Counting<F>(AtomicUsize, F);
+
+    impl<F: Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static> Credential for Counting<F> {
+        fn name(&self) -> &str {
+            "Counting"
+        }
+
+        fn fetch<'a>(&'a self, _: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+            Box::pin(std::future::ready((self.1)(self.0.fetch_add(1, Ordering::Relaxed))))
+        }
+    }
+
+    fn shared(
+        name: &str,
+        answer: impl Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static,
+    ) -> (Arc<SharedCell>, Arc<dyn Credential>) {
+        let credential: Arc<dyn Credential> = Arc::new(Counting(AtomicUsize::new(0), answer));
+        let key = Key::of_settings(&CredentialConfig::default(), &Environment::new(), &name);
+        (cell(key, &TokenRequest::new("s"), &credential), credential)
+    }
+
+    fn get(cell: &Arc<SharedCell>) -> Result<Arc<Token>> {
+        let cell = Arc::clone(cell);
+        Pending::start(async move { cell.get(Mode::Ahead).await }).join()
+    }
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let patience = std::time::Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(std::time::Instant::now() < patience, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_timer_runs_while_a_provider_wants_it_and_is_no_use() {
+        let (cell, _) = shared("timer", |n| {
+            let token = Secret::new(n.to_string());
+            Ok(FetchedToken { token, expires_on: None, expires_in: Some(1), refresh_in: None })
+        });
+        let has_timer = || lock(cell.state()).has_timer;
+        get(&cell).expect("a token");
+        assert!(!has_timer(), "nobody wants it");
+
+        let (one, other) = (cell.keep_ahead(), cell.keep_ahead());
+        assert!(has_timer(), "also where the token was there before");
+        let used = cell.last_used.load(Ordering::Relaxed);
+        let fetches = || cell.counters.fetches.load(Ordering::Relaxed);
+        until("refreshed though nobody asks", || fetches() > 3);
+        assert_eq!(cell.last_used.load(Ordering::Relaxed), used);
+
+        drop(one);
+        let before = fetches();
+        until("still refreshed", || fetches() > before + 1);
+        drop(other);
+        until("the timer ends", || !has_timer());
+    }
+
+    #[test]
+    fn a_hosts_error_is_let_go_of_when_it_has_been_told() {
+        let cause = Arc::new("the host's own");
+        let theirs = Arc::clone(&cause);
+        let (cell, credential) = shared("cause", move |_| {
+            let raised = Error::from_host("X", "no", false, Arc::clone(&theirs) as _);
+            Err(Error::new(ErrorKind::HostCredential, "the chain failed").with_attempts(vec![raised]))
+        });
+        let error = get(&cell).expect_err("it fails");
+        assert!(error.has_host_cause());
+        drop(error);
+        until("nothing but the credential holds it", || Arc::strong_count(&cause) == 2);
+        assert_eq!(cell.stats().last_error.as_deref(), Some("Counting: the chain failed"));
+        drop(credential);
+    }
+
+    #[test]
+    fn a_token_that_ended_long_ago_is_dead_and_counts_as_a_failure() {
+        let (cell, _) = shared("dead", |_| FetchedToken::from_host("t", Some(i64::MIN), None));
+        assert_eq!(get(&cell).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
+        assert_eq!(cell.stats().failures, 1);
     }
 }

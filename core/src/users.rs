@@ -138,7 +138,7 @@ mod tests {
     use crate::{
         CredentialConfig, Secret,
         cell::Mode,
-        config::{CredentialOptions, OnBehalfOfArguments},
+        config::{CredentialOptions, Environment, OnBehalfOfArguments},
         credential::{self, BuildContext},
         runtime::Pending,
         transport::{Response, Transport},
@@ -175,7 +175,7 @@ mod tests {
             };
             let middle_tier = credential::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
                 .expect("the arguments are in order");
-            let key = Key::of_settings(&CredentialConfig::default(), &"tests of users");
+            let key = Key::of_settings(&CredentialConfig::default(), &Environment::new(), &"tests of users");
             Application { key, middle_tier, arguments }
         }
 

@@ -1,7 +1,7 @@
 //! Random schedules of asks, settles, dead tickets, clock jumps and freezes, against an oracle that knows the rules
 //! but not the code: it keeps its own books of tokens, fetches and back-offs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pgentra::cell::{
     Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken, Settled,
@@ -201,6 +201,8 @@ struct World {
     ended: bool,
     /// The last fetch that an invalidating caller waited for, and since when.
     forced: Option<(Ticket, Now)>,
+    /// Tokens with which a login was refused.
+    refused: HashSet<Token>,
     errors: Error,
 }
 
@@ -217,6 +219,7 @@ impl World {
             step: 0,
             ended: false,
             forced: None,
+            refused: HashSet::new(),
             errors: 0,
         }
     }
@@ -462,13 +465,15 @@ impl World {
         }
         self.arrived.retain(|known| *known != token);
         self.arrived.push(token);
-        let newer =
-            before.is_none_or(|(_, held)| held.is_dead(self.now) || life.left_ms(self.now) > held.left_ms(self.now));
+        let refused = self.refused.contains(&token);
+        let newer = before.is_none_or(|(_, held)| {
+            held.is_dead(self.now) || !refused && life.left_ms(self.now) > held.left_ms(self.now)
+        });
         let after = self.current();
         let changed = after.map(|(token, _)| token) != before.map(|(token, _)| token);
         if changed {
             assert_eq!(after.map(|(token, _)| token), Some(token));
-            assert!(newer || forced, "an older token replaced a newer one");
+            assert!(newer || forced && !refused, "an older token replaced a newer one");
             self.taken();
             assert_eq!(settled, if live { Settled::Token(token) } else { Settled::TokenTaken(token) });
         } else {
@@ -508,6 +513,9 @@ impl World {
         let held = self.current();
         let live = self.live();
         let old_enough = held.is_some_and(|(_, life)| life.age_ms(self.now) > 30_000.min(life.lifetime_ms / 10));
+        if the_current && old_enough {
+            self.refused.extend(held.map(|(token, _)| token));
+        }
         match self.cell.invalidate(self.now, |_| the_current) {
             Invalidation::Ignored => {
                 let gap_ms = held.map_or(0, |(_, life)| 30_000.min(life.lifetime_ms / 4));

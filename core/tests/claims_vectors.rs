@@ -1,7 +1,7 @@
 //! Role names, principals and times by `tests/vectors/claims.json`.
 
 use pgentra::claims::{self, Claims, RoleType};
-use pgentra_vectors::documents::{described, token, token_of};
+use pgentra_vectors::documents::{described, management, token, token_of};
 use serde_json::{Map, Value, json};
 
 fn vectors() -> Value {
@@ -75,8 +75,7 @@ fn missing_names_are_explained() {
     for case in cases("missing_names") {
         let claims = Claims::decode(&token_of(&case["claims"])).expect("claims of a case");
         assert_eq!(claims.role_name(), None, "{}", case["name"]);
-        let tried = case["management_tried"].as_bool().expect("management_tried");
-        let told = claims::explain_missing_name(&claims.principal(), tried);
+        let told = claims::explain_missing_name(&claims.principal(), management(&case));
         for part in case["contains"].as_array().expect("contains") {
             assert!(told.contains(part.as_str().expect("text")), "{}: {part} is not in: {told}", case["name"]);
         }

@@ -82,10 +82,9 @@ fn the_documents_are_valid_and_show_no_secret() {
     for document in documents() {
         let config = Config::from_value(document.clone()).unwrap_or_else(|e| panic!("{e}"));
         assert!(!format!("{config:?}").contains(PLANTED));
-        let credential = serde_json::to_string(&config.credential).expect("JSON");
-        assert!(!credential.contains(PLANTED));
-        let again: Value = serde_json::from_str(&credential).expect("JSON");
-        assert_eq!(again["type"], document["credential"]["type"]);
+        let again = serde_json::to_value(&config).expect("JSON");
+        assert!(!again.to_string().contains(PLANTED));
+        assert_eq!(again["credential"]["type"], document["credential"]["type"]);
     }
 }
 
@@ -170,9 +169,8 @@ fn a_lambda_is_lazy_by_itself() {
 }
 
 #[test]
-fn known_variables_are_sorted_and_hold_the_secret_ones() {
+fn known_variables_are_sorted() {
     assert!(config::KNOWN_VARIABLES.is_sorted());
-    assert!(config::SECRET_VARIABLES.iter().all(|name| config::KNOWN_VARIABLES.contains(name)));
 }
 
 #[test]

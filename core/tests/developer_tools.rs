@@ -46,7 +46,7 @@ impl Bench {
     fn credential(&self, document: Value) -> Arc<dyn Credential> {
         let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
         let home = self.folder.path().display().to_string();
-        let environment = [("PATH".to_owned(), path), ("HOME".to_owned(), home)].into_iter().collect();
+        let environment = [("PATH".to_owned(), path.into()), ("HOME".to_owned(), home.into())].into_iter().collect();
         let context = BuildContext {
             environment: Arc::new(environment),
             transport: Transport::canned(|_| unreachable!("no request is sent")),

@@ -148,7 +148,8 @@ async fn a_hosts_callback_gives_assertions() {
     let entra = Entra::start().await;
     let document = json!({"type": "client_assertion", "get_assertion": {"type": "host", "index": 0}});
     let request = TokenRequest::new(SCOPE);
-    let numbered = Callback::answering(|call| FetchedToken::assertion_from_host(&format!("planted.assertion.{call}")));
+    let numbered =
+        Callback::answering(|call| FetchedToken::from_host(&format!("planted.assertion.{call}"), None, None));
     let credential = entra.credential_with(document.clone(), vec![Arc::clone(&numbered)]);
     for scope in [SCOPE, SCOPE, "https://management.azure.com/.default"] {
         ask(&credential, &TokenRequest::new(scope)).await.expect("a token");
@@ -159,7 +160,7 @@ async fn a_hosts_callback_gives_assertions() {
     let failing = Callback::answering(|call| match call {
         0 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
         1 => Err(Error::from_host("ValueError", "no key planted", false, Arc::new("kept"))),
-        _ => FetchedToken::assertion_from_host("two words"),
+        _ => FetchedToken::from_host("two words", None, None),
     });
     let credential = entra.credential_with(document, vec![failing]);
     let error = ask(&credential, &request).await.expect_err("the callback failed");
@@ -180,7 +181,7 @@ async fn a_hosts_callback_gives_assertions() {
     for _ in 0..2 {
         ask(&user(&numbered, "planted.user.c"), &request).await.expect("a token");
     }
-    let another = Callback::answering(|_| FetchedToken::assertion_from_host("planted.another"));
+    let another = Callback::answering(|_| FetchedToken::from_host("planted.another", None, None));
     ask(&user(&another, "planted.user.c"), &request).await.expect("a token");
     assert_eq!(entra.sent("assertion"), ["planted.user.c", "planted.user.c"]);
     assert_eq!(entra.sent("client_assertion")[2..], ["planted.assertion.2", "planted.another"]);

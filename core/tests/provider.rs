@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use pgentra::{
     CachedCredential, Config, Error, ErrorKind, TokenProvider,
+    credential::FetchedToken,
     transport::{Request, Response, Transport},
 };
 use serde_json::json;
@@ -131,6 +132,17 @@ fn a_fetch_whose_host_went_away_is_started_again() {
 }
 
 #[test]
+fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
+    let without = |text: String| Scripted::new(move |_, _| FetchedToken::from_host(&text, None, None));
+    let ends = support::unix_now() + 3600;
+    let token = without(support::jwt(&json!({"exp": ends}))).provider(Config::default()).get_blocking();
+    assert_eq!(token.expect("a token").expires_on(), ends);
+    let error = without("opaque".to_owned()).provider(Config::default()).get_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CredentialValue);
+    assert!(error.to_string().contains("without expiry"), "{error}");
+}
+
+#[test]
 fn a_dead_token_is_told_as_such() {
     let credential = Scripted::new(|_, _| Ok(token(&json!({"upn": "a"}), -5)));
     let error = credential.provider(Config::default()).get_blocking().unwrap_err();
@@ -158,6 +170,7 @@ fn without_cache_every_asking_fetches() {
         provider.login_blocking().expect("logs in");
     }
     assert_eq!(credential.calls(), 3);
+    assert_eq!(provider.stats().cell.fetches, 3);
 }
 
 #[test]
@@ -245,6 +258,23 @@ fn a_principal_without_any_name_is_looked_up_once() {
 }
 
 #[test]
+fn a_management_token_of_somebody_else_is_no_answer_for_ever() {
+    let credential = Scripted::new(|n, request| {
+        let oid = if request.scope.contains("management") && n < 2 { "oid-another" } else { "oid-mixed-up" };
+        let upn = request.scope.contains("management").then_some("app");
+        Ok(token(&json!({"oid": oid, "tid": "t", "upn": upn, "n": n}), 3600))
+    });
+    let error = credential.provider(Config::default()).login_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ScopePermission);
+    assert!(
+        error.to_string().contains("could not be had") && error.to_string().contains("another principal"),
+        "{error}"
+    );
+    let login = credential.provider(Config::default()).login_blocking().expect("logs in");
+    assert_eq!(login.user(), "app");
+}
+
+#[test]
 fn garbage_needs_an_explicit_user() {
     let garbage = || {
         Scripted::new(|_, _| {
@@ -266,6 +296,7 @@ fn an_invalidated_token_is_replaced_only_when_old_enough() {
     let provider = credential.provider(Config::default());
     let first = provider.get_blocking().expect("a token");
     assert!(provider.invalidate_blocking(first.secret()).is_none());
+    assert!(futures_executor(provider.start_invalidate_within(None, None)).expect("no error").is_none());
     assert_eq!(credential.calls(), 1);
     // Not the current one: whoever was refused takes the current one.
     let current = provider.invalidate_blocking("an earlier token").expect("the current token");
@@ -285,6 +316,12 @@ fn equal_settings_share_a_cell_and_others_do_not() {
     let place = |provider: &TokenProvider| provider.get_blocking().expect("a token").secret().as_ptr();
     assert_eq!(fetched.secret().as_ptr(), place(&same));
     assert_ne!(fetched.secret().as_ptr(), place(&other));
+    let with = |secret: &str| {
+        let environment = json!({"AZURE_CLIENT_SECRET": secret});
+        provider(json!({"credential": statik("planted-1"), "environment": environment}))
+    };
+    assert_eq!(place(&with("planted-5")), place(&with("planted-5")));
+    assert_ne!(place(&with("planted-5")), place(&with("planted-6")));
     assert!(format!("{:?}", provider(json!({"credential": secret("planted-3")}))).find("planted").is_none());
     assert!(pgentra::stats().iter().any(|cell| cell.credential == "StaticTokenCredential"));
 }

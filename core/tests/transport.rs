@@ -20,7 +20,7 @@ use servers::{Authority, Proxy, Reply, Server};
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn environment(variables: &[(&str, &str)]) -> Arc<Environment> {
-    Arc::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    Arc::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect())
 }
 
 fn transport(variables: &[(&str, &str)], ca_file: Option<&str>) -> Transport {

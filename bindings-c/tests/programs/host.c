@@ -160,7 +160,7 @@ static void fails(void) {
   const char *token = NULL;
   mine m;
   begin(&m, FAIL);
-  CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_HOST_CREDENTIAL);
+  CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_AUTHENTICATION_FAILED);
   CHECK(strstr(pgentra_error_message(error), "Mine: the credential raised OutOfOrder") != NULL);
   CHECK(strstr(pgentra_error_detail_json(error), "\"aadsts\":700016") != NULL);
   CHECK(pgentra_error_cause(error) == &m.causes);
@@ -187,7 +187,7 @@ static void in_a_chain(void) {
     const pgentra_token_request request = request_for(SCOPE);
     OK(pgentra_credential_open(chain_of_two, members, 2, &chain, &error));
     const int32_t kind = pgentra_credential_get_token(chain, &request, -1, &token, NULL, &error);
-    CHECK(kind == (first[i] == FAIL ? (int32_t)PGENTRA_HOST_CREDENTIAL : (int32_t)PGENTRA_OK));
+    CHECK(kind == (first[i] == FAIL ? (int32_t)PGENTRA_AUTHENTICATION_FAILED : (int32_t)PGENTRA_OK));
     if (first[i] != FAIL) counter_wait(&two.asked, 1);
     CHECK(counter_get(&two.asked) == (first[i] == FAIL ? 0 : 1));
     CHECK(first[i] != FAIL || pgentra_error_cause(error) == &one.causes);

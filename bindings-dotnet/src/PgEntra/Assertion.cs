@@ -5,9 +5,6 @@ namespace PgEntra;
 /// <summary>What somebody asserts of an application, from code of the program's own: in the engine's eyes a token.</summary>
 internal sealed class Assertion : ForeignCredential
 {
-    // Nothing is cached longer than the fetch that asks for it.
-    private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
-
     private readonly Func<string>? callback;
     private readonly Func<CancellationToken, Task<string>>? callbackAsync;
 
@@ -26,5 +23,5 @@ internal sealed class Assertion : ForeignCredential
     internal override async ValueTask<AccessToken> GetTokenAsync(TokenRequest request) =>
         Token(callbackAsync is null ? callback!() : await callbackAsync(default).ConfigureAwait(false));
 
-    private static AccessToken Token(string assertion) => new(assertion, DateTimeOffset.UtcNow + Lifetime);
+    private static AccessToken Token(string assertion) => new(assertion, default);
 }

@@ -53,7 +53,8 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         await using var source = builder.Build();
         var failure = await Assert.ThrowsAsync<NpgsqlException>(async () => await source.OpenConnectionAsync());
         var ours = Identity.PgEntraException.Find(failure)!;
-        Assert.Equal("host_credential", ours.Code);
+        Assert.Equal("authentication_failed", ours.Code);
+        Assert.False(failure.IsTransient);
         Assert.Equal(7000215, ours.Aadsts);
         Assert.Contains("Invalid client secret provided", ours.Message, StringComparison.Ordinal);
         Assert.IsType<AuthenticationFailedException>(ours.InnerException);

@@ -13,7 +13,7 @@ import weakref
 from _queue import SimpleQueue  # Not `queue`, whose own gevent replaces.
 from _thread import get_native_id  # Not `get_ident`, which there names a greenlet.
 from contextvars import copy_context
-from time import monotonic, time
+from time import monotonic
 from types import MethodType
 
 from . import _native
@@ -34,9 +34,6 @@ _VARARGS_FLAG = 0x04
 
 _HUNG_AFTER = 60.0
 """Seconds after which a call that has not returned no longer keeps the next one waiting: twice a fetch's own limit."""
-
-_ASSERTION_S = 300
-"""Seconds for which an assertion counts as good on its way to the token endpoint."""
 
 _MOST_CREDENTIALS = 64
 _MOST_KEPT = 32
@@ -515,9 +512,9 @@ def _read(result: Any, request: _native.Request) -> None:
 
 
 def _read_assertion(result: Any, request: _native.Request) -> None:
-    """Answers the request with what a callback returned. When an assertion ends is Entra's affair."""
+    """Answers the request with what a callback returned."""
     if isinstance(result, str):
-        request.succeed(result, int(time() + _ASSERTION_S), None)
+        request.succeed(result, None, None)
     else:
         request.refuse(f"returned {_type(result)}, where an assertion, a text, was expected")
 

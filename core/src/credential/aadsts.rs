@@ -1,6 +1,6 @@
 //! What the numbers behind `AADSTS` mean and what to do about each: one table, also printed in `docs/errors.md`.
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 
 /// What kind of refusal a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +116,27 @@ pub(super) fn lookup(number: u32) -> Option<&'static Aadsts> {
 
 /// The number behind the first `AADSTS` in a text.
 pub(super) fn find(text: &str) -> Option<u32> {
+    quoted(text).map(|(number, _)| number)
+}
+
+/// The same, with what stands behind it.
+pub(super) fn quoted(text: &str) -> Option<(u32, &str)> {
     text.match_indices("AADSTS").find_map(|(at, marker)| {
         let rest = &text[at + marker.len()..];
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        rest[..digits].parse().ok()
+        Some((rest[..digits].parse().ok()?, &rest[digits..]))
     })
+}
+
+impl Error {
+    /// With what is known of its number.
+    pub(super) fn with_known(self, known: Option<&Aadsts>) -> Error {
+        match known {
+            Some(entry) if entry.verdict == Verdict::Definite => self.with_advice(entry.advice).definite(),
+            Some(entry) => self.with_advice(entry.advice),
+            None => self,
+        }
+    }
 }
 
 #[cfg(test)]

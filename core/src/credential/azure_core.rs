@@ -124,14 +124,7 @@ fn translate(error: &AzureError) -> Error {
     let told = told.split("To troubleshoot").next().unwrap_or_default();
     let message = service_text::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
     let service = Service { status, aadsts: number, ..Service::default() };
-    let mut translated = Error::new(kind, message).with_service(service);
-    if let Some(entry) = known {
-        translated = translated.with_advice(entry.advice);
-        if entry.verdict == aadsts::Verdict::Definite {
-            translated = translated.definite();
-        }
-    }
-    translated
+    Error::new(kind, message).with_service(service).with_known(known)
 }
 
 /// The error and those of the Azure SDK behind it.

@@ -200,7 +200,8 @@ impl Builder<'_> {
         Ok(match name {
             environment::NAME => Member::Plain(environment::build(options, context)?),
             "WorkloadIdentityCredential" => {
-                let client_id = arguments.workload_identity_client_id.clone();
+                let named = &arguments.managed_identity_client_id;
+                let client_id = arguments.workload_identity_client_id.as_ref().or(named.as_ref()).cloned();
                 let arguments = WorkloadIdentityArguments { tenant_id, client_id, ..Default::default() };
                 Member::Plain(Arc::new(WorkloadIdentityCredential::new(name, &arguments, options, context)?))
             }

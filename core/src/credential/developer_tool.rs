@@ -144,7 +144,7 @@ impl DeveloperTool {
         // The tool inherits the process's environment; what the host sees otherwise is set over it.
         for name in ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"] {
             if let Some(value) = environment.get(name) {
-                command.env(name, value);
+                command.env(name, value.expose());
             }
         }
         #[cfg(unix)]
@@ -204,11 +204,9 @@ impl DeveloperTool {
         if is_signed_out && number.is_none() {
             return self.signed_out();
         }
-        // A refusal's number and words stand behind the tool's own.
-        let told = number.and_then(|_| said.find("AADSTS")).map_or(said, |at| &said[at..]);
-        let message = match is_page(told) {
+        let message = match number.is_none() && is_page(said) {
             true => Some("it printed a page of HTML".to_owned()),
-            false => service_text::sentence(told, &[]),
+            false => service_text::sentence(said, &[]),
         };
         let service = Service { aadsts: number, message, ..Service::default() };
         let known = number.and_then(aadsts::lookup);

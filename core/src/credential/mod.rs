@@ -80,7 +80,8 @@ pub struct FetchContext {
     pub after_failure: bool,
 }
 
-/// A token as its source sent it. Seconds.
+/// A token as its source sent it. Seconds. Without any end its own `exp` counts, and without that it is no token, but may be
+/// an assertion.
 #[derive(Clone, Debug)]
 pub struct FetchedToken {
     /// The access token.

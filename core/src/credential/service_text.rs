@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::aadsts;
 use crate::{secret::Secret, transport::form_encoded};
 
 /// The longest sentence that is passed on.
@@ -13,13 +14,11 @@ const SHORTEST_SECRET: usize = 3;
 /// What stands in place of a secret.
 const MASK: &str = "[redacted]";
 
-/// The first sentence of a service's description, without the `AADSTS` number in front and the trailer of ids.
+/// The first sentence of a service's description, without the trailer of ids; where Entra is quoted, its own, behind the
+/// `AADSTS` number: tools and Azure's SDKs put many lines before it.
 pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String> {
     let masked = mask(description, secrets);
-    let mut text: &str = masked.trim_start();
-    if let Some(rest) = text.strip_prefix("AADSTS") {
-        text = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches([':', ' ']);
-    }
+    let mut text = aadsts::quoted(&masked).map_or(&*masked, |(_, rest)| rest.trim_start_matches([':', ' ']));
     for trailer in ["Trace ID:", "Correlation ID:", "Timestamp:"] {
         text = text.split(trailer).next().unwrap_or_default();
     }
@@ -119,6 +118,7 @@ mod tests {
             ("Identity not found", "Identity not found"),
             ("  two\r\nlines\u{7}\u{202e}! ", "two lines !"),
             ("AADSTS90002: Tenant 'a.b' not found.\r\nMore.", "Tenant 'a.b' not found"),
+            ("It failed. See the log.\nOriginal exception: AADSTS70011: No such scope. More.", "No such scope"),
         ];
         for (description, expected) in cases {
             assert_eq!(sentence(description, &[]).as_deref(), Some(expected));

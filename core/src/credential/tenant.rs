@@ -85,7 +85,7 @@ mod tests {
             additionally_allowed_tenants: allowed.iter().map(|tenant| (*tenant).to_owned()).collect(),
             ..CredentialOptions::default()
         };
-        let environment = variables.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        let environment = variables.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
         TenantRule::new(own, &options, &environment).unwrap()
     }
 

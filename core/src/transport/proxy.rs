@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn rules(variables: &[(&str, &str)]) -> Result<ProxyRules> {
-        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let tls = crate::transport::roots::client_config(rustls::RootCertStore::empty())?;
         ProxyRules::new(&environment, |proxy| {
             let client = Client::builder().tls_backend_preconfigured(tls.clone()).proxy(proxy).build();

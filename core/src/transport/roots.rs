@@ -142,7 +142,7 @@ mod tests {
 
     fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> TransportSettings {
         let environment: Environment =
-            variables.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string())).collect();
+            variables.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string().into())).collect();
         TransportSettings {
             ca_file: ca_file.map(|path| path.display().to_string()),
             environment: Arc::new(environment),

@@ -458,7 +458,7 @@ pub fn fetch(case: &str, folder: &Path) -> Result<FetchedToken> {
         write_tool(folder, tool, script);
     }
     // An empty folder, so that no tool of this machine is found.
-    case.environment.entry("PATH".to_owned()).or_insert_with(|| folder.join("bin").display().to_string());
+    case.environment.entry("PATH".to_owned()).or_insert_with(|| folder.join("bin").display().to_string().into());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(case.tools.is_empty()).build().unwrap();
     let (transport, left) = canned(&name, std::mem::take(&mut case.exchanges));

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgentra::{
-    claims::{Claims, Principal, PrincipalKind},
+    claims::{Claims, Management, Principal, PrincipalKind},
     cloud::{CloudInputs, Resolved},
     refusal::{self, Refusal},
 };
@@ -41,6 +41,14 @@ pub fn described(claims: &Claims) -> Value {
         "not_before": claims.not_before(),
         "issued_at": claims.issued_at(),
     })
+}
+
+/// What came of the look at a management token, as `missing_names` has it.
+pub fn management(case: &Value) -> Management {
+    match case["management_tried"].as_bool().expect("management_tried") {
+        true => Management::Nameless,
+        false => Management::NotAsked,
+    }
 }
 
 /// What a cloud is worked out from.

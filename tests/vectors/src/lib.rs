@@ -60,8 +60,7 @@ fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
         },
         "missing_names" => {
             let claims = Claims::decode(&documents::token_of(&case["claims"])).expect("claims");
-            let tried = case["management_tried"] == true;
-            json!(claims::explain_missing_name(&claims.principal(), tried))
+            json!(claims::explain_missing_name(&claims.principal(), documents::management(&case)))
         }
         "resource_ids" => json!(claims::identity_name(text("xms_mirid"))),
         "create_role" => {

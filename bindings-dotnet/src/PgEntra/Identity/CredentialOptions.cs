@@ -73,7 +73,7 @@ public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
     /// <summary>The user-assigned managed identity's resource id.</summary>
     public string? ManagedIdentityResourceId { get; set; }
 
-    /// <summary>The workload identity's client id. Default: <c>AZURE_CLIENT_ID</c>.</summary>
+    /// <summary>The workload identity's client id. Default: <see cref="ManagedIdentityClientId"/>, then <c>AZURE_CLIENT_ID</c>.</summary>
     public string? WorkloadIdentityClientId { get; set; }
 
     /// <summary>Time limit of each developer tool. Default: 10 s.</summary>

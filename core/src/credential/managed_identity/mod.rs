@@ -324,7 +324,7 @@ mod tests {
             .iter()
             .map(|variable| {
                 let (name, value) = variable.split_once('=').unwrap_or((variable, "http://127.0.0.1:1/x"));
-                (name.to_owned(), value.to_owned())
+                (name.to_owned(), value.into())
             })
             .collect();
         let context = BuildContext {
