@@ -14,7 +14,7 @@ EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/works.py tells what works.
 PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction -p works --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
-TYPED = bindings-python/python tools examples/demo.py benchmarks tests/e2e tests/compare tests/redaction.py tests/vector_cases.py \
+TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py benchmarks tests/e2e tests/compare tests/redaction.py tests/vector_cases.py \
     tests/works.py
 
 # What runs the emulator finds it and a PostgreSQL here.

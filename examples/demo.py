@@ -1,7 +1,8 @@
-"""The demonstration: the samples as they are, then "an hour in thirty seconds", against a real PostgreSQL.
+"""The demonstration: the samples as they are, one of them in many places, then "an hour in thirty seconds".
 
-Starts the emulator, which starts PostgreSQL. Ends with status 0 only if every sample logged in as the expected role and
-no login failed. A new driver or language is one entry of `SAMPLES`, and a pool one of `POOLS` in `tests/e2e/pools.py`.
+Starts the emulator, which starts a real PostgreSQL. Ends with status 0 only if every sample logged in as the expected
+role and no login failed. A new driver or language is one entry of `SAMPLES`, a place one of `places` in
+`demo_places.py`, and a pool one of `POOLS` in `tests/e2e/pools.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
+from demo_places import ALICE, ask_service, elsewhere, places  # noqa: E402
+
 from drivers import Target  # noqa: E402
-from emulator import Emulator, Place  # noqa: E402
+from emulator import Emulator  # noqa: E402
+from emulator import Place as FrontDoor  # noqa: E402
 from pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
 
 #: Who an app is on App Service in the emulator's world.
@@ -163,56 +167,86 @@ def main() -> int:
             del os.environ[name]
         os.environ.update(emulator.environment())
         os.environ["NODE_EXTRA_CA_CERTS"] = os.environ["SSL_CERT_FILE"]
-        samples_good = run_samples(emulator)
-        hour_good = run_hour(emulator)
+        with tempfile.TemporaryDirectory(prefix="pgentra-demo-") as folder:
+            environment = prepare(emulator, Path(folder))
+            good = run_samples(emulator, folder, environment)
+            good &= run_places(emulator, folder, environment)
+        good &= run_hour(emulator)
     except KeyboardInterrupt:
         say("\nStopped.")
         return 130
     finally:
         emulator.stop()
-    return 0 if samples_good and hour_good else 1
+    return 0 if good else 1
 
 
-def run_samples(emulator: Emulator) -> bool:
-    """The table; whether every row is as it should be."""
+def prepare(emulator: Emulator, folder: Path) -> dict[str, str]:
+    """Copies the samples to `folder`: their own `.env` may be somebody's real server. Gives them their environment."""
+    door = emulator.place
+    ignored = shutil.ignore_patterns(".env", "node_modules")
+    for language, host, database in (("python", "HOSTNAME", "DATABASE"), ("node", "PGHOST", "PGDATABASE")):
+        shutil.copytree(ROOT / "examples" / language, folder / language, ignore=ignored)
+        (folder / language / ".env").write_text(f"{host}={door.host}\n{database}={door.database}\n")
+    (folder / "node" / "node_modules").symlink_to(ROOT / "examples" / "node" / "node_modules")
+    environment = {**os.environ, "PGPORT": str(door.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
+    # libpq's own variables.
+    environment |= {"PGHOST": door.host, "PGDATABASE": door.database}
+    # Those of the .NET samples.
+    return environment | {"Host": door.host, "Database": door.database, "Port": str(door.port)}
+
+
+def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
+    """The table of drivers; whether every row is as it should be."""
+    samples: tuple[Sample, ...] = PYTHON_SAMPLES
+    if has_node():
+        samples += NODE_SAMPLES
+    else:
+        say("not tried: Node: none on this machine")
+    samples += (*c_samples(folder), *dotnet_samples())
+    say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
+    heading("driver", "logged in as", "first login", "token requests", widths=widths)
     good = True
-    with tempfile.TemporaryDirectory(prefix="pgentra-demo-") as folder:
-        # A copy: the samples' own `.env` may be somebody's real server.
-        shutil.copytree(ROOT / "examples" / "python", Path(folder, "python"), ignore=shutil.ignore_patterns(".env"))
-        place = emulator.place
-        Path(folder, "python", ".env").write_text(f"HOSTNAME={place.host}\nDATABASE={place.database}\n")
-        samples: tuple[Sample, ...] = PYTHON_SAMPLES
-        if has_node():
-            samples += NODE_SAMPLES
-            shutil.copytree(
-                ROOT / "examples" / "node", Path(folder, "node"), ignore=shutil.ignore_patterns(".env", "node_modules")
-            )
-            Path(folder, "node", "node_modules").symlink_to(ROOT / "examples" / "node" / "node_modules")
-            Path(folder, "node", ".env").write_text(f"PGHOST={place.host}\nPGDATABASE={place.database}\n")
-        environment = {**os.environ, "PGPORT": str(place.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
-        # libpq's own variables.
-        environment |= {"PGHOST": place.host, "PGDATABASE": place.database}
-        # Those of the .NET samples.
-        environment |= {"Host": place.host, "Database": place.database, "Port": str(place.port)}
-        if not has_node():
-            say("not tried: Node: none on this machine")
-        samples += (*c_samples(folder), *dotnet_samples())
-        say(f"Running the samples; each should log in as {ROLE} ...\n")
-        row("driver", "logged in as", "first login", "token requests", widths=widths)
-        row(*("-" * width for width in widths), widths=widths)
-        for sample in samples:
-            emulator.reset()
-            done = run(sample, folder, environment)
-            found = LOGGED_IN.search(done.stdout)
-            requests = len(emulator.requests())
-            if done.returncode == 0 and found is not None and found["role"] == ROLE:
-                row(sample.name, found["role"], f"{found['ms']} ms", str(requests), widths=widths)
-            else:
-                good = False
-                row(sample.name, "FAILED", "", str(requests), widths=widths)
-                say((done.stdout + done.stderr).strip())
+    for sample in samples:
+        emulator.reset()
+        done = run(sample, folder, environment)
+        found = LOGGED_IN.search(done.stdout)
+        requests = len(emulator.requests())
+        if done.returncode == 0 and found is not None and found["role"] == ROLE:
+            row(sample.name, found["role"], f"{found['ms']} ms", str(requests), widths=widths)
+        else:
+            good = False
+            row(sample.name, "FAILED", "", str(requests), widths=widths)
+            say((done.stdout + done.stderr).strip())
     say("\nOf the two requests one is for the database and one for the role's name, which is asked for once.")
+    return good
+
+
+def run_places(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
+    """The table of places, in each of which the same sample runs, unchanged; whether every row is as it should be."""
+    say("\nThe same program elsewhere; nothing is said of a credential ...\n")
+    widths = (34, 28, 24)
+    heading("where it runs", "credential that was found", "logged in as", widths=widths)
+    good = True
+    sample = python("", "psycopg3_sample.py", "--mode", "sync")
+    for place in places(emulator, Path(folder)):
+        done = run(sample, folder, elsewhere(environment) | place.variables)
+        found = LOGGED_IN.search(done.stdout)
+        as_it_should = done.returncode == 0 and found is not None and found["role"] == place.role
+        row(place.name, place.credential, place.role if as_it_should else "FAILED", widths=widths)
+        if not as_it_should:
+            good = False
+            say((done.stdout + done.stderr).strip())
+    for name, node in (("service in Flask", None), *([("service in Express", NODE)] if has_node() else [])):
+        answer = ask_service(emulator, Path(folder), environment, node)
+        as_it_should = f'"{ALICE}"' in answer
+        row(
+            f"{name}, for its user",
+            "OnBehalfOfCredential",
+            ALICE if as_it_should else f"FAILED {answer}",
+            widths=widths,
+        )
+        good &= as_it_should
     return good
 
 
@@ -289,7 +323,7 @@ def run_hour(emulator: Emulator) -> bool:
 class NodePools(AbstractContextManager["NodePools"]):
     """Node's pools, in a process of their own, if Node is there: what they last told of each."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: FrontDoor) -> None:
         self.tallies: dict[str, Tally] = {}
         self._place = place
 
@@ -392,6 +426,11 @@ def status(second: int, pools: Hour, emulator: Emulator, state: State) -> str:
         f"{second:>4} s   logins {pools.logins:>5}   failed {len(pools.failures)}   "
         f"token requests {len(requests)} ({failed} refused){down}"
     )
+
+
+def heading(*cells: str, widths: tuple[int, ...]) -> None:
+    row(*cells, widths=widths)
+    row(*("-" * width for width in widths), widths=widths)
 
 
 def row(*cells: str, widths: tuple[int, ...]) -> None:

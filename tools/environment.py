@@ -4,7 +4,7 @@
     tools/environment.py pythons          which Pythons the wheel is tested under, one `NAME PATH VERSION` a line
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory;
-                                          `demo` has the drivers alone, and no wheel
+                                          `demo` has what the examples import, and no wheel
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
     tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
     tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
@@ -213,9 +213,9 @@ def venv(name: str) -> Path:
     """`oldest`, `newest`, `free-threaded`, `sqlalchemy-2.0` (on the oldest Python), or `demo` (on the newest)."""
     machine = pythons()
     directory = CACHE / "venv" / name
-    drivers, sqlalchemy = REQUIREMENTS / "drivers.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
+    examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
-        make_venv(directory, machine["newest"], drivers, sqlalchemy)
+        make_venv(directory, machine["newest"], examples, sqlalchemy)
         return directory
     if name == "sqlalchemy-2.0":
         python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
@@ -224,7 +224,7 @@ def venv(name: str) -> Path:
     else:
         fail(f"this machine has no Python for {name}")
     built = wheel(python if python.free_threaded else None)
-    make_venv(directory, python, drivers, REQUIREMENTS / "tests.txt", sqlalchemy)
+    make_venv(directory, python, examples, REQUIREMENTS / "tests.txt", sqlalchemy)
     installed = directory / "pgentra-wheel"
     with made_of(installed, built) as stale:
         if stale:
