@@ -38,6 +38,13 @@ pub struct Surroundings {
     pub hosts: Vec<Arc<dyn Credential>>,
 }
 
+impl Surroundings {
+    /// This process's environment as it is now, and nothing more.
+    pub fn of_process() -> Surroundings {
+        Surroundings { environment: config::environment_of_process(), ..Surroundings::default() }
+    }
+}
+
 /// A credential whose tokens are cached, refreshed ahead and fetched once for everybody who waits.
 pub struct CachedCredential {
     credential: Arc<dyn Credential>,
@@ -163,6 +170,13 @@ impl CachedCredential {
     }
 
     pub(crate) fn cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
+        let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
+        if is_blank(&request.claims) || is_blank(&request.tenant_id) {
+            // Clients pass on what they were given, an empty text for nothing.
+            let plain = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+            let (claims, tenant_id) = (plain(&request.claims), plain(&request.tenant_id));
+            return self.cell(&TokenRequest { claims, tenant_id, ..request.clone() });
+        }
         match &self.cells {
             Cells::Shared(key) => registry::cell(*key, request, &self.credential),
             Cells::User(key) => users::cell(*key, request, &self.credential),
@@ -254,6 +268,9 @@ mod tests {
             let request = TokenRequest { claims: Some(n.to_string()), ..TokenRequest::new("s") };
             credential.cell(&request);
         }
+        let blank =
+            TokenRequest { claims: Some(" ".to_owned()), tenant_id: Some("".to_owned()), ..TokenRequest::new("s") };
+        assert!(Arc::ptr_eq(&credential.cell(&blank), &credential.cell(&TokenRequest::new("s"))));
         let Cells::Own(cells) = &credential.cells else { panic!("it is the host's own") };
         assert_eq!(cells.load().len(), MOST_OWN_CELLS);
     }

@@ -252,10 +252,11 @@ fn shutting_down() -> Error {
 
 /// Starts the engine's thread at the first call.
 fn handle() -> Result<tokio::runtime::Handle> {
+    let mut engine = lock(ENGINE.get(|| Mutex::new(None)));
+    // Under the lock that `shutdown` takes after it has said so: no engine starts behind its back.
     if is_shutting_down() {
         return Err(shutting_down());
     }
-    let mut engine = lock(ENGINE.get(|| Mutex::new(None)));
     if let Some(engine) = &*engine {
         return Ok(engine.handle.clone());
     }
@@ -311,8 +312,7 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result
 /// from now on. A binding calls it when its host begins to exit.
 pub fn shutdown() {
     SHUT_DOWN_IN.store(generation(), Ordering::Relaxed);
-    let Some(engine) = ENGINE.peek() else { return };
-    let Some(mut engine) = lock(engine).take() else { return };
+    let Some(mut engine) = lock(ENGINE.get(|| Mutex::new(None))).take() else { return };
     if let Some(stop) = engine.stop.take() {
         // It may have ended by itself.
         let _ = stop.send(());

@@ -1,6 +1,9 @@
 //! What token services answer: tokens, and refusals as typed errors. Tolerant of everything that is no contradiction:
 //! numbers as texts, unknown fields, wrong content types, pages of HTML.
 
+use std::collections::HashMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -19,6 +22,16 @@ const MAX_CLAIMS: usize = 4096;
 
 /// The JSON object of an answer, if its body is one, whatever its content type.
 pub(super) fn object(response: &Response) -> Option<Map<String, Value>> {
+    read(response)
+}
+
+/// Whether it is one, without a copy of what may be a token.
+pub(super) fn is_object(response: &Response) -> bool {
+    read::<HashMap<String, IgnoredAny>>(response).is_some()
+}
+
+/// What is wanted of it.
+pub(super) fn read<T: DeserializeOwned>(response: &Response) -> Option<T> {
     let body = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
     serde_json::from_slice(body).ok()
 }
@@ -157,7 +170,7 @@ pub(super) fn describe_body(response: &Response) -> &'static str {
         None => "an empty body",
         Some(b'<') => "a page of HTML or XML in place of JSON",
         Some(b'{') if response.truncated => "JSON that breaks off",
-        Some(b'{') if object(response).is_none() => "broken JSON",
+        Some(b'{') if !is_object(response) => "broken JSON",
         Some(b'{') => "JSON without a token",
         _ => "something that is not JSON",
     }

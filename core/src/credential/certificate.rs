@@ -70,7 +70,7 @@ struct Version {
 type Fault = String;
 
 impl Certificate {
-    /// From a file, or from the text of one: PEM, or PFX in base64.
+    /// From a file, or from the text of one: PEM, or either kind in base64.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a text that cannot be used. A file is first read when it is wanted.
@@ -198,15 +198,14 @@ struct Identity {
 
 impl Identity {
     fn read(content: &[u8], password: Option<&Secret>) -> Result<Identity, Fault> {
+        let decoded = decode_base64(content).filter(|decoded| !decoded.is_empty());
+        let content = decoded.as_deref().map_or(content, Vec::as_slice);
         let is_pem = content.windows(10).any(|window| window == b"-----BEGIN");
         let contents = match content.first() {
             _ if is_pem => pem_file::read(content, password)?,
             None => return Err("is empty".to_owned()),
             Some(0x30) => pfx_file::read(content, password)?,
-            Some(_) => match decode_base64(content) {
-                Some(decoded) if decoded.first() == Some(&0x30) => pfx_file::read(&decoded, password)?,
-                _ => return Err("is neither PEM nor PFX".to_owned()),
-            },
+            Some(_) => return Err("is neither PEM nor PFX".to_owned()),
         };
         let key = match contents.keys.as_slice() {
             [key] => key.parse()?,

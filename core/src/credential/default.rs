@@ -71,7 +71,8 @@ const MEMBERS: [(&str, Part); 12] = [
 
 pub(super) struct DefaultCredential {
     members: Vec<Member>,
-    /// The member whose token came last, asked first the next time.
+    /// The member whose token came first. From then on nobody else is asked: a program must not become somebody else
+    /// because its own identity is out of reach for a while.
     winner: AtomicUsize,
 }
 
@@ -132,33 +133,34 @@ impl DefaultCredential {
     async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let mut walk = Walk::new(NAME, self.bound());
         let winner = self.winner.load(Ordering::Relaxed);
-        let winner_first = self
-            .members
-            .get(winner)
-            .map(|member| (winner, member))
-            .into_iter()
-            .chain(self.members.iter().enumerate().filter(|(index, _)| *index != winner));
-        for (index, member) in winner_first {
+        let asked = || self.members.iter().enumerate().filter(|(index, _)| winner == NOBODY || *index == winner);
+        for (index, member) in asked() {
             let name = member.credential().name();
             if let ControlFlow::Break(outcome) = walk.attempt(name, member.fetch(request, context)).await {
-                if outcome.is_ok() && self.winner.swap(index, Ordering::Relaxed) != index {
-                    tracing::info!(target: "pgentra::credential", chain = NAME, member = name, "chosen");
-                }
-                return outcome;
+                return outcome.inspect(|_| self.choose(index));
             }
         }
-        for (index, member) in self.members.iter().enumerate() {
+        for (index, member) in asked() {
             let Member::Probed(identity) = member else { continue };
             walk.forget(managed_identity::NAME);
             let fetch = identity.fetch_probed(request, context, Some(PATIENT_PROBE));
             if let ControlFlow::Break(outcome) = walk.attempt(managed_identity::NAME, fetch).await {
-                if outcome.is_ok() {
-                    self.winner.store(index, Ordering::Relaxed);
-                }
-                return outcome;
+                return outcome.inspect(|_| self.choose(index));
             }
         }
-        Err(walk.nothing_available())
+        let error = walk.nothing_available();
+        Err(match winner {
+            NOBODY => error,
+            _ => error
+                .with_advice("It was chosen before, and no other takes its place: restart the program to choose anew."),
+        })
+    }
+
+    fn choose(&self, index: usize) {
+        if self.winner.compare_exchange(NOBODY, index, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let member = self.members[index].credential().name();
+            tracing::info!(target: "pgentra::credential", chain = NAME, member, "chosen");
+        }
     }
 }
 
@@ -275,6 +277,48 @@ fn unknown(place: &str, besides: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{Method, Response, Transport};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_won_is_the_only_one_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        let is_silent = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let silent = Arc::clone(&is_silent);
+        let transport = Transport::canned(move |request| {
+            let answer = match (request.method, silent.load(Ordering::Relaxed)) {
+                (Method::Get, false) if request.headers.is_empty() => Ok(Response::new(400, &[], "{}")),
+                (Method::Get, true) => Err(Error::new(ErrorKind::Network, "silence")),
+                _ => Ok(Response::new(200, &[], r#"{"access_token":"t","expires_in":3600}"#)),
+            };
+            Box::pin(std::future::ready(answer))
+        });
+        let path = file.display().to_string();
+        let variables = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_FEDERATED_TOKEN_FILE", &path)];
+        let environment = variables.map(|(name, value)| (name.to_owned(), value.into())).into();
+        let context = BuildContext {
+            environment: Arc::new(environment),
+            transport,
+            authority_host: "https://login.microsoftonline.com".to_owned(),
+            hosts: vec![],
+        };
+        let chain = DefaultCredential::new(&DefaultArguments::default(), &CredentialOptions::default(), &context);
+        let chain = chain.expect("builds");
+        let fetch = || chain.fetch(&REQUEST, FetchContext::default());
+        static REQUEST: std::sync::LazyLock<TokenRequest> =
+            std::sync::LazyLock::new(|| TokenRequest::new("s/.default"));
+        fetch().await.expect("IMDS has a token");
+
+        // Another one could log in by now, and the one who won cannot for a while.
+        std::fs::write(&file, "planted.assertion").expect("written");
+        is_silent.store(true, Ordering::Relaxed);
+        let error = fetch().await.expect_err("nobody takes its place");
+        assert_eq!(error.kind(), ErrorKind::CredentialUnavailable);
+        assert_eq!(error.attempts().iter().filter_map(Error::credential).collect::<Vec<_>>(), [managed_identity::NAME]);
+        assert!(error.to_string().contains("restart the program"), "{error}");
+        is_silent.store(false, Ordering::Relaxed);
+        fetch().await.expect("it is back");
+    }
 
     fn selected(selection: Option<&str>, include: &[&str], exclude: &[&str]) -> Result<String> {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -55,7 +55,10 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext) -> Resu
             "Use AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, or pass the Azure SDK's credential object.",
         ),
         _ => {
-            let names = missing(&["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]);
+            let all = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
+            // A certificate stands for the secret.
+            let has_certificate = get("AZURE_CLIENT_CERTIFICATE_PATH").is_some();
+            let names = missing(if has_certificate { &all[..2] } else { &all });
             let verb = if names.contains(" and ") { "are" } else { "is" };
             unavailable(
                 format!("{names} {verb} not set"),

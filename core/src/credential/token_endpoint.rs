@@ -90,6 +90,11 @@ impl TokenEndpoint {
         })
     }
 
+    /// The same, whatever the region: what stands in the authority's place is the one to ask.
+    pub(super) fn of_no_region(self) -> TokenEndpoint {
+        TokenEndpoint { region: Region::None, ..self }
+    }
+
     /// The application.
     pub(super) fn client_id(&self) -> &str {
         &self.client_id

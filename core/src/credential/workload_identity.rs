@@ -50,19 +50,19 @@ impl WorkloadIdentityCredential {
         let file = setting("the path of the token's file", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
         let tenant = setting("the tenant", &arguments.tenant_id, "AZURE_TENANT_ID");
         let client = setting("the client id", &arguments.client_id, "AZURE_CLIENT_ID");
-        let proxied =
-            match arguments.enable_azure_proxy.then(|| token_proxy(&context.environment)).transpose()?.flatten() {
-                None => None,
-                Some((authority_host, trust)) => {
-                    let transport = context.transport.trusting(trust);
-                    Some(BuildContext { authority_host, transport, ..context.clone() })
-                }
-            };
+        let proxy = arguments.enable_azure_proxy.then(|| token_proxy(&context.environment)).transpose()?.flatten();
+        let endpoint = |tenant: &str, client: &str| match proxy {
+            None => TokenEndpoint::new(name, tenant, client, options, context),
+            Some((authority_host, trust)) => {
+                let transport = context.transport.trusting(trust);
+                let proxied = BuildContext { authority_host, transport, ..context.clone() };
+                TokenEndpoint::new(name, tenant, client, options, &proxied).map(TokenEndpoint::of_no_region)
+            }
+        };
         let setup = match (file, tenant, client) {
-            (Ok(file), Ok(tenant), Ok(client)) => Ok(Setup {
-                endpoint: TokenEndpoint::new(name, &tenant, &client, options, proxied.as_ref().unwrap_or(context))?,
-                file: PathBuf::from(file),
-            }),
+            (Ok(file), Ok(tenant), Ok(client)) => {
+                Ok(Setup { endpoint: endpoint(&tenant, &client)?, file: PathBuf::from(file) })
+            }
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
         };
         Ok(WorkloadIdentityCredential { name, setup })

@@ -108,9 +108,10 @@ fn decrypt<D: KeyIvInit + BlockModeDecrypt>(key: &[u8], vector: &[u8], body: &[u
 /// OpenSSL's `EVP_BytesToKey` with MD5 and one round.
 fn derived(password: &[u8], salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(length + 16));
-    let mut block = Vec::new();
+    let mut block = Zeroizing::new(Vec::new());
     while key.len() < length {
-        block = Md5::new().chain_update(&block).chain_update(password).chain_update(salt).finalize().to_vec();
+        let digest = Md5::new().chain_update(&*block).chain_update(password).chain_update(salt).finalize();
+        block = Zeroizing::new(digest.to_vec());
         key.extend_from_slice(&block);
     }
     key.truncate(length);

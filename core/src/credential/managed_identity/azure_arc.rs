@@ -153,13 +153,19 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
 
 /// Some versions of the agent pass over the id and answer for the machine itself.
 fn confirm(identity: &Identity, response: &Response) -> Result<()> {
-    let object = answer::object(response).unwrap_or_default();
-    let told = |name: &str| object.get(name).and_then(serde_json::Value::as_str);
+    #[derive(Default, serde::Deserialize)]
+    struct Told {
+        client_id: Option<String>,
+        object_id: Option<String>,
+        msi_res_id: Option<String>,
+        mi_res_id: Option<String>,
+    }
+    let told: Told = answer::read(response).unwrap_or_default();
     let (wanted, told) = match identity {
         Identity::System => return Ok(()),
-        Identity::ClientId(id) => (id, told("client_id")),
-        Identity::ObjectId(id) => (id, told("object_id")),
-        Identity::ResourceId(id) => (id, told("msi_res_id").or_else(|| told("mi_res_id"))),
+        Identity::ClientId(id) => (id, told.client_id),
+        Identity::ObjectId(id) => (id, told.object_id),
+        Identity::ResourceId(id) => (id, told.msi_res_id.or(told.mi_res_id)),
     };
     if told.is_some_and(|told| told.eq_ignore_ascii_case(wanted)) {
         return Ok(());

@@ -86,7 +86,7 @@ impl Imds {
     async fn probe(&self, client: &Client, resource: &str, limit: Duration) -> Result<()> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
         match client.send(Request::get_local(url, limit)).await {
-            Ok(response) if response.status == 400 && answer::object(&response).is_some() => Ok(()),
+            Ok(response) if response.status == 400 && answer::is_object(&response) => Ok(()),
             Ok(response) => Err(not_imds(&response)),
             Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),
         }
@@ -100,7 +100,7 @@ fn is_stranger(response: &Response) -> bool {
         403 => String::from_utf8_lossy(&response.body).contains("unreachable"),
         status => matches!(status, 410 | 429 | 500..),
     };
-    !may_be_imds && answer::object(response).is_none()
+    !may_be_imds && !answer::is_object(response)
 }
 
 fn not_imds(response: &Response) -> Error {

@@ -96,21 +96,22 @@ impl ManagedIdentityCredential {
         context: FetchContext,
         probe: Option<Duration>,
     ) -> Result<FetchedToken> {
-        if request.claims.is_some() {
+        if request.claims.is_some() && !matches!(self.source, Source::WorkloadIdentity(_)) {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
                 "a managed identity cannot answer a claims challenge",
-            ));
+            )
+            .with_advice("Ask without claims, or use a credential of an application or a user."));
         }
         let resource = request.scope.strip_suffix("/.default").unwrap_or(&request.scope);
         match &self.source {
+            Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
             Source::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
             Source::AppService(service) => service.fetch(&self.client, resource, context).await,
             Source::ServiceFabric(fabric) => fabric.fetch(&self.client, resource, context).await,
             Source::AzureArc(arc) => arc.fetch(&self.client, resource, context).await,
             Source::AzureMl(ml) => ml.fetch(&self.client, resource, context).await,
             Source::CloudShell(shell) => shell.fetch(&self.client, resource, context).await,
-            Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
         }
     }
 
