@@ -85,6 +85,12 @@ pub const KNOWN_VARIABLES: &[&str] = &[
     "no_proxy",
 ];
 
+/// What this process's environment holds now of the variables core knows.
+pub fn environment_of_process() -> Environment {
+    let set = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?.into()));
+    KNOWN_VARIABLES.iter().filter_map(set).collect()
+}
+
 /// Everything a provider is built from.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -252,8 +258,8 @@ impl Default for RetryOptions {
 }
 
 macro_rules! credential_kinds {
-    ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:literal; )+) => {
-        /// The types of credential, each with its arguments. Adding one: a line here, its arguments below, a builder in
+    ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
+        /// The types of credential, each with its arguments. Adding one: a line below, its arguments, a builder in
         /// `credential/`, a vector file, and a small class per binding.
         #[derive(Clone, Debug, Serialize, JsonSchema)]
         #[serde(tag = "type")]
@@ -263,11 +269,11 @@ macro_rules! credential_kinds {
 
         impl CredentialKind {
             /// Every `type` and the class name that stands for it in the bindings.
-            pub const ALL: &'static [(&'static str, &'static str)] = &[$(($tag, $class),)+];
+            pub const ALL: &'static [(&'static str, &'static str)] = &[$(($tag, stringify!($class)),)+];
 
             /// The class name as in the Azure Identity libraries.
             pub fn class(&self) -> &'static str {
-                match self { $(CredentialKind::$variant(_) => $class,)+ }
+                match self { $(CredentialKind::$variant(_) => stringify!($class),)+ }
             }
 
             fn from_map(tag: &str, map: Map<String, Value>, path: &str) -> Result<CredentialKind> {
@@ -284,38 +290,46 @@ macro_rules! credential_kinds {
     };
 }
 
-credential_kinds! {
-    /// The chain that suits most programs.
-    Default(DefaultArguments) = "default", "DefaultAzureCredential";
-    /// The given credentials, in their order.
-    Chained(ChainedArguments) = "chained", "ChainedTokenCredential";
-    /// What the environment variables say.
-    Environment(NoArguments) = "environment", "EnvironmentCredential";
-    /// A federated token in a file (Kubernetes).
-    WorkloadIdentity(WorkloadIdentityArguments) = "workload_identity", "WorkloadIdentityCredential";
-    /// The identity of the machine or service.
-    ManagedIdentity(ManagedIdentityArguments) = "managed_identity", "ManagedIdentityCredential";
-    /// Whoever is signed in to `az`.
-    AzureCli(AzureCliArguments) = "azure_cli", "AzureCliCredential";
-    /// Whoever is signed in to Azure PowerShell.
-    AzurePowerShell(DeveloperToolArguments) = "azure_powershell", "AzurePowerShellCredential";
-    /// Whoever is signed in to `azd`.
-    AzureDeveloperCli(DeveloperToolArguments) = "azure_developer_cli", "AzureDeveloperCliCredential";
-    /// A task of Azure Pipelines, by its service connection.
-    AzurePipelines(AzurePipelinesArguments) = "azure_pipelines", "AzurePipelinesCredential";
-    /// An application and its secret.
-    ClientSecret(ClientSecretArguments) = "client_secret", "ClientSecretCredential";
-    /// An application and its certificate.
-    ClientCertificate(ClientCertificateArguments) = "client_certificate", "ClientCertificateCredential";
-    /// An application and what somebody asserts of it.
-    ClientAssertion(ClientAssertionArguments) = "client_assertion", "ClientAssertionCredential";
-    /// An application that acts for the user who called it.
-    OnBehalfOf(OnBehalfOfArguments) = "on_behalf_of", "OnBehalfOfCredential";
-    /// A token from elsewhere.
-    StaticToken(StaticTokenArguments) = "static_token", "StaticTokenCredential";
-    /// A credential object of the host, handed in beside the document.
-    Host(HostArguments) = "host", "HostCredential";
+/// Passes the types of credential to a macro: what each is, its arguments, its `type`, and its class.
+macro_rules! with_credential_kinds {
+    ($make:ident) => {
+        $make! {
+            /// The chain that suits most programs.
+            Default(DefaultArguments) = "default", DefaultAzureCredential;
+            /// The given credentials, in their order.
+            Chained(ChainedArguments) = "chained", ChainedTokenCredential;
+            /// What the environment variables say.
+            Environment(NoArguments) = "environment", EnvironmentCredential;
+            /// A federated token in a file (Kubernetes).
+            WorkloadIdentity(WorkloadIdentityArguments) = "workload_identity", WorkloadIdentityCredential;
+            /// The identity of the machine or service.
+            ManagedIdentity(ManagedIdentityArguments) = "managed_identity", ManagedIdentityCredential;
+            /// Whoever is signed in to `az`.
+            AzureCli(AzureCliArguments) = "azure_cli", AzureCliCredential;
+            /// Whoever is signed in to Azure PowerShell.
+            AzurePowerShell(DeveloperToolArguments) = "azure_powershell", AzurePowerShellCredential;
+            /// Whoever is signed in to `azd`.
+            AzureDeveloperCli(DeveloperToolArguments) = "azure_developer_cli", AzureDeveloperCliCredential;
+            /// A task of Azure Pipelines, by its service connection.
+            AzurePipelines(AzurePipelinesArguments) = "azure_pipelines", AzurePipelinesCredential;
+            /// An application and its secret.
+            ClientSecret(ClientSecretArguments) = "client_secret", ClientSecretCredential;
+            /// An application and its certificate.
+            ClientCertificate(ClientCertificateArguments) = "client_certificate", ClientCertificateCredential;
+            /// An application and what somebody asserts of it.
+            ClientAssertion(ClientAssertionArguments) = "client_assertion", ClientAssertionCredential;
+            /// An application that acts for the user who called it.
+            OnBehalfOf(OnBehalfOfArguments) = "on_behalf_of", OnBehalfOfCredential;
+            /// A token from elsewhere.
+            StaticToken(StaticTokenArguments) = "static_token", StaticTokenCredential;
+            /// A credential object of the host, handed in beside the document.
+            Host(HostArguments) = "host", HostCredential;
+        }
+    };
 }
+pub(crate) use with_credential_kinds;
+
+with_credential_kinds!(credential_kinds);
 
 impl Default for CredentialKind {
     fn default() -> Self {
@@ -434,7 +448,7 @@ pub struct ClientCertificateArguments {
     /// A PEM file with key and certificate, or a PFX file; read again whenever it changed.
     #[serde(default)]
     pub certificate_path: Option<String>,
-    /// The same by its content: PEM text, or a PFX file in base64.
+    /// The same by its content: PEM text, or a file of either kind in base64.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub certificate: Option<Secret>,
@@ -574,7 +588,7 @@ impl CredentialConfig {
         matches!(self.kind, CredentialKind::Host(_)) || self.members().any(CredentialConfig::has_host_member)
     }
 
-    fn validate(&self, path: &str) -> Result<()> {
+    pub(crate) fn validate(&self, path: &str) -> Result<()> {
         let check = |key: &str, value: Option<&str>| refuse_empty(&join(path, key), value);
         check("authority_host", self.options.authority_host.as_deref())?;
         match &self.kind {

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod credential;
 mod error;
 pub mod events;
+pub mod identity;
 mod provider;
 pub mod refusal;
 mod registry;

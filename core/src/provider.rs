@@ -11,7 +11,7 @@ use crate::{
     cell::Mode,
     claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
-    config::{Config, duration},
+    config::{self, Config, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, CellStats, KeptAhead, SharedCell, remember_name, remembered_name},
@@ -119,10 +119,11 @@ impl Builder {
         self
     }
 
-    /// A credential built before, such as one of the host's. The document's own credential is not used then.
+    /// A credential built before: a class of [`identity`](crate::identity), or one of the host's. The document's own is not
+    /// used then.
     #[must_use]
-    pub fn credential(mut self, credential: Arc<CachedCredential>) -> Self {
-        self.credential = Some(credential);
+    pub fn credential(mut self, credential: impl Into<Arc<CachedCredential>>) -> Self {
+        self.credential = Some(credential.into());
         self
     }
 
@@ -156,9 +157,7 @@ impl Builder {
     /// The environment of this process, as a Rust program sees it now.
     #[must_use]
     pub fn environment_of_process(mut self) -> Self {
-        let known = crate::config::KNOWN_VARIABLES.iter();
-        self.config.environment =
-            known.filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value.into()))).collect();
+        self.config.environment = config::environment_of_process();
         self
     }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use common::{ORDERS_API, PROGRAM, Started, answer, client_trusting, current_user, log_in};
 use pgentra::credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
-use pgentra::{Config, CredentialKind, TokenProvider};
+use pgentra::identity::*;
+use pgentra::{CachedCredential, Config, CredentialConfig, CredentialKind, Surroundings, TokenProvider};
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -61,12 +62,47 @@ impl World {
             "ca_file": self.told("/bundle_file"),
         }))?;
         let asserting: Arc<dyn Credential> = Arc::new(Asserting(case.assertion.clone()));
-        let provider = TokenProvider::builder().config(config).hosts(vec![asserting]).build()?;
+        let surroundings = Surroundings {
+            environment: config.environment.clone(),
+            ca_file: config.ca_file.clone(),
+            hosts: vec![asserting],
+            ..Surroundings::default()
+        };
+        let credential = class_of(config.credential.clone(), &surroundings)?;
+        let provider = TokenProvider::builder().config(config).credential(credential).build()?;
         let login = provider.login().await?;
         let port = self.started.ready["postgres"]["port"].as_u64().unwrap().try_into().unwrap();
         let ca_file = Path::new(self.told("/ca_file"));
         let client = log_in(port, ca_file, login.user(), login.password()).await.unwrap_or_else(|e| panic!("{e:?}"));
         Ok(current_user(&client).await)
+    }
+}
+
+/// The class with these arguments.
+fn class_of(config: CredentialConfig, surroundings: &Surroundings) -> pgentra::Result<Arc<CachedCredential>> {
+    macro_rules! classes {
+        ($($variant:ident $class:ident)+) => {
+            match config.kind {
+                $(CredentialKind::$variant(a) => $class::new(a, config.options, surroundings).map(Into::into),)+
+            }
+        };
+    }
+    classes! {
+        Default DefaultAzureCredential
+        Chained ChainedTokenCredential
+        Environment EnvironmentCredential
+        WorkloadIdentity WorkloadIdentityCredential
+        ManagedIdentity ManagedIdentityCredential
+        AzureCli AzureCliCredential
+        AzurePowerShell AzurePowerShellCredential
+        AzureDeveloperCli AzureDeveloperCliCredential
+        AzurePipelines AzurePipelinesCredential
+        ClientSecret ClientSecretCredential
+        ClientCertificate ClientCertificateCredential
+        ClientAssertion ClientAssertionCredential
+        OnBehalfOf OnBehalfOfCredential
+        StaticToken StaticTokenCredential
+        Host HostCredential
     }
 }
 

@@ -1,0 +1,58 @@
+//! The credentials as classes, by the names of the Azure Identity libraries. Each is a
+//! [`TokenCredential`] for any client of the Azure SDK, and taken by
+//! [`Builder::credential`](crate::Builder::credential); equal ones share their tokens.
+
+use std::sync::Arc;
+
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+
+pub use crate::config::{
+    AzureCliArguments, AzurePipelinesArguments, ChainedArguments, ClientAssertionArguments, ClientCertificateArguments,
+    ClientSecretArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, HostArguments,
+    ManagedIdentityArguments, NoArguments, OnBehalfOfArguments, StaticTokenArguments, WorkloadIdentityArguments,
+};
+use crate::{CachedCredential, CredentialConfig, CredentialKind, Result, Surroundings, config::with_credential_kinds};
+
+macro_rules! classes {
+    ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Debug)]
+            pub struct $class(Arc<CachedCredential>);
+
+            impl $class {
+                /// # Errors
+                /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) where an argument cannot be used; what
+                /// is missing at run time is told by its first token.
+                pub fn new(
+                    arguments: $arguments,
+                    options: CredentialOptions,
+                    surroundings: &Surroundings,
+                ) -> Result<$class> {
+                    let config = CredentialConfig { kind: CredentialKind::$variant(arguments), options };
+                    config.validate("")?;
+                    CachedCredential::new(&config, surroundings).map($class)
+                }
+            }
+
+            impl From<$class> for Arc<CachedCredential> {
+                fn from(credential: $class) -> Self {
+                    credential.0
+                }
+            }
+
+            #[async_trait::async_trait]
+            impl TokenCredential for $class {
+                async fn get_token(
+                    &self,
+                    scopes: &[&str],
+                    options: Option<TokenRequestOptions<'_>>,
+                ) -> azure_core::Result<AccessToken> {
+                    self.0.get_token(scopes, options).await
+                }
+            }
+        )+
+    };
+}
+
+with_credential_kinds!(classes);
