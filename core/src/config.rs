@@ -3,15 +3,18 @@
 //! Every binding hands this document over: C, .NET and the command line as JSON, Python and Node built from their
 //! classes. What is refused is named by its key, with what was expected and what *type* came, never the value.
 
+mod reader;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Serialize,
-    de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+    de::{self, Deserializer, Visitor},
 };
 use serde_json::{Map, Value};
 
+use self::reader::{read, type_of};
 pub use crate::cell::Mode;
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -171,7 +174,7 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`], naming the key.
     pub fn from_value(value: Value) -> Result<Config> {
-        let config: Config = read(value, "")?;
+        let config: Config = read(value)?;
         for (key, value) in
             [("scope", &config.scope), ("user", &config.user), ("fallback_username", &config.fallback_username)]
         {
@@ -276,11 +279,11 @@ macro_rules! credential_kinds {
                 match self { $(CredentialKind::$variant(_) => stringify!($class),)+ }
             }
 
-            fn from_map(tag: &str, map: Map<String, Value>, path: &str) -> Result<CredentialKind> {
+            fn from_map(tag: &str, map: Map<String, Value>) -> Result<CredentialKind> {
                 match tag {
-                    $($tag => Ok(CredentialKind::$variant(read(Value::Object(map), path)?)),)+
+                    $($tag => Ok(CredentialKind::$variant(read(Value::Object(map))?)),)+
                     _ => Err(refused(
-                        &join(path, "type"),
+                        "type",
                         &format!("one of {}", Self::ALL.iter().map(|(tag, _)| *tag).collect::<Vec<_>>().join(", ")),
                         "another text",
                     )),
@@ -564,7 +567,7 @@ impl CredentialConfig {
                 .into_iter()
                 .flatten()
                 .chain([&a.user_assertion_token])
-                .chain(a.get_assertion.iter().flat_map(|member| member.secrets()))
+                .chain(self.members().flat_map(CredentialConfig::secrets))
                 .collect(),
             CredentialKind::AzurePipelines(a) => vec![&a.system_access_token],
             CredentialKind::StaticToken(a) => vec![&a.token],
@@ -688,27 +691,23 @@ impl CredentialConfig {
         Ok(())
     }
 
-    fn from_map(mut map: Map<String, Value>, path: &str) -> Result<CredentialConfig> {
+    fn from_map(mut map: Map<String, Value>) -> Result<CredentialConfig> {
         let tag = match map.remove("type") {
-            None => return Err(refused(&join(path, "type"), "the credential's type", "nothing")),
+            None => return Err(refused("type", "the credential's type", "nothing")),
             Some(Value::String(tag)) => tag,
-            Some(other) => return Err(refused(&join(path, "type"), "a string", type_of(&other))),
+            Some(other) => return Err(refused("type", "a string", type_of(&other))),
         };
         const COMMON: [&str; 5] =
             ["authority_host", "cloud", "additionally_allowed_tenants", "disable_instance_discovery", "retry"];
         let options = COMMON.iter().filter_map(|key| map.remove_entry(*key)).collect();
-        Ok(CredentialConfig {
-            kind: CredentialKind::from_map(&tag, map, path)?,
-            options: read(Value::Object(options), path)?,
-        })
+        Ok(CredentialConfig { kind: CredentialKind::from_map(&tag, map)?, options: read(Value::Object(options))? })
     }
 }
 
 impl<'de> Deserialize<'de> for CredentialConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Map::deserialize(deserializer)?;
-        // The path within is told by the message; the outer reader puts its own path in front.
-        CredentialConfig::from_map(map, "").map_err(|e| de::Error::custom(e.headline()))
+        CredentialConfig::from_map(map).map_err(|e| de::Error::custom(e.headline()))
     }
 }
 
@@ -719,7 +718,7 @@ impl CredentialConfig {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`], naming the key.
     pub fn from_value(value: Value) -> Result<CredentialConfig> {
-        let config: CredentialConfig = read(value, "")?;
+        let config: CredentialConfig = read(value)?;
         config.validate("")?;
         Ok(config)
     }
@@ -791,210 +790,5 @@ fn refuse_empty(key: &str, value: Option<&str>) -> Result<()> {
         Some(text) if text.trim().is_empty() => Err(refused(key, "a text that is not empty", "an empty string")),
         Some(text) if text.contains('\0') => Err(refused(key, "a text without NUL", "a string with NUL")),
         _ => Ok(()),
-    }
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn read<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {
-    T::deserialize(Reader { value, path: path.to_owned() })
-        .map_err(|refusal| Error::new(ErrorKind::InvalidConfiguration, refusal.0))
-}
-
-/// Reads a [`Value`] like serde_json does, but with errors that name the key and the type that came: serde_json's own
-/// quote the value, which may be a secret.
-struct Reader {
-    value: Value,
-    path: String,
-}
-
-/// What was refused, as a sentence.
-#[derive(Debug)]
-struct Refusal(String);
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl Refusal {
-    /// Puts the key in front, once: the innermost reader knows the whole path.
-    fn at(self, path: &str) -> Refusal {
-        match self.0.strip_prefix("option `") {
-            Some(_) => self,
-            None if path.is_empty() => Refusal(format!("the configuration: {}", self.0)),
-            None => Refusal(format!("option `{path}`: {}", self.0)),
-        }
-    }
-}
-
-impl de::Error for Refusal {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Refusal(message.to_string())
-    }
-
-    fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Refusal(format!("expected {expected}, got {}", unexpected(&came)))
-    }
-
-    fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Refusal(format!(
-            "expected {expected}, got another {}",
-            unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
-        ))
-    }
-
-    fn unknown_variant(_came: &str, expected: &'static [&'static str]) -> Self {
-        Refusal(format!("expected one of {}, got another text", expected.join(", ")))
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        // A key is a name by its place, but a mistyped document can put a secret there.
-        let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
-        match looks_like_a_name {
-            true => Refusal(format!("option `{field}`: not known here; known are {known}")),
-            false => Refusal(format!("an option that is not a name; known are {known}")),
-        }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Refusal(format!("option `{field}`: expected a value, got nothing"))
-    }
-}
-
-fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
-    use de::Unexpected::*;
-    match came {
-        Bool(_) => "a boolean",
-        Unsigned(_) | Signed(_) => "an integer",
-        Float(_) => "a number",
-        Char(_) | Str(_) => "a string",
-        Bytes(_) => "bytes",
-        Unit | Option => "null",
-        Seq => "an array",
-        Map => "an object",
-        _ => "something else",
-    }
-}
-
-impl<'de> Deserializer<'de> for Reader {
-    type Error = Refusal;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        let path = self.path;
-        match self.value {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(value),
-            Value::String(value) => visitor.visit_string(value),
-            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(value), _) => visitor.visit_u64(value),
-                (_, Some(value)) => visitor.visit_i64(value),
-                _ => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            Value::Array(items) => visitor.visit_seq(Items { items: items.into_iter().enumerate(), path: &path }),
-            Value::Object(map) => visitor.visit_map(Entries { entries: map.into_iter(), next: None, path: &path }),
-        }
-        .map_err(|refusal: Refusal| refusal.at(&path))
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        match self.value {
-            Value::Null => visitor.visit_none(),
-            _ => {
-                let path = self.path.clone();
-                visitor.visit_some(self).map_err(|refusal: Refusal| refusal.at(&path))
-            }
-        }
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Refusal> {
-        let path = self.path;
-        match self.value {
-            Value::String(text) => {
-                visitor.visit_enum(IntoDeserializer::<Refusal>::into_deserializer(text)).map_err(|r| r.at(&path))
-            }
-            other => Err(Refusal(format!("expected a string, got {}", type_of(&other))).at(&path)),
-        }
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Refusal> {
-        match &self.value {
-            Value::Object(_) => self.deserialize_any(visitor),
-            // serde would also take the fields as an array, in their order.
-            other => Err(Refusal(format!("expected an object, got {}", type_of(other))).at(&self.path)),
-        }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier ignored_any
-    }
-}
-
-struct Items<'a> {
-    items: std::iter::Enumerate<std::vec::IntoIter<Value>>,
-    path: &'a str,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = Refusal;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
-        self.items
-            .next()
-            .map(|(index, value)| seed.deserialize(Reader { value, path: format!("{}[{index}]", self.path) }))
-            .transpose()
-    }
-}
-
-struct Entries<'a> {
-    entries: serde_json::map::IntoIter,
-    next: Option<(String, Value)>,
-    path: &'a str,
-}
-
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Refusal;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
-        self.next = self.entries.next();
-        self.next
-            .as_ref()
-            .map(|(key, _)| seed.deserialize(IntoDeserializer::<Refusal>::into_deserializer(key.clone())))
-            .transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        match self.next.take() {
-            Some((key, value)) => seed.deserialize(Reader { value, path: join(self.path, &key) }),
-            None => Err(Refusal("a value without a key".to_owned())),
-        }
     }
 }

@@ -302,7 +302,10 @@ struct Clients {
     /// For endpoints on this machine or its link.
     local: Client,
     direct: Client,
-    rules: ProxyRules,
+    /// Or what is wrong with the variables, which is no matter to who needs no proxy.
+    rules: Result<ProxyRules>,
+    /// What is wrong with the certificate authorities, which is no matter without TLS.
+    distrust: Option<Error>,
     /// What could not be loaded of the certificate authorities, for the error that follows from it.
     trust_notes: Vec<String>,
     /// The PEM text of a server's own authorities, as it was.
@@ -311,13 +314,13 @@ struct Clients {
 
 impl Clients {
     fn new(settings: &TransportSettings, trust: Option<&Trust>, pem: Option<Vec<u8>>) -> Result<Clients> {
-        let (tls, trust_notes) = match (trust, &pem) {
-            (Some(Trust::Thumbprint(thumbprint)), _) => (trust::pinned(*thumbprint)?, vec![]),
-            (Some(_), Some(pem)) => (roots::client_config(trust::authorities(pem)?)?, vec![]),
-            (_, None) | (None, _) => {
-                let trusted = roots::trusted(settings)?;
-                (roots::client_config(trusted.store)?, trusted.notes)
-            }
+        let (tls, trust_notes, distrust) = match (trust, &pem) {
+            (Some(Trust::Thumbprint(thumbprint)), _) => (trust::pinned(*thumbprint)?, vec![], None),
+            (Some(_), Some(pem)) => (roots::client_config(trust::authorities(pem)?)?, vec![], None),
+            (_, None) | (None, _) => match roots::trusted(settings) {
+                Ok(trusted) => (roots::client_config(trusted.store)?, trusted.notes, None),
+                Err(error) => (roots::client_config(rustls::RootCertStore::empty())?, vec![], Some(error)),
+            },
         };
         let no_proxies = Environment::new();
         let proxies = if trust.is_some() { &no_proxies } else { &*settings.environment };
@@ -347,20 +350,28 @@ impl Clients {
         Ok(Clients {
             local: build(LOCAL_CONNECT_TIMEOUT, None)?,
             direct: build(CONNECT_TIMEOUT, None)?,
-            rules: ProxyRules::new(proxies, |proxy| build(CONNECT_TIMEOUT, Some(proxy)))?,
+            rules: ProxyRules::new(proxies, |proxy| build(CONNECT_TIMEOUT, Some(proxy))),
+            distrust,
             trust_notes,
             pem,
         })
     }
 
-    fn choose(&self, request: &Request, url: &Url) -> (&Client, Option<&Proxied>) {
-        if !request.proxy {
-            return (&self.local, None);
+    fn is_whole(&self) -> bool {
+        self.rules.is_ok() && self.distrust.is_none()
+    }
+
+    fn choose(&self, request: &Request, url: &Url) -> Result<(&Client, Option<&Proxied>)> {
+        if let (Some(error), "https") = (&self.distrust, url.scheme()) {
+            return Err(error.clone());
         }
-        match self.rules.proxy_for(url) {
+        if !request.proxy {
+            return Ok((&self.local, None));
+        }
+        Ok(match self.rules.as_ref().map_err(Error::clone)?.proxy_for(url) {
             Some(proxied) => (&proxied.client, Some(proxied)),
             None => (&self.direct, None),
-        }
+        })
     }
 }
 
@@ -387,9 +398,10 @@ fn clients_for(
             ));
         }
     };
-    // Made without the lock, because certificate files are read; made again next time if it fails.
+    // Made without the lock, because certificate files are read; made again next time if something is wrong.
     match (Clients::new(settings, trust, pem), made) {
-        (Ok(clients), _) => Ok(lock(slot).insert(Arc::new(clients)).clone()),
+        (Ok(clients), _) if clients.is_whole() => Ok(lock(slot).insert(Arc::new(clients)).clone()),
+        (Ok(clients), _) => Ok(Arc::new(clients)),
         (Err(_), Some(made)) => Ok(made),
         (Err(error), None) => Err(error),
     }
@@ -415,7 +427,7 @@ async fn exchange(
         host
     });
 
-    let (client, proxied) = clients.choose(&request, &url);
+    let (client, proxied) = clients.choose(&request, &url)?;
     let mut outgoing = match request.method {
         Method::Get => client.get(url),
         Method::Post => client.post(url),

@@ -137,9 +137,12 @@ fn refusals_name_key_expectation_and_type() {
         (json!({"mode": "fast"}), "option `mode`: expected one of background, lazy, ahead, got another text"),
         (json!({"skope": "x"}), "option `skope`: not known here"),
         (json!({"credential": 5}), "option `credential`: expected a map, got an integer"),
-        (json!({"credential": {}}), "option `type`: expected the credential's type, got nothing"),
-        (json!({"credential": {"type": "magic"}}), "option `type`: expected one of default, chained"),
-        (json!({"credential": {"type": "client_secret"}}), "option `tenant_id`: expected a value, got nothing"),
+        (json!({"credential": {}}), "option `credential.type`: expected the credential's type, got nothing"),
+        (json!({"credential": {"type": "magic"}}), "option `credential.type`: expected one of default, chained"),
+        (
+            json!({"credential": {"type": "client_secret"}}),
+            "option `credential.tenant_id`: expected a value, got nothing",
+        ),
         (
             json!({"credential": {"type": "client_secret", "tenant_id": "t", "client_id": " ", "client_secret": "s"}}),
             "option `credential.client_id`: expected a text that is not empty, got an empty string",
@@ -147,6 +150,14 @@ fn refusals_name_key_expectation_and_type() {
         (
             json!({"credential": {"type": "managed_identity", "client_id": "a", "object_id": "b"}}),
             "option `credential.client_id`: expected either it or object_id or resource_id, got both",
+        ),
+        (
+            json!({"credential": {"type": "chained", "credentials": [{"type": "environment"}, {"type": "azure_cli", "tenant_id": 5}]}}),
+            "option `credential.credentials[1].tenant_id`: expected a string, got an integer",
+        ),
+        (
+            json!({"credential": {"type": "chained", "credentials": [{"type": "azure_cli", "nonsense": 5}]}}),
+            "option `credential.credentials[0].nonsense`: not known here",
         ),
         (
             json!({"credential": {"type": "chained", "credentials": []}}),

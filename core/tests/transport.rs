@@ -297,6 +297,19 @@ async fn proxies_are_used_and_named() {
 }
 
 #[tokio::test]
+async fn what_a_request_does_not_need_may_be_wrong() {
+    let imds = Server::plain(Reply::json(200, &json!({}))).await;
+    let wrong = [transport(&[("HTTPS_PROXY", "not a proxy://")], None), transport(&[], Some("/missing.pem"))];
+    for (transport, named) in wrong.iter().zip(["HTTPS_PROXY", "/missing.pem"]) {
+        transport
+            .send(Request::get_local(imds.url("http", "127.0.0.1", "/"), LIMIT))
+            .await
+            .expect("neither proxy nor TLS");
+        says(&refused(transport, post("https://localhost:1/")).await, ErrorKind::InvalidConfiguration, &[named]);
+    }
+}
+
+#[tokio::test]
 async fn no_proxy_is_asked_for_a_managed_identity() {
     let proxy = Proxy::http(1).await;
     let address = format!("http://127.0.0.1:{}", proxy.port);

@@ -1,0 +1,212 @@
+//! Reads a document like serde_json does, but with errors that name the key and the type that came: serde_json's own quote the
+//! value, which may be a secret.
+
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::Value;
+
+use super::join;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads a document, or a part of one: what is refused is named by its path in it.
+pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T> {
+    T::deserialize(Reader(value)).map_err(|refusal| Error::new(ErrorKind::InvalidConfiguration, refusal.to_string()))
+}
+
+struct Reader(Value);
+
+/// What was refused, and why: the key by its path, which grows from within as the readers around it are left.
+#[derive(Debug)]
+struct Refusal {
+    path: String,
+    why: String,
+}
+
+impl Refusal {
+    fn new(why: impl Into<String>) -> Refusal {
+        Refusal { path: String::new(), why: why.into() }
+    }
+
+    fn within(self, outer: &str) -> Refusal {
+        let path = match self.path.as_str() {
+            path if path.is_empty() || path.starts_with('[') => format!("{outer}{path}"),
+            path => join(outer, path),
+        };
+        Refusal { path, ..self }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "the configuration: {}", self.why),
+            path => write!(f, "option `{path}`: {}", self.why),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl de::Error for Refusal {
+    /// A credential within is read by a reader of its own, whose refusal comes as its text.
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let text = message.to_string();
+        match text.strip_prefix("option `").and_then(|rest| rest.split_once("`: ")) {
+            Some((path, why)) => Refusal { path: path.to_owned(), why: why.to_owned() },
+            None => Refusal::new(text.strip_prefix("the configuration: ").unwrap_or(&text)),
+        }
+    }
+
+    fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Refusal::new(format!("expected {expected}, got {}", unexpected(&came)))
+    }
+
+    fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Refusal::new(format!(
+            "expected {expected}, got another {}",
+            unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
+        ))
+    }
+
+    fn unknown_variant(_came: &str, expected: &'static [&'static str]) -> Self {
+        Refusal::new(format!("expected one of {}, got another text", expected.join(", ")))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        // A key is a name by its place, but a mistyped document can put a secret there.
+        let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
+        match looks_like_a_name {
+            true => Refusal::new(format!("not known here; known are {known}")).within(field),
+            false => Refusal::new(format!("an option that is not a name; known are {known}")),
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Refusal::new("expected a value, got nothing").within(field)
+    }
+}
+
+fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
+    use de::Unexpected::*;
+    match came {
+        Bool(_) => "a boolean",
+        Unsigned(_) | Signed(_) => "an integer",
+        Float(_) => "a number",
+        Char(_) | Str(_) => "a string",
+        Bytes(_) => "bytes",
+        Unit | Option => "null",
+        Seq => "an array",
+        Map => "an object",
+        _ => "something else",
+    }
+}
+
+impl<'de> Deserializer<'de> for Reader {
+    type Error = Refusal;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::String(value) => visitor.visit_string(value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (_, Some(value)) => visitor.visit_i64(value),
+                _ => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::Array(items) => visitor.visit_seq(Items(items.into_iter().enumerate())),
+            Value::Object(map) => visitor.visit_map(Entries { entries: map.into_iter(), next: None }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.0 {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        match self.0 {
+            Value::String(text) => visitor.visit_enum(IntoDeserializer::<Refusal>::into_deserializer(text)),
+            other => Err(Refusal::new(format!("expected a string, got {}", type_of(&other)))),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        match &self.0 {
+            Value::Object(_) => self.deserialize_any(visitor),
+            // serde would also take the fields as an array, in their order.
+            other => Err(Refusal::new(format!("expected an object, got {}", type_of(other)))),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+struct Items(std::iter::Enumerate<std::vec::IntoIter<Value>>);
+
+impl<'de> SeqAccess<'de> for Items {
+    type Error = Refusal;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
+        let Some((index, value)) = self.0.next() else { return Ok(None) };
+        seed.deserialize(Reader(value)).map(Some).map_err(|refusal| refusal.within(&format!("[{index}]")))
+    }
+}
+
+struct Entries {
+    entries: serde_json::map::IntoIter,
+    next: Option<(String, Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries {
+    type Error = Refusal;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+        self.next = self.entries.next();
+        self.next
+            .as_ref()
+            .map(|(key, _)| seed.deserialize(IntoDeserializer::<Refusal>::into_deserializer(key.clone())))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+        match self.next.take() {
+            Some((key, value)) => seed.deserialize(Reader(value)).map_err(|refusal| refusal.within(&key)),
+            None => Err(Refusal::new("a value without a key")),
+        }
+    }
+}
+
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
