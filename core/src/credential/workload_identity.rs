@@ -165,3 +165,42 @@ impl Credential for WorkloadIdentityCredential {
         Box::pin(self.ask(request, context))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::transport::{Response, Transport};
+
+    #[tokio::test]
+    async fn a_file_that_changed_is_read_again() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&sent);
+        let transport = Transport::canned(move |request| {
+            let assertion = request.form.iter().find(|(name, _)| *name == "client_assertion");
+            seen.lock().expect("not poisoned").extend(assertion.map(|(_, value)| value.expose().to_owned()));
+            Box::pin(std::future::ready(Ok(Response::new(200, &[], r#"{"access_token":"t","expires_in":3600}"#))))
+        });
+        let context = BuildContext {
+            environment: Arc::default(),
+            transport,
+            authority_host: "https://login.microsoftonline.com".to_owned(),
+            hosts: vec![],
+        };
+        let arguments = WorkloadIdentityArguments {
+            tenant_id: Some("t".to_owned()),
+            client_id: Some("c".to_owned()),
+            token_file_path: Some(file.path().display().to_string()),
+            ..WorkloadIdentityArguments::default()
+        };
+        let credential = WorkloadIdentityCredential::new("", &arguments, &CredentialOptions::default(), &context);
+        let credential = credential.expect("builds");
+        for assertion in ["planted.1", "planted.2"] {
+            std::fs::write(file.path(), assertion).expect("written");
+            credential.ask(&TokenRequest::new("s/.default"), FetchContext::default()).await.expect("a token");
+        }
+        assert_eq!(*sent.lock().expect("not poisoned"), ["planted.1", "planted.2"]);
+    }
+}
