@@ -163,8 +163,8 @@ test-c: build libpgentra-testing
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets --features pgentra-node/testing,pgentra-python/testing -- -D warnings
-	cargo run --quiet -p pgentra --example generate -- --check
+	cargo clippy --quiet --workspace --all-targets --features pgentra/schema,pgentra-node/testing,pgentra-python/testing -- -D warnings
+	cargo run --quiet -p pgentra --features schema --example generate -- --check
 
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \

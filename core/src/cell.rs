@@ -72,7 +72,8 @@ impl Now {
 
 /// When a provider may refresh. Providers of different modes can share one cell, so it is a matter of each
 /// [`ask`](TokenCell::ask).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Refreshes beside the caller who asks after the refresh point. The default.

@@ -7,7 +7,6 @@ mod reader;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use schemars::JsonSchema;
 use serde::{
     Deserialize, Serialize,
     de::{self, Deserializer, Visitor},
@@ -95,7 +94,8 @@ pub fn environment_of_process() -> Environment {
 }
 
 /// Everything a provider is built from.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the token comes from. Default: the default chain.
@@ -122,7 +122,6 @@ pub struct Config {
     #[serde(deserialize_with = "seconds")]
     pub timeout: f64,
     /// The host's environment variables.
-    #[schemars(with = "BTreeMap<String, String>")]
     pub environment: Environment,
 }
 
@@ -209,7 +208,8 @@ pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&
 }
 
 /// One credential: its `type` and arguments, and the options that every credential takes.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialConfig {
     /// The type with its arguments.
     #[serde(flatten)]
@@ -220,7 +220,8 @@ pub struct CredentialConfig {
 }
 
 /// Options that every credential takes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialOptions {
     /// The authority host, such as `https://login.microsoftonline.us`. Default: `AZURE_AUTHORITY_HOST`, then the cloud's.
@@ -241,7 +242,8 @@ pub struct CredentialOptions {
 }
 
 /// How requests are repeated inside one fetch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryOptions {
     /// Repeats after the first try. Default: 3.
@@ -264,7 +266,8 @@ macro_rules! credential_kinds {
     ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
         /// The types of credential, each with its arguments. Adding one: a line below, its arguments, a builder in
         /// `credential/`, a vector file, and a small class per binding.
-        #[derive(Clone, Debug, Serialize, JsonSchema)]
+        #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(tag = "type")]
         pub enum CredentialKind {
             $( $(#[doc = $doc])+ #[serde(rename = $tag)] $variant($arguments), )+
@@ -341,12 +344,14 @@ impl Default for CredentialKind {
 }
 
 /// No arguments.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct NoArguments {}
 
 /// Arguments of the default chain.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DefaultArguments {
     /// The tenant of the developer tools' and workload identity's members.
@@ -369,7 +374,8 @@ pub struct DefaultArguments {
 }
 
 /// Arguments of a chain.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChainedArguments {
     /// The members, asked in their order.
@@ -377,7 +383,8 @@ pub struct ChainedArguments {
 }
 
 /// Arguments of workload identity.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkloadIdentityArguments {
     /// Default: `AZURE_TENANT_ID`.
@@ -392,7 +399,8 @@ pub struct WorkloadIdentityArguments {
 }
 
 /// Arguments of managed identity; at most one of them. None: the system-assigned identity.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ManagedIdentityArguments {
     /// The user-assigned identity's client id.
@@ -404,7 +412,8 @@ pub struct ManagedIdentityArguments {
 }
 
 /// Arguments of `az`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct AzureCliArguments {
     /// Default: the signed-in tenant.
@@ -417,7 +426,8 @@ pub struct AzureCliArguments {
 }
 
 /// Arguments of a developer tool.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DeveloperToolArguments {
     /// Default: the signed-in tenant.
@@ -428,7 +438,8 @@ pub struct DeveloperToolArguments {
 }
 
 /// Arguments of an application with a secret.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClientSecretArguments {
     /// The tenant's id or domain name.
@@ -436,12 +447,12 @@ pub struct ClientSecretArguments {
     /// The application's client id.
     pub client_id: String,
     /// The application's secret.
-    #[schemars(with = "String")]
     pub client_secret: Secret,
 }
 
 /// Arguments of an application with a certificate: one of `certificate_path` and `certificate`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificateArguments {
     /// The tenant's id or domain name.
@@ -453,11 +464,9 @@ pub struct ClientCertificateArguments {
     pub certificate_path: Option<String>,
     /// The same by its content: PEM text, or a file of either kind in base64.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub certificate: Option<Secret>,
     /// The password of an encrypted key or a PFX file.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub certificate_password: Option<Secret>,
     /// Whether the certificate goes along with those above it, for registrations by subject name. Default: false.
     #[serde(default)]
@@ -465,7 +474,8 @@ pub struct ClientCertificateArguments {
 }
 
 /// Arguments of an application with an assertion.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClientAssertionArguments {
     /// The tenant's id or domain name.
@@ -479,7 +489,8 @@ pub struct ClientAssertionArguments {
 
 /// Arguments of an application that acts for a user: one of `client_secret`, `certificate_path`, `certificate` and
 /// `get_assertion`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OnBehalfOfArguments {
     /// The tenant's id or domain name.
@@ -487,22 +498,18 @@ pub struct OnBehalfOfArguments {
     /// The application's client id.
     pub client_id: String,
     /// The access token that the user sent; its audience is this application.
-    #[schemars(with = "String")]
     pub user_assertion_token: Secret,
     /// The application's secret.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub client_secret: Option<Secret>,
     /// As of `client_certificate`.
     #[serde(default)]
     pub certificate_path: Option<String>,
     /// As of `client_certificate`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub certificate: Option<Secret>,
     /// As of `client_certificate`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub certificate_password: Option<Secret>,
     /// As of `client_certificate`.
     #[serde(default)]
@@ -513,7 +520,8 @@ pub struct OnBehalfOfArguments {
 }
 
 /// Arguments of a task of Azure Pipelines.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzurePipelinesArguments {
     /// The tenant's id or domain name.
@@ -523,7 +531,6 @@ pub struct AzurePipelinesArguments {
     /// The service connection's id: the `resourceId` in its address.
     pub service_connection_id: String,
     /// The task's `System.AccessToken`.
-    #[schemars(with = "String")]
     pub system_access_token: Secret,
     /// The organization's address, such as `https://dev.azure.com/contoso`, for tasks without `SYSTEM_OIDCREQUESTURI`.
     #[serde(default)]
@@ -531,11 +538,11 @@ pub struct AzurePipelinesArguments {
 }
 
 /// Arguments of a token from elsewhere.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StaticTokenArguments {
     /// The access token.
-    #[schemars(with = "String")]
     pub token: Secret,
     /// Seconds since the epoch. Default: the token's `exp` claim, else an hour from now.
     #[serde(default)]
@@ -543,7 +550,8 @@ pub struct StaticTokenArguments {
 }
 
 /// Arguments of a host credential.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HostArguments {
     /// Its place among those handed in beside the document, from 0.
@@ -725,6 +733,7 @@ impl CredentialConfig {
 }
 
 /// The JSON Schema of [`Config`], checked in as `docs/config.schema.json`.
+#[cfg(feature = "schema")]
 pub fn json_schema() -> Value {
     schemars::schema_for!(Config).to_value()
 }
