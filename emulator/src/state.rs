@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::claims::{self, Proof, Validity};
+use crate::claims::{self, Validity};
 use crate::config::{AzurePipelines, Config, Identities};
 use crate::fault::{Fault, Shape};
 use crate::jwt::{self, Claims, KeySet, NewKey, Refusal, Signing};
@@ -334,9 +334,15 @@ impl State {
         self.issue_with(principal, resource, shape, Map::new())
     }
 
-    /// An application's own token.
-    pub(crate) fn issue_to(&self, application: &Principal, proof: Proof, resource: &str, shape: &Shape) -> IssuedToken {
-        self.issue_with(application, resource, shape, proven(proof))
+    /// An application's own token, with what is known of how it asked.
+    pub(crate) fn issue_to(
+        &self,
+        application: &Principal,
+        asked: Map<String, Value>,
+        resource: &str,
+        shape: &Shape,
+    ) -> IssuedToken {
+        self.issue_with(application, resource, shape, asked)
     }
 
     /// A user's token that an application is given.
@@ -344,15 +350,14 @@ impl State {
         &self,
         user: &Principal,
         application: &Principal,
-        proof: Proof,
+        mut asked: Map<String, Value>,
         resource: &str,
         scope: &str,
         shape: &Shape,
     ) -> IssuedToken {
-        let mut claims = proven(proof);
-        claims.insert("appid".into(), application.appid.clone().into());
-        claims.insert("scp".into(), scope.into());
-        self.issue_with(user, resource, shape, claims)
+        asked.insert("appid".into(), application.appid.clone().into());
+        asked.insert("scp".into(), scope.into());
+        self.issue_with(user, resource, shape, asked)
     }
 
     /// What a workload is given to prove itself by.
@@ -454,10 +459,6 @@ impl Directory {
 pub(crate) fn now_with(shape: &Shape) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(shape.clock_skew_s.unwrap_or(0))
-}
-
-fn proven(proof: Proof) -> Map<String, Value> {
-    Map::from_iter([("appidacr".into(), proof.as_appidacr().into())])
 }
 
 fn usual_lifetime(kind: PrincipalKind) -> i64 {

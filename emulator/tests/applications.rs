@@ -134,6 +134,20 @@ async fn assertions_are_checked_with_the_certificates_of_the_application() {
 }
 
 #[tokio::test]
+async fn what_a_client_can_do_is_told_by_its_token() {
+    let emulated = Emulated::start().await;
+    let asking = json!({"claims": json!({"access_token": {"xms_cc": {"values": ["CP1"]}}}).to_string()});
+    let (status, able) = emulated.token(asking).await;
+    assert_eq!((status, &claims(&able["access_token"])["xms_cc"]), (200, &json!(["cp1"])), "{able}");
+    let (_, plain) = emulated.token(json!({"claims": "{}"})).await;
+    assert_eq!(claims(&plain["access_token"]).get("xms_cc"), None);
+    for wrong in ["no JSON", "[]"] {
+        let (status, refusal) = emulated.token(json!({"claims": wrong})).await;
+        assert_eq!((status, &refusal["error_codes"]), (400, &json!([9002313])), "{refusal}");
+    }
+}
+
+#[tokio::test]
 async fn a_chain_stands_for_a_certificate_that_is_not_registered() {
     let emulated = Emulated::start().await;
     let identity = Identity::read("chain.pem");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::token_endpoint::{Asking, Granted, authenticate, invalid_scope, required};
+use super::token_endpoint::{Asking, Granted, authenticated, invalid_scope, required};
 use super::{Call, Failure, aadsts};
 use crate::fault::Shape;
 use crate::jwt::Jws;
@@ -30,10 +30,10 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     if !state.knows_resource(resource) {
         return Err(aadsts::unknown_resource(resource));
     }
-    let proof = authenticate(state, call, &asking, shape)?;
+    let asked = authenticated(state, call, &asking, shape)?;
     let user = user(state, assertion, &asking.principal, now_with(shape))?;
     let wanted = if wanted == ".default" { CONSENTED } else { wanted };
-    let issued = state.issue_on_behalf_of(&user, &asking.principal, proof, resource, wanted, shape);
+    let issued = state.issue_on_behalf_of(&user, &asking.principal, asked, resource, wanted, shape);
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
 }
 

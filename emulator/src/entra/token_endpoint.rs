@@ -1,11 +1,11 @@
 //! `POST /{tenant}/oauth2/v2.0/token`: tokens of applications, for themselves or on behalf of a user.
 //!
 //! A further grant (device code, refresh) is one arm of [`TokenEndpoint::grant`]; a further way for a client to prove
-//! itself is one arm of [`authenticate`].
+//! itself is one arm of `authenticate`.
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::discovery::unknown_tenant;
 use super::{Call, Caller, Endpoint, Failure, Reply, aadsts, client_assertion, on_behalf_of};
@@ -85,8 +85,8 @@ fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Grant
     if !state.knows_resource(resource) {
         return Err(aadsts::unknown_resource(resource));
     }
-    let proof = authenticate(state, call, &asking, shape)?;
-    Ok(Granted { issued: state.issue_to(&asking.principal, proof, resource, shape), scope: None })
+    let asked = authenticated(state, call, &asking, shape)?;
+    Ok(Granted { issued: state.issue_to(&asking.principal, asked, resource, shape), scope: None })
 }
 
 /// The application that asks, not yet proven.
@@ -146,7 +146,28 @@ pub(super) fn invalid_scope(scope: &str) -> Failure {
     }
 }
 
-pub(super) fn authenticate(state: &State, call: &Call, asking: &Asking, shape: &Shape) -> Result<Proof, Failure> {
+/// What a token tells of how it was asked for: how the application proved itself, and what it says that it can do.
+pub(super) fn authenticated(
+    state: &State,
+    call: &Call,
+    asking: &Asking,
+    shape: &Shape,
+) -> Result<Map<String, Value>, Failure> {
+    let proof = authenticate(state, call, asking, shape)?;
+    let mut asked = Map::from_iter([("appidacr".to_owned(), proof.as_appidacr().into())]);
+    if let Some(claims) = call.form("claims") {
+        let claims: Value = serde_json::from_str(claims)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| aadsts::refuse(9002313, "Invalid request. Request is malformed or invalid."))?;
+        let capabilities = claims.pointer("/access_token/xms_cc/values").and_then(Value::as_array);
+        let names = |names: &Vec<Value>| names.iter().filter_map(Value::as_str).map(str::to_lowercase).collect();
+        asked.extend(capabilities.map(names).map(|names: Vec<_>| ("xms_cc".to_owned(), names.into())));
+    }
+    Ok(asked)
+}
+
+fn authenticate(state: &State, call: &Call, asking: &Asking, shape: &Shape) -> Result<Proof, Failure> {
     let principal = &*asking.principal;
     if let Some(assertion) = call.form("client_assertion") {
         if call.form("client_assertion_type") != Some(ASSERTION_TYPE) {
