@@ -4,8 +4,6 @@ mod pem_file;
 mod pfx_file;
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -25,6 +23,7 @@ use serde_json::json;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use zeroize::Zeroizing;
 
+use super::file;
 use crate::{
     error::{Error, ErrorKind, Result},
     runtime::{lost_work, now},
@@ -153,17 +152,7 @@ impl Loaded {
     fn from_file(path: &Path, password: Option<&Secret>) -> Result<Loaded, Fault> {
         // Looked at before it is read: what changes in between is read again the next time.
         let version = version_of(path);
-        let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-        // Opening a pipe would wait for a writer.
-        let metadata = std::fs::metadata(path).map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err("is no regular file".to_owned());
-        }
-        if metadata.len() > MAX_FILE {
-            return Err(format!("is too large to be one ({} bytes; 1 MB is the most)", metadata.len()));
-        }
-        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
-        File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut content)).map_err(unreadable)?;
+        let content = file::read(path, MAX_FILE).map_err(|error| format!("cannot be read: {error}"))?;
         Ok(Loaded { identity: Identity::read(&content, password)?, version })
     }
 }

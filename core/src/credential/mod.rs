@@ -19,6 +19,7 @@ mod default;
 mod developer_tool;
 mod environment;
 mod exchange;
+mod file;
 mod host;
 mod managed_identity;
 mod on_behalf_of;

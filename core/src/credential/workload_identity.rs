@@ -1,12 +1,12 @@
 //! A federated token in a file, as Kubernetes' webhook mounts it.
 
-use std::{io::Read, path::PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Url;
 use rustls::pki_types::DnsName;
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, file,
     token_endpoint::{Proof, TokenEndpoint},
 };
 use crate::{
@@ -85,30 +85,11 @@ impl Setup {
             )
             .with_advice("Check that the token is mounted there and readable for this user.")
         };
-        let open = || {
-            let file = std::fs::File::open(&self.file)?;
-            // A pipe would be waited for.
-            if !file.metadata()?.is_file() {
-                return Err(std::io::Error::other("it is not a regular file"));
-            }
-            let mut text = zeroize::Zeroizing::new(String::with_capacity(16 * 1024));
-            file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        // Opening a pipe for reading waits for a writer, so that is looked at first.
-        let is_file = std::fs::metadata(&self.file).map(|metadata| metadata.is_file());
-        let text = match is_file {
-            Ok(true) => open(),
-            Ok(false) => Err(std::io::Error::other("it is not a regular file")),
-            Err(error) => Err(error),
-        }
-        .map_err(|error| unavailable(format!("cannot be read: {error}")))?;
-        if text.len() as u64 > MAX_FILE {
-            return Err(unavailable("is larger than any token".to_owned()));
-        }
-        match text.trim() {
+        let text =
+            file::read_text(&self.file, MAX_FILE).map_err(|error| unavailable(format!("cannot be read: {error}")))?;
+        match text.expose() {
             "" => Err(unavailable("is empty".to_owned())),
-            token => Ok(Secret::new(token)),
+            _ => Ok(text),
         }
     }
 }

@@ -2,16 +2,14 @@
 //! file that only administrators and the members of its group may.
 
 use std::{
-    io::{ErrorKind as IoErrorKind, Read},
+    io::ErrorKind as IoErrorKind,
     path::{Path, PathBuf},
 };
-
-use zeroize::Zeroizing;
 
 use super::{Client, Identity, endpoint};
 use crate::{
     config::{Environment, variable},
-    credential::{FetchContext, FetchedToken, answer},
+    credential::{FetchContext, FetchedToken, answer, file},
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::{Request, Response},
@@ -112,7 +110,7 @@ impl AzureArc {
         if !is_key {
             return Err(strange(format!("its challenge names no .key file directly in {}", self.keys.display())));
         }
-        let text = read(&path).map_err(|error| {
+        let text = file::read_text(&path, MAX_KEY).map_err(|error| {
             let why = format!("the key file {} cannot be read: {error}", path.display());
             match error.kind() {
                 IoErrorKind::PermissionDenied => Error::new(ErrorKind::CredentialUnavailable, why).with_advice(
@@ -121,9 +119,9 @@ impl AzureArc {
                 _ => Error::new(ErrorKind::AuthenticationFailed, why).with_advice("Look at the agent: `azcmagent show`."),
             }
         })?;
-        match text.trim() {
+        match text.expose() {
             "" => Err(strange(format!("its key file {} is empty", path.display()))),
-            text if text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => Ok(Secret::new(text)),
+            key if key.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => Ok(text),
             _ => Err(strange(format!("its key file {} holds no key", path.display()))),
         }
     }
@@ -136,19 +134,6 @@ fn realm(challenge: &str) -> Option<PathBuf> {
     let is_ours = scheme.eq_ignore_ascii_case("basic") && name.trim().eq_ignore_ascii_case("realm");
     let value = value.trim().trim_matches('"');
     (is_ours && !value.is_empty()).then(|| PathBuf::from(value))
-}
-
-fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
-    // Opening a pipe for reading would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_KEY as usize + 1));
-    std::fs::File::open(path)?.take(MAX_KEY + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > MAX_KEY {
-        true => Err(std::io::Error::other("it is larger than 4096 bytes")),
-        false => Ok(text),
-    }
 }
 
 /// Some versions of the agent pass over the id and answer for the machine itself.

@@ -1,0 +1,35 @@
+//! Files that hold secrets.
+
+use std::{
+    fs::File,
+    io::{Error, ErrorKind, Read, Result},
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// A regular file of at most `most` bytes.
+pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
+    let metadata = std::fs::metadata(path)?;
+    // Opening a pipe would wait for a writer.
+    if !metadata.is_file() {
+        return Err(Error::other("it is not a regular file"));
+    }
+    // Large enough not to grow: that would leave a copy behind.
+    let size = usize::try_from(metadata.len().min(most)).unwrap_or(0);
+    let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > most {
+        true => Err(Error::other(format!("it is larger than {most} bytes"))),
+        false => Ok(content),
+    }
+}
+
+/// The same as text, without the blanks around it.
+pub(super) fn read_text(path: &Path, most: u64) -> Result<Secret> {
+    let content = read(path, most)?;
+    let text = std::str::from_utf8(&content).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+    Ok(Secret::new(text.trim()))
+}
