@@ -148,44 +148,46 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
     };
     let options = &config.options;
     let built: Result<Arc<dyn Credential>> = (|| {
-        Ok(match &config.kind {
-            CredentialKind::Default(arguments) => named(default::DefaultCredential::new(arguments, options, context)?),
+        let credential: Arc<dyn Credential> = match &config.kind {
+            CredentialKind::Default(arguments) => {
+                Arc::new(default::DefaultCredential::new(arguments, options, context)?)
+            }
             CredentialKind::Chained(arguments) => {
                 let members = arguments.credentials.iter().map(|member| build(member, context));
-                named(chained::ChainedCredential::new(members.collect::<Result<_>>()?))
+                Arc::new(chained::ChainedCredential::new(members.collect::<Result<_>>()?))
             }
-            CredentialKind::Environment(_) => Arc::new(Named(environment::build(options, context)?)),
+            CredentialKind::Environment(_) => environment::build(options, context)?,
             CredentialKind::WorkloadIdentity(arguments) => {
-                named(workload_identity::WorkloadIdentityCredential::new(class, arguments, options, context)?)
+                Arc::new(workload_identity::WorkloadIdentityCredential::new(class, arguments, options, context)?)
             }
             CredentialKind::ManagedIdentity(arguments) => {
-                named(managed_identity::ManagedIdentityCredential::new(arguments, options, context)?)
+                Arc::new(managed_identity::ManagedIdentityCredential::new(arguments, options, context)?)
             }
             CredentialKind::AzureCli(arguments) => {
-                named(azure_cli::AzureCliCredential::new(arguments, options, context)?)
+                Arc::new(azure_cli::AzureCliCredential::new(arguments, options, context)?)
             }
             CredentialKind::AzurePowerShell(arguments) => {
-                named(azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?)
+                Arc::new(azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?)
             }
             CredentialKind::AzureDeveloperCli(arguments) => {
-                named(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
+                Arc::new(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
             }
             CredentialKind::ClientSecret(arguments) => {
-                named(client_secret::ClientSecretCredential::new(class, arguments, options, context)?)
+                Arc::new(client_secret::ClientSecretCredential::new(class, arguments, options, context)?)
             }
             CredentialKind::ClientCertificate(arguments) => {
-                named(client_certificate::ClientCertificateCredential::new(class, arguments, options, context)?)
+                Arc::new(client_certificate::ClientCertificateCredential::new(class, arguments, options, context)?)
             }
             CredentialKind::ClientAssertion(arguments) => {
-                named(client_assertion::ClientAssertionCredential::new(arguments, options, context)?)
+                Arc::new(client_assertion::ClientAssertionCredential::new(arguments, options, context)?)
             }
             CredentialKind::OnBehalfOf(arguments) => {
-                named(on_behalf_of::MiddleTier::new(arguments, options, context)?.on_behalf_of(arguments))
+                Arc::new(on_behalf_of::MiddleTier::new(arguments, options, context)?.on_behalf_of(arguments))
             }
             CredentialKind::AzurePipelines(arguments) => {
-                named(azure_pipelines::AzurePipelinesCredential::new(arguments, options, context)?)
+                Arc::new(azure_pipelines::AzurePipelinesCredential::new(arguments, options, context)?)
             }
-            CredentialKind::StaticToken(arguments) => named(static_token::StaticTokenCredential::new(arguments)),
+            CredentialKind::StaticToken(arguments) => Arc::new(static_token::StaticTokenCredential::new(arguments)),
             CredentialKind::Host(arguments) => {
                 let host = context.hosts.get(arguments.index).ok_or_else(|| {
                     Error::new(
@@ -195,7 +197,8 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
                 })?;
                 Arc::clone(host)
             }
-        })
+        };
+        Ok(credential)
     })();
     built.map_err(|error| error.for_credential(class))
 }
@@ -228,31 +231,4 @@ fn authority_of(options: &CredentialOptions, context: &BuildContext) -> Result<O
         ..CloudInputs::default()
     })?;
     Ok(Some(resolved.authority_host))
-}
-
-/// A credential whose errors say whose they are.
-struct Named<C: ?Sized>(Arc<C>);
-
-fn named<C: Credential>(credential: C) -> Arc<dyn Credential> {
-    Arc::new(Named(Arc::new(credential)))
-}
-
-impl<C: Credential + ?Sized> Credential for Named<C> {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn bound(&self) -> Duration {
-        self.0.bound()
-    }
-
-    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(
-            async move { self.0.fetch(request, context).await.map_err(|error| error.for_credential(self.0.name())) },
-        )
-    }
-
-    fn stamp(&self) -> Option<u64> {
-        self.0.stamp()
-    }
 }

@@ -475,7 +475,8 @@ pub fn fetch(case: &str, folder: &Path) -> Result<FetchedToken> {
         for _ in 0..case.fetches.unwrap_or(1) {
             let started = tokio::time::Instant::now();
             let context = FetchContext { has_fallback: case.has_fallback, ..FetchContext::default() };
-            outcomes.push(credential.fetch(&request, context).await);
+            let outcome = credential.fetch(&request, context).await;
+            outcomes.push(outcome.map_err(|error| error.for_credential(credential.name())));
             let took = started.elapsed();
             assert!(took <= credential.bound(), "{name}: {took:?} is over its bound");
             if let Some((least, most)) = case.seconds {
@@ -525,7 +526,8 @@ pub fn refuse(case: &str) -> Error {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let context = FetchContext { has_fallback: true, ..FetchContext::default() };
     let outcome = runtime.block_on(credential.fetch(&TokenRequest::new("https://r/.default"), context));
-    outcome.err().unwrap_or_else(|| panic!("{}: brought a token", case.name))
+    let error = outcome.err().unwrap_or_else(|| panic!("{}: brought a token", case.name));
+    error.for_credential(credential.name())
 }
 
 /// Compares what came of a case with what the case expects.
