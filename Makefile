@@ -14,8 +14,8 @@ EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/works.py tells what works.
 PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction -p works --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
-TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py benchmarks tests/e2e tests/compare tests/redaction.py tests/vector_cases.py \
-    tests/works.py
+TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py examples/python benchmarks tests/e2e \
+    tests/compare tests/redaction.py tests/vector_cases.py tests/works.py
 
 # What runs the emulator finds it and a PostgreSQL here.
 PYTHON_PATH = tests:tests/e2e
@@ -169,7 +169,7 @@ lint-rust:
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
 	    "$$tools/bin/ruff" format --check --quiet . && "$$tools/bin/ruff" check --quiet . && \
-	    "$$venv/bin/mypy" $(TYPED) && "$$venv/bin/mypy" bindings-c/tests && \
+	    "$$venv/bin/mypy" $(TYPED) && "$$venv/bin/mypy" bindings-python/tests && "$$venv/bin/mypy" bindings-c/tests && \
 	    "$$venv/bin/python" -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 # pgentra.h is generated.

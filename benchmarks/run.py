@@ -510,15 +510,15 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 class Sleepers:
-    """Processes whose token of 334 s has 200 s left after 134 s, past its refresh point; others run meanwhile."""
+    """Processes whose token of 400 s has 200 s left after 200 s, past its refresh point; others run meanwhile."""
 
     def __init__(self, bench: Bench, languages: list[str]) -> None:
         self.bench = bench
-        bench.emulator.set_tokens(lifetime_s=334)
+        bench.emulator.set_tokens(lifetime_s=400)
         self.processes = {name: [bench.start(name, "next", "ours") for _ in range(RUNS)] for name in languages}
         for process in self.all():
             ready(process)
-        self.awake_at = time.monotonic() + 134
+        self.awake_at = time.monotonic() + 200
 
     def all(self) -> Iterator[subprocess.Popen[str]]:
         for processes in self.processes.values():

@@ -131,8 +131,8 @@ class Doors {
    * @param {string} [token]
    * @param {Wait} [options]
    */
-  async invalidate(token, { abortSignal } = {}) {
-    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, token), abortSignal)
+  async invalidate(token, { abortSignal, limit } = {}) {
+    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, token, limit), abortSignal)
   }
 
   stats() {

@@ -89,8 +89,8 @@ impl Provider {
 
     /// Tells that a server refused a token (the current one, if left out), and sends whether there is a newer one.
     #[napi(catch_unwind)]
-    pub fn start_invalidate(&self, courier: &Courier, id: f64, token: Option<String>) {
-        let newer = self.inner.start_invalidate_within(token.as_deref(), None);
+    pub fn start_invalidate(&self, courier: &Courier, id: f64, token: Option<String>, limit_ms: Option<f64>) {
+        let newer = self.inner.start_invalidate_within(token.as_deref(), limit(limit_ms));
         courier.send_result(id, newer, |newer| Either5::B(newer.is_some()));
     }
 

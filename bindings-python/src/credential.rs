@@ -1,6 +1,6 @@
 //! A credential with its cached tokens: what `get_token` of every class in `pgentra.identity` stands on.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use pgentra::{CachedCredential, CredentialConfig, Surroundings, Token, credential::TokenRequest};
 use pyo3::{IntoPyObjectExt, prelude::*};
@@ -63,7 +63,7 @@ impl Credential {
         limit: Option<f64>,
     ) -> PyResult<(String, i64)> {
         let request = request(scope, tenant_id, claims, enable_cae);
-        wait::block(py, || self.0.start_token(&request, limit_of(limit))).map(pair)
+        wait::block(py, || self.0.start_token(&request, wait::limit(limit))).map(pair)
     }
 
     /// Token and expiry, into a future.
@@ -84,7 +84,7 @@ impl Credential {
             py,
             event_loop,
             future,
-            || self.0.start_token(&request, limit_of(limit)),
+            || self.0.start_token(&request, wait::limit(limit)),
             |py, token| pair(token.map_err(|error| raised(py, &error))?).into_py_any(py),
         );
     }
@@ -98,11 +98,6 @@ impl Credential {
         enable_cae: bool,
     ) -> Option<i64> {
         self.0.refresh_on(&request(scope, tenant_id, claims, enable_cae))
-    }
-
-    /// Copies newer tokens of the same credential on another event loop.
-    fn adopt_tokens_from(&self, py: Python<'_>, other: &Credential) {
-        detached(py, || self.0.adopt_tokens_from(&other.0));
     }
 }
 
@@ -121,10 +116,6 @@ pub fn check_credential(py: Python<'_>, document: &Bound<'_, PyAny>) -> PyResult
 
 fn request(scope: &str, tenant_id: Option<String>, claims: Option<String>, enable_cae: bool) -> TokenRequest {
     TokenRequest { tenant_id, claims, enable_cae, ..TokenRequest::new(scope) }
-}
-
-fn limit_of(seconds: Option<f64>) -> Option<Duration> {
-    wait::limit(seconds)
 }
 
 fn pair(token: Arc<Token>) -> (String, i64) {

@@ -37,15 +37,17 @@ fn cause<'py>(py: Python<'py>, error: &Error) -> Option<Bound<'py, PyAny>> {
         .or_else(|| error.attempts().iter().rev().find_map(|one| cause(py, one)))
 }
 
-/// The exception of an error kind by its code.
+/// The exception of an error kind by its code; `advice` where there is better than the kind's own.
 #[pyfunction]
+#[pyo3(signature = (code, message, credential, advice=None))]
 pub fn error<'py>(
     py: Python<'py>,
     code: &str,
     message: String,
     credential: Option<String>,
+    advice: Option<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == code).unwrap_or(ErrorKind::Internal);
-    let error = Error::new(kind, message);
-    exception(py, &credential.into_iter().fold(error, Error::for_credential))
+    let error = credential.into_iter().fold(Error::new(kind, message), Error::for_credential);
+    exception(py, &advice.into_iter().fold(error, Error::with_advice))
 }

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pgentra::PerProcess;
 use pyo3::{marker::Ungil, prelude::*};
 
 use crate::dispatcher::{COMPLETIONS, EVENTS};
 
-/// The longest that [`shutdown`] waits after the engine has ended.
+/// The longest that [`shutdown`] waits.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The process in which [`shutdown`] has begun; a forked child is another one.
@@ -20,8 +21,8 @@ static ENDING_IN: AtomicU32 = AtomicU32::new(0);
 /// The process in which it is done.
 static OVER_IN: AtomicU32 = AtomicU32::new(0);
 
-/// Threads that are detached inside a call of ours and will attach again.
-static DETACHED: AtomicUsize = AtomicUsize::new(0);
+/// Threads that are detached inside a call of ours and will attach again. A fork takes none of them along.
+static DETACHED: PerProcess<AtomicUsize> = PerProcess::new();
 
 /// Whether the interpreter of this process may be gone.
 pub fn is_over() -> bool {
@@ -30,30 +31,30 @@ pub fn is_over() -> bool {
 
 /// Runs `work` detached. Once the process is ending, attached: nothing blocks then, since the engine refuses all work.
 pub fn detached<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T {
-    struct Mark;
-    impl Drop for Mark {
+    struct Mark<'a>(&'a AtomicUsize);
+    impl Drop for Mark<'_> {
         fn drop(&mut self) {
-            DETACHED.fetch_sub(1, Ordering::SeqCst);
+            self.0.fetch_sub(1, Ordering::SeqCst);
         }
     }
     // Counted first: either `shutdown` sees the count, or this thread sees that it has begun.
-    DETACHED.fetch_add(1, Ordering::SeqCst);
-    let _mark = Mark;
+    let mark = Mark(DETACHED.get(AtomicUsize::default));
+    mark.0.fetch_add(1, Ordering::SeqCst);
     if ENDING_IN.load(Ordering::SeqCst) == std::process::id() { work() } else { py.detach(work) }
 }
 
-/// Ends the engine and every thread of ours, in a little over 2 s at most.
+/// Ends the engine and every thread of ours, in 1 s at most.
 #[pyfunction]
 pub fn shutdown(py: Python<'_>) {
     ENDING_IN.store(std::process::id(), Ordering::SeqCst);
     py.detach(|| {
+        let deadline = Instant::now() + FAREWELL;
         // Every wait fails with it.
         pgentra::shutdown();
-        let deadline = Instant::now() + FAREWELL;
         COMPLETIONS.stop(deadline);
         EVENTS.stop(deadline);
         OVER_IN.store(std::process::id(), Ordering::SeqCst);
-        while DETACHED.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+        while DETACHED.peek().is_some_and(|count| count.load(Ordering::SeqCst) > 0) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
     });

@@ -52,7 +52,7 @@ impl pgentra::credential::Credential for Host {
                 let Some(begin) = begin.bind(py) else { return };
                 let Ok(request) = Py::new(py, request) else { return };
                 if let Err(error) = begin.call1((&request,)) {
-                    request.get().fail(error.value(py));
+                    request.get().fail(error.value(py), None);
                 }
             });
             answered.await.unwrap_or_else(|_| Err(lost()))
@@ -101,14 +101,16 @@ impl Request {
         }
     }
 
-    /// With what the credential raised.
-    fn fail(&self, error: &Bound<'_, PyAny>) {
+    /// With what the credential raised; `advice` where there is better than to look at the credential's own error.
+    #[pyo3(signature = (error, advice=None))]
+    fn fail(&self, error: &Bound<'_, PyAny>, advice: Option<String>) {
         let class = error.get_type();
         let name = class.name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
         // An exception's text is the program's own code, which may raise too.
         let text = error.str().and_then(|text| text.extract::<String>()).unwrap_or_default();
         let cause = Arc::new(Held::new(error.clone().unbind()));
-        self.give(Err(Error::from_host(&name, &text, is_unavailable(&class), cause)));
+        let error = Error::from_host(&name, &text, is_unavailable(&class), cause);
+        self.give(Err(advice.into_iter().fold(error, Error::with_advice)));
     }
 
     /// With nothing usable: `message` goes on after "the credential".

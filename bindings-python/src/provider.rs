@@ -123,15 +123,22 @@ impl Provider {
         Ok(Some(conninfo))
     }
 
-    /// Tells that a server refused a token; whether there is a newer one now. Blocks while it is fetched.
-    fn invalidate(&self, py: Python<'_>, token: &str) -> PyResult<bool> {
-        let newer = wait::outcome(py, || self.inner.start_invalidate(token))?;
+    /// Tells that a server refused a token (None: the current one); whether there is a newer one now. Blocks while it is fetched.
+    fn invalidate(&self, py: Python<'_>, token: Option<&str>, limit: Option<f64>) -> PyResult<bool> {
+        let newer = wait::outcome(py, || self.inner.start_invalidate_within(token, wait::limit(limit)))?;
         Ok(newer.is_ok_and(|newer| newer.is_some()))
     }
 
     /// As `invalidate`, into a future.
-    fn invalidate_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, token: &str) {
-        let start = || self.inner.start_invalidate(token);
+    fn invalidate_into(
+        &self,
+        py: Python<'_>,
+        event_loop: Py<PyAny>,
+        future: Py<PyAny>,
+        token: Option<&str>,
+        limit: Option<f64>,
+    ) {
+        let start = || self.inner.start_invalidate_within(token, wait::limit(limit));
         wait::complete(py, event_loop, future, start, |py, newer| {
             newer.is_ok_and(|newer| newer.is_some()).into_py_any(py)
         });

@@ -194,6 +194,30 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 @needs_fork
+def test_a_child_does_not_wait_at_its_end_for_threads_of_its_parent(run: Run, service: TokenService) -> None:
+    service.delay = 20
+    ended = run(
+        """
+import os, sys, threading, time, warnings
+import pgentra
+warnings.simplefilter("ignore")
+threading.Thread(target=pgentra.get_entra_token, daemon=True).start()
+time.sleep(0.3)
+took = []
+for _ in range(3):
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    os.waitpid(child, 0)
+    took.append(time.monotonic() - began)
+print(min(took))
+"""
+    )
+    assert float(ended.out) < 0.9, "it waits for 1 s"
+
+
+@needs_fork
 def test_forks_in_the_middle_of_fetches(run: Run, service: TokenService) -> None:
     service.delay = 0.02
     ended = run(
@@ -276,35 +300,97 @@ def test_multiprocessing_forks(service: TokenService, client_id: str) -> None:
 GEVENT = """
 import gevent.monkey
 gevent.monkey.patch_all()
-import gevent, time
+import asyncio, gevent, time
 import pgentra
-from conftest import Recording
+from conftest import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
 credential = {credential}
-largest, last, beating = 0.0, time.monotonic(), True
+threadpool = gevent.get_hub().threadpool
+largest, beating = 0.0, True
 def beat():
-    global largest, last
+    global largest
     while beating:
+        before = time.monotonic()
         gevent.sleep(0.01)
-        now = time.monotonic()
-        largest, last = max(largest, now - last - 0.01), now
-heart = gevent.spawn(beat)
-greenlets = [gevent.spawn(pgentra.get_entra_token, credential) for _ in range(2)]
-gevent.joinall(greenlets, raise_error=True)
-beating = False
-heart.join()
-assert greenlets[0].value == greenlets[1].value
-print(largest)
+        # What gevent's DNS needs: a place in the hub's pool of ten.
+        threadpool.apply(int)
+        largest = max(largest, time.monotonic() - before - 0.01)
+for number in range(3):
+    largest, beating = 0.0, True
+    heart = gevent.spawn(beat)
+    scope = f"https://{{number}}.example/.default"
+    greenlets = [gevent.spawn(pgentra.get_entra_token, credential, scope) for _ in range(30)]
+    gevent.joinall(greenlets, raise_error=True)
+    beating = False
+    heart.join()
+    assert len(set(one.value for one in greenlets)) == 1
+    print(largest)
 """
 
 
-@pytest.mark.parametrize("credential", ["Recording(lambda: time.sleep(1))", "ManagedIdentityCredential()"])
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "Recording(lambda: time.sleep(1))",
+        "AsyncRecording(lambda: asyncio.sleep(1))",
+        "ManagedIdentityCredential()",
+    ],
+)
 def test_greenlets_go_on_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
     pytest.importorskip("gevent")
     service.delay = 1.0
     ended = run(GEVENT.format(credential=credential))
     assert ended.status == 0, ended.err
-    assert float(ended.out) < 0.5, "a blocked hub would have missed a whole second"
+    # A busy machine is slow now and then; a blocked hub or a full pool misses a whole second each time.
+    assert min(map(float, ended.out.split())) <= 0.05
+
+
+def test_an_awaitable_credential_reaches_its_service_under_gevent(run: Run) -> None:
+    """By name: asyncio looks it up on a thread."""
+    pytest.importorskip("gevent")
+    ended = run(
+        """
+import gevent.monkey
+gevent.monkey.patch_all()
+import asyncio, os
+import pgentra
+from conftest import AsyncRecording
+async def work():
+    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+credential = AsyncRecording(work)
+threads = []
+for number in range(20):
+    pgentra.get_entra_token(credential, scope=f"https://{number}.example/.default", timeout=10)
+    threads.append(len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0)
+print(max(threads) - threads[0])
+"""
+    )
+    assert ended.status == 0, ended.err
+    assert int(ended.out) < 10, "each look-up has left a thread"
+
+
+def test_a_failed_fetch_is_no_noise_under_gevent(run: Run) -> None:
+    pytest.importorskip("gevent")
+    ended = run(
+        """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent
+import pgentra
+def credential():
+    raise ValueError("planted")
+try:
+    pgentra.get_entra_token(credential)
+except pgentra.errors.AuthenticationError as error:
+    print(type(error.__cause__).__name__)
+with gevent.Timeout(0.1, False):
+    pgentra.get_entra_token(lambda: gevent.sleep(1) or ("e30.e30.s", 4e9))
+    print("not cut off")
+gevent.sleep(1.5)
+"""
+    )
+    assert ended.out.split() == ["ValueError"]
+    assert "Traceback" not in ended.err
 
 
 # The environment
@@ -367,6 +453,31 @@ def test_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: Toke
     assert "header-secret" not in caplog.text
 
 
+def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The log of the last minutes; that of a token with more time left is the engine's own test."""
+    caplog.set_level(logging.INFO, "pgentra")
+    is_down = False
+
+    def work() -> None:
+        if is_down:
+            raise ValueError("planted")
+
+    provider = pgentra.TokenProvider(Recording(work, lifetime=4))
+    provider.get()
+    is_down = True
+
+    def told(level: str) -> list[str]:
+        provider.get()
+        return [record.getMessage() for record in caplog.records if record.levelname == level]
+
+    wait_for(lambda: told("ERROR") != [])
+    is_down = False
+    assert re.search(r"refresh failed, token good for [12] s more, next try in \d s: .*planted", told("ERROR")[0])
+    wait_for(lambda: told("INFO") != [])
+    assert "token fetched again after" in told("INFO")[0]
+    assert told("WARNING") == []
+
+
 def test_a_blocked_log_handler_holds_nobody_up(run: Run) -> None:
     ended = run(
         """
@@ -417,15 +528,6 @@ unwanted = set("asyncio asyncpg azure json logging psycopg psycopg2 socket sqlal
 print(sorted(unwanted.intersection(sys.modules)))
 """
     )
-    assert ended.out.strip() == "[]", ended.err
-
-
-@pytest.mark.parametrize("driver", ["psycopg2", "psycopg3", "sqlalchemy", "asyncpg"])
-def test_a_drivers_module_imports_no_other_driver(run: Run, driver: str) -> None:
-    drivers = {"psycopg2": "psycopg2", "psycopg3": "psycopg", "sqlalchemy": "sqlalchemy", "asyncpg": "asyncpg"}
-    pytest.importorskip(drivers[driver])
-    others = set(drivers.values()) - {drivers[driver]}
-    ended = run(f"import sys, pgentra.{driver}\nprint(sorted({others!r}.intersection(sys.modules)))")
     assert ended.out.strip() == "[]", ended.err
 
 

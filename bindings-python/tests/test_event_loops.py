@@ -127,7 +127,75 @@ def test_two_loops_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert len(credential.scopes) <= 4, "each loop may ask once"
+    assert len(credential.scopes) == 1, "one token for all loops"
+
+
+def test_an_object_is_asked_on_one_loop_as_long_as_that_runs() -> None:
+    """As an SDK's session, it cannot be used on another."""
+    seen: list[asyncio.AbstractEventLoop] = []
+
+    async def work() -> None:
+        seen.append(asyncio.get_running_loop())
+
+    credential = AsyncRecording(work)
+
+    async def main() -> None:
+        ask = pgentra.get_entra_token_async
+        await ask(credential, "https://0.example/.default")
+        # From a thread without a loop, and from another loop.
+        blocking = asyncio.to_thread(pgentra.get_entra_token, credential, "https://1.example/.default")
+        await blocking
+        await asyncio.to_thread(lambda: asyncio.run(ask(credential, "https://2.example/.default")))
+        assert seen == [asyncio.get_running_loop()] * 3
+
+    asyncio.run(main())
+    pgentra.get_entra_token(credential, "https://3.example/.default")
+    asyncio.run(pgentra.get_entra_token_async(credential, "https://4.example/.default"))
+    # The loop has ended: the next caller was not on one, so the helper's took its place.
+    assert len(seen) == 5
+    assert seen[0] is not seen[3] is seen[4]
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_loop_that_was_left_in_the_middle_gives_way(how: str) -> None:
+    """It is not closed, but does not run: what it has begun ends nowhere."""
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.sleep(3600)
+
+    credential = AsyncRecording(hang)
+    left = asyncio.new_event_loop()
+    fetch = left.create_task(pgentra.get_entra_token_async(credential))
+    left.run_until_complete(started.wait())
+    assert not fetch.done()
+    credential.work = None
+    began = time.monotonic()
+    if how == "sync":
+        token = pgentra.get_entra_token(credential)
+    else:
+        token = asyncio.run(pgentra.get_entra_token_async(credential))
+    assert token.count(".") == 2
+    assert time.monotonic() - began < 10, "the lost fetch has a limit of 30 s"
+    for task in asyncio.all_tasks(left):
+        task.cancel()
+    left.run_until_complete(asyncio.sleep(0.01))
+    left.close()
+
+
+def test_an_object_of_an_ended_loop_is_told_of() -> None:
+    session: list[asyncio.AbstractEventLoop] = []
+
+    async def work() -> None:
+        session.append(asyncio.get_running_loop())
+        if session[0].is_closed():
+            raise RuntimeError("Event loop is closed")
+
+    credential = AsyncRecording(work)
+    asyncio.run(pgentra.get_entra_token_async(credential))
+    with pytest.raises(AuthenticationError, match=r"Event loop is closed.*pgentra\.identity\.aio"):
+        asyncio.run(pgentra.get_entra_token_async(credential, "https://other.example/.default"))
 
 
 def test_cancelling_ends_that_callers_wait_only() -> None:
@@ -187,12 +255,6 @@ def test_the_blocking_door_on_the_credentials_own_loop_fails_at_once() -> None:
             pgentra.get_entra_token(credential, scope="https://other.example/.default")
         assert caught.value.code == "would_deadlock"
         assert time.monotonic() - began < 1
-
-        def elsewhere() -> None:
-            pgentra.get_entra_token(credential, scope="https://other.example/.default")
-
-        with pytest.raises(PgEntraError, match="lives on another event loop"):
-            await asyncio.get_running_loop().run_in_executor(None, elsewhere)
 
     asyncio.run(main())
 

@@ -463,6 +463,7 @@ def test_invalidate_says_whether_there_is_a_newer_token() -> None:
     token = provider.get()
     assert provider.invalidate("an older one"), "there is a newer one already"
     assert not provider.invalidate(token), "too young to be refused for its age"
+    assert not provider.invalidate(), "the same one"
     assert len(credential.scopes) == 1
     assert provider.get() == token
     assert asyncio.run(provider.invalidate_async(token)) is False

@@ -82,6 +82,22 @@ def test_get_token_and_its_like(service: TokenService, client_id: str) -> None:
     assert service.requests[0]["client_id"] == client_id
 
 
+@pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
+def test_a_requests_time_limit(module: Any, service: TokenService, client_id: str) -> None:
+    service.delay = 5
+    asked = module.ManagedIdentityCredential(client_id=client_id)
+
+    async def get() -> None:
+        answer = asked.get_token(SCOPE, timeout=0.2)
+        await answer if module is aio else None
+
+    began = time.monotonic()
+    with pytest.raises(AuthenticationError, match=r"0\.2 s") as caught:
+        asyncio.run(get())
+    assert caught.value.code == "timeout"
+    assert time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("scopes", [(), ("a", "b"), ("",), (b"x",), (None,)], ids=repr)
 def test_exactly_one_scope(scopes: Any) -> None:
     with pytest.raises(PgEntraError, match="exactly one scope"):

@@ -115,8 +115,11 @@ def test_with_both_no_token_is_fetched_and_one_warning_is_given(how: str, caplog
 
 @pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
 def test_a_leftover_password_may_be_an_error(given: dict[str, str]) -> None:
-    with pytest.raises(EntraConnectionValueError, match="require_entra"):
+    with pytest.raises(EntraConnectionValueError, match="require_entra") as caught:
         planned({**REMOTE, **given}, require_entra=True)
+    assert REMOTE["host"] in caught.value.detail["message"]
+    assert ("as 'u'" in str(caught.value)) == ("user" in given)
+    assert caught.value.detail["advice"].startswith("Remove the password")
     planned(REMOTE, require_entra=True)
 
 
@@ -167,8 +170,11 @@ def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: 
         (REMOTE, {"PGSSLMODE": "disable"}, "insecure_transport"),
         ({**REMOTE, "sslmode": "disable"}, {}, "insecure_transport"),
         ({**REMOTE, "sslmode": "require"}, {"PGSSLMODE": "disable"}, None),
-        ({**REMOTE, "sslrootcert": "system"}, {}, None),
-        (REMOTE, {"PGSSLROOTCERT": "system"}, None),
+        # Where libpq knows of the system's authorities, this is its own default; where it does not, it is no gap.
+        ({**REMOTE, "sslrootcert": "system"}, {}, "verify-full"),
+        ({**REMOTE, "sslmode": "prefer", "sslrootcert": "system"}, {}, "verify-full"),
+        (REMOTE, {"PGSSLROOTCERT": "system"}, "verify-full"),
+        ({"sslrootcert": "system"}, {}, None),
         ({}, {}, None),
         ({}, {"PGHOST": "db.example"}, "require"),
         ({"host": "/run/postgresql", "sslmode": "disable"}, {}, None),
@@ -193,6 +199,60 @@ def test_tls(
     else:
         assert planned(given).overrides.get("sslmode") == expected
     assert planned(given, allow_insecure_transport=True).overrides == {}
+
+
+# What libpq reads, and the driver does not, must not make a remote server local, or its TLS good.
+UNREAD = {
+    "PGHOSTADDR": "127.0.0.1",
+    "PGSERVICE": "mine",
+    "PGSSLROOTCERT": "system",
+}
+
+
+@pytest.mark.parametrize("variable", [*UNREAD, "PGHOST", "PGSSLMODE"])
+def test_a_driver_that_reads_no_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, {**UNREAD, "PGHOST": "localhost", "PGSSLMODE": "require"}[variable])
+    settings = dict.fromkeys(("host", "user", "password", "sslmode"))
+    given = {**REMOTE, "hostaddr": "127.0.0.1", "sslrootcert": "system"}
+    assert _login.plan(given, Recording(), settings=settings).overrides == {"sslmode": "require"}
+
+
+@pytest.mark.parametrize("variable", UNREAD)
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://db.example/shop",
+        "postgresql://db.example/shop?hostaddr=127.0.0.1",
+        "postgresql://db.example/shop?sslrootcert=system",
+        "postgresql:///shop?host=db.example",
+        None,
+    ],
+)
+def test_tls_of_asyncpg(
+    dsn: str | None, variable: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("asyncpg")
+    from pgentra import asyncpg
+
+    file = tmp_path / "services"
+    file.write_text("[mine]\nhostaddr=127.0.0.1\nsslmode=verify-full\nuser=u\npassword=p\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    monkeypatch.setenv(variable, UNREAD[variable])
+    keywords = {} if dsn else {"host": "db.example", "service": "mine"}
+    given = asyncpg._settings(dsn, keywords)
+    made = _login.plan(given, Recording(), settings=asyncpg._SETTINGS)
+    is_system = "sslrootcert" in (dsn or "") or variable == "PGSSLROOTCERT"
+    assert made.overrides == {"sslmode": "verify-full" if is_system else "require"}
+    assert made.needs_login
+
+
+@pytest.mark.parametrize("option", ["require_entra", "allow_insecure_transport"])
+@pytest.mark.parametrize("value", ["false", "", 0, 1])
+def test_switches_are_no_texts(option: str, value: Any) -> None:
+    with pytest.raises(
+        CredentialValueError, match=f"option `{option}`: expected a boolean, got {type(value).__name__}"
+    ):
+        planned({**REMOTE, "sslmode": "disable"}, **{option: value})
 
 
 # Failures
@@ -275,6 +335,18 @@ def test_a_refused_token_is_renewed_once(how: str) -> None:
     first, second = (settings["password"] for settings in server.seen)
     assert first != second
     assert len(credential.scopes) == 2
+
+
+@both
+def test_the_connections_time_limit_is_that_of_a_forced_refresh_too(how: str) -> None:
+    credential = Recording(lifetime=8)
+    connected(how, planned(REMOTE, credential), Server())
+    time.sleep(1)
+    credential.work = lambda: time.sleep(20)
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="expired"):
+        connected(how, planned({**REMOTE, "connect_timeout": 2}, credential), Server(OperationalError(EXPIRED)))
+    assert time.monotonic() - began < 10
 
 
 @both

@@ -158,17 +158,6 @@ impl CachedCredential {
         self.cell(request).warm().map(|warm| warm.refresh_on())
     }
 
-    /// Copies the tokens of `other`, the same credential on another event loop, where they are newer.
-    pub fn adopt_tokens_from(&self, other: &CachedCredential) {
-        if let Cells::Own(theirs) = &other.cells {
-            for (request, cell) in theirs.load().iter() {
-                if let Some(warm) = cell.warm() {
-                    self.cell(request).adopt(&warm);
-                }
-            }
-        }
-    }
-
     pub(crate) fn cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
         let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
         if is_blank(&request.claims) || is_blank(&request.tenant_id) {

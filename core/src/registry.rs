@@ -20,8 +20,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     cell::{
-        self, Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken,
-        Settled, Ticket, TokenCell,
+        self, Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, Settled,
+        Ticket, TokenCell,
     },
     claims::{Claims, Principal},
     config::{CredentialConfig, Environment},
@@ -309,17 +309,6 @@ impl SharedCell {
     /// What the warm path reads.
     pub(crate) fn warm(&self) -> Option<Arc<Warm>> {
         self.warm.load_full()
-    }
-
-    /// Takes another cell's token, if it is newer.
-    pub(crate) fn adopt(&self, theirs: &Warm) {
-        if self.warm.load().as_ref().is_some_and(|ours| ours.token().same_bytes(theirs.token())) {
-            return;
-        }
-        let mut state = lock(self.state());
-        if state.cell.adopt(now(), Arc::clone(theirs.token()), theirs.points) {
-            self.publish(&state);
-        }
     }
 
     /// A token that is not dead, for a caller whose patience ended before the fetch did.

@@ -196,6 +196,11 @@ class Driver:
     #: Whether the driver has sslmode's words, and `allow` and `prefer` among them.
     has_sslmode: bool = True
 
+    @property
+    def is_libpq(self) -> bool:
+        """Whether it reads all of libpq's variables."""
+        return "psycopg" in self.name
+
     def who(self, target: Target) -> str:
         """The role that a connection to `target` is logged in as."""
         result = self.connect(target)

@@ -159,7 +159,7 @@ class EveryCredential:
         if way == "token_proxy":
             for name, value in emulator.hosts["token_proxy"].items():
                 monkeypatch.setenv(name, value)
-        credential = flavour.WorkloadIdentityCredential(use_token_proxy=way == "token_proxy")
+        credential = flavour.WorkloadIdentityCredential(enable_azure_proxy=way == "token_proxy")
         flavour.logs_in(credential, workload.name, user=workload.name)
         assert emulator.counter("token_proxy").total == (way == "token_proxy")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -43,11 +44,17 @@ class Tally:
     roles: set[str] = field(default_factory=set)
     #: Seconds, of those that succeeded.
     slowest: float = 0.0
+    #: The longest time without one, from the beginning on.
+    longest_pause: float = 0.0
+    last: float = field(default_factory=time.monotonic)
 
     def opened(self, role: str, started: float) -> None:
+        now = time.monotonic()
         self.logins += 1
         self.roles.add(role)
-        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.slowest = max(self.slowest, now - started)
+        self.longest_pause = max(self.longest_pause, now - self.last)
+        self.last = now
 
     def failed(self, error: BaseException) -> None:
         self.failures.append(f"{type(error).__name__}: {error}")
@@ -178,7 +185,11 @@ def asyncpg_pool(target: Target, tally: Tally, stop: Stop) -> None:
 
 
 def sqlalchemy_pool(dialect: str, target: Target, tally: Tally, stop: Stop) -> None:
-    engine = sqlalchemy.create_engine(target.url(f"postgresql+{dialect}"), pool_size=SIZE, max_overflow=0)
+    connect_args = {}
+    if dialect == "pg8000":  # It has no `sslmode`; it takes a context.
+        target, connect_args = target.but(sslmode=None), {"ssl_context": ssl.create_default_context()}
+    url = target.url(f"postgresql+{dialect}")
+    engine = sqlalchemy.create_engine(url, connect_args=connect_args, pool_size=SIZE, max_overflow=0)
     enable_entra_authentication(engine, **target.entra)
 
     def work() -> None:
@@ -219,6 +230,7 @@ POOLS: dict[str, PoolRun] = {
     "psycopg3 async": psycopg3_async_pool,
     "SQLAlchemy psycopg": partial(sqlalchemy_pool, "psycopg"),
     "SQLAlchemy psycopg2": partial(sqlalchemy_pool, "psycopg2"),
+    "SQLAlchemy pg8000": partial(sqlalchemy_pool, "pg8000"),
     "SQLAlchemy async psycopg": partial(sqlalchemy_async_pool, "psycopg"),
     "SQLAlchemy async asyncpg": partial(sqlalchemy_async_pool, "asyncpg"),
     "asyncpg": asyncpg_pool,

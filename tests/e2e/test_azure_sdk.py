@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
 import json
 import ssl
 import threading
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,13 @@ from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, Beare
 from azure.core.rest import HttpRequest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 import pgentra.errors
 from drivers import DRIVERS, Target
 from emulator import Emulator, Principal
 from pgentra import identity
 from pgentra.identity import aio
+from vector_cases import make_certificate
 
 # What comes from other libraries is the same under every Python.
 pytestmark = pytest.mark.one_python
@@ -49,7 +45,7 @@ class Storage:
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self.certificate = folder / "storage.pem"
-        self._make_certificate()
+        make_certificate(self.certificate)
         self._emulator = emulator
         #: The claims of the tokens that were taken, and why others were refused.
         self.taken: list[dict[str, Any]] = []
@@ -83,23 +79,6 @@ class Storage:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-    def _make_certificate(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.timezone.utc)
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(names, critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        self.certificate.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
 
     def _signing_keys(self) -> jwt.PyJWKClient:
         context = ssl.create_default_context(cafile=self._emulator.bundle_file)

@@ -174,6 +174,9 @@ def test_what_is_no_credential(driver: Driver, credential: Any, emulator: Emulat
         ("management_lookup", "hunter2"),
         ("cache", "hunter2"),
         ("ca_file", 7),
+        # Texts come from URLs; taken for true they would switch the rule off.
+        ("allow_insecure_transport", "hunter2"),
+        ("require_entra", "hunter2"),
     ],
 )
 def test_options_of_the_wrong_type(driver: Driver, option: str, value: Any, emulator: Emulator, target: Target) -> None:

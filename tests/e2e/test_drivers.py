@@ -175,6 +175,8 @@ def test_leftover_password_is_an_error_with_require_entra(driver: Driver, emulat
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="password") as caught:
         driver.who(leftover)
     assert "hunter2" not in str(caught.value)
+    # Which one, of all that the program has.
+    assert f"the connection to {mine.host} as 'app' has a password of its own" in str(caught.value)
     assert (emulator.requests(), emulator.door().logins) == ([], [])
 
 
@@ -183,6 +185,16 @@ def test_leftover_password_in_the_environment_is_not_explicit(
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "hunter2")
     assert driver.who(mine) == identity.name
+
+
+def test_a_password_file_is_not_explicit(
+    driver: Driver, identity: Principal, mine: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pgpass"
+    file.write_text("*:*:*:*:hunter2\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    assert driver.who(mine.but(user=identity.name)) == identity.name
 
 
 # TLS
@@ -203,6 +215,47 @@ def test_weak_sslmode_becomes_require(
     with pytest.raises(Exception, match=r"(?i)ssl"):
         driver.who(weak)
     assert emulator.door().plaintext_password_bytes == 0
+
+
+#: What libpq reads, and would be another judgement of the connection than the driver's own.
+VARIABLES = {
+    "PGHOSTADDR": "127.0.0.1",
+    "PGSERVICE": "shop",
+    "PGSSLMODE": "require",
+    "PGSSLROOTCERT": "system",
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_variables_that_the_driver_may_not_read(
+    driver: Driver, variable: str, emulator: Emulator, mine: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it reads them or not, no token goes to another machine without TLS."""
+    services = tmp_path / "services.conf"
+    services.write_text("[shop]\nhostaddr=0.0.0.0\nsslmode=require\nsslrootcert=system\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv(variable, VARIABLES[variable])
+    emulator.set_door(plaintext=True)
+    there = mine.but(host=NOT_LOOPBACK, sslmode=None)
+    if driver.is_libpq and variable == "PGHOSTADDR":
+        # There it is what the driver connects to.
+        assert driver.who(there)
+        return
+    with pytest.raises(Exception, match=r"(?i)ssl|system"):
+        driver.who(there)
+    assert emulator.door().plaintext_password_bytes == 0
+
+
+@pytest.mark.parametrize("driver", [one for one in DRIVERS if not one.is_libpq], ids=lambda one: one.name)
+def test_a_service_that_the_driver_does_not_read(
+    driver: Driver, identity: Principal, mine: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user and password would be nobody's."""
+    services = tmp_path / "services.conf"
+    services.write_text("[shop]\nuser=somebody-else\npassword=hunter2\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv("PGSERVICE", "shop")
+    assert driver.who(mine) == identity.name
 
 
 def test_plaintext_server_gets_no_byte_of_a_token(driver: Driver, emulator: Emulator, mine: Target) -> None:
@@ -253,8 +306,9 @@ def test_login_refused_twice_is_the_drivers_own_error(
     driver.who(mine)
     time.sleep(0.7)
     emulator.set_door(refuse_next=5)
-    with pytest.raises(driver.refused, match="The access token has expired"):
+    with pytest.raises(driver.refused, match="The access token has expired") as caught:
         driver.who(mine)
+    assert f"Role tried: '{identity.name}'" in str(caught.value)
     assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "refused"]
     assert len(emulator.database_requests(identity)) == 2
 

@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import azure.identity.aio
 import pytest
 import sqlalchemy
 from sqlalchemy.pool import QueuePool
 
 import pgentra
 import pgentra.errors
+import pgentra.identity.aio
 from credentials import AccessToken
 from drivers import DRIVERS, WHO, Driver, Target
 from emulator import Emulator, Principal
@@ -35,7 +37,9 @@ from pgentra.identity import (
 )
 from pgentra.sqlalchemy import enable_entra_authentication
 
-PSYCOPG3 = next(driver for driver in DRIVERS if driver.name == "psycopg3")
+PSYCOPG3, PSYCOPG3_ASYNC = (
+    next(driver for driver in DRIVERS if driver.name == name) for name in ("psycopg3", "psycopg3-async")
+)
 
 
 def test_failure_01_a_token_fixed_at_start_up(emulator: Emulator, identity: Principal, mine: Target) -> None:
@@ -52,9 +56,14 @@ def test_failure_01_a_token_fixed_at_start_up(emulator: Emulator, identity: Prin
 
 
 def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Principal) -> None:
-    """200 callers without a token, and a service that throttles: one request at a time, and no storm."""
-    emulator.add_fault(principal=identity.name, status=429, retry_after=1, times=1)
+    """200 callers whose token has ended, and a service that throttles: one request at a time, and no storm."""
     provider = pgentra.TokenProvider(ManagedIdentityCredential(client_id=identity.appid))
+    emulator.set_tokens(lifetime_s=2)
+    ended = provider.get()
+    emulator.set_tokens(lifetime_s=3600)
+    time.sleep(2.1)
+    emulator.call("DELETE", "/requests")
+    emulator.add_fault(principal=identity.name, status=429, retry_after=1, times=1)
     tokens: list[str] = []
     refused: list[pgentra.errors.PgEntraError] = []
 
@@ -76,6 +85,7 @@ def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Pr
         thread.join(20)
     assert len(tokens) == 200
     assert len(set(tokens)) == 1
+    assert ended not in tokens
     assert all(error.code == "throttled" for error in refused)
     requests = emulator.database_requests(identity)
     assert len(requests) == 2
@@ -97,7 +107,7 @@ def test_failure_03_one_blip_of_imds_is_not_for_ever(
 ) -> None:
     _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
     machine = emulator.add_principal("system_assigned")
-    # Another tenant: a chain of this test's own.
+    # A chain of this test's own.
     credential = DefaultAzureCredential(
         managed_identity_client_id=machine.appid, exclude_environment_credential=True, retry_total=0
     )
@@ -159,6 +169,23 @@ def test_failure_05_a_second_event_loop(
     assert asyncio.run(driver.who_async(connection)) == identity.name
     time.sleep(2)
     assert asyncio.run(driver.who_async(connection)) == identity.name
+
+
+def test_failure_05_with_an_object_of_the_azure_sdk(emulator: Emulator, identity: Principal, target: Target) -> None:
+    """Its session belongs to the first loop and cannot be had back. So much as there is to be said, is said; and ours
+    belongs to none."""
+    emulator.set_tokens(lifetime_s=2)
+
+    def twice(credential: Any) -> str:
+        connection = target.but(entra={"credential": credential})
+        assert asyncio.run(PSYCOPG3_ASYNC.who_async(connection)) == identity.name
+        time.sleep(2.1)
+        return asyncio.run(PSYCOPG3_ASYNC.who_async(connection))
+
+    with pytest.raises(pgentra.errors.AuthenticationError, match=r"loop is closed.*pgentra\.identity\.aio") as caught:
+        twice(azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert twice(pgentra.identity.aio.ManagedIdentityCredential(client_id=identity.appid)) == identity.name
 
 
 def test_failure_06_fork_after_the_runtime_started(emulator: Emulator, identity: Principal, mine: Target) -> None:

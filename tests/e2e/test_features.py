@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import pgentra.asyncpg
 from drivers import WHO, Driver, Target
 from emulator import Emulator, Principal
+from pgentra import _login
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 
@@ -63,17 +65,39 @@ def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Targ
         def __init__(self, dsn: str, async_: int = 0) -> None:
             super().__init__(dsn, async_, **mine.entra)
 
+    emulator.set_tokens(lifetime_s=6)
+    Psycopg2Connection.connect(**mine.keywords(), **mine.entra).close()
+    time.sleep(0.7)
+    emulator.set_door(refuse_next=1)
     connection = psycopg2.connect(mine.url(), connection_factory=Shop)
     assert type(connection) is Shop
     assert connection.info.user == identity.name
+    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "logged_in"]
     connection.close()
 
 
-def test_psycopg2_asynchronous_connections(identity: Principal, mine: Target) -> None:
-    connection = psycopg2.connect(mine.url(), connection_factory=partial(Psycopg2Connection, **mine.entra), async_=True)
-    psycopg2.extras.wait_select(connection)
-    assert connection.info.user == identity.name
-    connection.close()
+def test_psycopg2_explains_the_second_refusal(
+    emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there would be a newer token once more."""
+    monkeypatch.setattr(_login.Plan, "renew", lambda _plan, login, _refused: login)
+    emulator.set_door(refuse_next=3)
+    with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
+        Psycopg2Connection.connect(**mine.keywords(), **mine.entra)
+    assert [login.outcome for login in emulator.door().logins] == ["refused", "refused"]
+
+
+@pytest.mark.parametrize("name", ["async", "async_"])
+def test_psycopg2_asynchronous_connections(name: str, identity: Principal, mine: Target) -> None:
+    factory: Any = partial(Psycopg2Connection, **mine.entra)
+    given: dict[str, Any] = {name: True}
+    for connection in (
+        psycopg2.connect(mine.url(), connection_factory=factory, **given),
+        factory(mine.url(), **given),
+    ):
+        psycopg2.extras.wait_select(connection)
+        assert connection.info.user == identity.name
+        connection.close()
 
 
 def test_psycopg2_hides_the_token_in_its_dsn(identity: Principal, mine: Target) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,16 +22,19 @@ import pgentra
 from credentials import SLOW_S, AccessToken, Counting, SlowAsync, SlowSync
 from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Principal
+from pgentra.identity import ManagedIdentityCredential
 
 T = TypeVar("T")
 
 ASYNC = [driver for driver in DRIVERS if driver.is_async]
+PSYCOPG3 = next(driver for driver in DRIVERS if driver.name == "psycopg3")
 PROGRAMS = Path(__file__).parent / "programs"
 
 #: Seconds of a heartbeat; a loop that is free beats that often.
 BEAT_S = 0.01
-#: What no gap may exceed: far from the service's second, far above what two busy cores do to a heartbeat.
-LARGEST_GAP_S = 0.2
+#: What no gap may exceed. A busy machine is late now and then, what blocks for the service's second is so each time.
+LARGEST_GAP_S = 0.05
+TRIES = 3
 
 
 async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
@@ -53,22 +56,33 @@ async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
     return result, max(gaps), statistics.median(gaps)
 
 
-@pytest.fixture(params=["native", "foreign sync", "foreign async"])
-def slow(request: pytest.FixtureRequest, emulator: Emulator, identity: Principal, mine: Target) -> Target:
-    """A connection whose token takes a second."""
-    if request.param == "native":
+def slow(kind: str, emulator: Emulator, target: Target) -> tuple[Target, Principal]:
+    """A connection whose token takes a second, and who is logged in there."""
+    identity = emulator.add_principal()
+    if kind == "native":
         emulator.add_fault(principal=identity.name, latency_ms=int(SLOW_S * 1000))
-        return mine
-    kind = SlowSync if request.param == "foreign sync" else SlowAsync
-    return mine.but(entra={"credential": kind(emulator, identity)})
+        return target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)}), identity
+    made = (SlowSync if kind == "foreign sync" else SlowAsync)(emulator, identity)
+    return target.but(entra={"credential": made}), identity
 
 
+every_kind = pytest.mark.parametrize("kind", ["native", "foreign sync", "foreign async"])
+
+
+@every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, slow: Target, identity: Principal) -> None:
-    role, largest, median = asyncio.run(with_heartbeat(driver.who_async(slow)))
-    print(f"\n{driver.name}: largest gap {largest * 1000:.0f} ms, median {median * 1000:.1f} ms")
-    assert role == identity.name
-    assert largest < LARGEST_GAP_S
+def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+    """No more than while the same driver logs in with a password: what it does on the loop itself is its own."""
+    beyond: list[float] = []
+    while len(beyond) < TRIES and min(beyond, default=1.0) > LARGEST_GAP_S:
+        connection, identity = slow(kind, emulator, target)
+        static = connection.but(user=identity.name, password=emulator.mint(identity.name).token, entra={})
+        _, own, _ = asyncio.run(with_heartbeat(driver.who_async(static)))
+        role, largest, median = asyncio.run(with_heartbeat(driver.who_async(connection)))
+        assert role == identity.name
+        beyond.append(largest - own)
+        print(f"\n{driver.name}: {own * 1000:.0f} ms, with a token {largest * 1000:.0f}, median {median * 1000:.1f}")
+    assert min(beyond) <= LARGEST_GAP_S
 
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
@@ -111,7 +125,7 @@ def test_two_loops_one_after_the_other(driver: Driver, emulator: Emulator, ident
     connection = target.but(entra={"credential": Credential(emulator, identity)})
     for _ in range(2):
         assert asyncio.run(driver.who_async(connection)) == identity.name
-    # A token is copied across loops, so the second asks for nothing.
+    # A token is an object's, not a loop's, so the second asks for nothing.
     assert len(calls) == 1
 
 
@@ -130,13 +144,14 @@ def test_two_loops_at_once(driver: Driver, emulator: Emulator, identity: Princip
     assert roles == [identity.name, identity.name]
 
 
+@every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_cancelling_one_connect_stops_no_other(
-    driver: Driver, emulator: Emulator, identity: Principal, slow: Target
-) -> None:
+def test_cancelling_one_connect_stops_no_other(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+    connection, identity = slow(kind, emulator, target)
+
     async def run() -> str:
-        gives_up = asyncio.create_task(driver.who_async(slow))
-        stays = asyncio.create_task(driver.who_async(slow))
+        gives_up = asyncio.create_task(driver.who_async(connection))
+        stays = asyncio.create_task(driver.who_async(connection))
         await asyncio.sleep(0.2)
         gives_up.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -149,27 +164,64 @@ def test_cancelling_one_connect_stops_no_other(
 # The Azure SDK's own credentials
 
 
-def _sdk_managed_identity(emulator: Emulator, principal: Principal) -> Any:
-    return azure.identity.ManagedIdentityCredential(client_id=principal.appid)
+@pytest.mark.parametrize("kind", [azure.identity, azure.identity.aio], ids=["sync", "aio"])
+def test_credentials_of_azure_identity(kind: Any, emulator: Emulator, target: Target) -> None:
+    """In every driver, over an expiry. All at once: most of it is waiting."""
+    emulator.set_tokens(lifetime_s=3)
+    principals = [emulator.add_principal() for _ in DRIVERS]
+    credentials = [kind.ManagedIdentityCredential(client_id=principal.appid) for principal in principals]
+    connections = [target.but(entra={"credential": credential}) for credential in credentials]
+
+    async def run() -> list[str]:
+        pairs = list(zip(DRIVERS, connections, strict=True))
+        await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+        await asyncio.sleep(3.1)
+        return await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+
+    assert asyncio.run(run()) == [principal.name for principal in principals]
+    for driver, principal in zip(DRIVERS, principals, strict=True):
+        assert len(emulator.database_requests(principal)) == 2, driver.name
 
 
-def _sdk_managed_identity_aio(emulator: Emulator, principal: Principal) -> Any:
-    return azure.identity.aio.ManagedIdentityCredential(client_id=principal.appid)
+def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """Its session belongs to one loop; who asks on others, or on none, has the same tokens, again and again."""
+    emulator.set_tokens(lifetime_s=2)
+    connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
+    roles: list[str] = []
+
+    async def several(driver: Driver) -> None:
+        for _ in range(2):
+            await asyncio.sleep(2.1)
+            roles.append(await driver.who_async(connection))
+
+    for driver in DRIVERS:
+        # First without a loop, then on two at once.
+        if driver.name in ("psycopg3", "sqlalchemy-pg8000"):
+            roles.append(driver.who(connection))
+    threads = [threading.Thread(target=lambda one=one: asyncio.run(several(one)), daemon=True) for one in ASYNC]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert roles == [identity.name] * (2 + 2 * len(ASYNC))
 
 
-@pytest.mark.parametrize("make", [_sdk_managed_identity, _sdk_managed_identity_aio], ids=["sync", "aio"])
-def test_credentials_of_azure_identity(
-    driver: Driver,
-    make: Callable[[Emulator, Principal], Any],
-    emulator: Emulator,
-    identity: Principal,
-    target: Target,
-) -> None:
-    credential = make(emulator, identity)
-    connection = target.but(entra={"credential": credential})
-    for _ in range(3):
-        assert driver.who(connection) == identity.name
-    assert len(emulator.database_requests(identity)) == 1
+def test_objects_of_azure_identity_on_two_loops_at_once(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """As above, with no helper's loop: the first that asks is the object's home, as long as it runs."""
+    emulator.set_tokens(lifetime_s=2)
+    connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
+
+    async def run() -> list[str]:
+        first = [await ASYNC[0].who_async(connection)]
+        for _ in range(2):
+            await asyncio.sleep(2.1)
+            first += await asyncio.gather(
+                asyncio.to_thread(lambda: asyncio.run(ASYNC[1].who_async(connection))),
+                asyncio.to_thread(PSYCOPG3.who, connection),
+            )
+        return first
+
+    assert asyncio.run(run()) == [identity.name] * 5
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
@@ -212,31 +264,32 @@ def test_asyncpg_takes_a_provider_as_password(emulator: Emulator, identity: Prin
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg3"])
 def test_gevent_greenlets_go_on(driver: str, emulator: Emulator, identity: Principal) -> None:
-    """Two greenlets connect over a host's credential that takes a second; a third one beats."""
+    """Two greenlets connect over a host's credential that takes a second; a third one beats, no more haltingly than
+    while they connect with a password, for which libpq stops them all."""
     minted = emulator.mint(identity.name, named=True)
     settings = {
         "driver": driver,
         "host": emulator.place.host,
         "port": emulator.place.port,
         "dbname": emulator.place.database,
+        "role": identity.name,
         "token": minted.token,
         "expires_on": minted.expires_on,
     }
-    done = subprocess.run(
-        [sys.executable, PROGRAMS / "gevent_pair.py"],
-        input=json.dumps(settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    print(
-        f"\ngevent {driver}: largest gap {told['largest_ms']:.0f} ms, median {told['median_ms']:.1f} ms, "
-        f"{told['seconds']:.2f} s"
-    )
-    assert told["roles"] == [identity.name, identity.name]
-    assert told["calls"] == 1
-    assert told["median_ms"] < 30
-    assert told["largest_ms"] < LARGEST_GAP_S * 1000
+    beyond: list[float] = []
+    while len(beyond) < TRIES and min(beyond, default=1.0) > LARGEST_GAP_S:
+        done = subprocess.run(
+            [sys.executable, PROGRAMS / "gevent_pair.py"],
+            input=json.dumps(settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["roles"] == [identity.name, identity.name]
+        assert told["calls"] == 1
+        beyond.append(told["largest_s"] - told["own_s"])
+        print(f"\ngevent {driver}: {told['own_s']:.3f} s, with a credential {told['largest_s']:.3f} s")
+    assert min(beyond) <= LARGEST_GAP_S

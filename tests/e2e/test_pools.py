@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+import pgentra
 import pgentra.errors
 from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal, Request, wait_until
+from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
 from pools import POOLS, AllPools
 
@@ -20,7 +21,7 @@ LIFETIME_S = 20
 
 @pytest.mark.slow
 def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Eight pools of ten for a minute, connections replaced every second, tokens of 20 s."""
+    """A pool of ten in every driver for a minute, connections replaced every second, tokens of 20 s."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
     seconds = 60.0
     with AllPools(mine) as pools:
@@ -35,7 +36,9 @@ def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Prin
     assert pools.failures == []
     for name, tally in pools.tallies.items():
         assert tally.roles == {identity.name}, name
-        assert tally.logins > 2 * LIFETIME_S, name
+        # Each has ten a second where the machine can do it; one that stands still over a refresh does not get through.
+        assert tally.logins > seconds / 2, name
+        assert tally.longest_pause < LIFETIME_S, name
     assert set(emulator.door().counts) == {"logged_in"}
     # A token of 20 s is refreshed when it is 8 to 10 s old.
     assert all(age > 7.5 for age in apart), apart
@@ -71,31 +74,26 @@ class Watch:
                 error = caught
             ended = time.monotonic()
             self.attempts.append(Attempt(started - self.began, ended - started, error))
-            stop.wait(0.15)
-
-
-#: One for each way in which a driver waits for a login.
-OUTAGE_DRIVERS = ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg", "sqlalchemy-async-psycopg")
+            stop.wait(0.5)
 
 
 @pytest.mark.slow
 def test_outage(emulator: Emulator, target: Target) -> None:
     """503 from a token's arrival on: for one identity until a second before its end, for another until past it."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
-    drivers = [driver for driver in DRIVERS if driver.name in OUTAGE_DRIVERS]
+    # Tokens tell whole seconds: one that arrives in the midst of one counts as good until that much nearer its end than
+    # a second, in which the service has to be asked again.
+    time.sleep(1.4 - time.time() % 1)
     short, long = emulator.add_principal(), emulator.add_principal()
     stop, began = threading.Event(), time.monotonic()
     watches: dict[str, list[Watch]] = {}
     for principal in (short, long):
         credential = ManagedIdentityCredential(client_id=principal.appid)
         logged_in = target.but(entra={"credential": credential})
-        drivers[0].who(logged_in)  # The token arrives, and its name is known.
-        watches[principal.name] = [Watch(driver, logged_in, began) for driver in drivers]
+        DRIVERS[0].who(logged_in)  # The token arrives, and its name is known.
+        watches[principal.name] = [Watch(driver, logged_in, began) for driver in DRIVERS]
     outages = {principal.name: emulator.add_fault(principal=principal.name, status=503) for principal in (short, long)}
-    arrived = {
-        principal.name: _arrived(emulator, principal) - time.time() + time.monotonic() - began
-        for principal in (short, long)
-    }
+    end = {name: _end(watching[0].target) - began for name, watching in watches.items()}
     threads = [threading.Thread(target=watch.run, args=(stop,)) for one in watches.values() for watch in one]
     for thread in threads:
         thread.start()
@@ -103,11 +101,9 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     def at(moment: float) -> None:
         time.sleep(max(0.0, began + moment - time.monotonic()))
 
-    # A token of 20 s is dead from its last second on, and whoever asks then waits for the service, which must be back,
-    # and be asked again, a little before: here a quarter of a second.
-    at(arrived[short.name] + LIFETIME_S - 1.25)
+    at(end[short.name] - 1)
     emulator.clear_fault(outages[short.name])
-    returned = arrived[long.name] + LIFETIME_S + 4
+    returned = end[long.name] + 4
     at(returned)
     emulator.clear_fault(outages[long.name])
     at(returned + 8)
@@ -124,7 +120,8 @@ def test_outage(emulator: Emulator, target: Target) -> None:
             f"slowest {slowest:.2f} s"
         )
         assert errors == []
-        assert slowest < 2.0
+        # Whoever waited for the service would wait through its credential's retries, 4 s and more.
+        assert slowest < 4.0
     for watch in watches[long.name]:
         errors = [attempt for attempt in watch.attempts if attempt.error is not None]
         assert errors, watch.driver.name
@@ -134,10 +131,10 @@ def test_outage(emulator: Emulator, target: Target) -> None:
         longest = max(one.took for one in errors)
         print(
             f"{watch.driver.name}: outage past the token's end: {len(errors)} errors "
-            f"from {first.started - arrived[long.name]:.1f} s on, each within {longest:.2f} s, "
+            f"from {first.started - end[long.name]:.1f} s on, each within {longest:.2f} s, "
             f"back {again:.2f} s after the service"
         )
-        assert first.started + first.took > arrived[long.name] + LIFETIME_S - 1.5
+        assert first.started + first.took > end[long.name] - LIFETIME_S / 20
         assert last.started < returned + 6
         assert again < 6
         for one in errors:
@@ -147,14 +144,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
             assert one.took < 2.0
 
 
-def _arrived(emulator: Emulator, principal: Principal) -> float:
-    """When the principal's database token arrived, seconds since 1970."""
-    answered: list[Request] = []
-
-    def found() -> bool:
-        answered[:] = [one for one in emulator.database_requests(principal) if one.finished is not None]
-        return bool(answered)
-
-    wait_until(found, 5, "a token")
-    assert answered[0].finished is not None
-    return answered[0].finished
+def _end(target: Target) -> float:
+    """When the token that is logged in with ends, by the monotonic clock."""
+    expires_on = pgentra.decode_jwt(pgentra.get_entra_token(target.entra["credential"]))["exp"]
+    return float(expires_on) - time.time() + time.monotonic()

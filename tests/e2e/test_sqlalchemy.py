@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 import sqlalchemy
 from sqlalchemy import text
@@ -18,6 +19,7 @@ from credentials import Counting
 from drivers import WHO, Target
 from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
+from pgentra.psycopg2 import EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
 
 SYNC = ("psycopg", "psycopg2", "pg8000")
@@ -130,6 +132,66 @@ def test_enabling_twice_installs_once(dialect: str, identity: Principal, countin
 
 
 @pytest.mark.parametrize("dialect", SYNC)
+def test_a_time_limit_in_connect_args(dialect: str, identity: Principal, mine: Target) -> None:
+    """Drivers that have a `timeout` of their own keep it; for the others it is pgentra's, and wins."""
+    engine = engine_of(dialect, mine, connect_args={"timeout": 20}, poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra, timeout=10)
+    assert who(engine) == identity.name
+
+
+@pytest.mark.parametrize("dialect", ASYNC)
+def test_a_time_limit_in_connect_args_of_an_asynchronous_engine(
+    dialect: str, identity: Principal, mine: Target
+) -> None:
+    async def run() -> str:
+        engine = async_engine_of(dialect, mine, connect_args={"timeout": 20}, poolclass=NullPool)
+        enable_entra_authentication_async(engine, **mine.entra, timeout=10)
+        return await who_async(engine)
+
+    assert asyncio.run(run()) == identity.name
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_a_switch_in_the_url_is_a_text(dialect: str, emulator: Emulator, mine: Target) -> None:
+    url = sqlalchemy.make_url(mine.but(sslmode=None).url(f"postgresql+{dialect}"))
+    engine = sqlalchemy.create_engine(url.update_query_dict({"allow_insecure_transport": "false"}), poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra)
+    with pytest.raises(pgentra.errors.CredentialValueError, match="`allow_insecure_transport`: expected a boolean"):
+        who(engine)
+    assert emulator.door().logins == []
+
+
+def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A subclass of ours is one; any other would connect without Entra."""
+
+    class Shop(EntraConnection):
+        pass
+
+    engine = engine_of("psycopg2", mine, connect_args={"connection_factory": Shop}, poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra)
+    with engine.connect() as connection:
+        assert type(connection.connection.driver_connection) is Shop
+        assert connection.execute(text(WHO)).scalar_one() == identity.name
+
+    connect_args = {"connection_factory": psycopg2.extensions.connection}
+    engine = engine_of("psycopg2", mine, connect_args=connect_args, poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra)
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="connection_factory"):
+        who(engine)
+
+
+@pytest.mark.parametrize("dialect", ASYNC)
+def test_an_opener_in_connect_args_is_refused(dialect: str, mine: Target) -> None:
+    async def opener(**_: Any) -> None:
+        raise AssertionError
+
+    engine = async_engine_of(dialect, mine, connect_args={"async_creator_fn": opener}, poolclass=NullPool)
+    enable_entra_authentication_async(engine, **mine.entra)
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="async_creator_fn"):
+        asyncio.run(who_async(engine))
+
+
+@pytest.mark.parametrize("dialect", SYNC)
 def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
     engine = engine_of(dialect, mine, pool_pre_ping=True)
     enable_entra_authentication(engine, **mine.entra)
@@ -140,6 +202,22 @@ def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, ide
     engine.dispose()
 
 
+@pytest.mark.parametrize("dialect", ASYNC)
+def test_pre_ping_of_an_asynchronous_engine(
+    dialect: str, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    async def run() -> None:
+        engine = async_engine_of(dialect, mine, pool_pre_ping=True)
+        enable_entra_authentication_async(engine, **mine.entra)
+        assert await who_async(engine) == identity.name
+        emulator.set_door(disconnect=True)
+        await asyncio.sleep(0.3)
+        assert await who_async(engine) == identity.name
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
 def test_engines_with_options_share_the_listener(identity: Principal, mine: Target) -> None:
     engine = engine_of("psycopg", mine, poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra)
@@ -148,8 +226,9 @@ def test_engines_with_options_share_the_listener(identity: Principal, mine: Targ
 
 def test_drivers_that_pgentra_does_not_know() -> None:
     engine = sqlalchemy.create_engine("sqlite://")
-    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="sqlite"):
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="sqlite") as caught:
         enable_entra_authentication(engine)
+    assert caught.value.detail["advice"].startswith("Use postgresql+psycopg")
 
 
 def test_an_engine_of_the_other_kind_is_taken_too(identity: Principal, mine: Target) -> None:

@@ -82,8 +82,7 @@ async def get_entra_conninfo_async(
     credential: CredentialLike | None = None, **options: Unpack[LoginOptions]
 ) -> dict[str, str]:
     """As :func:`get_entra_conninfo`; never blocks the event loop."""
-    user, token, _ = await find_doors(credential, options).login_async()
-    return {"user": user, "password": token}
+    return await find_doors(credential, options).conninfo_async()
 
 
 def stats() -> list[dict[str, Any]]:

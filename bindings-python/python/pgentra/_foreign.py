@@ -35,6 +35,11 @@ _VARARGS_FLAG = 0x04
 _HUNG_AFTER = 60.0
 """Seconds after which a call that has not returned no longer keeps the next one waiting: twice a fetch's own limit."""
 
+_MOVED_ADVICE = (
+    "The credential was first used on an event loop that has ended. Use the class of pgentra.identity.aio, which "
+    "belongs to no loop, a synchronous credential, or a new object for each loop."
+)
+
 _MOST_CREDENTIALS = 64
 _MOST_KEPT = 32
 
@@ -42,7 +47,7 @@ _MOST_KEPT = 32
 class Source:
     """What a credential argument stands for: a document for the engine, with the foreign credentials it numbers."""
 
-    __slots__ = ("_credentials", "_variables", "ca_file", "document", "foreign", "is_async", "takes_scope")
+    __slots__ = ("_credentials", "_variables", "ca_file", "document", "foreign", "takes_scope")
 
     def __init__(
         self,
@@ -57,11 +62,9 @@ class Source:
         self.ca_file = ca_file
         """The file of certificate authorities that the credential was given, if any."""
         self.foreign = foreign
-        self.is_async = any(f.is_async for f in foreign)
-        """Whether its fetches belong to an event loop."""
         self.takes_scope = document["type"] != "host" or foreign[document["index"]].takes_scope
-        # By loop and settings, each with its loop, which keeps that id from being another one's.
-        self._credentials: dict[tuple[Any, ...], tuple[AbstractEventLoop | None, _native.Credential]] = {}
+        # By settings.
+        self._credentials: dict[tuple[Any, ...], _native.Credential] = {}
 
     @property
     def name(self) -> str:
@@ -77,41 +80,24 @@ class Source:
         """What the credential is to take for the environment: it may have proxies of its own."""
         return environment.overlaid(self._variables) if self._variables else environment
 
-    def credential(
-        self, settings: tuple[Any, ...], loop: AbstractEventLoop | None, *, shared: bool = True
-    ) -> _native.Credential:
-        """The engine's credential whose fetches run on ``loop``.
+    def credential(self, settings: tuple[Any, ...], *, shared: bool = True) -> _native.Credential:
+        """The engine's credential.
 
         ``settings``: environment, ``ca_file``, host and scope. The cells of a foreign one hang on what is returned.
         """
         if not self.foreign:
             return self._make(settings, [])
-        owner = loop if self.is_async else None
         if not shared:
             context = copy_context()
-            return self._make(settings, [f.host(owner, context) for f in self.foreign])
+            return self._make(settings, [f.host(context) for f in self.foreign])
         # A foreign object on its own reads no settings of ours.
-        key = (id(owner), *(() if self.document["type"] == "host" else settings))
+        key = () if self.document["type"] == "host" else settings
         found = self._credentials.get(key)
         if found is None:
-            made = self._make(settings, [f.host(owner) for f in self.foreign])
-            found = self._credentials.setdefault(key, (owner, made))
-        self.copy_tokens(owner)
-        # Loops end; what belonged to them must not pile up.
-        for other, (loop, _) in list(self._credentials.items()):
-            if (loop is not None and loop.is_closed()) or len(self._credentials) > _MOST_CREDENTIALS:
-                self._credentials.pop(other, None)
-        return found[1]
-
-    def copy_tokens(self, loop: AbstractEventLoop | None) -> None:
-        """Copies newer tokens of other loops to those of ``loop``."""
-        if not self.is_async:
-            return
-        entries = list(self._credentials.items())
-        for (_, *settings), (owner, ours) in entries:
-            for (_, *others), (other, theirs) in entries:
-                if owner is loop and other is not loop and others == settings:
-                    ours.adopt_tokens_from(theirs)
+            if len(self._credentials) >= _MOST_CREDENTIALS:
+                self._credentials.clear()
+            found = self._credentials.setdefault(key, self._make(settings, [f.shared_host for f in self.foreign]))
+        return found
 
     def _make(self, settings: tuple[Any, ...], hosts: list[_native.HostCredential]) -> _native.Credential:
         environment, ca_file, host, scope = settings
@@ -125,25 +111,24 @@ class Foreign:
         "__weakref__",
         "_call",
         "_context",
-        "_hosts",
-        "_loops",
+        "_home",
+        "_moved",
         "_read",
         "_reference",
         "_signals",
         "_worker",
         "is_async",
         "name",
+        "shared_host",
         "takes_scope",
     )
 
     def __init__(self, credential: Any, reference: Reference, *, asserts: bool = False) -> None:
         self._reference = reference
         self._read = _read_assertion if asserts else _read
-        # By loop. Users of a middle tier share tokens where its assertions come from the same one.
-        self._hosts: list[tuple[AbstractEventLoop | None, _native.HostCredential]] = []
         self._worker: _Worker | None = None
-        # Where an awaitable one has been asked, with the process: a child's loops are its own.
-        self._loops: list[tuple[AbstractEventLoop, int]] = []
+        self._home: _Home | None = None
+        self._moved = False
         # Of the last caller who waited.
         self._context: Context | None = None
         self._signals: _Signals = None
@@ -161,14 +146,11 @@ class Foreign:
             self.takes_scope = not asserts and _takes_scope(credential)
             self._call, method = (_call_with_scope if self.takes_scope else _call), credential
         self.is_async = _is_async(method)
+        # Users of a middle tier share tokens where its assertions come from the same one.
+        self.shared_host = self.host()
 
-    def host(self, loop: AbstractEventLoop | None, context: Context | None = None) -> _native.HostCredential:
-        """For the engine: the credential, asked on ``loop`` (None: on the helper thread's), in ``context``."""
-
-        if context is None:
-            for owner, host in self._hosts:
-                if owner is loop:
-                    return host
+    def host(self, context: Context | None = None) -> _native.HostCredential:
+        """For the engine: the credential, asked in ``context``, else in that of the last caller who waited."""
         # The engine does not keep this object, which keeps what is made here.
         weak = weakref.ref(self)
 
@@ -177,43 +159,54 @@ class Foreign:
             if foreign is None:
                 request.lose()
             elif foreign.is_async:
-                foreign._begin_on(loop or _helper.loop(foreign._signals), request, context)
+                foreign._begin_at_home(request, context)
             else:
                 foreign._begin_on_worker(request, context)
 
-        made = _native.HostCredential(self.name, begin)
-        if context is None:
-            living = [entry for entry in self._hosts if entry[0] is None or not entry[0].is_closed()]
-            self._hosts = [*living, (loop, made)]
-        return made
+        return _native.HostCredential(self.name, begin)
 
-    def before_blocking(self) -> None:
-        """Refuses a wait that keeps the fetch from running; remembers the caller's context for the fetch."""
-        if not self.is_async:
-            if self._worker is not None and self._worker.runs_here():
-                raise _native.error("would_deadlock", "a blocking call inside the credential's own call", self.name)
-        elif loops := [loop for loop in self._living_on() if loop is not _helper.peek()]:
-            if running_loop() in loops:
-                raise _native.error("would_deadlock", "a blocking call on the credential's own event loop", self.name)
-            raise _native.error(
-                "would_deadlock",
-                "a blocking call for a credential object that lives on another event loop",
-                self.name,
-            )
-        elif _helper.runs_here():
-            raise _native.error("would_deadlock", "a blocking call inside the credential's own call", self.name)
-        self._remember_caller()
-
-    def _living_on(self) -> list[AbstractEventLoop]:
-        return [loop for loop, process in self._loops if process == os.getpid() and not loop.is_closed()]
+    def arrive(self, loop: AbstractEventLoop) -> None:
+        """Before a coroutine asks: the first loop is the home of an awaitable one."""
+        if self.is_async and self._living_home() is None:
+            self._home = _Home(loop)
 
     def before_awaiting(self) -> None:
         """Remembers the caller's context for the fetch."""
-        self._remember_caller()
-
-    def _remember_caller(self) -> None:
         self._context = copy_context()
         self._signals = _blocked_signals()
+
+    def before_blocking(self) -> None:
+        """The same; refuses a wait that keeps the fetch from running."""
+        if self.is_async:
+            home = self._living_home()
+            loop = home.loop if home else _helper.peek()
+            blocked = loop is not None and running_loop() is loop
+        else:
+            blocked = self._worker is not None and self._worker.runs_here()
+        if blocked:
+            where = "on the credential's own event loop" if self.is_async else "inside the credential's own call"
+            raise _native.error("would_deadlock", f"a blocking call {where}", self.name)
+        self.before_awaiting()
+
+    def _living_home(self) -> _Home | None:
+        home = self._home
+        if home is not None and not home.runs():
+            home.abandon()
+            self._home, self._moved, home = None, True, None
+        return home
+
+    def _begin_at_home(self, request: _native.Request, context: Context | None) -> None:
+        home = self._living_home()
+        if home is None:
+            home = self._home = _Home(_helper.loop(self._signals))
+        home.unanswered.add(request)
+        context = context or self._context
+        try:
+            home.loop.call_soon_threadsafe(
+                lambda: _start(self._settle(self._ask, request, home)), context=context and context.copy()
+            )
+        except RuntimeError:  # The loop has just been closed.
+            request.lose()
 
     def _begin_on_worker(self, request: _native.Request, context: Context | None) -> None:
         if self._worker is None or self._worker.is_lost():
@@ -223,41 +216,65 @@ class Foreign:
     def _answer(self, request: _native.Request) -> None:
         """On the worker's thread."""
         try:
-            credential = self._reference()
-            if credential is None:
-                return request.lose()
-            result = self._call(credential, request)
+            result = self._ask(request)
             if hasattr(result, "__await__"):  # A synchronous function in front of an awaitable one.
-                _helper.loop(self._signals).call_soon_threadsafe(_start, _settle(result, request, self._read))
+                _helper.loop(self._signals).call_soon_threadsafe(_start, self._settle(lambda _: result, request))
             else:
                 self._read(result, request)
         except BaseException as error:  # A credential's SystemExit must not end the thread, nor the fetch in silence.
             request.fail(error)
 
-    def _begin_on(self, loop: AbstractEventLoop, request: _native.Request, context: Context | None) -> None:
-        context = context or self._context
+    def _ask(self, request: _native.Request) -> Any:
+        credential = self._reference()
+        # A request is answered once: what is made of nothing does not count.
+        return request.lose() if credential is None else self._call(credential, request)
+
+    async def _settle(
+        self, ask: Callable[[_native.Request], Any], request: _native.Request, home: _Home | None = None
+    ) -> None:
+        from asyncio import CancelledError
+
         try:
-            loop.call_soon_threadsafe(self._start_on, loop, request, context=context and context.copy())
-        except RuntimeError:  # The loop is closed.
+            result = ask(request)
+            self._read(await result if hasattr(result, "__await__") else result, request)
+        except (CancelledError, GeneratorExit):  # The loop ends; whoever waits asks again.
+            request.lose()
+            raise
+        except BaseException as error:
+            # What an SDK's object raises whose session is of another loop.
+            request.fail(error, _MOVED_ADVICE if self._moved and isinstance(error, RuntimeError) else None)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            if home is not None:
+                home.unanswered.discard(request)
+
+
+class _Home:
+    """The event loop on which an awaitable credential is asked, whoever asks: an object of an SDK holds a session of
+    the loop that it first ran on. When the loop has ended, the next caller's takes its place."""
+
+    __slots__ = ("_process", "loop", "unanswered")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self._process = os.getpid()
+        self.unanswered: set[_native.Request] = set()
+
+    def runs(self) -> bool:
+        """Whether it can be asked; a loop that was left in the middle, by ``run_until_complete``, cannot."""
+        return self._process == os.getpid() and (self.loop is _helper.peek() or self.loop.is_running())
+
+    def abandon(self) -> None:
+        """What it has not answered is begun again elsewhere."""
+        if self._process != os.getpid():
+            _left_behind.append(self)  # Dropping a request would wake the parent's engine.
+            return
+        for request in list(self.unanswered):
             request.lose()
 
-    def _start_on(self, loop: AbstractEventLoop, request: _native.Request) -> None:
-        """On the loop."""
-        loops = self._living_on()
-        if loop not in loops:
-            self._loops = [(one, os.getpid()) for one in (*loops, loop)]
-        credential = self._reference()
-        if credential is None:
-            return request.lose()
-        try:
-            result = self._call(credential, request)
-            if hasattr(result, "__await__"):
-                _start(_settle(result, request, self._read))
-            else:
-                self._read(result, request)
-        except BaseException as error:
-            request.fail(error)
-            _pass_on_interrupt(error)
+
+_left_behind: list[_Home] = []
 
 
 class _Worker:
@@ -319,9 +336,7 @@ class _Helper:
         """The loop, started at the first call."""
         loop = self.peek()
         if loop is None:
-            from asyncio import new_event_loop
-
-            made = new_event_loop()
+            made = _new_event_loop()
             loop = self._loops.setdefault(os.getpid(), made)
             if loop is made:
                 _start_thread(signals, made.run_forever)
@@ -337,6 +352,39 @@ class _Helper:
         """Whether the caller is on the loop's thread."""
         loop = self.peek()
         return loop is not None and running_loop() is loop
+
+
+def _new_event_loop() -> AbstractEventLoop:
+    from asyncio import SelectorEventLoop, new_event_loop
+
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None:
+        return new_event_loop()
+    from gevent import get_hub
+
+    selector = monkey.get_original("selectors", "DefaultSelector")
+
+    class Loop(SelectorEventLoop):
+        """What gevent puts in the place of selectors and threads needs a hub, which threads of ours do not have."""
+
+        def __init__(self) -> None:
+            super().__init__(selector())
+
+        def run_in_executor(self, _: Any, function: Any, *arguments: Any) -> Any:  # type: ignore[override]
+            done = self.create_future()
+
+            def run() -> None:
+                try:
+                    give, outcome = done.set_result, function(*arguments)
+                except BaseException as error:
+                    give, outcome = done.set_exception, error
+                self.call_soon_threadsafe(lambda: done.done() or give(outcome))
+                get_hub().destroy(destroy_loop=True)  # Where gevent's functions have made one for this thread.
+
+            _start_thread(None, run)
+            return done
+
+    return Loop()
 
 
 _helper = _Helper()
@@ -531,24 +579,6 @@ def _epoch(moment: Any) -> int | None:
 
 def _type(value: Any) -> str:
     return "None" if value is None else type(value).__name__
-
-
-async def _settle(awaitable: Any, request: _native.Request, read: Callable[[Any, _native.Request], None]) -> None:
-    from asyncio import CancelledError
-
-    try:
-        read(await awaitable, request)
-    except (CancelledError, GeneratorExit):  # The loop ends; whoever waits asks again.
-        request.lose()
-        raise
-    except BaseException as error:
-        request.fail(error)
-        _pass_on_interrupt(error)
-
-
-def _pass_on_interrupt(error: BaseException) -> None:
-    if isinstance(error, KeyboardInterrupt):
-        raise error
 
 
 _tasks: set[Task[None]] = set()

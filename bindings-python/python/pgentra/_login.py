@@ -5,12 +5,12 @@ A driver's module stands on three names:
 ``take_options(keywords, leave=())`` takes ``credential`` and the options of every door out of a driver's keywords, in
 place, and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has a ``timeout`` of its own).
 
-``plan(parameters, credential, options, transient=...)`` judges the connection's settings, given as libpq names them
-(``host``, ``hostaddr``, ``user``, ``password``, ``sslmode``, ``sslrootcert``, ``connect_timeout``, ``service``), with
-everything explicit merged in by the driver's own rules (arguments over connection string). What libpq would take from
-a service file or from the environment is looked up here. Raises ``EntraConnectionValueError`` (``insecure_transport``,
-``require_entra``) and ``CredentialValueError``; fetches nothing. ``transient`` is the driver's class for connections
-that may work later, such as ``psycopg.OperationalError``: transient errors of ours derive from it too.
+``plan(parameters, credential, options, transient=..., settings=LIBPQ)`` judges the connection's settings, given as
+libpq names them, with everything explicit merged in by the driver's own rules (arguments over connection string). What
+the driver takes from a service file or from the environment is looked up here; ``settings`` are those that it has, each
+with the variable that it reads. Raises ``EntraConnectionValueError`` (``insecure_transport``, ``require_entra``) and
+``CredentialValueError``; fetches nothing. ``transient`` is the driver's class for connections that may work later, such
+as ``psycopg.OperationalError``: transient errors of ours derive from it too.
 
 ``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` do the rest.
 ``attempt(settings)`` opens the connection with ``settings`` (some of ``user``, ``password``, ``sslmode``) laid over the
@@ -56,6 +56,20 @@ OPTIONS = frozenset(
     }
 )
 """What every door takes besides ``credential``."""
+
+LIBPQ = {
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "password": None,  # PGPASSWORD and password files are not explicit,
+    "user": None,  # and PGUSER is the engine's.
+    "service": "PGSERVICE",
+    "servicefile": "PGSERVICEFILE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sysconfdir": "PGSYSCONFDIR",
+}
+"""The settings of libpq that matter here, with the variables that it reads them from."""
 
 
 def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) -> tuple[Any, dict[str, Any]]:
@@ -143,7 +157,7 @@ class Plan:
         if login is None or self._doors is None or not self._may_retry(refused):
             return None
         try:
-            return self.login() if self._doors.invalidate(login.password) else None
+            return self.login() if self._doors.invalidate(login.password, self._limit) else None
         except PgEntraError:
             return None
 
@@ -152,7 +166,7 @@ class Plan:
         if login is None or self._doors is None or not self._may_retry(refused):
             return None
         try:
-            renewed = await self._doors.invalidate_async(login.password)
+            renewed = await self._doors.invalidate_async(login.password, self._limit)
             return await self.login_async() if renewed else None
         except PgEntraError:
             return None
@@ -189,36 +203,38 @@ def plan(
     options: Mapping[str, Any] | None = None,
     *,
     transient: type[BaseException] | None = None,
+    settings: Mapping[str, str | None] = LIBPQ,
 ) -> Plan:
     """Judges a connection's settings; see the module's own text."""
     wanted = dict(options) if options else {}
-    require_entra = wanted.pop("require_entra", False)
-    allow_insecure = wanted.pop("allow_insecure_transport", False)
-    given = {**_of_service(parameters), **{key: value for key, value in parameters.items() if value is not None}}
-    user, password = given.get("user") or None, given.get("password") or None
-    hosts = _list(given.get("host") or os.environ.get("PGHOST"))
+    require_entra, allow_insecure = _flag(wanted, "require_entra"), _flag(wanted, "allow_insecure_transport")
+    given = _given(parameters, settings)
+    user, password = given.get("user"), given.get("password")
+    hosts = _list(given.get("host"))
     if password is not None:
         if require_entra:
-            raise _refusal(
-                "require_entra: the connection has a password of its own, so Entra would not be used",
+            role = "" if user is None else f" as {user!r}"
+            raise _native.error(
+                "invalid_connection",
+                f"require_entra: the connection to {_place(hosts)}{role} has a password of its own, so Entra would "
+                "not be used",
+                None,
                 "Remove the password from the connection's settings.",
             )
         if user is not None:
-            _warn_of_password(hosts)
+            _warn_of_password(_place(hosts))
             return Plan(None, None, user, password, None, {}, transient)
-    limit = _seconds(given.get("connect_timeout") or os.environ.get("PGCONNECT_TIMEOUT"))
     overrides = {}
     if password is None:
-        mode = given.get("sslmode") or os.environ.get("PGSSLMODE") or None
-        if mode is None and (given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")) == "system":
-            mode = "verify-full"  # libpq's own default then; it refuses anything weaker.
-        addresses = _list(given.get("hostaddr") or os.environ.get("PGHOSTADDR"))
-        places = [address or name for address, name in _paired(addresses, hosts)]
-        secure = _native.secure_sslmode(None if mode is None else str(mode), places, bool(allow_insecure))
+        mode = given.get("sslmode")
+        places = [address or name for address, name in _paired(_list(given.get("hostaddr")), hosts)]
+        secure = _native.secure_sslmode(None if mode is None else str(mode), places, allow_insecure)
         if secure is not None:
-            overrides["sslmode"] = secure
+            # With the system's authorities libpq refuses anything less; before its version 16 it knew no such thing.
+            overrides["sslmode"] = "verify-full" if given.get("sslrootcert") == "system" else secure
     host = next((host for host in hosts if host and not host.startswith(("/", "@"))), None)
     doors = find_doors(credential, wanted, host)
+    limit = _seconds(given.get("connect_timeout"))
     return Plan(doors, credential, None if user is None else str(user), password, limit, overrides, transient)
 
 
@@ -267,18 +283,35 @@ def _sqlstate(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def _refusal(message: str, advice: str) -> EntraConnectionValueError:
-    error = EntraConnectionValueError(f"{message}. {advice}")
-    error.detail = {"code": error.code, "kind": error.kind, "message": message, "advice": advice, "transient": False}
-    return error
+def _flag(options: dict[str, Any], name: str) -> bool:
+    """Takes out a switch. A text from a URL is none: ``"false"`` would count as true."""
+    value = options.pop(name, None)
+    if value is not None and not isinstance(value, bool):
+        message = f"option `{name}`: expected a boolean, got {type(value).__name__}"
+        raise _native.error("invalid_configuration", message, None)
+    return bool(value)
 
 
-_warned: set[tuple[str, ...]] = set()
+def _given(parameters: Mapping[str, Any], settings: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the driver will connect with: explicit, else of the service file, else of the environment."""
+
+    def known(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: found[name] for name in settings if found.get(name) not in (None, "")}
+
+    environment = known({name: os.environ.get(variable) for name, variable in settings.items() if variable})
+    explicit = known(parameters)
+    return {**environment, **known(_of_service({**environment, **explicit})), **explicit}
 
 
-def _warn_of_password(hosts: list[str]) -> None:
+def _place(hosts: list[str]) -> str:
+    return ",".join(hosts) or "the local server"
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_password(place: str) -> None:
     """Once for each server: a password left over from before the move."""
-    place = tuple(hosts)
     if place not in _warned:
         _warned.add(place)
         from logging import getLogger
@@ -286,7 +319,7 @@ def _warn_of_password(hosts: list[str]) -> None:
         getLogger("pgentra").warning(
             "Entra is not used: the connection to %s has a user and a password of its own. Remove the password, or "
             "pass require_entra=True to make this an error.",
-            ",".join(hosts) or "the local server",
+            place,
         )
 
 
@@ -312,16 +345,14 @@ def _seconds(value: Any) -> float | None:
     return max(seconds, 2.0) if 0 < seconds < 1e9 else None
 
 
-def _of_service(parameters: Mapping[str, Any]) -> dict[str, str]:
+def _of_service(given: Mapping[str, Any]) -> dict[str, str]:
     """The settings of the service file, where the connection names a service."""
-    service = parameters.get("service") or os.environ.get("PGSERVICE")
+    service = given.get("service")
     if not service:
         return {}
-    files = [parameters.get("servicefile") or os.environ.get("PGSERVICEFILE")]
-    if files == [None]:
-        files = [os.path.expanduser("~/.pg_service.conf")]
-    if "PGSYSCONFDIR" in os.environ:
-        files.append(os.path.join(os.environ["PGSYSCONFDIR"], "pg_service.conf"))
+    files = [given.get("servicefile") or os.path.expanduser("~/.pg_service.conf")]
+    if "sysconfdir" in given:
+        files.append(os.path.join(given["sysconfdir"], "pg_service.conf"))
     for file in files:
         # What cannot be read or is not there, libpq reports itself.
         try:

@@ -26,7 +26,7 @@ _MOST_DOORS = 512
 class Doors:
     """What every helper and driver asks. Does not keep a foreign credential alive."""
 
-    __slots__ = ("_environment", "_options", "_provider", "_providers", "_source")
+    __slots__ = ("_environment", "_options", "_provider", "_source")
 
     def __init__(self, source: Source, options: Mapping[str, Any], environment: _native.Environment) -> None:
         self._source = source
@@ -35,39 +35,38 @@ class Doors:
             # It would answer the question for a management token with the same one.
             self._options["management_lookup"] = False
         self._environment = source.environment(environment)
-        self._providers: list[tuple[AbstractEventLoop | None, _native.Provider]] = []
         # An unknown option or a wrong type is told now, not at the first connection.
-        provider = self._make(None)
-        # A credential that lives on event loops has a provider for each; one without a cache has one for each asking.
-        shared = not source.foreign or (not source.is_async and options.get("cache", True) is not False)
+        provider = self._make()
+        # Without a cache each asking of a foreign one has its own, for its caller's context.
+        shared = not source.foreign or options.get("cache", True) is not False
         self._provider = provider if shared else None
 
     def token(self, limit: float | None = None) -> str:
         """A token; blocks while there is none, at most ``limit`` seconds."""
-        provider = self._provider or self._of_loop(None)
+        provider = self._provider or self._make()
         if (token := provider.try_token()) is not None:
             return token
-        return _block(self._source, provider.token, limit)  # type: ignore[no-any-return]
+        return _block(self._source, provider.token, provider.token_into, limit)  # type: ignore[no-any-return]
 
     async def token_async(self, limit: float | None = None) -> str:
         """A token; never blocks the event loop."""
-        loop = _loop_here()
-        provider = self._provider or self._of_loop(loop)
+        loop = _loop_here(self._source)
+        provider = self._provider or self._make()
         if (token := provider.try_token()) is not None:
             return token
         return await _await(self._source, loop, provider.token_into, limit)  # type: ignore[no-any-return]
 
     def login(self, limit: float | None = None) -> tuple[str, str, str]:
         """Role name, token, and where the name came from; blocks while there is no token."""
-        provider = self._provider or self._of_loop(None)
+        provider = self._provider or self._make()
         if (login := provider.try_login()) is not None:
             return login
-        return _block(self._source, provider.login, limit)  # type: ignore[no-any-return]
+        return _block(self._source, provider.login, provider.login_into, limit)  # type: ignore[no-any-return]
 
     async def login_async(self, limit: float | None = None) -> tuple[str, str, str]:
         """As :meth:`login`; never blocks the event loop."""
-        loop = _loop_here()
-        provider = self._provider or self._of_loop(loop)
+        loop = _loop_here(self._source)
+        provider = self._provider or self._make()
         if (login := provider.try_login()) is not None:
             return login
         return await _await(self._source, loop, provider.login_into, limit)  # type: ignore[no-any-return]
@@ -80,41 +79,37 @@ class Doors:
         user, token, _ = self.login()
         return {"user": user, "password": token}
 
-    def invalidate(self, token: str) -> bool:
-        """Tells that a server refused ``token``; whether a newer one is there now. Blocks while it is fetched."""
-        provider = self._provider or self._of_loop(None)
-        return _block(self._source, provider.invalidate, token)  # type: ignore[no-any-return]
+    async def conninfo_async(self) -> dict[str, str]:
+        """As :meth:`conninfo`; never blocks the event loop."""
+        user, token, _ = await self.login_async()
+        return {"user": user, "password": token}
 
-    async def invalidate_async(self, token: str) -> bool:
+    def invalidate(self, token: str | None, limit: float | None = None) -> bool:
+        """Tells that a server refused ``token`` (None: the current one); whether a newer one is there now. Blocks while
+        it is fetched."""
+        provider = self._provider or self._make()
+        return _block(  # type: ignore[no-any-return]
+            self._source, provider.invalidate, provider.invalidate_into, token, limit
+        )
+
+    async def invalidate_async(self, token: str | None, limit: float | None = None) -> bool:
         """As :meth:`invalidate`; never blocks the event loop."""
-        loop = _loop_here()
-        provider = self._provider or self._of_loop(loop)
-        return await _await(self._source, loop, provider.invalidate_into, token)  # type: ignore[no-any-return]
+        loop = _loop_here(self._source)
+        provider = self._provider or self._make()
+        return await _await(  # type: ignore[no-any-return]
+            self._source, loop, provider.invalidate_into, token, limit
+        )
 
     def stats(self) -> dict[str, Any]:
-        """What the provider knows of itself, for the event loop that runs here if that matters. Fetches nothing."""
-        return (self._provider or self._of_loop(running_loop())).stats()
+        """What the provider knows of itself. Fetches nothing."""
+        return (self._provider or self._make()).stats()
 
-    def _of_loop(self, loop: AbstractEventLoop | None) -> _native.Provider:
-        """The provider whose fetches run on ``loop``; ``None`` is the helper thread's."""
-        if self._options.get("cache", True) is False:
-            return self._make(loop, shared=False)
-        for owner, provider in self._providers:
-            if owner is loop:
-                # What another loop fetched meanwhile is as good here.
-                self._source.copy_tokens(loop)
-                return provider
-        provider = self._make(loop)
-        # Loops end; theirs must not pile up. A new list: another thread may be reading the old one.
-        kept = [entry for entry in self._providers if entry[0] is None or not entry[0].is_closed()]
-        self._providers = [*kept, (loop, provider)]
-        return provider
-
-    def _make(self, loop: AbstractEventLoop | None, *, shared: bool = True) -> _native.Provider:
+    def _make(self) -> _native.Provider:
         credential = None
         if self._source.foreign:
             named = (self._options.get(name) for name in ("ca_file", "host", "scope"))
-            credential = self._source.credential((self._environment, *named), loop, shared=shared)
+            shared = self._options.get("cache", True) is not False
+            credential = self._source.credential((self._environment, *named), shared=shared)
         return _native.Provider(self._options, self._environment, credential)
 
 
@@ -155,18 +150,17 @@ class TokenProvider:
 
     async def conninfo_async(self) -> dict[str, str]:
         """As :meth:`conninfo`; never blocks the event loop."""
-        user, token, _ = await self._doors.login_async()
-        return {"user": user, "password": token}
+        return await self._doors.conninfo_async()
 
     login = conninfo
     login_async = conninfo_async
 
-    def invalidate(self, token: str) -> bool:
-        """Tells that a server refused a login with ``token``. Whether there is a newer one now, worth one more try;
-        blocks while it is fetched."""
+    def invalidate(self, token: str | None = None) -> bool:
+        """Tells that a server refused a login with ``token``, by default the current one. Whether there is a newer one
+        now, worth one more try; blocks while it is fetched."""
         return self._doors.invalidate(token)
 
-    async def invalidate_async(self, token: str) -> bool:
+    async def invalidate_async(self, token: str | None = None) -> bool:
         """As :meth:`invalidate`; never blocks the event loop."""
         return await self._doors.invalidate_async(token)
 
@@ -204,47 +198,49 @@ def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = N
     return made
 
 
-def ask(source: Source, scope: str, *request: Any) -> tuple[str, int]:
+def ask(source: Source, scope: str, *request: Any, limit: float | None = None) -> tuple[str, int]:
     """A token of a credential, with its expiry; blocks while there is none. ``request``: tenant, claims, CAE."""
-    credential = _credential(source, None)
+    credential = _credential(source)
     if (token := credential.try_token(scope, *request)) is not None:
         return token
-    return _block(source, credential.token, scope, *request, None)  # type: ignore[no-any-return]
+    return _block(  # type: ignore[no-any-return]
+        source, credential.token, credential.token_into, scope, *request, limit
+    )
 
 
-async def ask_async(source: Source, scope: str, *request: Any) -> tuple[str, int]:
+async def ask_async(source: Source, scope: str, *request: Any, limit: float | None = None) -> tuple[str, int]:
     """As :func:`ask`; never blocks the event loop."""
-    loop = _loop_here()
-    credential = _credential(source, loop)
+    loop = _loop_here(source)
+    credential = _credential(source)
     if (token := credential.try_token(scope, *request)) is not None:
         return token
-    return await _await(source, loop, credential.token_into, scope, *request, None)  # type: ignore[no-any-return]
+    return await _await(source, loop, credential.token_into, scope, *request, limit)  # type: ignore[no-any-return]
 
 
 def refresh_on(source: Source, scope: str, *request: Any) -> int | None:
     """When the token that was just asked for will be refreshed, in seconds since the epoch."""
-    return _credential(source, running_loop() if source.is_async else None).refresh_on(scope, *request)
+    return _credential(source).refresh_on(scope, *request)
 
 
-def _credential(source: Source, loop: AbstractEventLoop | None) -> _native.Credential:
+def _credential(source: Source) -> _native.Credential:
     environment = source.environment(_native.environment())
-    return source.credential((environment, source.ca_file, None, None), loop)
+    return source.credential((environment, source.ca_file, None, None))
 
 
-def _block(source: Source, door: Callable[..., Any], *arguments: Any) -> Any:
+def _block(source: Source, door: Callable[..., Any], door_into: Callable[..., None], *arguments: Any) -> Any:
     """Waits in native code, which lets other threads run and sees signals."""
     for foreign in source.foreign:
         foreign.before_blocking()
-    threadpool = _gevent_threadpool()
-    return door(*arguments) if threadpool is None else threadpool.apply(door, arguments)
+    hub = _gevent_hub()
+    return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
 
 
-async def _await(source: Source, loop: AbstractEventLoop, door: Callable[..., None], *arguments: Any) -> Any:
-    """Waits for the future that ``door`` completes from another thread. Cancelling it ends this wait only."""
+async def _await(source: Source, loop: AbstractEventLoop, door_into: Callable[..., None], *arguments: Any) -> Any:
+    """Waits for the future that ``door_into`` completes from another thread. Cancelling it ends this wait only."""
     for foreign in source.foreign:
         foreign.before_awaiting()
     future: Any = loop.create_future()
-    door(loop, future, *arguments)
+    door_into(loop, future, *arguments)
     return await future
 
 
@@ -252,18 +248,50 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _loop_here() -> AbstractEventLoop:
+def _loop_here(source: Source) -> AbstractEventLoop:
+    """The caller's event loop, which a credential of ``source`` may be at home on."""
     loop = running_loop()
     if loop is None:
         raise RuntimeError("no running event loop")
+    for foreign in source.foreign:
+        foreign.arrive(loop)
     return loop
 
 
-def _gevent_threadpool() -> Any:
-    """The hub's thread pool where gevent has patched threads: a wait here would stop every greenlet."""
+def _gevent_hub() -> Any:
+    """This thread's hub where gevent has patched threads: a wait in native code would stop every greenlet."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return None
     from gevent import get_hub
 
-    return get_hub().threadpool
+    return get_hub()
+
+
+class _Greenlet:
+    """A greenlet that waits, as the event loop and the future that a door completes from another thread."""
+
+    def __init__(self, hub: Any) -> None:
+        from gevent.hub import Waiter
+
+        self._waiter = Waiter(hub)
+        self._alarm = hub.loop.async_()
+
+    def wait(self, door_into: Callable[..., None], *arguments: Any) -> Any:
+        """What the door brings; other greenlets go on."""
+        self._alarm.start(self._waiter.switch, None)
+        try:
+            door_into(self, self, *arguments)
+            self._waiter.get()
+        finally:
+            self._alarm.stop()
+            self._alarm.close()
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value
+
+    def call_soon_threadsafe(self, _settle: Any, _future: Any, *outcome: Any) -> None:
+        """On another thread."""
+        self._outcome = outcome
+        self._alarm.send()

@@ -18,29 +18,19 @@ CredentialLike: TypeAlias = SupportsGetToken | Callable[..., Any]
 
 
 class Options(TypedDict, total=False):
-    """What every helper takes besides credential and scope."""
+    """What every helper takes besides credential and scope: see ``pgentra.TokenProvider``."""
 
     ca_file: Any
-    """A PEM file of certificate authorities to trust besides the system's."""
     cache: bool
-    """Default: True. False asks the credential each time."""
     fallback_username: str | None
-    """The role to log in as where the token names none."""
     host: str | None
-    """The server's name, which may tell the cloud."""
     management_lookup: bool
-    """Default: True. Whether a management token may be asked for the role name."""
     mode: Literal["background", "lazy", "ahead"] | None
-    """When tokens are refreshed: past their refresh point while somebody asks (the default), never off the caller's
-    path, or also while nobody asks."""
     timeout: float | None
-    """The longest wait in seconds. Default: 30."""
     user: str | None
-    """The role to log in as. Default: ``PGUSER``, then the token's claims."""
 
 
 class LoginOptions(Options, total=False):
     """The same with the scope."""
 
     scope: str | None
-    """Default: that of the cloud, which the host or the credential's authority tells."""

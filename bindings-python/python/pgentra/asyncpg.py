@@ -25,13 +25,25 @@ __all__ = ["connect", "create_pool"]
 # asyncpg has a time limit of its own.
 _LEAVE = ("timeout",)
 
+_SETTINGS = {
+    "connect_timeout": None,
+    "host": "PGHOST",
+    "password": None,
+    "user": None,
+    "service": None,
+    "servicefile": "PGSERVICEFILE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+}
+"""The settings of libpq that asyncpg has too, with the variables that it reads."""
+
 
 async def connect(dsn: str | None = None, *, credential: Any = None, **keywords: Any) -> Any:
     """Opens an ``asyncpg.Connection``.
 
-    Takes every argument of ``asyncpg.connect``, and the options ``scope``, ``fallback_username``,
-    ``management_lookup``, ``require_entra``, ``allow_insecure_transport``, ``mode``, ``cache`` and ``ca_file``.
-    ``timeout`` is asyncpg's; the wait for a token is bounded by it too.
+    Takes every argument of ``asyncpg.connect``, and ``credential``, the options of :class:`pgentra.TokenProvider`,
+    ``require_entra`` and ``allow_insecure_transport``. ``timeout`` is asyncpg's; the wait for a token is bounded by it
+    too.
     Raises what asyncpg raises, and the classes of ``pgentra.errors``.
     """
     return await _connect(dsn, credential=credential, transient=asyncpg.PostgresConnectionError, **keywords)
@@ -48,12 +60,15 @@ async def _connect(
     """As :func:`connect`. ``options`` may hold pgentra's own ``timeout``; what may pass derives from ``transient``."""
     _, taken = take_options(keywords, _LEAVE)
     options = {**(options or {}), **taken}
-    planned = plan(_settings(dsn, keywords), credential, options, transient=transient)
+    planned = plan(_settings(dsn, keywords), credential, options, transient=transient, settings=_SETTINGS)
 
     async def attempt(settings: dict[str, str]) -> Any:
-        if "sslmode" in settings:
-            settings["ssl"] = settings.pop("sslmode")
-        return await asyncpg.connect(dsn, **{**keywords, **settings})
+        sslmode = settings.pop("sslmode", None)
+        given: dict[str, Any] = {**keywords, **settings}
+        if sslmode is not None:
+            # With the system's authorities: as a word, asyncpg would take them for a file's name.
+            given["ssl"] = True if sslmode == "verify-full" else sslmode
+        return await asyncpg.connect(dsn, **given)
 
     return await connect_async(planned, attempt, asyncpg.InvalidAuthorizationSpecificationError)
 
@@ -67,7 +82,9 @@ def create_pool(dsn: str | None = None, *, credential: Any = None, **keywords: A
 def _settings(dsn: str | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The connection's settings as libpq names them: the keywords, then the URL, as asyncpg reads it."""
     settings = _of_url(dsn) if dsn else {}
-    given = {name: keywords.get(name) for name in ("user", "password", "service", "servicefile")}
+    # Without a URL it looks into no service file.
+    names = ("user", "password", "service", "servicefile") if dsn else ("user", "password")
+    given = {name: keywords.get(name) for name in names}
     host = keywords.get("host")
     given["host"] = ",".join(host) if isinstance(host, (list, tuple)) else host
     given["connect_timeout"] = keywords.get("timeout", 60)

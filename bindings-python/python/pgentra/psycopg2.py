@@ -11,6 +11,7 @@ know.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import partial
 
 import psycopg2
@@ -22,8 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
-    from ._login import Login, Plan
-
     C = TypeVar("C", bound="EntraConnection")
 
 __all__ = ["EntraConnection"]
@@ -33,40 +32,47 @@ class _RefusedOnce(psycopg2.OperationalError):
     """The server refused the login, and a newer token is there."""
 
 
+_is_last_try: ContextVar[bool] = ContextVar("_is_last_try", default=False)
+
+
 class _Opening(type):
     """A connection object that failed to open cannot be opened again, so the second try is another object."""
 
     def __call__(cls: type[C], *args: Any, **keywords: Any) -> C:  # type: ignore[misc]
-        for _ in range(2):
-            try:
-                return type.__call__(cls, *args, **keywords)  # type: ignore[no-any-return]
-            except _RefusedOnce as error:
-                refused = error.__cause__
-        assert refused is not None
-        raise refused
+        try:
+            return type.__call__(cls, *args, **keywords)  # type: ignore[no-any-return]
+        except _RefusedOnce:
+            pass
+        before = _is_last_try.set(True)
+        try:
+            return type.__call__(cls, *args, **keywords)  # type: ignore[no-any-return]
+        finally:
+            _is_last_try.reset(before)
 
 
 class EntraConnection(connection, metaclass=_Opening):
     """A psycopg2 connection whose user and password come from an Entra token, as far as they are not given.
 
-    ``credential`` and the options ``scope``, ``fallback_username``, ``management_lookup``, ``require_entra``,
-    ``allow_insecure_transport``, ``mode``, ``cache``, ``ca_file`` and ``timeout`` (seconds) are pgentra's; every other
-    keyword is libpq's and wins over ``dsn``. A refused login is tried once more with a renewed token; an asynchronous
-    connection (``async_=1``) is not, since its login goes on after this call. Its token is fetched before: the call
-    blocks while there is none.
+    ``credential``, the options of :class:`pgentra.TokenProvider`, ``require_entra`` and ``allow_insecure_transport``
+    are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is tried once more with a
+    renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on after this call. Its token
+    is fetched before: the call blocks while there is none.
 
     Raises what psycopg2 raises, and the classes of ``pgentra.errors``.
     """
 
     def __init__(self, dsn: str = "", async_: int = 0, **keywords: Any) -> None:
         credential, options = take_options(keywords)
+        async_ = keywords.pop("async", async_)  # psycopg2's own class has both names for it.
         dsn = make_dsn(dsn, **keywords)
         planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
         login = planned.login()
         try:
             super().__init__(make_dsn(dsn, **planned.settings(login)), async_=async_)
         except psycopg2.OperationalError as error:
-            _second_try(planned, login, error)
+            if not _is_last_try.get() and planned.renew(login, error) is not None:
+                raise _RefusedOnce(*error.args) from error
+            planned.explain(login, error)
             raise
 
     @classmethod
@@ -76,10 +82,3 @@ class EntraConnection(connection, metaclass=_Opening):
         factory = partial(cls, credential=credential, **options)
         opened: C = psycopg2.connect(dsn, connection_factory=factory, cursor_factory=cursor_factory, **keywords)
         return opened
-
-
-def _second_try(planned: Plan, login: Login | None, error: psycopg2.OperationalError) -> None:
-    """Raises where another try is worth it, and explains the refusal where not."""
-    if planned.renew(login, error) is not None:
-        raise _RefusedOnce(*error.args) from error
-    planned.explain(login, error)

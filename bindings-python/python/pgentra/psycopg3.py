@@ -37,10 +37,8 @@ class EntraConnection(Connection[Row]):
     def connect(cls, conninfo: str = "", *, credential: Any = None, **kwargs: Any) -> Self:
         """Connects; blocks while there is no token, at most for the connection's ``connect_timeout``.
 
-        ``credential``: one of :mod:`pgentra.identity`, an object of ``azure.identity``, or a callable; default: the
-        default chain. ``scope``, ``fallback_username``, ``management_lookup``, ``require_entra``,
-        ``allow_insecure_transport``, ``mode``, ``cache``, ``ca_file``, ``timeout``: as everywhere. All else is
-        psycopg's.
+        ``credential``, the options of :class:`pgentra.TokenProvider`, ``require_entra`` and
+        ``allow_insecure_transport`` are pgentra's; all else is psycopg's.
 
         Raises ``psycopg.OperationalError`` as psycopg does, with an explanation where a login was refused;
         ``EntraConnectionValueError`` where no token could be had, which is a ``psycopg.OperationalError`` too where it

@@ -17,9 +17,10 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from . import _native
 from ._foreign import source_of
 from ._login import connect, plan, take_options
-from .errors import EntraConnectionValueError, PgEntraError, _also, _rebuild
+from .errors import PgEntraError, _also, _rebuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class _Listener:
     def __call__(self, dialect: Dialect, _record: Any, arguments: list[Any], parameters: Arguments) -> Any:
         # A copy: until SQLAlchemy 2.0.48 all connections of an engine share the dict.
         parameters = dict(parameters)
-        credential, options = take_options(parameters, _LEAVE)
+        credential, options = take_options(parameters, _LEAVE.get(dialect.driver, ()))
         entra = {**self.settings, **options}
         if credential is not None:
             entra["credential"] = credential
@@ -106,8 +107,8 @@ def _as_raised(error: PgEntraError) -> PgEntraError:
     return _also(ours, _Transient) if error.detail.get("transient") else ours
 
 
-# asyncpg and pg8000 have a `timeout` of their own.
-_LEAVE = ("timeout",)
+# Drivers with a `timeout` of their own.
+_LEAVE = {"asyncpg": ("timeout",), "pg8000": ("timeout",)}
 
 _listeners: WeakKeyDictionary[Dialect, _Listener] = WeakKeyDictionary()
 
@@ -119,9 +120,11 @@ def _enable(engine: Engine, settings: Arguments) -> None:
     if listener is None:
         opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
         if opener is None:
-            raise EntraConnectionValueError(
-                f"{dialect.name}+{dialect.driver}: not a driver that pgentra knows. "
-                "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg."
+            raise _native.error(
+                "invalid_connection",
+                f"{dialect.name}+{dialect.driver}: not a driver that pgentra knows",
+                None,
+                "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
             )
         listener = _listeners[dialect] = _Listener(opener)
         event.listen(engine, "do_connect", listener)
@@ -131,8 +134,10 @@ def _enable(engine: Engine, settings: Arguments) -> None:
 def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
     from .psycopg2 import EntraConnection
 
-    factory = partial(EntraConnection, **entra)
-    return dialect.connect(*arguments, **{"connection_factory": factory, **parameters})
+    factory = parameters.pop("connection_factory", EntraConnection)
+    if not (isinstance(factory, type) and issubclass(factory, EntraConnection)):
+        raise _in_place_of_entra("connection_factory", "Derive it from pgentra.psycopg2.EntraConnection.")
+    return dialect.connect(*arguments, connection_factory=partial(factory, **entra), **parameters)
 
 
 def _psycopg(_: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
@@ -146,8 +151,7 @@ def _psycopg_async(dialect: Dialect, arguments: list[Any], parameters: Arguments
     from .psycopg3 import AsyncEntraConnection
 
     connect: Callable[..., Any] = AsyncEntraConnection.connect
-    opener = partial(connect, **entra)
-    return dialect.connect(*arguments, **{"async_creator_fn": opener, **parameters})
+    return _connect_async(dialect, arguments, parameters, partial(connect, **entra))
 
 
 def _asyncpg(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
@@ -159,11 +163,22 @@ def _asyncpg(dialect: Dialect, arguments: list[Any], parameters: Arguments, entr
     credential, options = take_options(entra)
     # No error of ours derives from asyncpg's: SQLAlchemy would translate it into one of its own and drop our class.
     opener = partial(asyncpg._connect, credential=credential, options=options, **entra)
-    return dialect.connect(*arguments, **{"async_creator_fn": opener, **parameters})
+    return _connect_async(dialect, arguments, parameters, opener)
+
+
+def _connect_async(dialect: Dialect, arguments: list[Any], parameters: Arguments, opener: Callable[..., Any]) -> Any:
+    if "async_creator_fn" in parameters:
+        raise _in_place_of_entra("async_creator_fn", "Leave it out.")
+    return dialect.connect(*arguments, async_creator_fn=opener, **parameters)
+
+
+def _in_place_of_entra(name: str, advice: str) -> PgEntraError:
+    message = f"connect_args: `{name}` would open the connection in the place of pgentra"
+    return _native.error("invalid_connection", message, None, advice)
 
 
 def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
-    """pg8000 has no module of its own here: what it lacks of libpq's rules is little."""
+    """pg8000 has no module of its own here. It reads no variable and no file, and TLS is a context."""
     import pg8000
 
     credential, options = take_options(entra)
@@ -174,7 +189,7 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
         "sslmode": None if context is None else "disable" if context is False else "require",
         "connect_timeout": parameters.get("timeout"),
     }
-    planned = plan(given, credential, options)
+    planned = plan(given, credential, options, settings=dict.fromkeys(given))
     parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
 
     def attempt(settings: dict[str, str]) -> Any:

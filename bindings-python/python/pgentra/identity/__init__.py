@@ -31,61 +31,47 @@ __all__ = [
 ]
 
 
-class DefaultAzureCredential(_classes.DefaultAzureCredential, SyncCredential):
-    __doc__ = _classes.DefaultAzureCredential.__doc__
+class DefaultAzureCredential(_classes.DefaultAzureCredential, SyncCredential): ...
 
 
-class ChainedTokenCredential(_classes.ChainedTokenCredential, SyncCredential):
-    __doc__ = _classes.ChainedTokenCredential.__doc__
+class ChainedTokenCredential(_classes.ChainedTokenCredential, SyncCredential): ...
 
 
-class EnvironmentCredential(_classes.EnvironmentCredential, SyncCredential):
-    __doc__ = _classes.EnvironmentCredential.__doc__
+class EnvironmentCredential(_classes.EnvironmentCredential, SyncCredential): ...
 
 
-class WorkloadIdentityCredential(_classes.WorkloadIdentityCredential, SyncCredential):
-    __doc__ = _classes.WorkloadIdentityCredential.__doc__
+class WorkloadIdentityCredential(_classes.WorkloadIdentityCredential, SyncCredential): ...
 
 
-class ManagedIdentityCredential(_classes.ManagedIdentityCredential, SyncCredential):
-    __doc__ = _classes.ManagedIdentityCredential.__doc__
+class ManagedIdentityCredential(_classes.ManagedIdentityCredential, SyncCredential): ...
 
 
-class AzureCliCredential(_classes.AzureCliCredential, SyncCredential):
-    __doc__ = _classes.AzureCliCredential.__doc__
+class AzureCliCredential(_classes.AzureCliCredential, SyncCredential): ...
 
 
-class AzureDeveloperCliCredential(_classes.AzureDeveloperCliCredential, SyncCredential):
-    __doc__ = _classes.AzureDeveloperCliCredential.__doc__
+class AzureDeveloperCliCredential(_classes.AzureDeveloperCliCredential, SyncCredential): ...
 
 
-class AzurePowerShellCredential(_classes.AzurePowerShellCredential, SyncCredential):
-    __doc__ = _classes.AzurePowerShellCredential.__doc__
+class AzurePowerShellCredential(_classes.AzurePowerShellCredential, SyncCredential): ...
 
 
-class AzurePipelinesCredential(_classes.AzurePipelinesCredential, SyncCredential):
-    __doc__ = _classes.AzurePipelinesCredential.__doc__
+class AzurePipelinesCredential(_classes.AzurePipelinesCredential, SyncCredential): ...
 
 
-class ClientSecretCredential(_classes.ClientSecretCredential, SyncCredential):
-    __doc__ = _classes.ClientSecretCredential.__doc__
+class ClientSecretCredential(_classes.ClientSecretCredential, SyncCredential): ...
 
 
-class ClientCertificateCredential(_classes.ClientCertificateCredential, SyncCredential):
-    __doc__ = _classes.ClientCertificateCredential.__doc__
+class ClientCertificateCredential(_classes.ClientCertificateCredential, SyncCredential): ...
 
 
 CertificateCredential = ClientCertificateCredential
 """As the Azure SDK for Python calls it."""
 
 
-class ClientAssertionCredential(_classes.ClientAssertionCredential, SyncCredential):
-    __doc__ = _classes.ClientAssertionCredential.__doc__
+class ClientAssertionCredential(_classes.ClientAssertionCredential, SyncCredential): ...
 
 
-class OnBehalfOfCredential(_classes.OnBehalfOfCredential, SyncCredential):
-    __doc__ = _classes.OnBehalfOfCredential.__doc__
+class OnBehalfOfCredential(_classes.OnBehalfOfCredential, SyncCredential): ...
 
 
-class StaticTokenCredential(_classes.StaticTokenCredential, SyncCredential):
-    __doc__ = _classes.StaticTokenCredential.__doc__
+class StaticTokenCredential(_classes.StaticTokenCredential, SyncCredential): ...

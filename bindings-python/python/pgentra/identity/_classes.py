@@ -108,15 +108,18 @@ class SyncCredential(Credential):
         claims: str | None = None,
         tenant_id: str | None = None,
         enable_cae: bool = False,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> AccessToken:
-        """A token for exactly one scope; blocks while there is none. Further keywords have no effect.
+        """A token for exactly one scope; blocks while there is none, at most ``timeout`` seconds (30 where none is
+        given). Further keywords have no effect.
 
         Raises ``CredentialUnavailableError`` where the credential is not set up, ``AuthenticationError`` where it is;
         where ``azure.core`` is loaded, they are its ``ClientAuthenticationError`` too.
         """
         try:
-            return AccessToken(*ask(self._pgentra_source, _only(scopes, self), tenant_id, claims, enable_cae))
+            scope = _only(scopes, self)
+            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, enable_cae, limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
@@ -146,13 +149,14 @@ class AsyncCredential(Credential):
         claims: str | None = None,
         tenant_id: str | None = None,
         enable_cae: bool = False,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> AccessToken:
-        """A token for exactly one scope. Further keywords have no effect. Raises as the synchronous twin."""
+        """As the synchronous twin; never blocks the event loop."""
         try:
-            return AccessToken(
-                *await ask_async(self._pgentra_source, _only(scopes, self), tenant_id, claims, enable_cae)
-            )
+            scope = _only(scopes, self)
+            source = self._pgentra_source
+            return AccessToken(*await ask_async(source, scope, tenant_id, claims, enable_cae, limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
@@ -194,7 +198,8 @@ class DefaultAzureCredential(Credential):
     """What a program is most likely to have: environment, workload identity, managed identity, developer tools.
 
     ``exclude_*_credential`` leave members out, or keep them (False) where ``AZURE_TOKEN_CREDENTIALS`` leaves them out.
-    ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``. ``process_timeout``:
+    ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``, also where they are
+    None. ``process_timeout``:
     seconds for each developer tool, 10 by default. ``require_envvar``: ``AZURE_TOKEN_CREDENTIALS`` must be set.
     Besides: ``authority``, ``additionally_allowed_tenants``. Members that need a browser, a broker or an editor are
     unavailable.
@@ -266,7 +271,7 @@ class WorkloadIdentityCredential(Credential):
     """A federated token in a file, as Kubernetes puts it there.
 
     The arguments default to ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_FEDERATED_TOKEN_FILE``.
-    ``use_token_proxy``: through the cluster's own proxy, where ``AZURE_KUBERNETES_TOKEN_PROXY`` names one.
+    ``enable_azure_proxy``: through the cluster's own proxy, where ``AZURE_KUBERNETES_TOKEN_PROXY`` names one.
     """
 
     def __init__(
@@ -284,7 +289,7 @@ class WorkloadIdentityCredential(Credential):
             tenant_id=tenant_id,
             client_id=client_id,
             token_file_path=token_file_path,
-            enable_azure_proxy=arguments.take("use_token_proxy"),
+            enable_azure_proxy=arguments.take("enable_azure_proxy"),
         )
 
 

@@ -29,61 +29,47 @@ __all__ = [
 ]
 
 
-class DefaultAzureCredential(_classes.DefaultAzureCredential, AsyncCredential):
-    __doc__ = _classes.DefaultAzureCredential.__doc__
+class DefaultAzureCredential(_classes.DefaultAzureCredential, AsyncCredential): ...
 
 
-class ChainedTokenCredential(_classes.ChainedTokenCredential, AsyncCredential):
-    __doc__ = _classes.ChainedTokenCredential.__doc__
+class ChainedTokenCredential(_classes.ChainedTokenCredential, AsyncCredential): ...
 
 
-class EnvironmentCredential(_classes.EnvironmentCredential, AsyncCredential):
-    __doc__ = _classes.EnvironmentCredential.__doc__
+class EnvironmentCredential(_classes.EnvironmentCredential, AsyncCredential): ...
 
 
-class WorkloadIdentityCredential(_classes.WorkloadIdentityCredential, AsyncCredential):
-    __doc__ = _classes.WorkloadIdentityCredential.__doc__
+class WorkloadIdentityCredential(_classes.WorkloadIdentityCredential, AsyncCredential): ...
 
 
-class ManagedIdentityCredential(_classes.ManagedIdentityCredential, AsyncCredential):
-    __doc__ = _classes.ManagedIdentityCredential.__doc__
+class ManagedIdentityCredential(_classes.ManagedIdentityCredential, AsyncCredential): ...
 
 
-class AzureCliCredential(_classes.AzureCliCredential, AsyncCredential):
-    __doc__ = _classes.AzureCliCredential.__doc__
+class AzureCliCredential(_classes.AzureCliCredential, AsyncCredential): ...
 
 
-class AzureDeveloperCliCredential(_classes.AzureDeveloperCliCredential, AsyncCredential):
-    __doc__ = _classes.AzureDeveloperCliCredential.__doc__
+class AzureDeveloperCliCredential(_classes.AzureDeveloperCliCredential, AsyncCredential): ...
 
 
-class AzurePowerShellCredential(_classes.AzurePowerShellCredential, AsyncCredential):
-    __doc__ = _classes.AzurePowerShellCredential.__doc__
+class AzurePowerShellCredential(_classes.AzurePowerShellCredential, AsyncCredential): ...
 
 
-class AzurePipelinesCredential(_classes.AzurePipelinesCredential, AsyncCredential):
-    __doc__ = _classes.AzurePipelinesCredential.__doc__
+class AzurePipelinesCredential(_classes.AzurePipelinesCredential, AsyncCredential): ...
 
 
-class ClientSecretCredential(_classes.ClientSecretCredential, AsyncCredential):
-    __doc__ = _classes.ClientSecretCredential.__doc__
+class ClientSecretCredential(_classes.ClientSecretCredential, AsyncCredential): ...
 
 
-class ClientCertificateCredential(_classes.ClientCertificateCredential, AsyncCredential):
-    __doc__ = _classes.ClientCertificateCredential.__doc__
+class ClientCertificateCredential(_classes.ClientCertificateCredential, AsyncCredential): ...
 
 
 CertificateCredential = ClientCertificateCredential
 """As the Azure SDK for Python calls it."""
 
 
-class ClientAssertionCredential(_classes.ClientAssertionCredential, AsyncCredential):
-    __doc__ = _classes.ClientAssertionCredential.__doc__
+class ClientAssertionCredential(_classes.ClientAssertionCredential, AsyncCredential): ...
 
 
-class OnBehalfOfCredential(_classes.OnBehalfOfCredential, AsyncCredential):
-    __doc__ = _classes.OnBehalfOfCredential.__doc__
+class OnBehalfOfCredential(_classes.OnBehalfOfCredential, AsyncCredential): ...
 
 
-class StaticTokenCredential(_classes.StaticTokenCredential, AsyncCredential):
-    __doc__ = _classes.StaticTokenCredential.__doc__
+class StaticTokenCredential(_classes.StaticTokenCredential, AsyncCredential): ...
