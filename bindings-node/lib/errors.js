@@ -84,6 +84,7 @@ function made(Class, message, detail, cause) {
 
 /** What people match who come from `@azure/postgresql-auth`. */
 const BEGINNINGS = {
+  credential_unavailable: 'Failed to acquire Entra ID token: ',
   credential_value: 'Failed to acquire Entra ID token: ',
   token_decode: 'Could not determine DB username: ',
   username_extraction: 'Could not determine DB username: ',
@@ -109,7 +110,8 @@ function calling(work, read = fromDocument) {
   try {
     return work()
   } catch (error) {
-    throw typeof error?.message === 'string' && error.message.startsWith('{') ? read(error.message) : error
+    const { message } = /** @type {any} */ (error ?? {})
+    throw typeof message === 'string' && message.startsWith('{') ? read(message) : error
   }
 }
 
@@ -118,4 +120,4 @@ function errorOf(code, message, advice) {
   return fromDocument(native.errorDocument(code, message, advice))
 }
 
-module.exports = { ...classes, fromDocument, fromDoor, calling, errorOf }
+module.exports = { classes, fromDocument, fromDoor, calling, errorOf }
