@@ -44,7 +44,7 @@ async function checkUser(doors, user) {
   try {
     login = await doors.login()
   } catch (error) {
-    if (BEYOND_NAMES.has(error.code)) throw error
+    if (BEYOND_NAMES.has(/** @type {any} */ (error).code)) throw error
     // The token tells no name: the user may have been chosen on purpose.
     return
   }
