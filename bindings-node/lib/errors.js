@@ -47,7 +47,9 @@ class CredentialUnavailableError extends AuthenticationError {
 class AggregateAuthenticationError extends AuthenticationError {
   constructor(message, options) {
     super(message, options)
-    this.errors = errorsOf(this.detail)
+    // The last one is what ended the chain.
+    const { attempts, ...last } = this.detail
+    this.errors = [...errorsOf({ attempts }), made(undefined, last.message, last)]
   }
 }
 

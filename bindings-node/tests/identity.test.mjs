@@ -268,6 +268,21 @@ describe('chains with credentials of @azure/identity', () => {
         assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, machine.oid)
     })
 
+    test('ours stops at a failing one: each attempt is told', async () => {
+        const chain = new identity.ChainedTokenCredential(theirs.unavailable(), failing(), good())
+        await assert.rejects(chain.getToken(SCOPE), (error) => {
+            assert.equal(error.name, 'AggregateAuthenticationError')
+            assert.deepEqual(
+                error.errors.map(({ name, aadsts }) => [name, aadsts]),
+                [
+                    ['CredentialUnavailableError', undefined],
+                    ['AuthenticationError', 7000215],
+                ],
+            )
+            return true
+        })
+    })
+
     test('ours stops at a failing one of theirs', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.failing(), good())
         await assert.rejects(chain.getToken(SCOPE), (error) => {
