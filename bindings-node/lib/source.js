@@ -38,7 +38,8 @@ class Source {
 
   /** Whether the scope reaches it. If not, it would answer the question for a management token with the same one. */
   get takesScope() {
-    return this.document.type !== 'host' || takesScope(this.members[0])
+    const [member] = this.members
+    return this.document.type !== 'host' || typeof member !== 'function' || member.length > 0
   }
 
   /** The variables as the credential is to see them (it may have proxies of its own), as JSON. */
@@ -63,7 +64,7 @@ class Source {
     const key = this.document.type === 'host' ? '' : JSON.stringify([environment, caFile, host, scope])
     let credential = this.credentials.get(key)
     if (credential === undefined) {
-      const known = this.members.map((member) => hostOf(member))
+      const known = this.members.map(hostOf)
       credential = this.#make(environment, known, caFile, host, scope)
       if (this.credentials.size >= 64) this.credentials.delete(this.credentials.keys().next().value)
       this.credentials.set(key, credential)
@@ -161,10 +162,6 @@ function newHost(credential, bound = (ask) => ask) {
 function nameOf(credential) {
   if (typeof credential === 'function') return credential.name || 'function'
   return credential?.constructor?.name || 'object'
-}
-
-function takesScope(credential) {
-  return typeof credential !== 'function' || credential.length > 0
 }
 
 function askForToken(credential, request) {
