@@ -122,4 +122,19 @@ function errorOf(code, message, advice) {
   return fromDocument(native.errorDocument(code, message, advice))
 }
 
-module.exports = { classes, fromDocument, fromDoor, calling, errorOf }
+/** A key is a name by its place, but a mistyped call can put a secret there. */
+const shown = (name) => (/^\w{1,64}$/.test(name) ? name : '...')
+
+/** What JSON would drop or change without a word is refused by its name and type. */
+function plain(name, value) {
+  const type = typeof value
+  if (type === 'function' || type === 'symbol' || type === 'bigint' || (type === 'number' && !Number.isFinite(value))) {
+    throw errorOf('invalid_configuration', `option \`${name}\`: expected a plain value, got a ${type}`)
+  }
+  if (value !== null && type === 'object') {
+    for (const [key, item] of Object.entries(value)) plain(`${name}.${key}`, item)
+  }
+  return value
+}
+
+module.exports = { classes, fromDocument, fromDoor, calling, errorOf, plain, shown }

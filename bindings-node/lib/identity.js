@@ -4,7 +4,7 @@
 
 const { isDeepStrictEqual } = require('node:util')
 const { native, wait } = require('./native.js')
-const { calling, classes, errorOf, fromDocument } = require('./errors.js')
+const { calling, classes, errorOf, fromDocument, plain, shown } = require('./errors.js')
 const { log } = require('./log.js')
 const { Source, sources, sourceOf, renumbered } = require('./source.js')
 
@@ -58,8 +58,8 @@ class Credential {
       if (value === undefined || value === '') return
       if (key === 'credentials') value = value.map(member)
       else if (key === 'getAssertion') value = member(assertionOf(value))
-      else if (key.endsWith('InMs')) value = seconds(value)
       else if (value instanceof Uint8Array) value = Buffer.from(value).toString('base64')
+      else value = plain(key, key.endsWith('InMs') ? seconds(value) : value)
       document[key.replace('InMs', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value
     }
     for (const [key, value] of Object.entries(given)) put(key, value)
@@ -67,7 +67,7 @@ class Credential {
     for (const [key, value] of Object.entries(options ?? {})) {
       if (value === undefined) continue
       if (COMMON.includes(key) || own.includes(key)) put(key, value)
-      else if (key === 'retryOptions') document.retry = retryOf(value)
+      else if (key === 'retryOptions') document.retry = retryOf(plain(key, value))
       else if (key === 'proxyOptions') {
         const proxy = proxyOf(value)
         if (proxy === undefined) throw refused(key, 'expected { host, port, username, password }')
@@ -77,12 +77,12 @@ class Credential {
         connection.caFile = value
       } else if (IGNORED.includes(key)) ignored.push(key)
       else if (INSTEAD.has(key)) throw refused(key, 'cannot be used here', INSTEAD.get(key))
-      else throw refused(/^\w{1,64}$/.test(key) ? key : '...', 'not known here')
+      else throw refused(shown(key), 'not known here')
     }
     if (ignored.length > 0) log('debug', `${name}: options without effect here: ${ignored.join(', ')}`)
     // What is missing or of the wrong type is told now.
     calling(() => native.checkCredential(JSON.stringify(document)))
-    sources.set(this, new Source(document, { members, ...theOne(connections, name) }))
+    sources.set(this, new Source(document, { members, ...sharedConnection(connections, name) }))
   }
 
   /** A token for one scope, `null` never. */
@@ -130,7 +130,7 @@ function assertionOf(getAssertion) {
 }
 
 /** The proxies and authorities of a credential and its members, which all its requests go by. */
-function theOne(connections, name) {
+function sharedConnection(connections, name) {
   const given = connections.filter(({ variables, caFile }) => variables !== undefined || caFile !== undefined)
   if (given.some((connection) => !isDeepStrictEqual(connection, given[0]))) {
     throw errorOf(

@@ -519,6 +519,21 @@ describe('what a request may say', () => {
         }
     })
 
+    test('what JSON would drop or change is refused by name', () => {
+        for (const value of [NaN, 7n, Symbol('planted'), () => 'planted']) {
+            for (const make of [
+                () => new identity.AzureCliCredential({ processTimeoutInMs: value }),
+                () => new identity.ClientSecretCredential('t', 'c', 's', { authorityHost: value }),
+                () => new identity.ClientSecretCredential('t', 'c', 's', { retryOptions: { maxRetries: value } }),
+            ]) {
+                assert.throws(make, {
+                    code: 'invalid_configuration',
+                    message: /^option `[\w.]+`: expected a plain value/,
+                })
+            }
+        }
+    })
+
     test('what it holds is in none of its texts', () => {
         for (const make of [CREDENTIALS.ClientSecretCredential, CREDENTIALS['ClientCertificateCredential, PEM text']]) {
             const shown = JSON.stringify(make()) + String(make())
