@@ -111,7 +111,7 @@ export interface CertificatePath {
   certificatePassword?: string
 }
 
-/** The same by its content: PEM text, or a PFX file as bytes or base64. */
+/** The same by its content: PEM text, or the file as bytes or base64. */
 export interface Certificate {
   certificate: string | Uint8Array
   certificatePassword?: string

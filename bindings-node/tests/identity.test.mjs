@@ -75,6 +75,13 @@ const CREDENTIALS = {
             { certificate: readFileSync(certificatePath, 'utf8') },
             options,
         ),
+    'ClientCertificateCredential, the bytes of a PEM file': () =>
+        new identity.ClientCertificateCredential(
+            emulator.tenantId,
+            application.appid,
+            { certificate: readFileSync(certificatePath) },
+            options,
+        ),
     'ClientCertificateCredential, the bytes of a PFX file': () =>
         new identity.ClientCertificateCredential(
             emulator.tenantId,
