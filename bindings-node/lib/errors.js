@@ -47,7 +47,9 @@ class CredentialUnavailableError extends AuthenticationError {
 class AggregateAuthenticationError extends AuthenticationError {
   constructor(message, options) {
     super(message, options)
-    this.errors = errorsOf(this.detail)
+    // The last one is what ended the chain.
+    const { attempts, ...last } = this.detail
+    this.errors = [...errorsOf({ attempts }), made(undefined, last.message, last)]
   }
 }
 
@@ -84,6 +86,7 @@ function made(Class, message, detail, cause) {
 
 /** What people match who come from `@azure/postgresql-auth`. */
 const BEGINNINGS = {
+  credential_unavailable: 'Failed to acquire Entra ID token: ',
   credential_value: 'Failed to acquire Entra ID token: ',
   token_decode: 'Could not determine DB username: ',
   username_extraction: 'Could not determine DB username: ',
@@ -109,7 +112,8 @@ function calling(work, read = fromDocument) {
   try {
     return work()
   } catch (error) {
-    throw typeof error?.message === 'string' && error.message.startsWith('{') ? read(error.message) : error
+    const { message } = /** @type {any} */ (error ?? {})
+    throw typeof message === 'string' && message.startsWith('{') ? read(message) : error
   }
 }
 
@@ -118,4 +122,19 @@ function errorOf(code, message, advice) {
   return fromDocument(native.errorDocument(code, message, advice))
 }
 
-module.exports = { ...classes, fromDocument, fromDoor, calling, errorOf }
+/** A key is a name by its place, but a mistyped call can put a secret there. */
+const shown = (name) => (/^\w{1,64}$/.test(name) ? name : '...')
+
+/** What JSON would drop or change without a word is refused by its name and type. */
+function plain(name, value) {
+  const type = typeof value
+  if (type === 'function' || type === 'symbol' || type === 'bigint' || (type === 'number' && !Number.isFinite(value))) {
+    throw errorOf('invalid_configuration', `option \`${name}\`: expected a plain value, got a ${type}`)
+  }
+  if (value !== null && type === 'object') {
+    for (const [key, item] of Object.entries(value)) plain(`${name}.${key}`, item)
+  }
+  return value
+}
+
+module.exports = { classes, fromDocument, fromDoor, calling, errorOf, plain, shown }

@@ -111,7 +111,7 @@ export interface CertificatePath {
   certificatePassword?: string
 }
 
-/** The same by its content: PEM text, or a PFX file as bytes or base64. */
+/** The same by its content: PEM text, or the file as bytes or base64. */
 export interface Certificate {
   certificate: string | Uint8Array
   certificatePassword?: string
@@ -147,7 +147,10 @@ export type OnBehalfOfCredentialOptions = CredentialOptions & {
   sendCertificateChain?: boolean
 } & ({ clientSecret: string } | CertificatePath | Certificate | { getAssertion: AssertionSource })
 
-/** An application that acts for the user who called it. Tokens are kept by user: make one for each request. */
+/**
+ * An application that acts for the user who called it. Tokens are kept by user: make one for each request, with the same
+ * function or object as `getAssertion`.
+ */
 export class OnBehalfOfCredential extends Credential {
   constructor(options: OnBehalfOfCredentialOptions)
 }

@@ -2,22 +2,17 @@
 
 // The credentials by the names and arguments of `@azure/identity`, turned into the engine's documents.
 
+const { isDeepStrictEqual } = require('node:util')
 const { native, wait } = require('./native.js')
-const errors = require('./errors.js')
-const { calling, errorOf, fromDocument } = errors
+const { calling, classes, errorOf, fromDocument, plain, shown } = require('./errors.js')
 const { log } = require('./log.js')
-const { Source, sources, memberDocument } = require('./source.js')
+const { Source, sources, sourceOf, renumbered } = require('./source.js')
 
-/** Options of every credential, by their names in the engine's document. */
-const COMMON = {
-  authorityHost: 'authority_host',
-  cloud: 'cloud',
-  additionallyAllowedTenants: 'additionally_allowed_tenants',
-  disableInstanceDiscovery: 'disable_instance_discovery',
-}
+/** Options of every credential that are in its document. */
+const COMMON = ['additionallyAllowedTenants', 'authorityHost', 'cloud', 'disableInstanceDiscovery']
 
 /** Options of the Azure SDK that mean nothing here. */
-const IGNORED = new Set([
+const IGNORED = [
   'additionalPolicies',
   'allowInsecureConnection',
   'apiVersion',
@@ -29,12 +24,67 @@ const IGNORED = new Set([
   'tracingOptions',
   'unsafeAllowUnencryptedStorage',
   'userAgentOptions',
+]
+
+/** What to do in place of options of the Azure SDK that cannot be honoured and must not be passed over. */
+const INSTEAD = new Map([
+  ['agent', 'Connections are made outside of Node; name a proxy in proxyOptions.'],
+  ['httpClient', 'Connections are made outside of Node; name a proxy in proxyOptions.'],
+  ['tlsOptions', 'Name a PEM file of certificate authorities in caFile, or in NODE_EXTRA_CA_CERTS.'],
 ])
 
-/** By credential: the foreign ones that it names, which live as long. */
-const owned = new WeakMap()
-
 class Credential {
+  /**
+   * @param {string} type of the engine's document
+   * @param {Record<string, any>} given arguments by the names that they have in the Azure SDK
+   * @param {Record<string, any>} [options]
+   * @param {string[]} [own] names of the options that not every credential takes
+   */
+  constructor(type, given, options, own = []) {
+    const name = new.target.name
+    const refused = (option, why, advice) =>
+      errorOf('invalid_configuration', `${name}: option \`${option}\`: ${why}`, advice)
+    /** @type {Record<string, any>} */
+    const document = { type }
+    const connection = {}
+    const members = []
+    const connections = [connection]
+    const member = (credential) => {
+      const source = sourceOf(credential)
+      connections.push(source.connection)
+      return renumbered(source.document, source.members, members)
+    }
+    const put = (key, value) => {
+      if (value === undefined || value === '') return
+      if (key === 'credentials') value = value.map(member)
+      else if (key === 'getAssertion') value = member(assertionOf(value))
+      else if (value instanceof Uint8Array) value = Buffer.from(value).toString('base64')
+      else value = plain(key, key.endsWith('InMs') ? seconds(value) : value)
+      document[key.replace('InMs', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value
+    }
+    for (const [key, value] of Object.entries(given)) put(key, value)
+    const ignored = []
+    for (const [key, value] of Object.entries(options ?? {})) {
+      if (value === undefined) continue
+      if (COMMON.includes(key) || own.includes(key)) put(key, value)
+      else if (key === 'retryOptions') document.retry = retryOf(plain(key, value))
+      else if (key === 'proxyOptions') {
+        const proxy = proxyOf(value)
+        if (proxy === undefined) throw refused(key, 'expected { host, port, username, password }')
+        connection.variables = { HTTPS_PROXY: proxy, https_proxy: proxy, HTTP_PROXY: proxy, http_proxy: proxy }
+      } else if (key === 'caFile') {
+        if (typeof value !== 'string') throw refused(key, `expected the path of a file, got ${typeof value}`)
+        connection.caFile = value
+      } else if (IGNORED.includes(key)) ignored.push(key)
+      else if (INSTEAD.has(key)) throw refused(key, 'cannot be used here', INSTEAD.get(key))
+      else throw refused(shown(key), 'not known here')
+    }
+    if (ignored.length > 0) log('debug', `${name}: options without effect here: ${ignored.join(', ')}`)
+    // What is missing or of the wrong type is told now.
+    calling(() => native.checkCredential(JSON.stringify(document)))
+    sources.set(this, new Source(document, { members, ...sharedConnection(connections, name) }))
+  }
+
   /** A token for one scope, `null` never. */
   async getToken(scopes, options = {}) {
     const { abortSignal, claims, tenantId, enableCae } = options ?? {}
@@ -43,10 +93,15 @@ class Credential {
     const source = sources.get(this)
     const credential = source.credential(source.environment())
     const request = [scope, tenantId, claims, enableCae === true]
-    const found =
+    const { token, expiresOn, refreshOn } =
       calling(() => credential.tryToken(...request)) ??
       (await wait((courier, id) => credential.startToken(courier, id, ...request), fromDocument, abortSignal))
-    return { token: found.token, expiresOnTimestamp: found.expiresOn * 1000, tokenType: 'Bearer' }
+    return {
+      token,
+      expiresOnTimestamp: expiresOn * 1000,
+      ...(refreshOn !== undefined && { refreshAfterTimestamp: refreshOn * 1000 }),
+      tokenType: 'Bearer',
+    }
   }
 }
 
@@ -60,70 +115,63 @@ function onlyScope(scopes) {
   )
 }
 
-/**
- * Keeps a credential's document; `own` are the arguments beside those that every credential takes, `members` the foreign
- * credentials that they name.
- */
-function setUp(credential, type, options, own = {}, taken = [], members = []) {
-  const name = credential.constructor.name
-  /** @type {Record<string, any>} */
-  const document = { type, ...present(own) }
-  /** @type {import('./source.js').SourceSettings} */
-  const settings = { members }
-  const ignored = []
-  for (const [key, value] of Object.entries(options ?? {})) {
-    if (value === undefined || taken.includes(key)) continue
-    if (key in COMMON) document[COMMON[key]] = value
-    else if (key === 'retryOptions') document.retry = retryOf(value)
-    else if (key === 'proxyOptions') settings.variables = proxyOf(value)
-    else if (key === 'caFile') settings.caFile = value
-    else if (IGNORED.has(key)) ignored.push(key)
-    else
-      throw errorOf(
-        'invalid_configuration',
-        `${name}: option \`${/^\w{1,64}$/.test(key) ? key : '...'}\`: not known here`,
-      )
+/** By function: what asks it. Those who act for their users share tokens where their assertions come from the same one. */
+const assertions = new WeakMap()
+
+/** What asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
+function assertionOf(getAssertion) {
+  if (typeof getAssertion !== 'function' || typeof getAssertion.getToken === 'function') return getAssertion
+  let found = assertions.get(getAssertion)
+  if (found === undefined) {
+    found = async () => ({ token: await getAssertion() })
+    assertions.set(getAssertion, found)
   }
-  if (ignored.length > 0) log('debug', `${name}: options without effect here: ${ignored.join(', ')}`)
-  // What is missing or of the wrong type is told now.
-  calling(() => native.checkCredential(JSON.stringify(document)))
-  sources.set(credential, new Source(document, settings))
+  return found
 }
 
-function present(values) {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== ''))
+/** The proxies and authorities of a credential and its members, which all its requests go by. */
+function sharedConnection(connections, name) {
+  const given = connections.filter(({ variables, caFile }) => variables !== undefined || caFile !== undefined)
+  if (given.some((connection) => !isDeepStrictEqual(connection, given[0]))) {
+    throw errorOf(
+      'invalid_configuration',
+      `${name}: its members go through different proxies, or trust different files of authorities`,
+    )
+  }
+  return given[0]
 }
 
-function retryOf({ maxRetries, retryDelayInMs, maxRetryDelayInMs }) {
-  return present({ max_retries: maxRetries, delay: seconds(retryDelayInMs), max_delay: seconds(maxRetryDelayInMs) })
+function retryOf(options) {
+  if (typeof options !== 'object' || options === null) return options
+  const { maxRetries, retryDelayInMs, maxRetryDelayInMs } = options
+  return { max_retries: maxRetries, delay: seconds(retryDelayInMs), max_delay: seconds(maxRetryDelayInMs) }
 }
 
 function seconds(milliseconds) {
   return typeof milliseconds === 'number' ? milliseconds / 1000 : milliseconds
 }
 
-function proxyOf({ host, port, username, password }) {
-  const url = new URL(/^\w+:\/\//.test(host) ? host : `http://${host}`)
-  if (port !== undefined) url.port = String(port)
-  if (username !== undefined) url.username = username
-  if (password !== undefined) url.password = password
-  const proxy = url.href.replace(/\/$/, '')
-  return { HTTPS_PROXY: proxy, https_proxy: proxy, HTTP_PROXY: proxy, http_proxy: proxy }
+/** A proxy's address. */
+function proxyOf(options) {
+  const { host, port, username = '', password = '' } = options ?? {}
+  if (![host, username, password].every((text) => typeof text === 'string') || host === '') return undefined
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) return undefined
+  try {
+    const url = new URL(/^\w+:\/\//.test(host) ? host : `http://${host}`)
+    if (port !== undefined) url.port = String(port)
+    if (username !== '') url.username = username
+    if (password !== '') url.password = password
+    return url.href.replace(/\/$/, '')
+  } catch {
+    return undefined
+  }
 }
 
 class DefaultAzureCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const own = {
-      tenant_id: options.tenantId,
-      managed_identity_client_id: options.managedIdentityClientId,
-      managed_identity_resource_id: options.managedIdentityResourceId,
-      workload_identity_client_id: options.workloadIdentityClientId,
-      process_timeout: seconds(options.processTimeoutInMs),
-      required_env_vars:
-        typeof options.requiredEnvVars === 'string' ? [options.requiredEnvVars] : options.requiredEnvVars,
-    }
-    setUp(this, 'default', options, own, [
+  constructor(options) {
+    const { requiredEnvVars } = options ?? {}
+    const listed = typeof requiredEnvVars === 'string' ? [requiredEnvVars] : requiredEnvVars
+    super('default', {}, { ...options, requiredEnvVars: listed }, [
       'tenantId',
       'managedIdentityClientId',
       'managedIdentityResourceId',
@@ -136,172 +184,96 @@ class DefaultAzureCredential extends Credential {
 
 class ChainedTokenCredential extends Credential {
   constructor(...credentials) {
-    super()
-    const members = []
-    const documents = credentials.map((credential) => memberDocument(credential, members))
-    const document = { type: 'chained', credentials: documents }
-    calling(() => native.checkCredential(JSON.stringify(document)))
-    sources.set(this, new Source(document, { members }))
-    owned.set(this, credentials)
+    super('chained', { credentials })
     this.length = credentials.length
   }
 }
 
 class EnvironmentCredential extends Credential {
   constructor(options) {
-    super()
-    setUp(this, 'environment', options)
+    super('environment', {}, options)
   }
 }
 
 class WorkloadIdentityCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const { tenantId, clientId, tokenFilePath, enableAzureProxy } = options
-    const own = {
-      tenant_id: tenantId,
-      client_id: clientId,
-      token_file_path: tokenFilePath,
-      enable_azure_proxy: enableAzureProxy,
-    }
-    setUp(this, 'workload_identity', options, own, ['tenantId', 'clientId', 'tokenFilePath', 'enableAzureProxy'])
+  constructor(options) {
+    super('workload_identity', {}, options, ['tenantId', 'clientId', 'tokenFilePath', 'enableAzureProxy'])
   }
 }
 
 class ManagedIdentityCredential extends Credential {
   constructor(first, second) {
-    super()
     const options = typeof first === 'string' ? { clientId: first, ...second } : { ...first, ...second }
-    const own = { client_id: options.clientId, object_id: options.objectId, resource_id: options.resourceId }
-    setUp(this, 'managed_identity', options, own, ['clientId', 'objectId', 'resourceId'])
+    super('managed_identity', {}, options, ['clientId', 'objectId', 'resourceId'])
   }
 }
 
 class AzureCliCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const { tenantId, subscription, processTimeoutInMs } = options
-    const own = { tenant_id: tenantId, subscription, process_timeout: seconds(processTimeoutInMs) }
-    setUp(this, 'azure_cli', options, own, ['tenantId', 'subscription', 'processTimeoutInMs'])
+  constructor(options) {
+    super('azure_cli', {}, options, ['tenantId', 'subscription', 'processTimeoutInMs'])
   }
 }
 
 class AzureDeveloperCliCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const own = { tenant_id: options.tenantId, process_timeout: seconds(options.processTimeoutInMs) }
-    setUp(this, 'azure_developer_cli', options, own, ['tenantId', 'processTimeoutInMs'])
+  constructor(options) {
+    super('azure_developer_cli', {}, options, ['tenantId', 'processTimeoutInMs'])
   }
 }
 
 class AzurePowerShellCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const own = { tenant_id: options.tenantId, process_timeout: seconds(options.processTimeoutInMs) }
-    setUp(this, 'azure_powershell', options, own, ['tenantId', 'processTimeoutInMs'])
+  constructor(options) {
+    super('azure_powershell', {}, options, ['tenantId', 'processTimeoutInMs'])
   }
 }
 
 class AzurePipelinesCredential extends Credential {
-  constructor(tenantId, clientId, serviceConnectionId, systemAccessToken, options = {}) {
-    super()
-    const own = {
-      tenant_id: tenantId,
-      client_id: clientId,
-      service_connection_id: serviceConnectionId,
-      system_access_token: systemAccessToken,
-      organization_url: options.organizationUrl,
-    }
-    setUp(this, 'azure_pipelines', options, own, ['organizationUrl'])
+  constructor(tenantId, clientId, serviceConnectionId, systemAccessToken, options) {
+    const given = { tenantId, clientId, serviceConnectionId, systemAccessToken }
+    super('azure_pipelines', given, options, ['organizationUrl'])
   }
 }
 
 class ClientSecretCredential extends Credential {
   constructor(tenantId, clientId, clientSecret, options) {
-    super()
-    setUp(this, 'client_secret', options, {
-      tenant_id: tenantId,
-      client_id: clientId,
-      client_secret: clientSecret,
-    })
+    super('client_secret', { tenantId, clientId, clientSecret }, options)
   }
 }
 
 class ClientCertificateCredential extends Credential {
-  constructor(tenantId, clientId, certificate, options = {}) {
-    super()
-    const given = typeof certificate === 'string' ? { certificatePath: certificate } : certificate
-    const { sendCertificateChain } = options
-    const own = { tenant_id: tenantId, client_id: clientId, ...certificateOf({ ...given, sendCertificateChain }) }
-    setUp(this, 'client_certificate', options, own, ['sendCertificateChain'])
-  }
-}
-
-/**
- * The members of a document for a certificate.
- *
- * @param {Record<string, any>} options
- */
-function certificateOf({ certificatePath, certificate, certificatePassword, sendCertificateChain }) {
-  return {
-    certificate_path: certificatePath,
-    certificate: certificate instanceof Uint8Array ? Buffer.from(certificate).toString('base64') : certificate,
-    certificate_password: certificatePassword,
-    send_certificate_chain: sendCertificateChain,
+  constructor(tenantId, clientId, file, options) {
+    const { certificatePath, certificate, certificatePassword } =
+      typeof file === 'string' ? { certificatePath: file } : (file ?? {})
+    const given = { tenantId, clientId, certificatePath, certificate, certificatePassword }
+    super('client_certificate', given, options, ['sendCertificateChain'])
   }
 }
 
 class ClientAssertionCredential extends Credential {
   constructor(tenantId, clientId, getAssertion, options) {
-    super()
-    const members = []
-    const own = { tenant_id: tenantId, client_id: clientId, get_assertion: assertionOf(this, getAssertion, members) }
-    setUp(this, 'client_assertion', options, own, [], members)
+    super('client_assertion', { tenantId, clientId, getAssertion }, options)
   }
-}
-
-/** The document of what asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
-function assertionOf(credential, getAssertion, members) {
-  if (getAssertion === undefined) return undefined
-  const isFunction = typeof getAssertion === 'function' && typeof getAssertion.getToken !== 'function'
-  const source = isFunction ? async () => ({ token: await getAssertion() }) : getAssertion
-  owned.set(credential, source)
-  return memberDocument(source, members)
 }
 
 class OnBehalfOfCredential extends Credential {
-  constructor(options = {}) {
-    super()
-    const members = []
-    const own = {
-      tenant_id: options.tenantId,
-      client_id: options.clientId,
-      user_assertion_token: options.userAssertionToken,
-      client_secret: options.clientSecret,
-      ...certificateOf(options),
-      get_assertion: assertionOf(this, options.getAssertion, members),
-    }
-    setUp(this, 'on_behalf_of', options, own, ON_BEHALF_OF, members)
+  constructor(options) {
+    super('on_behalf_of', {}, options, [
+      'tenantId',
+      'clientId',
+      'userAssertionToken',
+      'clientSecret',
+      'certificatePath',
+      'certificate',
+      'certificatePassword',
+      'sendCertificateChain',
+      'getAssertion',
+    ])
   }
 }
 
-const ON_BEHALF_OF = [
-  'tenantId',
-  'clientId',
-  'userAssertionToken',
-  'clientSecret',
-  'certificatePath',
-  'certificate',
-  'certificatePassword',
-  'sendCertificateChain',
-  'getAssertion',
-]
-
 class StaticTokenCredential extends Credential {
   constructor(token, expiresOnTimestamp) {
-    super()
     const ends = expiresOnTimestamp instanceof Date ? expiresOnTimestamp.getTime() : expiresOnTimestamp
-    setUp(this, 'static_token', {}, { token, expires_on: typeof ends === 'number' ? Math.floor(ends / 1000) : ends })
+    super('static_token', { token, expiresOn: typeof ends === 'number' ? Math.floor(ends / 1000) : ends })
   }
 }
 
@@ -320,9 +292,5 @@ module.exports = {
   ClientAssertionCredential,
   OnBehalfOfCredential,
   StaticTokenCredential,
-  PgEntraError: errors.PgEntraError,
-  CredentialUnavailableError: errors.CredentialUnavailableError,
-  AuthenticationError: errors.AuthenticationError,
-  AggregateAuthenticationError: errors.AggregateAuthenticationError,
-  AuthenticationRequiredError: errors.AuthenticationRequiredError,
+  ...classes,
 }

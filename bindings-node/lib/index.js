@@ -1,7 +1,7 @@
 'use strict'
 
 const { native } = require('./native.js')
-const errors = require('./errors.js')
+const { classes } = require('./errors.js')
 const { setLogger } = require('./log.js')
 const { TokenProvider, stats } = require('./provider.js')
 const pg = require('./pg.js')
@@ -20,9 +20,5 @@ module.exports = {
   TokenProvider,
   stats,
   setLogger,
-  PgEntraError: errors.PgEntraError,
-  CredentialUnavailableError: errors.CredentialUnavailableError,
-  AuthenticationError: errors.AuthenticationError,
-  AggregateAuthenticationError: errors.AggregateAuthenticationError,
-  AuthenticationRequiredError: errors.AuthenticationRequiredError,
+  ...classes,
 }

@@ -21,7 +21,8 @@ function load() {
       try {
         return require(place)
       } catch (error) {
-        if (error.code !== 'MODULE_NOT_FOUND') failures.push(error)
+        const failure = /** @type {NodeJS.ErrnoException} */ (error)
+        if (failure.code !== 'MODULE_NOT_FOUND') failures.push(failure)
       }
     }
   }

@@ -44,7 +44,7 @@ async function checkUser(doors, user) {
   try {
     login = await doors.login()
   } catch (error) {
-    if (BEYOND_NAMES.has(error.code)) throw error
+    if (BEYOND_NAMES.has(/** @type {any} */ (error).code)) throw error
     // The token tells no name: the user may have been chosen on purpose.
     return
   }
@@ -82,19 +82,16 @@ async function entraConfig(config = {}, credential, options = {}) {
     if (settings.user) return settings
   }
   const ssl = settings.password ? settings.ssl : secureSsl(settings.ssl, settings.host, options.allowInsecureTransport)
-  const doors = new Doors(credential, { host: hostName(settings.host), ...documentOf({ user, ...options }) })
+  const doors = new Doors(credential, {
+    host: settings.host ?? process.env.PGHOST,
+    ...documentOf({ user, ...options }),
+  })
   return {
     ...settings,
     user: user ?? options.user ?? (await doors.login()).user,
     password: settings.password || passwordFunction(doors, options.allowInsecureTransport, false),
     ...(ssl !== undefined && { ssl }),
   }
-}
-
-/** A name that may tell the cloud. */
-function hostName(host) {
-  const name = host ?? process.env.PGHOST
-  return typeof name === 'string' && name !== '' && !name.startsWith('/') ? name : undefined
 }
 
 /** The SQLSTATE of an error of pg; errors of sockets have codes too, which are none. */

@@ -1,7 +1,7 @@
 'use strict'
 
 const { native, wait } = require('./native.js')
-const { calling, errorOf, fromDoor } = require('./errors.js')
+const { calling, errorOf, fromDoor, plain, shown } = require('./errors.js')
 const { sourceOf } = require('./source.js')
 
 /** The options of every door, by their names in the engine's document. */
@@ -39,21 +39,6 @@ function documentOf(options, known = Object.keys(OPTIONS)) {
   if (Array.isArray(document.scope) && document.scope.length === 1) document.scope = document.scope[0]
   if (typeof document.timeout === 'number') document.timeout /= 1000
   return document
-}
-
-/** A key is a name by its place, but a mistyped call can put a secret there. */
-const shown = (name) => (/^\w{1,64}$/.test(name) ? name : '...')
-
-/** What JSON would drop or change without a word is refused by its name and type. */
-function plain(name, value) {
-  const type = typeof value
-  if (type === 'function' || type === 'symbol' || type === 'bigint' || (type === 'number' && !Number.isFinite(value))) {
-    throw errorOf('invalid_configuration', `option \`${name}\`: expected a plain value, got a ${type}`)
-  }
-  if (value !== null && type === 'object') {
-    for (const [key, item] of Object.entries(value)) plain(`${name}.${key}`, item)
-  }
-  return value
 }
 
 /** @typedef {{ abortSignal?: any, limit?: number }} Wait `limit` in milliseconds */

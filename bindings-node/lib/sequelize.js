@@ -58,8 +58,7 @@ async function beforeConnect(config, { credential, options, document, doors }, i
 function doorsFor({ credential, document, doors }, host) {
   let found = doors.get(host)
   if (found === undefined) {
-    const name = typeof host === 'string' && !host.startsWith('/') ? host : undefined
-    found = new Doors(credential, { host: name, ...document })
+    found = new Doors(credential, { host, ...document })
     doors.set(host, found)
   }
   return found

@@ -7,11 +7,11 @@ const { native, courier, hosts, causes, nextId } = require('./native.js')
 const { calling, errorOf } = require('./errors.js')
 
 /**
- * @typedef {{ members?: WeakRef<any>[], variables?: Record<string, string>, caFile?: string }} SourceSettings
+ * @typedef {{ members?: any[], variables?: Record<string, string>, caFile?: string }} SourceSettings
  * @typedef {{ caFile?: string, host?: string, scope?: string }} CredentialSettings
  */
 
-/** A document for the engine, and the foreign credentials that it names by index. */
+/** A document for the engine, and the foreign credentials that it names by index, which live as long. */
 class Source {
   /**
    * @param {Record<string, any>} document
@@ -31,9 +31,15 @@ class Source {
     return this.members.length > 0
   }
 
+  /** The proxies and the file of authorities that it was given. */
+  get connection() {
+    return { variables: this.variables, caFile: this.caFile }
+  }
+
   /** Whether the scope reaches it. If not, it would answer the question for a management token with the same one. */
   get takesScope() {
-    return this.document.type !== 'host' || takesScope(this.members[0])
+    const [member] = this.members
+    return this.document.type !== 'host' || typeof member !== 'function' || member.length > 0
   }
 
   /** The variables as the credential is to see them (it may have proxies of its own), as JSON. */
@@ -58,7 +64,7 @@ class Source {
     const key = this.document.type === 'host' ? '' : JSON.stringify([environment, caFile, host, scope])
     let credential = this.credentials.get(key)
     if (credential === undefined) {
-      const known = this.members.map((member) => foreignOf(member).host)
+      const known = this.members.map(hostOf)
       credential = this.#make(environment, known, caFile, host, scope)
       if (this.credentials.size >= 64) this.credentials.delete(this.credentials.keys().next().value)
       this.credentials.set(key, credential)
@@ -74,10 +80,7 @@ class Source {
    */
   uncached(environment, { caFile, host, scope } = {}) {
     const { AsyncResource } = require('node:async_hooks')
-    const asked = this.members.map((member) => {
-      const ask = AsyncResource.bind((request) => askForToken(member, request))
-      return newHost(member, ask)
-    })
+    const asked = this.members.map((member) => newHost(member, (ask) => AsyncResource.bind(ask)))
     const credential = this.#make(
       environment,
       asked.map(({ host }) => host),
@@ -121,7 +124,7 @@ function sourceOf(credential) {
       'Leave it out for the default chain.',
     )
   }
-  const source = new Source({ type: 'host', index: 0 }, { members: [weak(credential)] })
+  const source = new Source({ type: 'host', index: 0 }, { members: [credential] })
   sources.set(credential, source)
   return source
 }
@@ -131,33 +134,29 @@ function isForeign(credential) {
   return typeof credential?.getToken === 'function'
 }
 
-// A source must not keep its own key alive: the engine's references to it are strong.
-const references = new WeakMap()
-function weak(credential) {
-  let reference = references.get(credential)
-  if (reference === undefined) references.set(credential, (reference = new WeakRef(credential)))
-  return reference
-}
-
 const foreign = new WeakMap()
 const gone = new FinalizationRegistry((id) => hosts.delete(id))
 
-/** The one host credential of a foreign object. */
-function foreignOf(member) {
-  let found = foreign.get(member)
-  if (found === undefined) {
-    found = newHost(member, (request) => askForToken(member, request))
-    foreign.set(member, found)
-    const credential = member.deref()
-    if (credential !== undefined) gone.register(credential, found.id)
+/** The one host credential of a foreign credential. */
+function hostOf(credential) {
+  let host = foreign.get(credential)
+  if (host === undefined) {
+    const made = newHost(credential)
+    foreign.set(credential, (host = made.host))
+    gone.register(credential, made.id)
   }
-  return found
+  return host
 }
 
-function newHost(member, ask) {
+function newHost(credential, bound = (ask) => ask) {
   const id = nextId()
-  hosts.set(id, ask)
-  return { id, host: new native.HostCredential(courier, id, nameOf(member.deref())) }
+  // The engine must not keep what is the program's.
+  const reference = new WeakRef(credential)
+  hosts.set(
+    id,
+    bound((request) => askForToken(reference.deref(), request)),
+  )
+  return { id, host: new native.HostCredential(courier, id, nameOf(credential)) }
 }
 
 function nameOf(credential) {
@@ -165,13 +164,7 @@ function nameOf(credential) {
   return credential?.constructor?.name || 'object'
 }
 
-function takesScope(member) {
-  const credential = member.deref()
-  return typeof credential !== 'function' || credential.length > 0
-}
-
-function askForToken(member, request) {
-  const credential = member.deref()
+function askForToken(credential, request) {
   if (credential === undefined) return request.lose()
   const { scope, tenantId, claims, enableCae } = request
   const options = {}
@@ -187,8 +180,9 @@ function askForToken(member, request) {
 }
 
 function answer(result, request) {
+  if (result === null) return request.decline()
   const isText = typeof result === 'string'
-  if (!isText && (typeof result !== 'object' || result === null)) {
+  if (!isText && typeof result !== 'object') {
     return request.refuse(`returned ${typeName(result)}, where a token and its expiry were expected`)
   }
   const token = isText ? result : result.token
@@ -240,12 +234,6 @@ function typeName(value) {
   return value.constructor?.name ?? 'object'
 }
 
-/** The document of a chain's member; foreign ones are added to `members`. */
-function memberDocument(credential, members) {
-  const source = sourceOf(credential)
-  return renumbered(source.document, source.members, members)
-}
-
 /** A document whose foreign credentials, wherever it names them, are added to `members`. */
 function renumbered(document, own, members) {
   if (typeof document !== 'object' || document === null) return document
@@ -257,4 +245,4 @@ function renumbered(document, own, members) {
   return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, own, members)]))
 }
 
-module.exports = { Source, sources, sourceOf, memberDocument }
+module.exports = { Source, sources, sourceOf, renumbered }

@@ -43,6 +43,8 @@ pub struct Issued {
     pub token: String,
     /// Its end in seconds since the epoch.
     pub expires_on: i64,
+    /// When it will be refreshed, in seconds since the epoch.
+    pub refresh_on: Option<i64>,
 }
 
 /// What a message brings.

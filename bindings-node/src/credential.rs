@@ -48,8 +48,9 @@ impl Credential {
         claims: Option<String>,
         enable_cae: bool,
     ) -> Result<Option<Issued>> {
-        let outcome = self.0.try_token(&request(scope, tenant_id, claims, enable_cae));
-        outcome.map(|token| token.map(issued).map_err(|error| thrown(&error))).transpose()
+        let request = request(scope, tenant_id, claims, enable_cae);
+        let outcome = self.0.try_token(&request).transpose().map_err(|error| thrown(&error))?;
+        Ok(outcome.map(|token| issued(&self.0, &request, &token)))
     }
 
     /// Sends the token when it is there.
@@ -64,7 +65,9 @@ impl Credential {
         enable_cae: bool,
     ) {
         let request = request(scope, tenant_id, claims, enable_cae);
-        courier.send_result(id, self.0.start_token(&request, None), |token| Either5::D(issued(token)));
+        let credential = Arc::clone(&self.0);
+        let pending = credential.start_token(&request, None);
+        courier.send_result(id, pending, move |token| Either5::D(issued(&credential, &request, &token)));
     }
 }
 
@@ -100,6 +103,10 @@ fn request(scope: String, tenant_id: Option<String>, claims: Option<String>, ena
     TokenRequest { tenant_id, claims, enable_cae, ..TokenRequest::new(scope) }
 }
 
-fn issued(token: Arc<Token>) -> Issued {
-    Issued { token: token.secret().to_owned(), expires_on: token.expires_on() }
+fn issued(credential: &CachedCredential, request: &TokenRequest, token: &Token) -> Issued {
+    Issued {
+        token: token.secret().to_owned(),
+        expires_on: token.expires_on(),
+        refresh_on: credential.refresh_on(request),
+    }
 }

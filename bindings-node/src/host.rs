@@ -110,6 +110,12 @@ impl Request {
         self.give(Err(Error::new(ErrorKind::CredentialValue, format!("the credential {message}"))));
     }
 
+    /// Answers with `null`, the interface's word for a credential that has no token: a chain goes on past it.
+    #[napi(catch_unwind)]
+    pub fn decline(&self) {
+        self.give(Err(Error::new(ErrorKind::CredentialUnavailable, "the credential returned null")));
+    }
+
     /// Answers that the credential is gone.
     #[napi(catch_unwind)]
     pub fn lose(&self) {

@@ -19,7 +19,7 @@ after(() => emulator.stop())
 test('a minute of pools in every driver, tokens of 20 s, connections replaced every second', async () => {
     await emulator.setTokens({ lifetime_s: LIFETIME_S })
     const identity = await emulator.addPrincipal()
-    const pools = await startPools(emulator.target, new ManagedIdentityCredential(identity.appid), 4)
+    const pools = await startPools(emulator.target, new ManagedIdentityCredential(identity.appid), 10)
     await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000))
     await pools.stop()
     for (const [name, { logins, failures, roles }] of Object.entries(pools.tallies)) {

@@ -44,7 +44,10 @@ test('npm run web: a service that works as its caller', async () => {
         await emulator.addPrincipal('user'),
         await emulator.addPrincipal('user', { requires_mfa: true }),
     ]
-    const child = spawn(process.execPath, ['web.js'], {
+    // Its clock goes on by what the test says.
+    const clock =
+        'const { now } = Date; let on = 0; process.on("message", (ms) => (on = ms)); Date.now = () => now() + on'
+    const child = spawn(process.execPath, ['--import', `data:text/javascript,${clock}`, 'web.js'], {
         cwd: folder,
         env: {
             ...emulator.programEnvironment(),
@@ -54,7 +57,7 @@ test('npm run web: a service that works as its caller', async () => {
             AZURE_CLIENT_SECRET: secret,
             PORT: '0',
         },
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     let errors = ''
     child.stderr.on('data', (data) => (errors += data))
@@ -86,10 +89,16 @@ test('npm run web: a service that works as its caller', async () => {
         const strong = await tokenOf(careful, { claims: { amr: ['pwd', 'mfa'] } })
         assert.deepEqual(await ask(strong), [200, { role: careful.name }, null])
 
-        // Somebody else's token, and one that is over.
+        // Somebody else's token, one that is over, and what is none.
         const [foreign] = await ask((await emulator.mint(alice.name, { audience: 'api://another' })).token)
         const [over] = await ask(await tokenOf(alice, { lifetime_s: -600 }))
-        assert.deepEqual([foreign, over], [401, 401])
+        const [garbage] = await ask('garbage')
+        assert.deepEqual([foreign, over, garbage], [401, 401, 401])
+
+        // The one from the beginning, after its end: what it was exchanged for is still good.
+        assert.deepEqual(await ask(token), [200, { role: alice.name }, null])
+        await new Promise((sent) => child.send(3601e3, sent))
+        assert.deepEqual(await ask(token), [401, { error: 'sign in first' }, 'Bearer'])
     } finally {
         child.kill()
         await ended

@@ -83,7 +83,7 @@ for (const [name, answer] of Object.entries(WRONG)) {
         for (const credential of [answer, async () => answer(), counting(async () => answer())]) {
             await assert.rejects(entraTokenProvider(credential)(), (error) => {
                 assert.ok(error instanceof esm.PgEntraError)
-                assert.equal(error.code, 'credential_value')
+                assert.equal(error.code, name === 'null' ? 'credential_unavailable' : 'credential_value')
                 assert.match(error.message, /^Failed to acquire Entra ID token/)
                 return true
             })
@@ -174,6 +174,8 @@ test('chains go on past what is not set up, ours and those of the Azure SDK', as
     const good = counting()
     const ours = new ChainedTokenCredential(new EnvironmentCredential(), unavailable, good)
     assert.equal((await ours.getToken('s')).token, 'opaque')
+    const pastNull = new ChainedTokenCredential({ getToken: async () => null }, good)
+    assert.equal((await pastNull.getToken('s')).token, 'opaque')
     const theirs = new AzureChain(new EnvironmentCredential(), new StaticTokenCredential('static', inAnHour()))
     assert.equal((await theirs.getToken('s')).token, 'static')
     await assert.rejects(
@@ -192,11 +194,14 @@ test('chains go on past what is not set up, ours and those of the Azure SDK', as
 test('getToken of ours', async () => {
     const ends = Math.floor(inAnHour() / 1000) * 1000
     const credential = new StaticTokenCredential('static', ends)
-    assert.deepEqual(await credential.getToken(['s']), {
-        token: 'static',
-        expiresOnTimestamp: ends,
-        tokenType: 'Bearer',
-    })
+    // Fetched, and cached.
+    for (let i = 0; i < 2; i++) {
+        const { refreshAfterTimestamp, ...token } = await credential.getToken(['s'])
+        assert.deepEqual(token, { token: 'static', expiresOnTimestamp: ends, tokenType: 'Bearer' })
+        // Its last fifth, and up to a tenth before, give or take the second of the clock.
+        const seconds = (ends - refreshAfterTimestamp) / 1000
+        assert.ok(seconds > 718 && seconds < 1082, `refreshed ${seconds} s before its end`)
+    }
     for (const scopes of [[], ['a', 'b'], '', undefined, 7]) {
         await assert.rejects(credential.getToken(scopes), { code: 'invalid_configuration' })
     }

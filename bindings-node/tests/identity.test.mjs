@@ -2,9 +2,10 @@
 // credentials. What logs in to PostgreSQL says so in a line `works: CLASS in Node`, which tools/matrix.py gathers.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { once } from 'node:events'
+import { connect, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
@@ -21,12 +22,23 @@ const STORAGE = 'https://storage.azure.com'
 const SECRET = 'secret-of-the-application'
 const SERVICE_CONNECTION = '55555555-0000-0000-0000-000000000001'
 
+/** Whose assertions about the application are believed. */
+const FEDERATED = { issuer: 'https://issuer.example', subject: 'job', audience: 'api://AzureADTokenExchange' }
+const PIPELINE = {
+    issuer: 'https://vstoken.dev.azure.com/99999999-0000-0000-0000-0000000000d0',
+    subject: 'sc://contoso/shop/orders-api',
+}
+
 let emulator, application, user, machine, options, folder
 before(async () => {
     emulator = await Emulator.start()
     await emulator.call('PUT', '/config', { resources: [STORAGE] })
     const certificates = [readFileSync(certificatePath, 'utf8').replace(/-+BEGIN[^-]*PRIVATE[^]*PRIVATE KEY-+\n/, '')]
-    application = await emulator.addPrincipal('service_principal', { client_secret: SECRET, certificates })
+    application = await emulator.addPrincipal('service_principal', {
+        client_secret: SECRET,
+        certificates,
+        federated_credentials: [FEDERATED, PIPELINE],
+    })
     user = await emulator.addPrincipal('user')
     machine = await emulator.addPrincipal()
     options = { authorityHost: emulator.authorityHost }
@@ -40,10 +52,8 @@ after(() => {
 beforeEach(() => emulator.adopt())
 
 /** An assertion about the application, by an issuer that it trusts. */
-const assertion = async () => {
-    const federated = { issuer: 'https://issuer.example', subject: 'job', audience: 'api://AzureADTokenExchange' }
-    return (await emulator.mint(application.name, { federated })).token
-}
+const assertion = async (changes) =>
+    (await emulator.mint(application.name, { federated: { ...FEDERATED, ...changes } })).token
 
 /** By class and what is shown: how a credential is made, for tokens of an audience. `whoIs` says whose they are. */
 const CREDENTIALS = {
@@ -63,6 +73,13 @@ const CREDENTIALS = {
             emulator.tenantId,
             application.appid,
             { certificate: readFileSync(certificatePath, 'utf8') },
+            options,
+        ),
+    'ClientCertificateCredential, the bytes of a PEM file': () =>
+        new identity.ClientCertificateCredential(
+            emulator.tenantId,
+            application.appid,
+            { certificate: readFileSync(certificatePath) },
             options,
         ),
     'ClientCertificateCredential, the bytes of a PFX file': () =>
@@ -258,6 +275,21 @@ describe('chains with credentials of @azure/identity', () => {
         assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, machine.oid)
     })
 
+    test('ours stops at a failing one: each attempt is told', async () => {
+        const chain = new identity.ChainedTokenCredential(theirs.unavailable(), failing(), good())
+        await assert.rejects(chain.getToken(SCOPE), (error) => {
+            assert.equal(error.name, 'AggregateAuthenticationError')
+            assert.deepEqual(
+                error.errors.map(({ name, aadsts }) => [name, aadsts]),
+                [
+                    ['CredentialUnavailableError', undefined],
+                    ['AuthenticationError', 7000215],
+                ],
+            )
+            return true
+        })
+    })
+
     test('ours stops at a failing one of theirs', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.failing(), good())
         await assert.rejects(chain.getToken(SCOPE), (error) => {
@@ -290,6 +322,155 @@ describe('chains with credentials of @azure/identity', () => {
         )
         const chain = new identity.ChainedTokenCredential(theirs.unavailable(), asserted)
         assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, application.oid)
+    })
+})
+
+describe('an application by federation', () => {
+    for (const [what, changes, aadsts] of [
+        ['another issuer', { issuer: 'https://another.example' }, 700211],
+        ['another subject', { subject: 'another' }, 700213],
+        ['another audience', { audience: 'api://another' }, 700212],
+    ]) {
+        test(`${what} is refused`, async () => {
+            const credential = new identity.ClientAssertionCredential(
+                emulator.tenantId,
+                application.appid,
+                () => assertion(changes),
+                options,
+            )
+            await assert.rejects(credential.getToken(`${STORAGE}/.default`), { aadsts })
+        })
+    }
+})
+
+describe('on behalf of many users, a credential made for each call', () => {
+    const inAnHour = () => Date.now() + 3600e3
+    const PROOFS = {
+        'a secret': { clientSecret: SECRET },
+        'a certificate': { certificatePath },
+        'a function': { getAssertion: () => assertion() },
+        'a credential': {
+            getAssertion: { getToken: async () => ({ token: await assertion(), expiresOnTimestamp: inAnHour() }) },
+        },
+    }
+    const exchanges = async () => {
+        const { requests } = await emulator.call('GET', '/requests')
+        return requests.filter(({ endpoint }) => endpoint === 'token').length
+    }
+    const getToken = (userAssertionToken, proof, more) =>
+        new identity.OnBehalfOfCredential({
+            tenantId: emulator.tenantId,
+            clientId: application.appid,
+            userAssertionToken,
+            ...proof,
+            ...options,
+            ...more,
+        }).getToken(`${STORAGE}/.default`)
+    const sentBy = async (sender) =>
+        (await emulator.mint(sender.name, { audience: `api://${application.appid}` })).token
+
+    for (const [name, proof] of Object.entries(PROOFS)) {
+        test(`${name}: two never share, and one has one token`, async () => {
+            const users = []
+            while (users.length < 10) users.push(await emulator.addPrincipal('user'))
+            const sent = await Promise.all(users.map(sentBy))
+            await emulator.call('DELETE', '/requests')
+            const found = await Promise.all([...sent, ...sent, ...sent].map((token) => getToken(token, proof)))
+            const oids = users.map(({ oid }) => oid)
+            assert.deepEqual(
+                found.map(({ token }) => claimsOf(token).oid),
+                [...oids, ...oids, ...oids],
+            )
+            assert.equal(await exchanges(), users.length)
+        })
+    }
+
+    test('a function: all go by the same connections', async () => {
+        const { port, pathname } = new URL(emulator.authorityHost)
+        let connections = 0
+        const between = createTcpServer((socket) => {
+            connections++
+            const onward = connect(Number(port), 'localhost')
+            for (const [one, other] of [
+                [socket, onward],
+                [onward, socket],
+            ]) {
+                one.pipe(other)
+                one.on('error', () => other.destroy())
+            }
+        }).listen(0, 'localhost')
+        await once(between, 'listening')
+        try {
+            const authorityHost = `https://localhost:${between.address().port}${pathname}`
+            for (let i = 0; i < 30; i++) {
+                await getToken(await sentBy(user), PROOFS['a function'], { authorityHost })
+            }
+            assert.equal(connections, 1)
+        } finally {
+            between.close()
+        }
+    })
+})
+
+describe('proxies and authorities', () => {
+    const SCOPE = `${STORAGE}/.default`
+    const secret = (more) => new identity.ClientSecretCredential('tenant', 'client', SECRET, more)
+    let proxy, asked
+    before(async () => {
+        // It lets nobody through: the engine goes by no proxy to this machine.
+        proxy = createServer().on('connect', ({ url, headers }, socket) => {
+            asked.push([url, headers['proxy-authorization']])
+            socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+        })
+        await once(proxy.listen(0, '127.0.0.1'), 'listening')
+    })
+    after(() => proxy.close())
+    beforeEach(() => {
+        asked = []
+        delete process.env.SSL_CERT_FILE
+        delete process.env.NODE_EXTRA_CA_CERTS
+    })
+    const away = () => ({
+        authorityHost: 'https://login.example',
+        retryOptions: { maxRetries: 0 },
+        proxyOptions: { host: '127.0.0.1', port: proxy.address().port, username: 'us er', password: 'p@ss' },
+    })
+    const PROXIED = {
+        'a credential': () => secret(away()),
+        'a chain of such': () => new identity.ChainedTokenCredential(new azure.EnvironmentCredential(), secret(away())),
+        'an assertion by such': () => new identity.ClientAssertionCredential('tenant', 'client', secret(away())),
+    }
+
+    for (const [name, make] of Object.entries(PROXIED)) {
+        test(`proxyOptions: ${name}`, async () => {
+            await assert.rejects(make().getToken(SCOPE))
+            const basic = `Basic ${Buffer.from('us er:p@ss').toString('base64')}`
+            assert.deepEqual(asked, [['login.example:443', basic]])
+        })
+    }
+
+    test('caFile: a credential, and a chain of such', async () => {
+        const { appid } = application
+        const known = (more) =>
+            new identity.ClientSecretCredential(emulator.tenantId, appid, SECRET, { ...options, ...more })
+        await assert.rejects(known().getToken(SCOPE), { code: 'untrusted_certificate' })
+        const trusting = () => known({ caFile: emulator.bundleFile })
+        for (const credential of [trusting(), new identity.ChainedTokenCredential(trusting())]) {
+            assert.equal(claimsOf((await credential.getToken(SCOPE)).token).oid, application.oid)
+        }
+    })
+
+    test('members of a chain go the same way', () => {
+        const other = { ...away(), proxyOptions: { host: 'another', port: 3128 } }
+        const chain = (...members) => new identity.ChainedTokenCredential(...members)
+        assert.ok(chain(secret(away()), secret(), () => 'token', chain(secret(away()))))
+        for (const differs of [secret(other), secret({ ...away(), caFile: '/ca.pem' }), chain(secret(other))]) {
+            assert.throws(() => chain(secret(away()), differs), {
+                code: 'invalid_configuration',
+                message:
+                    /^ChainedTokenCredential: its members go through different proxies, or trust different files of authorities/,
+            })
+        }
     })
 })
 
@@ -342,6 +523,21 @@ describe('what a request may say', () => {
                 assert.ok(error instanceof AuthenticationError || error.code === 'credential_value', error.name)
                 return true
             })
+        }
+    })
+
+    test('what JSON would drop or change is refused by name', () => {
+        for (const value of [NaN, 7n, Symbol('planted'), () => 'planted']) {
+            for (const make of [
+                () => new identity.AzureCliCredential({ processTimeoutInMs: value }),
+                () => new identity.ClientSecretCredential('t', 'c', 's', { authorityHost: value }),
+                () => new identity.ClientSecretCredential('t', 'c', 's', { retryOptions: { maxRetries: value } }),
+            ]) {
+                assert.throws(make, {
+                    code: 'invalid_configuration',
+                    message: /^option `[\w.]+`: expected a plain value/,
+                })
+            }
         }
     })
 

@@ -261,7 +261,9 @@ each("constructors' arguments", vectors('options-node').cases, (one) => {
             return
         }
         const made = new Class(...given)
-        assert.deepEqual(sources.get(made).document, document)
+        const source = sources.get(made)
+        assert.deepEqual(source.document, document)
+        assert.deepEqual([source.variables, source.caFile], [one.variables, one.ca_file])
         const told = messages.filter(([level, message]) => level === 'debug' && message.includes('without effect'))
         assert.equal(told.length, ignored ? 1 : 0)
         for (const option of ignored ?? []) assert.ok(told[0][1].includes(option), told[0][1])

@@ -13,7 +13,8 @@ const { AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, PORT = "3000" } =
 /** Connects as the caller, for the time of `work`. */
 async function asCaller(request, work) {
   const [, userAssertionToken] = /^Bearer (\S+)$/i.exec(request.get("authorization") ?? "") ?? [];
-  if (userAssertionToken === undefined) throw Object.assign(new Error("sign in first"), { status: 401 });
+  if (userAssertionToken === undefined || isOver(userAssertionToken))
+    throw Object.assign(new Error("sign in first"), { status: 401 });
   // One for each request costs nothing: the tokens are kept by user, of the last 12,000 or so users, and each no longer than
   // it is good for.
   const credential = new OnBehalfOfCredential({
@@ -28,6 +29,16 @@ async function asCaller(request, work) {
     return await work(client);
   } finally {
     await client.end();
+  }
+}
+
+/** Entra checks the rest when it exchanges the token; but what came of that is kept, and may last longer. */
+function isOver(token) {
+  try {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
+    return !(exp > Date.now() / 1000);
+  } catch {
+    return true;
   }
 }
 

@@ -1,4 +1,4 @@
-"""What is compared: one credential each, as a document of the engine, in one place of the emulator."""
+"""What is compared: one credential each, by class and arguments, in one place of the emulator."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from emulator import ROOT, Emulator
 
+PEERS = ("python", "python aio", "node")
 DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
 ORDERS_API = {"client_id": "11111111-0000-0000-0000-000000000005", "client_secret": "orders-api-secret"}
 APP_MI = "11111111-0000-0000-0000-000000000001"
@@ -27,7 +28,8 @@ class Scenario:
     """One credential and one request. Texts may hold what `Place.fill` knows."""
 
     name: str
-    document: Mapping[str, Any]
+    credential: Mapping[str, Any]
+    """Its class, and the arguments that the engine's document has; the workers spell them as their language does."""
     environment: Mapping[str, str] = field(default_factory=dict)
     hosts: str | None = None
     """The place whose variables are set: a key of the emulator's `hosts`, or `app_service`."""
@@ -35,7 +37,7 @@ class Scenario:
     """Whether alice is signed in to developer tools."""
     fault: Mapping[str, Any] | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
-    peers: tuple[str, ...] = ("python", "node")
+    peers: tuple[str, ...] = PEERS
     """Who has this credential."""
 
 
@@ -71,11 +73,13 @@ class Place:
         chain = folder / "chain.pem"
         chain.write_text(leaf_first((CERTIFICATES / "chain.pem").read_text()))
         certificates = [first_certificate(file) for file in (CERTIFICATES / "app.pem", chain)]
-        application = emulator.add_principal("service_principal", "certified-api", certificates=certificates)
+        federated = {"issuer": "https://oidc.example/cluster", "subject": "system:serviceaccount:shop:api"}
+        application = emulator.add_principal(
+            "service_principal", "certified-api", certificates=certificates, federated_credentials=[federated]
+        )
         emulator.add_principal("user", "carol@contoso.example", requires_mfa=True)
         audience = ORDERS_API["client_id"]
         users = {name: emulator.mint(f"{name}@contoso.example", audience=audience).token for name in ("alice", "carol")}
-        federated = {"issuer": "https://oidc.example/cluster", "subject": "system:serviceaccount:shop:api"}
         assertion = emulator.mint("app-mi", federated=federated).token
         file = folder / "federated-token"
         file.write_text(assertion)
@@ -89,6 +93,7 @@ class Place:
             "CERTIFICATES": str(CERTIFICATES),
             "CHAIN": str(chain),
             "ALICE": users["alice"],
+            "ALICE_TO_CERTIFIED": emulator.mint("alice@contoso.example", audience=application.appid).token,
             "CAROL": users["carol"],
         }
 
@@ -96,7 +101,7 @@ class Place:
         """The value with every `<NAME>` filled in."""
         if isinstance(value, Mapping):
             return {key: self.fill(item) for key, item in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, (list, tuple)):
             return [self.fill(item) for item in value]
         if isinstance(value, str):
             for name, text in self._known.items():
@@ -104,19 +109,26 @@ class Place:
         return value
 
 
-def _identity(name: str, hosts: str, *, peers: tuple[str, ...] = ("python", "node"), **arguments: Any) -> Scenario:
-    return Scenario(f"managed identity: {name}", {"type": "managed_identity", **arguments}, hosts=hosts, peers=peers)
+def _identity(name: str, hosts: str, **arguments: Any) -> Scenario:
+    return Scenario(f"managed identity: {name}", {"class": "ManagedIdentityCredential", **arguments}, hosts=hosts)
 
 
 def _secret(name: str, **changes: Any) -> Scenario:
     request = changes.pop("request", {})
-    document = {"type": "client_secret", "tenant_id": "<TENANT>", **ORDERS_API, **changes}
-    return Scenario(f"client secret: {name}", document, request=request)
+    return Scenario(f"client secret: {name}", {**_SECRET, **changes}, request=request)
 
 
 def _tool(kind: str, name: str, fault: Mapping[str, Any] | None = None, **more: Any) -> Scenario:
     arguments = more.pop("arguments", {})
-    return Scenario(f"{kind}: {name}", {"type": kind, **arguments}, tools=True, fault=fault, **more)
+    return Scenario(f"{kind}: {name}", {"class": _CLASSES[kind], **arguments}, tools=True, fault=fault, **more)
+
+
+def _default(**arguments: Any) -> Mapping[str, Any]:
+    return {"class": "DefaultAzureCredential", **arguments}
+
+
+def _chain(name: str, *members: Mapping[str, Any], **more: Any) -> Scenario:
+    return Scenario(f"chain: {name}", {"class": "ChainedTokenCredential", "credentials": members}, **more)
 
 
 _WORKLOAD = {
@@ -124,15 +136,23 @@ _WORKLOAD = {
     "AZURE_CLIENT_ID": APP_MI,
     "AZURE_FEDERATED_TOKEN_FILE": "<TOKEN_FILE>",
 }
-_CERTIFIED = {"type": "client_certificate", "tenant_id": "<TENANT>", "client_id": "<CERTIFIED>"}
+_SECRET = {"class": "ClientSecretCredential", "tenant_id": "<TENANT>", **ORDERS_API}
+_CERTIFIED = {"class": "ClientCertificateCredential", "tenant_id": "<TENANT>", "client_id": "<CERTIFIED>"}
+_FOR_ALICE = {"client_id": "<CERTIFIED>", "user_assertion_token": "<ALICE_TO_CERTIFIED>"}
 _TASK = {
-    "type": "azure_pipelines",
+    "class": "AzurePipelinesCredential",
     "tenant_id": "<TENANT>",
     "client_id": ORDERS_API["client_id"],
     "system_access_token": "system-access-token",
 }
 _REFUSAL = {"aadsts": 50076, "description": "You must use multi-factor authentication."}
 _TOOLS = ("azure_cli", "azure_developer_cli", "azure_powershell")
+_CLASSES = {
+    "azure_cli": "AzureCliCredential",
+    "azure_developer_cli": "AzureDeveloperCliCredential",
+    "azure_powershell": "AzurePowerShellCredential",
+    "default": "DefaultAzureCredential",
+}
 
 SCENARIOS = [
     _secret("a token"),
@@ -144,10 +164,10 @@ SCENARIOS = [
     Scenario(
         "client assertion",
         {
-            "type": "client_assertion",
+            "class": "ClientAssertionCredential",
             "tenant_id": "<TENANT>",
             "client_id": APP_MI,
-            "get_assertion": {"type": "static_token", "token": "<ASSERTION>", "expires_on": 4102444800},
+            "get_assertion": "<ASSERTION>",
         },
     ),
     *[
@@ -160,11 +180,18 @@ SCENARIOS = [
         )
     ],
     *[
-        Scenario(f"on behalf of: {name}", {"type": "on_behalf_of", "tenant_id": "<TENANT>", **ORDERS_API, **more})
-        for name, more in (
-            ("a user", {"user_assertion_token": "<ALICE>"}),
-            ("a user who has to act", {"user_assertion_token": "<CAROL>"}),
-            ("no token of a user", {"user_assertion_token": "<ASSERTION>"}),
+        Scenario(f"on behalf of: {name}", {"class": "OnBehalfOfCredential", "tenant_id": "<TENANT>", **arguments})
+        for name, arguments in (
+            ("a user", {**ORDERS_API, "user_assertion_token": "<ALICE>"}),
+            ("a user who has to act", {**ORDERS_API, "user_assertion_token": "<CAROL>"}),
+            ("no token of a user", {**ORDERS_API, "user_assertion_token": "<ASSERTION>"}),
+            ("by a certificate", {**_FOR_ALICE, "certificate_path": "<CERTIFICATES>/app.pem"}),
+            (
+                "by a certificate with its chain",
+                {**_FOR_ALICE, "certificate_path": "<CHAIN>", "send_certificate_chain": True},
+            ),
+            ("by an assertion", {**_FOR_ALICE, "get_assertion": "<ASSERTION>"}),
+            ("by an assertion that is none", {**_FOR_ALICE, "get_assertion": "no.token.atall"}),
         )
     ],
     Scenario(
@@ -182,7 +209,7 @@ SCENARIOS = [
     ),
     Scenario(
         "environment: a certificate",
-        {"type": "environment"},
+        {"class": "EnvironmentCredential"},
         {
             "AZURE_TENANT_ID": "<TENANT>",
             "AZURE_CLIENT_ID": "<CERTIFIED>",
@@ -191,24 +218,26 @@ SCENARIOS = [
     ),
     Scenario(
         "environment: a secret",
-        {"type": "environment"},
+        {"class": "EnvironmentCredential"},
         {
             "AZURE_TENANT_ID": "<TENANT>",
             "AZURE_CLIENT_ID": ORDERS_API["client_id"],
             "AZURE_CLIENT_SECRET": ORDERS_API["client_secret"],
         },
     ),
-    Scenario("environment: nothing set", {"type": "environment"}),
-    Scenario("workload identity: Kubernetes' variables", {"type": "workload_identity"}, _WORKLOAD),
+    Scenario("environment: nothing set", {"class": "EnvironmentCredential"}),
+    Scenario("workload identity: Kubernetes' variables", {"class": "WorkloadIdentityCredential"}, _WORKLOAD),
     Scenario(
         "workload identity: the cluster's token proxy",
-        {"type": "workload_identity", "enable_azure_proxy": True},
+        {"class": "WorkloadIdentityCredential", "enable_azure_proxy": True},
         _WORKLOAD,
         hosts="token_proxy",
-        peers=("python",),
+        peers=("python", "python aio"),
     ),
     Scenario(
-        "workload identity: no file", {"type": "workload_identity"}, {**_WORKLOAD, "AZURE_FEDERATED_TOKEN_FILE": ""}
+        "workload identity: no file",
+        {"class": "WorkloadIdentityCredential"},
+        {**_WORKLOAD, "AZURE_FEDERATED_TOKEN_FILE": ""},
     ),
     _identity("IMDS", "imds"),
     _identity("IMDS by client id", "imds", client_id=APP_MI),
@@ -248,17 +277,20 @@ SCENARIOS = [
     ),
     _tool("azure_powershell", "without its module", {"endpoint": "pwsh", "error": "no_module"}),
     _tool("azure_powershell", "the execution policy", {"endpoint": "pwsh", "error": "execution_policy"}),
-    Scenario("default: IMDS, after a probe", {"type": "default"}, hosts="imds"),
+    Scenario("default: IMDS, after a probe", {"class": "DefaultAzureCredential"}, hosts="imds"),
     Scenario(
         "default: IMDS named alone",
-        {"type": "default"},
+        {"class": "DefaultAzureCredential"},
         {"AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"},
         hosts="imds",
     ),
     Scenario(
-        "default: App Service by AZURE_CLIENT_ID", {"type": "default"}, {"AZURE_CLIENT_ID": APP_MI}, hosts="app_service"
+        "default: App Service by AZURE_CLIENT_ID",
+        {"class": "DefaultAzureCredential"},
+        {"AZURE_CLIENT_ID": APP_MI},
+        hosts="app_service",
     ),
-    Scenario("default: workload identity", {"type": "default"}, _WORKLOAD),
+    Scenario("default: workload identity", {"class": "DefaultAzureCredential"}, _WORKLOAD),
     _tool("default", "a developer's tools", environment={"AZURE_TOKEN_CREDENTIALS": "dev"}),
     _tool(
         "default",
@@ -268,7 +300,7 @@ SCENARIOS = [
     ),
     Scenario(
         "default: a wrong secret stops it",
-        {"type": "default"},
+        {"class": "DefaultAzureCredential"},
         {
             "AZURE_TENANT_ID": "<TENANT>",
             "AZURE_CLIENT_ID": ORDERS_API["client_id"],
@@ -277,6 +309,56 @@ SCENARIOS = [
         },
         hosts="app_service",
     ),
+    Scenario("default: App Service by client id", _default(managed_identity_client_id=APP_MI), hosts="app_service"),
+    Scenario(
+        "default: App Service by resource id",
+        _default(managed_identity_resource_id=APP_MI_RESOURCE),
+        hosts="app_service",
+        peers=("node",),
+    ),
+    Scenario(
+        "default: a workload",
+        _default(workload_identity_client_id=APP_MI),
+        {**_WORKLOAD, "AZURE_CLIENT_ID": "another"},
+    ),
+    Scenario(
+        "default: a managed identity names the workload too",
+        _default(managed_identity_client_id=APP_MI),
+        {**_WORKLOAD, "AZURE_CLIENT_ID": "another"},
+    ),
+    Scenario(
+        "default: another tenant",
+        _default(additionally_allowed_tenants=["*"]),
+        {
+            "AZURE_TENANT_ID": "<TENANT>",
+            "AZURE_CLIENT_ID": ORDERS_API["client_id"],
+            "AZURE_CLIENT_SECRET": ORDERS_API["client_secret"],
+        },
+        request={"tenant_id": "contoso.example"},
+    ),
+    _tool(
+        "default",
+        "a tenant",
+        environment={"AZURE_TOKEN_CREDENTIALS": "dev"},
+        arguments={"tenant_id": "<TENANT>"},
+        peers=("node",),
+    ),
+    Scenario(
+        "default: App Service, without the members before it",
+        _default(exclude_environment_credential=True, exclude_workload_identity_credential=True),
+        {**_WORKLOAD, "AZURE_CLIENT_SECRET": "wrong"},
+        hosts="app_service",
+        peers=("python", "python aio"),
+    ),
+    _chain("the second has a token", {"class": "EnvironmentCredential"}, _SECRET),
+    _chain("a wrong secret stops it", {**_SECRET, "client_secret": "wrong as well"}, _SECRET),
+    _chain("nobody is there", {"class": "EnvironmentCredential"}, {"class": "AzureCliCredential"}),
+    _chain(
+        "in a chain",
+        {"class": "ChainedTokenCredential", "credentials": [{"class": "EnvironmentCredential"}]},
+        {"class": "ManagedIdentityCredential", "client_id": APP_MI},
+        hosts="app_service",
+    ),
     # At the end: @azure/identity never looks again for a PowerShell that it has not found once.
-    *[Scenario(f"{kind}: not installed", {"type": kind}, {"PATH": "/nowhere"}) for kind in _TOOLS],
+    *[Scenario(f"{kind}: not installed", {"class": _CLASSES[kind]}, {"PATH": "/nowhere"}) for kind in _TOOLS],
 ]

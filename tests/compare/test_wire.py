@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from emulator import ROOT, Emulator
-from scenarios import DATABASE, SCENARIOS, Place, Scenario
+from scenarios import DATABASE, PEERS, SCENARIOS, Place, Scenario
 
 HERE = Path(__file__).parent
 LIMIT_S = 90.0
@@ -39,6 +39,7 @@ class Worker:
     def _start(self) -> None:
         commands: dict[str, list[str | Path]] = {
             "python": [sys.executable, HERE / "worker.py"],
+            "python aio": [sys.executable, HERE / "worker.py", "aio"],
             "node": ["node", HERE / "worker.mjs"],
         }
         self._process = subprocess.Popen(
@@ -113,9 +114,7 @@ def workers(place: Place) -> Iterator[dict[str, Worker]]:
         "NODE_EXTRA_CA_CERTS": place.emulator.bundle_file,
         "HOME": str(HERE / "nobody"),
     }
-    made = {"python": Worker("python", environment)}
-    if has_node():
-        made["node"] = Worker("node", environment)
+    made = {peer: Worker(peer, environment) for peer in PEERS if peer != "node" or has_node()}
     yield made
     for worker in made.values():
         worker.stop()
@@ -136,7 +135,8 @@ class Differences:
         """Whether a difference is in the table."""
         found = False
         for index, row in enumerate(self.rows):
-            fits = row["peer"] in (peer, "both") and fnmatchcase(scenario, row["scenario"])
+            # Python's twins differ alike.
+            fits = row["peer"] in ("both", peer.split()[0], peer) and fnmatchcase(scenario, row["scenario"])
             if fits and fnmatchcase(what, row["what"]):
                 self.met.add(index)
                 found = True
@@ -150,7 +150,7 @@ def differences() -> Differences:
 
 PAIRS = [
     pytest.param(scenario, peer, id=f"{peer}-{scenario.name}")
-    for peer in ("python", "node")
+    for peer in PEERS
     for scenario in SCENARIOS
     if peer in scenario.peers
 ]
@@ -200,12 +200,12 @@ def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker)
     elif scenario.hosts is not None:
         environment |= emulator.hosts[scenario.hosts]
     environment |= place.fill(scenario.environment)
-    if side == "peer" and (scenario.hosts is not None or scenario.document["type"] == "default"):
+    if side == "peer" and (scenario.hosts is not None or scenario.credential["class"] == "DefaultAzureCredential"):
         worker.forget()
     outcome = worker.ask(
         side=side,
         environment=environment,
-        document=place.fill(scenario.document),
+        credential=place.fill(scenario.credential),
         request={"scope": DATABASE, **scenario.request},
     )
     requests: dict[str, list[dict[str, str]]] = {}

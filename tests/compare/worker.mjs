@@ -1,89 +1,53 @@
-// Asks @azure/identity, or the engine through its addon, for one token a line of standard input.
+// Asks @azure/identity, or pgentra/identity with the same arguments, for one token a line of standard input.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const require = createRequire(new URL("../../bindings-node/package.json", import.meta.url));
-const peer = require("@azure/identity");
-const { Source, sources } = require("./lib/source.js");
-const { ClientSecretCredential } = require("./lib/identity.js");
+const MODULES = { peer: require("@azure/identity"), ours: require("pgentra/identity") };
 
-/** Any credential of the engine, by its document. */
-function ours(document) {
-    const credential = new ClientSecretCredential("t", "c", "s");
-    sources.set(credential, new Source(document, {}));
-    return credential;
-}
+/** What is no option. */
+const POSITIONAL = {
+    AzurePipelinesCredential: ["tenantId", "clientId", "serviceConnectionId", "systemAccessToken"],
+    ClientAssertionCredential: ["tenantId", "clientId", "getAssertion"],
+    ClientCertificateCredential: ["tenantId", "clientId", "certificate"],
+    ClientSecretCredential: ["tenantId", "clientId", "clientSecret"],
+};
 
-/** The peer's credential of the same settings. */
-function theirs({ type, ...given }) {
-    const common = {
-        disableInstanceDiscovery: true,
-        additionallyAllowedTenants: given.additionally_allowed_tenants ?? [],
-    };
-    const { tenant_id: tenantId, client_id: clientId, object_id: objectId, resource_id: resourceId } = given;
-    switch (type) {
-        case "client_secret":
-            return new peer.ClientSecretCredential(tenantId, clientId, given.client_secret, common);
-        case "client_assertion":
-            return new peer.ClientAssertionCredential(
-                tenantId,
-                clientId,
-                async () => given.get_assertion.token,
-                common,
-            );
-        case "client_certificate": {
-            const certificate = {
-                certificatePath: given.certificate_path,
-                certificatePassword: given.certificate_password,
-            };
-            const options = { ...common, sendCertificateChain: given.send_certificate_chain };
-            return new peer.ClientCertificateCredential(tenantId, clientId, certificate, options);
-        }
-        case "on_behalf_of":
-            return new peer.OnBehalfOfCredential({
-                tenantId,
-                clientId,
-                clientSecret: given.client_secret,
-                userAssertionToken: given.user_assertion_token,
-                ...common,
-            });
-        case "azure_pipelines":
-            return new peer.AzurePipelinesCredential(
-                tenantId,
-                clientId,
-                given.service_connection_id,
-                given.system_access_token,
-                common,
-            );
-        case "environment":
-            return new peer.EnvironmentCredential(common);
-        case "workload_identity":
-            return new peer.WorkloadIdentityCredential(common);
-        case "managed_identity":
-            return new peer.ManagedIdentityCredential({ clientId, objectId, resourceId });
-        case "default":
-            return new peer.DefaultAzureCredential(common);
-        case "azure_cli":
-            return new peer.AzureCliCredential({
-                tenantId,
-                subscription: given.subscription,
-                processTimeoutInMs: 10_000,
-            });
-        case "azure_developer_cli":
-            return new peer.AzureDeveloperCliCredential({ tenantId, processTimeoutInMs: 10_000 });
-        case "azure_powershell":
-            return new peer.AzurePowerShellCredential({ tenantId, processTimeoutInMs: 10_000 });
+const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
+
+/** A scenario's credential, by the class of that name in one of the modules. */
+function credential(module, { class: name, ...given }) {
+    if (given.credentials) {
+        return new module[name](...given.credentials.map((member) => credential(module, member)));
     }
-    throw new Error(`the worker does not know ${type}`);
+    const options = { disableInstanceDiscovery: true };
+    for (const [key, value] of Object.entries(given)) options[camel(key)] = value;
+    const { getAssertion: assertion, processTimeout, certificatePath, certificatePassword } = options;
+    if (assertion) options.getAssertion = async () => assertion;
+    if (processTimeout) {
+        delete options.processTimeout;
+        options.processTimeoutInMs = processTimeout * 1000;
+    }
+    if (name === "ClientCertificateCredential") {
+        delete options.certificatePath;
+        delete options.certificatePassword;
+        options.certificate = { certificatePath, certificatePassword };
+    }
+    const before = (POSITIONAL[name] ?? []).map((key) => {
+        const value = options[key];
+        delete options[key];
+        return value;
+    });
+    return new module[name](...before, options);
 }
 
-async function outcome(build, document, { scope, tenant_id: tenantId, claims, enable_cae: enableCae }) {
+async function outcome(module, given, { scope, tenant_id: tenantId, claims, enable_cae: enableCae }) {
     try {
-        const token = await build(document).getToken(scope, { tenantId, claims, enableCae });
+        const token = await credential(module, given).getToken(scope, { tenantId, claims, enableCae });
         return token?.token ? "token" : "no token";
     } catch (error) {
-        const all = error.errors?.length ? error.errors : [error];
+        const all = error.name === "AggregateAuthenticationError" ? error.errors : [error];
         if (all.every(({ name }) => name === "CredentialUnavailableError")) return "unavailable";
         const usual = [
             "PgEntraError",
@@ -100,6 +64,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     const job = JSON.parse(line);
     for (const name of Object.keys(process.env)) delete process.env[name];
     Object.assign(process.env, usual, job.environment);
-    const result = await outcome(job.side === "ours" ? ours : theirs, job.document, job.request);
+    const result = await outcome(MODULES[job.side], job.credential, job.request);
     process.stdout.write(JSON.stringify({ outcome: result }) + "\n");
 }

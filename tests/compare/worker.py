@@ -1,72 +1,77 @@
-"""Asks azure-identity, or the engine through its wheel, for one token a line of standard input."""
+"""Asks azure-identity, or pgentra.identity with the same arguments, for one token a line of standard input.
+
+With the argument `aio`: their awaitable twins.
+"""
 
 from __future__ import annotations
 
-import asyncio  # noqa: F401  (a slow import is not part of any request)
+import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-import azure.identity as peer
+import azure.identity
+import azure.identity.aio
 from azure.core.exceptions import ClientAuthenticationError
 
-from pgentra._foreign import Source
-from pgentra.identity._classes import SyncCredential
+import pgentra.identity
+import pgentra.identity.aio
+
+IS_AIO = sys.argv[1:] == ["aio"]
+MODULES: dict[str, Any] = {
+    "peer": azure.identity.aio if IS_AIO else azure.identity,
+    "ours": pgentra.identity.aio if IS_AIO else pgentra.identity,
+}
+
+#: Names that Python has for what a scenario calls as the engine does.
+CLASSES = {"ClientCertificateCredential": "CertificateCredential"}
+ARGUMENTS = {
+    "ClientAssertionCredential": {"get_assertion": "func"},
+    "ClientCertificateCredential": {"certificate_password": "password"},
+    "OnBehalfOfCredential": {
+        "certificate_path": "client_certificate",
+        "get_assertion": "client_assertion_func",
+        "user_assertion_token": "user_assertion",
+    },
+}
+#: Those that take nothing of the pipeline.
+TOOLS = ("AzureCliCredential", "AzureDeveloperCliCredential", "AzurePowerShellCredential")
 
 
-class Ours(SyncCredential):
-    """Any credential of the engine, by its document."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._pgentra_source = Source(document)
-
-
-def theirs(document: dict[str, Any]) -> Any:
-    """The peer's credential of the same settings."""
-    given = dict(document)
-    kind = given.pop("type")
-    discovery: dict[str, Any] = {"disable_instance_discovery": True}
-    tenants: dict[str, Any] = {"additionally_allowed_tenants": given.pop("additionally_allowed_tenants", [])}
-    if kind == "client_secret":
-        return peer.ClientSecretCredential(**given, **discovery, **tenants)
-    if kind == "client_assertion":
-        token = given.pop("get_assertion")["token"]
-        return peer.ClientAssertionCredential(**given, func=lambda: token, **discovery)
-    if kind == "client_certificate":
-        if password := given.pop("certificate_password", None):
-            given["password"] = password
-        return peer.CertificateCredential(**given, **discovery)
-    if kind == "on_behalf_of":
-        user = given.pop("user_assertion_token")
-        return peer.OnBehalfOfCredential(**given, user_assertion=user, **discovery)
-    if kind == "azure_pipelines":
-        return peer.AzurePipelinesCredential(**given, **discovery)
-    if kind == "environment":
-        return peer.EnvironmentCredential(**discovery)
-    if kind == "workload_identity":
-        return peer.WorkloadIdentityCredential(**given, **discovery)
-    if kind == "managed_identity":
-        if client_id := given.pop("client_id", None):
-            return peer.ManagedIdentityCredential(client_id=client_id)
-        return peer.ManagedIdentityCredential(identity_config=given)
-    if kind == "default":
-        return peer.DefaultAzureCredential(**given, **discovery)
-    tools = {
-        "azure_cli": peer.AzureCliCredential,
-        "azure_developer_cli": peer.AzureDeveloperCliCredential,
-        "azure_powershell": peer.AzurePowerShellCredential,
-    }
-    return tools[kind](**given)
+def credential(module: Any, given: dict[str, Any]) -> Any:
+    """A scenario's credential, by the class of that name in one of the modules."""
+    name = given["class"]
+    made = getattr(module, CLASSES.get(name, name))
+    if members := given.get("credentials"):
+        return made(*(credential(module, member) for member in members))
+    arguments: dict[str, Any] = {} if name in TOOLS else {"disable_instance_discovery": True}
+    for key, value in given.items():
+        if key != "class":
+            arguments[ARGUMENTS.get(name, {}).get(key, key)] = value
+    for key in ("func", "client_assertion_func"):
+        if assertion := arguments.get(key):
+            arguments[key] = lambda assertion=assertion: assertion
+    if file := arguments.get("client_certificate"):
+        arguments["client_certificate"] = Path(file).read_bytes()
+    identity = {key: arguments.pop(key) for key in ("object_id", "resource_id") if key in arguments}
+    return made(**arguments, **({"identity_config": identity} if identity else {}))
 
 
-def outcome(build: Any, document: dict[str, Any], request: dict[str, Any]) -> str:
+async def awaited(asked: Any, scope: str, request: dict[str, Any]) -> Any:
+    async with asked:
+        return await asked.get_token(scope, **request)
+
+
+def outcome(module: Any, given: dict[str, Any], request: dict[str, Any]) -> str:
     """`token`, or how it failed."""
     scope = request.pop("scope")
     try:
-        credential = build(document)
-        return "token" if credential.get_token(scope, **request).token else "no token"
-    except peer.CredentialUnavailableError:
+        asked = credential(module, given)
+        found = asyncio.run(awaited(asked, scope, request)) if IS_AIO else asked.get_token(scope, **request)
+        return "token" if found.token else "no token"
+    except azure.identity.CredentialUnavailableError:
         return "unavailable"
     except ClientAuthenticationError as error:
         # Ours is an error of azure.core by inheritance, whatever its kind.
@@ -81,8 +86,8 @@ def main() -> None:
         job = json.loads(line)
         os.environ.clear()
         os.environ.update({**usual, **job["environment"]})
-        build = Ours if job["side"] == "ours" else theirs
-        print(json.dumps({"outcome": outcome(build, job["document"], job["request"])}), flush=True)
+        result = outcome(MODULES[job["side"]], job["credential"], job["request"])
+        print(json.dumps({"outcome": result}), flush=True)
 
 
 if __name__ == "__main__":
