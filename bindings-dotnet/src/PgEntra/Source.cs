@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using PgEntra.Identity;
 using PgEntra.Interop;
@@ -113,7 +114,7 @@ internal sealed class CredentialSource
 {
     internal static readonly CredentialSource Default = new(new("default"));
 
-    private const int MostOpened = 64;
+    private const int MostKept = 64;
 
     private readonly Dictionary<string, CredentialHandle> opened = [];
     private readonly string json;
@@ -156,6 +157,9 @@ internal sealed class CredentialSource
 
     internal string? CaFile => caFile;
 
+    /// <summary>The last token of each request.</summary>
+    internal ConcurrentDictionary<(string Scope, string? TenantId, string? Claims, bool IsCaeEnabled), KnownToken> Known { get; } = [];
+
     /// <summary>The credentials of the program that take part.</summary>
     internal IReadOnlyList<ForeignCredential> Members => members;
 
@@ -193,7 +197,7 @@ internal sealed class CredentialSource
     /// <summary>Opens a provider.</summary>
     /// <param name="configuration">Its whole document.</param>
     /// <param name="settings">The part of it that a credential sees.</param>
-    internal ProviderHandle Open(string configuration, Func<string> settings)
+    internal ProviderHandle Open(string configuration, string settings)
     {
         ProviderHandle provider;
         nint error;
@@ -208,34 +212,43 @@ internal sealed class CredentialSource
     internal CredentialHandle Credential()
     {
         // Two threads may open it twice; equal settings share their tokens, and what is found first stays.
-        var settings = own ?? Interlocked.CompareExchange(ref own, Configuration(), null) ?? own!;
-        return Credential(() => settings);
+        return Credential(own ?? Interlocked.CompareExchange(ref own, Configuration(), null) ?? own!);
     }
 
     /// <summary>The engine's credential. The tokens of the program's own hang on it, so it is opened once for equal settings.</summary>
-    internal CredentialHandle Credential(Func<string> settings)
+    internal CredentialHandle Credential(string settings)
     {
         if (isHost)
         {
             return members[0].Handle;
         }
 
-        var key = settings();
         lock (opened)
         {
-            if (!opened.TryGetValue(key, out var handle))
+            if (!opened.TryGetValue(settings, out var handle))
             {
                 // Each change of the environment makes another one; what is open in providers stays.
-                if (opened.Count >= MostOpened)
+                if (opened.Count >= MostKept)
                 {
                     opened.Clear();
                 }
 
-                opened[key] = handle = OpenWith(key, [.. members.Select(member => member.Handle)]);
+                opened[settings] = handle = OpenWith(settings, [.. members.Select(member => member.Handle)]);
             }
 
             return handle;
         }
+    }
+
+    internal void Remember((string, string?, string?, bool) request, KnownToken token)
+    {
+        // A program has a handful of scopes, but claims can be anything.
+        if (Known.Count >= MostKept)
+        {
+            Known.Clear();
+        }
+
+        Known[request] = token;
     }
 
     /// <summary>A credential that shares nothing, for one call.</summary>
@@ -270,4 +283,13 @@ internal sealed class CredentialSource
             }
         }
     }
+}
+
+/// <summary>A token, and the engine's number of it.</summary>
+/// <remarks>No record: that would show it as text.</remarks>
+internal sealed class KnownToken(ulong id, AccessToken token)
+{
+    internal ulong Id => id;
+
+    internal AccessToken Token => token;
 }

@@ -147,6 +147,9 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
             return new("a." + seen.Count, DateTimeOffset.UtcNow.AddHours(1), DateTimeOffset.UtcNow.AddMinutes(30));
         });
         var chain = new Ours.ChainedTokenCredential(credential);
+        Assert.InRange(
+            (await chain.GetTokenAsync(new(["api://another"]), default)).RefreshOn!.Value, DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddMinutes(30));
+        seen.Clear();
         var first = await chain.GetTokenAsync(new([Scope]), default);
         var second = await chain.GetTokenAsync(new([Scope], claims: "{}", tenantId: "t", isCaeEnabled: true), default);
         Assert.NotEqual(first.Token, second.Token);

@@ -76,6 +76,7 @@ public sealed class DefaultAzureCredential : Base
                 nameof(DefaultAzureCredential),
                 options,
                 ("InteractiveBrowserTenantId", options.InteractiveBrowserTenantId),
+                ("InteractiveBrowserCredentialClientId", options.InteractiveBrowserCredentialClientId),
                 ("SharedTokenCacheTenantId", options.SharedTokenCacheTenantId),
                 ("SharedTokenCacheUsername", options.SharedTokenCacheUsername),
                 ("VisualStudioTenantId", options.VisualStudioTenantId),
@@ -144,6 +145,12 @@ public sealed class ManagedIdentityCredential : Base
         : base(new CredentialDocument("managed_identity")
             .With(id?.Key ?? "client_id", id?.Value)
             .Build(nameof(ManagedIdentityCredential), options ?? new()))
+    {
+    }
+
+    /// <param name="options">Which identity, and the options, read once.</param>
+    public ManagedIdentityCredential(ManagedIdentityCredentialOptions options)
+        : this((options ?? throw new ArgumentNullException(nameof(options))).Id, options)
     {
     }
 }
@@ -426,7 +433,8 @@ internal static class Sources
             .. ignoredArguments,
             (nameof(options.IsUnsafeSupportLoggingEnabled), options.IsUnsafeSupportLoggingEnabled ? true : null),
             (nameof(options.TokenCachePersistenceOptions), options.TokenCachePersistenceOptions),
-            (nameof(options.Diagnostics), options.Diagnostics),
+            (nameof(options.Diagnostics), options.Diagnostics.IsSet ? true : null),
+            (nameof(options.RetryPolicy), options.RetryPolicy),
             ("Retry.Mode", options.Retry.Mode),
             ("Retry.NetworkTimeout", options.Retry.NetworkTimeout),
         ];
@@ -457,8 +465,16 @@ internal static class Sources
     internal static CredentialSource Build(this CredentialDocument document, IReadOnlyList<CredentialSource> members)
     {
         // One engine's credential has one view of the environment.
-        var variables = members.Select(member => member.Variables).FirstOrDefault(found => found is not null);
-        return new(document, variables, members.Select(member => member.CaFile).FirstOrDefault(file => file is not null));
+        var given = members.Where(member => member.CaFile is not null || member.Variables is not null).ToArray();
+        if (given.DistinctBy(member => (member.CaFile, member.Variables?["HTTPS_PROXY"])).Count() > 1)
+        {
+            throw Interop.Library.Error(
+                PgEntra.Identity.ErrorKind.InvalidConfiguration,
+                "its members go through different proxies, or trust different files of authorities",
+                credential: nameof(ChainedTokenCredential));
+        }
+
+        return new(document, given.FirstOrDefault()?.Variables, given.FirstOrDefault()?.CaFile);
     }
 
     internal static IReadOnlyList<CredentialSource> Of(Member[] credentials)

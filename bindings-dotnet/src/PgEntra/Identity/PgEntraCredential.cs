@@ -38,28 +38,8 @@ internal static unsafe class Tokens
     {
         cancellationToken.ThrowIfCancellationRequested();
         var credential = source.Credential();
-        if (TryGet(credential, request) is { } token)
-        {
-            return token;
-        }
-
-        foreach (var member in source.Members)
-        {
-            member.BeforeWaiting();
-            member.AddWaitingThread(1);
-        }
-
-        try
-        {
-            return new PendingThread<AccessToken>(Read).Run(Call(credential, request), cancellationToken);
-        }
-        finally
-        {
-            foreach (var member in source.Members)
-            {
-                member.AddWaitingThread(-1);
-            }
-        }
+        return Try(source, credential, request)
+            ?? Waiting.Block(source.Members, Call(credential, request), Read, cancellationToken);
     }
 
     internal static ValueTask<AccessToken> GetAsync(
@@ -73,17 +53,9 @@ internal static unsafe class Tokens
         try
         {
             var credential = source.Credential();
-            if (TryGet(credential, request) is { } token)
-            {
-                return new(token);
-            }
-
-            foreach (var member in source.Members)
-            {
-                member.BeforeWaiting();
-            }
-
-            return new(new PendingTask<AccessToken>(Read).RunAsync(Call(credential, request), cancellationToken));
+            return Try(source, credential, request) is { } token
+                ? new(token)
+                : new(Waiting.AwaitAsync(source.Members, Call(credential, request), Read, cancellationToken));
         }
         catch (PgEntraException failure)
         {
@@ -91,13 +63,27 @@ internal static unsafe class Tokens
         }
     }
 
-    private static AccessToken? TryGet(CredentialHandle credential, TokenRequest request)
+    /// <summary>A token, if one is cached: the same string again as long as it is the same token.</summary>
+    private static AccessToken? Try(CredentialSource source, CredentialHandle credential, TokenRequest request)
     {
+        ArgumentNullException.ThrowIfNull(request);
+        var key = (request.Scope, request.TenantId, request.Claims, request.IsCaeEnabled);
+        var before = source.Known.GetValueOrDefault(key);
+        ulong id = before?.Id ?? 0;
         nint token = 0, error = 0;
-        long expiresOn = 0;
-        var code = With(request, wanted => Native.TryGetToken(credential, wanted, out token, out expiresOn, out error));
+        long expiresOn = 0, refreshOn = 0;
+        var code = With(
+            request,
+            wanted => Native.TryGetToken(credential, wanted, ref id, out token, out expiresOn, out refreshOn, out error));
         Library.Check(code, error);
-        return token == 0 ? null : new(Library.Take(token)!, DateTimeOffset.FromUnixTimeSeconds(expiresOn));
+        if (token == 0)
+        {
+            return id == 0 ? null : before?.Token;
+        }
+
+        var found = new AccessToken(Library.Take(token)!, Library.Time(expiresOn), Refresh(refreshOn));
+        source.Remember(key, new(id, found));
+        return found;
     }
 
     internal static StartCall Call(CredentialHandle credential, TokenRequest request) =>
@@ -112,11 +98,12 @@ internal static unsafe class Tokens
         };
 
     internal static AccessToken Read(in Outcome outcome) => new(
-        Marshal.PtrToStringUTF8(outcome.Token)!, DateTimeOffset.FromUnixTimeSeconds(outcome.ExpiresOn));
+        Marshal.PtrToStringUTF8(outcome.Token)!, Library.Time(outcome.ExpiresOn), Refresh(outcome.RefreshOn));
+
+    private static DateTimeOffset? Refresh(long seconds) => seconds == 0 ? null : Library.Time(seconds);
 
     private static int With(TokenRequest request, CallWith call)
     {
-        ArgumentNullException.ThrowIfNull(request);
         WantedToken wanted = default;
         try
         {

@@ -18,9 +18,6 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_abi_version")]
     internal static partial uint GetAbiVersion();
 
-    [LibraryImport(Name, EntryPoint = "pgentra_version")]
-    internal static partial nint GetVersion();
-
     [LibraryImport(Name, EntryPoint = "pgentra_shutdown")]
     internal static partial void Shutdown();
 
@@ -42,9 +39,6 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_error_kind")]
     internal static partial int GetErrorKind(nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_error_code")]
-    internal static partial nint GetErrorCode(nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_error_message")]
     internal static partial nint GetErrorMessage(nint error);
@@ -140,7 +134,13 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_credential_try_get_token")]
     internal static partial int TryGetToken(
-        CredentialHandle credential, WantedToken* request, out nint token, out long expiresOn, out nint error);
+        CredentialHandle credential,
+        WantedToken* request,
+        ref ulong id,
+        out nint token,
+        out long expiresOn,
+        out long refreshOn,
+        out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_credential_get_token_async")]
     internal static partial int GetTokenAsync(
@@ -236,6 +236,7 @@ internal struct Outcome
     internal nint User;
     internal nint UserSource;
     internal long ExpiresOn;
+    internal long RefreshOn;
     internal ulong Id;
 }
 
