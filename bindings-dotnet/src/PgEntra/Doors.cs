@@ -147,14 +147,28 @@ internal sealed class Doors
         private T Wait(TimeSpan? limit, CancellationToken cancellationToken)
         {
             using var asked = new Asked(doors);
-            return Waiting.Block(asked.Members, StartOn(asked.Provider, limit), read, cancellationToken);
+            return Waiting.Block(asked.Members, StartOn(asked.Provider, limit), Read, cancellationToken);
         }
 
         private async Task<T> WaitAsync(TimeSpan? limit, CancellationToken cancellationToken)
         {
             using var asked = new Asked(doors);
-            return await Waiting.AwaitAsync(asked.Members, StartOn(asked.Provider, limit), read, cancellationToken)
+            return await Waiting.AwaitAsync(asked.Members, StartOn(asked.Provider, limit), Read, cancellationToken)
                 .ConfigureAwait(false);
+        }
+
+        /// <summary>One object for all who waited for it.</summary>
+        private T Read(in Outcome outcome)
+        {
+            var before = known;
+            if (before?.Id == outcome.Id)
+            {
+                return before.Value;
+            }
+
+            var found = read(outcome);
+            known = new(outcome.Id, found);
+            return found;
         }
 
         private unsafe StartCall StartOn(ProviderHandle provider, TimeSpan? limit)

@@ -117,6 +117,7 @@ internal sealed class CredentialSource
     private const int MostKept = 64;
 
     private readonly Dictionary<string, CredentialHandle> opened = [];
+    private readonly ConcurrentDictionary<(string, string?, string?, bool), KnownToken> known = [];
     private readonly string json;
     private readonly List<ForeignCredential> members = [];
     private readonly bool isHost;
@@ -156,9 +157,6 @@ internal sealed class CredentialSource
     internal Dictionary<string, string>? Variables => variables;
 
     internal string? CaFile => caFile;
-
-    /// <summary>The last token of each request.</summary>
-    internal ConcurrentDictionary<(string Scope, string? TenantId, string? Claims, bool IsCaeEnabled), KnownToken> Known { get; } = [];
 
     /// <summary>The credentials of the program that take part.</summary>
     internal IReadOnlyList<ForeignCredential> Members => members;
@@ -240,16 +238,22 @@ internal sealed class CredentialSource
         }
     }
 
-    internal void Remember((string, string?, string?, bool) request, KnownToken token)
+    /// <summary>The last token of a request.</summary>
+    internal KnownToken? Known(TokenRequest request) => known.GetValueOrDefault(Key(request));
+
+    internal void Remember(TokenRequest request, KnownToken token)
     {
         // A program has a handful of scopes, but claims can be anything.
-        if (Known.Count >= MostKept)
+        if (known.Count >= MostKept)
         {
-            Known.Clear();
+            known.Clear();
         }
 
-        Known[request] = token;
+        known[Key(request)] = token;
     }
+
+    private static (string Scope, string? TenantId, string? Claims, bool IsCaeEnabled) Key(TokenRequest request) =>
+        (request.Scope, request.TenantId, request.Claims, request.IsCaeEnabled);
 
     /// <summary>A credential that shares nothing, for one call.</summary>
     internal CredentialHandle Uncached(string settings, IReadOnlyList<CredentialHandle> handles) =>

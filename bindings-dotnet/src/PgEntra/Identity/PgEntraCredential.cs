@@ -39,7 +39,7 @@ internal static unsafe class Tokens
         cancellationToken.ThrowIfCancellationRequested();
         var credential = source.Credential();
         return Try(source, credential, request)
-            ?? Waiting.Block(source.Members, Call(credential, request), Read, cancellationToken);
+            ?? Waiting.Block(source.Members, Call(credential, request), Reader(source, request), cancellationToken);
     }
 
     internal static ValueTask<AccessToken> GetAsync(
@@ -55,7 +55,7 @@ internal static unsafe class Tokens
             var credential = source.Credential();
             return Try(source, credential, request) is { } token
                 ? new(token)
-                : new(Waiting.AwaitAsync(source.Members, Call(credential, request), Read, cancellationToken));
+                : new(Waiting.AwaitAsync(source.Members, Call(credential, request), Reader(source, request), cancellationToken));
         }
         catch (PgEntraException failure)
         {
@@ -67,8 +67,7 @@ internal static unsafe class Tokens
     private static AccessToken? Try(CredentialSource source, CredentialHandle credential, TokenRequest request)
     {
         ArgumentNullException.ThrowIfNull(request);
-        var key = (request.Scope, request.TenantId, request.Claims, request.IsCaeEnabled);
-        var before = source.Known.GetValueOrDefault(key);
+        var before = source.Known(request);
         ulong id = before?.Id ?? 0;
         nint token = 0, error = 0;
         long expiresOn = 0, refreshOn = 0;
@@ -82,7 +81,7 @@ internal static unsafe class Tokens
         }
 
         var found = new AccessToken(Library.Take(token)!, Library.Time(expiresOn), Refresh(refreshOn));
-        source.Remember(key, new(id, found));
+        source.Remember(request, new(id, found));
         return found;
     }
 
@@ -96,6 +95,20 @@ internal static unsafe class Tokens
             (operation, error) = (started!, failed);
             return code;
         };
+
+    /// <summary>One string for all who waited for it.</summary>
+    private static ReadOutcome<AccessToken> Reader(CredentialSource source, TokenRequest request) => (in outcome) =>
+    {
+        var before = source.Known(request);
+        if (before?.Id == outcome.Id)
+        {
+            return before.Token;
+        }
+
+        var found = Read(outcome);
+        source.Remember(request, new(outcome.Id, found));
+        return found;
+    };
 
     internal static AccessToken Read(in Outcome outcome) => new(
         Marshal.PtrToStringUTF8(outcome.Token)!, Library.Time(outcome.ExpiresOn), Refresh(outcome.RefreshOn));
