@@ -180,6 +180,22 @@ def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
     assert emulator.door().plaintext_password_bytes == 0
 
 
+def test_a_login_that_stays_refused_is_explained_and_one_that_reaches_nobody_is_not(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.reset()
+    program = compile_program(EXAMPLES / "libpq.c", tmp_path / "sample", "C99", "-D_XOPEN_SOURCE=700", *libpq())
+    environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "nobody"}
+    for port, explained in ((emulator.place.port, True), (1, False)):
+        done = subprocess.run(
+            [program], env=environment | {"PGPORT": str(port)}, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("sync: connection to server")
+        lines = "Role tried: 'nobody' (from the environment variable PGUSER).\nToken of: "
+        assert (lines in done.stderr) == explained
+
+
 BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
