@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using PgEntra.Identity;
 using PgEntra.Interop;
@@ -9,6 +10,9 @@ namespace PgEntra;
 /// <remarks>Values are texts, booleans, numbers, lists of texts, other documents, and credentials of the program.</remarks>
 internal sealed class CredentialDocument
 {
+    // By the object that a function belongs to, then by the function: a delegate is a new one at each mention of its method.
+    private static readonly ConditionalWeakTable<object, ConcurrentDictionary<Delegate, Assertion>> Assertions = [];
+
     private readonly List<Entry> entries = [];
     private readonly string? type;
 
@@ -21,6 +25,13 @@ internal sealed class CredentialDocument
 
     internal static CredentialDocument Host(ForeignCredential credential) =>
         new CredentialDocument("host").With("index", credential);
+
+    /// <summary>What a function asserts; the same function is the same credential, whose tokens all who name it share.</summary>
+    internal static CredentialDocument Asserted(Func<string> callback) => Asserted(callback, () => new(callback));
+
+    /// <inheritdoc cref="Asserted(Func{string})"/>
+    internal static CredentialDocument Asserted(Func<CancellationToken, Task<string>> callback) =>
+        Asserted(callback, () => new(callback));
 
     internal bool IsHost => type == "host";
 
@@ -98,6 +109,14 @@ internal sealed class CredentialDocument
             default:
                 throw new NotSupportedException(value.GetType().Name);
         }
+    }
+
+    private static CredentialDocument Asserted(Delegate callback, Func<Assertion> make)
+    {
+        ArgumentNullException.ThrowIfNull(callback);
+        // A static method belongs to no object.
+        var owner = callback.Target ?? typeof(Assertion);
+        return Host(Assertions.GetValue(owner, static _ => []).GetOrAdd(callback, _ => make()));
     }
 
     // No record: that would show a secret as text.

@@ -227,7 +227,7 @@ public sealed class ClientAssertionCredential : Base
         string clientId,
         Func<CancellationToken, Task<string>> assertionCallback,
         TokenCredentialOptions? options = null)
-        : base(Document(tenantId, clientId, new(assertionCallback), options))
+        : base(Document(tenantId, clientId, CredentialDocument.Asserted(assertionCallback), options))
     {
     }
 
@@ -237,16 +237,16 @@ public sealed class ClientAssertionCredential : Base
     /// <param name="options">The options, read once.</param>
     public ClientAssertionCredential(
         string tenantId, string clientId, Func<string> assertionCallback, TokenCredentialOptions? options = null)
-        : base(Document(tenantId, clientId, new(assertionCallback), options))
+        : base(Document(tenantId, clientId, CredentialDocument.Asserted(assertionCallback), options))
     {
     }
 
     private static CredentialSource Document(
-        string tenantId, string clientId, Assertion assertion, TokenCredentialOptions? options) =>
+        string tenantId, string clientId, CredentialDocument assertion, TokenCredentialOptions? options) =>
         new CredentialDocument("client_assertion")
             .With("tenant_id", tenantId)
             .With("client_id", clientId)
-            .With("get_assertion", CredentialDocument.Host(assertion))
+            .With("get_assertion", assertion)
             .Build(nameof(ClientAssertionCredential), options ?? new());
 }
 
@@ -300,7 +300,7 @@ public sealed class OnBehalfOfCredential : Base
         string userAssertion,
         OnBehalfOfCredentialOptions? options = null)
         : base(Document(tenantId, clientId, userAssertion)
-            .With("get_assertion", CredentialDocument.Host(new Assertion(clientAssertionCallback)))
+            .With("get_assertion", CredentialDocument.Asserted(clientAssertionCallback))
             .Build(nameof(OnBehalfOfCredential), options ?? new()))
     {
     }
@@ -317,7 +317,7 @@ public sealed class OnBehalfOfCredential : Base
         string userAssertion,
         OnBehalfOfCredentialOptions? options = null)
         : base(Document(tenantId, clientId, userAssertion)
-            .With("get_assertion", CredentialDocument.Host(new Assertion(clientAssertionCallback)))
+            .With("get_assertion", CredentialDocument.Asserted(clientAssertionCallback))
             .Build(nameof(OnBehalfOfCredential), options ?? new()))
     {
     }
