@@ -283,7 +283,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
             using var errors = log.Factory(LogLevel.Error);
             PgEntraLogging.Use(errors);
             var refused = new ManagedIdentityCredential(Guid.NewGuid().ToString());
-            await Assert.ThrowsAnyAsync<PgEntraException>(async () => await refused.GetTokenAsync(new("planted://scope")));
+            await Assert.ThrowsAnyAsync<PgEntraException>(async () => await refused.GetTokenAsync(new("api://refused")));
             Assert.StartsWith("PgEntra Error ", log.WaitFor("token fetch failed"), StringComparison.Ordinal);
             Assert.Single(log.Lines, line => line.Contains("fetch ended", StringComparison.Ordinal));
             Assert.DoesNotContain(log.Lines, line => line.Contains("planted", StringComparison.Ordinal) || line.Contains("eyJ", StringComparison.Ordinal));
