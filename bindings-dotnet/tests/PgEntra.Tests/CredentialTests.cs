@@ -441,7 +441,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(role, await command.ExecuteScalarAsync());
 
         Assert.Equal(token.Token, credential.GetToken(new(Scope)).Token);
-        Library.Check(Native.DecodeJwt(token.Token, out var claims, out var error), error);
+        Library.Check(Rules.DecodeJwt(token.Token, out var claims, out var error), error);
         var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(Library.Take(claims)!)!["exp"]!.GetValue<long>());
         // What lasts for some seconds "from now" ends so much later as it was on its way.
         Assert.InRange(token.ExpiresOn, expiry.AddSeconds(-30), expiry.AddSeconds(30));

@@ -55,9 +55,6 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_error_new", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int NewError(int kind, string message, string? advice, string? credential, out nint error);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_error_kinds")]
-    internal static partial int GetErrorKinds(out nint json, out nint error);
-
     // Providers.
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_open", StringMarshalling = StringMarshalling.Utf8)]
@@ -173,25 +170,6 @@ internal static unsafe partial class Native
 
     // Rules.
 
-    [LibraryImport(Name, EntryPoint = "pgentra_decode_jwt", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int DecodeJwt(string token, out nint json, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_describe_token", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int DescribeToken(string token, out nint json, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_parse_principal_name", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ParsePrincipalName(string resourceId, out nint name, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_resolve_cloud", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ResolveCloud(
-        string? scope,
-        string? host,
-        string? authorityHost,
-        string? cloud,
-        string? environmentAuthorityHost,
-        out nint json,
-        out nint error);
-
     [LibraryImport(Name, EntryPoint = "pgentra_secure_sslmode", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int SecureSslMode(
         string? sslMode,
@@ -200,17 +178,6 @@ internal static unsafe partial class Native
         [MarshalAs(UnmanagedType.U1)] bool allowInsecure,
         out nint instead,
         out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_cause", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial nint GetRefusalCause(string? sqlState, string message);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
-    [return: MarshalAs(UnmanagedType.U1)]
-    internal static partial bool IsRetriable(string? sqlState, string message);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ExplainRefusal(
-        string? sqlState, string message, string role, string roleSource, string? token, out nint text, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);
