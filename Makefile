@@ -224,18 +224,22 @@ bench-node: build npm
 DOTNET = cd bindings-dotnet && PgEntraLibrary="$(LIBPGENTRA)"
 LIBPGENTRA = $(TARGET)/libpgentra.so
 
+# $(call dotnet_or,WORD): ends a recipe, telling why, where there is no .NET SDK that is new enough.
+dotnet_or = sdk=$$(dotnet --version 2>/dev/null || echo none); case "$$sdk" in [1-9][0-9].*) ;; \
+    *) echo "$(1): .NET SDK 10 or later (dotnet): $$sdk on this machine"; exit 0;; esac
+
 # Npgsql and EF Core through the front door; vectors; the Azure SDK both ways; the packages installed, as a single file and
 # compiled ahead; every sample of examples/dotnet. `dotnet test` hides what passing tests print.
 test-dotnet: LIBPGENTRA := $(TARGET)/testing/libpgentra.so
 test-dotnet: build libpgentra-testing
-	@command -v dotnet >/dev/null || { echo 'skipped: .NET SDK 10 (dotnet): none on this machine'; exit 0; }; \
+	@$(call dotnet_or,skipped); \
 	    works="$(TARGET)/works-in-dotnet" && : >"$$works" && postgres=$$($(ENVIRONMENT) postgres) || exit 1; \
 	    $(DOTNET) $(WITH_EMULATOR) PGENTRA_WORKS="$$works" dotnet test --project tests/PgEntra.Tests -v q; \
 	    status=$$?; sort -u "$$works"; exit $$status
 
 # Every framework is built with warnings as errors; what is public is compared with PublicAPI.*.txt.
 lint-dotnet: libpgentra
-	@command -v dotnet >/dev/null || { echo 'not tried: .NET: none on this machine'; exit 0; }; $(DOTNET) sh -ec '\
+	@$(call dotnet_or,not tried); $(DOTNET) sh -ec '\
 	    dotnet build src/PgEntra.AzureCore -v q -nologo; \
 	    for project in PgEntra.slnx ../examples/dotnet ../benchmarks/dotnet; do \
 	        dotnet restore $$project -v q -nologo; dotnet format $$project --no-restore --verify-no-changes -v q; done'

@@ -161,7 +161,7 @@ typedef struct pgentra_outcome {
    */
   const char *user;
   /**
-   * Where `user` came from, as pgentra_provider_login() tells; static.
+   * Where `user` came from, as pgentra_provider_login() tells.
    */
   const char *user_source;
   /**
@@ -169,14 +169,19 @@ typedef struct pgentra_outcome {
    */
   int64_t expires_on;
   /**
-   * As pgentra_provider_try_get() and pgentra_provider_try_login() tell; else 0.
+   * Of pgentra_credential_get_token_async(): when it is worth another one; else 0.
+   */
+  int64_t refresh_on;
+  /**
+   * As the function's `_try_` sister tells; else 0.
    */
   uint64_t id;
 } pgentra_outcome;
 
 /**
  * Called once for each asynchronous call that began, on a thread of the library's which may block; never inside of the
- * call that began it.
+ * call that began it, unless the system refuses a thread. At most 16 are called at once: where all of them block, the others
+ * wait.
  */
 typedef void (*pgentra_done_callback)(void *user_data, const struct pgentra_outcome *outcome);
 
@@ -204,8 +209,9 @@ typedef struct pgentra_token_request {
 
 /**
  * Asks a credential of the host's for a token. Called on a thread of the library's that may block. To be answered once, at
- * once or later, from any thread, by pgentra_request_respond(), pgentra_request_fail() or pgentra_request_abandon(); a
- * question that nobody answers ends by its time limit (30 s). `wanted` is borrowed until the callback returns.
+ * once or later, from any thread, by pgentra_request_respond(), pgentra_request_fail() or pgentra_request_abandon(). Nobody
+ * waits for it longer than 30 s, which count as a failure; an answer within 10 minutes more is still taken, and where none
+ * comes the question ends then. At most 64 questions are put at once. `wanted` is borrowed until the callback returns.
  */
 typedef void (*pgentra_token_callback)(void *user_data,
                                        struct pgentra_request *request,
@@ -225,7 +231,7 @@ const char *pgentra_version(void);
 /**
  * PGENTRA_ABI_VERSION of the library that is loaded.
  *
- * @threads any. @errors none.
+ * @ownership nothing is kept. @threads any. @errors none.
  */
 uint32_t pgentra_abi_version(void);
 
@@ -233,7 +239,7 @@ uint32_t pgentra_abi_version(void);
  * Stops the background work of this process, for its end: waits at most 1 s for the engine, and at most 1 s for callbacks.
  * Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch.
  *
- * @threads any; inside of a callback it does not wait for callbacks. @errors none.
+ * @ownership nothing is freed. @threads any; inside of a callback it does not wait for callbacks. @errors none.
  */
 void pgentra_shutdown(void);
 
@@ -248,7 +254,7 @@ int32_t pgentra_stats(const char **json, struct pgentra_error **error);
  * Gives back a string that a function wrote to an output, or that was retained; the last one to do so wipes it. NULL is
  * ignored. free() must not be used.
  *
- * @threads any. @errors none.
+ * @ownership takes one share of `string` back. @threads any. @errors none.
  */
 void pgentra_string_free(const char *string);
 
@@ -276,7 +282,7 @@ int32_t pgentra_set_log_callback(int32_t level,
 /**
  * The kind; PGENTRA_INVALID_ARGUMENT where `error` is no error, or was freed.
  *
- * @threads any. @errors none.
+ * @ownership `error` stays the caller's. @threads any. @errors none.
  */
 int32_t pgentra_error_kind(const struct pgentra_error *error);
 
@@ -296,8 +302,9 @@ const char *pgentra_error_code(const struct pgentra_error *error);
 const char *pgentra_error_message(const struct pgentra_error *error);
 
 /**
- * The same as data (JSON): code, kind, class, message, advice, transient, and where they are known credential, status,
- * error, aadsts, service_message, trace_id, correlation_id, retry_after (seconds), claims, attempts. Never NULL.
+ * The same as data (JSON): code, kind, error_class (of the bindings that have exceptions), message, advice, transient, and
+ * where they are known credential, class (of the host's own error), status, error, aadsts, service_message, trace_id,
+ * correlation_id, retry_after (seconds), claims, attempts. Never NULL.
  *
  * @ownership borrowed from `error`: good until that is freed. @threads any. @errors none.
  */
@@ -320,7 +327,7 @@ struct pgentra_error *pgentra_error_retain(const struct pgentra_error *error);
 /**
  * Frees an error. NULL, and an error that was freed before, are ignored.
  *
- * @threads any. @errors none.
+ * @ownership `error` is freed. @threads any. @errors none.
  */
 void pgentra_error_free(struct pgentra_error *error);
 
@@ -375,7 +382,7 @@ int32_t pgentra_provider_open_with(const char *config_json,
  * Closes a provider. The callbacks of its asynchronous calls under way are called with PGENTRA_CANCELLED; blocking calls on
  * other threads end as they would have. NULL, and a handle that was closed before, are ignored.
  *
- * @threads any, also inside of a callback. @errors none.
+ * @ownership `provider` is freed; what it handed out stays good. @threads any, also inside of a callback. @errors none.
  */
 void pgentra_provider_close(struct pgentra_provider *provider);
 
@@ -397,7 +404,7 @@ int32_t pgentra_provider_get(const struct pgentra_provider *provider,
  *
  * `*id` goes in as that of the token which the caller has (0: none), and comes out as that of the current one, 0 where nothing
  * is cached: then ask pgentra_provider_get(). `*token` becomes NULL where the id stays the same or is 0, so a caller that
- * keeps a copy of its own makes no new one. Ids belong to one provider handle.
+ * keeps a copy of its own makes no new one.
  *
  * @ownership `*token` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
  */
@@ -424,7 +431,8 @@ int32_t pgentra_provider_get_async(const struct pgentra_provider *provider,
  * A role name and a token. `user_source` (may be NULL) tells where the name came from: "user", "PGUSER", a claim's name,
  * "management token", "fallback_username", "appid". Blocks as pgentra_provider_get() does.
  *
- * @ownership `*user` and `*password` are the caller's: pgentra_string_free() each; `*user_source` is static. @threads any.
+ * @ownership `*user` and `*password` are the caller's: pgentra_string_free() each; `*user_source` lives for ever, giving it
+ * back does no harm. @threads any.
  * @errors as pgentra_provider_get(), and PGENTRA_USERNAME_EXTRACTION, PGENTRA_SCOPE_PERMISSION, PGENTRA_TOKEN_DECODE.
  */
 int32_t pgentra_provider_login(const struct pgentra_provider *provider,
@@ -436,7 +444,7 @@ int32_t pgentra_provider_login(const struct pgentra_provider *provider,
 
 /**
  * As pgentra_provider_try_get(), for a login: `*user` and `*password` become NULL where the id stays the same or is 0. The
- * ids are not those of pgentra_provider_try_get().
+ * ids are others than those of pgentra_provider_try_get().
  *
  * @ownership as pgentra_provider_login(). @threads any.
  * @errors PGENTRA_INVALID_ARGUMENT, and where the cached token names no role those of pgentra_provider_login().
@@ -508,7 +516,7 @@ int32_t pgentra_operation_cancel(const struct pgentra_operation *operation, stru
 /**
  * Frees the handle; the call itself goes on. NULL, and a handle that was freed before, are ignored.
  *
- * @threads any, also inside of a callback. @errors none.
+ * @ownership `operation` is freed. @threads any, also inside of a callback. @errors none.
  */
 void pgentra_operation_free(struct pgentra_operation *operation);
 
@@ -545,7 +553,7 @@ int32_t pgentra_credential_callback(const char *name,
  * Closes a credential. The callbacks of its asynchronous calls under way are called with PGENTRA_CANCELLED. Providers and
  * chains that were opened on it go on. NULL, and a handle that was closed before, are ignored.
  *
- * @threads any, also inside of a callback. @errors none.
+ * @ownership `credential` is freed; what it handed out stays good. @threads any, also inside of a callback. @errors none.
  */
 void pgentra_credential_close(struct pgentra_credential *credential);
 
@@ -564,19 +572,24 @@ int32_t pgentra_credential_get_token(const struct pgentra_credential *credential
                                      struct pgentra_error **error);
 
 /**
- * The same, if it is cached; else `*token` becomes NULL and `*expires_on` 0. Never blocks.
+ * A token, if a usable one is cached, with its end and its refresh point in seconds since 1970 (both may be NULL). Never blocks.
+ *
+ * `*id` is as in pgentra_provider_try_get(), of the token that the caller has for the same request. Where the id stays the same
+ * or is 0, `*token` becomes NULL and the times 0.
  *
  * @ownership `*token` is the caller's: pgentra_string_free(). `request` is copied. @threads any.
  * @errors PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_credential_try_get_token(const struct pgentra_credential *credential,
                                          const struct pgentra_token_request *request,
+                                         uint64_t *id,
                                          const char **token,
                                          int64_t *expires_on,
+                                         int64_t *refresh_on,
                                          struct pgentra_error **error);
 
 /**
- * As pgentra_credential_get_token(), into a callback: the outcome's `token` and `expires_on`.
+ * As pgentra_credential_get_token(), into a callback: the outcome's `token`, `expires_on`, `refresh_on` and `id`.
  *
  * @ownership as pgentra_provider_get_async(); `request` is copied. @threads any.
  * @errors PGENTRA_INVALID_ARGUMENT; all others reach the callback.
@@ -604,7 +617,7 @@ int32_t pgentra_config_check(const char *config_json,
  * this call.
  *
  * @ownership frees `request`; `token` is copied. @threads any. @errors PGENTRA_INVALID_ARGUMENT where the request is not
- * open: it was answered before, or its time limit has passed.
+ * open: it was answered before, or it has ended.
  */
 int32_t pgentra_request_respond(struct pgentra_request *request,
                                 const char *token,
@@ -614,8 +627,9 @@ int32_t pgentra_request_respond(struct pgentra_request *request,
 
 /**
  * Answers a question with a failure: the class and the text of the host's own error. `unavailable` says that the credential
- * is not set up here, so that a chain goes on past it. `cause` (may be NULL) is what pgentra_error_cause() gives back;
- * `finalizer` (may be NULL) is called with it when the last error that has it is freed, also where this call fails.
+ * is not set up here, so that a chain goes on past it. `cause` is what pgentra_error_cause() gives back; `finalizer` (may be
+ * NULL) is called with it when the last error that has it is freed, also where this call fails. A `cause` that is NULL is
+ * none, and `finalizer` is not called for it.
  *
  * @ownership frees `request`; the texts are copied. @threads any. @errors as pgentra_request_respond().
  */
@@ -683,7 +697,7 @@ int32_t pgentra_resolve_cloud(const char *scope,
  * `hosts` are the places that the driver connects to: for each the address where one is given, else the name; an empty one
  * is the driver's local default.
  *
- * @ownership `*instead` is static, never to be freed. @threads any.
+ * @ownership `*instead` lives for ever; giving it back does no harm. @threads any.
  * @errors PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a place that is not this machine, PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_secure_sslmode(const char *sslmode,
@@ -705,7 +719,7 @@ const char *pgentra_refusal_cause(const char *sqlstate, const char *message);
 /**
  * Whether a newer token (pgentra_provider_invalidate()) may succeed where a server refused a login so.
  *
- * @threads any. @errors none: what is no text is no refusal.
+ * @ownership nothing is kept. @threads any. @errors none: what is no text is no refusal.
  */
 bool pgentra_refusal_is_retriable(const char *sqlstate, const char *message);
 

@@ -5,7 +5,7 @@
 #ifndef PGENTRA_HPP
 #define PGENTRA_HPP
 
-#include <cstring>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>

@@ -1,11 +1,13 @@
 //! Credentials on their own: a token for any scope, as the Azure SDKs' classes give it.
 
 use std::{
+    collections::HashMap,
     ffi::{c_char, c_void},
     ptr,
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use pgentra::{CachedCredential, Config, Result, Surroundings, Token, credential::TokenRequest};
 
 use crate::{
@@ -14,8 +16,7 @@ use crate::{
     handles::Table,
     host::{Host, HostId, pgentra_token_callback, pgentra_token_request},
     operation::{self, Answer, Waits, pgentra_done_callback, pgentra_finalizer, pgentra_operation},
-    provider::{join, limit, read_config},
-    text::Text,
+    provider::{Issued, join, limit, read_config},
 };
 
 /// A credential with its cached tokens. Closed by pgentra_credential_close().
@@ -30,11 +31,29 @@ pub struct Credential {
     /// The credentials of the host's that take part.
     pub hosts: Vec<HostId>,
     waits: Arc<Waits>,
+    /// The last token of each request as C's string: a warm call copies nothing.
+    issued: ArcSwap<HashMap<TokenRequest, Arc<Issued>>>,
 }
+
+/// A program has a handful of scopes, but claims can be anything.
+const MOST_ISSUED: usize = 64;
 
 impl Credential {
     fn insert(inner: Arc<CachedCredential>, hosts: Vec<HostId>) -> Result<*mut pgentra_credential> {
-        CREDENTIALS.insert(Credential { inner, hosts, waits: Arc::default() })
+        CREDENTIALS.insert(Credential { inner, hosts, waits: Arc::default(), issued: ArcSwap::default() })
+    }
+
+    fn issued(&self, request: &TokenRequest, token: &Arc<Token>) -> Arc<Issued> {
+        if let Some(known) = self.issued.load().get(request).filter(|known| known.is_of(token)) {
+            return Arc::clone(known);
+        }
+        let issued = Issued::new(token, None);
+        self.issued.rcu(|all| {
+            let mut all = if all.len() < MOST_ISSUED { HashMap::clone(all) } else { HashMap::new() };
+            all.insert(request.clone(), Arc::clone(&issued));
+            all
+        });
+        issued
     }
 }
 
@@ -119,7 +138,7 @@ pub unsafe extern "C" fn pgentra_credential_callback(
 /// Closes a credential. The callbacks of its asynchronous calls under way are called with PGENTRA_CANCELLED. Providers and
 /// chains that were opened on it go on. NULL, and a handle that was closed before, are ignored.
 ///
-/// @threads any, also inside of a callback. @errors none.
+/// @ownership `credential` is freed; what it handed out stays good. @threads any, also inside of a callback. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_credential_close(credential: *mut pgentra_credential) {
     value("pgentra_credential_close", (), || {
@@ -178,7 +197,7 @@ pub unsafe extern "C" fn pgentra_credential_get_token(
         };
         let credential = CREDENTIALS.get(credential)?;
         let token = join(&credential.inner.start_token(&request, limit(timeout_ms)), &credential.hosts)?;
-        to_token.write(Text::new(token.secret()).into_raw());
+        to_token.write(credential.issued(&request, &token).password.clone().into_raw());
         if let Some(place) = to_expires_on {
             place.write(token.expires_on());
         }
@@ -188,30 +207,55 @@ pub unsafe extern "C" fn pgentra_credential_get_token(
     unsafe { status("pgentra_credential_get_token", error, work) }
 }
 
-/// The same, if it is cached; else `*token` becomes NULL and `*expires_on` 0. Never blocks.
+/// A token, if a usable one is cached, with its end and its refresh point in seconds since 1970 (both may be NULL). Never blocks.
+///
+/// `*id` is as in pgentra_provider_try_get(), of the token that the caller has for the same request. Where the id stays the same
+/// or is 0, `*token` becomes NULL and the times 0.
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). `request` is copied. @threads any.
 /// @errors PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// As pgentra_credential_get_token().
+/// `request` is NULL or points to a request whose texts are NULL or C strings; the others are NULL or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_credential_try_get_token(
     credential: *const pgentra_credential,
     request: *const pgentra_token_request,
+    id: *mut u64,
     token: *mut *const c_char,
     expires_on: *mut i64,
+    refresh_on: *mut i64,
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
         // SAFETY: as promised by the caller.
-        let (request, to_token, to_expires_on) = unsafe {
-            (read_request(request)?, Output::new("token", token)?, Output::optional("expires_on", expires_on)?)
+        let (request, id, to_token, to_expires_on, to_refresh_on) = unsafe {
+            (
+                read_request(request)?,
+                Output::new("id", id)?,
+                Output::new("token", token)?,
+                Output::optional("expires_on", expires_on)?,
+                Output::optional("refresh_on", refresh_on)?,
+            )
         };
-        let token: Option<Arc<Token>> = CREDENTIALS.get(credential)?.inner.try_token(&request).transpose()?;
-        to_token.write(token.as_ref().map_or(ptr::null(), |token| Text::new(token.secret()).into_raw()));
-        if let Some(place) = to_expires_on {
-            place.write(token.map_or(0, |token| token.expires_on()));
+        let credential = CREDENTIALS.get(credential)?;
+        let found = credential.inner.try_token(&request).transpose()?;
+        let issued = found.as_ref().map(|token| credential.issued(&request, token));
+        let now = issued.as_ref().map_or(0, |issued| issued.id);
+        let new = found.zip(issued).filter(|_| id.read() != now);
+        let (password, times) = match &new {
+            Some((token, issued)) => (
+                issued.password.clone().into_raw(),
+                (token.expires_on(), credential.inner.refresh_on(&request).unwrap_or(0)),
+            ),
+            None => (ptr::null(), (0, 0)),
+        };
+        id.write(now);
+        to_token.write(password);
+        for (place, time) in [(to_expires_on, times.0), (to_refresh_on, times.1)] {
+            if let Some(place) = place {
+                place.write(time);
+            }
         }
         Ok(())
     };
@@ -219,7 +263,7 @@ pub unsafe extern "C" fn pgentra_credential_try_get_token(
     unsafe { status("pgentra_credential_try_get_token", error, work) }
 }
 
-/// As pgentra_credential_get_token(), into a callback: the outcome's `token` and `expires_on`.
+/// As pgentra_credential_get_token(), into a callback: the outcome's `token`, `expires_on`, `refresh_on` and `id`.
 ///
 /// @ownership as pgentra_provider_get_async(); `request` is copied. @threads any.
 /// @errors PGENTRA_INVALID_ARGUMENT; all others reach the callback.
@@ -236,21 +280,22 @@ pub unsafe extern "C" fn pgentra_credential_get_token_async(
     operation: *mut *mut pgentra_operation,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
+    let begin = || {
         // SAFETY: as promised by the caller.
         let request = unsafe { read_request(request) }?;
         let credential = CREDENTIALS.get(credential)?;
-        let begin = || credential.inner.start_token(&request, limit(timeout_ms));
-        let convert = |token: Arc<Token>| Answer {
-            token: Some(Text::new(token.secret())),
-            expires_on: token.expires_on(),
-            ..Answer::default()
+        let (waits, pending) =
+            (Arc::clone(&credential.waits), credential.inner.start_token(&request, limit(timeout_ms)));
+        let convert = move |token: Arc<Token>| Answer {
+            refresh_on: credential.inner.refresh_on(&request).unwrap_or(0),
+            ..credential.issued(&request, &token).answer()
         };
-        // SAFETY: as promised by the caller.
-        unsafe { operation::start(&credential.waits, callback, user_data, operation, begin, convert) }
+        Ok((waits, pending, convert))
     };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_credential_get_token_async", error, work) }
+    unsafe {
+        operation::asynchronous("pgentra_credential_get_token_async", callback, user_data, operation, error, begin)
+    }
 }
 
 /// Refuses a configuration document that is wrong by itself, without opening anything.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use pgentra::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
 
 use crate::{
-    guard::{Output, optional_text, status, text, value},
+    guard::{Output, optional_text, status, text, to_text, value},
     handles::Table,
     host::Cause,
     text::{Text, interned},
@@ -43,7 +44,7 @@ pub unsafe fn give(error: Error, place: *mut *mut pgentra_error) -> i32 {
 /// An error object; NULL where there is no room for one.
 pub fn open(error: Error) -> *mut pgentra_error {
     let mut detail = error.detail();
-    detail["class"] = error.kind().class().into();
+    detail["error_class"] = error.kind().class().into();
     let message = Text::new(&error.to_string());
     let detail = Text::new(&detail.to_string());
     ERRORS.insert(Arc::new(Failure { error, message, detail })).unwrap_or(ptr::null_mut())
@@ -51,7 +52,7 @@ pub fn open(error: Error) -> *mut pgentra_error {
 
 /// The kind; PGENTRA_INVALID_ARGUMENT where `error` is no error, or was freed.
 ///
-/// @threads any. @errors none.
+/// @ownership `error` stays the caller's. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
     let none = ErrorKind::InvalidArgument as i32;
@@ -79,8 +80,9 @@ pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c
     value("pgentra_error_message", none, || ERRORS.get(error).map_or(none, |failure| failure.message.as_ptr()))
 }
 
-/// The same as data (JSON): code, kind, class, message, advice, transient, and where they are known credential, status,
-/// error, aadsts, service_message, trace_id, correlation_id, retry_after (seconds), claims, attempts. Never NULL.
+/// The same as data (JSON): code, kind, error_class (of the bindings that have exceptions), message, advice, transient, and
+/// where they are known credential, class (of the host's own error), status, error, aadsts, service_message, trace_id,
+/// correlation_id, retry_after (seconds), claims, attempts. Never NULL.
 ///
 /// @ownership borrowed from `error`: good until that is freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
@@ -117,7 +119,7 @@ pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgen
 
 /// Frees an error. NULL, and an error that was freed before, are ignored.
 ///
-/// @threads any. @errors none.
+/// @ownership `error` is freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_free(error: *mut pgentra_error) {
     value("pgentra_error_free", (), || drop(ERRORS.remove(error)));
@@ -163,25 +165,19 @@ pub unsafe extern "C" fn pgentra_error_new(
 /// `json` and `error` are NULL or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let json = unsafe { Output::new("json", json) }?;
-        let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| described(*kind)).collect();
-        json.write(Text::new(&serde_json::Value::from(kinds).to_string()).into_raw());
-        Ok(())
-    };
+    let work = || Ok(Some(ErrorKind::ALL.iter().map(|kind| described(*kind)).collect::<Value>().to_string()));
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_error_kinds", error, work) }
+    unsafe { to_text("pgentra_error_kinds", "json", json, error, work) }
 }
 
-fn described(kind: ErrorKind) -> serde_json::Value {
+fn described(kind: ErrorKind) -> Value {
     use pgentra::ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",
         NotACredential => "",
     };
-    serde_json::json!({
+    json!({
         "number": kind as i32,
         "code": kind.code(),
         "class": kind.class(),

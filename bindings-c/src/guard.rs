@@ -3,12 +3,15 @@
 use std::{
     ffi::{CStr, c_char},
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr::NonNull,
+    ptr::{self, NonNull},
 };
 
 use pgentra::{Error, ErrorKind, Result};
 
-use crate::error::{give, pgentra_error};
+use crate::{
+    error::{give, pgentra_error},
+    text::Text,
+};
 
 /// Runs an export that can fail: its error goes to `error`, its kind is returned.
 ///
@@ -20,6 +23,27 @@ pub unsafe fn status(export: &'static str, error: *mut *mut pgentra_error, work:
     // SAFETY: as promised by the caller. If even this panics, the kind is told alone.
     let _ = catch_unwind(AssertUnwindSafe(|| unsafe { give(failure, error) }));
     kind
+}
+
+/// Runs an export whose result is a text or NULL.
+///
+/// # Safety
+/// `place` and `error` are NULL or may be written to.
+pub unsafe fn to_text(
+    export: &'static str,
+    name: &str,
+    place: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+    work: impl FnOnce() -> Result<Option<String>>,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let place = unsafe { Output::new(name, place) }?;
+        place.write(work()?.map_or(ptr::null(), |text| Text::new(&text).into_raw()));
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { status(export, error, work) }
 }
 
 /// Runs an export that cannot fail; `otherwise` is its value after a panic.

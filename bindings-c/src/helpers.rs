@@ -13,30 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{
     error::pgentra_error,
-    guard::{Output, array, optional_text, status, text, value},
-    text::{Text, interned},
+    guard::{Output, array, optional_text, status, text, to_text, value},
+    text::interned,
 };
-
-/// Runs an export whose result is a text or NULL.
-///
-/// # Safety
-/// `place` and `error` are NULL or may be written to.
-pub unsafe fn to_text(
-    export: &'static str,
-    name: &str,
-    place: *mut *const c_char,
-    error: *mut *mut pgentra_error,
-    work: impl FnOnce() -> Result<Option<String>>,
-) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let place = unsafe { Output::new(name, place) }?;
-        place.write(work()?.map_or(ptr::null(), |text| Text::new(&text).into_raw()));
-        Ok(())
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { status(export, error, work) }
-}
 
 fn undecodable(error: &claims::ClaimsError) -> Error {
     Error::new(ErrorKind::TokenDecode, error.to_string())
@@ -153,7 +132,7 @@ pub unsafe extern "C" fn pgentra_resolve_cloud(
 /// `hosts` are the places that the driver connects to: for each the address where one is given, else the name; an empty one
 /// is the driver's local default.
 ///
-/// @ownership `*instead` is static, never to be freed. @threads any.
+/// @ownership `*instead` lives for ever; giving it back does no harm. @threads any.
 /// @errors PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a place that is not this machine, PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
@@ -209,7 +188,7 @@ pub unsafe extern "C" fn pgentra_refusal_cause(sqlstate: *const c_char, message:
 
 /// Whether a newer token (pgentra_provider_invalidate()) may succeed where a server refused a login so.
 ///
-/// @threads any. @errors none: what is no text is no refusal.
+/// @ownership nothing is kept. @threads any. @errors none: what is no text is no refusal.
 ///
 /// # Safety
 /// Texts are NULL or C strings.

@@ -17,7 +17,7 @@ use crate::{
     error::pgentra_error,
     guard::{caught, optional_text, planted, status, text},
     handles::Table,
-    operation::{UserData, pgentra_finalizer},
+    operation::{Finalized, UserData, pgentra_finalizer},
     threads::{COMPLETIONS, QUESTIONS},
 };
 
@@ -38,8 +38,9 @@ pub struct pgentra_token_request {
 pub struct pgentra_request;
 
 /// Asks a credential of the host's for a token. Called on a thread of the library's that may block. To be answered once, at
-/// once or later, from any thread, by pgentra_request_respond(), pgentra_request_fail() or pgentra_request_abandon(); a
-/// question that nobody answers ends by its time limit (30 s). `wanted` is borrowed until the callback returns.
+/// once or later, from any thread, by pgentra_request_respond(), pgentra_request_fail() or pgentra_request_abandon(). Nobody
+/// waits for it longer than 30 s, which count as a failure; an answer within 10 minutes more is still taken, and where none
+/// comes the question ends then. At most 64 questions are put at once. `wanted` is borrowed until the callback returns.
 pub type pgentra_token_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, request: *mut pgentra_request, wanted: *const pgentra_token_request),
 >;
@@ -54,26 +55,6 @@ pub struct Host {
     ask: unsafe extern "C" fn(*mut c_void, *mut pgentra_request, *const pgentra_token_request),
     /// Also finalized by the last question under way.
     user_data: Arc<Finalized>,
-}
-
-/// User data with its end.
-struct Finalized {
-    user_data: UserData,
-    finalizer: pgentra_finalizer,
-}
-
-impl Drop for Finalized {
-    fn drop(&mut self) {
-        if let Some(finalizer) = self.finalizer {
-            let user_data = self.user_data;
-            // Not here: this may be the engine's own thread.
-            COMPLETIONS.run(move || {
-                let user_data = user_data;
-                // SAFETY: the host promised that it may be called once, when nothing uses the data any more.
-                unsafe { finalizer(user_data.0) }
-            });
-        }
-    }
 }
 
 thread_local! {
@@ -103,7 +84,11 @@ impl Host {
         user_data: *mut c_void,
         finalizer: pgentra_finalizer,
     ) -> Self {
-        Host { name, ask, user_data: Arc::new(Finalized { user_data: UserData(user_data), finalizer }) }
+        Host {
+            name,
+            ask,
+            user_data: Arc::new(Finalized { user_data: UserData(user_data), finalizer, on: &COMPLETIONS }),
+        }
     }
 
     pub fn id(&self) -> HostId {
@@ -193,7 +178,7 @@ fn answer(request: *mut pgentra_request, outcome: Result<FetchedToken>) -> Resul
         true => Ok(()),
         false => Err(Error::new(
             ErrorKind::InvalidArgument,
-            "the request is not open: it was answered before, or its time limit has passed",
+            "the request is not open: it was answered before, or it has ended",
         )),
     }
 }
@@ -214,7 +199,7 @@ impl Cause {
 /// this call.
 ///
 /// @ownership frees `request`; `token` is copied. @threads any. @errors PGENTRA_INVALID_ARGUMENT where the request is not
-/// open: it was answered before, or its time limit has passed.
+/// open: it was answered before, or it has ended.
 ///
 /// # Safety
 /// `token` is NULL or a C string; `error` is NULL or may be written to.
@@ -239,8 +224,9 @@ pub unsafe extern "C" fn pgentra_request_respond(
 }
 
 /// Answers a question with a failure: the class and the text of the host's own error. `unavailable` says that the credential
-/// is not set up here, so that a chain goes on past it. `cause` (may be NULL) is what pgentra_error_cause() gives back;
-/// `finalizer` (may be NULL) is called with it when the last error that has it is freed, also where this call fails.
+/// is not set up here, so that a chain goes on past it. `cause` is what pgentra_error_cause() gives back; `finalizer` (may be
+/// NULL) is called with it when the last error that has it is freed, also where this call fails. A `cause` that is NULL is
+/// none, and `finalizer` is not called for it.
 ///
 /// @ownership frees `request`; the texts are copied. @threads any. @errors as pgentra_request_respond().
 ///
@@ -256,7 +242,7 @@ pub unsafe extern "C" fn pgentra_request_fail(
     finalizer: pgentra_finalizer,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let cause = (!cause.is_null()).then(|| Finalized { user_data: UserData(cause), finalizer });
+    let cause = (!cause.is_null()).then(|| Finalized { user_data: UserData(cause), finalizer, on: &COMPLETIONS });
     let work = || {
         let cause = Arc::new(Cause(cause));
         // SAFETY: as promised by the caller.

@@ -10,7 +10,7 @@ use pgentra::{Error, ErrorKind};
 
 use crate::{
     error::pgentra_error,
-    guard::{Output, status, value},
+    guard::{to_text, value},
     text::Text,
     threads::{COMPLETIONS, EVENTS, QUESTIONS},
 };
@@ -29,7 +29,7 @@ pub extern "C" fn pgentra_version() -> *const c_char {
 
 /// PGENTRA_ABI_VERSION of the library that is loaded.
 ///
-/// @threads any. @errors none.
+/// @ownership nothing is kept. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_abi_version() -> u32 {
     value("pgentra_abi_version", 0, || PGENTRA_ABI_VERSION)
@@ -38,7 +38,7 @@ pub extern "C" fn pgentra_abi_version() -> u32 {
 /// Stops the background work of this process, for its end: waits at most 1 s for the engine, and at most 1 s for callbacks.
 /// Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch.
 ///
-/// @threads any; inside of a callback it does not wait for callbacks. @errors none.
+/// @ownership nothing is freed. @threads any; inside of a callback it does not wait for callbacks. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_shutdown() {
     value("pgentra_shutdown", (), || {
@@ -58,22 +58,19 @@ pub extern "C" fn pgentra_shutdown() {
 /// `json` and `error` are NULL or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_stats(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let place = unsafe { Output::new("json", json) }?;
-        let stats = serde_json::to_string(&pgentra::stats());
-        let stats = stats.map_err(|_| Error::new(ErrorKind::Internal, "the figures are no JSON"))?;
-        place.write(Text::new(&stats).into_raw());
-        Ok(())
-    };
+    let work = || serde_json::to_string(&pgentra::stats()).map(Some).map_err(|error| no_json(&error));
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_stats", error, work) }
+    unsafe { to_text("pgentra_stats", "json", json, error, work) }
+}
+
+pub fn no_json(_: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Internal, "the figures are no JSON")
 }
 
 /// Gives back a string that a function wrote to an output, or that was retained; the last one to do so wipes it. NULL is
 /// ignored. free() must not be used.
 ///
-/// @threads any. @errors none.
+/// @ownership takes one share of `string` back. @threads any. @errors none.
 ///
 /// # Safety
 /// `string` is NULL or a string of this library that is given back once for each time it was handed out or retained.
@@ -88,7 +85,7 @@ pub unsafe extern "C" fn pgentra_string_free(string: *const c_char) {
 /// @ownership one pgentra_string_free() more. @threads any. @errors none.
 ///
 /// # Safety
-/// `string` is NULL or a counted string of this library: one of an output or of an outcome, not a static one.
+/// `string` is NULL or a string of an output or of an outcome of this library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_string_retain(string: *const c_char) -> *const c_char {
     value("pgentra_string_retain", ptr::null(), || {

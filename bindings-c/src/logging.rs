@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::{
     error::pgentra_error,
     guard::status,
-    operation::{UserData, pgentra_finalizer},
+    operation::{Finalized, UserData, pgentra_finalizer},
     threads::EVENTS,
 };
 
@@ -40,21 +40,7 @@ static LISTENER: ArcSwapOption<Listener> = ArcSwapOption::const_empty();
 struct Listener {
     level: i32,
     callback: unsafe extern "C" fn(*mut c_void, i32, *const c_char, *const c_char),
-    user_data: UserData,
-    finalizer: pgentra_finalizer,
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(finalizer) = self.finalizer {
-            let user_data = self.user_data;
-            EVENTS.run(move || {
-                let user_data = user_data;
-                // SAFETY: the host promised that it may be called once, when no event is passed on any more.
-                unsafe { finalizer(user_data.0) }
-            });
-        }
-    }
+    user_data: Finalized,
 }
 
 /// Passes events of `level` (one of PGENTRA_LOG_*) and worse on to `callback`, in their order, one at a time, on a thread of the
@@ -78,8 +64,10 @@ pub unsafe extern "C" fn pgentra_set_log_callback(
         if !(PGENTRA_LOG_OFF..=PGENTRA_LOG_DEBUG).contains(&level) {
             return Err(Error::new(ErrorKind::InvalidArgument, "argument `level` is no level of events"));
         }
-        let user_data = UserData(user_data);
-        let listener = callback.map(|callback| Arc::new(Listener { level, callback, user_data, finalizer }));
+        let listener = callback.map(|callback| {
+            let user_data = Finalized { user_data: UserData(user_data), finalizer, on: &EVENTS };
+            Arc::new(Listener { level, callback, user_data })
+        });
         if listener.is_some() {
             start();
         }
@@ -107,7 +95,7 @@ fn start() {
         let Ok((target, message)) = texts(target, message) else { return };
         EVENTS.run(move || {
             // SAFETY: the host promised that it may be called so until its finalizer is, which waits for `listener`.
-            unsafe { (listener.callback)(listener.user_data.0, level, target.as_ptr(), message.as_ptr()) }
+            unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
         });
     }));
 }

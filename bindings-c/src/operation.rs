@@ -17,7 +17,7 @@ use crate::{
     guard::{Output, callback, caught, status, value},
     handles::Table,
     text::{Text, interned},
-    threads::COMPLETIONS,
+    threads::{COMPLETIONS, Threads},
 };
 
 /// What an asynchronous call came to. All of it is borrowed until the callback returns: an error is kept by
@@ -32,16 +32,19 @@ pub struct pgentra_outcome {
     pub token: *const c_char,
     /// The role, of pgentra_provider_login_async(); else NULL.
     pub user: *const c_char,
-    /// Where `user` came from, as pgentra_provider_login() tells; static.
+    /// Where `user` came from, as pgentra_provider_login() tells.
     pub user_source: *const c_char,
     /// The token's end, in seconds since 1970; else 0.
     pub expires_on: i64,
-    /// As pgentra_provider_try_get() and pgentra_provider_try_login() tell; else 0.
+    /// Of pgentra_credential_get_token_async(): when it is worth another one; else 0.
+    pub refresh_on: i64,
+    /// As the function's `_try_` sister tells; else 0.
     pub id: u64,
 }
 
 /// Called once for each asynchronous call that began, on a thread of the library's which may block; never inside of the
-/// call that began it.
+/// call that began it, unless the system refuses a thread. At most 16 are called at once: where all of them block, the others
+/// wait.
 pub type pgentra_done_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, outcome: *const pgentra_outcome)>;
 
 /// Called once, on a thread of the library's, when the library will not use `user_data` again.
@@ -61,6 +64,27 @@ unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
 
+/// User data with its end.
+pub struct Finalized {
+    pub user_data: UserData,
+    pub finalizer: pgentra_finalizer,
+    /// Where the finalizer is called: what is dropped may be dropped by the engine's own thread.
+    pub on: &'static Threads,
+}
+
+impl Drop for Finalized {
+    fn drop(&mut self) {
+        if let Some(finalizer) = self.finalizer {
+            let user_data = self.user_data;
+            self.on.run(move || {
+                let user_data = user_data;
+                // SAFETY: the host promised that it may be called once, when nothing uses the data any more.
+                unsafe { finalizer(user_data.0) }
+            });
+        }
+    }
+}
+
 /// What a call brings on success.
 #[derive(Default)]
 pub struct Answer {
@@ -68,6 +92,7 @@ pub struct Answer {
     pub user: Option<Text>,
     pub user_source: Option<&'static str>,
     pub expires_on: i64,
+    pub refresh_on: i64,
     pub id: u64,
 }
 
@@ -130,6 +155,7 @@ fn call(done: unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), user_da
         user: text(&answer.user),
         user_source: answer.user_source.map_or(ptr::null(), interned),
         expires_on: answer.expires_on,
+        refresh_on: answer.refresh_on,
         id: answer.id,
     };
     // SAFETY: whoever gave the callback promised that it may be called with its user data and an outcome.
@@ -137,37 +163,40 @@ fn call(done: unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), user_da
     pgentra_error_free(error);
 }
 
-/// Begins an asynchronous call.
+/// Runs an export that begins an asynchronous call: `begin` tells whose wait it is, what is under way, and what to make of it.
 ///
 /// # Safety
-/// `operation` is NULL or may be written to, and `done` may be called with `user_data` on any thread.
-pub unsafe fn start<T: Send + 'static>(
-    waits: &Arc<Waits>,
+/// `done` may be called with `user_data` on any thread; `operation` and `error` are NULL or may be written to.
+pub unsafe fn asynchronous<T: Send + 'static, C: FnOnce(T) -> Answer + Send + 'static>(
+    export: &'static str,
     done: pgentra_done_callback,
     user_data: *mut c_void,
     operation: *mut *mut pgentra_operation,
-    begin: impl FnOnce() -> Pending<T>,
-    convert: impl FnOnce(T) -> Answer + Send + 'static,
-) -> Result<()> {
+    error: *mut *mut pgentra_error,
+    begin: impl FnOnce() -> Result<(Arc<Waits>, Pending<T>, C)>,
+) -> i32 {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    let done = callback("callback", done)?;
+    let work = || {
+        let done = callback("callback", done)?;
+        // SAFETY: as promised by the caller.
+        let operation = unsafe { Output::optional("operation", operation) }?;
+        let (waits, pending, convert) = begin()?;
+        let wait = Arc::new(Wait {
+            done: Mutex::new(None),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            waits: Arc::downgrade(&waits),
+        });
+        if let Some(operation) = operation {
+            operation.write(OPERATIONS.insert(Arc::clone(&wait))?);
+        }
+        // From here on the callback is called, and nothing fails.
+        *wait.done.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, UserData(user_data)));
+        waits.lock(|waits| waits.insert(wait.number, Arc::clone(&wait)));
+        pending.on_done(move |outcome| wait.finish(caught("completion", || outcome.map(convert))));
+        Ok(())
+    };
     // SAFETY: as promised by the caller.
-    let operation = unsafe { Output::optional("operation", operation) }?;
-    let wait = Arc::new(Wait {
-        done: Mutex::new(None),
-        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-        waits: Arc::downgrade(waits),
-    });
-    let handle = operation.as_ref().map(|_| OPERATIONS.insert(Arc::clone(&wait))).transpose()?;
-    let pending = begin();
-    // From here on the callback is called, and nothing fails.
-    *wait.done.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, UserData(user_data)));
-    waits.lock(|waits| waits.insert(wait.number, Arc::clone(&wait)));
-    if let (Some(operation), Some(handle)) = (operation, handle) {
-        operation.write(handle);
-    }
-    pending.on_done(move |outcome| wait.finish(caught("completion", || outcome.map(convert))));
-    Ok(())
+    unsafe { status(export, error, work) }
 }
 
 /// Ends the wait of an asynchronous call: its callback is called with PGENTRA_CANCELLED, unless it has been called or is
@@ -192,7 +221,7 @@ pub unsafe extern "C" fn pgentra_operation_cancel(
 
 /// Frees the handle; the call itself goes on. NULL, and a handle that was freed before, are ignored.
 ///
-/// @threads any, also inside of a callback. @errors none.
+/// @ownership `operation` is freed. @threads any, also inside of a callback. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_operation_free(operation: *mut pgentra_operation) {
     value("pgentra_operation_free", (), || drop(OPERATIONS.remove(operation)));

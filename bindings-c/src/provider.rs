@@ -11,15 +11,16 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Config, Error, ErrorKind, Login, Pending, Result, Token, TokenProvider, config::KNOWN_VARIABLES};
+use pgentra::{Config, Login, Pending, Result, Token, TokenProvider, config::KNOWN_VARIABLES};
 use serde_json::Value;
 
 use crate::{
     credential::{CREDENTIALS, pgentra_credential},
     error::pgentra_error,
-    guard::{Output, optional_text, status, value},
+    guard::{Output, optional_text, status, to_text, value},
     handles::{Entry, Table},
     host::{HostId, refuse_deadlock},
+    library::no_json,
     operation::{self, Answer, Waits, pgentra_done_callback, pgentra_operation},
     text::{Text, interned},
 };
@@ -39,16 +40,18 @@ struct Provider {
     login: ArcSwapOption<Issued>,
 }
 
-struct Issued {
+/// A token or a login as C has it.
+pub struct Issued {
     token: Arc<Token>,
-    password: Text,
+    pub password: Text,
     /// Of a login.
     user: Option<(Text, &'static str)>,
-    id: u64,
+    /// Of no other one in this process.
+    pub id: u64,
 }
 
 impl Issued {
-    fn new(token: &Arc<Token>, user: Option<(Text, &'static str)>) -> Arc<Issued> {
+    pub fn new(token: &Arc<Token>, user: Option<(Text, &'static str)>) -> Arc<Issued> {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Arc::new(Issued { token: Arc::clone(token), password: Text::new(token.secret()), user, id })
@@ -56,25 +59,24 @@ impl Issued {
 
     /// Whether it is the same arrival of the same token: each thread may have a handle of its own, the text is one.
     #[inline]
-    fn is_of(&self, token: &Token) -> bool {
+    pub fn is_of(&self, token: &Token) -> bool {
         ptr::eq(self.token.secret(), token.secret())
+    }
+
+    pub fn answer(&self) -> Answer {
+        let (user, user_source) = self.user.as_ref().map(|(user, source)| (user.clone(), *source)).unzip();
+        Answer {
+            token: Some(self.password.clone()),
+            user,
+            user_source,
+            expires_on: self.token.expires_on(),
+            id: self.id,
+            ..Answer::default()
+        }
     }
 }
 
 impl Provider {
-    fn open(config: &str, credential: Option<*const pgentra_credential>) -> Result<*mut pgentra_provider> {
-        let mut builder = TokenProvider::builder().config(read_config(config)?);
-        let mut hosts = Vec::new();
-        if let Some(credential) = credential {
-            let credential = CREDENTIALS.get(credential)?;
-            hosts.clone_from(&credential.hosts);
-            builder = builder.credential(Arc::clone(&credential.inner));
-        }
-        let inner = builder.build()?;
-        let (token, login) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        PROVIDERS.insert(Provider { inner, hosts, waits: Arc::default(), token, login })
-    }
-
     /// Calls `work` with the token as C's string.
     #[inline]
     fn with_token<T>(&self, token: &Arc<Token>, work: impl FnOnce(&Issued) -> T) -> T {
@@ -108,6 +110,36 @@ impl Provider {
 
 fn get(provider: *const pgentra_provider) -> Result<Arc<Entry<Provider>>> {
     PROVIDERS.get(provider)
+}
+
+/// Opens a provider on `credential`, or where that is none on the document's own.
+///
+/// # Safety
+/// `config_json` is NULL or a C string; `place` and `error` are NULL or may be written to.
+unsafe fn open(
+    export: &'static str,
+    config_json: *const c_char,
+    credential: Option<*const pgentra_credential>,
+    place: *mut *mut pgentra_provider,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let (config, place) = unsafe { (optional_text("config_json", config_json)?, Output::new("provider", place)?) };
+        let mut builder = TokenProvider::builder().config(read_config(config.unwrap_or("{}"))?);
+        let mut hosts = Vec::new();
+        if let Some(credential) = credential {
+            let credential = CREDENTIALS.get(credential)?;
+            hosts.clone_from(&credential.hosts);
+            builder = builder.credential(Arc::clone(&credential.inner));
+        }
+        let inner = builder.build()?;
+        let (token, login) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        place.write(PROVIDERS.insert(Provider { inner, hosts, waits: Arc::default(), token, login })?);
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { status(export, error, work) }
 }
 
 /// Reads the document. Without `environment` it gets this process's variables.
@@ -158,15 +190,8 @@ pub unsafe extern "C" fn pgentra_provider_open(
     provider: *mut *mut pgentra_provider,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let (config, provider) =
-            unsafe { (optional_text("config_json", config_json)?, Output::new("provider", provider)?) };
-        provider.write(Provider::open(config.unwrap_or("{}"), None)?);
-        Ok(())
-    };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_open", error, work) }
+    unsafe { open("pgentra_provider_open", config_json, None, provider, error) }
 }
 
 /// As pgentra_provider_open(), on an open credential in place of the document's own. Providers on one credential handle share
@@ -184,21 +209,14 @@ pub unsafe extern "C" fn pgentra_provider_open_with(
     provider: *mut *mut pgentra_provider,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let (config, provider) =
-            unsafe { (optional_text("config_json", config_json)?, Output::new("provider", provider)?) };
-        provider.write(Provider::open(config.unwrap_or("{}"), Some(credential))?);
-        Ok(())
-    };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_open_with", error, work) }
+    unsafe { open("pgentra_provider_open_with", config_json, Some(credential), provider, error) }
 }
 
 /// Closes a provider. The callbacks of its asynchronous calls under way are called with PGENTRA_CANCELLED; blocking calls on
 /// other threads end as they would have. NULL, and a handle that was closed before, are ignored.
 ///
-/// @threads any, also inside of a callback. @errors none.
+/// @ownership `provider` is freed; what it handed out stays good. @threads any, also inside of a callback. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_provider_close(provider: *mut pgentra_provider) {
     value("pgentra_provider_close", (), || {
@@ -247,7 +265,7 @@ pub unsafe extern "C" fn pgentra_provider_get(
 ///
 /// `*id` goes in as that of the token which the caller has (0: none), and comes out as that of the current one, 0 where nothing
 /// is cached: then ask pgentra_provider_get(). `*token` becomes NULL where the id stays the same or is 0, so a caller that
-/// keeps a copy of its own makes no new one. Ids belong to one provider handle.
+/// keeps a copy of its own makes no new one.
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
 ///
@@ -301,34 +319,21 @@ pub unsafe extern "C" fn pgentra_provider_get_async(
     operation: *mut *mut pgentra_operation,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
+    let begin = || {
         let provider = get(provider)?;
-        let (waits, begin) = (Arc::clone(&provider.waits), provider.inner.clone());
-        // SAFETY: as promised by the caller.
-        unsafe {
-            operation::start(
-                &waits,
-                callback,
-                user_data,
-                operation,
-                || begin.start_get(limit(timeout_ms)),
-                move |token| provider.with_token(&token, |issued| answer(issued, &token)),
-            )
-        }
+        let (waits, pending) = (Arc::clone(&provider.waits), provider.inner.start_get(limit(timeout_ms)));
+        let convert = move |token| provider.with_token(&token, |issued| issued.answer());
+        Ok((waits, pending, convert))
     };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_get_async", error, work) }
-}
-
-fn answer(issued: &Issued, token: &Token) -> Answer {
-    let (user, user_source) = issued.user.as_ref().map(|(user, source)| (user.clone(), *source)).unzip();
-    Answer { token: Some(issued.password.clone()), user, user_source, expires_on: token.expires_on(), id: issued.id }
+    unsafe { operation::asynchronous("pgentra_provider_get_async", callback, user_data, operation, error, begin) }
 }
 
 /// A role name and a token. `user_source` (may be NULL) tells where the name came from: "user", "PGUSER", a claim's name,
 /// "management token", "fallback_username", "appid". Blocks as pgentra_provider_get() does.
 ///
-/// @ownership `*user` and `*password` are the caller's: pgentra_string_free() each; `*user_source` is static. @threads any.
+/// @ownership `*user` and `*password` are the caller's: pgentra_string_free() each; `*user_source` lives for ever, giving it
+/// back does no harm. @threads any.
 /// @errors as pgentra_provider_get(), and PGENTRA_USERNAME_EXTRACTION, PGENTRA_SCOPE_PERMISSION, PGENTRA_TOKEN_DECODE.
 ///
 /// # Safety
@@ -370,7 +375,7 @@ pub unsafe extern "C" fn pgentra_provider_login(
 }
 
 /// As pgentra_provider_try_get(), for a login: `*user` and `*password` become NULL where the id stays the same or is 0. The
-/// ids are not those of pgentra_provider_try_get().
+/// ids are others than those of pgentra_provider_try_get().
 ///
 /// @ownership as pgentra_provider_login(). @threads any.
 /// @errors PGENTRA_INVALID_ARGUMENT, and where the cached token names no role those of pgentra_provider_login().
@@ -436,23 +441,14 @@ pub unsafe extern "C" fn pgentra_provider_login_async(
     operation: *mut *mut pgentra_operation,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
+    let begin = || {
         let provider = get(provider)?;
-        let (waits, begin) = (Arc::clone(&provider.waits), provider.inner.clone());
-        // SAFETY: as promised by the caller.
-        unsafe {
-            operation::start(
-                &waits,
-                callback,
-                user_data,
-                operation,
-                || begin.start_login(limit(timeout_ms)),
-                move |login| provider.with_login(&login, |issued, _, _| answer(issued, login.token())),
-            )
-        }
+        let (waits, pending) = (Arc::clone(&provider.waits), provider.inner.start_login(limit(timeout_ms)));
+        let convert = move |login: Arc<Login>| provider.with_login(&login, |issued, _, _| issued.answer());
+        Ok((waits, pending, convert))
     };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_login_async", error, work) }
+    unsafe { operation::asynchronous("pgentra_provider_login_async", callback, user_data, operation, error, begin) }
 }
 
 /// Tells that a server refused a login with the token `refused` (NULL: the current one). `*newer` becomes the token that is
@@ -502,28 +498,21 @@ pub unsafe extern "C" fn pgentra_provider_invalidate_async(
     operation: *mut *mut pgentra_operation,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let work = || {
+    let begin = || {
         // SAFETY: as promised by the caller.
         let refused = unsafe { optional_text("refused", refused) }?;
         let provider = get(provider)?;
-        let begun = Arc::clone(&provider);
-        // SAFETY: as promised by the caller.
-        unsafe {
-            operation::start(
-                &Arc::clone(&provider.waits),
-                callback,
-                user_data,
-                operation,
-                || begun.inner.start_invalidate_within(refused, limit(timeout_ms)),
-                move |newer| match newer {
-                    Some(token) => provider.with_token(&token, |issued| answer(issued, &token)),
-                    None => Answer::default(),
-                },
-            )
-        }
+        let pending = provider.inner.start_invalidate_within(refused, limit(timeout_ms));
+        let waits = Arc::clone(&provider.waits);
+        let convert = move |newer: Option<Arc<Token>>| {
+            newer.map_or_else(Answer::default, |token| provider.with_token(&token, |issued| issued.answer()))
+        };
+        Ok((waits, pending, convert))
     };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_invalidate_async", error, work) }
+    unsafe {
+        operation::asynchronous("pgentra_provider_invalidate_async", callback, user_data, operation, error, begin)
+    }
 }
 
 /// What the provider knows of itself, as JSON: credential, scope, principal, mode, role, role_source, expires_in,
@@ -540,13 +529,9 @@ pub unsafe extern "C" fn pgentra_provider_stats(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
-        // SAFETY: as promised by the caller.
-        let place = unsafe { Output::new("json", json) }?;
-        let stats = serde_json::to_string(&get(provider)?.inner.stats());
-        let stats = stats.map_err(|_| Error::new(ErrorKind::Internal, "the figures are no JSON"))?;
-        place.write(Text::new(&stats).into_raw());
-        Ok(())
+        let stats = get(provider)?.inner.stats();
+        serde_json::to_string(&stats).map(Some).map_err(|error| no_json(&error))
     };
     // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_provider_stats", error, work) }
+    unsafe { to_text("pgentra_provider_stats", "json", json, error, work) }
 }

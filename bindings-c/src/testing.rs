@@ -2,7 +2,10 @@
 
 use std::{ffi::c_char, path::Path};
 
-use crate::{error::pgentra_error, guard::text, helpers::to_text};
+use crate::{
+    error::pgentra_error,
+    guard::{text, to_text},
+};
 
 /// What comes of a case of `tests/vectors`, as JSON: see `pgentra_vectors::run`.
 ///

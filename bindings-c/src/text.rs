@@ -3,7 +3,7 @@
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
     collections::HashMap,
-    ffi::{CStr, CString, c_char},
+    ffi::c_char,
     ptr::NonNull,
     sync::{
         Arc,
@@ -113,23 +113,27 @@ fn layout(length: usize) -> Layout {
         .unwrap_or_else(|_| handle_alloc_error(Layout::new::<Header>()))
 }
 
-/// A name of the engine's as a C string that lives for ever. There are a few dozen of them.
+/// A name of the engine's as a C string that lives for ever: it has more holders than can ever give it back, so that C may treat
+/// it like any other. There are a few dozen of them.
 pub fn interned(name: &'static str) -> *const c_char {
-    static NAMES: ArcSwapOption<HashMap<&'static str, &'static CStr>> = ArcSwapOption::const_empty();
+    static NAMES: ArcSwapOption<HashMap<&'static str, Text>> = ArcSwapOption::const_empty();
     if let Some(known) = NAMES.load().as_ref().and_then(|names| names.get(name)) {
         return known.as_ptr();
     }
-    let made: &'static CStr = Box::leak(CString::new(name).unwrap_or_default().into_boxed_c_str());
+    let made = Text::new(name);
+    made.header().holders.store(usize::MAX / 2, Ordering::Relaxed);
     NAMES.rcu(|names| {
         let mut names = names.as_deref().cloned().unwrap_or_default();
-        names.entry(name).or_insert(made);
+        names.entry(name).or_insert_with(|| made.clone());
         Some(Arc::new(names))
     });
-    made.as_ptr()
+    made.into_raw()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+
     use super::*;
 
     fn read(pointer: *const c_char) -> String {
@@ -170,8 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_interned_once() {
-        assert_eq!(interned("upn"), interned("upn"));
+    fn a_name_is_interned_once_and_outlives_whoever_gives_it_back() {
+        let upn = interned("upn");
+        for _ in 0..3 {
+            // SAFETY: a string of this module.
+            drop(unsafe { Text::from_raw(upn) });
+        }
+        assert_eq!((interned("upn"), read(upn).as_str()), (upn, "upn"));
         assert_eq!(read(interned("management token")), "management token");
     }
 }

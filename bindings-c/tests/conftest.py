@@ -34,9 +34,6 @@ LANGUAGES = {
 }
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-#: What the documentation tells to link a static library with (see README.md).
-STATIC_FLAGS = ["-lpthread", "-ldl", "-lm", "-lgcc_s", "-lrt", "-lutil"]
-
 LIMIT_S = 240
 
 

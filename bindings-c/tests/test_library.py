@@ -39,18 +39,17 @@ def test_it_has_a_soname_and_stays() -> None:
 
 
 def test_every_function_tells_its_rules() -> None:
-    for name, (comment, declaration) in declared().items():
-        assert "@threads " in comment and "@errors " in comment, name
-        # Whatever is handed out or kept belongs to somebody.
-        if re.search(r"\*\*|^\S.*\*\s*pgentra_|_callback callback", declaration.replace("pgentra_error **error", "")):
-            assert "@ownership " in comment, name
+    for name, (comment, _) in declared().items():
+        for rule in ("@ownership ", "@threads ", "@errors "):
+            assert rule in comment, name
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prefix with the library in it."""
     destination = tmp_path_factory.mktemp("install")
-    run(tool("sh"), BINDING / "install" / "install.sh", TARGET, "/opt/pgentra", destination)
+    profile = f"PROFILE={os.environ.get('PROFILE', 'dev')}"
+    run(tool("make"), "-C", ROOT, "install", profile, "PREFIX=/opt/pgentra", f"DESTDIR={destination}")
     return destination / "opt" / "pgentra"
 
 
@@ -111,7 +110,7 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\n"
         "project(program C)\n"
-        "find_package(pgentra 0.1 REQUIRED)\n"
+        f"find_package(pgentra {'0.1 ' if target == 'static' else ''}REQUIRED)\n"
         "find_package(Threads REQUIRED)\n"
         f'add_executable(program "{PROGRAMS / "helpers.c"}")\n'
         "target_compile_definitions(program PRIVATE _XOPEN_SOURCE=700)\n"
@@ -120,6 +119,31 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
     run(tool("cmake"), "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={installed}")
     run("cmake", "--build", tmp_path / "build")
     run(tmp_path / "build" / "program")
+
+
+@pytest.mark.parametrize(
+    ("installed_one", "wanted", "found"),
+    [
+        ("0.1.0", "0.1", True),
+        ("0.1.0", "0.1.0", True),
+        ("0.2.0", "0.1", True),
+        ("0.1.0", "0.2", False),
+        ("1.0.0", "0.1", False),
+        ("2.3.0", "2.1", True),
+    ],
+)
+def test_which_versions_cmake_takes(
+    installed_one: str, wanted: str, found: bool, installed: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "pgentra-config-version.cmake"
+    text = (installed / "lib" / "cmake" / "pgentra" / script.name).read_text()
+    script.write_text(re.sub(r'(PACKAGE_VERSION )"[^"]*"', rf'\1"{installed_one}"', text))
+    asked = tmp_path / "asked.cmake"
+    asked.write_text(
+        f'set(PACKAGE_FIND_VERSION "{wanted}")\nset(PACKAGE_FIND_VERSION_MAJOR {wanted.partition(".")[0]})\n'
+        f'include("{script}")\nmessage("takes it: ${{PACKAGE_VERSION_COMPATIBLE}}")\n'
+    )
+    assert f"takes it: {str(found).upper()}" in run(tool("cmake"), "-P", asked)
 
 
 def libpq() -> list[str]:
@@ -154,6 +178,22 @@ def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
     told = run(program, environment=environment)
     assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", told)
     assert emulator.door().plaintext_password_bytes == 0
+
+
+def test_a_login_that_stays_refused_is_explained_and_one_that_reaches_nobody_is_not(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.reset()
+    program = compile_program(EXAMPLES / "libpq.c", tmp_path / "sample", "C99", "-D_XOPEN_SOURCE=700", *libpq())
+    environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "nobody"}
+    for port, explained in ((emulator.place.port, True), (1, False)):
+        done = subprocess.run(
+            [program], env=environment | {"PGPORT": str(port)}, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("sync: connection to server")
+        lines = "Role tried: 'nobody' (from the environment variable PGUSER).\nToken of: "
+        assert (lines in done.stderr) == explained
 
 
 BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)

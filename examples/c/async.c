@@ -1,4 +1,5 @@
 /* The asynchronous door: a callback, here one that wakes the event loop of poll() by a pipe. */
+#include <errno.h>
 #include <pgentra.h>
 #include <poll.h>
 #include <string.h>
@@ -22,6 +23,16 @@ static void done(void *user_data, const pgentra_outcome *outcome) {
   if (write(mine->wake, "!", 1) != 1) perror("write");
 }
 
+/* Whether the callback has been called within so many milliseconds (negative: however long it takes). */
+static int woken(int end, int milliseconds) {
+  struct pollfd pipe_end = {end, POLLIN, 0};
+  int ready;
+  do {
+    ready = poll(&pipe_end, 1, milliseconds);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
+}
+
 int main(void) {
   struct timespec started;
   pgentra_provider *provider = NULL;
@@ -35,11 +46,10 @@ int main(void) {
 
   if (pgentra_provider_open(NULL, &provider, &error) == PGENTRA_OK &&
       pgentra_provider_login_async(provider, -1, done, &mine, &operation, &error) == PGENTRA_OK) {
-    struct pollfd woken = {ends[0], POLLIN, 0};
     /* The callback comes once in any case, so `mine` must stay until then. */
-    if (poll(&woken, 1, 10000) == 0) {
+    if (!woken(ends[0], 10000)) {
       pgentra_operation_cancel(operation, NULL);
-      poll(&woken, 1, -1);
+      woken(ends[0], -1);
     }
     if (mine.error == NULL) failed = log_in("async", mine.user, mine.password, &started);
     error = mine.error;

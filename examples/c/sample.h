@@ -6,15 +6,19 @@
 #include <stdio.h>
 #include <time.h>
 
-/* Connects as `user` and says who that is. PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT are libpq's own. */
-static int log_in(const char *sample, const char *user, const char *password, const struct timespec *started) {
+/* Connects as `user`. PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT are libpq's own. */
+static PGconn *connect_as(const char *user, const char *password) {
   /* The token is as good as a password while it lasts: it goes over TLS, to the server that the certificate names. */
   const char *const keywords[] = {"sslmode", "user", "password", NULL};
   const char *const values[] = {"verify-full", user, password, NULL};
+  return PQconnectdbParams(keywords, values, 0);
+}
+
+/* Says as whom. */
+static int report(const char *sample, PGconn *connection, const struct timespec *started) {
   struct timespec now;
   int failed = 1;
   PGresult *result = NULL;
-  PGconn *connection = PQconnectdbParams(keywords, values, 0);
   if (PQstatus(connection) == CONNECTION_OK) {
     result = PQexec(connection, "select current_user");
   }
@@ -27,6 +31,12 @@ static int log_in(const char *sample, const char *user, const char *password, co
     fprintf(stderr, "%s: %s", sample, PQerrorMessage(connection));
   }
   PQclear(result);
+  return failed;
+}
+
+static inline int log_in(const char *sample, const char *user, const char *password, const struct timespec *started) {
+  PGconn *connection = connect_as(user, password);
+  const int failed = report(sample, connection, started);
   PQfinish(connection);
   return failed;
 }

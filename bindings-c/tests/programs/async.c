@@ -31,8 +31,9 @@ typedef struct told {
   counter calls;
   int32_t code;
   const char *token;
-  char user[64], source[16];
-  int64_t expires_on;
+  char user[64];
+  const char *source;
+  int64_t expires_on, refresh_on;
   uint64_t id;
   pgentra_error *error;
 } told;
@@ -49,10 +50,11 @@ static void note(void *user_data, const pgentra_outcome *outcome) {
   t->code = outcome->code;
   t->token = pgentra_string_retain(outcome->token);
   t->error = pgentra_error_retain(outcome->error);
+  t->source = pgentra_string_retain(outcome->user_source);
   t->expires_on = outcome->expires_on;
+  t->refresh_on = outcome->refresh_on;
   t->id = outcome->id;
   if (outcome->user != NULL) snprintf(t->user, sizeof t->user, "%s", outcome->user);
-  if (outcome->user_source != NULL) snprintf(t->source, sizeof t->source, "%s", outcome->user_source);
   counter_add(&t->calls);
 }
 
@@ -63,6 +65,7 @@ static void told_check(told *t, int32_t code) {
   CHECK(counter_get(&t->calls) == 1);
   CHECK(t->code == code);
   pgentra_string_free(t->token);
+  pgentra_string_free(t->source);
   pgentra_error_free(t->error);
 }
 
@@ -104,6 +107,11 @@ static void succeeds(void) {
   OK(pgentra_credential_get_token_async(credential, &request, -1, note, &token, NULL, &error));
   counter_wait(&token.calls, 1);
   CHECK(strcmp(token.token, TOKEN) == 0 && token.expires_on == 4000000000LL);
+  CHECK(token.refresh_on > time(NULL) && token.refresh_on < token.expires_on);
+  uint64_t id = token.id;
+  const char *known = NULL;
+  OK(pgentra_credential_try_get_token(credential, &request, &id, &known, NULL, NULL, &error));
+  CHECK(id != 0 && id == token.id && known == NULL);
   told_check(&token, PGENTRA_OK);
   pgentra_credential_close(credential);
 }

@@ -122,7 +122,7 @@ static void errors(void) {
         PGENTRA_INVALID_CONNECTION);
   CHECK(strcmp(pgentra_error_message(error), "two users. Name one.") == 0);
   CHECK(strcmp(pgentra_error_code(error), "invalid_connection") == 0);
-  CHECK(strstr(pgentra_error_detail_json(error), "\"class\":\"EntraConnectionValueError\"") != NULL);
+  CHECK(strstr(pgentra_error_detail_json(error), "\"error_class\":\"EntraConnectionValueError\"") != NULL);
   pgentra_error *kept = pgentra_error_retain(error);
   pgentra_error_free(error);
   CHECK(pgentra_error_kind(error) == PGENTRA_INVALID_ARGUMENT);

@@ -163,6 +163,7 @@ static void fails(void) {
   CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_AUTHENTICATION_FAILED);
   CHECK(strstr(pgentra_error_message(error), "Mine: the credential raised OutOfOrder") != NULL);
   CHECK(strstr(pgentra_error_detail_json(error), "\"aadsts\":700016") != NULL);
+  CHECK(strstr(pgentra_error_detail_json(error), "\"class\":\"OutOfOrder\"") != NULL);
   CHECK(pgentra_error_cause(error) == &m.causes);
   end(&m);
   CHECK(counter_get(&m.causes) == 0);

@@ -1,29 +1,41 @@
 /* Events: their order, their levels, who listens, and the end of that. */
 #include "check.h"
 
+/* What is told of a token that is fetched, then of one that cannot be. */
+static const struct {
+  int32_t level;
+  const char *message;
+} expected[] = {{PGENTRA_LOG_DEBUG, "fetch ended (credential=StaticTokenCredential"},
+                {PGENTRA_LOG_DEBUG, "token fetched, good for "},
+                {PGENTRA_LOG_DEBUG, "fetch ended (credential=WorkloadIdentityCredential"},
+                {PGENTRA_LOG_ERROR, "token fetch failed, no token left"}};
+
+#define EXPECTED ((int)(sizeof expected / sizeof *expected))
+
 typedef struct listener {
   counter events, finalized;
-  int32_t worst;
+  /* Where in `expected` it begins to listen. */
+  int first;
   bool busy;
-  char last[512];
 } listener;
 
 static void take(void *user_data, int32_t level, const char *target, const char *message) {
   listener *l = (listener *)user_data;
   CHECK(!l->busy);
   l->busy = true;
-  CHECK(strncmp(target, "pgentra", 7) == 0 && strlen(message) > 0 && strstr(message, TOKEN) == NULL);
-  CHECK(level >= PGENTRA_LOG_ERROR && level <= PGENTRA_LOG_DEBUG);
-  if (l->worst == 0 || level < l->worst) l->worst = level;
-  snprintf(l->last, sizeof l->last, "%s", message);
+  CHECK(strncmp(target, "pgentra", 7) == 0 && strstr(message, TOKEN) == NULL);
+  const int number = l->first + counter_get(&l->events);
+  CHECK(number < EXPECTED && level == expected[number].level);
+  CHECK(strstr(message, expected[number].message) == message);
   l->busy = false;
   counter_add(&l->events);
 }
 
 static void finalize(void *user_data) { counter_add(&((listener *)user_data)->finalized); }
 
-static void listener_init(listener *l) {
+static void listener_init(listener *l, int first) {
   memset(l, 0, sizeof *l);
+  l->first = first;
   counter_init(&l->events), counter_init(&l->finalized);
 }
 
@@ -42,22 +54,26 @@ static void fetch(const char *config) {
 
 int main(void) {
   pgentra_error *error = NULL;
-  listener all, some;
-  listener_init(&all), listener_init(&some);
+  listener all, worst, none;
+  listener_init(&all, 0), listener_init(&worst, EXPECTED - 1), listener_init(&none, EXPECTED);
   OK(pgentra_set_log_callback(PGENTRA_LOG_DEBUG, take, &all, finalize, &error));
   fetch(STATIC_CONFIG);
   fetch(FAILING("one"));
-  counter_wait(&all.events, 2);
+  counter_wait(&all.events, EXPECTED);
   CHECK(counter_get(&all.finalized) == 0);
-  OK(pgentra_set_log_callback(PGENTRA_LOG_OFF, take, &some, finalize, &error));
+  OK(pgentra_set_log_callback(PGENTRA_LOG_ERROR, take, &worst, finalize, &error));
   counter_wait(&all.finalized, 1);
-  const int seen = counter_get(&all.events);
   fetch(FAILING("two"));
-  OK(pgentra_set_log_callback(PGENTRA_LOG_OFF, NULL, NULL, NULL, &error));
-  counter_wait(&some.finalized, 1);
+  counter_wait(&worst.events, 1);
+  OK(pgentra_set_log_callback(PGENTRA_LOG_OFF, take, &none, finalize, &error));
+  counter_wait(&worst.finalized, 1);
   fetch(FAILING("three"));
+  OK(pgentra_set_log_callback(PGENTRA_LOG_OFF, NULL, NULL, NULL, &error));
+  counter_wait(&none.finalized, 1);
+  fetch(FAILING("four"));
   linger();
-  CHECK(counter_get(&all.events) == seen && counter_get(&all.finalized) == 1);
-  CHECK(counter_get(&some.events) == 0 && counter_get(&some.finalized) == 1);
+  CHECK(counter_get(&all.events) == EXPECTED && counter_get(&all.finalized) == 1);
+  CHECK(counter_get(&worst.events) == 1 && counter_get(&worst.finalized) == 1);
+  CHECK(counter_get(&none.events) == 0 && counter_get(&none.finalized) == 1);
   return finish();
 }

@@ -71,7 +71,7 @@ static void in_exports_that_can_fail(void) {
   PANICS(pgentra_credential_open, STATIC_CONFIG, NULL, 0, &made);
   PANICS(pgentra_credential_callback, "Mine", ask, NULL, finalize, &made);
   PANICS(pgentra_credential_get_token, credential, &request, -1, &text, &expires_on);
-  PANICS(pgentra_credential_try_get_token, credential, &request, &text, &expires_on);
+  PANICS(pgentra_credential_try_get_token, credential, &request, &id, &text, &expires_on, &expires_on);
   PANICS(pgentra_credential_get_token_async, credential, &request, -1, done, NULL, &operation);
   PANICS(pgentra_config_check, STATIC_CONFIG);
   PANICS(pgentra_request_respond, NULL, TOKEN, 0, 0);
@@ -97,6 +97,12 @@ static void in_exports_that_can_fail(void) {
     CHECK((name(__VA_ARGS__))condition); \
   } while (0)
 
+#define SAYS(text, name, ...)                        \
+  do {                                               \
+    pgentra_plant_panic(#name);                      \
+    CHECK(strcmp((name(__VA_ARGS__)), (text)) == 0); \
+  } while (0)
+
 #define ENDS(name, ...)         \
   do {                          \
     pgentra_plant_panic(#name); \
@@ -114,13 +120,13 @@ static void in_exports_that_cannot(void) {
   pgentra_plant_panic("pgentra_abi_version");
   CHECK(pgentra_abi_version() == 0);
   GIVES(== PGENTRA_INVALID_ARGUMENT, pgentra_error_kind, error);
-  GIVES(!= NULL, pgentra_error_code, error);
-  GIVES(!= NULL, pgentra_error_message, error);
-  GIVES(!= NULL, pgentra_error_detail_json, error);
+  SAYS("internal", pgentra_error_code, error);
+  SAYS("error is NULL or was freed", pgentra_error_message, error);
+  SAYS("{}", pgentra_error_detail_json, error);
   GIVES(== NULL, pgentra_error_cause, error);
   GIVES(== NULL, pgentra_error_retain, error);
   GIVES(== NULL, pgentra_string_retain, token);
-  GIVES(!= NULL, pgentra_refusal_cause, "28P01", "no");
+  SAYS("not_a_login", pgentra_refusal_cause, "28P01", "no");
   GIVES(== false, pgentra_refusal_is_retriable, "28P01", "no");
   OK(pgentra_provider_get_async(provider, -1, done, NULL, &operation, NULL));
   counter_wait(&calls, 1);

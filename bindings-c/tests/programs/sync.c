@@ -46,6 +46,10 @@ static void logins(void) {
   pgentra_string_free(password);
   OK(pgentra_provider_try_login(provider, &id, &user, &password, &source, &error));
   CHECK(user == NULL && password == NULL && strcmp(source, "upn") == 0);
+  /* A name lives for ever, however often it is given back. */
+  CHECK(pgentra_string_retain(source) == source);
+  for (int i = 0; i < 3; i++) pgentra_string_free(source);
+  CHECK(strcmp(source, "upn") == 0);
   /* A static token has no newer one. */
   const char *newer = "untouched";
   OK(pgentra_provider_invalidate(provider, TOKEN, -1, &newer, &error));
@@ -81,8 +85,9 @@ static void credentials(void) {
   pgentra_error *error = NULL;
   pgentra_credential *member = NULL, *chain = NULL;
   pgentra_provider *provider = NULL;
-  const char *token = NULL;
-  int64_t expires_on = 0;
+  const char *token = NULL, *again = NULL;
+  uint64_t id = 0;
+  int64_t expires_on = 0, refresh_on = 0;
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &member, &error));
   const pgentra_credential *const members[] = {member};
   OK(
@@ -91,13 +96,24 @@ static void credentials(void) {
                               members, 1, &chain, &error));
   pgentra_credential_close(member);
   const pgentra_token_request request = request_for("https://vault.azure.net/.default");
-  OK(pgentra_credential_try_get_token(chain, &request, &token, &expires_on, &error));
-  CHECK(token == NULL && expires_on == 0);
+  OK(pgentra_credential_try_get_token(chain, &request, &id, &token, &expires_on, &refresh_on, &error));
+  CHECK(id == 0 && token == NULL && expires_on == 0 && refresh_on == 0);
   OK(pgentra_credential_get_token(chain, &request, -1, &token, &expires_on, &error));
   CHECK(strcmp(token, TOKEN) == 0 && expires_on == 4000000000LL);
+  OK(pgentra_credential_try_get_token(chain, &request, &id, &again, NULL, &refresh_on, &error));
+  /* The same string, held twice. */
+  CHECK(id != 0 && again == token && refresh_on > time(NULL) && refresh_on < expires_on);
+  pgentra_string_free(again);
   pgentra_string_free(token);
-  OK(pgentra_credential_try_get_token(chain, &request, &token, NULL, &error));
-  CHECK(strcmp(token, TOKEN) == 0);
+  const uint64_t known = id;
+  OK(pgentra_credential_try_get_token(chain, &request, &id, &token, NULL, NULL, &error));
+  CHECK(id == known && token == NULL);
+  /* Of another scope it is another one. */
+  const pgentra_token_request other = request_for(SCOPE);
+  OK(pgentra_credential_get_token(chain, &other, -1, &token, NULL, &error));
+  pgentra_string_free(token);
+  OK(pgentra_credential_try_get_token(chain, &other, &id, &token, NULL, NULL, &error));
+  CHECK(id != known && strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
   OK(pgentra_provider_open_with(HOST_CONFIG, chain, &provider, &error));
   pgentra_credential_close(chain);

@@ -43,7 +43,8 @@ public abstract class PgEntraTokenCredential : TokenCredential
         }
     }
 
-    private static Azure.Core.AccessToken Converted(PgEntra.Identity.AccessToken token) => new(token.Token, token.ExpiresOn);
+    private static Azure.Core.AccessToken Converted(PgEntra.Identity.AccessToken token) =>
+        new(token.Token, token.ExpiresOn, token.RefreshOn);
 
     private static TokenRequest Converted(TokenRequestContext context)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using PgEntra.Identity;
 using PgEntra.Interop;
@@ -8,23 +9,18 @@ namespace PgEntra;
 internal sealed class Doors
 {
     private readonly CredentialSource source;
-    private readonly object? owner;
     private readonly string configuration;
-    private readonly Func<string> settings;
+    private readonly string settings;
     private readonly bool asksEachTime;
     private readonly ProviderHandle provider;
-    private KnownToken? knownToken;
-    private KnownLogin? knownLogin;
 
     /// <param name="source">The credential.</param>
-    /// <param name="owner">The object whose life the tokens of a foreign credential share.</param>
     /// <param name="options">The options.</param>
     /// <param name="user">The explicit user.</param>
-    /// <param name="host">The server, which may tell the cloud.</param>
-    internal Doors(CredentialSource source, object? owner, EntraOptions options, string? user, string? host)
+    /// <param name="host">The server or servers, which may tell the cloud.</param>
+    internal unsafe Doors(CredentialSource source, EntraOptions options, string? user, string? host)
     {
         this.source = source;
-        this.owner = owner;
         void Surroundings(Utf8JsonWriter writer)
         {
             writer.WriteOptional("scope", options.Scope);
@@ -38,115 +34,31 @@ internal sealed class Doors
                 options.Write(writer, user, source.Members.All(member => member.TakesScope));
             },
             options.CaFile);
-        settings = () => source.Configuration(Surroundings, options.CaFile);
+        settings = source.Members.Count > 0 ? source.Configuration(Surroundings, options.CaFile) : "";
         asksEachTime = !options.Cache && source.Members.Count > 0;
         provider = source.Open(configuration, settings);
+        Token = new(this, LookForToken, Native.GetAsync, ReadToken);
+        Login = new(this, LookForLogin, Native.LoginAsync, ReadLogin);
         Telemetry.Start();
     }
 
-    /// <summary>A token, if one is cached: the same string again as long as it is the same token.</summary>
-    internal string? TryToken()
-    {
-        var known = knownToken;
-        var id = known?.Id ?? 0;
-        var code = Native.TryGet(provider, ref id, out var token, out var error);
-        if (code != 0)
-        {
-            throw Library.TakeError(error);
-        }
+    internal Door<string> Token { get; }
 
-        if (known is not null && id == known.Id)
-        {
-            return known.Token;
-        }
-
-        return id == 0 ? null : Remember(id, token);
-    }
-
-    internal string Token(TimeSpan? limit, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        return TryToken() ?? Block(ReadToken, CallToken(limit), cancellationToken);
-    }
-
-    internal ValueTask<string> TokenAsync(TimeSpan? limit, CancellationToken cancellationToken)
-    {
-        if (cancellationToken.IsCancellationRequested)
-        {
-            return ValueTask.FromCanceled<string>(cancellationToken);
-        }
-
-        string? token;
-        try
-        {
-            token = TryToken();
-        }
-        catch (Exception failure) when (failure is PgEntraException or ObjectDisposedException)
-        {
-            return ValueTask.FromException<string>(failure);
-        }
-
-        return token is not null ? new(token) : new(AwaitAsync(ReadToken, CallToken(limit), cancellationToken));
-    }
-
-    /// <summary>A role name and a token, if a token is cached and its role known.</summary>
-    internal EntraLogin? TryLogin()
-    {
-        var known = knownLogin;
-        var id = known?.Id ?? 0;
-        var code = Native.TryLogin(provider, ref id, out var user, out var password, out var userSource, out var error);
-        if (code != 0)
-        {
-            throw Library.TakeError(error);
-        }
-
-        if (known is not null && id == known.Id)
-        {
-            return known.Login;
-        }
-
-        if (id == 0)
-        {
-            return null;
-        }
-
-        var login = new EntraLogin(Library.Take(user)!, Library.Take(password)!, Borrow(userSource)!);
-        knownLogin = new(id, login);
-        return login;
-    }
-
-    internal EntraLogin Login(TimeSpan? limit, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        return TryLogin() ?? Block(ReadLogin, CallLogin(limit), cancellationToken);
-    }
-
-    internal ValueTask<EntraLogin> LoginAsync(TimeSpan? limit, CancellationToken cancellationToken)
-    {
-        if (cancellationToken.IsCancellationRequested)
-        {
-            return ValueTask.FromCanceled<EntraLogin>(cancellationToken);
-        }
-
-        EntraLogin? login;
-        try
-        {
-            login = TryLogin();
-        }
-        catch (Exception failure) when (failure is PgEntraException or ObjectDisposedException)
-        {
-            return ValueTask.FromException<EntraLogin>(failure);
-        }
-
-        return login is not null ? new(login) : new(AwaitAsync(ReadLogin, CallLogin(limit), cancellationToken));
-    }
+    internal Door<EntraLogin> Login { get; }
 
     /// <summary>Tells that a server refused a token (the current one, if left out); whether there is a newer one now.</summary>
-    internal bool Invalidate(string? refused, CancellationToken cancellationToken) =>
-        Block(ReadIsNewer, CallInvalidate(refused), cancellationToken);
+    internal bool Invalidate(string? refused, CancellationToken cancellationToken)
+    {
+        using var asked = new Asked(this);
+        return Waiting.Block(asked.Members, StartInvalidate(asked.Provider, refused), ReadIsNewer, cancellationToken);
+    }
 
-    internal Task<bool> InvalidateAsync(string? refused, CancellationToken cancellationToken) =>
-        AwaitAsync(ReadIsNewer, CallInvalidate(refused), cancellationToken);
+    internal async Task<bool> InvalidateAsync(string? refused, CancellationToken cancellationToken)
+    {
+        using var asked = new Asked(this);
+        return await Waiting.AwaitAsync(asked.Members, StartInvalidate(asked.Provider, refused), ReadIsNewer, cancellationToken)
+            .ConfigureAwait(false);
+    }
 
     internal TokenStats Stats()
     {
@@ -158,92 +70,135 @@ internal sealed class Doors
     /// <summary>Ends the waits under way.</summary>
     internal void Close() => provider.Dispose();
 
-    private static string ReadToken(in Outcome outcome) => Borrow(outcome.Token)!;
+    private static string? LookForToken(ProviderHandle provider, ref ulong id)
+    {
+        Library.Check(Native.TryGet(provider, ref id, out var token, out var error), error);
+        return token == 0 ? null : Library.Take(token);
+    }
+
+    private static EntraLogin? LookForLogin(ProviderHandle provider, ref ulong id)
+    {
+        var code = Native.TryLogin(provider, ref id, out var user, out var password, out var userSource, out var error);
+        Library.Check(code, error);
+        return user == 0 ? null : new(Library.Take(user)!, Library.Take(password)!, Borrow(userSource));
+    }
+
+    private static string ReadToken(in Outcome outcome) => Borrow(outcome.Token);
 
     private static EntraLogin ReadLogin(in Outcome outcome) =>
-        new(Borrow(outcome.User)!, Borrow(outcome.Token)!, Borrow(outcome.UserSource)!);
+        new(Borrow(outcome.User), Borrow(outcome.Token), Borrow(outcome.UserSource));
 
     private static bool ReadIsNewer(in Outcome outcome) => outcome.Token != 0;
 
-    private static string? Borrow(nint text) => System.Runtime.InteropServices.Marshal.PtrToStringUTF8(text);
+    private static string Borrow(nint text) => Marshal.PtrToStringUTF8(text) ?? "";
 
-    private string Remember(ulong id, nint token)
+    private static unsafe StartCall StartInvalidate(ProviderHandle provider, string? refused) =>
+        (callback, id, out operation, out error) =>
+            Native.InvalidateAsync(provider, refused, -1, callback, id, out operation, out error);
+
+    /// <summary>A door: from memory where that has what is asked for, and else by waiting for it.</summary>
+    /// <param name="doors">Whose door it is.</param>
+    /// <param name="look">Looks into the engine's memory.</param>
+    /// <param name="start">Begins a call of the engine's.</param>
+    /// <param name="read">Makes the result of its outcome.</param>
+    internal sealed class Door<T>(Doors doors, Look<T> look, Start start, ReadOutcome<T> read)
+        where T : class
     {
-        var text = Library.Take(token)!;
-        knownToken = new(id, text);
-        return text;
-    }
+        private Known? known;
 
-    private static unsafe Call CallToken(TimeSpan? limit) => handle =>
-        (callback, id, out operation, out error) =>
-            Native.GetAsync(handle, Milliseconds(limit), callback, id, out operation, out error);
-
-    private static unsafe Call CallLogin(TimeSpan? limit) => handle =>
-        (callback, id, out operation, out error) =>
-            Native.LoginAsync(handle, Milliseconds(limit), callback, id, out operation, out error);
-
-    private static unsafe Call CallInvalidate(string? refused) => handle =>
-        (callback, id, out operation, out error) =>
-            Native.InvalidateAsync(handle, refused, -1, callback, id, out operation, out error);
-
-    /// <summary>Negative: the option's.</summary>
-    private static int Milliseconds(TimeSpan? limit) =>
-        limit is { } span ? (int)Math.Clamp(span.TotalMilliseconds, 1, int.MaxValue) : -1;
-
-    private T Block<T>(ReadOutcome<T> read, Call call, CancellationToken cancellationToken)
-    {
-        using var asked = new Asked(this);
-        foreach (var member in asked.Members)
+        /// <summary>Blocks only while there is none: the same object again as long as it is the same token.</summary>
+        internal T Get(TimeSpan? limit, CancellationToken cancellationToken)
         {
-            member.BeforeWaiting();
-            member.AddWaitingThread(1);
+            cancellationToken.ThrowIfCancellationRequested();
+            return Try() ?? Wait(limit, cancellationToken);
         }
 
-        try
+        /// <summary>Blocks no thread.</summary>
+        internal ValueTask<T> GetAsync(TimeSpan? limit, CancellationToken cancellationToken)
         {
-            return new PendingThread<T>(read).Run(call(asked.Provider), cancellationToken);
-        }
-        finally
-        {
-            foreach (var member in asked.Members)
+            if (cancellationToken.IsCancellationRequested)
             {
-                member.AddWaitingThread(-1);
+                return ValueTask.FromCanceled<T>(cancellationToken);
             }
 
-            GC.KeepAlive(owner);
+            try
+            {
+                return Try() is { } found ? new(found) : new(WaitAsync(limit, cancellationToken));
+            }
+            catch (Exception failure) when (failure is PgEntraException or ObjectDisposedException)
+            {
+                return ValueTask.FromException<T>(failure);
+            }
         }
-    }
 
-    private async Task<T> AwaitAsync<T>(ReadOutcome<T> read, Call call, CancellationToken cancellationToken)
-    {
-        using var asked = new Asked(this);
-        foreach (var member in asked.Members)
+        private T? Try()
         {
-            member.BeforeWaiting();
+            var before = known;
+            var id = before?.Id ?? 0;
+            if (look(doors.provider, ref id) is { } found)
+            {
+                known = new(id, found);
+                return found;
+            }
+
+            return id == 0 ? null : before?.Value;
         }
 
-        var result = await new PendingTask<T>(read).RunAsync(call(asked.Provider), cancellationToken).ConfigureAwait(false);
-        GC.KeepAlive(owner);
-        return result;
+        private T Wait(TimeSpan? limit, CancellationToken cancellationToken)
+        {
+            using var asked = new Asked(doors);
+            return Waiting.Block(asked.Members, StartOn(asked.Provider, limit), Read, cancellationToken);
+        }
+
+        private async Task<T> WaitAsync(TimeSpan? limit, CancellationToken cancellationToken)
+        {
+            using var asked = new Asked(doors);
+            return await Waiting.AwaitAsync(asked.Members, StartOn(asked.Provider, limit), Read, cancellationToken)
+                .ConfigureAwait(false);
+        }
+
+        /// <summary>One object for all who waited for it.</summary>
+        private T Read(in Outcome outcome)
+        {
+            var before = known;
+            if (before?.Id == outcome.Id)
+            {
+                return before.Value;
+            }
+
+            var found = read(outcome);
+            known = new(outcome.Id, found);
+            return found;
+        }
+
+        private unsafe StartCall StartOn(ProviderHandle provider, TimeSpan? limit)
+        {
+            // Negative: the option's.
+            var milliseconds = limit is { } span ? (int)Math.Clamp(span.TotalMilliseconds, 1, int.MaxValue) : -1;
+            return (callback, id, out operation, out error) =>
+                start(provider, milliseconds, callback, id, out operation, out error);
+        }
+
+        // No record: that would show a token as text.
+        private sealed class Known(ulong id, T value)
+        {
+            internal ulong Id => id;
+
+            internal T Value => value;
+        }
     }
 
-    /// <summary>A call of the engine's on a provider.</summary>
-    private delegate StartCall Call(ProviderHandle provider);
+    /// <summary>A look into the engine's memory: none where the id stays the same, or is 0.</summary>
+    internal delegate T? Look<out T>(ProviderHandle provider, ref ulong id);
 
-    // No records: those would show a token as text.
-    private sealed class KnownToken(ulong id, string token)
-    {
-        internal ulong Id => id;
-
-        internal string Token => token;
-    }
-
-    private sealed class KnownLogin(ulong id, EntraLogin login)
-    {
-        internal ulong Id => id;
-
-        internal EntraLogin Login => login;
-    }
+    /// <summary>A function of the engine's that begins a call on a provider.</summary>
+    internal unsafe delegate int Start(
+        ProviderHandle provider,
+        int timeoutMs,
+        delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
+        nint userData,
+        out OperationHandle operation,
+        out nint error);
 
     /// <summary>Who is asked: the shared provider, or without a cache one for this call alone.</summary>
     private readonly struct Asked : IDisposable
@@ -261,7 +216,7 @@ internal sealed class Doors
             // For a foreign credential that answers differently by the caller's context.
             ForeignCredential[] members = [.. doors.source.Members.Select(member => member.Once())];
             CredentialHandle[] handles = [.. members.Select(member => member.Handle)];
-            var credential = doors.source.Uncached(doors.settings(), handles);
+            var credential = doors.source.Uncached(doors.settings, handles);
             own = [credential, .. handles];
             Library.Check(Native.OpenProvider(doors.configuration, credential, out var provider, out var error), error);
             own.Add(provider);

@@ -17,7 +17,7 @@ internal sealed class EntraAuthentication
     private readonly Doors doors;
 
     internal EntraAuthentication(
-        NpgsqlConnectionStringBuilder settings, CredentialSource source, object? owner, EntraOptions options)
+        NpgsqlConnectionStringBuilder settings, CredentialSource source, EntraOptions options)
     {
         (this.settings, this.source, this.options) = (settings, source, options);
         if (options.RequireEntra && !string.IsNullOrEmpty(settings.Password))
@@ -29,16 +29,13 @@ internal sealed class EntraAuthentication
         }
 
         RequireTls();
-        var user = Given(settings.Username) ?? Given(options.User) ?? Given(source.Variable("PGUSER"));
-        doors = new(source, owner, options, user, options.Host ?? (Hosts(settings) is [var first, ..] ? first : null));
-        if (user is not null)
-        {
-            settings.Username = user;
-        }
+        var user = options.User ?? Given(settings.Username);
+        doors = new(source, options, user, options.Host ?? Given(settings.Host));
+        settings.Username = user ?? Given(source.Variable("PGUSER"));
     }
 
     /// <summary>Whether the role's name has to come from the token. With a password Npgsql will refuse the data source.</summary>
-    private bool NeedsUser => string.IsNullOrEmpty(settings.Username) && string.IsNullOrEmpty(settings.Password);
+    private bool NeedsUser => Given(settings.Username) is null && settings.Password is null && settings.Passfile is null;
 
     internal void SetUser(CancellationToken cancellationToken)
     {
@@ -50,7 +47,7 @@ internal sealed class EntraAuthentication
 
         try
         {
-            settings.Username = doors.Login(Limit(settings), cancellationToken).User;
+            settings.Username = doors.Login.Get(Limit(settings), cancellationToken).User;
         }
         catch (PgEntraException failure)
         {
@@ -68,7 +65,7 @@ internal sealed class EntraAuthentication
 
         try
         {
-            var login = await doors.LoginAsync(Limit(settings), cancellationToken).ConfigureAwait(false);
+            var login = await doors.Login.GetAsync(Limit(settings), cancellationToken).ConfigureAwait(false);
             settings.Username = login.User;
         }
         catch (PgEntraException failure)
@@ -83,7 +80,7 @@ internal sealed class EntraAuthentication
         CheckTls(connection);
         try
         {
-            return doors.Token(Limit(connection), default);
+            return doors.Token.Get(Limit(connection), default);
         }
         catch (PgEntraException failure) when (failure.IsTransient)
         {
@@ -95,7 +92,7 @@ internal sealed class EntraAuthentication
     internal ValueTask<string> PasswordAsync(NpgsqlConnectionStringBuilder connection, CancellationToken cancellationToken)
     {
         CheckTls(connection);
-        var token = doors.TokenAsync(Limit(connection), cancellationToken);
+        var token = doors.Token.GetAsync(Limit(connection), cancellationToken);
         return token.IsCompletedSuccessfully ? token : ToRetryAsync(token);
     }
 

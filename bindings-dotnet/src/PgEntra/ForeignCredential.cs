@@ -51,45 +51,53 @@ internal abstract class ForeignCredential
     /// <summary>Another one of the same object, with no tokens and the caller's own context: for one call.</summary>
     internal ForeignCredential Once() => new Single(this);
 
-    /// <summary>Refuses a wait for a fetch inside of that fetch, and remembers the caller's context for the fetch.</summary>
-    internal void BeforeWaiting()
+    /// <summary>Refuses a wait for a fetch inside of that fetch.</summary>
+    internal void RefuseDeadlock()
     {
         if (Running.Value is { Active: true } fetch && fetch.Credential.Origin == Origin)
         {
             throw Library.Error(
                 ErrorKind.WouldDeadlock, "a call for a token inside the credential's own call", credential: Name);
         }
-
-        context = ExecutionContext.Capture();
     }
 
-    /// <summary>A thread begins or ends to wait.</summary>
-    internal void AddWaitingThread(int change) => Interlocked.Add(ref waitingThreads, change);
+    /// <summary>Somebody begins to wait, in whose context the next fetch runs.</summary>
+    internal void BeginWait(ExecutionContext? caller, bool blocking)
+    {
+        context = caller;
+        if (blocking)
+        {
+            _ = Interlocked.Increment(ref waitingThreads);
+        }
+    }
+
+    /// <summary>The wait has ended; what the caller's context holds is not kept.</summary>
+    internal void EndWait(ExecutionContext? caller, bool blocking)
+    {
+        _ = Interlocked.CompareExchange(ref context, null, caller);
+        if (blocking)
+        {
+            _ = Interlocked.Decrement(ref waitingThreads);
+        }
+    }
 
     private protected virtual ForeignCredential Origin => this;
 
     private static unsafe CredentialHandle Open(ForeignCredential credential)
     {
-        Library.AddReference();
         var id = Known.Add(new(credential));
         var code = Native.OpenCredential(credential.Name, &Ask, id, &Finish, out var handle, out var error);
         if (code != 0)
         {
-            Forget(id);
+            _ = Known.Remove(id);
             throw Library.TakeError(error);
         }
 
         return handle;
     }
 
-    private static void Forget(nint id)
-    {
-        _ = Known.Remove(id);
-        Library.RemoveReference();
-    }
-
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Finish(nint id) => Forget(id);
+    private static void Finish(nint id) => Known.Remove(id);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static unsafe void Ask(nint id, nint request, WantedToken* wanted)
@@ -120,7 +128,7 @@ internal abstract class ForeignCredential
 
     private void Begin(nint request, TokenRequest wanted)
     {
-        var fetch = new Fetch(this, request, wanted);
+        var fetch = new Fetch(this, request, wanted, Interlocked.Exchange(ref context, null));
         if (IsSynchronous && Volatile.Read(ref waitingThreads) > 0)
         {
             new Thread(fetch.Run) { IsBackground = true, Name = "PgEntra " + Name }.UnsafeStart();
@@ -131,7 +139,7 @@ internal abstract class ForeignCredential
         }
     }
 
-    private sealed class Fetch(ForeignCredential credential, nint request, TokenRequest wanted)
+    private sealed class Fetch(ForeignCredential credential, nint request, TokenRequest wanted, ExecutionContext? caller)
     {
         internal ForeignCredential Credential => credential;
 
@@ -170,7 +178,7 @@ internal abstract class ForeignCredential
             }
 
             // What the caller has set for its own flow of control is seen by the credential, as without a cache.
-            if (credential.context is { } caller)
+            if (caller is not null)
             {
                 ExecutionContext.Run(caller, Marked, null);
             }

@@ -6,9 +6,9 @@ namespace PgEntra;
 /// <summary>Entra authentication for Npgsql's data sources.</summary>
 /// <remarks>
 /// <para>
-/// A user name in the connection string is kept, and so is <c>PGUSER</c>; without one it is worked out from the token and
-/// stands in <c>ConnectionStringBuilder.Username</c> afterwards. Each new connection gets a token that is good at that
-/// moment. Without a setting for TLS, connections across the network are made with <c>SSL Mode=Require</c>.
+/// <see cref="EntraOptions.User"/> wins, then a user name in the connection string is kept, and so is <c>PGUSER</c>; without
+/// one it is worked out from the token and stands in <c>ConnectionStringBuilder.Username</c> afterwards. Each new connection
+/// gets a token that is good at that moment. Without a setting for TLS, connections across the network are made with <c>SSL Mode=Require</c>.
 /// </para>
 /// <para>
 /// What goes wrong while a connection is opened arrives inside of an <see cref="NpgsqlException"/>, which is transient where
@@ -29,13 +29,9 @@ public static class NpgsqlEntraExtensions
         CancellationToken cancellationToken = default) =>
         dataSourceBuilder.UseEntraAuthentication(credential, new EntraOptions(), cancellationToken);
 
-    /// <summary>Logs in with tokens of a credential.</summary>
-    /// <param name="dataSourceBuilder">The builder.</param>
-    /// <param name="credential">Who logs in; <see langword="null"/>: <see cref="DefaultAzureCredential"/>.</param>
+    /// <inheritdoc cref="UseEntraAuthentication(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
     /// <param name="options">The options, read once.</param>
-    /// <param name="cancellationToken">Ends the wait for the user name.</param>
-    /// <returns>The builder.</returns>
-    /// <exception cref="PgEntraException">The user name cannot be worked out, or the settings are no good.</exception>
+#pragma warning disable CS1573 // The others are inherited.
     public static NpgsqlDataSourceBuilder UseEntraAuthentication(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         PgEntraCredential? credential,
@@ -49,24 +45,15 @@ public static class NpgsqlEntraExtensions
     }
 
     /// <summary>Logs in with tokens of a credential. The user name is worked out without blocking a thread.</summary>
-    /// <param name="dataSourceBuilder">The builder.</param>
-    /// <param name="credential">Who logs in. Default: <see cref="DefaultAzureCredential"/>.</param>
-    /// <param name="cancellationToken">Ends the wait for the user name.</param>
-    /// <returns>The builder.</returns>
-    /// <exception cref="PgEntraException">The user name cannot be worked out, or the settings are no good.</exception>
+    /// <inheritdoc cref="UseEntraAuthentication(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
     public static Task<NpgsqlDataSourceBuilder> UseEntraAuthenticationAsync(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         PgEntraCredential? credential = null,
         CancellationToken cancellationToken = default) =>
         dataSourceBuilder.UseEntraAuthenticationAsync(credential, new EntraOptions(), cancellationToken);
 
-    /// <summary>Logs in with tokens of a credential. The user name is worked out without blocking a thread.</summary>
-    /// <param name="dataSourceBuilder">The builder.</param>
-    /// <param name="credential">Who logs in; <see langword="null"/>: <see cref="DefaultAzureCredential"/>.</param>
+    /// <inheritdoc cref="UseEntraAuthenticationAsync(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
     /// <param name="options">The options, read once.</param>
-    /// <param name="cancellationToken">Ends the wait for the user name.</param>
-    /// <returns>The builder.</returns>
-    /// <exception cref="PgEntraException">The user name cannot be worked out, or the settings are no good.</exception>
     public static async Task<NpgsqlDataSourceBuilder> UseEntraAuthenticationAsync(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         PgEntraCredential? credential,
@@ -78,6 +65,7 @@ public static class NpgsqlEntraExtensions
         await entra.SetUserAsync(cancellationToken).ConfigureAwait(false);
         return dataSourceBuilder.UsePasswordProvider(entra.Password, entra.PasswordAsync);
     }
+#pragma warning restore CS1573
 
     /// <inheritdoc cref="UseEntraAuthentication(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
     public static NpgsqlSlimDataSourceBuilder UseEntraAuthentication(
@@ -96,8 +84,7 @@ public static class NpgsqlEntraExtensions
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
         entra.SetUser(cancellationToken);
-        _ = dataSourceBuilder.EnableTransportSecurity();
-        return dataSourceBuilder.UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.Password, entra.PasswordAsync);
     }
 
     /// <inheritdoc cref="UseEntraAuthenticationAsync(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
@@ -117,14 +104,13 @@ public static class NpgsqlEntraExtensions
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
         await entra.SetUserAsync(cancellationToken).ConfigureAwait(false);
-        _ = dataSourceBuilder.EnableTransportSecurity();
-        return dataSourceBuilder.UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.Password, entra.PasswordAsync);
     }
 
     private static EntraAuthentication Authentication(
         NpgsqlConnectionStringBuilder settings, PgEntraCredential? credential, EntraOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return new(settings, credential?.Source ?? CredentialSource.Default, credential, options);
+        return new(settings, credential?.Source ?? CredentialSource.Default, options);
     }
 }

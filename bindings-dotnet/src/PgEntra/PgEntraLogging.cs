@@ -26,10 +26,12 @@ public static unsafe class PgEntraLogging
             return;
         }
 
-        var level = next.IsEnabled(LogLevel.Debug) ? 4
-            : next.IsEnabled(LogLevel.Information) ? 3
-            : next.IsEnabled(LogLevel.Warning) ? 2
-            : 1;
+        var level = 4;
+        while (level > 1 && !next.IsEnabled(LevelOf(level)))
+        {
+            level--;
+        }
+
         Library.AddReference();
         var code = Native.SetLogCallback(level, &Write, 0, &Finish, out var refused);
         if (code != 0)
@@ -47,6 +49,9 @@ public static unsafe class PgEntraLogging
         }
     }
 
+    /// <summary>The engine counts from 1, an error, to 4, debugging.</summary>
+    private static LogLevel LevelOf(int level) => (LogLevel)(5 - level);
+
     private static void Emit(ILogger to, LogLevel level, string message) =>
         to.Log(level, default, message, null, static (text, _) => text);
 
@@ -57,14 +62,7 @@ public static unsafe class PgEntraLogging
         {
             if (logger is { } current)
             {
-                var severity = level switch
-                {
-                    1 => LogLevel.Error,
-                    2 => LogLevel.Warning,
-                    3 => LogLevel.Information,
-                    _ => LogLevel.Debug,
-                };
-                Emit(current, severity, Marshal.PtrToStringUTF8(message) ?? "");
+                Emit(current, LevelOf(level), Marshal.PtrToStringUTF8(message) ?? "");
             }
         }
         catch (Exception)

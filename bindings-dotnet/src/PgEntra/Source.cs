@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using PgEntra.Identity;
 using PgEntra.Interop;
@@ -8,6 +10,9 @@ namespace PgEntra;
 /// <remarks>Values are texts, booleans, numbers, lists of texts, other documents, and credentials of the program.</remarks>
 internal sealed class CredentialDocument
 {
+    // By the object that a function belongs to, then by the function: a delegate is a new one at each mention of its method.
+    private static readonly ConditionalWeakTable<object, ConcurrentDictionary<Delegate, Assertion>> Assertions = [];
+
     private readonly List<Entry> entries = [];
     private readonly string? type;
 
@@ -20,6 +25,13 @@ internal sealed class CredentialDocument
 
     internal static CredentialDocument Host(ForeignCredential credential) =>
         new CredentialDocument("host").With("index", credential);
+
+    /// <summary>What a function asserts; the same function is the same credential, whose tokens all who name it share.</summary>
+    internal static CredentialDocument Asserted(Func<string> callback) => Asserted(callback, () => new(callback));
+
+    /// <inheritdoc cref="Asserted(Func{string})"/>
+    internal static CredentialDocument Asserted(Func<CancellationToken, Task<string>> callback) =>
+        Asserted(callback, () => new(callback));
 
     internal bool IsHost => type == "host";
 
@@ -99,6 +111,14 @@ internal sealed class CredentialDocument
         }
     }
 
+    private static CredentialDocument Asserted(Delegate callback, Func<Assertion> make)
+    {
+        ArgumentNullException.ThrowIfNull(callback);
+        // A static method belongs to no object.
+        var owner = callback.Target ?? typeof(Assertion);
+        return Host(Assertions.GetValue(owner, static _ => []).GetOrAdd(callback, _ => make()));
+    }
+
     // No record: that would show a secret as text.
     private sealed class Entry(string key, object value)
     {
@@ -113,9 +133,10 @@ internal sealed class CredentialSource
 {
     internal static readonly CredentialSource Default = new(new("default"));
 
-    private const int MostOpened = 64;
+    private const int MostKept = 64;
 
     private readonly Dictionary<string, CredentialHandle> opened = [];
+    private readonly ConcurrentDictionary<(string, string?, string?, bool), KnownToken> known = [];
     private readonly string json;
     private readonly List<ForeignCredential> members = [];
     private readonly bool isHost;
@@ -193,7 +214,7 @@ internal sealed class CredentialSource
     /// <summary>Opens a provider.</summary>
     /// <param name="configuration">Its whole document.</param>
     /// <param name="settings">The part of it that a credential sees.</param>
-    internal ProviderHandle Open(string configuration, Func<string> settings)
+    internal ProviderHandle Open(string configuration, string settings)
     {
         ProviderHandle provider;
         nint error;
@@ -208,35 +229,50 @@ internal sealed class CredentialSource
     internal CredentialHandle Credential()
     {
         // Two threads may open it twice; equal settings share their tokens, and what is found first stays.
-        var settings = own ?? Interlocked.CompareExchange(ref own, Configuration(), null) ?? own!;
-        return Credential(() => settings);
+        return Credential(own ?? Interlocked.CompareExchange(ref own, Configuration(), null) ?? own!);
     }
 
     /// <summary>The engine's credential. The tokens of the program's own hang on it, so it is opened once for equal settings.</summary>
-    internal CredentialHandle Credential(Func<string> settings)
+    internal CredentialHandle Credential(string settings)
     {
         if (isHost)
         {
             return members[0].Handle;
         }
 
-        var key = settings();
         lock (opened)
         {
-            if (!opened.TryGetValue(key, out var handle))
+            if (!opened.TryGetValue(settings, out var handle))
             {
                 // Each change of the environment makes another one; what is open in providers stays.
-                if (opened.Count >= MostOpened)
+                if (opened.Count >= MostKept)
                 {
                     opened.Clear();
                 }
 
-                opened[key] = handle = OpenWith(key, [.. members.Select(member => member.Handle)]);
+                opened[settings] = handle = OpenWith(settings, [.. members.Select(member => member.Handle)]);
             }
 
             return handle;
         }
     }
+
+    /// <summary>The last token of a request.</summary>
+    internal KnownToken? Known(TokenRequest request) => known.GetValueOrDefault(Key(request));
+
+    internal void Remember(TokenRequest request, KnownToken token)
+    {
+        // A program has a handful of scopes, but claims can be anything.
+        if (known.Count >= MostKept)
+        {
+            known.Clear();
+        }
+
+        known[Key(request)] = token;
+    }
+
+    private static (string Scope, string? TenantId, string? Claims, bool IsCaeEnabled) Key(TokenRequest request) =>
+        (request.Scope, request.TenantId, request.Claims, request.IsCaeEnabled);
 
     /// <summary>A credential that shares nothing, for one call.</summary>
     internal CredentialHandle Uncached(string settings, IReadOnlyList<CredentialHandle> handles) =>
@@ -270,4 +306,13 @@ internal sealed class CredentialSource
             }
         }
     }
+}
+
+/// <summary>A token, and the engine's number of it.</summary>
+/// <remarks>No record: that would show it as text.</remarks>
+internal sealed class KnownToken(ulong id, AccessToken token)
+{
+    internal ulong Id => id;
+
+    internal AccessToken Token => token;
 }

@@ -19,7 +19,7 @@ public sealed class TokenProvider : IDisposable
     public TokenProvider(PgEntraCredential? credential = null, EntraOptions? options = null)
     {
         options ??= new();
-        doors = new(credential?.Source ?? CredentialSource.Default, credential, options, options.User, options.Host);
+        doors = new(credential?.Source ?? CredentialSource.Default, options, options.User, options.Host);
     }
 
     /// <summary>What every cached token of this process is about.</summary>
@@ -34,24 +34,24 @@ public sealed class TokenProvider : IDisposable
     /// <summary>A token: the password for PostgreSQL. Blocks only while there is none.</summary>
     /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
     /// <returns>The token: the same string again as long as it is the same token.</returns>
-    public string GetToken(CancellationToken cancellationToken = default) => doors.Token(null, cancellationToken);
+    public string GetToken(CancellationToken cancellationToken = default) => doors.Token.Get(null, cancellationToken);
 
     /// <summary>A token: the password for PostgreSQL. Blocks no thread.</summary>
     /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
     /// <returns>The token: the same string again as long as it is the same token.</returns>
     public ValueTask<string> GetTokenAsync(CancellationToken cancellationToken = default) =>
-        doors.TokenAsync(null, cancellationToken);
+        doors.Token.GetAsync(null, cancellationToken);
 
     /// <summary>A role name and a token. Blocks only while there is none.</summary>
     /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
     /// <returns>User and password.</returns>
-    public EntraLogin Login(CancellationToken cancellationToken = default) => doors.Login(null, cancellationToken);
+    public EntraLogin Login(CancellationToken cancellationToken = default) => doors.Login.Get(null, cancellationToken);
 
     /// <summary>A role name and a token. Blocks no thread.</summary>
     /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
     /// <returns>User and password.</returns>
     public ValueTask<EntraLogin> LoginAsync(CancellationToken cancellationToken = default) =>
-        doors.LoginAsync(null, cancellationToken);
+        doors.Login.GetAsync(null, cancellationToken);
 
     /// <summary>Tells that a server refused a login with a token. Blocks while a newer one is fetched.</summary>
     /// <param name="token">The refused one. Default: the current one.</param>

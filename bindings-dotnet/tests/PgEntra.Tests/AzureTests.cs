@@ -80,7 +80,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal("from the vault", client.GetSecret("password").Value.Value);
         var bearer = Assert.Single(vault.Seen.Distinct());
         Assert.StartsWith("Bearer eyJ", bearer, StringComparison.Ordinal);
-        Library.Check(Native.DescribeToken(bearer["Bearer ".Length..], out var description, out var error), error);
+        Library.Check(Rules.DescribeToken(bearer["Bearer ".Length..], out var description, out var error), error);
         using var token = JsonDocument.Parse(Library.Take(description)!);
         Assert.StartsWith("https://vault.azure.net", token.RootElement.GetProperty("audience").GetString(), StringComparison.Ordinal);
         Assert.Equal(principal.Oid, token.RootElement.GetProperty("principal").GetProperty("oid").GetString());
@@ -147,6 +147,9 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
             return new("a." + seen.Count, DateTimeOffset.UtcNow.AddHours(1), DateTimeOffset.UtcNow.AddMinutes(30));
         });
         var chain = new Ours.ChainedTokenCredential(credential);
+        Assert.InRange(
+            (await chain.GetTokenAsync(new(["api://another"]), default)).RefreshOn!.Value, DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddMinutes(30));
+        seen.Clear();
         var first = await chain.GetTokenAsync(new([Scope]), default);
         var second = await chain.GetTokenAsync(new([Scope], claims: "{}", tenantId: "t", isCaeEnabled: true), default);
         Assert.NotEqual(first.Token, second.Token);

@@ -20,7 +20,8 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     [Fact]
     public async Task The_warm_path_hands_the_same_string_out_again_and_allocates_nothing()
     {
-        using var provider = new TokenProvider();
+        var principal = await emulator.AddAsync();
+        using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
         var first = await provider.GetTokenAsync();
         Assert.Same(first, provider.GetToken());
         Assert.Same(first, await provider.GetTokenAsync());
@@ -95,6 +96,138 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
+    public void Options_are_read_once_also_without_a_cache()
+    {
+        var credential = new ChainedTokenCredential(
+            new CallbackCredential(request => new AccessToken($"for-{request.Scope}", DateTimeOffset.UtcNow.AddHours(1))));
+        var options = new EntraOptions { Cache = false, Scope = "api://one/.default" };
+        using var provider = new TokenProvider(credential, options);
+        options.Scope = "";
+        Environment.SetEnvironmentVariable("AZURE_AUTHORITY_HOST", "no address");
+        Assert.Equal("for-api://one/.default", provider.GetToken());
+    }
+
+    [Fact]
+    public void What_a_callers_context_holds_is_not_kept()
+    {
+        var seen = new List<object?>();
+        var request = new AsyncLocal<object?>();
+        var credential = new CallbackCredential(_ =>
+        {
+            seen.Add(request.Value is null ? null : "the request");
+            return new AccessToken($"token-{seen.Count}", DateTimeOffset.UtcNow.AddHours(1));
+        });
+        using var provider = new TokenProvider(credential);
+        var held = AskInside(provider, request);
+        for (var round = 0; round < 20 && held.IsAlive; round++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        Assert.False(held.IsAlive);
+        Assert.Equal(["the request"], seen);
+        GC.KeepAlive(credential);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static WeakReference AskInside(TokenProvider provider, AsyncLocal<object?> request)
+        {
+            var value = new object();
+            // A flow of its own, which ends with the thread.
+            var thread = new Thread(() =>
+            {
+                request.Value = value;
+                _ = provider.GetToken();
+            });
+            thread.Start();
+            thread.Join();
+            return new(value);
+        }
+    }
+
+    [Fact]
+    public async Task A_credential_that_somebody_waits_for_is_kept_until_it_has_answered()
+    {
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var waiting = Ask(gate.Task, asked);
+        await asked.Task;
+        for (var round = 0; round < 5; round++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        gate.SetResult();
+        Assert.Equal("t", (await waiting).Token);
+
+        // Of the chain and its second member nobody holds anything but the wait.
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static Task<AccessToken> Ask(Task gate, TaskCompletionSource asked)
+        {
+            var first = new CallbackCredential(async (_, _) =>
+            {
+                asked.SetResult();
+                await gate;
+                throw new Azure.Identity.CredentialUnavailableException("not here");
+            });
+            var second = new CallbackCredential(_ => new AccessToken("t", DateTimeOffset.UtcNow.AddHours(1)));
+            return new ChainedTokenCredential(first, second).GetTokenAsync(new("api://any/.default")).AsTask();
+        }
+    }
+
+    [Fact]
+    public void A_chain_refuses_members_that_go_through_different_proxies_or_trust_different_files()
+    {
+        ClientSecretCredential Of(string? proxy, string? caFile) =>
+            new("t", "c", "planted", new() { Proxy = proxy is null ? null : new(proxy), CaFile = caFile });
+        foreach (var (one, other) in new[]
+        {
+            (Of("http://one:3128", null), Of("http://two:3128", null)),
+            (Of(null, "/one.pem"), Of(null, "/two.pem")),
+            (Of("http://one:3128", "/one.pem"), Of("http://one:3128", null)),
+        })
+        {
+            var failure = Assert.ThrowsAny<PgEntraException>(() => new ChainedTokenCredential(one, new ManagedIdentityCredential(), other));
+            Assert.Equal("invalid_configuration", failure.Code);
+            Assert.Contains(
+                "its members go through different proxies, or trust different files of authorities", failure.Message, StringComparison.Ordinal);
+        }
+
+        var source = new ChainedTokenCredential(
+            new ManagedIdentityCredential(), Of("http://one:3128", "/one.pem"), Of("http://one:3128", "/one.pem")).Source;
+        Assert.Equal(("/one.pem", "http://one:3128"), (source.CaFile, source.Variables!["HTTPS_PROXY"]));
+    }
+
+    [Fact]
+    public async Task A_credential_hands_the_same_string_out_again_for_each_scope()
+    {
+        var soon = DateTimeOffset.FromUnixTimeSeconds(DateTimeOffset.UtcNow.AddMinutes(30).ToUnixTimeSeconds());
+        var credential = new CallbackCredential(request => new AccessToken($"for-{request.Scope}", soon.AddMinutes(30), soon));
+        TokenRequest[] requests = [new("api://one"), new("api://two")];
+        var tokens = requests.Select(request => credential.GetToken(request)).ToArray();
+        for (var index = 0; index < requests.Length; index++)
+        {
+            var again = await credential.GetTokenAsync(requests[index]);
+            Assert.Same(tokens[index].Token, again.Token);
+            Assert.Equal(($"for-{requests[index].Scope}", soon.AddMinutes(30)), (again.Token, again.ExpiresOn));
+            Assert.InRange(again.RefreshOn!.Value, DateTimeOffset.UtcNow, soon);
+        }
+    }
+
+    [Fact]
+    public void An_end_beyond_the_calendar_is_its_end()
+    {
+        // An `exp` in milliseconds.
+        var token = "e30." + System.Buffers.Text.Base64Url.EncodeToString("{\"exp\": 4000000000000}"u8) + ".sig";
+        var credential = new StaticTokenCredential(token);
+        for (var call = 0; call < 2; call++)
+        {
+            Assert.Equal(9999, credential.GetToken(new("api://any")).ExpiresOn.Year);
+        }
+    }
+
+    [Fact]
     public async Task What_a_credential_of_the_program_returns_is_checked()
     {
         foreach (var bad in new[] { "", "two words", "line\nbreak", "nul\0", null! })
@@ -137,15 +270,22 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     {
         var principal = await emulator.AddAsync();
         using var log = new Recorder();
-        using var factory = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Debug).AddProvider(log));
+        using var factory = log.Factory();
         PgEntraLogging.Use(factory);
         try
         {
             using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
             _ = await provider.GetTokenAsync();
-            await Emulator.EventuallyAsync(() => Task.FromResult(log.Lines.Any(line => line.StartsWith("PgEntra ", StringComparison.Ordinal))));
-            _ = new ClientSecretCredential("t", "c", "planted-secret", new() { Diagnostics = new() });
+            Assert.StartsWith("PgEntra Debug ", log.WaitFor("token fetched"), StringComparison.Ordinal);
+            _ = new ClientSecretCredential("t", "c", "planted-secret", new() { Diagnostics = { IsLoggingContentEnabled = true } });
             Assert.Contains(log.Lines, line => line.Contains("Diagnostics", StringComparison.Ordinal));
+            // From here on only what is as bad as an error.
+            using var errors = log.Factory(LogLevel.Error);
+            PgEntraLogging.Use(errors);
+            var refused = new ManagedIdentityCredential(Guid.NewGuid().ToString());
+            await Assert.ThrowsAnyAsync<PgEntraException>(async () => await refused.GetTokenAsync(new("api://refused")));
+            Assert.StartsWith("PgEntra Error ", log.WaitFor("token fetch failed"), StringComparison.Ordinal);
+            Assert.Single(log.Lines, line => line.Contains("fetch ended", StringComparison.Ordinal));
             Assert.DoesNotContain(log.Lines, line => line.Contains("planted", StringComparison.Ordinal) || line.Contains("eyJ", StringComparison.Ordinal));
         }
         finally
@@ -240,43 +380,5 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
         protected override nint LoadUnmanagedDll(string unmanagedDllName) => unmanagedDllName == "pgentra"
             ? LoadUnmanagedDllFromPath(Path.Combine(AppContext.BaseDirectory, "libpgentra.so"))
             : 0;
-    }
-
-    private sealed class Recorder : ILoggerProvider
-    {
-        private readonly List<string> lines = [];
-
-        public IReadOnlyList<string> Lines
-        {
-            get
-            {
-                lock (lines)
-                {
-                    return [.. lines];
-                }
-            }
-        }
-
-        public ILogger CreateLogger(string categoryName) => new Category(lines, categoryName);
-
-        public void Dispose()
-        {
-        }
-
-        private sealed class Category(List<string> lines, string name) : ILogger
-        {
-            public IDisposable? BeginScope<TState>(TState state)
-                where TState : notnull => null;
-
-            public bool IsEnabled(LogLevel logLevel) => true;
-
-            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-            {
-                lock (lines)
-                {
-                    lines.Add($"{name} {logLevel} {formatter(state, exception)}");
-                }
-            }
-        }
     }
 }

@@ -33,4 +33,34 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
         slim.UseEntraAuthentication(new DefaultAzureCredential());
         await slim.UseEntraAuthenticationAsync(null);
     }
+
+    /// <summary>A program that moves from Azure.Identity changes its namespace and nothing else.</summary>
+    [Fact]
+    public void Options_are_written_as_for_Azure_Identity()
+    {
+        Func<Azure.Core.TokenCredential>[] theirs =
+        [
+            () => new DefaultAzureCredential(new DefaultAzureCredentialOptions
+            {
+                ManagedIdentityResourceId = new Azure.Core.ResourceIdentifier("/subscriptions/s"),
+                InteractiveBrowserCredentialClientId = "c",
+                ExcludeBrokerCredential = true,
+                AdditionallyAllowedTenants = { "*" },
+                Diagnostics = { IsLoggingContentEnabled = true, LoggedHeaderNames = { "x" }, IsAccountIdentifierLoggingEnabled = true },
+                Retry = { MaxRetries = 1, Mode = Azure.Core.RetryMode.Fixed, Delay = TimeSpan.FromSeconds(1) },
+                RetryPolicy = null,
+            }),
+            () => new EnvironmentCredential(new EnvironmentCredentialOptions { DisableInstanceDiscovery = true }),
+            () => new ManagedIdentityCredential(new ManagedIdentityCredentialOptions(ManagedIdentityId.FromUserAssignedClientId("c")) { Retry = { MaxRetries = 1 } }),
+            () => new ClientSecretCredential("t", "c", "s", new ClientSecretCredentialOptions { TokenCachePersistenceOptions = new TokenCachePersistenceOptions() }),
+            () => new ClientAssertionCredential("t", "c", () => "a", new ClientAssertionCredentialOptions { AuthorityHost = AzureAuthorityHosts.AzureChina }),
+        ];
+        Assert.All(theirs, make => Assert.NotNull(make()));
+        Assert.All(Moved.Credentials, make => Assert.IsAssignableFrom<Azure.Core.TokenCredential>(make()));
+        Assert.Equal(
+            """{"type":"managed_identity","client_id":"c","retry":{"max_retries":1}}""",
+            new PgEntra.Identity.ManagedIdentityCredential(
+                new PgEntra.Identity.ManagedIdentityCredentialOptions(PgEntra.Identity.ManagedIdentityId.FromUserAssignedClientId("c")) { Retry = { MaxRetries = 1 } })
+                .Source.Json[14..^1]);
+    }
 }

@@ -316,6 +316,68 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
             user.Name);
     }
 
+    /// <summary>A credential is made for each call, as a service does.</summary>
+    [Theory]
+    [InlineData("secret")]
+    [InlineData("function")]
+    [InlineData("asynchronous function")]
+    public async Task OnBehalfOf_exchanges_once_for_each_user_however_many_calls(string proof)
+    {
+        var application = await ApplicationAsync(hasRole: false);
+        var assertion = await AssertedAsync(application);
+        var users = new List<Principal>();
+        for (var user = 0; user < 10; user++)
+        {
+            users.Add(await emulator.AddAsync("user"));
+        }
+
+        var sent = await Task.WhenAll(users.Select(user => emulator.SentToAsync(application, user)));
+        var options = Here<OnBehalfOfCredentialOptions>();
+        var (tenant, client) = (emulator.TenantId, application.ClientId);
+        // Each mention of a method is another delegate.
+        string Assertion() => assertion;
+        Task<string> AssertionAsync(CancellationToken cancellationToken) => Task.FromResult(assertion);
+        OnBehalfOfCredential Of(int user) => proof switch
+        {
+            "secret" => new(tenant, client, application.Secret, sent[user], options),
+            "function" => new(tenant, client, Assertion, sent[user], options),
+            _ => new(tenant, client, AssertionAsync, sent[user], options),
+        };
+        async Task<string> RoleAsync(int call)
+        {
+            using var provider = new TokenProvider(Of(call % users.Count));
+            return call < users.Count ? provider.Login().User : (await provider.LoginAsync()).User;
+        }
+
+        var roles = await Task.WhenAll(Enumerable.Range(0, 40).Select(call => Task.Run(() => RoleAsync(call))));
+        Assert.Equal(Enumerable.Range(0, 40).Select(call => users[call % users.Count].Name), roles);
+        var exchanges = (await emulator.RequestsAsync()).Where(one => one["endpoint"]!.GetValue<string>() == "token");
+        Assert.Equal(users.Count, exchanges.Count());
+    }
+
+    [Fact]
+    public void A_function_that_asserts_is_one_credential_of_the_program_for_all_who_name_it()
+    {
+        var (one, other) = (new Asserter(), new Asserter());
+        static ForeignCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "planted").Source.Members[0];
+        Assert.Same(Of(one.Assertion), Of(one.Assertion));
+        Assert.NotSame(Of(one.Assertion), Of(other.Assertion));
+        Assert.NotSame(Of(one.Assertion), Of(one.Another));
+        Assert.Same(Of(Static), Of(Static));
+        Assert.Same(Of(one.Assertion), new ClientAssertionCredential("t", "c", one.Assertion).Source.Members[0]);
+        Assert.Throws<ArgumentNullException>(() => Of(null!));
+        static string Static() => "s";
+    }
+
+    private sealed class Asserter
+    {
+        private readonly string assertion = Guid.NewGuid().ToString();
+
+        public string Assertion() => assertion;
+
+        public string Another() => assertion + "!";
+    }
+
     [Fact]
     public async Task AzurePipelines()
     {
@@ -379,7 +441,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(role, await command.ExecuteScalarAsync());
 
         Assert.Equal(token.Token, credential.GetToken(new(Scope)).Token);
-        Library.Check(Native.DecodeJwt(token.Token, out var claims, out var error), error);
+        Library.Check(Rules.DecodeJwt(token.Token, out var claims, out var error), error);
         var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(Library.Take(claims)!)!["exp"]!.GetValue<long>());
         // What lasts for some seconds "from now" ends so much later as it was on its way.
         Assert.InRange(token.ExpiresOn, expiry.AddSeconds(-30), expiry.AddSeconds(30));

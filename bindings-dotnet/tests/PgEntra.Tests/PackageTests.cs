@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
+using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 
 namespace PgEntra.Tests;
@@ -9,13 +10,14 @@ namespace PgEntra.Tests;
 public sealed partial class PackageTests(Emulator emulator, PackageTests.Packages packages) : IClassFixture<PackageTests.Packages>
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+    private static readonly string Runtime = RuntimeInformation.RuntimeIdentifier;
 
     [Fact]
     public void The_package_holds_the_native_library_for_every_framework()
     {
         using var package = ZipFile.OpenRead(Path.Combine(packages.Folder, $"PgEntra.{packages.Version}.nupkg"));
         var entries = package.Entries.Select(entry => entry.FullName).ToHashSet();
-        Assert.Contains("runtimes/linux-x64/native/libpgentra.so", entries);
+        Assert.Contains($"runtimes/{Runtime}/native/libpgentra.so", entries);
         Assert.Contains("README.md", entries);
         foreach (var framework in new[] { "net8.0", "net9.0", "net10.0" })
         {
@@ -31,14 +33,17 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Theory]
-    [InlineData("net8.0")]
-    [InlineData("net10.0")]
-    public async Task A_new_program_installs_the_package_and_logs_in(string framework)
+    [InlineData("net8.0", "9.0.3")]
+    [InlineData("net8.0", "10.0.0")]
+    [InlineData("net10.0", "10.0.0")]
+    public async Task A_new_program_installs_the_package_and_logs_in(string framework, string npgsql)
     {
-        var program = packages.NewProgram(framework);
-        string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", $"-p:ConsumerFramework={framework}"];
+        var program = packages.NewProgram($"{framework}-{npgsql}");
+        string[] build =
+            ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", $"-p:ConsumerFramework={framework}", $"-p:NpgsqlVersion={npgsql}"];
         await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
         var assembly = Path.Combine(program, "bin", "Debug", framework, "Consumer.dll");
+        Assert.Equal(npgsql, FileVersionInfo.GetVersionInfo(Path.Combine(Path.GetDirectoryName(assembly)!, "Npgsql.dll")).ProductVersion?.Split('+')[0]);
         await LogsInAsync("dotnet", [assembly]);
     }
 
@@ -47,7 +52,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     {
         var program = packages.NewProgram("single-file");
         string[] publish =
-            ["publish", "-v", "q", "-nologo", "-r", "linux-x64", "--self-contained", "-p:PublishSingleFile=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
+            ["publish", "-v", "q", "-nologo", "-r", Runtime, "--self-contained", "-p:PublishSingleFile=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
         await RunAsync(program, "dotnet", [.. publish, .. packages.Properties]);
         Assert.False(File.Exists(Path.Combine(program, "out", "PgEntra.dll")));
         await LogsInAsync(Path.Combine(program, "out", "Consumer"), []);
@@ -58,7 +63,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     {
         var program = packages.NewProgram("aot");
         string[] publish =
-            ["publish", "-v", "q", "-nologo", "-r", "linux-x64", "-p:PublishAot=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
+            ["publish", "-v", "q", "-nologo", "-r", Runtime, "-p:PublishAot=true", "-p:ConsumerFramework=net9.0", "-o", "out"];
         var output = await RunAsync(program, "dotnet", [.. publish, .. packages.Properties]);
         Assert.DoesNotContain("warning", output, StringComparison.OrdinalIgnoreCase);
         Assert.False(File.Exists(Path.Combine(program, "out", "Consumer.dll")));

@@ -36,7 +36,10 @@ public class TokenCredentialOptions
     public object? TokenCachePersistenceOptions { get; set; }
 
     /// <summary>Accepted, nothing to do: see <see cref="PgEntraLogging"/>.</summary>
-    public object? Diagnostics { get; set; }
+    public CredentialDiagnosticsOptions Diagnostics { get; } = new();
+
+    /// <summary>Accepted, nothing to do: <see cref="Retry"/> says what can be said.</summary>
+    public object? RetryPolicy { get; set; }
 
     /// <summary>Refused: the engine has a transport of its own. <see cref="Proxy"/> and <see cref="CaFile"/> say what it needs.</summary>
     public object? Transport { get; set; }
@@ -59,6 +62,50 @@ public sealed class CredentialRetryOptions
 
     /// <summary>Accepted, nothing to do: a fetch takes at most 30 s.</summary>
     public TimeSpan? NetworkTimeout { get; set; }
+}
+
+/// <summary>Accepted, nothing to do: no content, token or secret is ever logged, and nobody is told of a request.</summary>
+public sealed class CredentialDiagnosticsOptions
+{
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public bool? IsLoggingEnabled { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public bool? IsLoggingContentEnabled { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public bool? IsAccountIdentifierLoggingEnabled { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public bool? IsDistributedTracingEnabled { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public bool? IsTelemetryEnabled { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public int? LoggedContentSizeLimit { get; set; }
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public IList<string> LoggedHeaderNames { get; } = [];
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public IList<string> LoggedQueryParameters { get; } = [];
+
+    /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
+    public string? ApplicationId { get; set; }
+
+    internal bool IsSet => this is not
+    {
+        IsLoggingEnabled: null,
+        IsLoggingContentEnabled: null,
+        IsAccountIdentifierLoggingEnabled: null,
+        IsDistributedTracingEnabled: null,
+        IsTelemetryEnabled: null,
+        LoggedContentSizeLimit: null,
+        LoggedHeaderNames.Count: 0,
+        LoggedQueryParameters.Count: 0,
+        ApplicationId: null,
+    };
 }
 
 /// <summary>Options of <see cref="DefaultAzureCredential"/>.</summary>
@@ -116,6 +163,9 @@ public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
     public string? InteractiveBrowserTenantId { get; set; }
 
     /// <inheritdoc cref="InteractiveBrowserTenantId"/>
+    public string? InteractiveBrowserCredentialClientId { get; set; }
+
+    /// <inheritdoc cref="InteractiveBrowserTenantId"/>
     public string? SharedTokenCacheTenantId { get; set; }
 
     /// <inheritdoc cref="InteractiveBrowserTenantId"/>
@@ -127,6 +177,15 @@ public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
     /// <inheritdoc cref="InteractiveBrowserTenantId"/>
     public string? VisualStudioCodeTenantId { get; set; }
 }
+
+/// <summary>Options of <see cref="EnvironmentCredential"/>.</summary>
+public sealed class EnvironmentCredentialOptions : TokenCredentialOptions;
+
+/// <summary>Options of <see cref="ClientSecretCredential"/>.</summary>
+public sealed class ClientSecretCredentialOptions : TokenCredentialOptions;
+
+/// <summary>Options of <see cref="ClientAssertionCredential"/>.</summary>
+public sealed class ClientAssertionCredentialOptions : TokenCredentialOptions;
 
 /// <summary>Options of <see cref="WorkloadIdentityCredential"/>.</summary>
 public sealed class WorkloadIdentityCredentialOptions : TokenCredentialOptions
@@ -170,6 +229,13 @@ public sealed class ManagedIdentityId
     /// <param name="id">The id: <c>/subscriptions/…/userAssignedIdentities/…</c>.</param>
     /// <returns>The identity.</returns>
     public static ManagedIdentityId FromUserAssignedResourceId(string id) => new("resource_id", id);
+}
+
+/// <summary>Options of <see cref="ManagedIdentityCredential"/>.</summary>
+/// <param name="managedIdentityId">Which identity; none: the system-assigned one.</param>
+public sealed class ManagedIdentityCredentialOptions(ManagedIdentityId? managedIdentityId = null) : TokenCredentialOptions
+{
+    internal ManagedIdentityId Id { get; } = managedIdentityId ?? ManagedIdentityId.SystemAssigned;
 }
 
 /// <summary>Options of <see cref="ClientCertificateCredential"/>.</summary>

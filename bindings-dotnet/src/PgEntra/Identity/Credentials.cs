@@ -76,6 +76,7 @@ public sealed class DefaultAzureCredential : Base
                 nameof(DefaultAzureCredential),
                 options,
                 ("InteractiveBrowserTenantId", options.InteractiveBrowserTenantId),
+                ("InteractiveBrowserCredentialClientId", options.InteractiveBrowserCredentialClientId),
                 ("SharedTokenCacheTenantId", options.SharedTokenCacheTenantId),
                 ("SharedTokenCacheUsername", options.SharedTokenCacheUsername),
                 ("VisualStudioTenantId", options.VisualStudioTenantId),
@@ -144,6 +145,12 @@ public sealed class ManagedIdentityCredential : Base
         : base(new CredentialDocument("managed_identity")
             .With(id?.Key ?? "client_id", id?.Value)
             .Build(nameof(ManagedIdentityCredential), options ?? new()))
+    {
+    }
+
+    /// <param name="options">Which identity, and the options, read once.</param>
+    public ManagedIdentityCredential(ManagedIdentityCredentialOptions options)
+        : this((options ?? throw new ArgumentNullException(nameof(options))).Id, options)
     {
     }
 }
@@ -220,7 +227,7 @@ public sealed class ClientAssertionCredential : Base
         string clientId,
         Func<CancellationToken, Task<string>> assertionCallback,
         TokenCredentialOptions? options = null)
-        : base(Document(tenantId, clientId, new(assertionCallback), options))
+        : base(Document(tenantId, clientId, CredentialDocument.Asserted(assertionCallback), options))
     {
     }
 
@@ -230,16 +237,16 @@ public sealed class ClientAssertionCredential : Base
     /// <param name="options">The options, read once.</param>
     public ClientAssertionCredential(
         string tenantId, string clientId, Func<string> assertionCallback, TokenCredentialOptions? options = null)
-        : base(Document(tenantId, clientId, new(assertionCallback), options))
+        : base(Document(tenantId, clientId, CredentialDocument.Asserted(assertionCallback), options))
     {
     }
 
     private static CredentialSource Document(
-        string tenantId, string clientId, Assertion assertion, TokenCredentialOptions? options) =>
+        string tenantId, string clientId, CredentialDocument assertion, TokenCredentialOptions? options) =>
         new CredentialDocument("client_assertion")
             .With("tenant_id", tenantId)
             .With("client_id", clientId)
-            .With("get_assertion", CredentialDocument.Host(assertion))
+            .With("get_assertion", assertion)
             .Build(nameof(ClientAssertionCredential), options ?? new());
 }
 
@@ -293,7 +300,7 @@ public sealed class OnBehalfOfCredential : Base
         string userAssertion,
         OnBehalfOfCredentialOptions? options = null)
         : base(Document(tenantId, clientId, userAssertion)
-            .With("get_assertion", CredentialDocument.Host(new Assertion(clientAssertionCallback)))
+            .With("get_assertion", CredentialDocument.Asserted(clientAssertionCallback))
             .Build(nameof(OnBehalfOfCredential), options ?? new()))
     {
     }
@@ -310,7 +317,7 @@ public sealed class OnBehalfOfCredential : Base
         string userAssertion,
         OnBehalfOfCredentialOptions? options = null)
         : base(Document(tenantId, clientId, userAssertion)
-            .With("get_assertion", CredentialDocument.Host(new Assertion(clientAssertionCallback)))
+            .With("get_assertion", CredentialDocument.Asserted(clientAssertionCallback))
             .Build(nameof(OnBehalfOfCredential), options ?? new()))
     {
     }
@@ -426,7 +433,8 @@ internal static class Sources
             .. ignoredArguments,
             (nameof(options.IsUnsafeSupportLoggingEnabled), options.IsUnsafeSupportLoggingEnabled ? true : null),
             (nameof(options.TokenCachePersistenceOptions), options.TokenCachePersistenceOptions),
-            (nameof(options.Diagnostics), options.Diagnostics),
+            (nameof(options.Diagnostics), options.Diagnostics.IsSet ? true : null),
+            (nameof(options.RetryPolicy), options.RetryPolicy),
             ("Retry.Mode", options.Retry.Mode),
             ("Retry.NetworkTimeout", options.Retry.NetworkTimeout),
         ];
@@ -457,8 +465,16 @@ internal static class Sources
     internal static CredentialSource Build(this CredentialDocument document, IReadOnlyList<CredentialSource> members)
     {
         // One engine's credential has one view of the environment.
-        var variables = members.Select(member => member.Variables).FirstOrDefault(found => found is not null);
-        return new(document, variables, members.Select(member => member.CaFile).FirstOrDefault(file => file is not null));
+        var given = members.Where(member => member.CaFile is not null || member.Variables is not null).ToArray();
+        if (given.DistinctBy(member => (member.CaFile, member.Variables?["HTTPS_PROXY"])).Count() > 1)
+        {
+            throw Interop.Library.Error(
+                PgEntra.Identity.ErrorKind.InvalidConfiguration,
+                "its members go through different proxies, or trust different files of authorities",
+                credential: nameof(ChainedTokenCredential));
+        }
+
+        return new(document, given.FirstOrDefault()?.Variables, given.FirstOrDefault()?.CaFile);
     }
 
     internal static IReadOnlyList<CredentialSource> Of(Member[] credentials)

@@ -55,7 +55,7 @@ public class PgEntraException : Exception
     internal static PgEntraException Of(ErrorKind kind, string message, string detail, Exception? cause)
     {
         using var read = Parse(detail);
-        return (read.RootElement.TryGetProperty("class", out var name) ? name.GetString() : null) switch
+        return (read.RootElement.TryGetProperty("error_class", out var name) ? name.GetString() : null) switch
         {
             "CredentialUnavailableError" => new CredentialUnavailableException(kind, message, detail, cause),
             "AuthenticationError" => new AuthenticationFailedException(kind, message, detail, cause),

@@ -38,28 +38,8 @@ internal static unsafe class Tokens
     {
         cancellationToken.ThrowIfCancellationRequested();
         var credential = source.Credential();
-        if (TryGet(credential, request) is { } token)
-        {
-            return token;
-        }
-
-        foreach (var member in source.Members)
-        {
-            member.BeforeWaiting();
-            member.AddWaitingThread(1);
-        }
-
-        try
-        {
-            return new PendingThread<AccessToken>(Read).Run(Call(credential, request), cancellationToken);
-        }
-        finally
-        {
-            foreach (var member in source.Members)
-            {
-                member.AddWaitingThread(-1);
-            }
-        }
+        return Try(source, credential, request)
+            ?? Waiting.Block(source.Members, Call(credential, request), Reader(source, request), cancellationToken);
     }
 
     internal static ValueTask<AccessToken> GetAsync(
@@ -73,17 +53,9 @@ internal static unsafe class Tokens
         try
         {
             var credential = source.Credential();
-            if (TryGet(credential, request) is { } token)
-            {
-                return new(token);
-            }
-
-            foreach (var member in source.Members)
-            {
-                member.BeforeWaiting();
-            }
-
-            return new(new PendingTask<AccessToken>(Read).RunAsync(Call(credential, request), cancellationToken));
+            return Try(source, credential, request) is { } token
+                ? new(token)
+                : new(Waiting.AwaitAsync(source.Members, Call(credential, request), Reader(source, request), cancellationToken));
         }
         catch (PgEntraException failure)
         {
@@ -91,13 +63,26 @@ internal static unsafe class Tokens
         }
     }
 
-    private static AccessToken? TryGet(CredentialHandle credential, TokenRequest request)
+    /// <summary>A token, if one is cached: the same string again as long as it is the same token.</summary>
+    private static AccessToken? Try(CredentialSource source, CredentialHandle credential, TokenRequest request)
     {
+        ArgumentNullException.ThrowIfNull(request);
+        var before = source.Known(request);
+        ulong id = before?.Id ?? 0;
         nint token = 0, error = 0;
-        long expiresOn = 0;
-        var code = With(request, wanted => Native.TryGetToken(credential, wanted, out token, out expiresOn, out error));
+        long expiresOn = 0, refreshOn = 0;
+        var code = With(
+            request,
+            wanted => Native.TryGetToken(credential, wanted, ref id, out token, out expiresOn, out refreshOn, out error));
         Library.Check(code, error);
-        return token == 0 ? null : new(Library.Take(token)!, DateTimeOffset.FromUnixTimeSeconds(expiresOn));
+        if (token == 0)
+        {
+            return id == 0 ? null : before?.Token;
+        }
+
+        var found = new AccessToken(Library.Take(token)!, Library.Time(expiresOn), Refresh(refreshOn));
+        source.Remember(request, new(id, found));
+        return found;
     }
 
     internal static StartCall Call(CredentialHandle credential, TokenRequest request) =>
@@ -111,12 +96,27 @@ internal static unsafe class Tokens
             return code;
         };
 
+    /// <summary>One string for all who waited for it.</summary>
+    private static ReadOutcome<AccessToken> Reader(CredentialSource source, TokenRequest request) => (in outcome) =>
+    {
+        var before = source.Known(request);
+        if (before?.Id == outcome.Id)
+        {
+            return before.Token;
+        }
+
+        var found = Read(outcome);
+        source.Remember(request, new(outcome.Id, found));
+        return found;
+    };
+
     internal static AccessToken Read(in Outcome outcome) => new(
-        Marshal.PtrToStringUTF8(outcome.Token)!, DateTimeOffset.FromUnixTimeSeconds(outcome.ExpiresOn));
+        Marshal.PtrToStringUTF8(outcome.Token)!, Library.Time(outcome.ExpiresOn), Refresh(outcome.RefreshOn));
+
+    private static DateTimeOffset? Refresh(long seconds) => seconds == 0 ? null : Library.Time(seconds);
 
     private static int With(TokenRequest request, CallWith call)
     {
-        ArgumentNullException.ThrowIfNull(request);
         WantedToken wanted = default;
         try
         {

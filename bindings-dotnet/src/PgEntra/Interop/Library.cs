@@ -131,6 +131,10 @@ internal static class Library
         return TakeError(error);
     }
 
+    /// <summary>Seconds since 1970; what is beyond the calendar is its end.</summary>
+    internal static DateTimeOffset Time(long seconds) => DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(
+        seconds, DateTimeOffset.MinValue.ToUnixTimeSeconds(), DateTimeOffset.MaxValue.ToUnixTimeSeconds()));
+
     /// <summary>A JSON object.</summary>
     internal static string Json(Action<Utf8JsonWriter> content)
     {
@@ -150,14 +154,27 @@ internal static class Library
 }
 
 /// <summary>Objects that the engine knows by a number, never by an address: a late callback finds nothing.</summary>
+/// <remarks>The code stays loaded while there is one.</remarks>
 internal sealed class Registry<T>
     where T : class
 {
     private readonly Dictionary<long, T> objects = [];
     private long last;
 
+    internal int Count
+    {
+        get
+        {
+            lock (objects)
+            {
+                return objects.Count;
+            }
+        }
+    }
+
     internal nint Add(T item)
     {
+        Library.AddReference();
         lock (objects)
         {
             objects.Add(++last, item);
@@ -173,12 +190,18 @@ internal sealed class Registry<T>
         }
     }
 
-    internal T? Remove(nint id)
+    internal bool Remove(nint id)
     {
         lock (objects)
         {
-            return objects.Remove(id, out var item) ? item : null;
+            if (!objects.Remove(id))
+            {
+                return false;
+            }
         }
+
+        Library.RemoveReference();
+        return true;
     }
 }
 
@@ -191,7 +214,6 @@ internal static unsafe class Causes
 
     internal static void Fail(nint request, string className, string message, bool unavailable, Exception cause)
     {
-        Library.AddReference();
         // A cause's finalizer is called even where the request was answered before.
         _ = Native.Fail(request, Clean(className), Clean(message), unavailable, Kept.Add(cause), &Forget, out var error);
         Native.FreeError(error);
@@ -201,9 +223,5 @@ internal static unsafe class Causes
     private static string Clean(string text) => text.Replace('\0', ' ');
 
     [UnmanagedCallersOnly(CallConvs = [typeof(System.Runtime.CompilerServices.CallConvCdecl)])]
-    private static void Forget(nint id)
-    {
-        _ = Kept.Remove(id);
-        Library.RemoveReference();
-    }
+    private static void Forget(nint id) => Kept.Remove(id);
 }

@@ -18,9 +18,6 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_abi_version")]
     internal static partial uint GetAbiVersion();
 
-    [LibraryImport(Name, EntryPoint = "pgentra_version")]
-    internal static partial nint GetVersion();
-
     [LibraryImport(Name, EntryPoint = "pgentra_shutdown")]
     internal static partial void Shutdown();
 
@@ -43,9 +40,6 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_error_kind")]
     internal static partial int GetErrorKind(nint error);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_error_code")]
-    internal static partial nint GetErrorCode(nint error);
-
     [LibraryImport(Name, EntryPoint = "pgentra_error_message")]
     internal static partial nint GetErrorMessage(nint error);
 
@@ -60,9 +54,6 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_error_new", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int NewError(int kind, string message, string? advice, string? credential, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_error_kinds")]
-    internal static partial int GetErrorKinds(out nint json, out nint error);
 
     // Providers.
 
@@ -140,7 +131,13 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_credential_try_get_token")]
     internal static partial int TryGetToken(
-        CredentialHandle credential, WantedToken* request, out nint token, out long expiresOn, out nint error);
+        CredentialHandle credential,
+        WantedToken* request,
+        ref ulong id,
+        out nint token,
+        out long expiresOn,
+        out long refreshOn,
+        out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_credential_get_token_async")]
     internal static partial int GetTokenAsync(
@@ -173,25 +170,6 @@ internal static unsafe partial class Native
 
     // Rules.
 
-    [LibraryImport(Name, EntryPoint = "pgentra_decode_jwt", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int DecodeJwt(string token, out nint json, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_describe_token", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int DescribeToken(string token, out nint json, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_parse_principal_name", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ParsePrincipalName(string resourceId, out nint name, out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_resolve_cloud", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ResolveCloud(
-        string? scope,
-        string? host,
-        string? authorityHost,
-        string? cloud,
-        string? environmentAuthorityHost,
-        out nint json,
-        out nint error);
-
     [LibraryImport(Name, EntryPoint = "pgentra_secure_sslmode", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int SecureSslMode(
         string? sslMode,
@@ -200,17 +178,6 @@ internal static unsafe partial class Native
         [MarshalAs(UnmanagedType.U1)] bool allowInsecure,
         out nint instead,
         out nint error);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_cause", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial nint GetRefusalCause(string? sqlState, string message);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
-    [return: MarshalAs(UnmanagedType.U1)]
-    internal static partial bool IsRetriable(string? sqlState, string message);
-
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ExplainRefusal(
-        string? sqlState, string message, string role, string roleSource, string? token, out nint text, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);
@@ -236,6 +203,7 @@ internal struct Outcome
     internal nint User;
     internal nint UserSource;
     internal long ExpiresOn;
+    internal long RefreshOn;
     internal ulong Id;
 }
 

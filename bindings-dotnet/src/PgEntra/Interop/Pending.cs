@@ -13,11 +13,13 @@ internal abstract unsafe class Pending
 {
     private static readonly Registry<Pending> UnderWay = new();
 
+    /// <summary>How many there are.</summary>
+    internal static int Count => UnderWay.Count;
+
     /// <summary>Starts the call. Its outcome is told once, by <see cref="Complete"/>.</summary>
     protected OperationHandle Start(StartCall start)
     {
         var id = UnderWay.Add(this);
-        Library.AddReference();
         int code;
         OperationHandle operation;
         nint error;
@@ -28,13 +30,13 @@ internal abstract unsafe class Pending
         catch
         {
             // The handle is closed.
-            Forget(id);
+            _ = UnderWay.Remove(id);
             throw;
         }
 
         if (code != 0)
         {
-            Forget(id);
+            _ = UnderWay.Remove(id);
             throw Library.TakeError(error);
         }
 
@@ -57,13 +59,6 @@ internal abstract unsafe class Pending
     /// <summary>On a thread of the engine's. What it is given lasts as long as the call.</summary>
     protected abstract void Complete(in Outcome outcome);
 
-    private static Pending? Forget(nint id)
-    {
-        var pending = UnderWay.Remove(id);
-        Library.RemoveReference();
-        return pending;
-    }
-
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Done(nint id, Outcome* outcome)
     {
@@ -73,7 +68,7 @@ internal abstract unsafe class Pending
         }
         finally
         {
-            _ = Forget(id);
+            _ = UnderWay.Remove(id);
         }
     }
 }
