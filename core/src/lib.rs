@@ -18,6 +18,7 @@ pub mod refusal;
 mod registry;
 mod runtime;
 mod secret;
+mod shared_cell;
 mod token;
 pub mod transport;
 mod users;
@@ -26,9 +27,10 @@ pub use cached::{CachedCredential, Surroundings};
 pub use config::{Config, CredentialConfig, CredentialKind};
 pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
 pub use provider::{Builder, Login, Stats, TokenProvider};
-pub use registry::{CellStats, stats};
+pub use registry::stats;
 pub use runtime::{Pending, PerProcess, block_signals, shutdown};
 pub use secret::Secret;
+pub use shared_cell::CellStats;
 pub use token::Token;
 
 /// The Rust of the repository's README, compiled with the tests.

@@ -14,9 +14,10 @@ use crate::{
     config::{self, Config, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    registry::{self, CellStats, KeptAhead, SharedCell, remember_name, remembered_name},
+    registry::{self, remember_name, remembered_name},
     runtime::Pending,
     secret::Secret,
+    shared_cell::{CellStats, KeptAhead, SharedCell},
     token::{Handle, Shards, Token},
 };
 

@@ -15,8 +15,9 @@ use lru::LruCache;
 use crate::{
     credential::{Credential, MiddleTier, TokenRequest},
     error::Result,
-    registry::{Key, SharedCell},
+    registry::Key,
     runtime::{Inherited, PerProcess, lock, now},
+    shared_cell::SharedCell,
 };
 
 /// Users whose tokens are kept. With tokens of 2 KB, their own and ours for them, they take some 80 MB.

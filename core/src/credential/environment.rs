@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Credential, client_certificate::ClientCertificateCredential, client_secret::ClientSecretCredential,
-    tenant::with_environment, unavailable::Unavailable,
+    BuildContext, Credential, client_certificate, client_secret, tenant::with_environment, unavailable::Unavailable,
 };
 use crate::{
     config::{ClientCertificateArguments, ClientSecretArguments, CredentialOptions, variable},
@@ -36,7 +35,7 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext) -> Resu
                 client_id: client.to_owned(),
                 client_secret: Secret::new(secret),
             };
-            Ok(Arc::new(ClientSecretCredential::new(NAME, &arguments, &options, context)?))
+            Ok(Arc::new(client_secret::build(NAME, &arguments, &options, context)?))
         }
         (Some(tenant), Some(client), None) if get("AZURE_CLIENT_CERTIFICATE_PATH").is_some() => {
             let send_chain = get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN").map(str::to_ascii_lowercase);
@@ -48,7 +47,7 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext) -> Resu
                 certificate_password: get("AZURE_CLIENT_CERTIFICATE_PASSWORD").map(Secret::new),
                 send_certificate_chain: matches!(send_chain.as_deref(), Some("1" | "true")),
             };
-            Ok(Arc::new(ClientCertificateCredential::new(NAME, &arguments, &options, context)?))
+            Ok(Arc::new(client_certificate::build(NAME, &arguments, &options, context)?))
         }
         (Some(_), Some(_), None) if get("AZURE_USERNAME").is_some() => unavailable(
             "AZURE_USERNAME is set, but Entra takes a user's password alone no longer".to_owned(),

@@ -3,6 +3,7 @@
 
 mod aadsts;
 mod answer;
+mod application;
 mod azure_cli;
 mod azure_core;
 mod azure_developer_cli;
@@ -11,7 +12,6 @@ mod azure_powershell;
 mod certificate;
 mod chained;
 mod client_assertion;
-mod client_authentication;
 mod client_certificate;
 mod client_secret;
 mod dates;
@@ -173,13 +173,13 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
                 Arc::new(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
             }
             CredentialKind::ClientSecret(arguments) => {
-                Arc::new(client_secret::ClientSecretCredential::new(class, arguments, options, context)?)
+                Arc::new(client_secret::build(class, arguments, options, context)?)
             }
             CredentialKind::ClientCertificate(arguments) => {
-                Arc::new(client_certificate::ClientCertificateCredential::new(class, arguments, options, context)?)
+                Arc::new(client_certificate::build(class, arguments, options, context)?)
             }
             CredentialKind::ClientAssertion(arguments) => {
-                Arc::new(client_assertion::ClientAssertionCredential::new(arguments, options, context)?)
+                Arc::new(client_assertion::build(class, arguments, options, context)?)
             }
             CredentialKind::OnBehalfOf(arguments) => {
                 Arc::new(on_behalf_of::MiddleTier::new(arguments, options, context)?.on_behalf_of(arguments))

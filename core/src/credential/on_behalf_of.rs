@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    application::{Application, AssertionSource, ClientAuthentication},
     certificate::Certificate,
-    client_authentication::{AssertionSource, ClientAuthentication},
-    token_endpoint::TokenEndpoint,
 };
 use crate::{
     config::{CredentialOptions, OnBehalfOfArguments},
@@ -19,10 +16,7 @@ use crate::{
 pub(super) const NAME: &str = "OnBehalfOfCredential";
 
 /// The application between the user and the resource. One serves all its users.
-pub(crate) struct MiddleTier {
-    endpoint: TokenEndpoint,
-    authentication: ClientAuthentication,
-}
+pub(crate) struct MiddleTier(Application);
 
 /// The application for one of its users.
 pub(crate) struct OnBehalfOfCredential {
@@ -51,8 +45,8 @@ impl MiddleTier {
                 arguments.send_certificate_chain,
             )?),
         };
-        let endpoint = TokenEndpoint::new(NAME, &arguments.tenant_id, &arguments.client_id, options, context)?;
-        Ok(Arc::new(MiddleTier { endpoint, authentication }))
+        let (tenant, client_id) = (&arguments.tenant_id, &arguments.client_id);
+        Application::new(NAME, tenant, client_id, authentication, options, context).map(|it| Arc::new(MiddleTier(it)))
     }
 
     /// The credential for the user of the arguments.
@@ -63,15 +57,12 @@ impl MiddleTier {
 
 impl OnBehalfOfCredential {
     async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
-        let MiddleTier { endpoint, authentication } = &*self.middle_tier;
         if self.user_assertion.expose().contains(|c: char| c.is_control() || c.is_whitespace()) {
             let why = "the user's token has blanks or control characters in it, so it is none";
             return Err(Error::new(ErrorKind::InvalidConfiguration, why)
                 .with_advice("Pass what follows `Bearer ` in the user's request, and nothing else."));
         }
-        let ends = Instant::now() + self.bound();
-        let proven = authentication.prove(endpoint, request, context, ends).await?;
-        endpoint.on_behalf_of(ends, proven.as_proof(), &self.user_assertion, request, context).await
+        self.middle_tier.0.on_behalf_of(&self.user_assertion, request, context).await
     }
 }
 
@@ -81,10 +72,10 @@ impl Credential for OnBehalfOfCredential {
     }
 
     fn bound(&self) -> Duration {
-        self.middle_tier.authentication.bound()
+        self.middle_tier.0.bound()
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(async move { self.ask(request, context).await.map_err(|error| error.for_credential(NAME)) })
+        Box::pin(self.ask(request, context))
     }
 }

@@ -1,23 +1,80 @@
-//! How an application proves who it is: by its secret, its certificate, or an assertion of somebody else's.
+//! An application, and how it proves who it is: by its secret, its certificate, or an assertion of somebody else's.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    BuildContext, Credential, FetchContext, TokenRequest, build,
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, build,
     certificate::Certificate,
     token_endpoint::{BOUND, Proof, TokenEndpoint},
 };
 use crate::{
     cloud::{self, Cloud},
-    config::CredentialConfig,
+    config::{CredentialConfig, CredentialOptions},
     error::{Error, ErrorKind, Result},
     secret::Secret,
 };
 
 /// What remains for the token endpoint when an assertion was long in coming.
 const FOR_THE_EXCHANGE: Duration = Duration::from_secs(5);
+
+/// An application, which asks for tokens of its own or for its users.
+pub(super) struct Application {
+    name: &'static str,
+    endpoint: TokenEndpoint,
+    authentication: ClientAuthentication,
+}
+
+impl Application {
+    /// `name` is the class name that the user knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
+    pub(super) fn new(
+        name: &'static str,
+        tenant: &str,
+        client_id: &str,
+        authentication: ClientAuthentication,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Application> {
+        let endpoint = TokenEndpoint::new(name, tenant, client_id, options, context)?;
+        Ok(Application { name, endpoint, authentication })
+    }
+
+    async fn own(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+        let ends = Instant::now() + self.bound();
+        let proven = self.authentication.prove(&self.endpoint, request, context, ends).await?;
+        self.endpoint.client_credentials_until(ends, proven.as_proof(), request, context).await
+    }
+
+    /// A token of the user whose own token is `assertion`.
+    pub(super) async fn on_behalf_of(
+        &self,
+        assertion: &Secret,
+        request: &TokenRequest,
+        context: FetchContext,
+    ) -> Result<FetchedToken> {
+        let ends = Instant::now() + self.bound();
+        let proven = self.authentication.prove(&self.endpoint, request, context, ends).await?;
+        self.endpoint.on_behalf_of(ends, proven.as_proof(), assertion, request, context).await
+    }
+}
+
+impl Credential for Application {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn bound(&self) -> Duration {
+        self.authentication.bound()
+    }
+
+    fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
+        Box::pin(self.own(request, context))
+    }
+}
 
 pub(super) enum ClientAuthentication {
     Secret(Secret),
@@ -26,13 +83,13 @@ pub(super) enum ClientAuthentication {
 }
 
 /// What an application proves itself by in one fetch.
-pub(super) enum Proven {
+enum Proven {
     Secret(Secret),
     Assertion(Secret),
 }
 
 impl Proven {
-    pub(super) fn as_proof(&self) -> Proof<'_> {
+    fn as_proof(&self) -> Proof<'_> {
         match self {
             Proven::Secret(secret) => Proof::Secret(secret),
             Proven::Assertion(assertion) => Proof::Assertion(assertion),
@@ -42,7 +99,7 @@ impl Proven {
 
 impl ClientAuthentication {
     /// The longest a fetch with it takes.
-    pub(super) fn bound(&self) -> Duration {
+    fn bound(&self) -> Duration {
         match self {
             ClientAuthentication::Assertion(source) => source.source.bound().max(BOUND),
             ClientAuthentication::Secret(_) | ClientAuthentication::Certificate(_) => BOUND,
@@ -53,7 +110,7 @@ impl ClientAuthentication {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a certificate that cannot be used; those of the assertion's source.
-    pub(super) async fn prove(
+    async fn prove(
         &self,
         endpoint: &TokenEndpoint,
         request: &TokenRequest,
