@@ -120,12 +120,7 @@ impl State {
 
     /// Everything that is set now, faults included.
     pub fn config(&self) -> Config {
-        let directory = self.directory();
-        Config {
-            principals: directory.principals.iter().map(|principal| (**principal).clone()).collect(),
-            faults: directory.faults(),
-            ..directory.config.clone()
-        }
+        self.directory().config()
     }
 
     /// Replaces everything but keys and log.
@@ -207,13 +202,13 @@ impl State {
     /// # Errors
     /// Another principal has one of its ids.
     pub fn put_principal(&self, principal: Principal) -> Result<(), StateError> {
-        let mut config = self.config();
+        let mut directory = self.directory();
+        let mut config = directory.config();
         match config.principals.iter_mut().find(|known| known.name == principal.name) {
             Some(known) => *known = principal,
             None => config.principals.push(principal),
         }
         check(&config)?;
-        let mut directory = self.directory();
         directory.principals = config.principals.into_iter().map(Arc::new).collect();
         // Tokens kept for `same_token` speak of principals as they were.
         directory.last_tokens.clear();
@@ -442,6 +437,14 @@ impl State {
 }
 
 impl Directory {
+    fn config(&self) -> Config {
+        Config {
+            principals: self.principals.iter().map(|principal| (**principal).clone()).collect(),
+            faults: self.faults(),
+            ..self.config.clone()
+        }
+    }
+
     fn faults(&self) -> Vec<Fault> {
         let left = |armed: &ArmedFault| Fault { after: armed.to_skip, times: armed.left, ..armed.fault.clone() };
         self.faults.iter().filter(|armed| armed.left != Some(0)).map(left).collect()

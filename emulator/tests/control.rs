@@ -243,3 +243,20 @@ fn it_starts_without_a_runtime_and_ends_when_dropped() {
     drop(emulator);
     assert!(std::net::TcpStream::connect(&control).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_lost_who_is_added_beside_others() {
+    let emulated = Emulated::start().await;
+    let names: Vec<String> = (0..64).map(|index| format!("beside-{index}")).collect();
+    let added = names.iter().map(|name| {
+        let state = emulated.running.state().clone();
+        let principal = Principal::new(name, PrincipalKind::UserAssigned);
+        tokio::task::spawn_blocking(move || state.put_principal(principal))
+    });
+    for adding in added.collect::<Vec<_>>() {
+        adding.await.unwrap().unwrap();
+    }
+    let there = emulated.running.state().principals();
+    let missing: Vec<&String> = names.iter().filter(|name| !there.iter().any(|one| one.name == **name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
