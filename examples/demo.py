@@ -17,8 +17,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +111,6 @@ C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, lib
 
 def c_samples(folder: str) -> list[Sample]:
     """The samples in C and C++, compiled into `folder`; none where that cannot be, which is told."""
-    say("Compiling the samples in C and C++ ...")
     made = []
     try:
         prefix = Path(folder, "libpgentra")
@@ -145,7 +147,6 @@ def dotnet_samples() -> list[Sample]:
     if shutil.which("dotnet") is None:
         say("not tried: .NET: none on this machine")
         return []
-    say("Building the samples in C# ...")
     project = ROOT / "examples" / "dotnet"
     words = ["dotnet", "build", str(project), "-v", "q", "-nologo", f"-p:PgEntraLibrary={TARGET / 'libpgentra.so'}"]
     built = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -202,12 +203,13 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: none on this machine")
-    samples += (*c_samples(folder), *dotnet_samples())
+    say("Building the samples in C, C++ and C#, while the others run ...")
+    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)
     good = True
-    for sample in samples:
+    for sample in chain(samples, later(built)):
         emulator.reset()
         done = run(sample, folder, environment)
         found = LOGGED_IN.search(done.stdout)
@@ -222,6 +224,11 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     return good
 
 
+def later(built: Future[list[Sample]]) -> Iterator[Sample]:
+    """Samples that need not be there before they are wanted."""
+    yield from built.result()
+
+
 def run_places(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
     """The table of places, in each of which the same sample runs, unchanged; whether every row is as it should be."""
     say("\nThe same program elsewhere; nothing is said of a credential ...\n")
@@ -229,14 +236,19 @@ def run_places(emulator: Emulator, folder: str, environment: dict[str, str]) -> 
     heading("where it runs", "credential that was found", "logged in as", widths=widths)
     good = True
     sample = python("", "psycopg3_sample.py", "--mode", "sync")
-    for place in places(emulator, Path(folder)):
-        done = run(sample, folder, elsewhere(environment) | place.variables)
-        found = LOGGED_IN.search(done.stdout)
-        as_it_should = done.returncode == 0 and found is not None and found["role"] == place.role
-        row(place.name, place.credential, place.role if as_it_should else "FAILED", widths=widths)
-        if not as_it_should:
-            good = False
-            say((done.stdout + done.stderr).strip())
+    bare = elsewhere(environment)
+    with ThreadPoolExecutor(2) as two:
+        runs = [
+            (place, two.submit(run, sample, folder, bare | place.variables)) for place in places(emulator, Path(folder))
+        ]
+        for place, running in runs:
+            done = running.result()
+            found = LOGGED_IN.search(done.stdout)
+            as_it_should = done.returncode == 0 and found is not None and found["role"] == place.role
+            row(place.name, place.credential, place.role if as_it_should else "FAILED", widths=widths)
+            if not as_it_should:
+                good = False
+                say((done.stdout + done.stderr).strip())
     for name, node in (("service in Flask", None), *([("service in Express", NODE)] if has_node() else [])):
         answer = ask_service(emulator, Path(folder), environment, node)
         as_it_should = f'"{ALICE}"' in answer
