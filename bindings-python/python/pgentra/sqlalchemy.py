@@ -42,9 +42,10 @@ def enable_entra_authentication(
 ) -> None:
     """Makes every new connection of ``engine`` log in with Entra, as far as user and password are not given.
 
-    The credential, and any option of pgentra's doors, may also stand in ``connect_args``, where it wins. A second call
-    for the same engine changes the settings. Connections of an engine made with ``creator=`` are left alone: SQLAlchemy
-    tells nobody of them.
+    The credential, and any option of pgentra's doors, may also stand in ``connect_args``, where it wins; ``timeout`` is
+    asyncpg's or pg8000's own there. A ``connection_factory`` that is no subclass of ``EntraConnection``, and any
+    ``async_creator_fn``, is refused at the first connection. A second call for the same engine changes the settings.
+    Connections of an engine made with ``creator=`` are left alone: SQLAlchemy tells nobody of them.
 
     Raises ``EntraConnectionValueError`` where the engine's driver is none of psycopg, psycopg2, pg8000 and asyncpg, and
     ``CredentialValueError`` for what is no credential.
