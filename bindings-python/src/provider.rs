@@ -151,10 +151,15 @@ impl Provider {
     }
 }
 
+/// Whether both are handles of one token: threads have handles of their own.
+fn is_of(one: &Token, other: &Token) -> bool {
+    std::ptr::eq(one.secret(), other.secret())
+}
+
 impl Provider {
     fn password(&self, py: Python<'_>, token: Arc<Token>) -> Py<PyString> {
         if let Some(strings) = self.strings.load().as_deref()
-            && Arc::ptr_eq(&strings.token, &token)
+            && is_of(&strings.token, &token)
         {
             return strings.password.clone_ref(py);
         }
@@ -166,8 +171,9 @@ impl Provider {
 
     fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<Strings> {
         if let Some(strings) = self.strings.load_full()
-            && Arc::ptr_eq(&strings.token, login.token())
-            && strings.user.is_some()
+            && is_of(&strings.token, login.token())
+            // The same token may come to another name, once a management token tells it.
+            && strings.user.as_ref().is_some_and(|user| user.bind(py).to_str().is_ok_and(|user| user == login.user()))
         {
             return strings;
         }

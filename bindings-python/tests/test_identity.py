@@ -8,6 +8,8 @@ import logging
 import pathlib
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -197,3 +199,28 @@ def test_chains_of_the_azure_sdk_go_on_past_ours(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name, raising=False)
     ours = identity.ChainedTokenCredential(azure.EnvironmentCredential(), identity.StaticTokenCredential(token))
     assert ours.get_token(SCOPE).token == token
+
+
+def test_a_credential_is_built_once(service: TokenService, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate's key takes milliseconds to read."""
+    credential = identity.ManagedIdentityCredential(client_id=client_id)
+    token = credential.get_token(SCOPE)
+
+    def built_again(*_: object, **__: object) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr("pgentra._native.Credential", built_again)
+    assert credential.get_token(SCOPE) == token
+    # What the environment says may be another identity.
+    monkeypatch.setenv("AZURE_CLIENT_ID", "another")
+    with pytest.raises(AssertionError, match="built again"):
+        credential.get_token(SCOPE)
+
+
+def test_threads_share_a_tokens_string(service: TokenService, client_id: str) -> None:
+    provider = pgentra.TokenProvider(identity.ManagedIdentityCredential(client_id=client_id))
+    token = provider.get()
+    with ThreadPoolExecutor(16) as threads:
+        barrier = Barrier(16)
+        tokens = list(threads.map(lambda _: (barrier.wait(30), provider.get())[1], range(16)))
+    assert all(one is token for one in tokens)

@@ -3,14 +3,13 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use serde::Serialize;
 
 use crate::{
     cell::Mode,
     cloud::{self, CloudInputs},
     config::{self, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
-    credential::{self, AzureCoreCredential, BuildContext, Credential, TokenRequest},
+    credential::{self, BuildContext, Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, Key},
     runtime::Pending,
@@ -125,11 +124,6 @@ impl CachedCredential {
         Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()), mode: Mode::Background })
     }
 
-    /// Takes any `azure_core` credential.
-    pub fn from_azure_core(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
-        Self::from_credential(Arc::new(AzureCoreCredential::new(credential)))
-    }
-
     /// The class name.
     pub fn name(&self) -> &str {
         self.credential.name()
@@ -205,20 +199,6 @@ pub(crate) async fn within(cell: &Arc<SharedCell>, mode: Mode, limit: Duration) 
 impl fmt::Debug for CachedCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CachedCredential({})", self.name())
-    }
-}
-
-#[async_trait::async_trait]
-impl TokenCredential for CachedCredential {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let failed = |error: Error| azure_core::Error::new(azure_core::error::ErrorKind::Credential, error);
-        let [scope] = scopes else {
-            return Err(failed(Error::new(ErrorKind::InvalidConfiguration, "exactly one scope can be asked for")));
-        };
-        let token = self.start_token(&TokenRequest::new(*scope), None).await.map_err(failed)?;
-        let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(token.expires_on())
-            .unwrap_or(azure_core::time::OffsetDateTime::UNIX_EPOCH);
-        Ok(AccessToken::new(token.secret().to_owned(), expires_on))
     }
 }
 

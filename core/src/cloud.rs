@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use azure_core::http::Url;
+use reqwest::Url;
 use serde::Serialize;
 
 /// An Azure cloud.

@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-
 pub use crate::config::{
     AzureCliArguments, AzurePipelinesArguments, ChainedArguments, ClientAssertionArguments, ClientCertificateArguments,
     ClientSecretArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, HostArguments,
@@ -38,17 +36,6 @@ macro_rules! classes {
             impl From<$class> for Arc<CachedCredential> {
                 fn from(credential: $class) -> Self {
                     credential.0
-                }
-            }
-
-            #[async_trait::async_trait]
-            impl TokenCredential for $class {
-                async fn get_token(
-                    &self,
-                    scopes: &[&str],
-                    options: Option<TokenRequestOptions<'_>>,
-                ) -> azure_core::Result<AccessToken> {
-                    self.0.get_token(scopes, options).await
                 }
             }
         )+

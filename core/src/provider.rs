@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use azure_core::credentials::TokenCredential;
 use serde::Serialize;
 
 use crate::{
@@ -126,12 +125,6 @@ impl Builder {
     pub fn credential(mut self, credential: impl Into<Arc<CachedCredential>>) -> Self {
         self.credential = Some(credential.into());
         self
-    }
-
-    /// Any `azure_core` credential.
-    #[must_use]
-    pub fn azure_credential(self, credential: Arc<dyn TokenCredential>) -> Self {
-        self.credential(CachedCredential::from_azure_core(credential))
     }
 
     /// Host credentials that the document names by index.

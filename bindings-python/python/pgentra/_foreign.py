@@ -85,9 +85,7 @@ class Source:
 
         ``settings``: environment, ``ca_file``, host and scope. The cells of a foreign one hang on what is returned.
         """
-        if not self.foreign:
-            return self._make(settings, [])
-        if not shared:
+        if not shared and self.foreign:
             context = copy_context()
             return self._make(settings, [f.host(context) for f in self.foreign])
         # A foreign object on its own reads no settings of ours.

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
@@ -61,7 +62,7 @@ impl AzureDeveloperCliCredential {
             arguments.extend(["--tenant-id".to_owned(), tenant.to_owned()]);
         }
         if let Some(claims) = &request.claims {
-            arguments.extend(["--claims".to_owned(), azure_core::base64::encode(claims)]);
+            arguments.extend(["--claims".to_owned(), STANDARD.encode(claims)]);
         }
         let output = AZD.run(&arguments, &self.environment, self.process_timeout).await?;
         match parse(&output.stdout) {

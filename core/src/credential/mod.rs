@@ -5,6 +5,7 @@ mod aadsts;
 mod answer;
 mod application;
 mod azure_cli;
+#[cfg(feature = "azure_core")]
 mod azure_core;
 mod azure_developer_cli;
 mod azure_pipelines;
@@ -42,11 +43,10 @@ use crate::{
     transport::Transport,
 };
 
+pub use self::aadsts::{Aadsts, Verdict, aadsts_advice};
+#[cfg(feature = "azure_core")]
+pub use self::azure_core::AzureCoreCredential;
 pub(crate) use self::on_behalf_of::MiddleTier;
-pub use self::{
-    aadsts::{Aadsts, Verdict, aadsts_advice},
-    azure_core::AzureCoreCredential,
-};
 
 /// A boxed future, as async traits return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
