@@ -63,7 +63,7 @@ PLATFORM = [process.platform, process.arch, ...(process.platform === 'linux' ? [
 
 demo-engines:
 	@echo '[pgentra] building the emulator and the engine for every language, profile $(PROFILE)'
-	@CARGO_INCREMENTAL=0 cargo build --quiet --profile $(PROFILE) -p pgentra-emulator -p pgentra-c -p pgentra-python $(if $(NPM),-p pgentra-node)
+	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false cargo build --quiet --profile $(PROFILE) -p pgentra-emulator -p pgentra-c -p pgentra-python $(if $(NPM),-p pgentra-node)
 
 demo-python:
 	@$(ENVIRONMENT) venv demo >/dev/null

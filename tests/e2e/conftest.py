@@ -15,7 +15,6 @@ from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.addinivalue_line("markers", "one_python: what it tests is the same in every Python; run under the newest")
 
 

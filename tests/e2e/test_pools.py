@@ -19,7 +19,7 @@ from pools import POOLS, AllPools
 LIFETIME_S = 20
 
 
-@pytest.mark.slow
+@pytest.mark.one_python
 def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """A pool of ten in every driver for a minute, connections replaced every second, tokens of 20 s."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
@@ -77,7 +77,7 @@ class Watch:
             stop.wait(0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.one_python
 def test_outage(emulator: Emulator, target: Target) -> None:
     """503 from a token's arrival on: for one identity until a second before its end, for another until past it."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)

@@ -119,7 +119,7 @@ def test_multiprocessing(method: str, emulator: Emulator, identity: Principal, t
         os.environ.pop("AZURE_CLIENT_ID", None)
 
 
-@pytest.mark.slow
+@pytest.mark.one_python
 @pytest.mark.parametrize(("way", "batches"), [("slow_refresh", 4), ("first_fetch_on_a_thread", 1), ("on_a_loop", 1)])
 def test_exit_in_the_middle_of_a_foreign_fetch(way: str, batches: int) -> None:
     """200 interpreters end while a host's credential refreshes, more in a first fetch: in order, and in time."""
