@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use getrandom::SysRng;
 use ring::rand::SystemRandom;
 use ring::signature::{self, RsaKeyPair, RsaPublicKeyComponents};
 use rsa::pkcs1::EncodeRsaPrivateKey;
-use rsa::traits::PublicKeyParts;
 use serde_json::{Map, Value, json};
 
 use crate::resource::ResourceKind;
@@ -227,13 +227,13 @@ impl SigningKey {
     const BITS: usize = 2048;
 
     fn generate() -> Self {
-        let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, Self::BITS).expect("2048 bits are a valid size");
+        let key = rsa::PrivateKey::new(&mut SysRng, Self::BITS).expect("2048 bits are a valid size");
         let der = key.to_pkcs1_der().expect("a key just made can be encoded");
         let pair = RsaKeyPair::from_der(der.as_bytes()).expect("a key just encoded can be read");
-        let modulus = key.n().to_bytes_be();
+        let RsaPublicKeyComponents { n: modulus, e: exponent } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
         let digest = ring::digest::digest(&ring::digest::SHA256, &modulus);
         let id = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..20]);
-        Self { id, pair, modulus, exponent: key.e().to_bytes_be() }
+        Self { id, pair, modulus, exponent }
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
