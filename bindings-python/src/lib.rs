@@ -33,7 +33,7 @@ mod native {
         exit::shutdown,
         helpers::{decode_jwt, explain_refusal, is_retriable, parse_principal_name, secure_sslmode, stats},
         host::{HostCredential, Request},
-        provider::Provider,
+        provider::{Provider, try_conninfo},
     };
     use pyo3::prelude::*;
 

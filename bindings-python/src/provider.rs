@@ -7,13 +7,13 @@ use pgentra::{Config, Login, Token, TokenProvider};
 use pyo3::{
     IntoPyObjectExt, intern,
     prelude::*,
-    types::{PyDict, PyString},
+    types::{PyDict, PyString, PyTuple},
 };
 
 use crate::{
     convert::{to_python, to_value},
     credential::Credential,
-    environment::Environment,
+    environment::{Environment, environment},
     error::raised,
     exit::detached,
     wait,
@@ -148,6 +148,22 @@ impl Provider {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = detached(py, || serde_json::to_value(self.inner.stats()).unwrap_or_default());
         to_python(py, &stats)
+    }
+}
+
+/// As [`Provider::try_conninfo`], of the provider that `doors` has for a credential that comes alone: a dict by `id`, of tuples
+/// that begin with the provider and its environment. In Python these few steps take longer than the login.
+#[pyfunction]
+pub fn try_conninfo<'py>(
+    doors: &Bound<'py, PyDict>,
+    credential: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let py = credential.py();
+    let Some(found) = doors.get_item(credential.as_ptr().addr())? else { return Ok(None) };
+    let found = found.cast::<PyTuple>()?;
+    match found.get_item(0)?.cast::<Provider>() {
+        Ok(provider) if found.get_item(1)?.is(&environment(py)?) => provider.get().try_conninfo(py),
+        _ => Ok(None),
     }
 }
 

@@ -267,6 +267,17 @@ def test_a_caller_who_comes_again_finds_what_was_made() -> None:
     assert find_doors(None, {}) is find_doors(None, {})
 
 
+def test_a_credential_at_the_address_of_one_that_is_gone_is_its_own() -> None:
+    addresses = []
+    for number in range(20):
+        credential = Returning((make_token(upn=f"{number}@contoso.com"), in_an_hour()))
+        for _ in range(2):
+            assert pgentra.get_entra_conninfo(credential)["user"] == f"{number}@contoso.com"
+        addresses.append(id(credential))
+        del credential
+    assert len(set(addresses)) < len(addresses), "none came to lie where another one was"
+
+
 def test_a_bound_method_is_its_object_and_function() -> None:
     credential = Recording()
     assert pgentra.get_entra_token(credential.get_token) == pgentra.get_entra_token(credential.get_token)

@@ -16,7 +16,7 @@ use crate::{
     registry::{self, remember_name, remembered_name},
     runtime::Pending,
     secret::Secret,
-    shared_cell::{CellStats, KeptAhead, SharedCell},
+    shared_cell::{CellStats, KeptAhead, SharedCell, Warm},
     token::{Handle, Shards, Token},
 };
 
@@ -48,9 +48,10 @@ struct Inner {
     warm: ArcSwapOption<WarmLogin>,
 }
 
-/// The login derived from the token that `cell` held at `epoch`.
+/// The login derived from `token`, which `cell` held at `epoch`.
 struct WarmLogin {
     login: Shards<Login>,
+    token: Arc<Warm>,
     epoch: u64,
 }
 
@@ -291,7 +292,7 @@ impl TokenProvider {
         }
         if let Some(warm) = inner.warm.load().as_deref()
             && warm.epoch == inner.cell.epoch()
-            && inner.cell.with_fresh(|_| ()).is_some()
+            && inner.cell.is_fresh(&warm.token)
         {
             return Some(Ok(Arc::clone(warm.login.here())));
         }
@@ -423,8 +424,9 @@ impl Inner {
         let login = Login(Arc::new(LoginContents { user, user_source, token }));
         // The epoch first: a token that arrives in between makes what is remembered here out of date, not wrong.
         let epoch = self.cell.epoch();
-        if self.cell.with_fresh(|warm| warm.token().is(login.token())) == Some(true) {
-            self.warm.store(Some(Arc::new(WarmLogin { login: Shards::new(&login), epoch })));
+        let held = self.cell.warm().filter(|warm| self.cell.is_fresh(warm) && warm.token().is(login.token()));
+        if let Some(token) = held {
+            self.warm.store(Some(Arc::new(WarmLogin { login: Shards::new(&login), token, epoch })));
         }
         Arc::new(login)
     }

@@ -178,17 +178,18 @@ impl SharedCell {
     pub(crate) fn with_fresh<R>(&self, read: impl FnOnce(&Warm) -> R) -> Option<R> {
         let warm = self.warm.load();
         let warm = warm.as_deref()?;
+        self.is_fresh(warm).then(|| read(warm))
+    }
+
+    /// Whether `warm`, which this cell has, can be handed out without a further thought.
+    #[inline]
+    pub(crate) fn is_fresh(&self, warm: &Warm) -> bool {
         let now = now();
-        if !warm.points.is_fresh(now) || warm.generation != generation() {
-            return None;
-        }
-        // The stamp, and being used, are looked at once a second.
-        if now.mono_ms.wrapping_sub(self.last_used.load(Ordering::Relaxed)) >= STAMP_EVERY_MS
-            && !self.still_valid(now.mono_ms)
-        {
-            return None;
-        }
-        Some(read(warm))
+        warm.points.is_fresh(now)
+            && warm.generation == generation()
+            // The stamp, and being used, are looked at once a second.
+            && (now.mono_ms.wrapping_sub(self.last_used.load(Ordering::Relaxed)) < STAMP_EVERY_MS
+                || self.still_valid(now.mono_ms))
     }
 
     #[cold]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 
 from . import _native, errors
-from ._provider import TokenProvider, find_doors
+from ._provider import DOORS, TokenProvider, find_doors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ def get_entra_conninfo(credential: CredentialLike | None = None, **options: Unpa
     ``options`` are those of :class:`TokenProvider`. Raises as :func:`get_entra_token`, and ``TokenDecodeError``,
     ``UsernameExtractionError`` or ``ScopePermissionError`` where no role name can be had.
     """
+    # The commonest call; the same as below without a step of Python's.
+    if not options and (conninfo := _native.try_conninfo(DOORS, credential)) is not None:
+        return conninfo
     return find_doors(credential, options).conninfo()
 
 

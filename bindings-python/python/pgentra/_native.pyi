@@ -27,6 +27,7 @@ __all__ = [
     "secure_sslmode",
     "shutdown",
     "stats",
+    "try_conninfo",
 ]
 
 __version__: str
@@ -141,6 +142,10 @@ def error(code: str, message: str, credential: str | None, advice: str | None = 
     """The exception of an error kind, to be raised; ``advice`` where there is better than the kind's own."""
 
 def stats() -> list[dict[str, Any]]: ...
+def try_conninfo(doors: dict[Any, Any], credential: object) -> dict[str, str] | None:
+    """As ``Provider.try_conninfo``, of the provider that ``doors`` has for a credential that comes alone: by its ``id``
+    a tuple that begins with the provider and its environment."""
+
 def run_vector(group: str, case: str, directory: str | PathLike[str]) -> str:
     """What comes of a case of the vectors. In builds for tests alone."""
 

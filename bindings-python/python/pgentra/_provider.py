@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import MethodType
 
 from . import _native
 from ._foreign import anchor_of, reference, running_loop, source_of
@@ -175,26 +174,26 @@ class TokenProvider:
         return f"TokenProvider({self._doors._source.name})"
 
 
-_doors: dict[tuple[Any, ...], tuple[Reference, Doors]] = {}
+DOORS: dict[Any, tuple[_native.Provider | None, _native.Environment, Doors, Reference]] = {}
+"""By ``id`` for a credential that came alone, else by that and what came with it. What is gone takes its own along."""
 
 
 def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = None) -> Doors:
     """The doors of a credential argument with these options, the same ones as long as nothing changed."""
     environment = _native.environment()
-    anchor, function = anchor_of(credential) if type(credential) is MethodType else (credential, None)
-    key: tuple[Any, ...] = (id(anchor), function, host, environment)
-    if options:
-        key += tuple(options.items())
+    anchor, function = anchor_of(credential)
+    alone = function is None and host is None and not options
+    key: Any = id(anchor) if alone else (id(anchor), function, host, *options.items())
     try:
-        found = _doors.get(key)
+        found = DOORS.get(key)
     except TypeError:  # An option that cannot be hashed is of the wrong type; the engine says which.
         return Doors(source_of(credential), {**_given(options), "host": host}, environment)
-    if found is not None and found[0]() is anchor:
-        return found[1]
+    if found is not None and found[1] is environment:
+        return found[2]
     made = Doors(source_of(credential), {**_given(options), "host": host}, environment)
-    if len(_doors) >= _MOST_DOORS:
-        _doors.clear()
-    _doors[key] = (reference(anchor, lambda: _doors.pop(key, None)), made)
+    if len(DOORS) >= _MOST_DOORS:
+        DOORS.clear()
+    DOORS[key] = made._provider, environment, made, reference(anchor, lambda: DOORS.pop(key, None))
     return made
 
 
