@@ -239,7 +239,7 @@ impl Control {
     /// Gives new principals their roles in the database.
     async fn make_roles(&self) -> Result<(), Refused> {
         let Some(database) = &self.database else { return Ok(()) };
-        let made = database.upstream.provision(&self.state).await;
+        let made = database.upstream.make_roles(&self.state).await;
         made.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))
     }
 

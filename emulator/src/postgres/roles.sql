@@ -75,6 +75,8 @@ CREATE OR REPLACE FUNCTION pgaadauth.ensure_role(
 DECLARE
     found_role pg_roles;
 BEGIN
+    -- As above.
+    PERFORM pg_advisory_xact_lock(hashtext('pgaadauth'));
     SELECT * INTO found_role FROM pg_roles WHERE rolname = role_name::name;
     IF NOT FOUND THEN
         PERFORM pgaadauth.create_role(role_name, object_id, object_type, is_admin, false);

@@ -30,10 +30,22 @@ const DATABASE: &str = "postgres";
 const SETUP: &str = include_str!("roles.sql");
 const IS_ABLE: &str = "
     SELECT rolsuper AND current_setting('server_version_num')::integer >= 130000 FROM pg_roles WHERE rolname = current_user";
-const REPLACE_PRINCIPALS: &str = "
-    WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($2))
-    INSERT INTO pgaadauth.principals (tenant, oid, name, type) SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])
-    ON CONFLICT (oid) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, type = excluded.type";
+/// One statement, so that it is done whole or not at all. Names, oids and types of principals, then of their roles.
+const MAKE_ROLES: &str = "
+    WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
+    stored AS (
+        INSERT INTO pgaadauth.principals AS known (tenant, name, oid, type)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])
+        ON CONFLICT (oid) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, type = excluded.type
+        WHERE known <> excluded
+    )
+    SELECT pgaadauth.ensure_role(name, oid, type, is_admin)
+    FROM unnest($5::text[], $6::text[], $7::text[], $8::boolean[]) AS role (name, oid, type, is_admin)
+    WHERE NOT EXISTS (
+        SELECT FROM pgaadauth.labels JOIN pg_catalog.pg_roles found ON found.oid = labels.role
+        WHERE found.rolname = role.name::name AND NOT found.rolsuper
+            AND labels.label = pgaadauth.label_text(role.oid, role.type, role.is_admin, false)
+    )";
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the server behind the front door cannot be used.
@@ -159,15 +171,15 @@ impl Upstream {
         self.client().await.map(drop)
     }
 
-    /// Makes the schema, the functions, the directory's names and the roles of its principals that are missing. To be called at
-    /// start and whenever principals have changed; a role that is there stays, and takes its principal's label.
+    /// Makes the schema, the functions, the directory's names and the roles of its principals that are missing; a role that
+    /// is there stays, and takes its principal's label.
     ///
     /// # Errors
     /// The server cannot be reached, is older than 13, does not have us as superuser, or refused a statement.
     pub async fn provision(&self, state: &State) -> Result<(), UpstreamError> {
-        let refused = |action: String| move |error: tokio_postgres::Error| self.refused(action, &error);
+        let refused = |action: &'static str| move |error: tokio_postgres::Error| self.refused(action.into(), &error);
         let mut client = self.connect().await?;
-        let able = client.query_one(IS_ABLE, &[]).await.map_err(refused("a look at its version".into()))?;
+        let able = client.query_one(IS_ABLE, &[]).await.map_err(refused("a look at its version"))?;
         if !able.get::<_, bool>(0) {
             let message = "its version must be 13 or newer, and the administrator a superuser".into();
             return Err(UpstreamError::Refused {
@@ -176,27 +188,37 @@ impl Upstream {
                 message,
             });
         }
-        let transaction = client.transaction().await.map_err(refused("a transaction".into()))?;
-        transaction.batch_execute(SETUP).await.map_err(refused("setting up the schema pgaadauth".into()))?;
+        let transaction = client.transaction().await.map_err(refused("a transaction"))?;
+        transaction.batch_execute(SETUP).await.map_err(refused("setting up the schema pgaadauth"))?;
         if self.is_ours {
             let grants = "ALTER DATABASE postgres OWNER TO azure_pg_admin; GRANT pg_monitor, pg_signal_backend TO azure_pg_admin";
-            transaction.batch_execute(grants).await.map_err(refused("setting up azure_pg_admin".into()))?;
+            transaction.batch_execute(grants).await.map_err(refused("setting up azure_pg_admin"))?;
         }
+        transaction.commit().await.map_err(refused("the set-up"))?;
+        self.make_roles(state).await
+    }
+
+    /// The same for the directory's names and the roles alone, whenever principals have changed.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refused it.
+    pub async fn make_roles(&self, state: &State) -> Result<(), UpstreamError> {
         let tenant = state.tenant_id();
         let principals = state.principals();
         let oids: Vec<&str> = principals.iter().map(|principal| principal.oid.as_str()).collect();
         let names: Vec<&str> = principals.iter().map(|principal| principal.name.as_str()).collect();
         let kinds: Vec<&str> = principals.iter().map(|principal| principal.kind.role_kind().as_str()).collect();
-        transaction
-            .execute(REPLACE_PRINCIPALS, &[&tenant, &oids, &names, &kinds])
+        let roles: Vec<_> = principals.iter().filter_map(|principal| principal.role()).collect();
+        let role_names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+        let role_oids: Vec<&str> = roles.iter().map(|role| role.oid.as_str()).collect();
+        let role_kinds: Vec<&str> = roles.iter().map(|role| role.kind.as_str()).collect();
+        let admins: Vec<bool> = roles.iter().map(|role| role.admin).collect();
+        self.client()
+            .await?
+            .execute(MAKE_ROLES, &[&tenant, &names, &oids, &kinds, &role_names, &role_oids, &role_kinds, &admins])
             .await
-            .map_err(refused("storing the names of principals".into()))?;
-        for role in principals.iter().filter_map(|principal| principal.role()) {
-            let ensure = "SELECT pgaadauth.ensure_role($1, $2, $3, $4)";
-            let made = transaction.execute(ensure, &[&role.name, &role.oid, &role.kind.as_str(), &role.admin]).await;
-            made.map_err(refused(format!("the role \"{}\"", role.name)))?;
-        }
-        transaction.commit().await.map_err(refused("the roles".into()))
+            .map_err(|error| self.refused("the roles of its principals".into(), &error))?;
+        Ok(())
     }
 
     /// What is known about a role, `None` if there is none.
