@@ -55,6 +55,7 @@ def test_failure_01_a_token_fixed_at_start_up(emulator: Emulator, identity: Prin
     assert len(emulator.database_requests(identity)) == 3
 
 
+@pytest.mark.one_python
 def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Principal) -> None:
     """200 callers whose token has ended, and a service that throttles: one request at a time, and no storm."""
     provider = pgentra.TokenProvider(ManagedIdentityCredential(client_id=identity.appid))
@@ -102,6 +103,7 @@ def _on_a_virtual_machine(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+@pytest.mark.one_python
 def test_failure_03_one_blip_of_imds_is_not_for_ever(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_failure_03_one_blip_of_imds_is_not_for_ever(
             time.sleep(0.1)
 
 
+@pytest.mark.one_python
 def test_failure_04_unreachable_imds_costs_seconds_not_half_a_minute(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -196,6 +199,7 @@ def test_failure_06_fork_after_the_runtime_started(emulator: Emulator, identity:
     assert in_children(lambda _: PSYCOPG3.who(mine), 2) == [identity.name] * 2
 
 
+@pytest.mark.one_python
 def test_failure_07_a_federated_token_that_rotates_on_disk(emulator: Emulator, target: Target, tmp_path: Path) -> None:
     federated = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}
     workload = emulator.add_principal("service_principal", federated_credentials=[federated])
@@ -224,6 +228,7 @@ def test_failure_07_a_federated_token_that_rotates_on_disk(emulator: Emulator, t
     assert [request.status for request in emulator.requests("token")] == [200, 200]
 
 
+@pytest.mark.one_python
 def test_failure_08_a_refresh_that_brings_the_same_token(
     emulator: Emulator, identity: Principal, target: Target
 ) -> None:
@@ -255,6 +260,7 @@ print(open(os.environ["FAKE_AZ_TOKEN"]).read())
 """
 
 
+@pytest.mark.one_python
 def test_failure_09_eight_parallel_calls_of_az(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Minted, Principal
 from pgentra.identity import StaticTokenCredential
 
+pytestmark = pytest.mark.one_python
+
 
 def _user(emulator: Emulator, **mint: Any) -> tuple[str, Minted]:
     principal = emulator.add_principal("user")

@@ -85,6 +85,7 @@ def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emul
     assert min(beyond) <= LARGEST_GAP_S
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
 def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
     """Past its refresh point a token is handed out at once, and one slow refresh runs beside."""
