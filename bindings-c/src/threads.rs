@@ -70,7 +70,7 @@ impl Threads {
         state.threads += 1;
         drop(state);
         let members = Arc::clone(crew);
-        let started = std::thread::Builder::new().name(self.name.to_owned()).spawn(move || members.work());
+        let started = pgentra::start_thread(self.name, move || members.work());
         if started.is_ok() {
             return;
         }
@@ -101,7 +101,6 @@ impl Threads {
 
 impl Crew {
     fn work(&self) {
-        pgentra::block_signals();
         ON_ONE.set(true);
         let process = std::process::id();
         let mut state = lock(&self.state);

@@ -75,8 +75,7 @@ impl Thread {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let ends = Arc::clone(&ended);
         // Without a thread the channel is closed, and jobs are forgotten: callers end by their time limits.
-        let _ = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            pgentra::block_signals();
+        let _ = pgentra::start_thread(name, move || {
             run(&arriving);
             mem::forget(arriving);
             *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;

@@ -267,40 +267,61 @@ fn handle() -> Result<tokio::runtime::Handle> {
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = Arc::new((Mutex::new(false), Condvar::new()));
     let ends = Arc::clone(&ended);
-    std::thread::Builder::new()
-        .name("pgentra".to_owned())
-        .spawn(move || {
-            ON_ENGINE.set(true);
-            block_signals();
-            // An error means that the engine was dropped, which ends it as well.
-            let _ = runtime.block_on(stopped);
-            drop(runtime);
-            *lock(&ends.0) = true;
-            ends.1.notify_all();
-        })
-        .map_err(failed)?;
+    start_thread("pgentra", move || {
+        ON_ENGINE.set(true);
+        // An error means that the engine was dropped, which ends it as well.
+        let _ = runtime.block_on(stopped);
+        drop(runtime);
+        *lock(&ends.0) = true;
+        ends.1.notify_all();
+    })
+    .map_err(failed)?;
     *engine = Some(Engine { handle: handle.clone(), stop: Some(stop), ended });
     Ok(handle)
 }
 
-/// Keeps signals from this thread: a host's handlers must run on the host's own threads. For threads that a binding starts.
+/// Starts a thread that no signal ever reaches: a host's handlers must run on the host's own threads. For those that a
+/// binding starts.
+///
+/// # Errors
+/// The operating system's.
+pub fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    #[cfg(unix)]
+    let _inherited = BlockedSignals::new();
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// Signals are kept from this thread, and from those it starts, until this is dropped.
 #[cfg(unix)]
-pub fn block_signals() {
-    // SAFETY: the set is initialised by sigfillset before it is read, and only this thread's mask changes.
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        // Faults must reach their handler on the thread that caused them.
-        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP] {
-            libc::sigdelset(&mut all, fault);
+struct BlockedSignals {
+    before: libc::sigset_t,
+}
+
+#[cfg(unix)]
+impl BlockedSignals {
+    fn new() -> Self {
+        // SAFETY: the set is initialised by sigfillset before it is read, the one before by pthread_sigmask, and only this
+        // thread's mask changes.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            // Faults must reach their handler on the thread that caused them.
+            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP] {
+                libc::sigdelset(&mut all, fault);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
+            BlockedSignals { before }
         }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
     }
 }
 
-/// Keeps signals from this thread. There are none here.
-#[cfg(not(unix))]
-pub fn block_signals() {}
+#[cfg(unix)]
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set was this thread's mask, and only that changes.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
+    }
+}
 
 /// Runs a future on the engine's thread.
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<()> {
@@ -493,5 +514,22 @@ mod tests {
         });
         assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok(Err(ErrorKind::Internal)));
         assert!(receiver.recv_timeout(Duration::from_millis(1)).is_err());
+    }
+    #[cfg(unix)]
+    #[test]
+    fn no_signal_reaches_a_thread_of_ours_and_all_reach_its_starter() {
+        fn is_blocked(signal: i32) -> bool {
+            // SAFETY: the set is filled by pthread_sigmask, which changes nothing without a new one, before it is read.
+            unsafe {
+                let mut now: libc::sigset_t = std::mem::zeroed();
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut now);
+                libc::sigismember(&now, signal) == 1
+            }
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let look = || (is_blocked(libc::SIGTERM), is_blocked(libc::SIGSEGV));
+        start_thread("looks", move || sender.send(look()).expect("somebody listens")).expect("starts");
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok((true, false)));
+        assert_eq!(look(), (false, false));
     }
 }

@@ -1,5 +1,4 @@
-//! One token of one credential for everybody who asks for the same: its fetches, those who wait for them, and what the log is
-//! told of it.
+//! One token of one credential for everybody who asks for the same: its fetches, and those who wait for them.
 
 use std::{
     sync::{
@@ -12,16 +11,17 @@ use std::{
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use crate::{
     cell::{
-        self, Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, Settled,
-        Ticket, TokenCell,
+        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, Settled, Ticket,
+        TokenCell,
     },
     claims::{Claims, Principal},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
+    report::Report,
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
     token::{Shards, Token},
     transport::skew_seen,
@@ -522,53 +522,6 @@ pub(crate) struct KeptAhead(Arc<SharedCell>);
 impl Drop for KeptAhead {
     fn drop(&mut self) {
         self.0.ahead.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What a settled fetch is worth in the log: the first failed refresh, the last minutes, the recovery. Seconds.
-enum Report {
-    Fetched { left: i64 },
-    Recovered { failures: u32 },
-    Failed { failures: u32, left: i64, next: i64, cause: String },
-    Nothing,
-}
-
-impl Report {
-    fn of(stats: &cell::CellStats<'_, Error>, failures_before: u32) -> Report {
-        let left = stats.expires_in_ms.unwrap_or(0).max(0) / 1000;
-        match (stats.consecutive_failures, stats.last_error) {
-            (0, _) if failures_before > 0 => Report::Recovered { failures: failures_before },
-            (0, _) => Report::Fetched { left },
-            (failures, Some(cause)) if failures > failures_before => {
-                let next = stats.next_try_in_ms.unwrap_or(0).max(0).saturating_add(999) / 1000;
-                Report::Failed { failures, left, next, cause: cause.headline() }
-            }
-            _ => Report::Nothing,
-        }
-    }
-
-    fn tell(self, credential: &str, scope: &str) {
-        match self {
-            Report::Nothing => {}
-            Report::Fetched { left } => {
-                debug!(target: "pgentra::cell", credential, scope, "token fetched, good for {left} s");
-            }
-            Report::Recovered { failures } => {
-                info!(target: "pgentra::cell", credential, scope, "token fetched again after {failures} failures");
-            }
-            Report::Failed { left: 0, next, cause, .. } => {
-                error!(target: "pgentra::cell", credential, scope, "token fetch failed, no token left, next try in {next} s: {cause}");
-            }
-            Report::Failed { left: left @ ..300, next, cause, .. } => {
-                error!(target: "pgentra::cell", credential, scope, "refresh failed, token good for {left} s more, next try in {next} s: {cause}");
-            }
-            Report::Failed { failures: 1, left, next, cause } => {
-                warn!(target: "pgentra::cell", credential, scope, "refresh failed, token good for {} min more, next try in {next} s: {cause}", left / 60);
-            }
-            Report::Failed { failures, next, cause, .. } => {
-                debug!(target: "pgentra::cell", credential, scope, "refresh failed {failures} times, next try in {next} s: {cause}");
-            }
-        }
     }
 }
 
