@@ -111,14 +111,12 @@ class Arguments:
     def certificate(
         self, name: str, content: bytes | None, password: str | bytes | None, send_chain: bool
     ) -> dict[str, Any]:
-        """The engine's options of a certificate: PEM as text, anything else in base64."""
+        """The engine's options of a certificate."""
         text: str | None = None
         if content is not None:
             if not isinstance(content, (bytes, bytearray, memoryview)):
                 raise self.refusal(name, f"expected the bytes of a PEM or PFX file, got {type(content).__name__}")
-            content = bytes(content)
-            is_pem = b"-----BEGIN" in content
-            text = content.decode("utf-8", "replace") if is_pem else b2a_base64(content, newline=False).decode()
+            text = b2a_base64(content, newline=False).decode()
         if isinstance(password, bytes):
             try:
                 password = password.decode()
