@@ -10,6 +10,7 @@ use super::{
     tenant::TenantRule,
 };
 use crate::{
+    cloud,
     config::{AzureCliArguments, CredentialOptions, Environment, variable},
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
@@ -64,7 +65,7 @@ impl AzureCliCredential {
                 .with_advice("Sign in with it: az login --claims-challenge <the challenge in base64>."));
         }
         let scope = check_scope(&request.scope)?;
-        let resource = scope.strip_suffix("/.default").unwrap_or(scope);
+        let resource = cloud::resource_of(scope);
         let mut arguments: Vec<String> =
             ["account", "get-access-token", "--output", "json", "--resource", resource].map(str::to_owned).into();
         if let Some(tenant) = self.tenants.resolve(request.tenant_id.as_deref())? {

@@ -11,6 +11,7 @@ use super::{
     tenant::TenantRule,
 };
 use crate::{
+    cloud,
     config::{CredentialOptions, DeveloperToolArguments, Environment},
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
@@ -100,7 +101,7 @@ impl AzurePowerShellCredential {
                 ));
         }
         let scope = check_scope(&request.scope)?;
-        let resource = scope.strip_suffix("/.default").unwrap_or(scope);
+        let resource = cloud::resource_of(scope);
         let tenant = self.tenants.resolve(request.tenant_id.as_deref())?.unwrap_or_default();
         let arguments = [
             "-NoProfile".to_owned(),

@@ -17,6 +17,7 @@ use super::{
     workload_identity::WorkloadIdentityCredential,
 };
 use crate::{
+    cloud,
     config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments, variable},
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -103,7 +104,7 @@ impl ManagedIdentityCredential {
             )
             .with_advice("Ask without claims, or use a credential of an application or a user."));
         }
-        let resource = request.scope.strip_suffix("/.default").unwrap_or(&request.scope);
+        let resource = cloud::resource_of(&request.scope);
         match &self.source {
             Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
             Source::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
