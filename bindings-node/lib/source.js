@@ -225,20 +225,19 @@ function answer(result, request) {
   }
   /** @type {{ token?: unknown, expiresOnTimestamp?: unknown, expiresOn?: unknown, refreshAfterTimestamp?: unknown }} */
   const issued = typeof result === 'string' ? { token: result } : result
-  const { token } = issued
+  const { token, refreshAfterTimestamp: refresh } = issued
   if (typeof token !== 'string') {
     return request.refuse(`returned a token of type ${typeName(token)}, where a string was expected`)
   }
   if (/\p{Surrogate}/u.test(token)) return request.refuse('returned a token with half a character in it')
   const ends = issued.expiresOnTimestamp ?? issued.expiresOn
-  const expiresOn = seconds(ends)
-  const refreshOn = seconds(issued.refreshAfterTimestamp)
-  if (expiresOn === null || refreshOn === null) {
+  for (const [what, moment] of Object.entries({ 'an expiry': ends, 'a time to refresh': refresh })) {
+    if (seconds(moment) !== null) continue
     return request.refuse(
-      `returned an expiry of type ${typeName(ends)}, where milliseconds since 1970, a Date or nothing were expected`,
+      `returned ${what} of type ${typeName(moment)}, where milliseconds since 1970, a Date or nothing were expected`,
     )
   }
-  request.succeed(token, expiresOn, refreshOn)
+  request.succeed(token, seconds(ends), seconds(refresh))
 }
 
 /** Seconds since 1970 of milliseconds or a Date; `null` for anything else. */
