@@ -5,14 +5,29 @@
 const { native } = require('./native.js')
 const { calling, errorOf, fromDocument } = require('./errors.js')
 const { log } = require('./log.js')
+const { hasGetToken } = require('./source.js')
+
+/** @import { EntraPassword } from './index.js' */
+
+/**
+ * What is read of a config of pg, and of the parameters that it hands to a password function, which may be the program's.
+ *
+ * @typedef {(() => string | Promise<string>) & Partial<Pick<EntraPassword, 'invalidate' | 'stats'>>} Password
+ * @typedef {{ user?: string, password?: string | Password, host?: string, ssl?: unknown }} Settings
+ * @typedef {{ user: unknown, host: string, ssl?: unknown }} Connection
+ */
 
 /**
  * The `ssl` to connect with, as pg takes it: the one given, or `true` where none is set for a place across the network.
  * Throws where TLS is switched off for such a place.
+ *
+ * @param {unknown} ssl
+ * @param {string} [host]
+ * @param {boolean} [allowInsecure]
  */
 function secureSsl(ssl, host, allowInsecure) {
   const places = [host ?? process.env.PGHOST ?? '']
-  const read = (document) => {
+  const read = (/** @type {string} */ document) => {
     const error = fromDocument(document)
     return error.code === 'insecure_transport' ? insecure(places[0]) : error
   }
@@ -21,13 +36,13 @@ function secureSsl(ssl, host, allowInsecure) {
 }
 
 /** An `ssl` setting of pg or postgres.js as libpq would spell it. */
-function sslmodeOf(ssl) {
+function sslmodeOf(/** @type {unknown} */ ssl) {
   if (ssl === undefined || ssl === null) return process.env.PGSSLMODE
   if (ssl === false) return 'disable'
   return typeof ssl === 'string' && ['disable', 'allow', 'prefer'].includes(ssl) ? ssl : 'require'
 }
 
-function insecure(host) {
+function insecure(/** @type {string=} */ host) {
   return errorOf(
     'insecure_transport',
     `the token would cross the network to ${host || 'the server'} without TLS`,
@@ -35,20 +50,24 @@ function insecure(host) {
   )
 }
 
-/** Refuses what pg is about to do with a token: it hands its parameters to a password function. */
+/**
+ * Refuses what pg is about to do with a token: it hands its parameters to a password function.
+ *
+ * @param {Connection} connection
+ * @param {boolean} [allowInsecure]
+ */
 function requireTls({ ssl, host }, allowInsecure) {
   if (!ssl || ssl === 'disable' || ssl === 'allow' || ssl === 'prefer') secureSsl(false, host, allowInsecure)
 }
 
-/** Whether the argument of a password function is pg's own parameters. */
+/**
+ * Whether the argument of a password function is pg's own parameters.
+ *
+ * @param {unknown} value
+ * @returns {value is Connection}
+ */
 function isConnection(value) {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof value.getToken !== 'function' &&
-    'host' in value &&
-    'user' in value
-  )
+  return typeof value === 'object' && value !== null && !hasGetToken(value) && 'host' in value && 'user' in value
 }
 
 /** The account that pg logs in as where nobody names one. */
@@ -59,6 +78,9 @@ function accountOfSystem() {
 /**
  * A config of pg without its connection string: pg lets the string win over everything beside it, also where it says
  * nothing, so that a password function is lost.
+ *
+ * @param {string | Settings & { connectionString?: unknown }} config
+ * @returns {Settings}
  */
 function expand(config) {
   const { connectionString, ...rest } = typeof config === 'string' ? { connectionString: config } : config
@@ -66,7 +88,7 @@ function expand(config) {
 }
 
 /** A connection string as pg reads it, without what it leaves out. */
-function parse(text) {
+function parse(/** @type {unknown} */ text) {
   const invalid = () =>
     // Not the text: it may hold a password.
     errorOf(
@@ -75,16 +97,15 @@ function parse(text) {
       'It looks like postgres://user@host:5432/database?sslmode=verify-full.',
     )
   if (typeof text !== 'string') throw invalid()
-  /** @type {Record<string, any>} */
+  /** @type {Record<string, string | undefined>} */
   const found = {}
   if (text.startsWith('/')) {
     const [host, database] = text.split(' ')
     return defined({ host, database })
   }
-  let url
   try {
     // A Unix socket's path in place of the host has none in the URL.
-    url = new URL(text.replace('@/', '@-/'), 'postgres://-')
+    const url = new URL(text.replace('@/', '@-/'), 'postgres://-')
     for (const [name, value] of url.searchParams) found[name] = value
     found.user ||= decodeURIComponent(url.username)
     found.password ||= decodeURIComponent(url.password)
@@ -94,17 +115,21 @@ function parse(text) {
   } catch {
     throw invalid()
   }
-  const { sslmode, sslcert, sslkey, sslrootcert, ...rest } = /** @type {Record<string, any>} */ (found)
-  if (sslmode || sslcert || sslkey || sslrootcert)
-    rest.ssl = sslOf(sslmode, { cert: sslcert, key: sslkey, ca: sslrootcert })
-  else if (rest.ssl !== undefined) rest.ssl = rest.ssl !== 'false' && rest.ssl !== '0'
-  if (rest.port) rest.port = Number(rest.port)
-  return defined(rest)
+  const { port, ssl: given, sslmode, sslcert, sslkey, sslrootcert, ...rest } = found
+  let ssl
+  if (sslmode || sslcert || sslkey || sslrootcert) ssl = sslOf(sslmode, { cert: sslcert, key: sslkey, ca: sslrootcert })
+  else if (given !== undefined) ssl = given !== 'false' && given !== '0'
+  return defined({ ...rest, ssl, port: port && Number(port) })
 }
 
+/**
+ * @param {string | undefined} sslmode
+ * @param {Record<string, string | undefined>} files
+ */
 function sslOf(sslmode, files) {
   if (sslmode === 'disable') return false
   const { readFileSync } = require('node:fs')
+  /** @type {Record<string, string | boolean>} */
   const ssl = {}
   for (const [name, file] of Object.entries(files)) {
     if (file && file !== 'system') ssl[name] = readFileSync(file, 'utf8')
@@ -113,13 +138,18 @@ function sslOf(sslmode, files) {
   return Object.keys(ssl).length === 0 ? true : ssl
 }
 
-function defined(settings) {
+function defined(/** @type {Record<string, unknown>} */ settings) {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== '' && value !== undefined))
 }
 
 const warned = new Set()
 
-/** What becomes of a connection that has a user and a password of its own: Entra is not used. */
+/**
+ * What becomes of a connection that has a user and a password of its own: Entra is not used.
+ *
+ * @param {string} [host]
+ * @param {boolean} [requireEntra]
+ */
 function passwordStays(host, requireEntra) {
   if (requireEntra === true) {
     throw errorOf(

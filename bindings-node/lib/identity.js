@@ -6,7 +6,13 @@ const { isDeepStrictEqual } = require('node:util')
 const { native, wait } = require('./native.js')
 const { calling, classes, errorOf, fromDocument, plain, shown } = require('./errors.js')
 const { log } = require('./log.js')
-const { Source, sources, sourceOf, renumbered } = require('./source.js')
+const { Source, sources, sourceOf, hasGetToken, renumbered } = require('./source.js')
+
+/** @import { Issued } from '../addon' */
+/** @import * as published from './identity.js' */
+/** @import { AccessToken, CredentialArgument, GetTokenOptions, TokenCredential } from './index.js' */
+/** @import { Signal } from './native.js' */
+/** @import { Connection } from './source.js' */
 
 /** Options of every credential that are in its document. */
 const COMMON = ['additionallyAllowedTenants', 'authorityHost', 'cloud', 'disableInstanceDiscovery']
@@ -33,30 +39,39 @@ const INSTEAD = new Map([
   ['tlsOptions', 'Name a PEM file of certificate authorities in caFile, or in NODE_EXTRA_CA_CERTS.'],
 ])
 
+/** @implements {TokenCredential} */
 class Credential {
+  #source
+
   /**
    * @param {string} type of the engine's document
-   * @param {Record<string, any>} given arguments by the names that they have in the Azure SDK
-   * @param {Record<string, any>} [options]
+   * @param {Record<string, unknown>} given arguments by the names that they have in the Azure SDK
+   * @param {object} [options]
    * @param {string[]} [own] names of the options that not every credential takes
    */
   constructor(type, given, options, own = []) {
     const name = new.target.name
+    /** @type {(option: string, why: string, advice?: string) => Error} */
     const refused = (option, why, advice) =>
       errorOf('invalid_configuration', `${name}: option \`${option}\`: ${why}`, advice)
-    /** @type {Record<string, any>} */
+    /** @type {Record<string, unknown>} */
     const document = { type }
+    /** @type {Connection} */
     const connection = {}
+    /** @type {CredentialArgument[]} */
     const members = []
     const connections = [connection]
-    const member = (credential) => {
+    const member = (/** @type {unknown} */ credential) => {
       const source = sourceOf(credential)
       connections.push(source.connection)
-      return renumbered(source.document, source.members, members)
+      const its = renumbered(source.document, members.length)
+      members.push(...source.members)
+      return its
     }
+    /** @type {(key: string, value: unknown) => void} */
     const put = (key, value) => {
       if (value === undefined || value === '') return
-      if (key === 'credentials') value = value.map(member)
+      if (key === 'credentials' && Array.isArray(value)) value = value.map(member)
       else if (key === 'getAssertion') value = member(assertionOf(value))
       else if (value instanceof Uint8Array) value = Buffer.from(value).toString('base64')
       else value = plain(key, key.endsWith('InMs') ? seconds(value) : value)
@@ -82,17 +97,25 @@ class Credential {
     if (ignored.length > 0) log('debug', `${name}: options without effect here: ${ignored.join(', ')}`)
     // What is missing or of the wrong type is told now.
     calling(() => native.checkCredential(JSON.stringify(document)))
-    sources.set(this, new Source(document, { members, ...sharedConnection(connections, name) }))
+    this.#source = new Source(document, { members, ...sharedConnection(connections, name) })
+    sources.set(this, this.#source)
   }
 
-  /** A token for one scope, `null` never. */
+  /**
+   * A token for one scope, `null` never.
+   *
+   * @param {string | string[]} scopes
+   * @param {GetTokenOptions & { abortSignal?: Signal } | null} [options]
+   * @returns {Promise<AccessToken>}
+   */
   async getToken(scopes, options = {}) {
     const { abortSignal, claims, tenantId, enableCae } = options ?? {}
     abortSignal?.throwIfAborted?.()
     const scope = onlyScope(scopes)
-    const source = sources.get(this)
-    const credential = source.credential(source.environment())
+    const credential = this.#source.credential(this.#source.environment())
+    /** @type {[string, string | undefined, string | undefined, boolean]} */
     const request = [scope, tenantId, claims, enableCae === true]
+    /** @type {Issued} */
     const { token, expiresOn, refreshOn } =
       calling(() => credential.tryToken(...request)) ??
       (await wait((courier, id) => credential.startToken(courier, id, ...request), fromDocument, abortSignal))
@@ -105,7 +128,7 @@ class Credential {
   }
 }
 
-function onlyScope(scopes) {
+function onlyScope(/** @type {unknown} */ scopes) {
   const all = Array.isArray(scopes) ? scopes : [scopes]
   if (all.length === 1 && typeof all[0] === 'string' && all[0] !== '') return all[0]
   throw errorOf(
@@ -115,12 +138,16 @@ function onlyScope(scopes) {
   )
 }
 
-/** By function: what asks it. Those who act for their users share tokens where their assertions come from the same one. */
+/**
+ * By function: what asks it. Those who act for their users share tokens where their assertions come from the same one.
+ *
+ * @type {WeakMap<Function, () => Promise<{ token: unknown }>>}
+ */
 const assertions = new WeakMap()
 
 /** What asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
-function assertionOf(getAssertion) {
-  if (typeof getAssertion !== 'function' || typeof getAssertion.getToken === 'function') return getAssertion
+function assertionOf(/** @type {unknown} */ getAssertion) {
+  if (typeof getAssertion !== 'function' || hasGetToken(getAssertion)) return getAssertion
   let found = assertions.get(getAssertion)
   if (found === undefined) {
     found = async () => ({ token: await getAssertion() })
@@ -129,7 +156,12 @@ function assertionOf(getAssertion) {
   return found
 }
 
-/** The proxies and authorities of a credential and its members, which all its requests go by. */
+/**
+ * The proxies and authorities of a credential and its members, which all its requests go by.
+ *
+ * @param {Connection[]} connections
+ * @param {string} name
+ */
 function sharedConnection(connections, name) {
   const given = connections.filter(({ variables, caFile }) => variables !== undefined || caFile !== undefined)
   if (given.some((connection) => !isDeepStrictEqual(connection, given[0]))) {
@@ -141,21 +173,25 @@ function sharedConnection(connections, name) {
   return given[0]
 }
 
-function retryOf(options) {
+function retryOf(/** @type {unknown} */ options) {
   if (typeof options !== 'object' || options === null) return options
+  /** @type {{ maxRetries?: unknown, retryDelayInMs?: unknown, maxRetryDelayInMs?: unknown }} */
   const { maxRetries, retryDelayInMs, maxRetryDelayInMs } = options
   return { max_retries: maxRetries, delay: seconds(retryDelayInMs), max_delay: seconds(maxRetryDelayInMs) }
 }
 
-function seconds(milliseconds) {
+function seconds(/** @type {unknown} */ milliseconds) {
   return typeof milliseconds === 'number' ? milliseconds / 1000 : milliseconds
 }
 
 /** A proxy's address. */
-function proxyOf(options) {
+function proxyOf(/** @type {unknown} */ options) {
+  /** @type {{ host?: unknown, port?: unknown, username?: unknown, password?: unknown }} */
   const { host, port, username = '', password = '' } = options ?? {}
-  if (![host, username, password].every((text) => typeof text === 'string') || host === '') return undefined
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) return undefined
+  if (typeof host !== 'string' || typeof username !== 'string' || typeof password !== 'string') return undefined
+  if (host === '') return undefined
+  const isPort = typeof port === 'number' && Number.isInteger(port) && port > 0 && port < 65_536
+  if (port !== undefined && !isPort) return undefined
   try {
     const url = new URL(/^\w+:\/\//.test(host) ? host : `http://${host}`)
     if (port !== undefined) url.port = String(port)
@@ -168,6 +204,7 @@ function proxyOf(options) {
 }
 
 class DefaultAzureCredential extends Credential {
+  /** @param {published.DefaultAzureCredentialOptions} [options] */
   constructor(options) {
     const { requiredEnvVars } = options ?? {}
     const listed = typeof requiredEnvVars === 'string' ? [requiredEnvVars] : requiredEnvVars
@@ -183,6 +220,7 @@ class DefaultAzureCredential extends Credential {
 }
 
 class ChainedTokenCredential extends Credential {
+  /** @param {CredentialArgument[]} credentials */
   constructor(...credentials) {
     super('chained', { credentials })
     this.length = credentials.length
@@ -190,18 +228,24 @@ class ChainedTokenCredential extends Credential {
 }
 
 class EnvironmentCredential extends Credential {
+  /** @param {published.CredentialOptions} [options] */
   constructor(options) {
     super('environment', {}, options)
   }
 }
 
 class WorkloadIdentityCredential extends Credential {
+  /** @param {published.CredentialOptions} [options] */
   constructor(options) {
     super('workload_identity', {}, options, ['tenantId', 'clientId', 'tokenFilePath', 'enableAzureProxy'])
   }
 }
 
 class ManagedIdentityCredential extends Credential {
+  /**
+   * @param {string | published.CredentialOptions} [first]
+   * @param {published.CredentialOptions} [second]
+   */
   constructor(first, second) {
     const options = typeof first === 'string' ? { clientId: first, ...second } : { ...first, ...second }
     super('managed_identity', {}, options, ['clientId', 'objectId', 'resourceId'])
@@ -209,38 +253,48 @@ class ManagedIdentityCredential extends Credential {
 }
 
 class AzureCliCredential extends Credential {
+  /** @param {published.CredentialOptions} [options] */
   constructor(options) {
     super('azure_cli', {}, options, ['tenantId', 'subscription', 'processTimeoutInMs'])
   }
 }
 
 class AzureDeveloperCliCredential extends Credential {
+  /** @param {published.CredentialOptions} [options] */
   constructor(options) {
     super('azure_developer_cli', {}, options, ['tenantId', 'processTimeoutInMs'])
   }
 }
 
 class AzurePowerShellCredential extends Credential {
+  /** @param {published.CredentialOptions} [options] */
   constructor(options) {
     super('azure_powershell', {}, options, ['tenantId', 'processTimeoutInMs'])
   }
 }
 
 class AzurePipelinesCredential extends Credential {
-  constructor(tenantId, clientId, serviceConnectionId, systemAccessToken, options) {
+  /** @param {ConstructorParameters<typeof published.AzurePipelinesCredential>} args */
+  constructor(...args) {
+    const [tenantId, clientId, serviceConnectionId, systemAccessToken, options] = args
     const given = { tenantId, clientId, serviceConnectionId, systemAccessToken }
     super('azure_pipelines', given, options, ['organizationUrl'])
   }
 }
 
 class ClientSecretCredential extends Credential {
-  constructor(tenantId, clientId, clientSecret, options) {
+  /** @param {ConstructorParameters<typeof published.ClientSecretCredential>} args */
+  constructor(...args) {
+    const [tenantId, clientId, clientSecret, options] = args
     super('client_secret', { tenantId, clientId, clientSecret }, options)
   }
 }
 
 class ClientCertificateCredential extends Credential {
-  constructor(tenantId, clientId, file, options) {
+  /** @param {ConstructorParameters<typeof published.ClientCertificateCredential>} args */
+  constructor(...args) {
+    const [tenantId, clientId, file, options] = args
+    /** @type {Partial<published.CertificatePath & published.Certificate>} */
     const { certificatePath, certificate, certificatePassword } =
       typeof file === 'string' ? { certificatePath: file } : (file ?? {})
     const given = { tenantId, clientId, certificatePath, certificate, certificatePassword }
@@ -249,12 +303,15 @@ class ClientCertificateCredential extends Credential {
 }
 
 class ClientAssertionCredential extends Credential {
-  constructor(tenantId, clientId, getAssertion, options) {
+  /** @param {ConstructorParameters<typeof published.ClientAssertionCredential>} args */
+  constructor(...args) {
+    const [tenantId, clientId, getAssertion, options] = args
     super('client_assertion', { tenantId, clientId, getAssertion }, options)
   }
 }
 
 class OnBehalfOfCredential extends Credential {
+  /** @param {published.OnBehalfOfCredentialOptions} [options] */
   constructor(options) {
     super('on_behalf_of', {}, options, [
       'tenantId',
@@ -271,13 +328,15 @@ class OnBehalfOfCredential extends Credential {
 }
 
 class StaticTokenCredential extends Credential {
-  constructor(token, expiresOnTimestamp) {
+  /** @param {ConstructorParameters<typeof published.StaticTokenCredential>} args */
+  constructor(...args) {
+    const [token, expiresOnTimestamp] = args
     const ends = expiresOnTimestamp instanceof Date ? expiresOnTimestamp.getTime() : expiresOnTimestamp
     super('static_token', { token, expiresOn: typeof ends === 'number' ? Math.floor(ends / 1000) : ends })
   }
 }
 
-module.exports = {
+module.exports = /** @satisfies {typeof published} */ ({
   DefaultAzureCredential,
   ChainedTokenCredential,
   EnvironmentCredential,
@@ -293,4 +352,4 @@ module.exports = {
   OnBehalfOfCredential,
   StaticTokenCredential,
   ...classes,
-}
+})

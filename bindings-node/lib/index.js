@@ -1,5 +1,7 @@
 'use strict'
 
+/** @import * as published from './index.js' */
+
 const { native } = require('./native.js')
 const { classes } = require('./errors.js')
 const { setLogger } = require('./log.js')
@@ -8,17 +10,18 @@ const pg = require('./pg.js')
 const { entraPostgresConfig } = require('./postgres.js')
 const { configureEntraAuthentication } = require('./sequelize.js')
 
-module.exports = {
+module.exports = /** @satisfies {typeof published} */ ({
   version: native.VERSION,
   entraTokenProvider: pg.entraTokenProvider,
   getEntraTokenPassword: pg.getEntraTokenPassword,
-  entraConfig: pg.entraConfig,
-  entraPostgresConfig,
-  retryingClient: pg.retryingClient,
+  // What these return has the type of what they are given, which only a declaration can say.
+  entraConfig: /** @type {typeof published.entraConfig} */ (pg.entraConfig),
+  entraPostgresConfig: /** @type {typeof published.entraPostgresConfig} */ (entraPostgresConfig),
+  retryingClient: /** @type {typeof published.retryingClient} */ (pg.retryingClient),
   configureEntraAuthentication,
   configureEntraIdAuth: configureEntraAuthentication,
   TokenProvider,
   stats,
   setLogger,
   ...classes,
-}
+})

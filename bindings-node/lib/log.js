@@ -2,10 +2,19 @@
 
 const { native, courier, nextId, setOnEvent } = require('./native.js')
 
+/** @import * as published from './index.js' */
+/** @typedef {NonNullable<Parameters<typeof published.setLogger>[0]>} Listener */
+
+/** @type {Listener | undefined} */
 let logger
+/** @type {number | undefined} */
 let subscription
 
-/** Passes events on to `listener(level, message)`, in place of the one before; `null` ends it. */
+/**
+ * Passes events on to `listener`, in place of the one before; `null` ends it.
+ *
+ * @type {typeof published.setLogger}
+ */
 function setLogger(listener) {
   if (listener !== null && listener !== undefined && typeof listener !== 'function') {
     throw new TypeError('setLogger: expected a function or null')
@@ -20,7 +29,11 @@ function setLogger(listener) {
   }
 }
 
-/** An event of this side, or of the engine. What a logger throws is its own affair. */
+/**
+ * An event of this side, or of the engine. What a logger throws is its own affair.
+ *
+ * @type {Listener}
+ */
 function log(level, message) {
   try {
     logger?.(level, message)

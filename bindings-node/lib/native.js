@@ -5,13 +5,21 @@
 const { setInterval, clearInterval } = require('node:timers')
 const { isMainThread } = require('node:worker_threads')
 
-/** @type {typeof import('../addon')} */
+/** @import * as addon from '../addon' */
+/** @import { AbortSignalLike, PgEntraError } from './index.js' */
+/** @import { Listener } from './log.js' */
+
+/** @typedef {AbortSignalLike & Partial<Pick<AbortSignal, 'reason' | 'throwIfAborted'>>} Signal */
+/** @typedef {Parameters<ConstructorParameters<typeof addon.Courier>[0]>[3]} Content what a message brings */
+
+/** @type {typeof addon} */
 const native = load()
 const { Kind } = native
 
 /** The addon of this platform: beside this file in a checkout, else in a package of its own. */
 function load() {
   const { platform, arch } = process
+  /** @type {Record<string, string[]>} */
   const systems = { linux: ['linux-gnu', 'linux-musl'], darwin: ['darwin'], win32: ['win32-msvc'] }
   const failures = []
   for (const system of systems[platform] ?? []) {
@@ -34,26 +42,29 @@ function load() {
   )
 }
 
-/** By id: what to do when a wait is over. */
+/** @type {Map<number, (failure: string | null, content: Content) => void>} by id: what to do when a wait is over */
 const waits = new Map()
-/** By id: how a credential of the program is asked. */
+/** @type {Map<number, (request: addon.Request) => void>} by id: how a credential of the program is asked */
 const hosts = new Map()
-/** By id: what such a credential threw, as long as the engine has an error that came of it. */
+/** @type {Map<number, unknown>} by id: what such a credential threw, as long as the engine has an error that came of it */
 const causes = new Map()
-/** Called with each event's level and text. */
-/** @type {(level: string, message: any) => void} */
+/** @type {Listener} */
 let onEvent = () => {}
 
 let lastId = 0
 const nextId = () => ++lastId
 
+/** By number, as the engine sends them. */
+const LEVELS = /** @type {const} */ (['debug', 'info', 'warn', 'error'])
+
+// A message's kind tells what its content is.
 const courier = new native.Courier((kind, id, failure, content) => {
   switch (kind) {
     case Kind.Settled:
       waits.get(id)?.(failure, content)
       break
     case Kind.Asked: {
-      const request = /** @type {import('../addon').Request} */ (content)
+      const request = /** @type {addon.Request} */ (content)
       const ask = hosts.get(id)
       if (ask) ask(request)
       else request.lose()
@@ -63,12 +74,13 @@ const courier = new native.Courier((kind, id, failure, content) => {
       causes.delete(id)
       break
     case Kind.Event:
-      onEvent(['debug', 'info', 'warn', 'error'][id] ?? 'debug', content)
+      onEvent(LEVELS[id] ?? 'debug', /** @type {string} */ (content))
   }
 })
 
 // Holds the process open while somebody awaits; the courier does not.
 let awaited = 0
+/** @type {NodeJS.Timeout | undefined} */
 let holder
 function hold() {
   if (awaited++ === 0) holder = setInterval(() => {}, 2 ** 30)
@@ -80,7 +92,11 @@ function release() {
 /**
  * Starts work of the engine and waits for it. An abort ends this wait only.
  *
- * `start(courier, id)` hands the id over; `read(failure)` makes the error.
+ * @template {Content} Result what this work is known to send
+ * @param {(courier: addon.Courier, id: number) => void} start hands the id over
+ * @param {(failure: string) => PgEntraError} read makes the error
+ * @param {Signal} [abortSignal]
+ * @returns {Promise<Result>}
  */
 function wait(start, read, abortSignal) {
   return new Promise((resolve, reject) => {
@@ -97,7 +113,7 @@ function wait(start, read, abortSignal) {
     }
     waits.set(id, (failure, content) => {
       end()
-      if (failure === null) resolve(content)
+      if (failure === null) resolve(/** @type {Result} */ (content))
       else reject(read(failure))
     })
     hold()
@@ -111,8 +127,12 @@ function wait(start, read, abortSignal) {
   })
 }
 
+/**
+ * @param {Signal | undefined} abortSignal
+ * @param {(failure: string) => PgEntraError} read
+ */
 function abortReason(abortSignal, read) {
-  return abortSignal.reason ?? read(native.errorDocument('cancelled', 'the wait was aborted'))
+  return abortSignal?.reason ?? read(native.errorDocument('cancelled', 'the wait was aborted'))
 }
 
 if (isMainThread && native.claimExit()) process.on('exit', () => native.shutdown())
@@ -124,6 +144,7 @@ module.exports = {
   causes,
   nextId,
   wait,
+  /** @param {Listener} listener */
   setOnEvent(listener) {
     onEvent = listener
   },

@@ -6,7 +6,16 @@
 const net = require('node:net')
 const { entraConfig } = require('./pg.js')
 
-/** The options of postgres.js with user, password function and TLS put in. */
+/** @import { ConnectionOptions, CredentialArgument } from './index.js' */
+/** @import { Settings } from './connection.js' */
+
+/**
+ * The options of postgres.js with user, password function and TLS put in.
+ *
+ * @param {Settings | string} [config]
+ * @param {CredentialArgument} [credential]
+ * @param {ConnectionOptions} [options]
+ */
 async function entraPostgresConfig(config = {}, credential, options = {}) {
   const settings = await entraConfig(config, credential, options)
   const password = settings.password

@@ -6,23 +6,31 @@
 const { native, courier, hosts, causes, nextId } = require('./native.js')
 const { calling, errorOf } = require('./errors.js')
 
+/** @import { HostCredential, Request } from '../addon' */
+/** @import { CredentialArgument, GetTokenOptions, TokenCredential } from './index.js' */
+
 /**
- * @typedef {{ members?: any[], variables?: Record<string, string>, caFile?: string }} SourceSettings
- * @typedef {{ caFile?: string, host?: string, scope?: string }} CredentialSettings
+ * @typedef {{ variables?: Record<string, string>, caFile?: string }} Connection
+ * @typedef {{ caFile?: unknown, host?: unknown, scope?: unknown }} CredentialSettings as given, not looked at yet
+ * @typedef {(request: Request) => void} Ask
  */
 
 /** A document for the engine, and the foreign credentials that it names by index, which live as long. */
 class Source {
   /**
-   * @param {Record<string, any>} document
-   * @param {SourceSettings} [settings]
+   * @param {Record<string, unknown>} document
+   * @param {Connection & { members?: CredentialArgument[] }} [settings]
    */
   constructor(document, { members = [], variables, caFile } = {}) {
     this.document = document
     this.members = members
     this.variables = variables
     this.caFile = caFile
-    // By settings; the cells of foreign credentials hang on these.
+    /**
+     * By settings; the cells of foreign credentials hang on these.
+     *
+     * @type {Map<string | undefined, InstanceType<typeof native.Credential>>}
+     */
     this.credentials = new Map()
   }
 
@@ -44,6 +52,7 @@ class Source {
 
   /** The variables as the credential is to see them (it may have proxies of its own), as JSON. */
   environment() {
+    /** @type {Record<string, string>} */
     const variables = {}
     for (const name of knownVariables()) {
       const value = process.env[name]
@@ -64,8 +73,7 @@ class Source {
     const key = this.document.type === 'host' ? '' : JSON.stringify([environment, caFile, host, scope])
     let credential = this.credentials.get(key)
     if (credential === undefined) {
-      const known = this.members.map(hostOf)
-      credential = this.#make(environment, known, caFile, host, scope)
+      credential = this.#make(environment, this.members.map(hostOf), { caFile, host, scope })
       if (this.credentials.size >= 64) this.credentials.delete(this.credentials.keys().next().value)
       this.credentials.set(key, credential)
     }
@@ -78,46 +86,51 @@ class Source {
    * @param {string} environment
    * @param {CredentialSettings} [settings]
    */
-  uncached(environment, { caFile, host, scope } = {}) {
+  uncached(environment, { caFile = this.caFile, host, scope } = {}) {
     const { AsyncResource } = require('node:async_hooks')
     const asked = this.members.map((member) => newHost(member, (ask) => AsyncResource.bind(ask)))
-    const credential = this.#make(
-      environment,
-      asked.map(({ host }) => host),
-      caFile ?? this.caFile,
-      host,
-      scope,
-    )
+    const known = asked.map((made) => made.host)
+    const credential = this.#make(environment, known, { caFile, host, scope })
     return { credential, end: () => asked.forEach(({ id }) => hosts.delete(id)) }
   }
 
-  #make(environment, known, caFile, host, scope) {
+  /**
+   * @param {string} environment
+   * @param {HostCredential[]} known
+   * @param {CredentialSettings} settings
+   */
+  #make(environment, known, { caFile, host, scope }) {
     const document = JSON.stringify(this.document)
     return calling(() => new native.Credential(document, environment, known, text(caFile), text(host), text(scope)))
   }
 }
 
 /** A wrong type is refused by the provider, which has all options. */
-const text = (option) => (typeof option === 'string' ? option : undefined)
+const text = (/** @type {unknown} */ option) => (typeof option === 'string' ? option : undefined)
 
+/** @type {string[] | undefined} */
 let variables
 function knownVariables() {
   return (variables ??= native.knownVariables())
 }
 
-/** The sources of our own classes, and those found for foreign credentials. */
+/**
+ * The sources of our own classes, and those found for foreign credentials.
+ *
+ * @type {WeakMap<object, Source>}
+ */
 const sources = new WeakMap()
 const DEFAULT = new Source({ type: 'default' })
 
 /** What a credential argument stands for. */
-function sourceOf(credential) {
+function sourceOf(/** @type {unknown} */ credential) {
   if (credential === undefined) return DEFAULT
   const isKey = (typeof credential === 'object' && credential !== null) || typeof credential === 'function'
   const known = isKey ? sources.get(credential) : undefined
   if (known !== undefined) return known
   if (!isForeign(credential)) {
-    const came =
-      credential === null ? 'null' : isKey && credential.name ? `the class ${credential.name}` : typeof credential
+    const isClass = typeof credential === 'function' && credential.name
+    const came = credential === null ? 'null' : isClass ? `the class ${credential.name}` : typeof credential
     throw errorOf(
       'credential_value',
       `credential is required and must be an object with getToken, or a function that returns a token; got ${came}`,
@@ -129,16 +142,29 @@ function sourceOf(credential) {
   return source
 }
 
+/**
+ * @param {unknown} credential
+ * @returns {credential is CredentialArgument}
+ */
 function isForeign(credential) {
-  if (typeof credential === 'function') return typeof credential.prototype?.getToken !== 'function'
-  return typeof credential?.getToken === 'function'
+  return typeof credential === 'function' ? !hasGetToken(credential.prototype) : hasGetToken(credential)
 }
 
+/**
+ * @param {unknown} value
+ * @returns {value is TokenCredential}
+ */
+function hasGetToken(value) {
+  return typeof (/** @type {Partial<TokenCredential> | null | undefined} */ (value)?.getToken) === 'function'
+}
+
+/** @type {WeakMap<CredentialArgument, HostCredential>} */
 const foreign = new WeakMap()
+/** @type {FinalizationRegistry<number>} */
 const gone = new FinalizationRegistry((id) => hosts.delete(id))
 
 /** The one host credential of a foreign credential. */
-function hostOf(credential) {
+function hostOf(/** @type {CredentialArgument} */ credential) {
   let host = foreign.get(credential)
   if (host === undefined) {
     const made = newHost(credential)
@@ -148,6 +174,10 @@ function hostOf(credential) {
   return host
 }
 
+/**
+ * @param {CredentialArgument} credential
+ * @param {(ask: Ask) => Ask} [bound]
+ */
 function newHost(credential, bound = (ask) => ask) {
   const id = nextId()
   // The engine must not keep what is the program's.
@@ -159,14 +189,19 @@ function newHost(credential, bound = (ask) => ask) {
   return { id, host: new native.HostCredential(courier, id, nameOf(credential)) }
 }
 
-function nameOf(credential) {
+function nameOf(/** @type {CredentialArgument} */ credential) {
   if (typeof credential === 'function') return credential.name || 'function'
-  return credential?.constructor?.name || 'object'
+  return credential.constructor?.name || 'object'
 }
 
+/**
+ * @param {CredentialArgument | undefined} credential
+ * @param {Request} request
+ */
 function askForToken(credential, request) {
   if (credential === undefined) return request.lose()
   const { scope, tenantId, claims, enableCae } = request
+  /** @type {GetTokenOptions} */
   const options = {}
   if (tenantId) options.tenantId = tenantId
   if (claims) options.claims = claims
@@ -179,29 +214,34 @@ function askForToken(credential, request) {
   work().catch((error) => fail(error, request))
 }
 
+/**
+ * @param {unknown} result
+ * @param {Request} request
+ */
 function answer(result, request) {
   if (result === null) return request.decline()
-  const isText = typeof result === 'string'
-  if (!isText && typeof result !== 'object') {
+  if (typeof result !== 'string' && typeof result !== 'object') {
     return request.refuse(`returned ${typeName(result)}, where a token and its expiry were expected`)
   }
-  const token = isText ? result : result.token
+  /** @type {{ token?: unknown, expiresOnTimestamp?: unknown, expiresOn?: unknown, refreshAfterTimestamp?: unknown }} */
+  const issued = typeof result === 'string' ? { token: result } : result
+  const { token, refreshAfterTimestamp: refresh } = issued
   if (typeof token !== 'string') {
     return request.refuse(`returned a token of type ${typeName(token)}, where a string was expected`)
   }
   if (/\p{Surrogate}/u.test(token)) return request.refuse('returned a token with half a character in it')
-  const ends = isText ? undefined : (result.expiresOnTimestamp ?? result.expiresOn)
-  const times = [ends, isText ? undefined : result.refreshAfterTimestamp].map(seconds)
-  if (times.includes(null)) {
+  const ends = issued.expiresOnTimestamp ?? issued.expiresOn
+  for (const [what, moment] of Object.entries({ 'an expiry': ends, 'a time to refresh': refresh })) {
+    if (seconds(moment) !== null) continue
     return request.refuse(
-      `returned an expiry of type ${typeName(ends)}, where milliseconds since 1970, a Date or nothing were expected`,
+      `returned ${what} of type ${typeName(moment)}, where milliseconds since 1970, a Date or nothing were expected`,
     )
   }
-  request.succeed(token, times[0], times[1])
+  request.succeed(token, seconds(ends), seconds(refresh))
 }
 
 /** Seconds since 1970 of milliseconds or a Date; `null` for anything else. */
-function seconds(moment) {
+function seconds(/** @type {unknown} */ moment) {
   if (moment === undefined || moment === null) return undefined
   const number = moment instanceof Date ? moment.getTime() : moment
   if (typeof number !== 'number' || !Number.isFinite(number)) return null
@@ -209,16 +249,21 @@ function seconds(moment) {
   return Math.floor(Math.abs(number) < 1e11 ? number : number / 1000)
 }
 
+/**
+ * @param {unknown} error
+ * @param {Request} request
+ */
 function fail(error, request) {
   const id = nextId()
   causes.set(id, error)
-  const isObject = typeof error === 'object' && error !== null
   let name = typeName(error)
   let message = ''
   try {
-    if (isObject) {
-      name = String(error.name ?? error.constructor?.name ?? name)
-      message = String(error.message ?? '')
+    if (typeof error === 'object' && error !== null) {
+      /** @type {{ name?: unknown, message?: unknown }} */
+      const thrown = error
+      name = String(thrown.name ?? thrown.constructor?.name ?? name)
+      message = String(thrown.message ?? '')
     } else {
       message = String(error)
     }
@@ -228,21 +273,26 @@ function fail(error, request) {
   request.fail(name, message, name === 'CredentialUnavailableError', id)
 }
 
-function typeName(value) {
+function typeName(/** @type {unknown} */ value) {
   if (value === null) return 'null'
   if (typeof value !== 'object') return typeof value
   return value.constructor?.name ?? 'object'
 }
 
-/** A document whose foreign credentials, wherever it names them, are added to `members`. */
-function renumbered(document, own, members) {
+/**
+ * A document whose foreign credentials, wherever it names them, come after `before` others.
+ *
+ * @param {unknown} document
+ * @param {number} before
+ * @returns {unknown}
+ */
+function renumbered(document, before) {
   if (typeof document !== 'object' || document === null) return document
-  if (Array.isArray(document)) return document.map((item) => renumbered(item, own, members))
-  if (document.type === 'host') {
-    members.push(own[document.index])
-    return { type: 'host', index: members.length - 1 }
-  }
-  return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, own, members)]))
+  if (Array.isArray(document)) return document.map((item) => renumbered(item, before))
+  // Only a host has an index.
+  const { type, index } = /** @type {{ type?: unknown, index: number }} */ (document)
+  if (type === 'host') return { type, index: before + index }
+  return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, before)]))
 }
 
-module.exports = { Source, sources, sourceOf, renumbered }
+module.exports = { Source, sources, sourceOf, hasGetToken, renumbered }

@@ -77,6 +77,7 @@ const WRONG = {
     NaN: () => ({ token: 'x', expiresOnTimestamp: NaN }),
     'no expiry': () => ({ token: 'opaque' }),
     'an invalid Date': () => ({ token: 'x', expiresOn: new Date('never') }),
+    'a time to refresh of another type': () => ({ token: 'x', refreshAfterTimestamp: '2030-01-01T00:00:00Z' }),
 }
 for (const [name, answer] of Object.entries(WRONG)) {
     test(`${name} in place of a token`, async () => {
@@ -90,6 +91,18 @@ for (const [name, answer] of Object.entries(WRONG)) {
         }
     })
 }
+
+test('the moment that is wrong is the one that is named', async () => {
+    for (const [name, what] of Object.entries({
+        expiresOnTimestamp: 'an expiry',
+        refreshAfterTimestamp: 'a time to refresh',
+    })) {
+        const answer = { token: 'x', expiresOnTimestamp: inAnHour(), [name]: 'soon' }
+        await assert.rejects(entraTokenProvider(() => answer)(), {
+            message: new RegExp(`returned ${what} of type string`),
+        })
+    }
+})
 
 test('a token that arrives dead', async () => {
     for (const ends of [1, Date.now() - 1000, -1]) {

@@ -204,6 +204,8 @@ test('bad input', async () => {
     ]) {
         assert.throws(() => entraTokenProvider(bad), { code: 'credential_value', message: /^credential is required/ })
     }
+    // A config in the credential's place: its `name` is no class, and perhaps nobody else's business.
+    assert.throws(() => entraTokenProvider({ name: 'orders' }), { message: /; got object\b/ })
     for (const options of [
         { scope: 7 },
         { timeout: -1 },
