@@ -142,10 +142,9 @@ def test_asynchronous_psycopg_pools(kind: Any, identity: Principal, mine: Target
 
 
 def test_psycopg_row_factory_and_copy(identity: Principal, mine: Target) -> None:
-    opened: Any = EntraConnection.connect(
+    with EntraConnection.connect(
         mine.url(), **mine.entra, row_factory=psycopg.rows.dict_row, autocommit=True, prepare_threshold=None
-    )
-    with opened as connection:
+    ) as connection:
         assert connection.execute("select current_user as who").fetchone() == {"who": identity.name}
         connection.execute("create temporary table numbers (number int)")
         with connection.cursor() as cursor, cursor.copy("copy numbers from stdin") as copy:
