@@ -19,6 +19,8 @@ import azure.identity.aio
 import jwt
 import pytest
 from azure.core import AsyncPipelineClient, PipelineClient
+from azure.core.credentials import TokenCredential
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest
@@ -142,7 +144,7 @@ def storage(emulator: Emulator, tmp_path: Path) -> Iterator[Storage]:
     storage.stop()
 
 
-def upload_and_download(storage: Storage, credential: Any, **options: Any) -> bytes:
+def upload_and_download(storage: Storage, credential: TokenCredential, **options: Any) -> bytes:
     with BlobServiceClient(
         storage.url, credential, connection_verify=str(storage.certificate), retry_total=0, **options
     ) as client:
@@ -151,7 +153,7 @@ def upload_and_download(storage: Storage, credential: Any, **options: Any) -> by
         return bytes(blob.download_blob().readall())
 
 
-async def upload_and_download_async(storage: Storage, credential: Any) -> bytes:
+async def upload_and_download_async(storage: Storage, credential: AsyncTokenCredential) -> bytes:
     async with AsyncBlobServiceClient(
         storage.url, credential, connection_verify=str(storage.certificate), retry_total=0
     ) as client:
@@ -169,7 +171,7 @@ def test_a_client_of_azure_storage(
 ) -> None:
     client_id = identity.appid
     if flavour == "sync":
-        credential: Any = pgentra.identity.ManagedIdentityCredential(client_id=client_id)
+        credential = pgentra.identity.ManagedIdentityCredential(client_id=client_id)
         contents = [upload_and_download(storage, credential) for _ in range(2)]
     else:
 

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -142,10 +143,9 @@ def test_asynchronous_psycopg_pools(kind: Any, identity: Principal, mine: Target
 
 
 def test_psycopg_row_factory_and_copy(identity: Principal, mine: Target) -> None:
-    opened: Any = EntraConnection.connect(
+    with EntraConnection.connect(
         mine.url(), **mine.entra, row_factory=psycopg.rows.dict_row, autocommit=True, prepare_threshold=None
-    )
-    with opened as connection:
+    ) as connection:
         assert connection.execute("select current_user as who").fetchone() == {"who": identity.name}
         connection.execute("create temporary table numbers (number int)")
         with connection.cursor() as cursor, cursor.copy("copy numbers from stdin") as copy:
@@ -219,9 +219,13 @@ def test_asyncpg_pool(identity: Principal, mine: Target) -> None:
 
 
 def test_cancelling_a_statement(mine: Target) -> None:
-    connection = EntraConnection.connect(mine.url(), **mine.entra)
-    with connection, pytest.raises(psycopg.errors.QueryCanceled):
-        connection.execute("set statement_timeout = 200; select pg_sleep(20)")
+    with EntraConnection.connect(mine.url(), **mine.entra) as connection, ThreadPoolExecutor() as threads:
+        sleeping = threads.submit(connection.execute, "select pg_sleep(20)")
+        # What comes before the statement has begun cancels nothing.
+        while not wait([sleeping], 0.1).done:
+            connection.cancel_safe()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            sleeping.result()
 
 
 MODULES = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -278,3 +280,15 @@ def test_create_asyncpg_engine_explicit_user_and_password_win(
 
     assert asyncio.run(run()) == identity.name
     assert emulator.requests() == []
+
+
+def test_synchronous_engines_need_no_greenlet() -> None:
+    """SQLAlchemy 2.1 does not bring it along."""
+    code = """if True:
+        import sys
+        sys.modules["greenlet"] = None
+        from sqlalchemy import create_engine
+        from pgentra.sqlalchemy import enable_entra_authentication
+        enable_entra_authentication(create_engine("postgresql+psycopg://"))
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

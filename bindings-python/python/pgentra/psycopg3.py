@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection, OperationalError
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
+from psycopg.rows import AsyncRowFactory, RowFactory, TupleRow
 
 from ._login import Plan, connect_async, plan, take_options
 from ._login import connect as connect_sync
@@ -27,14 +27,16 @@ else:
 
 __all__ = ["AsyncEntraConnection", "EntraConnection"]
 
-_NOT_CONNINFO = frozenset({"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory"})
+_NOT_CONNINFO = frozenset({"autocommit", "context", "cursor_factory", "prepare_threshold"})
 
 
 class EntraConnection(Connection[Row]):
     """A ``psycopg.Connection`` that logs in with a token."""
 
     @classmethod
-    def connect(cls, conninfo: str = "", *, credential: Any = None, **kwargs: Any) -> Self:
+    def connect(
+        cls, conninfo: str = "", *, credential: Any = None, row_factory: RowFactory[Row] | None = None, **kwargs: Any
+    ) -> Self:
         """Connects; blocks while there is no token, at most for the connection's ``connect_timeout``.
 
         ``credential``, the options of :class:`pgentra.TokenProvider`, ``require_entra`` and
@@ -46,7 +48,9 @@ class EntraConnection(Connection[Row]):
         """
         return connect_sync(
             _plan(conninfo, credential, kwargs),
-            lambda settings: super(EntraConnection, cls).connect(conninfo, **{**kwargs, **settings}),
+            lambda settings: super(EntraConnection, cls).connect(
+                conninfo, row_factory=row_factory, **{**kwargs, **settings}
+            ),
             OperationalError,
         )
 
@@ -55,12 +59,21 @@ class AsyncEntraConnection(AsyncConnection[Row]):
     """A ``psycopg.AsyncConnection`` that logs in with a token."""
 
     @classmethod
-    async def connect(cls, conninfo: str = "", *, credential: Any = None, **kwargs: Any) -> Self:
+    async def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        credential: Any = None,
+        row_factory: AsyncRowFactory[Row] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """As :meth:`EntraConnection.connect`, with synchronous and asynchronous credentials; never blocks the event
         loop."""
         return await connect_async(
             _plan(conninfo, credential, kwargs),
-            lambda settings: super(AsyncEntraConnection, cls).connect(conninfo, **{**kwargs, **settings}),
+            lambda settings: super(AsyncEntraConnection, cls).connect(
+                conninfo, row_factory=row_factory, **{**kwargs, **settings}
+            ),
             OperationalError,
         )
 

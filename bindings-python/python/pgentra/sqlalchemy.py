@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from . import _native
 from ._foreign import source_of
@@ -66,6 +65,8 @@ def create_asyncpg_engine(url: str | URL, credential: Any = None, **kwargs: Any)
     ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``. A user and a password in either win. The
     options of pgentra's doors are taken too; everything else is ``create_async_engine``'s.
     """
+    from sqlalchemy.ext.asyncio import create_async_engine  # Needs greenlet, which synchronous engines do without.
+
     _, options = take_options(kwargs)
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), **kwargs)
     enable_entra_authentication_async(engine, credential, **options)

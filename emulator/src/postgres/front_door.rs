@@ -134,7 +134,7 @@ enum End {
     /// The server behind refused, in these bytes.
     UpstreamRefused(BoxedStream, Vec<u8>, String, String),
     /// It was a cancel request.
-    Cancelled,
+    Cancelled(BoxedStream),
 }
 
 impl Shared {
@@ -183,7 +183,7 @@ impl Shared {
         let (mut stream, opening) = self.encrypt(stream, plaintext, login).await?;
         let startup = match opening {
             Opening::Startup(startup) => startup,
-            Opening::Cancel(packet) => return Err(self.cancel(&packet).await),
+            Opening::Cancel(packet) => return Err(self.cancel(stream, &packet).await),
             Opening::Ssl | Opening::Gss => {
                 return Err(End::Protocol(stream, "08P01", "unexpected request for encryption".to_owned()));
             }
@@ -270,11 +270,11 @@ impl Shared {
         }
     }
 
-    async fn cancel(&self, packet: &[u8]) -> End {
+    async fn cancel(&self, stream: BoxedStream, packet: &[u8]) -> End {
         self.desk.count(|counters| counters.cancels += 1);
         // Nobody is told whether a cancel request did anything.
         let _ = self.upstream.cancel(packet).await;
-        End::Cancelled
+        End::Cancelled(stream)
     }
 
     /// Decides about a password and, if it is good, begins the role's session.
@@ -335,7 +335,11 @@ impl Shared {
             ..login.clone()
         };
         let (stream, bytes, login) = match end {
-            End::Cancelled => return,
+            End::Cancelled(stream) => {
+                // Without TLS's own goodbye libpq takes the request for failed.
+                let _ = timeout(FAREWELL_LIMIT, say_farewell(stream, &[])).await;
+                return;
+            }
             End::Silent(outcome, message) => return self.desk.record(Login { outcome, message, ..login }),
             End::Protocol(stream, sqlstate, message) => {
                 let bytes = wire::error_response(sqlstate, &message, None);

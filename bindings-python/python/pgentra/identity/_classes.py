@@ -17,18 +17,23 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    # Its clients ask for these classes by name, so that type checkers have to see them in ours.
+    from azure.core.credentials import AccessToken as _AccessToken
+    from azure.core.credentials import AccessTokenInfo as _AccessTokenInfo
     from typing_extensions import Self
 
     from .._typing import CredentialLike
+else:
+    _AccessToken, _AccessTokenInfo = tuple, object
 
 
-class AccessToken(tuple[str, int]):
+class AccessToken(_AccessToken):
     """A token and its expiry in seconds since the epoch; a pair, as the Azure SDK's. Its ``repr`` shows no token."""
 
     __slots__ = ()
 
     def __new__(cls, token: str, expires_on: int) -> Self:
-        return super().__new__(cls, (token, expires_on))
+        return tuple.__new__(cls, (token, expires_on))
 
     @property
     def token(self) -> str:
@@ -47,7 +52,7 @@ class AccessToken(tuple[str, int]):
         return f"AccessToken(expires_on={self.expires_on})"
 
 
-class AccessTokenInfo:
+class AccessTokenInfo(_AccessTokenInfo):
     """A token with what is known of it. Its ``repr`` shows no token."""
 
     __slots__ = ("expires_on", "refresh_on", "token", "token_type")
