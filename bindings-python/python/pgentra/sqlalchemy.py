@@ -189,7 +189,7 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
         **{name: parameters.get(name) for name in ("user", "password")},
         "host": parameters.get("unix_sock") or parameters.get("host"),
         "sslmode": None if context is None else "disable" if context is False else "require",
-        "connect_timeout": parameters.get("timeout"),
+        "timeout": parameters.get("timeout"),
     }
     planned = plan(given, credential, options, settings=dict.fromkeys(given))
     parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
