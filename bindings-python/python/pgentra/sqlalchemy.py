@@ -128,8 +128,9 @@ def _enable(engine: Engine, settings: Arguments) -> None:
                 None,
                 "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
             )
-        listener = _listeners[dialect] = _Listener(opener)
+        listener = _Listener(opener)
         event.listen(engine, "do_connect", listener)
+        _listeners[dialect] = listener
     listener.settings = {name: value for name, value in settings.items() if value is not None}
 
 
