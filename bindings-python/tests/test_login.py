@@ -315,7 +315,15 @@ def test_the_connections_time_limit_is_the_waits(how: str) -> None:
     ],
 )
 def test_connect_timeout_is_read_as_libpq_reads_it(given: Any, limit: float | None) -> None:
-    assert _login._seconds(given) == limit
+    assert _login._limit({"connect_timeout": given}) == limit
+
+
+def test_the_time_limit_of_asyncpg_is_as_given() -> None:
+    pytest.importorskip("asyncpg")
+    from pgentra import asyncpg
+
+    given = asyncpg._settings(None, {**REMOTE, "timeout": 0.5})
+    assert _login.plan(given, Recording(), settings=asyncpg._SETTINGS)._limit == 0.5
 
 
 # A refused login

@@ -226,6 +226,17 @@ def test_engines_with_options_share_the_listener(identity: Principal, mine: Targ
     assert who(engine.execution_options(isolation_level="AUTOCOMMIT")) == identity.name
 
 
+def test_the_wrong_function_for_an_engine_leaves_it_to_the_right_one(identity: Principal, mine: Target) -> None:
+    async def run() -> str:
+        engine = async_engine_of("psycopg", mine, poolclass=NullPool)
+        with pytest.raises(NotImplementedError, match="sync_engine"):
+            enable_entra_authentication(engine, **mine.entra)  # type: ignore[arg-type]
+        enable_entra_authentication_async(engine, **mine.entra)
+        return await who_async(engine)
+
+    assert asyncio.run(run()) == identity.name
+
+
 def test_drivers_that_pgentra_does_not_know() -> None:
     engine = sqlalchemy.create_engine("sqlite://")
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="sqlite") as caught:

@@ -234,7 +234,7 @@ def plan(
             overrides["sslmode"] = "verify-full" if given.get("sslrootcert") == "system" else secure
     host = next((host for host in hosts if host and not host.startswith(("/", "@"))), None)
     doors = find_doors(credential, wanted, host)
-    limit = _seconds(given.get("connect_timeout"))
+    limit = _limit(given)
     return Plan(doors, credential, None if user is None else str(user), password, limit, overrides, transient)
 
 
@@ -336,13 +336,15 @@ def _paired(addresses: list[str], hosts: list[str]) -> list[tuple[str, str]]:
     return list(zip(filled(addresses), filled(hosts), strict=True))
 
 
-def _seconds(value: Any) -> float | None:
-    """``connect_timeout`` as libpq reads it: nothing, zero and less are no limit. It refuses what is no number."""
+def _limit(given: Mapping[str, Any]) -> float | None:
+    """The connection's time limit: the driver's own ``timeout``, or ``connect_timeout`` as libpq reads it, to which one
+    second is two. Nothing, zero and less are no limit; what is no number, the driver refuses."""
+    value, least = (given["timeout"], 0.0) if "timeout" in given else (given.get("connect_timeout"), 2.0)
     try:
         seconds = float(value) if value is not None else 0.0
     except (TypeError, ValueError):
         return None
-    return max(seconds, 2.0) if 0 < seconds < 1e9 else None
+    return max(seconds, least) if 0 < seconds < 1e9 else None
 
 
 def _of_service(given: Mapping[str, Any]) -> dict[str, str]:

@@ -26,7 +26,6 @@ __all__ = ["connect", "create_pool"]
 _LEAVE = ("timeout",)
 
 _SETTINGS = {
-    "connect_timeout": None,
     "host": "PGHOST",
     "password": None,
     "user": None,
@@ -34,6 +33,7 @@ _SETTINGS = {
     "servicefile": "PGSERVICEFILE",
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
+    "timeout": None,
 }
 """The settings of libpq that asyncpg has too, with the variables that it reads."""
 
@@ -87,7 +87,7 @@ def _settings(dsn: str | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: keywords.get(name) for name in names}
     host = keywords.get("host")
     given["host"] = ",".join(host) if isinstance(host, (list, tuple)) else host
-    given["connect_timeout"] = keywords.get("timeout", 60)
+    given["timeout"] = keywords.get("timeout", 60)
     given["sslmode"] = _sslmode(keywords.get("ssl"))
     settings.update((name, value) for name, value in given.items() if value is not None)
     return settings

@@ -128,8 +128,9 @@ def _enable(engine: Engine, settings: Arguments) -> None:
                 None,
                 "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
             )
-        listener = _listeners[dialect] = _Listener(opener)
+        listener = _Listener(opener)
         event.listen(engine, "do_connect", listener)
+        _listeners[dialect] = listener
     listener.settings = {name: value for name, value in settings.items() if value is not None}
 
 
@@ -189,7 +190,7 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
         **{name: parameters.get(name) for name in ("user", "password")},
         "host": parameters.get("unix_sock") or parameters.get("host"),
         "sslmode": None if context is None else "disable" if context is False else "require",
-        "connect_timeout": parameters.get("timeout"),
+        "timeout": parameters.get("timeout"),
     }
     planned = plan(given, credential, options, settings=dict.fromkeys(given))
     parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
