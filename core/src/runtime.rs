@@ -280,8 +280,8 @@ fn handle() -> Result<tokio::runtime::Handle> {
     Ok(handle)
 }
 
-/// Starts a thread that no signal ever reaches: a host's handlers must run on the host's own threads. For those that a
-/// binding starts.
+/// Starts a thread that no signal ever reaches: a host's handlers must run on the host's own threads. Every native
+/// thread of the engine and of a binding is started here.
 ///
 /// # Errors
 /// The operating system's.

@@ -75,7 +75,7 @@ CREATE OR REPLACE FUNCTION pgaadauth.ensure_role(
 DECLARE
     found_role pg_roles;
 BEGIN
-    -- As above.
+    -- Roles are also made when principals change, without the set-up above and its lock.
     PERFORM pg_advisory_xact_lock(hashtext('pgaadauth'));
     SELECT * INTO found_role FROM pg_roles WHERE rolname = role_name::name;
     IF NOT FOUND THEN

@@ -30,7 +30,8 @@ const DATABASE: &str = "postgres";
 const SETUP: &str = include_str!("roles.sql");
 const IS_ABLE: &str = "
     SELECT rolsuper AND current_setting('server_version_num')::integer >= 130000 FROM pg_roles WHERE rolname = current_user";
-/// One statement, so that it is done whole or not at all. Names, oids and types of principals, then of their roles.
+/// One statement, so that it is done whole or not at all. Its arguments: the tenant; names, oids and types of principals;
+/// the same of their roles, and which are administrators.
 const MAKE_ROLES: &str = "
     WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
     stored AS (
