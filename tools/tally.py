@@ -8,8 +8,8 @@ pytest, node:test and dotnet test are read from what it prints, which passes thr
 secret of the tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or
 with CI=true a failure. One that begins with `not tried` is optional everywhere.
 Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's.
-Which tests failed is told once more at the end. The last line is `N passed, N failed, N skipped`; the exit status is 0
-if nothing failed.
+Which tests failed, the first dozen of each suite, is told once more at the end. The last line is
+`N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CARGO_IGNORED = re.compile(r"^test (?P<name>.+?) \.\.\. ignored(?:, (?P<reason>.
 PYTEST = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
 # Its own mark on a terminal is U+2139.
 NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<count>\d+)$")
-NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR) \S|^\u2716 (?!failing tests)|^test .* \.\.\. FAILED$")
+NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR|failed) \S|^\u2716 (?!failing tests)|^test .* \.\.\. FAILED$")
+# Of more failures in one suite the first tell enough.
+NAMED_FAILURES = 12
 # Cargo lists the names alone, below a line of its own.
 CARGO_FAILURES = "failures:"
 # The summary of `dotnet test`.
@@ -67,6 +69,7 @@ class Result:
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
     in_failures: bool = False
+    named: int = 0
     works: matrix.Cells = field(default_factory=set)
 
     def read(self, line: str, ci: bool) -> None:
@@ -81,7 +84,9 @@ class Result:
         elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
         elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
-            self.note(f"failed: {line.strip()[:300]}")
+            self.named += 1
+            if self.named <= NAMED_FAILURES:
+                self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):
             self.notes.append(f"skipped: {match['name']}: {match['reason'] or 'ignored'}")
         elif match := PYTEST_SKIPPED.match(line):

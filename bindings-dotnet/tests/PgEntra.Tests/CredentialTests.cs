@@ -27,19 +27,9 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     private static readonly object Pipeline =
         new { issuer = "https://vstoken.dev.azure.com/99999999-0000-0000-0000-0000000000d0", subject = "sc://contoso/shop/orders-api" };
 
-    private readonly Dictionary<string, string?> before = [];
-
     public async ValueTask InitializeAsync() => await emulator.ResetAsync();
 
-    public ValueTask DisposeAsync()
-    {
-        foreach (var (name, value) in before)
-        {
-            Environment.SetEnvironmentVariable(name, value);
-        }
-
-        return default;
-    }
+    public ValueTask DisposeAsync() => default;
 
     // Where a program runs
 
@@ -55,7 +45,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     public async Task Default_of_a_developer()
     {
         var user = await SignedInAsync();
-        Set("AZURE_TOKEN_CREDENTIALS", "dev");
+        Environment.SetEnvironmentVariable("AZURE_TOKEN_CREDENTIALS", "dev");
         await LogsInAsync(new DefaultAzureCredential(), user.Name);
     }
 
@@ -81,16 +71,16 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     public async Task EnvironmentVariables(string proof)
     {
         var application = await ApplicationAsync();
-        Set("AZURE_TENANT_ID", emulator.TenantId);
-        Set("AZURE_CLIENT_ID", application.ClientId);
-        Set("AZURE_AUTHORITY_HOST", emulator.AuthorityHost.OriginalString);
+        Environment.SetEnvironmentVariable("AZURE_TENANT_ID", emulator.TenantId);
+        Environment.SetEnvironmentVariable("AZURE_CLIENT_ID", application.ClientId);
+        Environment.SetEnvironmentVariable("AZURE_AUTHORITY_HOST", emulator.AuthorityHost.OriginalString);
         if (proof == "secret")
         {
-            Set("AZURE_CLIENT_SECRET", application.Secret);
+            Environment.SetEnvironmentVariable("AZURE_CLIENT_SECRET", application.Secret);
         }
         else
         {
-            Set("AZURE_CLIENT_CERTIFICATE_PATH", Certificate("app.pem"));
+            Environment.SetEnvironmentVariable("AZURE_CLIENT_CERTIFICATE_PATH", Certificate("app.pem"));
         }
 
         await LogsInAsync(new EnvironmentCredential(), application.Name, named: true);
@@ -106,10 +96,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         try
         {
             await File.WriteAllTextAsync(file, await AssertedAsync(application) + "\n");
-            Set("AZURE_TENANT_ID", emulator.TenantId);
-            Set("AZURE_CLIENT_ID", application.ClientId);
-            Set("AZURE_FEDERATED_TOKEN_FILE", file);
-            Set("AZURE_AUTHORITY_HOST", emulator.AuthorityHost.OriginalString);
+            Environment.SetEnvironmentVariable("AZURE_TENANT_ID", emulator.TenantId);
+            Environment.SetEnvironmentVariable("AZURE_CLIENT_ID", application.ClientId);
+            Environment.SetEnvironmentVariable("AZURE_FEDERATED_TOKEN_FILE", file);
+            Environment.SetEnvironmentVariable("AZURE_AUTHORITY_HOST", emulator.AuthorityHost.OriginalString);
             if (throughTokenProxy)
             {
                 MoveTo("token_proxy");
@@ -384,7 +374,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         var application = await emulator.AddAsync(
             "service_principal", settings => settings["federated_credentials"] = List(Pipeline));
         var task = emulator.EnvironmentOf("azure_pipelines");
-        Set("SYSTEM_OIDCREQUESTURI", task["SYSTEM_OIDCREQUESTURI"]);
+        Environment.SetEnvironmentVariable("SYSTEM_OIDCREQUESTURI", task["SYSTEM_OIDCREQUESTURI"]);
         await LogsInAsync(
             new AzurePipelinesCredential(
                 emulator.TenantId,
@@ -472,7 +462,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     {
         Leave();
         var user = await emulator.AddAsync("user");
-        Set("PATH", await emulator.ToolsAsync(user) + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH"));
+        Environment.SetEnvironmentVariable("PATH", await emulator.ToolsAsync(user) + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH"));
         return user;
     }
 
@@ -480,23 +470,17 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         where T : TokenCredentialOptions, new() => new() { AuthorityHost = emulator.AuthorityHost };
 
     /// <summary>Makes this a machine without a managed identity.</summary>
-    private void Leave()
+    private static void Leave()
     {
-        Set("IDENTITY_ENDPOINT", null);
-        Set("IDENTITY_HEADER", null);
+        Environment.SetEnvironmentVariable("IDENTITY_ENDPOINT", null);
+        Environment.SetEnvironmentVariable("IDENTITY_HEADER", null);
     }
 
     private void MoveTo(string place)
     {
         foreach (var (name, value) in emulator.EnvironmentOf(place))
         {
-            Set(name, value);
+            Environment.SetEnvironmentVariable(name, value);
         }
-    }
-
-    private void Set(string name, string? value)
-    {
-        _ = before.TryAdd(name, Environment.GetEnvironmentVariable(name));
-        Environment.SetEnvironmentVariable(name, value);
     }
 }

@@ -1,21 +1,45 @@
+using System.Collections;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
+using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Npgsql;
 using PgEntra.Tests;
+using Xunit.v3;
 
 [assembly: AssemblyFixture(typeof(Emulator))]
 
 // The environment, the emulator's faults and the engine's log belong to the whole process.
 [assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: KeepsEnvironment]
 
 namespace PgEntra.Tests;
 
 /// <summary>A principal that only one test uses: no cached token is found for it.</summary>
 public sealed record Principal(string Name, string Oid, string ClientId, string Secret);
+
+/// <summary>Whatever a test sets in the environment ends with it: the next one, in an order that differs, may be of any class.</summary>
+[AttributeUsage(AttributeTargets.Assembly)]
+public sealed class KeepsEnvironmentAttribute : BeforeAfterTestAttribute
+{
+    private Dictionary<string, string?> before = [];
+
+    public override void Before(MethodInfo methodUnderTest, IXunitTest test) => before = Variables();
+
+    public override void After(MethodInfo methodUnderTest, IXunitTest test)
+    {
+        foreach (var name in Variables().Keys.Union(before.Keys))
+        {
+            Environment.SetEnvironmentVariable(name, before.GetValueOrDefault(name));
+        }
+    }
+
+    private static Dictionary<string, string?> Variables() => Environment.GetEnvironmentVariables()
+        .Cast<DictionaryEntry>().ToDictionary(one => (string)one.Key, one => (string?)one.Value);
+}
 
 /// <summary>The emulator as a child process, and a client of its control endpoint. emulator/README.md is the reference.</summary>
 public sealed partial class Emulator : IAsyncLifetime
