@@ -160,10 +160,14 @@ test-c: build libpgentra-testing
 	    else echo 'not tried: Miri: no toolchain of this machine has it'; fi
 	$(call pytest,newest,bindings-c/tests)
 
+RUST_FEATURES = --features pgentra/schema,pgentra-node/testing,pgentra-python/testing
+
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets --features pgentra/schema,pgentra-node/testing,pgentra-python/testing -- -D warnings
+	cargo clippy --quiet --workspace --all-targets $(RUST_FEATURES) -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
+	    cargo doc --quiet --no-deps --workspace $(RUST_FEATURES)
 	cargo run --quiet -p pgentra --features schema --example generate -- --check
 
 lint-python: prerequisites

@@ -1,6 +1,5 @@
-//! The credentials as classes, by the names of the Azure Identity libraries. Each is a
-//! [`TokenCredential`] for any client of the Azure SDK, and taken by
-//! [`Builder::credential`](crate::Builder::credential); equal ones share their tokens.
+//! The credentials as classes, by the names of the Azure Identity libraries. Each is a `TokenCredential` for
+//! any client of the Azure SDK, and taken by [`Builder::credential`](crate::Builder::credential); equal ones share their tokens.
 
 use std::sync::Arc;
 

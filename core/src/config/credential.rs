@@ -368,7 +368,7 @@ impl CredentialConfig {
     /// Reads one credential's document, which a binding's class is built from.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration), naming the key.
     pub fn from_value(value: Value) -> Result<CredentialConfig> {
         let config: CredentialConfig = read(value)?;
         config.validate("")?;
