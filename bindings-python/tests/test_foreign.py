@@ -389,6 +389,20 @@ def test_a_callable_may_take_the_scope() -> None:
     assert scopes == [DATABASE]
 
 
+def test_the_host_tells_the_cloud_at_every_door() -> None:
+    host = "shop.postgres.database.chinacloudapi.cn"
+    for ask in (
+        lambda credential: pgentra.get_entra_token(credential, host=host),
+        lambda credential: pgentra.get_entra_conninfo(credential, host=host),
+        lambda credential: asyncio.run(pgentra.get_entra_token_async(credential, host=host)),
+        lambda credential: asyncio.run(pgentra.get_entra_conninfo_async(credential, host=host)),
+        lambda credential: pgentra.TokenProvider(credential, host=host).get(),
+    ):
+        credential = Recording()
+        ask(credential)
+        assert credential.scopes == ["https://ossrdbms-aad.database.chinacloudapi.cn/.default"]
+
+
 def test_a_management_token_names_the_role() -> None:
     class Identity(Recording):
         def get_token(self, *scopes: str, **options: Any) -> AccessToken:
@@ -511,3 +525,13 @@ def test_options_are_refused_by_name(options: dict[str, Any], named: str) -> Non
         with pytest.raises(CredentialValueError, match=f"option `{named}`") as caught:
             door(Recording(), **options)
         assert caught.value.code == "invalid_configuration"
+
+
+@pytest.mark.parametrize(("right", "wrong"), [({"cache": True}, {"cache": 1}), ({"timeout": 1}, {"timeout": True})])
+def test_an_option_that_equals_an_earlier_ones_is_refused_for_its_type(
+    right: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    credential = Recording()
+    pgentra.get_entra_token(credential, **right)
+    with pytest.raises(CredentialValueError, match=f"option `{next(iter(wrong))}`"):
+        pgentra.get_entra_token(credential, **wrong)

@@ -179,18 +179,22 @@ DOORS: dict[Any, tuple[_native.Provider | None, _native.Environment, Doors, Refe
 
 
 def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = None) -> Doors:
-    """The doors of a credential argument with these options, the same ones as long as nothing changed."""
+    """The doors of a credential argument with these options, the same ones as long as nothing changed.
+
+    ``host``: the connection's own, where ``options`` name none.
+    """
     environment = _native.environment()
     anchor, function = anchor_of(credential)
     alone = function is None and host is None and not options
-    key: Any = id(anchor) if alone else (id(anchor), function, host, *options.items())
+    # With the types: `True` and `1` are equal, and only one of them is a switch.
+    key: Any = id(anchor) if alone else (id(anchor), function, host, *options.items(), *map(type, options.values()))
     try:
         found = DOORS.get(key)
     except TypeError:  # An option that cannot be hashed is of the wrong type; the engine says which.
-        return Doors(source_of(credential), {**_given(options), "host": host}, environment)
+        return Doors(source_of(credential), {"host": host, **_given(options)}, environment)
     if found is not None and found[1] is environment:
         return found[2]
-    made = Doors(source_of(credential), {**_given(options), "host": host}, environment)
+    made = Doors(source_of(credential), {"host": host, **_given(options)}, environment)
     if len(DOORS) >= _MOST_DOORS:
         DOORS.clear()
     DOORS[key] = made._provider, environment, made, reference(anchor, lambda: DOORS.pop(key, None))
