@@ -352,6 +352,22 @@ def test_the_tokens_go_with_the_object() -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_credential_that_its_callers_context_leads_to_is_not_kept_for_ever(how: str) -> None:
+    """Flask's `g`, for one, is a context variable."""
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+
+    def one_request() -> weakref.ref[Recording]:
+        credential = Recording() if how == "sync" else AsyncRecording()
+        variable.set({"credential": credential})
+        asked(credential, how)
+        return weakref.ref(credential)
+
+    requests = [contextvars.copy_context().run(one_request) for _ in range(100)]
+    gc.collect()
+    assert sum(request() is not None for request in requests) <= 40
+
+
 def test_a_provider_keeps_its_credential() -> None:
     provider = pgentra.TokenProvider(Recording())
     gc.collect()

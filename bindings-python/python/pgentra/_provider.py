@@ -234,8 +234,12 @@ def _block(source: Source, door: Callable[..., Any], door_into: Callable[..., No
     """Waits in native code, which lets other threads run and sees signals."""
     for foreign in source.foreign:
         foreign.before_blocking()
-    hub = _gevent_hub()
-    return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
+    try:
+        hub = _gevent_hub()
+        return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
+    finally:
+        for foreign in source.foreign:
+            foreign.after_waiting()
 
 
 async def _await(source: Source, loop: AbstractEventLoop, door_into: Callable[..., None], *arguments: Any) -> Any:
@@ -243,8 +247,12 @@ async def _await(source: Source, loop: AbstractEventLoop, door_into: Callable[..
     for foreign in source.foreign:
         foreign.before_awaiting()
     future: Any = loop.create_future()
-    door_into(loop, future, *arguments)
-    return await future
+    try:
+        door_into(loop, future, *arguments)
+        return await future
+    finally:
+        for foreign in source.foreign:
+            foreign.after_waiting()
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
