@@ -368,6 +368,29 @@ def test_a_credential_that_its_callers_context_leads_to_is_not_kept_for_ever(how
     assert sum(request() is not None for request in requests) <= 40
 
 
+def test_credentials_without_weak_references_may_come_from_many_threads_at_once() -> None:
+    failed = []
+
+    def come() -> None:
+        for _ in range(100):
+            try:
+                pgentra.get_entra_token(_Slots())
+            except BaseException as error:
+                failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=come) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
+
+
 def test_a_provider_keeps_its_credential() -> None:
     provider = pgentra.TokenProvider(Recording())
     gc.collect()

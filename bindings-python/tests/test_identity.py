@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import pathlib
@@ -215,6 +216,26 @@ def test_a_credential_is_built_once(service: TokenService, client_id: str, monke
     monkeypatch.setenv("AZURE_CLIENT_ID", "another")
     with pytest.raises(AssertionError, match="built again"):
         credential.get_token(SCOPE)
+
+
+@pytest.mark.parametrize("module", [identity, aio])
+def test_credentials_can_be_copied_and_pickled_before_use_and_after(
+    module: Any, service: TokenService, client_id: str
+) -> None:
+    """As the Azure SDK's can, for `dataclasses.asdict` and the arguments of a spawned process."""
+
+    def ask(credential: Any) -> str:
+        return pgentra.get_entra_token(credential)
+
+    credential = module.ChainedTokenCredential(module.ManagedIdentityCredential(client_id=client_id))
+    for _ in range(2):
+        copies = [copy.copy(credential), copy.deepcopy(credential), pickle.loads(pickle.dumps(credential))]
+        assert {ask(each) for each in (credential, *copies)} == {ask(credential)}
+    assert len(service.requests) == 1
+    provider = pgentra.TokenProvider(Recording())
+    assert provider.get() == copy.copy(provider).get() == copy.deepcopy(provider).get()
+    outlives = copy.deepcopy(module.ChainedTokenCredential(Recording()))
+    assert ask(outlives).count(".") == 2
 
 
 def test_threads_share_a_tokens_string(service: TokenService, client_id: str) -> None:

@@ -54,7 +54,6 @@ class Source:
         self,
         document: dict[str, Any],
         foreign: tuple[Foreign, ...] = (),
-        *,
         variables: dict[str, str] | None = None,
         ca_file: Any = None,
     ) -> None:
@@ -66,6 +65,10 @@ class Source:
         self.takes_scope = document["type"] != "host" or foreign[document["index"]].takes_scope
         # By settings.
         self._credentials: dict[tuple[Any, ...], _native.Credential] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without what the engine has made of it, which belongs to this process.
+        return type(self), (self.document, self.foreign, self._variables, self.ca_file)
 
     @property
     def name(self) -> str:

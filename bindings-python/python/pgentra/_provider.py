@@ -173,6 +173,9 @@ class TokenProvider:
     def __repr__(self) -> str:
         return f"TokenProvider({self._doors._source.name})"
 
+    def __deepcopy__(self, _memo: Any) -> TokenProvider:
+        return self  # It never changes.
+
 
 DOORS: dict[Any, tuple[_native.Provider | None, _native.Environment, Doors, Reference]] = {}
 """By ``id`` for a credential that came alone, else by that and what came with it. What is gone takes its own along."""

@@ -103,6 +103,9 @@ class Credential:
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
+    def __deepcopy__(self, _memo: Any) -> Self:
+        return self
+
 
 class SyncCredential(Credential):
     """``get_token`` and its like, for any client of the Azure SDK."""
