@@ -391,6 +391,23 @@ def test_credentials_without_weak_references_may_come_from_many_threads_at_once(
     assert failed == []
 
 
+def test_of_credentials_without_weak_references_the_last_few_are_kept() -> None:
+    gone = []
+
+    class Counted(_Slots):
+        __slots__ = ()
+
+        def __del__(self) -> None:
+            gone.append(1)
+
+    for _ in range(100):
+        pgentra.get_entra_conninfo(Counted(), user="anna")
+    ends = time.monotonic() + 10
+    while len(gone) < 60:
+        assert time.monotonic() < ends, f"only {len(gone)} of 100 are gone"
+        time.sleep(0.01)
+
+
 def test_a_provider_keeps_its_credential() -> None:
     provider = pgentra.TokenProvider(Recording())
     gc.collect()

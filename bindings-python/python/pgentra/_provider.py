@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from weakref import ReferenceType
 
 from . import _native
 from ._foreign import anchor_of, reference, running_loop, source_of
@@ -198,9 +199,12 @@ def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = N
     if found is not None and found[1] is environment:
         return found[2]
     made = Doors(source_of(credential), {"host": host, **_given(options)}, environment)
+    refers = reference(anchor, lambda: DOORS.pop(key, None))
+    if anchor is not None and not isinstance(refers, ReferenceType):
+        return made  # What cannot be referenced weakly would be kept with its thread.
     if len(DOORS) >= _MOST_DOORS:
         DOORS.clear()
-    DOORS[key] = made._provider, environment, made, reference(anchor, lambda: DOORS.pop(key, None))
+    DOORS[key] = made._provider, environment, made, refers
     return made
 
 
