@@ -224,9 +224,7 @@ def test_pre_ping_of_an_asynchronous_engine(
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_the_programs_own_listeners_are_asked_before_and_after(
-    dialect: str, identity: Principal, mine: Target
-) -> None:
+def test_the_programs_own_listeners_are_asked_before_and_after(dialect: str, identity: Principal, mine: Target) -> None:
     """SQLAlchemy asks none after the one that connects."""
     name = text("select current_setting('application_name')")
     engine = engine_of(dialect, mine, poolclass=NullPool)
