@@ -121,7 +121,8 @@ def test_psycopg2_replication_connections(
     cursor.execute("IDENTIFY_SYSTEM")
     if is_async:
         psycopg2.extras.wait_select(connection)
-    assert cursor.fetchone()[3] == mine.database
+    (row,) = cursor.fetchall()
+    assert row[3] == mine.database
     connection.close()
 
 
