@@ -218,6 +218,17 @@ def test_a_credential_is_built_once(service: TokenService, client_id: str, monke
         credential.get_token(SCOPE)
 
 
+@pytest.mark.parametrize("enable_cae", [None, 0])
+def test_what_is_not_asked_for_may_be_given_as_nothing(enable_cae: Any) -> None:
+    """As the Azure SDK's classes take it."""
+    token, expires_on = make_token(), int(time.time()) + 3600
+    nothing = {"claims": None, "tenant_id": None, "enable_cae": enable_cae}
+    credential = identity.StaticTokenCredential(token, expires_on)
+    assert credential.get_token(SCOPE, **nothing) == credential.get_token(SCOPE) == (token, expires_on)
+    assert credential.get_token_info(SCOPE, options=nothing).token == token
+    assert asyncio.run(aio.StaticTokenCredential(token, expires_on).get_token(SCOPE, **nothing))[0] == token
+
+
 @pytest.mark.parametrize("module", [identity, aio])
 def test_credentials_can_be_copied_and_pickled_before_use_and_after(
     module: Any, service: TokenService, client_id: str

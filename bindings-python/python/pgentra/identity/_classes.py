@@ -97,7 +97,7 @@ class Credential:
         tenant_id: str | None = None,
         enable_cae: bool = False,
     ) -> AccessTokenInfo:
-        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, enable_cae)
+        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae))
         return AccessTokenInfo(*token, refresh_on=refreshed)
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class SyncCredential(Credential):
         """
         try:
             scope = _only(scopes, self)
-            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, enable_cae, limit=timeout))
+            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
@@ -164,7 +164,7 @@ class AsyncCredential(Credential):
         try:
             scope = _only(scopes, self)
             source = self._pgentra_source
-            return AccessToken(*await ask_async(source, scope, tenant_id, claims, enable_cae, limit=timeout))
+            return AccessToken(*await ask_async(source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
