@@ -8,7 +8,7 @@ use std::{
 };
 
 use pgentra::PerProcess;
-use pyo3::{marker::Ungil, prelude::*};
+use pyo3::{exceptions::PyImportError, ffi, marker::Ungil, prelude::*};
 
 use crate::dispatcher::{COMPLETIONS, EVENTS};
 
@@ -41,6 +41,21 @@ pub fn detached<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T
     let mark = Mark(DETACHED.get(AtomicUsize::default));
     mark.0.fetch_add(1, Ordering::SeqCst);
     if ENDING_IN.load(Ordering::SeqCst) == std::process::id() { work() } else { py.detach(work) }
+}
+
+/// Fails where this is not the process's main interpreter. All that is above is the process's: one engine, whose threads
+/// attach to the main interpreter. One of several could end it for all, and errors would be of another one's classes.
+pub fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread is attached, so there is a current interpreter, which lives as long as that.
+    let id = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match id {
+        0 => Ok(()),
+        -1 => Err(PyErr::fetch(py)),
+        _ => Err(PyImportError::new_err(
+            "pgentra runs in the main interpreter of a process only, and this is a subinterpreter. Under mod_wsgi: \
+             `WSGIApplicationGroup %{GLOBAL}`",
+        )),
+    }
 }
 
 /// Ends the engine and every thread of ours, in 1 s at most.

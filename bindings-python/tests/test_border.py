@@ -516,7 +516,7 @@ def test_figures_of_one_provider_and_of_all() -> None:
     assert "eyJ" not in repr(pgentra.stats()) + repr(provider) + repr(provider.stats())
 
 
-# What an import costs
+# What an import costs, and where it is refused
 
 
 def test_importing_imports_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
@@ -529,6 +529,26 @@ print(sorted(unwanted.intersection(sys.modules)))
 """
     )
     assert ended.out.strip() == "[]", ended.err
+
+
+def test_a_subinterpreter_is_refused_before_it_can_end_the_engine_for_all(run: Run) -> None:
+    """mod_wsgi runs each application in one, unless told otherwise."""
+    pytest.importorskip("_testcapi")
+    ended = run(
+        """
+import _testcapi
+import pgentra
+_testcapi.run_in_subinterp('''
+try:
+    import pgentra
+except ImportError as error:
+    print(error, flush=True)
+''')
+print(pgentra.get_entra_token(lambda: ("token", 2**40)))
+"""
+    )
+    assert "WSGIApplicationGroup %{GLOBAL}" in ended.out, ended.err
+    assert ended.out.endswith("token\n"), ended.err
 
 
 def test_objects_that_belong_to_this_process_are_not_pickled() -> None:

@@ -352,6 +352,62 @@ def test_the_tokens_go_with_the_object() -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_credential_that_its_callers_context_leads_to_is_not_kept_for_ever(how: str) -> None:
+    """Flask's `g`, for one, is a context variable."""
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+
+    def one_request() -> weakref.ref[Recording]:
+        credential = Recording() if how == "sync" else AsyncRecording()
+        variable.set({"credential": credential})
+        asked(credential, how)
+        return weakref.ref(credential)
+
+    requests = [contextvars.copy_context().run(one_request) for _ in range(100)]
+    gc.collect()
+    assert sum(request() is not None for request in requests) <= 40
+
+
+def test_credentials_without_weak_references_may_come_from_many_threads_at_once() -> None:
+    failed = []
+
+    def come() -> None:
+        for _ in range(100):
+            try:
+                pgentra.get_entra_token(_Slots())
+            except BaseException as error:
+                failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=come) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
+
+
+def test_of_credentials_without_weak_references_the_last_few_are_kept() -> None:
+    gone = []
+
+    class Counted(_Slots):
+        __slots__ = ()
+
+        def __del__(self) -> None:
+            gone.append(1)
+
+    for _ in range(100):
+        pgentra.get_entra_conninfo(Counted(), user="anna")
+    ends = time.monotonic() + 10
+    while len(gone) < 60:
+        assert time.monotonic() < ends, f"only {len(gone)} of 100 are gone"
+        time.sleep(0.01)
+
+
 def test_a_provider_keeps_its_credential() -> None:
     provider = pgentra.TokenProvider(Recording())
     gc.collect()
@@ -387,6 +443,20 @@ def test_a_callable_may_take_the_scope() -> None:
 
     pgentra.get_entra_token(credential)
     assert scopes == [DATABASE]
+
+
+def test_the_host_tells_the_cloud_at_every_door() -> None:
+    host = "shop.postgres.database.chinacloudapi.cn"
+    for ask in (
+        lambda credential: pgentra.get_entra_token(credential, host=host),
+        lambda credential: pgentra.get_entra_conninfo(credential, host=host),
+        lambda credential: asyncio.run(pgentra.get_entra_token_async(credential, host=host)),
+        lambda credential: asyncio.run(pgentra.get_entra_conninfo_async(credential, host=host)),
+        lambda credential: pgentra.TokenProvider(credential, host=host).get(),
+    ):
+        credential = Recording()
+        ask(credential)
+        assert credential.scopes == ["https://ossrdbms-aad.database.chinacloudapi.cn/.default"]
 
 
 def test_a_management_token_names_the_role() -> None:
@@ -511,3 +581,13 @@ def test_options_are_refused_by_name(options: dict[str, Any], named: str) -> Non
         with pytest.raises(CredentialValueError, match=f"option `{named}`") as caught:
             door(Recording(), **options)
         assert caught.value.code == "invalid_configuration"
+
+
+@pytest.mark.parametrize(("right", "wrong"), [({"cache": True}, {"cache": 1}), ({"timeout": 1}, {"timeout": True})])
+def test_an_option_that_equals_an_earlier_ones_is_refused_for_its_type(
+    right: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    credential = Recording()
+    pgentra.get_entra_token(credential, **right)
+    with pytest.raises(CredentialValueError, match=f"option `{next(iter(wrong))}`"):
+        pgentra.get_entra_token(credential, **wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import pathlib
@@ -215,6 +216,37 @@ def test_a_credential_is_built_once(service: TokenService, client_id: str, monke
     monkeypatch.setenv("AZURE_CLIENT_ID", "another")
     with pytest.raises(AssertionError, match="built again"):
         credential.get_token(SCOPE)
+
+
+@pytest.mark.parametrize("enable_cae", [None, 0])
+def test_what_is_not_asked_for_may_be_given_as_nothing(enable_cae: Any) -> None:
+    """As the Azure SDK's classes take it."""
+    token, expires_on = make_token(), int(time.time()) + 3600
+    nothing = {"claims": None, "tenant_id": None, "enable_cae": enable_cae}
+    credential = identity.StaticTokenCredential(token, expires_on)
+    assert credential.get_token(SCOPE, **nothing) == credential.get_token(SCOPE) == (token, expires_on)
+    assert credential.get_token_info(SCOPE, options=nothing).token == token
+    assert asyncio.run(aio.StaticTokenCredential(token, expires_on).get_token(SCOPE, **nothing))[0] == token
+
+
+@pytest.mark.parametrize("module", [identity, aio])
+def test_credentials_can_be_copied_and_pickled_before_use_and_after(
+    module: Any, service: TokenService, client_id: str
+) -> None:
+    """As the Azure SDK's can, for `dataclasses.asdict` and the arguments of a spawned process."""
+
+    def ask(credential: Any) -> str:
+        return pgentra.get_entra_token(credential)
+
+    credential = module.ChainedTokenCredential(module.ManagedIdentityCredential(client_id=client_id))
+    for _ in range(2):
+        copies = [copy.copy(credential), copy.deepcopy(credential), pickle.loads(pickle.dumps(credential))]
+        assert {ask(each) for each in (credential, *copies)} == {ask(credential)}
+    assert len(service.requests) == 1
+    provider = pgentra.TokenProvider(Recording())
+    assert provider.get() == copy.copy(provider).get() == copy.deepcopy(provider).get()
+    outlives = copy.deepcopy(module.ChainedTokenCredential(Recording()))
+    assert ask(outlives).count(".") == 2
 
 
 def test_threads_share_a_tokens_string(service: TokenService, client_id: str) -> None:

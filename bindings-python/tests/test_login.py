@@ -156,6 +156,19 @@ def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: 
     connected("sync", planned({}), server)
 
 
+@pytest.mark.parametrize("text", ["[mine] # libpq\nuser=role of the file\n", "[mine]\nuser = role of the file\n"])
+def test_a_service_file_is_read_as_the_driver_reads_it(
+    text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq takes a section's line to its bracket; asyncpg takes blanks around the sign, which libpq refuses."""
+    file = tmp_path / "services"
+    file.write_text(text)
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    server = Server()
+    connected("sync", planned({"service": "mine"}), server)
+    assert [settings["user"] for settings in server.seen] == ["role of the file"]
+
+
 # TLS
 
 

@@ -101,6 +101,31 @@ def test_psycopg2_asynchronous_connections(name: str, identity: Principal, mine:
         connection.close()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_psycopg2_replication_connections(
+    is_async: bool, emulator: Emulator, identity: Principal, mine: Target
+) -> None:
+    """As a second base of a program's own class. psycopg2's knows `async` alone."""
+
+    class Feed(Psycopg2Connection, psycopg2.extras.LogicalReplicationConnection):
+        pass
+
+    with psycopg.connect(emulator.admin_dsn, autocommit=True) as admin:
+        admin.execute(f'alter role "{identity.name}" replication')
+    given: dict[str, Any] = {"async": True} if is_async else {}
+    connection = psycopg2.connect(mine.url(), connection_factory=partial(Feed, **mine.entra), **given)
+    if is_async:
+        psycopg2.extras.wait_select(connection)
+    cursor = connection.cursor()
+    assert isinstance(cursor, psycopg2.extras.ReplicationCursor)
+    cursor.execute("IDENTIFY_SYSTEM")
+    if is_async:
+        psycopg2.extras.wait_select(connection)
+    (row,) = cursor.fetchall()
+    assert row[3] == mine.database
+    connection.close()
+
+
 def test_psycopg2_hides_the_token_in_its_dsn(identity: Principal, mine: Target) -> None:
     connection = Psycopg2Connection.connect(mine.url(), **mine.entra)
     assert "eyJ" not in connection.dsn

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import pickle
 import subprocess
 import sys
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -218,6 +221,75 @@ def test_pre_ping_of_an_asynchronous_engine(
         await engine.dispose()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_the_programs_own_listeners_are_asked_before_and_after(dialect: str, identity: Principal, mine: Target) -> None:
+    """SQLAlchemy asks none after the one that connects."""
+    name = text("select current_setting('application_name')")
+    engine = engine_of(dialect, mine, poolclass=NullPool)
+
+    @sqlalchemy.event.listens_for(engine, "do_connect")
+    def before(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        parameters["application_name"] = "before"
+
+    enable_entra_authentication(engine, **mine.entra)
+    with engine.connect() as connection:
+        assert connection.execute(name).scalar_one() == "before"
+
+    @sqlalchemy.event.listens_for(engine, "do_connect")
+    def after(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        assert "password" not in parameters
+        parameters["application_name"] += ", after"
+
+    with engine.connect() as connection:
+        assert connection.execute(name).scalar_one() == "before, after"
+        assert connection.execute(text(WHO)).scalar_one() == identity.name
+
+
+def test_a_later_listener_may_open_the_connection(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    minted = emulator.mint(identity.name)
+    engine = engine_of("psycopg", mine, poolclass=NullPool)
+    enable_entra_authentication(engine, **mine.entra)
+
+    @sqlalchemy.event.listens_for(engine, "do_connect")
+    def opens(dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+        return dialect.connect(*arguments, **parameters, user=identity.name, password=minted.token)
+
+    assert who(engine) == identity.name
+    assert emulator.requests() == []
+
+
+def test_an_engine_goes_with_its_owner_whose_method_is_the_credential(emulator: Emulator, target: Target) -> None:
+    class Database:
+        def __init__(self) -> None:
+            self.minted = emulator.mint("alice@contoso.example")
+            self.engine = engine_of("psycopg", target)
+            enable_entra_authentication(self.engine, self.token)
+
+        def token(self) -> str:
+            return self.minted.token
+
+    database = Database()
+    assert who(database.engine) == "alice@contoso.example"
+    database.engine.dispose()
+    gone = weakref.ref(database)
+    del database
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("dialect", SYNC)
+def test_an_error_that_may_pass_tells_its_own_text(dialect: str, target: Target) -> None:
+    def credential() -> str:
+        raise ValueError("not now")
+
+    engine = engine_of(dialect, target, poolclass=NullPool)
+    enable_entra_authentication(engine, credential)
+    with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        who(engine)
+    assert str(caught.value).startswith("Could not retrieve Entra credentials: ")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_engines_with_options_share_the_listener(identity: Principal, mine: Target) -> None:

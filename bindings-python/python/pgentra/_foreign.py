@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Callable, Collection
     from contextvars import Context
-    from typing import Any
+    from typing import Any, TypeVar
 
+    T = TypeVar("T")
     Reference = Callable[[], Any]
     _Signals = Collection[int] | None
     _Queue = SimpleQueue[tuple[Callable[[], None], Context | None] | None]
@@ -53,7 +54,6 @@ class Source:
         self,
         document: dict[str, Any],
         foreign: tuple[Foreign, ...] = (),
-        *,
         variables: dict[str, str] | None = None,
         ca_file: Any = None,
     ) -> None:
@@ -65,6 +65,10 @@ class Source:
         self.takes_scope = document["type"] != "host" or foreign[document["index"]].takes_scope
         # By settings.
         self._credentials: dict[tuple[Any, ...], _native.Credential] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without what the engine has made of it, which belongs to this process.
+        return type(self), (self.document, self.foreign, self._variables, self.ca_file)
 
     @property
     def name(self) -> str:
@@ -170,6 +174,7 @@ class Foreign:
 
     def before_awaiting(self) -> None:
         """Remembers the caller's context for the fetch."""
+        _waited.pop(weakref.ref(self), None)
         self._context = copy_context()
         self._signals = _blocked_signals()
 
@@ -185,6 +190,13 @@ class Foreign:
             where = "on the credential's own event loop" if self.is_async else "inside the credential's own call"
             raise _native.error("would_deadlock", f"a blocking call {where}", self.name)
         self.before_awaiting()
+
+    def after_waiting(self) -> None:
+        """Keeps the context for refreshes, of the last few credentials only: it may lead to the credential itself."""
+        _waited[weakref.ref(self)] = None
+        for oldest in _without_the_last_few(_waited):
+            if (foreign := oldest()) is not None:
+                foreign._context = None
 
     def _living_home(self) -> _Home | None:
         home = self._home
@@ -392,6 +404,16 @@ DEFAULT = Source({"type": "default"})
 
 _foreign: dict[tuple[int, Any, bool], tuple[Reference, Foreign, Source]] = {}
 _kept: dict[tuple[int, Any, bool], Any] = {}
+_waited: dict[weakref.ref[Foreign], None] = {}
+"""Those whose contexts are kept though nobody waits."""
+
+
+def _without_the_last_few(kept: dict[T, Any]) -> list[T]:
+    """Takes out, and returns, all keys but the newest. Other threads may be at it too."""
+    oldest = list(kept)[:-_MOST_KEPT]
+    for key in oldest:
+        kept.pop(key, None)
+    return oldest
 
 
 def source_of(credential: Any) -> Source:
@@ -443,9 +465,7 @@ def _foreign_source(credential: Any, *, asserts: bool = False) -> tuple[Foreign,
         # Kept, so that the id stays its own; only the last few, so that it is not kept for ever.
         refers = reference(anchor)
         _kept[key] = anchor
-        while len(_kept) > _MOST_KEPT:
-            oldest = next(iter(_kept))
-            del _kept[oldest]
+        for oldest in _without_the_last_few(_kept):
             _foreign.pop(oldest, None)
     named = refers if function is None else _method_reference(refers, function)
     foreign = Foreign(credential, named, asserts=asserts)

@@ -375,9 +375,9 @@ def _section(lines: Iterable[str], service: str) -> dict[str, str] | None:
         if line.startswith("["):
             if settings is not None:
                 break
-            if line == f"[{service}]":
+            if line.startswith(f"[{service}]"):
                 settings = {}
         elif settings is not None and "=" in line:
             key, _, value = line.partition("=")
-            settings.setdefault(key, value)
+            settings.setdefault(key.rstrip(), value.lstrip())
     return settings

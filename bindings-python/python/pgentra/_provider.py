@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from weakref import ReferenceType
 
 from . import _native
 from ._foreign import anchor_of, reference, running_loop, source_of
@@ -173,27 +174,37 @@ class TokenProvider:
     def __repr__(self) -> str:
         return f"TokenProvider({self._doors._source.name})"
 
+    def __deepcopy__(self, _memo: Any) -> TokenProvider:
+        return self  # It never changes.
+
 
 DOORS: dict[Any, tuple[_native.Provider | None, _native.Environment, Doors, Reference]] = {}
 """By ``id`` for a credential that came alone, else by that and what came with it. What is gone takes its own along."""
 
 
 def find_doors(credential: Any, options: Mapping[str, Any], host: str | None = None) -> Doors:
-    """The doors of a credential argument with these options, the same ones as long as nothing changed."""
+    """The doors of a credential argument with these options, the same ones as long as nothing changed.
+
+    ``host``: the connection's own, where ``options`` name none.
+    """
     environment = _native.environment()
     anchor, function = anchor_of(credential)
     alone = function is None and host is None and not options
-    key: Any = id(anchor) if alone else (id(anchor), function, host, *options.items())
+    # With the types: `True` and `1` are equal, and only one of them is a switch.
+    key: Any = id(anchor) if alone else (id(anchor), function, host, *options.items(), *map(type, options.values()))
     try:
         found = DOORS.get(key)
     except TypeError:  # An option that cannot be hashed is of the wrong type; the engine says which.
-        return Doors(source_of(credential), {**_given(options), "host": host}, environment)
+        return Doors(source_of(credential), {"host": host, **_given(options)}, environment)
     if found is not None and found[1] is environment:
         return found[2]
-    made = Doors(source_of(credential), {**_given(options), "host": host}, environment)
+    made = Doors(source_of(credential), {"host": host, **_given(options)}, environment)
+    refers = reference(anchor, lambda: DOORS.pop(key, None))
+    if anchor is not None and not isinstance(refers, ReferenceType):
+        return made  # What cannot be referenced weakly would be kept with its thread.
     if len(DOORS) >= _MOST_DOORS:
         DOORS.clear()
-    DOORS[key] = made._provider, environment, made, reference(anchor, lambda: DOORS.pop(key, None))
+    DOORS[key] = made._provider, environment, made, refers
     return made
 
 
@@ -230,8 +241,12 @@ def _block(source: Source, door: Callable[..., Any], door_into: Callable[..., No
     """Waits in native code, which lets other threads run and sees signals."""
     for foreign in source.foreign:
         foreign.before_blocking()
-    hub = _gevent_hub()
-    return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
+    try:
+        hub = _gevent_hub()
+        return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
+    finally:
+        for foreign in source.foreign:
+            foreign.after_waiting()
 
 
 async def _await(source: Source, loop: AbstractEventLoop, door_into: Callable[..., None], *arguments: Any) -> Any:
@@ -239,8 +254,12 @@ async def _await(source: Source, loop: AbstractEventLoop, door_into: Callable[..
     for foreign in source.foreign:
         foreign.before_awaiting()
     future: Any = loop.create_future()
-    door_into(loop, future, *arguments)
-    return await future
+    try:
+        door_into(loop, future, *arguments)
+        return await future
+    finally:
+        for foreign in source.foreign:
+            foreign.after_waiting()
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

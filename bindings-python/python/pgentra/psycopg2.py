@@ -67,8 +67,10 @@ class EntraConnection(connection, metaclass=_Opening):
         dsn = make_dsn(dsn, **keywords)
         planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
         login = planned.login()
+        # Replication connections, which may be a second base, know this name only.
+        mode = {"async": async_} if async_ else {}
         try:
-            super().__init__(make_dsn(dsn, **planned.settings(login)), async_=async_)
+            super().__init__(make_dsn(dsn, **planned.settings(login)), **mode)
         except psycopg2.OperationalError as error:
             if not _is_last_try.get() and planned.renew(login, error) is not None:
                 raise _RefusedOnce(*error.args) from error

@@ -11,7 +11,6 @@ The drivers are psycopg, psycopg2, pg8000, and, for asynchronous engines, psycop
 from __future__ import annotations
 
 from functools import partial
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
@@ -44,7 +43,9 @@ def enable_entra_authentication(
     The credential, and any option of pgentra's doors, may also stand in ``connect_args``, where it wins; ``timeout`` is
     asyncpg's or pg8000's own there. A ``connection_factory`` that is no subclass of ``EntraConnection``, and any
     ``async_creator_fn``, is refused at the first connection. A second call for the same engine changes the settings.
-    Connections of an engine made with ``creator=`` are left alone: SQLAlchemy tells nobody of them.
+    Listeners of the program for ``do_connect`` are asked whether they came before this call or after it; one that opens
+    a connection takes pgentra's place. Connections of an engine made with ``creator=`` are left alone: SQLAlchemy tells
+    nobody of them.
 
     Raises ``EntraConnectionValueError`` where the engine's driver is none of psycopg, psycopg2, pg8000 and asyncpg, and
     ``CredentialValueError`` for what is no credential.
@@ -80,15 +81,22 @@ class _Listener:
         self._opener = opener
         self.settings: Arguments = {}
 
-    def __call__(self, dialect: Dialect, _record: Any, arguments: list[Any], parameters: Arguments) -> Any:
-        # A copy: until SQLAlchemy 2.0.48 all connections of an engine share the dict.
-        parameters = dict(parameters)
+    def __call__(self, dialect: Dialect, record: Any, arguments: list[Any], parameters: Arguments) -> Any:
+        # Copies: until SQLAlchemy 2.0.48 all connections of an engine share the dict.
+        arguments, parameters = list(arguments), dict(parameters)
+        # SQLAlchemy asks no listener after one that opens a connection, and the program may have added its own since.
+        later = iter(dialect.dispatch.do_connect)
+        if any(listener is self for listener in later):
+            for listener in later:
+                opened = listener(dialect, record, arguments, parameters)
+                if opened is not None:
+                    return opened
         credential, options = take_options(parameters, _LEAVE.get(dialect.driver, ()))
         entra = {**self.settings, **options}
         if credential is not None:
             entra["credential"] = credential
         try:
-            return self._opener(dialect, list(arguments), parameters, entra)
+            return self._opener(dialect, arguments, parameters, entra)
         except PgEntraError as error:
             raise _as_raised(error) from error.__cause__
 
@@ -98,6 +106,7 @@ class _Transient(exc.OperationalError):
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, Exception(message))
+        self.args = (message,)  # SQLAlchemy's text begins with the class of what is inside.
 
 
 def _as_raised(error: PgEntraError) -> PgEntraError:
@@ -112,13 +121,12 @@ def _as_raised(error: PgEntraError) -> PgEntraError:
 # Drivers with a `timeout` of their own.
 _LEAVE = {"asyncpg": ("timeout",), "pg8000": ("timeout",)}
 
-_listeners: WeakKeyDictionary[Dialect, _Listener] = WeakKeyDictionary()
-
 
 def _enable(engine: Engine, settings: Arguments) -> None:
     source_of(settings["credential"])  # What is no credential is told now, not at the first connection.
     dialect = engine.dialect
-    listener = _listeners.get(dialect)
+    # Kept by the dialect alone: a credential may refer to its engine, and both have to go together.
+    listener = next((one for one in dialect.dispatch.do_connect if isinstance(one, _Listener)), None)
     if listener is None:
         opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
         if opener is None:
@@ -130,7 +138,6 @@ def _enable(engine: Engine, settings: Arguments) -> None:
             )
         listener = _Listener(opener)
         event.listen(engine, "do_connect", listener)
-        _listeners[dialect] = listener
     listener.settings = {name: value for name, value in settings.items() if value is not None}
 
 

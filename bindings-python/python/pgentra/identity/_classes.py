@@ -97,11 +97,14 @@ class Credential:
         tenant_id: str | None = None,
         enable_cae: bool = False,
     ) -> AccessTokenInfo:
-        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, enable_cae)
+        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae))
         return AccessTokenInfo(*token, refresh_on=refreshed)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    def __deepcopy__(self, _memo: Any) -> Self:
+        return self
 
 
 class SyncCredential(Credential):
@@ -124,7 +127,7 @@ class SyncCredential(Credential):
         """
         try:
             scope = _only(scopes, self)
-            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, enable_cae, limit=timeout))
+            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
@@ -161,7 +164,7 @@ class AsyncCredential(Credential):
         try:
             scope = _only(scopes, self)
             source = self._pgentra_source
-            return AccessToken(*await ask_async(source, scope, tenant_id, claims, enable_cae, limit=timeout))
+            return AccessToken(*await ask_async(source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
