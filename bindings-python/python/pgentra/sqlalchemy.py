@@ -98,6 +98,7 @@ class _Transient(exc.OperationalError):
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, Exception(message))
+        self.args = (message,)  # SQLAlchemy puts the name of the driver's class before it, and there is none.
 
 
 def _as_raised(error: PgEntraError) -> PgEntraError:
