@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from os import fspath
 
 from .. import _native
 from .._foreign import Foreign, Source, source_of, source_of_assertions
 from .._provider import ask, ask_async, refresh_on
-from ..errors import CredentialUnavailableError, PgEntraError, _also
+from ..errors import PgEntraError, _for_azure
 from ._options import Arguments
 
 TYPE_CHECKING = False
@@ -501,12 +500,3 @@ def _only(scopes: tuple[str, ...], credential: Credential) -> str:
 
 def _known(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: options[name] for name in ("claims", "tenant_id", "enable_cae") if name in options} if options else {}
-
-
-def _for_azure(error: PgEntraError) -> PgEntraError:
-    """The same error as a chain of the Azure SDK expects it, where that SDK is loaded."""
-    core, identity = sys.modules.get("azure.core.exceptions"), sys.modules.get("azure.identity")
-    unavailable = isinstance(error, CredentialUnavailableError)
-    if unavailable and (theirs := getattr(identity, "CredentialUnavailableError", None)) is not None:
-        return _also(error, theirs)
-    return _also(error, getattr(core, "ClientAuthenticationError", None))
