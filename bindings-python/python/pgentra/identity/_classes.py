@@ -75,6 +75,12 @@ class Credential:
 
     _pgentra_source: Source
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # `help` shows a class its own text alone, and that of ours stands where both twins take it from.
+        if cls.__doc__ is None:
+            cls.__doc__ = cls.__mro__[1].__doc__
+
     def _set_up(self, kind: str, arguments: Arguments, /, assertion: Any = None, **own: Any) -> None:
         """``assertion``: the callback that the document calls ``get_assertion``."""
         foreign: tuple[Foreign, ...] = ()
@@ -203,10 +209,9 @@ class DefaultAzureCredential(Credential):
 
     ``exclude_*_credential`` leave members out, or keep them (False) where ``AZURE_TOKEN_CREDENTIALS`` leaves them out.
     ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``, also where they are
-    None. ``process_timeout``:
-    seconds for each developer tool, 10 by default. ``require_envvar``: ``AZURE_TOKEN_CREDENTIALS`` must be set.
-    Besides: ``authority``, ``additionally_allowed_tenants``. Members that need a browser, a broker or an editor are
-    unavailable.
+    None. ``process_timeout``: seconds for each developer tool, 10 by default. ``require_envvar``:
+    ``AZURE_TOKEN_CREDENTIALS`` must be set. Besides: ``authority``, ``additionally_allowed_tenants``. Members that need
+    a browser, a broker or an editor are unavailable.
     """
 
     def __init__(self, **kwargs: Any) -> None:
