@@ -50,6 +50,12 @@ def test_both_modules_have_the_same_credentials() -> None:
     assert identity.__all__ == aio.__all__
 
 
+@pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
+def test_help_tells_of_each_credential(module: Any) -> None:
+    for name in module.__all__:
+        assert getattr(module, name).__doc__
+
+
 def test_a_path_may_be_a_path(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "token"
     with pytest.raises(CredentialUnavailableError, match="token"):

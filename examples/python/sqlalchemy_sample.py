@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--mode", choices=["sync", "async", "both"], default="both")
     parser.add_argument("--driver", choices=["psycopg", "psycopg2", "asyncpg"], default="psycopg")
     arguments = parser.parse_args()
+    if (arguments.mode, arguments.driver) in {("sync", "asyncpg"), ("async", "psycopg2")}:
+        parser.error(f"--mode {arguments.mode}: not what {arguments.driver} does")
     if arguments.mode != "async" and arguments.driver != "asyncpg":
         main_sync(arguments.driver)
     if arguments.mode != "sync" and arguments.driver != "psycopg2":

@@ -75,3 +75,14 @@ def test_testing_your_app(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("mode", "driver"), [("sync", "asyncpg"), ("async", "psycopg2")])
+def test_a_sample_that_would_do_nothing_says_so(mode: str, driver: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/python/sqlalchemy_sample.py", "--mode", mode, "--driver", driver],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and driver in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -346,6 +347,8 @@ def test_transient_errors_are_also_the_drivers_own(driver: Driver, emulator: Emu
     assert isinstance(caught.value, pgentra.errors.AuthenticationError)
     assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
     assert caught.value.code == "service_unavailable"
+    assert str(caught.value).startswith("Could not retrieve Entra credentials: ")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert principal.secret not in str(caught.value)
     assert emulator.door().logins == []
 

@@ -20,6 +20,7 @@ import sqlalchemy
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -152,6 +153,24 @@ def test_conninfo_errors(library: Callable[[str], ModuleType]) -> None:
     with pytest.raises(errors.ScopePermissionError) as caught:
         core(library).get_entra_conninfo(NoManagement(jwt(oid="1")))
     assert isinstance(caught.value.__cause__, ClientAuthenticationError)
+
+
+@pytest.mark.parametrize("error", [ClientAuthenticationError("no"), CredentialUnavailableError("not here")])
+def test_a_failing_credential_in_the_helpers(
+    library: Callable[[str], ModuleType], error: ClientAuthenticationError
+) -> None:
+    """What a program catches around the helpers is what its credential raises."""
+    scope = "https://ossrdbms-aad.database.windows.net/.default"
+    calls: list[Callable[[], object]] = [
+        lambda: core(library).get_entra_token(Credential(error), scope),
+        lambda: asyncio.run(core(library).get_entra_token_async(AsyncCredential(error), scope)),
+        lambda: core(library).get_entra_conninfo(Credential(error)),
+        lambda: asyncio.run(core(library).get_entra_conninfo_async(AsyncCredential(error))),
+    ]
+    for call in calls:
+        with pytest.raises(type(error)) as caught:
+            call()
+        assert error in (caught.value, caught.value.__cause__)
 
 
 def psycopg2_connect(library: Callable[[str], ModuleType], target: Target, **keywords: Any) -> str:

@@ -11,6 +11,7 @@ import atexit
 
 from . import _native, errors
 from ._provider import DOORS, TokenProvider, find_doors
+from .errors import AuthenticationError, _for_azure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,17 +57,24 @@ def get_entra_token(
 ) -> str:
     """An access token; blocks while there is none. ``options`` are those of :class:`TokenProvider`.
 
-    Raises ``AuthenticationError``, of which ``CredentialUnavailableError`` is one kind; ``CredentialValueError`` for
-    what is no credential and for an option that is unknown or of the wrong type.
+    Raises ``AuthenticationError``, of which ``CredentialUnavailableError`` is one kind, and which are the Azure SDK's
+    classes too where that is loaded; ``CredentialValueError`` for what is no credential and for an option that is
+    unknown or of the wrong type.
     """
-    return find_doors(credential, {"scope": scope, **options}).token()
+    try:
+        return find_doors(credential, {"scope": scope, **options}).token()
+    except AuthenticationError as error:
+        raise _for_azure(error) from error.__cause__
 
 
 async def get_entra_token_async(
     credential: CredentialLike | None = None, scope: str | None = None, **options: Unpack[Options]
 ) -> str:
     """As :func:`get_entra_token`; never blocks the event loop."""
-    return await find_doors(credential, {"scope": scope, **options}).token_async()
+    try:
+        return await find_doors(credential, {"scope": scope, **options}).token_async()
+    except AuthenticationError as error:
+        raise _for_azure(error) from error.__cause__
 
 
 def get_entra_conninfo(credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> dict[str, str]:
@@ -78,14 +86,20 @@ def get_entra_conninfo(credential: CredentialLike | None = None, **options: Unpa
     # The commonest call; the same as below without a step of Python's.
     if not options and (conninfo := _native.try_conninfo(DOORS, credential)) is not None:
         return conninfo
-    return find_doors(credential, options).conninfo()
+    try:
+        return find_doors(credential, options).conninfo()
+    except AuthenticationError as error:
+        raise _for_azure(error) from error.__cause__
 
 
 async def get_entra_conninfo_async(
     credential: CredentialLike | None = None, **options: Unpack[LoginOptions]
 ) -> dict[str, str]:
     """As :func:`get_entra_conninfo`; never blocks the event loop."""
-    return await find_doors(credential, options).conninfo_async()
+    try:
+        return await find_doors(credential, options).conninfo_async()
+    except AuthenticationError as error:
+        raise _for_azure(error) from error.__cause__
 
 
 def stats() -> list[dict[str, Any]]:

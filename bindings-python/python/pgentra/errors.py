@@ -7,6 +7,8 @@ a secret or a raw response body. A credential's own exception is ``__cause__``.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +131,15 @@ def _also(error: PgEntraError, *classes: type[BaseException] | None) -> PgEntraE
     twin.__cause__ = error.__cause__
     twin.__suppress_context__ = True
     return twin.with_traceback(error.__traceback__)
+
+
+def _for_azure(error: PgEntraError) -> PgEntraError:
+    """The same error as programs and chains on the Azure SDK catch it, where that SDK is loaded."""
+    core, identity = sys.modules.get("azure.core.exceptions"), sys.modules.get("azure.identity")
+    unavailable = isinstance(error, CredentialUnavailableError)
+    if unavailable and (theirs := getattr(identity, "CredentialUnavailableError", None)) is not None:
+        return _also(error, theirs)
+    return _also(error, getattr(core, "ClientAuthenticationError", None))
 
 
 def _rebuild(bases: tuple[type, ...], args: tuple[Any, ...], state: dict[str, Any]) -> PgEntraError:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from os import fspath
 
 from .. import _native
 from .._foreign import Foreign, Source, source_of, source_of_assertions
 from .._provider import ask, ask_async, refresh_on
-from ..errors import CredentialUnavailableError, PgEntraError, _also
+from ..errors import PgEntraError, _for_azure
 from ._options import Arguments
 
 TYPE_CHECKING = False
@@ -75,6 +74,12 @@ class Credential:
     """What every credential has. Immutable; those of equal settings share their tokens."""
 
     _pgentra_source: Source
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # `help` shows a class its own text alone, and that of ours stands where both twins take it from.
+        if cls.__doc__ is None:
+            cls.__doc__ = cls.__mro__[1].__doc__
 
     def _set_up(self, kind: str, arguments: Arguments, /, assertion: Any = None, **own: Any) -> None:
         """``assertion``: the callback that the document calls ``get_assertion``."""
@@ -207,10 +212,9 @@ class DefaultAzureCredential(Credential):
 
     ``exclude_*_credential`` leave members out, or keep them (False) where ``AZURE_TOKEN_CREDENTIALS`` leaves them out.
     ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``, also where they are
-    None. ``process_timeout``:
-    seconds for each developer tool, 10 by default. ``require_envvar``: ``AZURE_TOKEN_CREDENTIALS`` must be set.
-    Besides: ``authority``, ``additionally_allowed_tenants``. Members that need a browser, a broker or an editor are
-    unavailable.
+    None. ``process_timeout``: seconds for each developer tool, 10 by default. ``require_envvar``:
+    ``AZURE_TOKEN_CREDENTIALS`` must be set. Besides: ``authority``, ``additionally_allowed_tenants``. Members that need
+    a browser, a broker or an editor are unavailable.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -504,12 +508,3 @@ def _only(scopes: tuple[str, ...], credential: Credential) -> str:
 
 def _known(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: options[name] for name in ("claims", "tenant_id", "enable_cae") if name in options} if options else {}
-
-
-def _for_azure(error: PgEntraError) -> PgEntraError:
-    """The same error as a chain of the Azure SDK expects it, where that SDK is loaded."""
-    core, identity = sys.modules.get("azure.core.exceptions"), sys.modules.get("azure.identity")
-    unavailable = isinstance(error, CredentialUnavailableError)
-    if unavailable and (theirs := getattr(identity, "CredentialUnavailableError", None)) is not None:
-        return _also(error, theirs)
-    return _also(error, getattr(core, "ClientAuthenticationError", None))
