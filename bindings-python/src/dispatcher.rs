@@ -6,15 +6,17 @@
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicPtr, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     time::Instant,
 };
 
 use pgentra::PerProcess;
-use pyo3::prelude::*;
+use pyo3::{ffi, prelude::*};
 
 use crate::exit::is_over;
 
@@ -71,12 +73,12 @@ impl Dispatcher {
 
 impl Thread {
     fn start(name: &str) -> Thread {
-        let (jobs, arriving) = channel();
+        let (jobs, mut arriving) = channel();
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let ends = Arc::clone(&ended);
         // Without a thread the channel is closed, and jobs are forgotten: callers end by their time limits.
         let _ = pgentra::start_thread(name, move || {
-            run(&arriving);
+            run(&mut arriving);
             mem::forget(arriving);
             *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
             ends.1.notify_all();
@@ -85,17 +87,50 @@ impl Thread {
     }
 }
 
-fn run(arriving: &Receiver<Option<Job>>) {
-    while let Ok(Some(job)) = arriving.recv() {
-        let mut job = Some(job);
-        Python::try_attach(|py| {
-            if let Some(job) = job.take() {
-                // The hook has told of the panic; the next job is somebody else's.
-                let _ = catch_unwind(AssertUnwindSafe(|| job(py)));
-            }
-        });
-        mem::forget(job);
+fn run(arriving: &mut Receiver<Option<Job>>) {
+    let _state = PythonState::new();
+    Python::try_attach(|py| {
+        loop {
+            let arriving = &mut *arriving;
+            let Ok(Some(job)) = py.detach(move || arriving.recv()) else { break };
+            // The hook has told of the panic; the next job is somebody else's.
+            let _ = catch_unwind(AssertUnwindSafe(|| job(py)));
+        }
+    });
+}
+
+/// This thread's state in Python, from its first to its last job. Left to itself, attaching makes one each time, under a
+/// lock that Python's own fork handler waits for in the child: until Python 3.11 that is for ever, where it was taken.
+struct PythonState;
+
+impl PythonState {
+    /// `None` where memory ends.
+    fn new() -> Option<Self> {
+        let interpreter = INTERPRETER.load(Ordering::Acquire);
+        // SAFETY: no thread has to be attached for it, and the main interpreter goes after our threads only (exit.rs). Who
+        // forks holds the GIL, which this does not wait for.
+        let made = pgentra::undivided(|| unsafe { ffi::PyThreadState_New(interpreter) });
+        (!made.is_null()).then_some(PythonState)
     }
+}
+
+impl Drop for PythonState {
+    fn drop(&mut self) {
+        Python::try_attach(|_| {
+            // SAFETY: attached, as it has to be. It takes back the one count with which the state was made, so that it is
+            // freed as this attachment ends.
+            unsafe { ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_LOCKED) };
+        });
+    }
+}
+
+/// The main interpreter, which is the only one (exit.rs).
+static INTERPRETER: AtomicPtr<ffi::PyInterpreterState> = AtomicPtr::new(ptr::null_mut());
+
+/// Remembers the interpreter, for threads that are not attached.
+pub fn set_up(_attached: Python<'_>) {
+    // SAFETY: this thread is attached, so there is a current interpreter.
+    INTERPRETER.store(unsafe { ffi::PyInterpreterState_Get() }, Ordering::Release);
 }
 
 /// A Python object that may be dropped on any thread, attached or not.

@@ -40,6 +40,7 @@ mod native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::exit::refuse_subinterpreters(module.py())?;
+        crate::dispatcher::set_up(module.py());
         let public = pgentra::cloud::Cloud::Public.facts();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DATABASE_SCOPE", public.scope)?;

@@ -218,6 +218,43 @@ print(min(took))
 
 
 @needs_fork
+def test_a_fork_while_the_engine_reaches_python_leaves_a_child_that_runs(run: Run) -> None:
+    """Until Python 3.11 a child waits for the lock under which another thread was making its state."""
+    ended = run(
+        """
+import os, signal, threading, time
+import pgentra
+from conftest import Recording
+stop = False
+def keep_fetching():
+    while not stop:
+        pgentra.get_entra_token(Recording(), cache=False)
+threads = [threading.Thread(target=keep_fetching) for _ in range(2)]
+for thread in threads:
+    thread.start()
+hung = 0
+for _ in range(1000):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    end = time.monotonic() + 20
+    while not (ended := os.waitpid(child, os.WNOHANG)[0]) and time.monotonic() < end:
+        time.sleep(0.0005)
+    if not ended:
+        hung += 1
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        break
+stop = True
+for thread in threads:
+    thread.join()
+print("hung", hung)
+"""
+    )
+    assert ended.out.strip() == "hung 0", ended.err
+
+
+@needs_fork
 def test_forks_in_the_middle_of_fetches(run: Run, service: TokenService) -> None:
     service.delay = 0.02
     ended = run(

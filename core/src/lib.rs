@@ -29,7 +29,7 @@ pub use config::{Config, CredentialConfig, CredentialKind};
 pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
 pub use provider::{Builder, Login, Stats, TokenProvider};
 pub use registry::stats;
-pub use runtime::{Pending, PerProcess, shutdown, start_thread};
+pub use runtime::{Pending, PerProcess, shutdown, start_thread, undivided};
 pub use secret::Secret;
 pub use shared_cell::CellStats;
 pub use token::Token;

@@ -16,9 +16,8 @@ use std::{
     time::Duration,
 };
 
-pub use fork::PerProcess;
-use fork::undivided;
 pub(crate) use fork::{Inherited, generation};
+pub use fork::{PerProcess, undivided};
 pub use pending::Pending;
 use tokio::sync::oneshot;
 

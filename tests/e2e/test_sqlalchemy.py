@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import pickle
 import subprocess
 import sys
 import time
@@ -277,19 +276,6 @@ def test_an_engine_goes_with_its_owner_whose_method_is_the_credential(emulator: 
     del database
     gc.collect()
     assert gone() is None
-
-
-@pytest.mark.parametrize("dialect", SYNC)
-def test_an_error_that_may_pass_tells_its_own_text(dialect: str, target: Target) -> None:
-    def credential() -> str:
-        raise ValueError("not now")
-
-    engine = engine_of(dialect, target, poolclass=NullPool)
-    enable_entra_authentication(engine, credential)
-    with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
-        who(engine)
-    assert str(caught.value).startswith("Could not retrieve Entra credentials: ")
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_engines_with_options_share_the_listener(identity: Principal, mine: Target) -> None:

@@ -49,9 +49,9 @@ static UNDIVIDED: AtomicUsize = AtomicUsize::new(0);
 const PAUSE: Duration = Duration::from_micros(100);
 const MOST_PAUSES: usize = 10_000;
 
-/// Runs short work in which no fork may happen: what a library sets up once for a process (tokio its registry of signals)
-/// would stay half made in a child for ever, and keep it waiting.
-pub(super) fn undivided<T>(work: impl FnOnce() -> T) -> T {
+/// Runs short work in which no fork may happen: what a library sets up (tokio its registry of signals, Python a thread's
+/// state) would stay half made in a child for ever, and keep it waiting. The work must not wait for whoever may fork.
+pub fn undivided<T>(work: impl FnOnce() -> T) -> T {
     struct Inside;
     impl Drop for Inside {
         fn drop(&mut self) {
