@@ -40,6 +40,13 @@ async function watch(driver, credential, stop) {
     return attempts
 }
 
+/**
+ * A login that was under way when its token ended, at a whole second: under load one takes longer than a token's last
+ * second, in which it is handed out no more.
+ */
+const metTheEnd = ({ started, ended, error }, end) =>
+    started < end && ended > end - 1.5 && /access token has expired/.test(String(error))
+
 test('an outage within the life of a token, and one past its end', async () => {
     await emulator.setTokens({ lifetime_s: LIFETIME_S })
     const stop = new AbortController()
@@ -69,7 +76,12 @@ test('an outage within the life of a token, and one past its end', async () => {
 
     for (const [index, attempts] of (await short.watches).entries()) {
         const name = short.names[index]
-        assert.deepEqual(attempts.map(({ error }) => error).filter(Boolean), [], name)
+        const failed = attempts.filter((one) => one.error && !metTheEnd(one, short.arrived + LIFETIME_S))
+        assert.deepEqual(
+            failed.map(({ error }) => error),
+            [],
+            name,
+        )
         const slowest = Math.max(...attempts.map(({ started, ended }) => ended - started))
         assert.ok(slowest < AT_ONCE_S, `${name}: ${slowest} s`)
     }
@@ -79,9 +91,7 @@ test('an outage within the life of a token, and one past its end', async () => {
         assert.ok(failed.length > 0, name)
         assert.ok(failed[0].ended > long.arrived + LIFETIME_S - 1.5, name)
         assert.ok(failed.at(-1).started < returned + 6, name)
-        for (const { error, started, ended } of failed) {
-            // A login that was under way when the token ended.
-            if (started < long.arrived + LIFETIME_S && /access token has expired/.test(String(error))) continue
+        for (const { error, started, ended } of failed.filter((one) => !metTheEnd(one, long.arrived + LIFETIME_S))) {
             const ours = findError(error, (one) => one instanceof AuthenticationError)
             assert.equal(ours?.code, 'service_unavailable', `${name}: ${error}`)
             assert.equal(ours.detail.transient, true)
