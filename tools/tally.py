@@ -69,7 +69,6 @@ class Result:
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
     in_failures: bool = False
-    named: int = 0
     works: matrix.Cells = field(default_factory=set)
 
     def read(self, line: str, ci: bool) -> None:
@@ -84,8 +83,7 @@ class Result:
         elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
         elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
-            self.named += 1
-            if self.named <= NAMED_FAILURES:
+            if sum(note.startswith("failed: ") for note in self.notes) < NAMED_FAILURES:
                 self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):
             self.notes.append(f"skipped: {match['name']}: {match['reason'] or 'ignored'}")

@@ -100,7 +100,7 @@ fn run(arriving: &mut Receiver<Option<Job>>) {
 }
 
 /// This thread's state in Python, from its first to its last job. Left to itself, attaching makes one each time, under a
-/// lock that Python's own fork handler waits for in the child: until Python 3.11 that is for ever, where it was taken.
+/// lock that Python 3.10's own fork handler waits for in the child: for ever, where it was taken.
 struct PythonState;
 
 impl PythonState {
