@@ -7,7 +7,8 @@ use pgentra::{
     claims::{self, Claims},
     cloud::{self, CloudInputs},
     config::KNOWN_VARIABLES,
-    connection, refusal,
+    postgres::{Server, tls_policy},
+    refusal,
 };
 use serde_json::{Value, json};
 
@@ -153,7 +154,7 @@ pub unsafe extern "C" fn pgentra_secure_sslmode(
         };
         // SAFETY: as promised by the caller.
         let hosts = hosts.iter().map(|host| unsafe { text("hosts", *host) }).collect::<Result<Vec<_>>>()?;
-        let found = connection::secure_sslmode(sslmode, &hosts, allow_insecure)?;
+        let found = tls_policy::secure_sslmode(sslmode, &Server::named(&hosts), allow_insecure)?;
         place.write(found.map_or(ptr::null(), interned));
         Ok(())
     };
@@ -228,7 +229,7 @@ pub unsafe extern "C" fn pgentra_refusal_explain(
             )
         };
         let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
-        Ok(Some(refusal::explain(&refusal, role, source, principal.as_ref())))
+        Ok(Some(refusal::explain(&refusal, role, source, principal.as_ref(), None)))
     };
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_refusal_explain", "explanation", explanation, error, work) }

@@ -8,7 +8,8 @@ use pgentra::{
     Error, ErrorKind,
     claims::{self, Claims},
     config::KNOWN_VARIABLES,
-    connection, refusal,
+    postgres::{Server, tls_policy},
+    refusal,
 };
 
 use crate::error::thrown;
@@ -46,7 +47,8 @@ pub fn secure_sslmode(
     allow_insecure: bool,
 ) -> Result<Option<&'static str>> {
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    connection::secure_sslmode(sslmode.as_deref(), &hosts, allow_insecure).map_err(|error| thrown(&error))
+    tls_policy::secure_sslmode(sslmode.as_deref(), &Server::named(&hosts), allow_insecure)
+        .map_err(|error| thrown(&error))
 }
 
 /// Why a server refused a login: the cause's stable name.
@@ -71,7 +73,7 @@ pub fn explain_refusal(
     token: String,
 ) -> String {
     let principal = Claims::decode(&token).ok().map(|claims| claims.principal());
-    refusal::explain(&refusal::classify(sqlstate.as_deref(), &message), &role, &role_source, principal.as_ref())
+    refusal::explain(&refusal::classify(sqlstate.as_deref(), &message), &role, &role_source, principal.as_ref(), None)
 }
 
 /// What every cached token of this process is about, as JSON.

@@ -3,7 +3,8 @@
 use pgentra::{
     Error, ErrorKind,
     claims::{self, Claims},
-    connection, refusal,
+    postgres::{Server, tls_policy},
+    refusal,
 };
 use pyo3::{prelude::*, types::PyString};
 
@@ -40,7 +41,7 @@ pub fn secure_sslmode(
     allow_insecure: bool,
 ) -> PyResult<Option<&'static str>> {
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    connection::secure_sslmode(sslmode, &hosts, allow_insecure).map_err(|error| raised(py, &error))
+    tls_policy::secure_sslmode(sslmode, &Server::named(&hosts), allow_insecure).map_err(|error| raised(py, &error))
 }
 
 /// Whether a newer token may succeed where a server refused a login so.
@@ -53,7 +54,7 @@ pub fn is_retriable(sqlstate: Option<&str>, message: &str) -> bool {
 #[pyfunction]
 pub fn explain_refusal(sqlstate: Option<&str>, message: &str, role: &str, role_source: &str, token: &str) -> String {
     let principal = Claims::decode(token).ok().map(|claims| claims.principal());
-    refusal::explain(&refusal::classify(sqlstate, message), role, role_source, principal.as_ref())
+    refusal::explain(&refusal::classify(sqlstate, message), role, role_source, principal.as_ref(), None)
 }
 
 /// What every cached token of this process is about.

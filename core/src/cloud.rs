@@ -107,6 +107,11 @@ impl Cloud {
     }
 }
 
+/// Whether a server's name is one of Azure Database for PostgreSQL.
+pub fn is_azure_server(host: &str) -> bool {
+    host_name(host).is_some_and(|name| Cloud::of_host(&name).is_some())
+}
+
 /// The cloud of an authority host, such as `https://login.microsoftonline.us`.
 pub(crate) fn of_authority(authority_host: &str) -> Cloud {
     let url = Url::parse(authority_host).ok();

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub(crate) use self::credential::with_credential_kinds;
 pub use self::credential::*;
-use self::reader::read;
+pub(crate) use self::reader::read;
 pub use crate::cell::Mode;
 use crate::{
     error::{Error, ErrorKind, Result},

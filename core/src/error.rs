@@ -250,6 +250,12 @@ impl Error {
         self.with(|e| e.advice = Some(advice.into()))
     }
 
+    /// Puts what the error is about in front of its message: `what: message`.
+    #[must_use]
+    pub(crate) fn about(self, what: &str) -> Self {
+        self.with(|e| e.message = format!("{what}: {}", e.message))
+    }
+
     /// What the service said.
     #[must_use]
     pub fn with_service(self, service: Service) -> Self {

@@ -4,7 +4,11 @@
 
 use serde::Serialize;
 
-use crate::claims::{Principal, PrincipalKind, RoleType, create_role_statement, sql_literal};
+use crate::{
+    claims::{Claims, Principal, PrincipalKind, RoleType, create_role_statement, sql_literal},
+    config::Environment,
+    postgres::service_connector,
+};
 
 /// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -135,8 +139,16 @@ fn without_names(line: &str) -> String {
 
 /// A few lines below the server's own message: who tried to log in as what, and what to do.
 ///
-/// `role_source` is a login's `user_source`. Empty for [`RefusalCause::NotALogin`].
-pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Option<&Principal>) -> String {
+/// `role_source` is a login's or a connection plan's `user_source`. `unused_connector` lists variables of Azure Service Connector
+/// that are set for this server and were not used: Service Connector made a role of its own, so that no other one is proposed.
+/// Empty for [`RefusalCause::NotALogin`].
+pub fn explain(
+    refusal: &Refusal,
+    role: &str,
+    role_source: &str,
+    principal: Option<&Principal>,
+    unused_connector: Option<&str>,
+) -> String {
     use RefusalCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
 
     if refusal.cause == NotALogin {
@@ -148,7 +160,11 @@ pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Opti
         "PGUSER" => "the environment variable PGUSER",
         "fallback_username" => "the fallback user name",
         "management token" => "a management-scope token",
-        claim => &format!("claim {claim} of the token"),
+        "service file" => "the connection service file",
+        other => &match other.strip_prefix("variable ") {
+            Some(name) => format!("the environment variable {name}"),
+            None => format!("claim {other} of the token"),
+        },
     };
     let owner = principal.map_or("unknown, its claims cannot be read".to_owned(), ToString::to_string);
     let mut lines = vec![
@@ -156,6 +172,13 @@ pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Opti
         format!("Token of: {owner}."),
         advice(refusal.cause, kind.role_type()),
     ];
+    if let Some(variables) = unused_connector {
+        lines.push(format!(
+            "Azure Service Connector set up this server with an identity and a role of its own, which this connection does not \
+             use. Its variables: {variables}. Turn on the option for Service Connector."
+        ));
+        return lines.join("\n");
+    }
     if matches!(refusal.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
         let oid = principal.and_then(|principal| principal.oid.as_deref()).unwrap_or("OBJECT_ID");
         lines.push("To create the role, as Entra administrator, in database postgres:".to_owned());
@@ -178,6 +201,25 @@ pub fn explain(refusal: &Refusal, role: &str, role_source: &str, principal: Opti
         lines.push(hint.to_owned());
     }
     lines.join("\n")
+}
+
+/// As [`explain`], from what a driver's module has: `host` lists the server's names, separated by commas, and `environment` is
+/// the process's, both only where Service Connector's variables were not used for the connection.
+pub fn explain_login(
+    sqlstate: Option<&str>,
+    message: &str,
+    role: &str,
+    role_source: &str,
+    token: Option<&str>,
+    unused: Option<(&str, &Environment)>,
+) -> String {
+    let refusal = classify(sqlstate, message);
+    if refusal.cause == RefusalCause::NotALogin {
+        return String::new();
+    }
+    let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
+    let connector = unused.and_then(|(host, environment)| service_connector::unused(host, environment));
+    explain(&refusal, role, role_source, principal.as_ref(), connector.as_deref())
 }
 
 fn advice(cause: RefusalCause, role_type: RoleType) -> String {

@@ -117,15 +117,21 @@ pub fn stats() -> Vec<CellStats> {
 /// Warnings told in this process.
 static WARNED: Inherited<HashSet<String>> = Inherited::new();
 
-/// Tells a warning, once.
+/// Logs a warning, once in this process.
 pub(crate) fn warn_once(warning: String) {
-    let told = WARNED.load();
-    // What differs by host is not remembered without end.
-    if told.contains(&warning) || told.len() >= MOST_CELLS {
-        return;
+    if is_first_warning(&warning) {
+        warn!(target: "pgentra::cloud", "{warning}");
     }
-    warn!(target: "pgentra::cloud", "{warning}");
-    WARNED.rcu(|told| told.iter().chain([&warning]).cloned().collect::<HashSet<_>>());
+}
+
+/// Whether the warning is new in this process; it is remembered. The number of texts is bounded, since they name hosts.
+pub(crate) fn is_first_warning(warning: &str) -> bool {
+    let told = WARNED.load();
+    if told.contains(warning) || told.len() >= MOST_CELLS {
+        return false;
+    }
+    WARNED.rcu(|told| told.iter().cloned().chain([warning.to_owned()]).collect::<HashSet<_>>());
+    true
 }
 
 type Names = HashMap<(String, String), Option<String>>;

@@ -31,7 +31,13 @@ fn explanations() {
         let cause = refusal.cause;
         let text = |key: &str| case[key].as_str().expect("a text").to_owned();
         let principal = principal(&case["principal"]);
-        let told = refusal::explain(&refusal, &text("role"), &text("role_source"), principal.as_ref());
+        let told = refusal::explain(
+            &refusal,
+            &text("role"),
+            &text("role_source"),
+            principal.as_ref(),
+            case["unused_connector"].as_str(),
+        );
         for part in case["contains"].as_array().expect("contains") {
             assert!(told.contains(part.as_str().expect("a text")), "{cause:?}: {part} is not in:\n{told}");
         }

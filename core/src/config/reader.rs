@@ -12,7 +12,7 @@ use super::join;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Reads a document, or a part of one: what is refused is named by its path in it.
-pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T> {
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T> {
     T::deserialize(Reader(value)).map_err(|refusal| Error::new(ErrorKind::InvalidConfiguration, refusal.to_string()))
 }
 

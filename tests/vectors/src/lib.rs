@@ -76,7 +76,13 @@ fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
         "explanations" => {
             let refusal = documents::refusal(&case["cause"]);
             let principal = documents::principal(&case["principal"]);
-            json!(refusal::explain(&refusal, text("role"), text("role_source"), principal.as_ref()))
+            json!(refusal::explain(
+                &refusal,
+                text("role"),
+                text("role_source"),
+                principal.as_ref(),
+                case["unused_connector"].as_str()
+            ))
         }
         other => panic!("no group of vectors is called {other}"),
     })

@@ -1,0 +1,589 @@
+//! The decision how one connection logs in: with its password or with a token, as which role, with which `sslmode`.
+//!
+//! A binding describes the connection in a [`ConnectionRequest`] and carries the [`ConnectionPlan`] out. The rules are cases of
+//! `tests/vectors/connections.json`, which every binding runs.
+//!
+//! Each setting comes from the first of: argument, connection string, Service Connector's variables, service file, `PG*`
+//! variables.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    connection_string::{self, Form},
+    service_connector::{self, ServiceConnector},
+    service_file,
+    settings::{self, ConnectionSettings},
+    tls_policy::{Server, secure_sslmode},
+};
+use crate::{
+    cloud,
+    config::{Environment, read, variable},
+    error::{Error, ErrorKind, Result},
+    registry,
+    secret::Secret,
+};
+
+/// libpq's variables for the settings that decide how a connection logs in. `PGPASSWORD` and password files are not explicit
+/// passwords. Source: libpq, "Environment Variables".
+pub const LIBPQ_VARIABLES: &[(&str, &str)] = &[
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("port", "PGPORT"),
+    ("dbname", "PGDATABASE"),
+    ("service", "PGSERVICE"),
+    ("servicefile", "PGSERVICEFILE"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+];
+
+/// The variables that a request's `environment` needs where Service Connector is not used. With it, pass all variables.
+pub const CONNECTION_VARIABLES: &[&str] = &[
+    "APPDATA",
+    "HOME",
+    "PGCONNECT_TIMEOUT",
+    "PGDATABASE",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "PGSYSCONFDIR",
+    "PGUSER",
+];
+
+/// How a language spells the names of options, for messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spelling {
+    /// `require_entra`
+    #[default]
+    Snake,
+    /// `requireEntra`
+    Camel,
+    /// `RequireEntra`
+    Pascal,
+}
+
+impl Spelling {
+    fn of(self, name: &str) -> String {
+        let mut upper = self == Spelling::Pascal;
+        let mut spelled = String::with_capacity(name.len());
+        for c in name.chars() {
+            match c {
+                '_' if self != Spelling::Snake => upper = true,
+                c if upper => {
+                    spelled.push(c.to_ascii_uppercase());
+                    upper = false;
+                }
+                c => spelled.push(c),
+            }
+        }
+        spelled
+    }
+}
+
+/// What a connection says itself, and what its driver reads besides.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionRequest {
+    /// Settings by libpq's keywords, as arguments or as the driver's own parser read them: texts, numbers, booleans, or lists of
+    /// these. `null` is not given. `timeout` is the driver's own connection time limit in seconds, `connect_timeout` libpq's.
+    pub arguments: Map<String, Value>,
+    /// A connection string that the driver does not parse itself.
+    pub text: Option<Secret>,
+    /// The form of `text`.
+    pub form: Form,
+    /// Whether `host` lists hosts with ports of their own, as Npgsql's does.
+    pub hosts_with_ports: bool,
+    /// The variable that the driver reads for each setting. Default: libpq's, and then an empty argument hides a variable, as in
+    /// libpq. `PGUSER` counts for every driver.
+    pub variables: Option<BTreeMap<String, String>>,
+    /// Whether the driver reads connection service files. Default: true.
+    pub service_files: bool,
+    /// The process's environment, or what [`CONNECTION_VARIABLES`] lists of it.
+    pub environment: Environment,
+    /// Whether, and which, variables of Azure Service Connector are used. Default: none.
+    #[serde(deserialize_with = "service_connector::optional")]
+    pub service_connector: Option<ServiceConnector>,
+    /// Whether the application passed a credential.
+    pub has_credential: bool,
+    /// Whether a password in the connection's settings is an error. Default: false.
+    pub require_entra: bool,
+    /// Whether a token may be sent without TLS. Default: false.
+    pub allow_insecure_transport: bool,
+    /// Whether a user and a password that are given together are both replaced (the Sequelize hook). Default: false.
+    pub replace_login: bool,
+    /// Whether the server is unknown where no source names a host, instead of the driver's local default. Default: false.
+    pub unknown_server: bool,
+    /// Whether the driver can verify the server's certificate without a file of the user's own. Default: false.
+    pub verifies_certificates: bool,
+    /// How messages spell the names of options.
+    pub spelling: Spelling,
+    /// Returns warnings that were returned before in this process, too.
+    pub repeat_warnings: bool,
+    /// The provider's configuration document; the plan returns it with server, user and credential filled in.
+    pub config: Option<Map<String, Value>>,
+}
+
+impl Default for ConnectionRequest {
+    fn default() -> Self {
+        ConnectionRequest {
+            arguments: Map::new(),
+            text: None,
+            form: Form::Libpq,
+            hosts_with_ports: false,
+            variables: None,
+            service_files: true,
+            environment: Environment::new(),
+            service_connector: None,
+            has_credential: false,
+            require_entra: false,
+            allow_insecure_transport: false,
+            replace_login: false,
+            unknown_server: false,
+            verifies_certificates: false,
+            spelling: Spelling::Snake,
+            repeat_warnings: false,
+            config: None,
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments may hold a password.
+        f.debug_struct("ConnectionRequest")
+            .field("arguments", &self.arguments.keys().collect::<Vec<_>>())
+            .field("service_connector", &self.service_connector)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionRequest {
+    /// Reads the JSON document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    pub fn from_json(text: &str) -> Result<ConnectionRequest> {
+        let value = serde_json::from_str(text).map_err(|e| {
+            Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("the connection request is not JSON (line {}, column {})", e.line(), e.column()),
+            )
+        })?;
+        Self::from_value(value)
+    }
+
+    /// Reads the document as a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`], naming the key.
+    pub fn from_value(value: Value) -> Result<ConnectionRequest> {
+        read(value)
+    }
+}
+
+/// How a connection logs in. `Debug` shows no setting's value.
+#[derive(Clone)]
+pub struct ConnectionPlan {
+    /// Whether the password is a token. If not, the connection's own user and password are used.
+    pub uses_entra: bool,
+    /// The role to log in as, if a source names it; `None` takes it from the token.
+    pub user: Option<String>,
+    /// Where `user` came from: `user` (argument or connection string), `service file`, `PGUSER`, or `variable NAME`.
+    pub user_source: Option<String>,
+    /// Whether the given password is to be dropped.
+    pub drops_password: bool,
+    /// Whether the given user is to be dropped.
+    pub drops_user: bool,
+    /// The `sslmode` to connect with in place of the given one.
+    pub sslmode: Option<String>,
+    /// The server.
+    pub server: Server,
+    /// The names of the server's hosts, separated by commas: they may tell the cloud.
+    pub host: Option<String>,
+    /// The connection's time limit in seconds.
+    pub timeout: Option<f64>,
+    /// Settings of the connection string and of Service Connector that the driver must be given in addition to the arguments.
+    /// They hold a user and a password only where `uses_entra` is false.
+    pub settings: ConnectionSettings,
+    /// The credential's configuration, if Service Connector's variables describe one. It may hold a client secret.
+    pub credential: Option<Value>,
+    /// Warnings to log, each once in a process.
+    pub warnings: Vec<String>,
+    /// The provider's configuration document, if the request had one.
+    pub config: Option<Map<String, Value>>,
+}
+
+impl fmt::Debug for ConnectionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionPlan")
+            .field("uses_entra", &self.uses_entra)
+            .field("user", &self.user)
+            .field("user_source", &self.user_source)
+            .field("sslmode", &self.sslmode)
+            .field("server", &self.server)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionPlan {
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConnection`] for settings that cannot be read or contradict each other, and for a password where
+    /// Entra is required; [`ErrorKind::InsecureTransport`] if TLS is switched off for a server that is not local.
+    pub fn new(request: &ConnectionRequest) -> Result<ConnectionPlan> {
+        let mut plan = decide(request)?;
+        if !request.repeat_warnings {
+            plan.warnings.retain(|warning| registry::is_first_warning(warning));
+        }
+        Ok(plan)
+    }
+
+    /// The plan as a JSON document. Its `settings`, `credential` and `config` may hold secrets: it is for a driver, never for
+    /// a log.
+    pub fn to_json(&self) -> Value {
+        let settings: Map<String, Value> =
+            self.settings.iter().map(|(keyword, value)| (keyword.to_owned(), Value::from(value))).collect();
+        json!({
+            "uses_entra": self.uses_entra,
+            "user": self.user,
+            "user_source": self.user_source,
+            "drops_password": self.drops_password,
+            "drops_user": self.drops_user,
+            "sslmode": self.sslmode,
+            "server": Hosts(&self.server),
+            "is_local": self.server.is_local(),
+            "host": self.host,
+            "timeout": self.timeout,
+            "settings": settings,
+            "credential": self.credential,
+            "warnings": self.warnings,
+            "config": self.config,
+        })
+    }
+}
+
+struct Hosts<'a>(&'a Server);
+
+impl Serialize for Hosts<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Server::Known(hosts) => hosts.serialize(serializer),
+            Server::Unknown => serializer.serialize_str("unknown"),
+        }
+    }
+}
+
+/// The settings of one connection by source, in the order in which they count.
+struct Sources<'a> {
+    request: &'a ConnectionRequest,
+    arguments: ConnectionSettings,
+    text: ConnectionSettings,
+    connector: Option<service_connector::Connection>,
+    service: ConnectionSettings,
+    is_service_unknown: bool,
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Argument,
+    Text,
+    Connector,
+    Service,
+    Variable,
+}
+
+impl<'a> Sources<'a> {
+    fn read(request: &'a ConnectionRequest) -> Result<Self> {
+        let mut arguments = ConnectionSettings::default();
+        for (keyword, value) in &request.arguments {
+            if let Some(text) = text_of(keyword, value)? {
+                arguments.set(keyword.as_str(), text);
+            }
+        }
+        if request.hosts_with_ports
+            && let Some(places) = arguments.get("host")
+        {
+            let (hosts, ports) = connection_string::dotnet_hosts(places)
+                .map_err(|why| Error::new(ErrorKind::InvalidConnection, format!("the host cannot be read: {why}")))?;
+            arguments.set("host", hosts);
+            if !ports.is_empty() {
+                arguments.set("port", ports);
+            }
+        }
+        let text = request.text.as_ref().map(|text| connection_string::parse(text.expose(), request.form));
+        let connector = match &request.service_connector {
+            Some(_) if request.has_credential => {
+                let option = request.spelling.of("service_connector");
+                return Err(Error::new(
+                    ErrorKind::InvalidConnection,
+                    format!("a credential is given together with the option {option}, which chooses the credential"),
+                )
+                .with_advice(format!("Leave out the credential or {option}.")));
+            }
+            Some(choice) => Some(service_connector::read(choice, &request.environment)?),
+            None => None,
+        };
+        let mut sources = Sources {
+            request,
+            arguments,
+            text: text.transpose()?.unwrap_or_default(),
+            connector,
+            service: ConnectionSettings::default(),
+            is_service_unknown: false,
+        };
+        sources.find_service();
+        Ok(sources)
+    }
+
+    fn find_service(&mut self) {
+        if !self.request.service_files {
+            return;
+        }
+        let Some((service, _)) = self.find("service") else { return };
+        let file = self.find("servicefile").map(|(file, _)| file);
+        match service_file::find(service, file, &self.request.environment) {
+            service_file::Service::Found(settings) => self.service = settings,
+            service_file::Service::Unknown => self.is_service_unknown = true,
+        }
+    }
+
+    /// The value that counts, and its source.
+    fn find(&self, keyword: &str) -> Option<(&str, Source)> {
+        let layers = [
+            (Some(&self.arguments), Source::Argument),
+            (Some(&self.text), Source::Text),
+            (self.connector.as_ref().map(|connector| &connector.settings), Source::Connector),
+            (Some(&self.service), Source::Service),
+        ];
+        for (settings, source) in layers {
+            match settings.and_then(|settings| settings.given(keyword)) {
+                Some("") if self.hides(keyword) => return None,
+                Some("") | None => {}
+                Some(value) => return Some((value, source)),
+            }
+        }
+        let value = self.variable_of(keyword).and_then(|name| variable(&self.request.environment, name))?;
+        Some((value, Source::Variable))
+    }
+
+    /// libpq takes an empty value of its own arguments for the default and does not look further. An empty user or password is
+    /// one that is not given.
+    fn hides(&self, keyword: &str) -> bool {
+        self.request.variables.is_none() && !matches!(keyword, "user" | "password")
+    }
+
+    fn variable_of(&self, keyword: &str) -> Option<&str> {
+        match (&self.request.variables, keyword) {
+            (_, "user") => Some("PGUSER"),
+            (Some(variables), _) => variables.get(keyword).map(String::as_str),
+            (None, _) => LIBPQ_VARIABLES.iter().find(|(known, _)| *known == keyword).map(|(_, variable)| *variable),
+        }
+    }
+
+    fn value(&self, keyword: &str) -> Option<&str> {
+        self.find(keyword).map(|(value, _)| value)
+    }
+
+    fn server(&self) -> Server {
+        let (host, hostaddr) = (self.value("host"), self.value("hostaddr"));
+        // What the service says of `hostaddr` is not known, unless it is given here.
+        if self.is_service_unknown && hostaddr.is_none() {
+            return Server::Unknown;
+        }
+        let hosts = settings::hosts(host, hostaddr, self.value("port"));
+        if hosts.is_empty() && self.request.unknown_server {
+            return Server::Unknown;
+        }
+        Server::Known(hosts)
+    }
+
+    /// The connection's time limit: the driver's own, or libpq's, to which 1 second is 2. Zero and less are no limit, and
+    /// what is not a number the driver refuses itself. Source: libpq, `connect_timeout`.
+    fn timeout(&self) -> Option<f64> {
+        let (value, least) = match self.value("timeout") {
+            Some(value) => (value, 0.0),
+            None => (self.value("connect_timeout")?, 2.0),
+        };
+        let seconds: f64 = value.trim().parse().ok()?;
+        (seconds > 0.0 && seconds < 1e9).then(|| seconds.max(least))
+    }
+
+    /// Settings that only we have read.
+    fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
+        let mut merged = self.text.clone();
+        if let Some(connector) = &self.connector {
+            connector.settings.iter().for_each(|(keyword, value)| merged.set_default(keyword, value));
+        }
+        for keyword in self.request.arguments.keys() {
+            if self.arguments.get(keyword).is_some() {
+                merged.remove(keyword);
+            }
+        }
+        if uses_entra {
+            merged.remove("user");
+            merged.remove("password");
+        }
+        merged
+    }
+}
+
+fn text_of(keyword: &str, value: &Value) -> Result<Option<String>> {
+    Ok(Some(match value {
+        Value::Null => return Ok(None),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) => {
+            let texts: Result<Vec<Option<String>>> = items.iter().map(|item| text_of(keyword, item)).collect();
+            let texts: Vec<String> = texts?.into_iter().map(Option::unwrap_or_default).collect();
+            texts.join(",")
+        }
+        Value::Object(_) => {
+            return Err(Error::new(
+                ErrorKind::InvalidConnection,
+                format!("connection setting {keyword}: expected a text, got an object"),
+            ));
+        }
+    }))
+}
+
+fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
+    let sources = Sources::read(request)?;
+    let server = sources.server();
+    let place = place_of(&server);
+    let mut warnings = Vec::new();
+    if sources.is_service_unknown {
+        let service = sources.value("service").unwrap_or_default();
+        warnings.push(format!(
+            "The connection service {service:?} was found in no service file that pgentra reads, so the server counts as \
+             remote and TLS is required."
+        ));
+    }
+
+    let user = sources.find("user");
+    let password = sources.find("password").filter(|(_, source)| *source != Source::Variable);
+    let replaces = request.replace_login && password.is_some();
+    let drops_user = replaces && user.is_some_and(|(_, source)| source != Source::Variable);
+    // What is dropped no longer counts; `PGUSER` does.
+    let user = if drops_user { sources.pguser() } else { user };
+    if password.is_some() && request.require_entra {
+        let role = user.map(|(user, _)| format!(" as {user:?}")).unwrap_or_default();
+        return Err(Error::new(
+            ErrorKind::InvalidConnection,
+            format!(
+                "{}: the connection to {place}{role} has a password of its own, so Entra would not be used",
+                request.spelling.of("require_entra")
+            ),
+        )
+        .with_advice("Remove the password from the connection's settings."));
+    }
+    let uses_entra = password.is_none() || user.is_none() || replaces;
+    match (password, uses_entra) {
+        (Some(_), false) => warnings.push(format!(
+            "Entra is not used: the connection to {place} has a user and a password of its own. Remove the password, or \
+             set {} to make this an error.",
+            request.spelling.of("require_entra")
+        )),
+        (Some(_), true) if !replaces => warnings.push(format!(
+            "The password of the connection to {place} is not used, because no user is given with it: the connection logs in \
+             with an Entra token. Remove the password, or also set the user to log in with the password."
+        )),
+        _ => {}
+    }
+
+    let mut sslmode = None;
+    if uses_entra {
+        let given = sources.find("sslmode");
+        let mode = given.map(|(mode, _)| mode);
+        sslmode = secure_sslmode(mode, &server, request.allow_insecure_transport)?;
+        // With the system's authorities libpq refuses anything less than verify-full; before version 16 it has no such value.
+        if sslmode.is_some() && sources.value("sslrootcert") == Some("system") {
+            sslmode = Some("verify-full");
+        }
+        let is_explicit = given.is_some_and(|(_, source)| matches!(source, Source::Argument | Source::Text));
+        if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
+            if request.verifies_certificates {
+                sslmode = Some("verify-full");
+            } else {
+                warnings.push(format!(
+                    "The connection to {place} encrypts, but does not verify the server's certificate, because Azure Service \
+                     Connector sets sslmode=require and no certificate authorities are configured. Set sslmode=verify-full \
+                     and a file of certificate authorities."
+                ));
+            }
+        }
+    }
+
+    let settings = sources.for_driver(uses_entra);
+    let user_source = user.map(|(_, source)| match source {
+        Source::Argument | Source::Text => "user".to_owned(),
+        Source::Service => "service file".to_owned(),
+        Source::Variable => "PGUSER".to_owned(),
+        Source::Connector => {
+            let name = sources.connector.as_ref().and_then(|connector| connector.user_variable.as_deref());
+            format!("variable {}", name.unwrap_or_default())
+        }
+    });
+    let user = user.map(|(user, _)| user.to_owned());
+    let names: Vec<&str> = server.hosts().iter().map(|host| host.host.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty() && !name.starts_with(['/', '@'])).collect();
+    let host = (!names.is_empty()).then(|| names.join(","));
+    let credential = sources.connector.as_ref().and_then(|connector| connector.credential.clone());
+    let config = request.config.clone().map(|mut config| {
+        for (key, value) in [("host", host.as_ref()), ("user", user.as_ref())] {
+            if let (Some(value), false) = (value, config.contains_key(key)) {
+                config.insert(key.to_owned(), Value::from(value.as_str()));
+            }
+        }
+        if let Some(credential) = &credential {
+            config.insert("credential".to_owned(), credential.clone());
+        }
+        config
+    });
+    Ok(ConnectionPlan {
+        uses_entra,
+        user,
+        user_source,
+        drops_password: password.is_some() && uses_entra,
+        drops_user,
+        sslmode: sslmode.map(str::to_owned),
+        host,
+        timeout: sources.timeout(),
+        server,
+        settings,
+        credential: if uses_entra { credential } else { None },
+        warnings,
+        config,
+    })
+}
+
+impl Sources<'_> {
+    fn pguser(&self) -> Option<(&str, Source)> {
+        variable(&self.request.environment, "PGUSER").map(|user| (user, Source::Variable))
+    }
+}
+
+fn is_azure(server: &Server) -> bool {
+    server.hosts().iter().any(|host| cloud::is_azure_server(&host.host))
+}
+
+fn place_of(server: &Server) -> String {
+    let names: Vec<&str> =
+        server.hosts().iter().map(|host| if host.host.is_empty() { host.address() } else { &host.host }).collect();
+    match server {
+        Server::Unknown => "a server whose address is not known".to_owned(),
+        Server::Known(_) if names.iter().all(|name| name.is_empty()) => "the local server".to_owned(),
+        Server::Known(_) => names.join(","),
+    }
+}

@@ -1,0 +1,136 @@
+//! Connection services: the files that libpq reads them from, in its order.
+//!
+//! Source: libpq, "The Connection Service File", and `parseServiceInfo` of its fe-connect.c.
+
+use std::{collections::BTreeMap, fs, io::Read, path::PathBuf};
+
+use super::settings::ConnectionSettings;
+use crate::config::{Environment, variable};
+
+/// A larger file is not read: a service file has a few lines for each service.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Folders that libpq's builds look in where `PGSYSCONFDIR` is not set. Which one is compiled into a given libpq cannot be
+/// read without it, so all are searched.
+const SYSTEM_FOLDERS: &[&str] = &[
+    "/etc/postgresql-common",
+    "/etc/sysconfig/pgsql",
+    "/etc/postgresql",
+    "/etc",
+    "/usr/local/etc/postgresql",
+    "/usr/local/etc",
+    "/usr/local/pgsql/etc",
+    "/opt/homebrew/etc/postgresql",
+    "/opt/homebrew/etc",
+    "/opt/local/etc",
+];
+
+/// What was found of a service.
+#[derive(Debug)]
+pub enum Service {
+    /// Its settings.
+    Found(ConnectionSettings),
+    /// The service is in no file that can be read here, or its definition is elsewhere (LDAP).
+    Unknown,
+}
+
+/// Looks a service up: `servicefile` or `PGSERVICEFILE`, else the user's file; then `PGSYSCONFDIR`, else the system-wide
+/// folders. `files`: the setting `servicefile`.
+pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment) -> Service {
+    let users = match servicefile.or_else(|| variable(environment, "PGSERVICEFILE")) {
+        Some(file) => Some(PathBuf::from(file)),
+        None => users_file(environment),
+    };
+    if let Some(section) = users.and_then(|file| section_of(&file, service)) {
+        return section;
+    }
+    let file = |folder: &str| PathBuf::from(folder).join("pg_service.conf");
+    if let Some(folder) = variable(environment, "PGSYSCONFDIR") {
+        return section_of(&file(folder), service).unwrap_or(Service::Unknown);
+    }
+    // Where two folders define the service differently, only libpq knows which one counts.
+    let mut found: Option<ConnectionSettings> = None;
+    for section in SYSTEM_FOLDERS.iter().filter_map(|folder| section_of(&file(folder), service)) {
+        match (section, &found) {
+            (Service::Found(settings), None) => found = Some(settings),
+            (Service::Found(settings), Some(before)) if settings == *before => {}
+            _ => return Service::Unknown,
+        }
+    }
+    found.map_or(Service::Unknown, Service::Found)
+}
+
+fn users_file(environment: &Environment) -> Option<PathBuf> {
+    if cfg!(windows) {
+        let folder = PathBuf::from(variable(environment, "APPDATA")?);
+        return Some(folder.join("postgresql").join(".pg_service.conf"));
+    }
+    Some(PathBuf::from(variable(environment, "HOME")?).join(".pg_service.conf"))
+}
+
+/// The service's section of a file; `None` if the file cannot be read or has none. libpq itself reports a file that it
+/// cannot read.
+fn section_of(file: &PathBuf, service: &str) -> Option<Service> {
+    // A named pipe would block.
+    if !fs::metadata(file).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(file).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+    section(&String::from_utf8_lossy(&bytes), service)
+}
+
+/// The first section with that name; of a key that occurs twice, the first value counts.
+fn section(text: &str, service: &str) -> Option<Service> {
+    let mut values: Option<BTreeMap<String, String>> = None;
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            if values.is_some() {
+                break;
+            }
+            if name.strip_prefix(service).is_some_and(|rest| rest.starts_with(']')) {
+                values = Some(BTreeMap::new());
+            }
+        } else if let Some(values) = &mut values {
+            if line.starts_with("ldap") {
+                return Some(Service::Unknown);
+            }
+            if let Some((key, value)) = line.split_once('=') {
+                values.entry(key.trim_end().to_owned()).or_insert_with(|| value.trim_start().to_owned());
+            }
+        }
+    }
+    values.map(|values| Service::Found(ConnectionSettings::new(values)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, service: &str) -> Option<ConnectionSettings> {
+        match section(text, service) {
+            Some(Service::Found(settings)) => Some(settings),
+            Some(Service::Unknown) => panic!("unknown"),
+            None => None,
+        }
+    }
+
+    #[test]
+    fn section_is_read_as_libpq_reads_it() {
+        let text = "# a comment\n[other]\nhost=other\n\n  [app]  \nhost=db.example\nhost=second\nuser = alice\n# user=bob\n\
+                    [app]\nport=1\n";
+        let settings = found(text, "app").expect("found");
+        assert_eq!(settings.get("host"), Some("db.example"));
+        assert_eq!(settings.get("user"), Some("alice"));
+        assert_eq!(settings.get("port"), None);
+        assert!(found(text, "ap").is_none());
+    }
+
+    #[test]
+    fn section_with_ldap_is_unknown() {
+        assert!(matches!(section("[app]\nldap://ldap.example/dc=x?y?one\nhost=h", "app"), Some(Service::Unknown)));
+    }
+}
