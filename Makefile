@@ -12,7 +12,7 @@ GLIBC = "$(PYTHON)" tools/glibc.py
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
 # Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/works.py tells what works.
-PYTEST_OPTIONS = -q -rsfE --timeout 300 -p redaction -p works --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
+PYTEST_OPTIONS = -q -rsfE --timeout $(if $(PGENTRA_LONG),1200,300) -p redaction -p works --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
 TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py examples/python benchmarks tests/e2e \
     tests/compare tests/redaction.py tests/vector_cases.py tests/works.py
@@ -27,14 +27,15 @@ SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-c
 LINTS = lint-rust lint-python lint-node lint-c lint-dotnet lint-words
 
 # Seconds after which a suite is ended, the builds of a clean clone included: to end what hangs.
-SUITE_LIMIT = 1800
+SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test bench bench-node bench-dotnet lint build libpgentra libpgentra-testing libpgentra-release wheel npm nuget install clean $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet lint build libpgentra libpgentra-testing libpgentra-release wheel npm nuget install clean $(SUITES) $(LINTS)
 
 help:
 	@echo 'make demo   watch programs log in to a real PostgreSQL with Entra tokens'
 	@echo 'make test   every test; its parts: $(SUITES)'
+	@echo 'make test-all   the same, with what takes hours'
 	@echo 'make bench  measure against the libraries people use today, into benchmarks/results.md; parts: bench-node, bench-dotnet'
 	@echo 'make lint   format, lints, types and generated files; its parts: $(LINTS)'
 	@echo 'make build  the engine and the emulator'
@@ -73,6 +74,12 @@ demo-node:
 
 test: prerequisites
 	@MAKE="$(MAKE)" "$(PYTHON)" tools/tally.py $(SUITES:%=%=$(SUITE_LIMIT))
+
+# With what takes too long for each change: 200 exits of each kind instead of 20, the expiry of tokens for every driver's pool
+# by itself, ten minutes of all pools, more random inputs, and every test under each Python.
+test-all: export PGENTRA_LONG := 1
+test-all: export PGENTRA_EXITS := 200
+test-all: test
 
 bench: PROFILE := release
 bench: build

@@ -1,6 +1,8 @@
-"""A pytest plugin: tells what passed tests show to work, one line `works: ...` each, which `tools/matrix.py` gathers.
+"""A pytest plugin: tells what passed tests show to work, one line `works: ...` or `connector: ...` each, which `tools/matrix.py`
+gathers.
 
-A test says it with `record_property("works", "CLASS in LANGUAGE")`.
+A test says it with `record_property("works", "CLASS in LANGUAGE")`, and with `record_property("connector", "IDENTITY /
+DRIVER / LANGUAGE")` where a driver logged in from Service Connector's variables alone.
 """
 
 from __future__ import annotations
@@ -10,5 +12,6 @@ import pytest
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
-    for line in dict.fromkeys(value for report in passed for name, value in report.user_properties if name == "works"):
-        terminalreporter.write_line(f"works: {line}")
+    told = (pair for report in passed for pair in report.user_properties if pair[0] in ("works", "connector"))
+    for name, value in dict.fromkeys(told):
+        terminalreporter.write_line(f"{name}: {value}")

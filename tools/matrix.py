@@ -38,6 +38,22 @@ CREDENTIALS = (
 LINE = re.compile(r"^(?:# )?works: (?P<credential>\S+) in (?P<language>.+?)\s*$")
 YES = "yes"
 
+# Logins from Azure Service Connector's variables alone.
+IDENTITIES = ("system-assigned", "user-assigned", "service-principal")
+CONNECTOR_DRIVERS = {
+    "psycopg2": "Python",
+    "psycopg 3": "Python",
+    "SQLAlchemy": "Python",
+    "asyncpg": "Python",
+    "pg": "Node",
+    "Sequelize": "Node",
+    "postgres.js": "Node",
+    "Npgsql": ".NET",
+    "libpq": "C",
+    "tokio-postgres": "Rust",
+}
+CONNECTOR_LINE = re.compile(r"^(?:# )?connector: (?P<identity>\S+) / (?P<driver>.+?) / (?P<language>.+?)\s*$")
+
 Cells = set[tuple[str, str]]
 
 
@@ -45,6 +61,35 @@ def read(line: str) -> tuple[str, str] | None:
     """The credential and the language of a line that tells of one that works."""
     match = LINE.match(line)
     return (match["credential"], match["language"]) if match else None
+
+
+def read_connector(line: str) -> tuple[str, str] | None:
+    """The identity and the driver of a line that tells of a login from Service Connector's variables."""
+    match = CONNECTOR_LINE.match(line)
+    return (match["identity"], match["driver"]) if match else None
+
+
+def connector_table(cells: Cells) -> str:
+    """In Markdown, every driver and identity."""
+    lines = [f"| {'Service Connector':20} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * 20} | --- | --- | --- |\n"]
+    for driver, language in CONNECTOR_DRIVERS.items():
+        marks = (YES if (identity, driver) in cells else "" for identity in IDENTITIES)
+        marks = (mark.ljust(len(identity)) for mark, identity in zip(marks, IDENTITIES, strict=True))
+        lines.append(f"| {f'{driver} ({language})':20} | {' | '.join(marks)} |\n")
+    return "".join(lines)
+
+
+def missing_connectors(cells: Cells, ci: bool) -> list[str]:
+    """Logins that a run did not show. A driver of which it shows none was not run on this machine, which is wrong in CI
+    alone."""
+    seen = {driver for _, driver in cells}
+    missing = [
+        f"no test shows it: {driver} with a {identity} identity"
+        for driver in CONNECTOR_DRIVERS
+        for identity in IDENTITIES
+        if (driver in seen or ci) and (identity, driver) not in cells
+    ]
+    return missing + [f"no row for: {driver}" for driver in sorted(seen - set(CONNECTOR_DRIVERS))]
 
 
 def table(cells: Cells) -> str:

@@ -7,7 +7,8 @@ A suite is a make target; it is killed with all its children after that time, bu
 pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a
 secret of the tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or
 with CI=true a failure. One that begins with `not tried` is optional everywhere.
-Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's.
+Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's; lines
+`connector: IDENTITY / DRIVER / LANGUAGE` make that of logins from Service Connector's variables, which has to be full.
 Which tests failed, the first dozen of each suite, is told once more at the end. The last line is
 `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
 """
@@ -70,6 +71,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     in_failures: bool = False
     works: matrix.Cells = field(default_factory=set)
+    connectors: matrix.Cells = field(default_factory=set)
 
     def read(self, line: str, ci: bool) -> None:
         if match := CARGO.match(line):
@@ -96,6 +98,8 @@ class Result:
             self.note(line)
         elif cell := matrix.read(line):
             self.works.add(cell)
+        elif cell := matrix.read_connector(line):
+            self.connectors.add(cell)
         self.in_failures = line == CARGO_FAILURES or (self.in_failures and line.startswith("    "))
 
     def note(self, line: str) -> None:
@@ -189,6 +193,14 @@ def main(arguments: list[str]) -> int:
         print(f"\n{matrix.table(works)}")
     for line in wrong + notes:
         print(f"the table of credentials: {line}")
+    connectors: matrix.Cells = set().union(*(result.connectors for result, _ in results.values()))
+    if connectors:
+        print(f"\n{matrix.connector_table(connectors)}")
+    if connectors or len(results) > 1:
+        missing = matrix.missing_connectors(connectors, ci)
+        wrong += missing
+        for line in missing:
+            print(f"the table of Service Connector: {line}")
     total = [sum(getattr(result, kind) for result, _ in results.values()) for kind in ("passed", "failed", "skipped")]
     total[1] += len(wrong)
     print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped", flush=True)

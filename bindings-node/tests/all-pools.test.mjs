@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { ManagedIdentityCredential } from 'pgentra/identity'
+import { DRIVERS } from './drivers.mjs'
 import { Emulator } from './emulator.mjs'
 import { startPools } from './pools.mjs'
 
@@ -16,11 +17,23 @@ before(async () => {
 })
 after(() => emulator.stop())
 
-test('a minute of pools in every driver, tokens of 20 s, connections replaced every second', async () => {
+test('pools of every driver for a minute, tokens of 20 s, connections replaced every second', () => runPools(SECONDS))
+
+if (process.env.PGENTRA_LONG) {
+    test('pools of every driver for ten minutes', { timeout: 900_000 }, () => runPools(600))
+    for (const name of Object.keys(DRIVERS)) test(`a pool of ${name} for a minute`, () => runPools(SECONDS, [name]))
+} else {
+    console.log('not tried: a pool of each driver by itself, and ten minutes of all pools; make test-all runs them')
+}
+
+/** Runs pools, and checks that no login failed and no token was requested twice. */
+async function runPools(seconds, names = Object.keys(DRIVERS)) {
+    await emulator.reset()
     await emulator.setTokens({ lifetime_s: LIFETIME_S })
     const identity = await emulator.addPrincipal()
-    const pools = await startPools(emulator.target, new ManagedIdentityCredential(identity.appid), 10)
-    await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000))
+    const credential = new ManagedIdentityCredential(identity.appid)
+    const pools = await startPools(emulator.target, credential, 10, names)
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
     await pools.stop()
     for (const [name, { logins, failures, roles }] of Object.entries(pools.tallies)) {
         assert.deepEqual(failures, [], name)
@@ -36,4 +49,4 @@ test('a minute of pools in every driver, tokens of 20 s, connections replaced ev
     assert.equal(counters.app_service.max_in_flight, 1)
     // The name comes from a management token, which is asked for once.
     assert.equal(all.filter(({ principal }) => principal === identity.name).length, requests.length + 1)
-})
+}

@@ -10,11 +10,12 @@ import { DRIVERS } from './drivers.mjs'
 /** Milliseconds that a connection is kept before it is replaced. */
 const KEPT_MS = 1000
 
-/** Starts them all; `tallies` tells of each, `stop()` ends them. */
-export async function startPools(place, credential, size) {
+/** Starts them, all by default; `tallies` tells of each, `stop()` ends them. */
+export async function startPools(place, credential, size, names = Object.keys(DRIVERS)) {
     let isOver = false
     const tallies = {}
-    const runs = Object.entries(DRIVERS).map(async ([name, driver]) => {
+    const runs = names.map(async (name) => {
+        const driver = DRIVERS[name]
         const tally = (tallies[name] = { logins: 0, failures: [], roles: [], slowest: 0 })
         const pool = await driver.open(place, credential, { max: size })
         const repeat = async (index) => {

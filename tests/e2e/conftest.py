@@ -13,13 +13,23 @@ from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Principal
 from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential
 
+#: Whether this is a run of `make test-all`.
+LONG = bool(os.environ.get("PGENTRA_LONG"))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_python: what it tests is the same in every Python; run under the newest")
+    config.addinivalue_line("markers", "long: takes minutes; run by `make test-all`")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`PGENTRA_PYTHON` is the name of this one: `oldest`, `newest`."""
+    if LONG:
+        return
+    if left := [item for item in items if item.get_closest_marker("long")]:
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
+        _left_to_test_all.update(item.path.name for item in left)
     if os.environ.get("PGENTRA_PYTHON") == "oldest" and (left := [item for item in items if _is_for_one(item)]):
         items[:] = [item for item in items if not _is_for_one(item)]
         config.hook.pytest_deselected(items=left)
@@ -32,12 +42,15 @@ def _is_for_one(item: pytest.Item) -> bool:
 
 #: Tests of each file.
 _left_to_the_newest: Counter[str] = Counter()
+_left_to_test_all: Counter[str] = Counter()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was left to the newest Python."""
+    """What was left to the newest Python and to `make test-all`."""
     for name, count in _left_to_the_newest.items():
         terminalreporter.write_line(f"not tried under the oldest: {count} tests of {name}")
+    for name, count in _left_to_test_all.items():
+        terminalreporter.write_line(f"not tried: {count} tests of {name}, which `make test-all` runs")
 
 
 @pytest.fixture(scope="session")

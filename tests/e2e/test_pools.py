@@ -14,7 +14,7 @@ import pgentra.errors
 from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
-from pools import POOLS, AllPools
+from pools import POOLS, AllPools, PoolRun
 
 LIFETIME_S = 20
 
@@ -22,19 +22,39 @@ LIFETIME_S = 20
 @pytest.mark.one_python
 def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """A pool of ten in every driver for a minute, connections replaced every second, tokens of 20 s."""
+    run_pools(emulator, identity, mine, POOLS, 60.0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", POOLS)
+def test_pool_of_one_driver_over_short_tokens(
+    emulator: Emulator, identity: Principal, mine: Target, name: str
+) -> None:
+    run_pools(emulator, identity, mine, {name: POOLS[name]}, 60.0)
+
+
+@pytest.mark.long
+@pytest.mark.one_python
+def test_all_pools_together_for_ten_minutes(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    run_pools(emulator, identity, mine, POOLS, 600.0)
+
+
+def run_pools(
+    emulator: Emulator, identity: Principal, target: Target, pools: dict[str, PoolRun], seconds: float
+) -> None:
+    """Runs pools over tokens of 20 s, and checks that no login failed and no fetch was made twice."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
-    seconds = 60.0
-    with AllPools(mine) as pools:
+    with AllPools(target, pools) as running:
         time.sleep(seconds)
     requests = emulator.database_requests(identity)
     apart = [later.started - sooner.started for sooner, later in itertools.pairwise(requests)]
-    slowest = max(tally.slowest for tally in pools.tallies.values())
+    slowest = max(tally.slowest for tally in running.tallies.values())
     print(
-        f"\n{len(POOLS)} pools of 10, {seconds:.0f} s, tokens of {LIFETIME_S} s: {pools.logins} logins, "
-        f"{len(pools.failures)} failures, {len(requests)} token requests, slowest login {slowest:.2f} s"
+        f"\n{len(pools)} pools of 10, {seconds:.0f} s, tokens of {LIFETIME_S} s: {running.logins} logins, "
+        f"{len(running.failures)} failures, {len(requests)} token requests, slowest login {slowest:.2f} s"
     )
-    assert pools.failures == []
-    for name, tally in pools.tallies.items():
+    assert running.failures == []
+    for name, tally in running.tallies.items():
         assert tally.roles == {identity.name}, name
         # Each has ten a second where the machine can do it; one that stands still over a refresh does not get through.
         assert tally.logins > seconds / 2, name
