@@ -10,7 +10,7 @@ use std::{
 
 use pgentra::{
     CachedCredential, CredentialConfig,
-    config::Environment,
+    config::{BuildInputs, Environment},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     transport::{Response, Transport},
 };
@@ -53,14 +53,11 @@ pub async fn scope() -> Outcome<Value> {
 /// Milliseconds of a fetch by certificate (RSA 2048) whose service answers at once: all that remains is the assertion.
 pub async fn sign() -> Outcome<Value> {
     let answer = json!({"access_token": "t", "expires_in": 3600}).to_string();
-    let context = BuildContext {
-        environment: Arc::new(Environment::new()),
-        transport: Transport::canned(move |_| {
-            Box::pin(std::future::ready(Ok(Response::new(200, &[], answer.clone()))))
-        }),
-        authority_host: "https://login.microsoftonline.com".to_owned(),
-        hosts: vec![],
-    };
+    let environment = Environment::new();
+    let inputs = BuildInputs::new(&environment);
+    let context = BuildContext::new(&inputs).with_transport(Transport::canned(move |_| {
+        Box::pin(std::future::ready(Ok(Response::new(200, &[], answer.clone()))))
+    }));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/certificates/app.pem");
     let document = json!({
         "type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate_path": file.to_str(),

@@ -95,7 +95,7 @@ pub unsafe extern "C" fn pgentra_parse_principal_name(
 
 /// Cloud, scope, management_scope, authority_host and warning, as JSON, of these settings, each of which may be NULL: the
 /// option `scope`, the server's host name or names (separated by commas), the credential's `authority_host` and `cloud`, and
-/// AZURE_AUTHORITY_HOST.
+/// AZURE_AUTHORITY_HOST. The path of an authority host is not part of the outcome: a credential accepts none but its tenant.
 ///
 /// @ownership `*resolved_json` is the caller's: pgentra_string_free(). @threads any.
 /// @errors PGENTRA_INVALID_CONFIGURATION, PGENTRA_INVALID_ARGUMENT.

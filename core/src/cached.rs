@@ -3,12 +3,11 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 
 use crate::{
     cell::Mode,
     cloud::{self, CloudInputs},
-    config::{self, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
+    config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
     credential::{self, BuildContext, Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, Key},
@@ -16,7 +15,6 @@ use crate::{
     secret::Secret,
     shared_cell::SharedCell,
     token::Token,
-    transport::{Transport, TransportSettings},
     users,
 };
 
@@ -71,52 +69,45 @@ impl CachedCredential {
     /// [`ErrorKind::InvalidConfiguration`] where an option cannot be used; what a credential lacks at run time is told by
     /// its first token.
     pub fn new(config: &CredentialConfig, surroundings: &Surroundings) -> Result<Arc<Self>> {
-        let cloud = cloud::resolve(&CloudInputs {
+        let class = config.kind.class();
+        // Refuses what cannot be used, even where this credential has no use for it: the variable decides about the scope too.
+        cloud::resolve(&CloudInputs {
             scope_option: surroundings.scope.as_deref(),
             host: surroundings.host.as_deref(),
             authority_option: config.options.authority_host.as_deref(),
             cloud_option: config.options.cloud.as_deref(),
-            env_authority_host: crate::config::variable(&surroundings.environment, "AZURE_AUTHORITY_HOST"),
-        })?;
+            env_authority_host: config::variable(&surroundings.environment, cloud::AUTHORITY_VARIABLE),
+        })
+        .map_err(|error| error.of_credential(class))?;
         let mode = config::usual_mode(&surroundings.environment);
-        // What no credential reads must not keep equal settings apart.
-        let mut environment = surroundings.environment.clone();
-        environment.retain(|name, _| !matches!(&**name, "PGSSLMODE" | "PGUSER" | "AWS_LAMBDA_FUNCTION_NAME"));
-        let environment = Arc::new(environment);
-        let context = BuildContext {
-            transport: Transport::new(TransportSettings {
-                ca_file: surroundings.ca_file.clone(),
-                environment: Arc::clone(&environment),
-            }),
-            authority_host: cloud.authority_host.clone(),
-            environment,
-            hosts: surroundings.hosts.clone(),
-        };
-        #[derive(Serialize)]
-        struct Beside<'a>(&'a str, &'a Option<String>, Vec<usize>);
-        let mut beside = Beside(&cloud.authority_host, &surroundings.ca_file, vec![]);
+        let inputs = BuildInputs::new(&surroundings.environment)
+            .with_ca_file(surroundings.ca_file.as_deref())
+            .with_connection(surroundings.scope.as_deref(), surroundings.host.as_deref());
+        let context = BuildContext::new(&inputs).with_hosts(surroundings.hosts.clone());
         if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
             // A host's object stays where it is as long as anything here is kept that was built with it.
-            beside.2 = surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
+            let hosts: Vec<usize> =
+                surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
             let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let key = Key::of_settings(&nobody, &context.environment, &beside);
-            let middle_tier =
-                users::middle_tier(key, || credential::build_middle_tier(arguments, &config.options, &context))?;
+            let (key, middle_tier) = users::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
+                credential::build_middle_tier(arguments, &config.options, &context)
+            })?;
             return Ok(Arc::new(CachedCredential {
                 credential: Arc::new(middle_tier.on_behalf_of(arguments)),
                 cells: Cells::User(key.of_user(&arguments.user_assertion_token)),
                 mode,
             }));
         }
+        let credential = credential::build(config, &context)?;
         let cells = match config.has_host_member() {
             true => Cells::Own(ArcSwap::default()),
-            false => Cells::Shared(Key::of_settings(config, &context.environment, &beside)),
+            false => Cells::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
         };
-        Ok(Arc::new(CachedCredential { credential: credential::build(config, &context)?, cells, mode }))
+        Ok(Arc::new(CachedCredential { credential, cells, mode }))
     }
 
     /// Takes any credential, such as a binding's wrapper of a host object. Its cells are its own.
@@ -127,6 +118,14 @@ impl CachedCredential {
     /// The class name.
     pub fn name(&self) -> &str {
         self.credential.name()
+    }
+
+    /// Whether both have the same cached tokens: they are equal in their settings and in the variables that they use.
+    pub fn shares_tokens_with(&self, other: &CachedCredential) -> bool {
+        match (&self.cells, &other.cells) {
+            (Cells::Shared(one), Cells::Shared(other)) | (Cells::User(one), Cells::User(other)) => one == other,
+            _ => std::ptr::eq(self, other),
+        }
     }
 
     /// The credential itself, to be a member of a chain.

@@ -83,6 +83,11 @@ impl Cloud {
         }
     }
 
+    /// Where its tokens are requested, such as `https://login.microsoftonline.com`.
+    pub(crate) fn authority_host(self) -> String {
+        format!("https://{}", self.facts().authority_hosts[0])
+    }
+
     fn of(matches: impl Fn(&'static CloudFacts) -> bool) -> Option<Self> {
         Self::KNOWN.into_iter().find(|cloud| matches(cloud.facts()))
     }
@@ -112,10 +117,19 @@ pub fn is_azure_server(host: &str) -> bool {
     host_name(host).is_some_and(|name| Cloud::of_host(&name).is_some())
 }
 
+/// The variable that holds the authority host of the whole process.
+pub(crate) const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
+
 /// The cloud of an authority host, such as `https://login.microsoftonline.us`.
 pub(crate) fn of_authority(authority_host: &str) -> Cloud {
     let url = Url::parse(authority_host).ok();
     url.as_ref().and_then(Url::host_str).and_then(Cloud::of_authority).unwrap_or(Cloud::Custom)
+}
+
+/// The cloud that the scope or the server's name of a connection shows, else the public one.
+pub(crate) fn of_connection(scope: Option<&str>, host: Option<&str>) -> Cloud {
+    let of_hosts = || host?.split(',').filter_map(host_name).find_map(|host| Cloud::of_host(&host));
+    given(scope).and_then(Cloud::of_scope).or_else(of_hosts).unwrap_or(Cloud::Public)
 }
 
 /// For the middle of a sentence: "the public cloud".
@@ -147,7 +161,7 @@ impl FromStr for Cloud {
     }
 }
 
-/// A setting that no cloud can be worked out from. No message repeats the setting's value.
+/// A setting that cannot be used to determine the cloud or the authority host. No message repeats the setting's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CloudError {
     /// The option `cloud` names none.
@@ -161,6 +175,12 @@ pub enum CloudError {
         /// What came instead.
         found: &'static str,
     },
+    /// An authority host has a path that is not the credential's tenant.
+    #[error("{setting}: a path is not supported, except the credential's tenant id")]
+    PathOfAuthority {
+        /// Option or variable that holds it.
+        setting: &'static str,
+    },
     /// The scope is no single scope.
     #[error("scope: expected one scope such as https://ossrdbms-aad.database.windows.net/.default, without blanks")]
     BadScope,
@@ -171,9 +191,25 @@ impl CloudError {
     pub fn setting(&self) -> &'static str {
         match self {
             Self::UnknownCloud => "cloud",
-            Self::BadAuthority { setting, .. } => setting,
+            Self::BadAuthority { setting, .. } | Self::PathOfAuthority { setting } => setting,
             Self::BadScope => "scope",
         }
+    }
+
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::PathOfAuthority { setting } => format!(
+                "Remove the path from {setting}, or replace it by the credential's tenant id; AD FS and Azure AD B2C are \
+                 not supported."
+            ),
+            _ => format!("Correct {}.", self.setting()),
+        }
+    }
+
+    /// Whether the setting is one of the credential, and not of the connection.
+    pub(crate) fn is_of_credential(&self) -> bool {
+        !matches!(self, Self::BadScope)
     }
 }
 
@@ -219,6 +255,9 @@ struct Evidence {
 /// `cloud`, else `AZURE_AUTHORITY_HOST`, else it is public. Tokens are requested from the credential's own authority
 /// host, else from its cloud's, else from `AZURE_AUTHORITY_HOST`, else from that of the cloud found.
 ///
+/// The cloud follows from the name of an authority host alone. Its path is not part of the outcome: each credential that
+/// requests tokens there accepts no path but its own tenant, and the others do not use the path.
+///
 /// # Errors
 /// [`CloudError`] where the scope, the cloud's name or the authority host that would be used is malformed.
 pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
@@ -228,11 +267,10 @@ pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
     let mut warnings = Vec::new();
 
     let authority = match (given(inputs.authority_option), given(inputs.env_authority_host)) {
-        (Some(option), _) => Some(Authority::parse("authority_host", option)?),
+        (Some(option), _) => Some(Authority::of_option(option)?),
         // The credential's cloud beats the variable, as in the Azure SDKs.
         (None, _) if cloud_option.is_some() => None,
-        (None, Some(variable)) => Some(Authority::parse("AZURE_AUTHORITY_HOST", variable)?),
-        (None, None) => None,
+        (None, variable) => Authority::of_variable(variable)?,
     };
 
     let evidence: Vec<Evidence> = [
@@ -253,7 +291,7 @@ pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
     let facts = cloud.facts();
     let authority_host = match authority {
         Some(authority) => authority.url,
-        None => format!("https://{}", cloud_option.unwrap_or(cloud).facts().authority_hosts[0]),
+        None => cloud_option.unwrap_or(cloud).authority_host(),
     };
     let scope = scope.unwrap_or_else(|| facts.scope.to_owned());
 
@@ -334,22 +372,63 @@ fn lies_in(name: &str, zone: &str) -> bool {
     strip_zone(name, zone).is_some()
 }
 
-struct Authority {
+/// An authority host as a setting holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
     /// `https://host` or `https://host:port`.
     url: String,
-    /// `None` for an authority of somebody's own.
+    /// Without the slash in front and one at the end.
+    path: Option<String>,
+    /// `None` for an authority that Microsoft does not run.
     cloud: Option<Cloud>,
     setting: &'static str,
 }
 
 impl Authority {
-    /// Takes a URL or a bare host. A path (people paste their tenant's) is left out, as in `azure_identity`.
+    /// Parses the option `authority_host` of a credential.
+    ///
+    /// # Errors
+    /// [`CloudError::BadAuthority`].
+    pub(crate) fn of_option(text: &str) -> Result<Self, CloudError> {
+        Self::parse("authority_host", text.trim())
+    }
+
+    /// Parses `AZURE_AUTHORITY_HOST`; `None` where it is blank.
+    ///
+    /// # Errors
+    /// [`CloudError::BadAuthority`].
+    pub(crate) fn of_variable(text: Option<&str>) -> Result<Option<Self>, CloudError> {
+        given(text).map(|text| Self::parse(AUTHORITY_VARIABLE, text)).transpose()
+    }
+
+    /// The address below which the token endpoints of `tenant` are, such as `https://login.microsoftonline.com`.
+    ///
+    /// # Errors
+    /// [`CloudError::PathOfAuthority`]: people paste the address of their tenant, which is accepted; a request to any other
+    /// path would go elsewhere without it (AD FS, Azure AD B2C, dSTS).
+    pub(crate) fn for_tenant(&self, tenant: &str) -> Result<&str, CloudError> {
+        match &self.path {
+            Some(path) if !path.eq_ignore_ascii_case(tenant) => {
+                Err(CloudError::PathOfAuthority { setting: self.setting })
+            }
+            _ => Ok(&self.url),
+        }
+    }
+
+    /// Its cloud.
+    pub(crate) fn cloud(&self) -> Cloud {
+        self.cloud.unwrap_or(Cloud::Custom)
+    }
+
+    /// Takes a URL or a bare host.
     fn parse(setting: &'static str, text: &str) -> Result<Self, CloudError> {
         let refuse = |found| CloudError::BadAuthority { setting, found };
         let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("https://{text}")) };
         let url = url.map_err(|_| refuse("but it is not a URL"))?;
-        if url.scheme() != "https" {
-            return Err(refuse("because secrets are sent to it"));
+        match url.scheme() {
+            "https" => {}
+            "http" => return Err(refuse("but it begins with http://, and secrets are sent to it")),
+            _ => return Err(refuse("but it has another scheme, and secrets are sent to it")),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("without user and password"));
@@ -360,6 +439,12 @@ impl Authority {
         let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| refuse("but it names no host"))?;
         let host = host.trim_end_matches('.');
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self { url: format!("https://{host}{port}"), cloud: Cloud::of_authority(host), setting })
+        let path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
+        Ok(Self {
+            url: format!("https://{host}{port}"),
+            path: path.map(|path| path.strip_suffix('/').unwrap_or(path).to_owned()),
+            cloud: Cloud::of_authority(host),
+            setting,
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! classes. What is refused is named by its key, with what was expected and what *type* came, never the value.
 
 mod credential;
+mod inputs;
 mod reader;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 pub(crate) use self::credential::with_credential_kinds;
 pub use self::credential::*;
+pub use self::inputs::BuildInputs;
+pub(crate) use self::inputs::Input;
 pub(crate) use self::reader::read;
 pub use crate::cell::Mode;
 use crate::{

@@ -430,8 +430,19 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+impl crate::cloud::CloudError {
+    /// The error, with the credential whose setting it is.
+    pub(crate) fn of_credential(self, class: &str) -> Error {
+        let is_of_credential = self.is_of_credential();
+        let error = Error::from(self);
+        if is_of_credential { error.for_credential(class) } else { error }
+    }
+}
+
 impl From<crate::cloud::CloudError> for Error {
     fn from(refused: crate::cloud::CloudError) -> Self {
         Error::new(ErrorKind::InvalidConfiguration, format!("setting {refused}"))
+            .with_advice(refused.advice())
+            .definite()
     }
 }

@@ -162,13 +162,15 @@ impl Builder {
     /// [`ErrorKind::InvalidConfiguration`].
     pub fn build(self) -> Result<TokenProvider> {
         let config = self.config;
+        let class = self.credential.as_ref().map_or(config.credential.kind.class(), |credential| credential.name());
         let resolved = cloud::resolve(&CloudInputs {
             scope_option: config.scope.as_deref(),
             host: config.host.as_deref(),
             authority_option: config.credential.options.authority_host.as_deref(),
             cloud_option: config.credential.options.cloud.as_deref(),
-            env_authority_host: config.variable("AZURE_AUTHORITY_HOST"),
-        })?;
+            env_authority_host: config.variable(cloud::AUTHORITY_VARIABLE),
+        })
+        .map_err(|error| error.of_credential(class))?;
         if let Some(warning) = resolved.warning {
             registry::warn_once(warning);
         }

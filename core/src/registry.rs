@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     claims::Principal,
-    config::{CredentialConfig, Environment},
+    config::{BuildInputs, CredentialConfig, Input},
     credential::{Credential, TokenRequest},
     runtime::{Inherited, now, random_seed},
     secret::Secret,
@@ -29,14 +29,24 @@ const MOST_CELLS: usize = 1024;
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// Of a credential's settings, with what else decides about its tokens. Secrets go through an HMAC under a key that
-    /// only this process knows, so that no digest of one is ever worth anything outside.
-    pub(crate) fn of_settings(config: &CredentialConfig, environment: &Environment, beside: &impl Serialize) -> Key {
-        // None can fail: all are plain data with text keys. Secrets in them are redacted.
-        let plain = [serde_json::to_vec(config), serde_json::to_vec(environment), serde_json::to_vec(beside)];
-        let plain = plain.map(Result::unwrap_or_default);
-        let secrets = config.secrets().into_iter().chain(environment.values()).map(|secret| secret.expose().as_bytes());
+    /// Of a credential's document, with what else identifies it. Secrets go through an HMAC under a key that only this process
+    /// knows, so that no digest of one is ever worth anything outside.
+    pub(crate) fn of_document(config: &CredentialConfig, beside: &impl Serialize) -> Key {
+        // Neither can fail: both are plain data with text keys. Secrets in them are redacted.
+        let plain = [serde_json::to_vec(config), serde_json::to_vec(beside)].map(Result::unwrap_or_default);
+        let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
         Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
+    }
+
+    /// Of a document with the inputs that its credential used while it was built. An input that is not set counts too: once it
+    /// is set, the credential would be another one.
+    pub(crate) fn with_inputs<'a>(&self, inputs: &BuildInputs<'_>, used: impl IntoIterator<Item = &'a Input>) -> Key {
+        let used = used.into_iter().flat_map(|input| {
+            let value = inputs.value(input);
+            let is_set: &[u8] = if value.is_some() { b"set" } else { b"unset" };
+            [input.name().as_bytes(), is_set, value.unwrap_or_default().as_bytes()]
+        });
+        Self::of([self.0.as_slice()].into_iter().chain(used))
     }
 
     /// Of one user of what this key stands for.

@@ -648,7 +648,6 @@ mod tests {
     use super::*;
     use crate::{
         CredentialConfig,
-        config::Environment,
         credential::BoxFuture,
         registry::{self, Key},
         runtime::Pending,
@@ -673,7 +672,7 @@ mod tests {
         answer: impl Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static,
     ) -> (Arc<SharedCell>, Arc<dyn Credential>) {
         let credential: Arc<dyn Credential> = Arc::new(Counting(AtomicUsize::new(0), answer));
-        let key = Key::of_settings(&CredentialConfig::default(), &Environment::new(), &name);
+        let key = Key::of_document(&CredentialConfig::default(), &name);
         (registry::cell(key, &TokenRequest::new("s"), &credential), credential)
     }
 

@@ -20,15 +20,18 @@ use reqwest::{Client, Url, header::HeaderMap};
 use zeroize::Zeroizing;
 
 use crate::{
-    config::Environment,
+    config::{BuildInputs, Environment},
     credential::BoxFuture,
     error::{Error, ErrorKind, Result},
     runtime::{PerProcess, lock},
     secret::Secret,
 };
 
-use self::proxy::{Proxied, ProxyRules};
 pub use self::trust::{Authorities, Trust};
+use self::{
+    proxy::{Proxied, ProxyRules, ProxySettings},
+    roots::RootSettings,
+};
 
 /// The largest body that is read; a token is under 64 KB.
 const MAX_BODY: usize = 1 << 20;
@@ -57,8 +60,17 @@ pub struct TransportSettings {
 pub struct Transport(Arc<Inner>);
 
 enum Inner {
-    Network { settings: TransportSettings, trust: Option<Arc<Trust>>, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
+    Network { settings: Arc<Settings>, trust: Option<Arc<Trust>>, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
     Canned(Answerer),
+}
+
+/// The settings as they were read when the transport was made. Later nothing of the environment is looked at, so that the
+/// record of what was read is complete.
+struct Settings {
+    /// `None` for endpoints without TLS, and for those that have authorities of their own.
+    roots: Option<RootSettings>,
+    /// `None` for endpoints that are reached directly.
+    proxies: Option<ProxySettings>,
 }
 
 type Answerer = Box<dyn Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync>;
@@ -221,7 +233,21 @@ impl fmt::Debug for Response {
 impl Transport {
     /// HTTP over the network. Clients are made at the first request; what is wrong with the settings is told then.
     pub fn new(settings: TransportSettings) -> Self {
-        Transport(Arc::new(Inner::Network { settings, trust: None, clients: PerProcess::new() }))
+        Self::of_inputs(&BuildInputs::new(&settings.environment).with_ca_file(settings.ca_file.as_deref()))
+    }
+
+    /// The same of what a credential is built from.
+    pub(crate) fn of_inputs(inputs: &BuildInputs<'_>) -> Self {
+        Self::network(Settings { roots: Some(RootSettings::new(inputs)), proxies: Some(ProxySettings::new(inputs)) })
+    }
+
+    /// HTTP for an endpoint that is never reached through a proxy.
+    pub(crate) fn local(inputs: &BuildInputs<'_>, uses_tls: bool) -> Self {
+        Self::network(Settings { roots: uses_tls.then(|| RootSettings::new(inputs)), proxies: None })
+    }
+
+    fn network(settings: Settings) -> Self {
+        Transport(Arc::new(Inner::Network { settings: Arc::new(settings), trust: None, clients: PerProcess::new() }))
     }
 
     /// The same, but for a server that is known by `trust`, and never through a proxy.
@@ -229,9 +255,11 @@ impl Transport {
     pub fn trusting(&self, trust: Trust) -> Self {
         let trust = Some(Arc::new(trust));
         match &*self.0 {
-            Inner::Network { settings, .. } => {
-                Transport(Arc::new(Inner::Network { settings: settings.clone(), trust, clients: PerProcess::new() }))
-            }
+            Inner::Network { settings, .. } => Transport(Arc::new(Inner::Network {
+                settings: Arc::clone(settings),
+                trust,
+                clients: PerProcess::new(),
+            })),
             Inner::Canned(_) => {
                 let canned = self.clone();
                 Transport::canned(move |request| {
@@ -313,17 +341,17 @@ struct Clients {
 }
 
 impl Clients {
-    fn new(settings: &TransportSettings, trust: Option<&Trust>, pem: Option<Vec<u8>>) -> Result<Clients> {
+    fn new(settings: &Settings, trust: Option<&Trust>, pem: Option<Vec<u8>>) -> Result<Clients> {
         let (tls, trust_notes, distrust) = match (trust, &pem) {
             (Some(Trust::Thumbprint(thumbprint)), _) => (trust::pinned(*thumbprint)?, vec![], None),
             (Some(_), Some(pem)) => (roots::client_config(trust::authorities(pem)?)?, vec![], None),
-            (_, None) | (None, _) => match roots::trusted(settings) {
-                Ok(trusted) => (roots::client_config(trusted.store)?, trusted.notes, None),
+            (_, None) | (None, _) => match settings.roots.as_ref().map(roots::trusted).transpose() {
+                Ok(Some(trusted)) => (roots::client_config(trusted.store)?, trusted.notes, None),
+                Ok(None) => (roots::client_config(rustls::RootCertStore::empty())?, vec![], None),
                 Err(error) => (roots::client_config(rustls::RootCertStore::empty())?, vec![], Some(error)),
             },
         };
-        let no_proxies = Environment::new();
-        let proxies = if trust.is_some() { &no_proxies } else { &*settings.environment };
+        let proxies = settings.proxies.as_ref().filter(|_| trust.is_none());
         let build = |connect_timeout: Duration, proxy: Option<reqwest::Proxy>| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -350,7 +378,10 @@ impl Clients {
         Ok(Clients {
             local: build(LOCAL_CONNECT_TIMEOUT, None)?,
             direct: build(CONNECT_TIMEOUT, None)?,
-            rules: ProxyRules::new(proxies, |proxy| build(CONNECT_TIMEOUT, Some(proxy))),
+            rules: match proxies {
+                Some(proxies) => ProxyRules::new(proxies, |proxy| build(CONNECT_TIMEOUT, Some(proxy))),
+                None => Ok(ProxyRules::default()),
+            },
             distrust,
             trust_notes,
             pem,
@@ -376,11 +407,7 @@ impl Clients {
 }
 
 /// The clients, made at the first request, and again when the server's own authorities have changed.
-fn clients_for(
-    settings: &TransportSettings,
-    trust: Option<&Trust>,
-    slot: &Mutex<Option<Arc<Clients>>>,
-) -> Result<Arc<Clients>> {
+fn clients_for(settings: &Settings, trust: Option<&Trust>, slot: &Mutex<Option<Arc<Clients>>>) -> Result<Arc<Clients>> {
     let made = lock(slot).clone();
     let pem = match (trust.and_then(Trust::pem), &made) {
         (None, Some(made)) => return Ok(Arc::clone(made)),
@@ -408,7 +435,7 @@ fn clients_for(
 }
 
 async fn exchange(
-    settings: &TransportSettings,
+    settings: &Settings,
     trust: Option<&Trust>,
     clients: &PerProcess<Mutex<Option<Arc<Clients>>>>,
     request: Request,

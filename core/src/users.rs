@@ -4,7 +4,7 @@
 //! their own: least recently used first, and whoever has not asked for a token's lifetime, is dropped.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher},
     num::NonZeroUsize,
     sync::{Arc, Mutex, Weak},
@@ -13,6 +13,7 @@ use std::{
 use lru::LruCache;
 
 use crate::{
+    config::{BuildInputs, Input},
     credential::{Credential, MiddleTier, TokenRequest},
     error::Result,
     registry::Key,
@@ -103,34 +104,59 @@ impl Hasher for FirstBytes {
     }
 }
 
-type MiddleTiers = HashMap<Key, Weak<MiddleTier>>;
+type MiddleTiers = HashMap<Key, Vec<Built>>;
 
-/// Applications by their settings without the user.
+/// Applications by their documents without the user.
 static MIDDLE_TIERS: Inherited<MiddleTiers> = Inherited::new();
 
-/// The application of these settings: its connections and its certificate serve all its users.
+/// An application that was built.
+#[derive(Clone)]
+struct Built {
+    /// What it used, which its key was made of. Where the values are still the same, another one would be the same too.
+    used: BTreeSet<Input>,
+    key: Key,
+    middle_tier: Weak<MiddleTier>,
+}
+
+/// The application of a document, and its key: its connections and its certificate serve all its users. `build` reads `inputs`.
 ///
 /// # Errors
 /// Of `build`.
-pub(crate) fn middle_tier(key: Key, build: impl FnOnce() -> Result<Arc<MiddleTier>>) -> Result<Arc<MiddleTier>> {
-    if let Some(present) = MIDDLE_TIERS.load().get(&key).and_then(Weak::upgrade) {
-        return Ok(present);
+pub(crate) fn middle_tier(
+    document: Key,
+    inputs: &BuildInputs<'_>,
+    build: impl FnOnce() -> Result<Arc<MiddleTier>>,
+) -> Result<(Key, Arc<MiddleTier>)> {
+    let present = |built: &Built| {
+        let is_same = document.with_inputs(inputs, &built.used) == built.key;
+        is_same.then(|| built.middle_tier.upgrade()).flatten().map(|middle_tier| (built.key, middle_tier))
+    };
+    if let Some(found) = MIDDLE_TIERS.load().get(&document).and_then(|all| all.iter().find_map(present)) {
+        return Ok(found);
     }
     let made = build()?;
+    let used = inputs.used();
+    let key = document.with_inputs(inputs, &used);
     let mut found = Arc::clone(&made);
     MIDDLE_TIERS.rcu(|tiers| {
-        let mut next: MiddleTiers =
-            tiers.iter().filter(|(_, tier)| tier.strong_count() > 0).map(|(key, tier)| (*key, tier.clone())).collect();
-        match next.get(&key).and_then(Weak::upgrade) {
+        let mut next = MiddleTiers::new();
+        for (document, all) in tiers.iter() {
+            let alive: Vec<Built> = all.iter().filter(|built| built.middle_tier.strong_count() > 0).cloned().collect();
+            if !alive.is_empty() {
+                next.insert(*document, alive);
+            }
+        }
+        let all = next.entry(document).or_default();
+        match all.iter().filter(|built| built.key == key).find_map(|built| built.middle_tier.upgrade()) {
             Some(theirs) => found = theirs,
             None => {
                 found = Arc::clone(&made);
-                next.insert(key, Arc::downgrade(&made));
+                all.push(Built { used: used.clone(), key, middle_tier: Arc::downgrade(&made) });
             }
         }
         next
     });
-    Ok(found)
+    Ok((key, found))
 }
 
 #[cfg(test)]
@@ -139,7 +165,7 @@ mod tests {
     use crate::{
         CredentialConfig, Secret,
         cell::Mode,
-        config::{CredentialOptions, Environment, OnBehalfOfArguments},
+        config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
         credential::{self, BuildContext},
         runtime::Pending,
         transport::{Response, Transport},
@@ -168,20 +194,18 @@ mod tests {
                 send_certificate_chain: false,
                 get_assertion: None,
             };
-            let context = BuildContext {
-                environment: Arc::default(),
-                transport: Transport::canned(|request| {
-                    let asserted = request.form.iter().find(|(name, _)| *name == "assertion");
-                    let token = "t".repeat(asserted.map_or(0, |(_, assertion)| assertion.expose().len()));
-                    let answer = format!(r#"{{"access_token":"{token}","expires_in":3600}}"#);
-                    Box::pin(std::future::ready(Ok(Response::new(200, &[], answer))))
-                }),
-                authority_host: "https://login.microsoftonline.com".to_owned(),
-                hosts: vec![],
-            };
+            let transport = Transport::canned(|request| {
+                let asserted = request.form.iter().find(|(name, _)| *name == "assertion");
+                let token = "t".repeat(asserted.map_or(0, |(_, assertion)| assertion.expose().len()));
+                let answer = format!(r#"{{"access_token":"{token}","expires_in":3600}}"#);
+                Box::pin(std::future::ready(Ok(Response::new(200, &[], answer))))
+            });
+            let environment = Environment::new();
+            let inputs = BuildInputs::new(&environment);
+            let context = BuildContext::new(&inputs).with_transport(transport);
             let middle_tier = credential::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
                 .expect("the arguments are in order");
-            let key = Key::of_settings(&CredentialConfig::default(), &Environment::new(), &"tests of users");
+            let key = Key::of_document(&CredentialConfig::default(), &"tests of users");
             Application { key, middle_tier, arguments }
         }
 

@@ -37,6 +37,7 @@ fn clouds() {
                     CloudError::UnknownCloud => "unknown_cloud",
                     CloudError::BadAuthority { .. } => "bad_authority",
                     CloudError::BadScope => "bad_scope",
+                    CloudError::PathOfAuthority { .. } => "path_of_authority",
                 };
                 assert_eq!(json!({"setting": error.setting(), "name": told}), *expect, "{name}");
                 assert!(error.to_string().starts_with(error.setting()), "{name}: {error}");

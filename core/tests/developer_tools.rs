@@ -10,6 +10,7 @@ use std::{
 
 use pgentra::{
     CredentialConfig, ErrorKind,
+    config::{BuildInputs, Environment},
     credential::{self, BuildContext, Credential, FetchContext, TokenRequest},
     transport::Transport,
 };
@@ -46,13 +47,11 @@ impl Bench {
     fn credential(&self, document: Value) -> Arc<dyn Credential> {
         let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
         let home = self.folder.path().display().to_string();
-        let environment = [("PATH".to_owned(), path.into()), ("HOME".to_owned(), home.into())].into_iter().collect();
-        let context = BuildContext {
-            environment: Arc::new(environment),
-            transport: Transport::canned(|_| unreachable!("no request is sent")),
-            authority_host: "https://login.microsoftonline.com".to_owned(),
-            hosts: vec![],
-        };
+        let environment: Environment =
+            [("PATH".to_owned(), path.into()), ("HOME".to_owned(), home.into())].into_iter().collect();
+        let inputs = BuildInputs::new(&environment);
+        let context =
+            BuildContext::new(&inputs).with_transport(Transport::canned(|_| unreachable!("no request is sent")));
         credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap()
     }
 }

@@ -34,12 +34,16 @@ impl Entra {
     }
 
     fn credential_with(&self, document: Value, hosts: Vec<Arc<dyn Credential>>) -> Arc<CachedCredential> {
+        self.built(document, Surroundings { hosts, ..Surroundings::default() })
+    }
+
+    fn built(&self, document: Value, surroundings: Surroundings) -> Arc<CachedCredential> {
         let mut document = document;
         document["tenant_id"] = "t".into();
         document["client_id"] = "c".into();
         document["authority_host"] = self.server.url("https", "localhost", "").into();
         let config = CredentialConfig::from_value(document).expect("a document");
-        let surroundings = Surroundings { ca_file: Some(self.authority.path()), hosts, ..Surroundings::default() };
+        let surroundings = Surroundings { ca_file: Some(self.authority.path()), ..surroundings };
         CachedCredential::new(&config, &surroundings).expect("a credential")
     }
 
@@ -87,6 +91,25 @@ async fn each_user_has_a_token_of_their_own_and_asks_for_it_once() {
         ask(&again, request).await.expect("a token");
     }
     assert_eq!(entra.sent("assertion").len(), 2 + 1 + 3);
+}
+
+#[tokio::test]
+async fn middle_tier_is_shared_by_environments_that_differ_in_nothing_that_it_reads() {
+    let entra = Entra::start().await;
+    let request = TokenRequest::new(SCOPE);
+    let ask_with = async |user: &str, variables: &[(&str, &str)]| {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let document = json!({"type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": format!("planted.{user}")});
+        let credential = entra.built(document, Surroundings { environment, ..Surroundings::default() });
+        ask(&credential, &request).await.expect("a token");
+        (entra.sent("assertion").len(), entra.server.connections())
+    };
+    assert_eq!(ask_with("a", &[("HOME", "/root")]).await, (1, 1));
+    assert_eq!(ask_with("a", &[("HOME", "/home/www")]).await, (1, 1), "the same user");
+    assert_eq!(ask_with("b", &[]).await, (2, 1), "another user of the same application");
+    assert_eq!(ask_with("a", &[("NO_PROXY", "x.example")]).await, (3, 2), "a variable that it reads");
+    assert_eq!(ask_with("c", &[("NO_PROXY", "x.example")]).await, (4, 2));
+    assert_eq!(ask_with("c", &[("HOME", "/root")]).await, (5, 2), "the first application is still there");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Secret,
-    config::Environment,
+    config::{BuildInputs, Environment},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     transport::{Authorities, Request, Response, Transport, TransportSettings, Trust},
 };
@@ -323,12 +323,8 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
             ("http_proxy", &address),
             ("ALL_PROXY", &address),
         ]);
-        let context = BuildContext {
-            transport: Transport::new(TransportSettings { ca_file: None, environment: Arc::clone(&variables) }),
-            environment: variables,
-            authority_host: "https://login.microsoftonline.com".to_owned(),
-            hosts: vec![],
-        };
+        let inputs = BuildInputs::new(&variables);
+        let context = BuildContext::new(&inputs);
         let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).unwrap();
         let credential = credential::build(&config, &context).unwrap();
         let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");

@@ -30,7 +30,8 @@ pub struct CredentialConfig {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialOptions {
-    /// The authority host, such as `https://login.microsoftonline.us`. Default: `AZURE_AUTHORITY_HOST`, then the cloud's.
+    /// The authority host, such as `https://login.microsoftonline.us`, whose path may be the credential's tenant and no other.
+    /// Default: `AZURE_AUTHORITY_HOST`, then the cloud's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority_host: Option<String>,
     /// `public`, `us_government` or `china`.

@@ -10,7 +10,7 @@ use super::{
     token_endpoint::{BOUND, Proof, TokenEndpoint},
 };
 use crate::{
-    cloud::{self, Cloud},
+    cloud::Cloud,
     config::{CredentialConfig, CredentialOptions},
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -37,7 +37,7 @@ impl Application {
         client_id: &str,
         authentication: ClientAuthentication,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Application> {
         let endpoint = TokenEndpoint::new(name, tenant, client_id, options, context)?;
         Ok(Application { name, endpoint, authentication })
@@ -139,8 +139,8 @@ pub(super) struct AssertionSource {
 impl AssertionSource {
     /// # Errors
     /// As [`build`].
-    pub(super) fn new(config: &CredentialConfig, context: &BuildContext) -> Result<AssertionSource> {
-        let audience = match cloud::of_authority(&context.authority_host) {
+    pub(super) fn new(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<AssertionSource> {
+        let audience = match context.authority_cloud()? {
             Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
             Cloud::China => "api://AzureADTokenExchangeChina",
             Cloud::Public | Cloud::Custom => "api://AzureADTokenExchange",

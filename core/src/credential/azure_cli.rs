@@ -1,17 +1,17 @@
 //! Whoever is signed in to `az`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
-    developer_tool::{self, DeveloperTool, check, check_scope, home},
+    developer_tool::{self, DeveloperTool, ToolEnvironment, check, check_scope, home},
     tenant::TenantRule,
 };
 use crate::{
     cloud,
-    config::{AzureCliArguments, CredentialOptions, Environment, variable},
+    config::{AzureCliArguments, CredentialOptions},
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
 };
@@ -31,7 +31,7 @@ pub(super) struct AzureCliCredential {
     tenants: TenantRule,
     subscription: Option<String>,
     process_timeout: Option<f64>,
-    environment: Arc<Environment>,
+    environment: ToolEnvironment,
     /// Changes at every sign-in, sign-out and change of subscription.
     profile: Option<PathBuf>,
 }
@@ -40,21 +40,21 @@ impl AzureCliCredential {
     pub(super) fn new(
         arguments: &AzureCliArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
-        let environment = &context.environment;
+        let inputs = context.inputs;
         if let Some(subscription) = &arguments.subscription {
             check("subscription", subscription, |b| b.is_ascii_alphanumeric() || b"._ -".contains(&b))?;
         }
-        let folder = match variable(environment, "AZURE_CONFIG_DIR") {
+        let folder = match inputs.variable("AZURE_CONFIG_DIR") {
             Some(folder) => Some(PathBuf::from(folder)),
-            None => home(environment).map(|home| home.join(".azure")),
+            None => home(inputs).map(|home| home.join(".azure")),
         };
         Ok(AzureCliCredential {
-            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, environment)?,
+            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, inputs)?,
             subscription: arguments.subscription.clone(),
             process_timeout: arguments.process_timeout,
-            environment: Arc::clone(environment),
+            environment: ToolEnvironment::new(inputs),
             profile: folder.map(|folder| folder.join("azureProfile.json")),
         })
     }

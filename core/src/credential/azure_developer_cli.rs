@@ -1,17 +1,17 @@
 //! Whoever is signed in to `azd`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
-    developer_tool::{self, DeveloperTool, Output, check_scope, home},
+    developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
     tenant::TenantRule,
 };
 use crate::{
-    config::{CredentialOptions, DeveloperToolArguments, Environment, variable},
+    config::{CredentialOptions, DeveloperToolArguments},
     error::Result,
     runtime::PerProcess,
 };
@@ -30,7 +30,7 @@ static AZD: DeveloperTool = DeveloperTool {
 pub(super) struct AzureDeveloperCliCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
-    environment: Arc<Environment>,
+    environment: ToolEnvironment,
     /// Changes at every sign-in and sign-out.
     config: Option<PathBuf>,
 }
@@ -39,17 +39,17 @@ impl AzureDeveloperCliCredential {
     pub(super) fn new(
         arguments: &DeveloperToolArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
-        let environment = &context.environment;
-        let folder = match variable(environment, "AZD_CONFIG_DIR") {
+        let inputs = context.inputs;
+        let folder = match inputs.variable("AZD_CONFIG_DIR") {
             Some(folder) => Some(PathBuf::from(folder)),
-            None => home(environment).map(|home| home.join(".azd")),
+            None => home(inputs).map(|home| home.join(".azd")),
         };
         Ok(AzureDeveloperCliCredential {
-            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, environment)?,
+            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, inputs)?,
             process_timeout: arguments.process_timeout,
-            environment: Arc::clone(environment),
+            environment: ToolEnvironment::new(inputs),
             config: folder.map(|folder| folder.join("config.json")),
         })
     }

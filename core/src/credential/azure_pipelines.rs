@@ -13,7 +13,7 @@ use super::{
     tries::{self, Tries},
 };
 use crate::{
-    config::{AzurePipelinesArguments, CredentialOptions, Environment, RetryOptions, variable},
+    config::{AzurePipelinesArguments, BuildInputs, CredentialOptions, RetryOptions},
     error::{Error, ErrorKind, Result, Service},
     secret::Secret,
     transport::{Request, Response, Transport, endpoint, form_encoded},
@@ -41,9 +41,9 @@ impl AzurePipelinesCredential {
     pub(super) fn new(
         arguments: &AzurePipelinesArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
-        let address = match request_address(arguments.organization_url.as_deref(), &context.environment) {
+        let address = match request_address(arguments.organization_url.as_deref(), context.inputs) {
             Err(error) if error.kind() == ErrorKind::InvalidConfiguration => return Err(error),
             address => address.map(|address| {
                 let connection = form_encoded(&arguments.service_connection_id);
@@ -52,7 +52,7 @@ impl AzurePipelinesCredential {
         };
         Ok(AzurePipelinesCredential {
             endpoint: TokenEndpoint::new(NAME, &arguments.tenant_id, &arguments.client_id, options, context)?,
-            transport: context.transport.clone(),
+            transport: context.transport(),
             retry: options.retry.clone().unwrap_or_default(),
             address,
             access_token: arguments.system_access_token.clone(),
@@ -123,19 +123,19 @@ impl AzurePipelinesCredential {
 }
 
 /// The address that gives federated tokens, without its query.
-fn request_address(organization_url: Option<&str>, environment: &Environment) -> Result<String> {
-    let (setting, address) = match (variable(environment, REQUEST_URI), organization_url) {
+fn request_address(organization_url: Option<&str>, inputs: &BuildInputs<'_>) -> Result<String> {
+    let (setting, address) = match (inputs.variable(REQUEST_URI), organization_url) {
         (Some(address), _) => (REQUEST_URI, address.to_owned()),
         (None, Some(organization)) => {
             let part = |name: &str| {
-                variable(environment, name).ok_or_else(|| {
+                inputs.variable(name).ok_or_else(|| {
                     let why = format!("neither {REQUEST_URI} nor {name} is set");
                     Error::new(ErrorKind::CredentialUnavailable, why)
                         .with_advice("Run it in a task of Azure Pipelines, which sets them.")
                 })
             };
             let (project, plan, job) = (part("SYSTEM_TEAMPROJECTID")?, part("SYSTEM_PLANID")?, part("SYSTEM_JOBID")?);
-            let hub = variable(environment, "SYSTEM_HOSTTYPE").unwrap_or("build");
+            let hub = inputs.variable("SYSTEM_HOSTTYPE").unwrap_or("build");
             let organization = organization.trim_end_matches('/');
             let address =
                 format!("{organization}/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/jobs/{job}/oidctoken");

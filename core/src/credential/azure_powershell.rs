@@ -1,18 +1,18 @@
 //! Whoever is signed in to Azure PowerShell.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
-    developer_tool::{self, DeveloperTool, Output, check_scope, home},
+    developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
     tenant::TenantRule,
 };
 use crate::{
     cloud,
-    config::{CredentialOptions, DeveloperToolArguments, Environment},
+    config::{CredentialOptions, DeveloperToolArguments},
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
 };
@@ -73,7 +73,7 @@ Write-Output "`nazsdk%$token%$end`n"
 pub(super) struct AzurePowerShellCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
-    environment: Arc<Environment>,
+    environment: ToolEnvironment,
     /// Changes at every sign-in, sign-out and change of context.
     context_file: Option<PathBuf>,
 }
@@ -82,14 +82,14 @@ impl AzurePowerShellCredential {
     pub(super) fn new(
         arguments: &DeveloperToolArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
-        let environment = &context.environment;
+        let inputs = context.inputs;
         Ok(AzurePowerShellCredential {
-            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, environment)?,
+            tenants: TenantRule::new(arguments.tenant_id.as_deref(), options, inputs)?,
             process_timeout: arguments.process_timeout,
-            environment: Arc::clone(environment),
-            context_file: home(environment).map(|home| home.join(".Azure").join("AzureRmContext.json")),
+            environment: ToolEnvironment::new(inputs),
+            context_file: home(inputs).map(|home| home.join(".Azure").join("AzureRmContext.json")),
         })
     }
 

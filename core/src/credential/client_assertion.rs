@@ -15,7 +15,7 @@ pub(super) fn build(
     name: &'static str,
     arguments: &ClientAssertionArguments,
     options: &CredentialOptions,
-    context: &BuildContext,
+    context: &BuildContext<'_>,
 ) -> Result<Application> {
     let source = ClientAuthentication::Assertion(AssertionSource::new(&arguments.get_assertion, context)?);
     Application::new(name, &arguments.tenant_id, &arguments.client_id, source, options, context)

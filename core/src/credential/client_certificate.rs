@@ -17,7 +17,7 @@ pub(super) fn build(
     name: &'static str,
     arguments: &ClientCertificateArguments,
     options: &CredentialOptions,
-    context: &BuildContext,
+    context: &BuildContext<'_>,
 ) -> Result<Application> {
     let certificate = ClientAuthentication::Certificate(Certificate::new(
         arguments.certificate_path.as_deref(),

@@ -15,7 +15,7 @@ pub(super) fn build(
     name: &'static str,
     arguments: &ClientSecretArguments,
     options: &CredentialOptions,
-    context: &BuildContext,
+    context: &BuildContext<'_>,
 ) -> Result<Application> {
     let secret = ClientAuthentication::Secret(arguments.client_secret.clone());
     Application::new(name, &arguments.tenant_id, &arguments.client_id, secret, options, context)

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{
         AzureCliArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, ManagedIdentityArguments,
-        WorkloadIdentityArguments, variable,
+        WorkloadIdentityArguments,
     },
     error::{Error, ErrorKind, Result},
 };
@@ -111,9 +111,9 @@ impl DefaultCredential {
     pub(super) fn new(
         arguments: &DefaultArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<DefaultCredential> {
-        let get = |name: &str| variable(&context.environment, name);
+        let get = |name: &str| context.inputs.variable(name);
         let missing: Vec<&str> =
             arguments.required_env_vars.iter().map(String::as_str).filter(|name| get(name).is_none()).collect();
         if !missing.is_empty() {
@@ -125,8 +125,8 @@ impl DefaultCredential {
         }
         let names = select(get(SELECTION), arguments)?;
         let alone = names.len() == 1;
-        let builder = Builder { arguments, options: with_environment(options, &context.environment), context };
-        let members = names.into_iter().map(|name| builder.member(name, alone)).collect();
+        let builder = Builder { arguments, options: with_environment(options, context.inputs), context };
+        let members = names.into_iter().map(|name| builder.member(name, alone)).collect::<Result<_>>()?;
         Ok(DefaultCredential { members, winner: AtomicUsize::new(NOBODY) })
     }
 
@@ -185,14 +185,20 @@ impl Credential for DefaultCredential {
 struct Builder<'a> {
     arguments: &'a DefaultArguments,
     options: CredentialOptions,
-    context: &'a BuildContext,
+    context: &'a BuildContext<'a>,
 }
 
 impl Builder<'_> {
     /// A member whose settings are unusable is unavailable: it must not keep the others from being asked.
-    fn member(&self, name: &'static str, alone: bool) -> Member {
-        self.build(name, alone)
-            .unwrap_or_else(|error| Member::Plain(Arc::new(Unavailable::new(name, error.headline(), error.advice()))))
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for an authority host that a member would use and cannot: the setting is shared
+    /// by all, and going on would log in as somebody else than the variables name.
+    fn member(&self, name: &'static str, alone: bool) -> Result<Member> {
+        self.build(name, alone).or_else(|error| match error.is_definite() {
+            true => Err(error.for_credential(name).of_part("no token")),
+            false => Ok(Member::Plain(Arc::new(Unavailable::new(name, error.headline(), error.advice())))),
+        })
     }
 
     fn build(&self, name: &'static str, alone: bool) -> Result<Member> {
@@ -212,7 +218,7 @@ impl Builder<'_> {
                 let given = arguments.managed_identity_client_id.clone();
                 let client_id = match resource_id {
                     Some(_) => None,
-                    None => given.or_else(|| variable(&context.environment, "AZURE_CLIENT_ID").map(str::to_owned)),
+                    None => given.or_else(|| context.inputs.variable("AZURE_CLIENT_ID").map(str::to_owned)),
                 };
                 let arguments = ManagedIdentityArguments { client_id, object_id: None, resource_id };
                 let identity = Arc::new(ManagedIdentityCredential::new(&arguments, options, context)?);
@@ -277,7 +283,10 @@ fn unknown(place: &str, besides: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Method, Response, Transport};
+    use crate::{
+        config::{BuildInputs, Environment},
+        transport::{Method, Response, Transport},
+    };
 
     #[tokio::test(start_paused = true)]
     async fn who_won_is_the_only_one_asked() {
@@ -295,13 +304,9 @@ mod tests {
         });
         let path = file.display().to_string();
         let variables = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_FEDERATED_TOKEN_FILE", &path)];
-        let environment = variables.map(|(name, value)| (name.to_owned(), value.into())).into();
-        let context = BuildContext {
-            environment: Arc::new(environment),
-            transport,
-            authority_host: "https://login.microsoftonline.com".to_owned(),
-            hosts: vec![],
-        };
+        let environment: Environment = variables.map(|(name, value)| (name.to_owned(), value.into())).into();
+        let inputs = BuildInputs::new(&environment);
+        let context = BuildContext::new(&inputs).with_transport(transport);
         let chain = DefaultCredential::new(&DefaultArguments::default(), &CredentialOptions::default(), &context);
         let chain = chain.expect("builds");
         let fetch = || chain.fetch(&REQUEST, FetchContext::default());

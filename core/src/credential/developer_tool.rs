@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{aadsts, service_text};
 use crate::{
-    config::{Environment, duration, variable},
+    config::{BuildInputs, Environment, duration, variable},
     error::{Error, ErrorKind, Result, Service},
     runtime::PerProcess,
 };
@@ -52,6 +52,20 @@ pub(super) struct DeveloperTool {
     pub(super) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
 }
 
+/// What a tool is started with. Copied while its credential is built, because which user's sign-in is found depends on it.
+pub(super) struct ToolEnvironment {
+    variables: Environment,
+    /// The working directory.
+    folder: PathBuf,
+}
+
+impl ToolEnvironment {
+    pub(super) fn new(inputs: &BuildInputs<'_>) -> ToolEnvironment {
+        let names = ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"];
+        ToolEnvironment { variables: inputs.copy(&names), folder: safe_folder(inputs) }
+    }
+}
+
 /// What a tool printed.
 pub(super) struct Output {
     /// Whether it ended with status 0. Unknown (a host that reaps every child itself) counts as success.
@@ -74,7 +88,7 @@ impl DeveloperTool {
     pub(super) async fn run(
         &self,
         arguments: &[String],
-        environment: &Environment,
+        environment: &ToolEnvironment,
         process_timeout: Option<f64>,
     ) -> Result<Output> {
         let started = Instant::now();
@@ -119,8 +133,8 @@ impl DeveloperTool {
     }
 
     /// The tool's own path, from the absolute folders of `PATH`: a relative one would depend on the working directory.
-    fn find(&self, environment: &Environment) -> Result<PathBuf> {
-        let path = variable(environment, "PATH").unwrap_or_default();
+    fn find(&self, environment: &ToolEnvironment) -> Result<PathBuf> {
+        let path = variable(&environment.variables, "PATH").unwrap_or_default();
         let names: &[&str] = if cfg!(windows) { &["cmd", "exe", "bat"] } else { &[""] };
         let folders: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
         self.programs
@@ -131,22 +145,18 @@ impl DeveloperTool {
             .ok_or_else(|| self.not_installed())
     }
 
-    async fn finish(&self, program: &Path, arguments: &[String], environment: &Environment) -> Result<Output> {
+    async fn finish(&self, program: &Path, arguments: &[String], environment: &ToolEnvironment) -> Result<Output> {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .current_dir(safe_folder(environment))
+            .current_dir(&environment.folder)
             .env("AZURE_CORE_NO_COLOR", "true")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         // The tool inherits the process's environment; what the host sees otherwise is set over it.
-        for name in ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"] {
-            if let Some(value) = environment.get(name) {
-                command.env(name, value.expose());
-            }
-        }
+        command.envs(environment.variables.iter().map(|(name, value)| (name, value.expose())));
         #[cfg(unix)]
         command.process_group(0);
         #[cfg(not(unix))]
@@ -292,9 +302,9 @@ impl Drop for Group {
 }
 
 /// A folder in which no program of the user's project is found by chance.
-fn safe_folder(environment: &Environment) -> PathBuf {
+fn safe_folder(inputs: &BuildInputs<'_>) -> PathBuf {
     if cfg!(windows) {
-        return variable(environment, "SystemRoot").map_or_else(|| PathBuf::from(r"C:\Windows"), PathBuf::from);
+        return inputs.variable("SystemRoot").map_or_else(|| PathBuf::from(r"C:\Windows"), PathBuf::from);
     }
     let folder = PathBuf::from("/bin");
     if folder.is_dir() { folder } else { PathBuf::from("/") }
@@ -339,7 +349,7 @@ pub(super) fn stamp_of(files: &[PathBuf]) -> u64 {
 }
 
 /// The user's own folder.
-pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
+pub(super) fn home(inputs: &BuildInputs<'_>) -> Option<PathBuf> {
     let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-    variable(environment, name).map(PathBuf::from)
+    inputs.variable(name).map(PathBuf::from)
 }

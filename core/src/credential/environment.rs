@@ -7,7 +7,7 @@ use super::{
     BuildContext, Credential, client_certificate, client_secret, tenant::with_environment, unavailable::Unavailable,
 };
 use crate::{
-    config::{ClientCertificateArguments, ClientSecretArguments, CredentialOptions, variable},
+    config::{ClientCertificateArguments, ClientSecretArguments, CredentialOptions},
     error::Result,
     secret::Secret,
 };
@@ -18,13 +18,13 @@ pub(super) const NAME: &str = "EnvironmentCredential";
 ///
 /// # Errors
 /// `InvalidConfiguration` for a malformed tenant.
-pub(super) fn build(options: &CredentialOptions, context: &BuildContext) -> Result<Arc<dyn Credential>> {
-    let get = |name: &str| variable(&context.environment, name);
+pub(super) fn build(options: &CredentialOptions, context: &BuildContext<'_>) -> Result<Arc<dyn Credential>> {
+    let get = |name: &str| context.inputs.variable(name);
     let missing = |names: &[&str]| {
         let names: Vec<&str> = names.iter().copied().filter(|name| get(name).is_none()).collect();
         names.join(" and ")
     };
-    let options = with_environment(options, &context.environment);
+    let options = with_environment(options, context.inputs);
     let unavailable = |why: String, advice: &str| -> Result<Arc<dyn Credential>> {
         Ok(Arc::new(Unavailable::new(NAME, why, advice)))
     };

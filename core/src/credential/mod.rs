@@ -33,14 +33,14 @@ mod tries;
 mod unavailable;
 mod workload_identity;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{cell::OnceCell, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
-    cloud::{self, CloudInputs},
-    config::{CredentialConfig, CredentialKind, CredentialOptions, Environment, OnBehalfOfArguments},
+    cloud::{AUTHORITY_VARIABLE, Authority, Cloud},
+    config::{BuildInputs, CredentialConfig, CredentialKind, CredentialOptions, OnBehalfOfArguments},
     error::{Error, ErrorKind, Result},
     secret::Secret,
-    transport::Transport,
+    transport::{Transport, Trust},
 };
 
 pub use self::aadsts::{Aadsts, Verdict, aadsts_advice};
@@ -119,16 +119,136 @@ pub trait Credential: Send + Sync + 'static {
 
 /// What building a credential needs besides its own settings.
 #[derive(Clone)]
-pub struct BuildContext {
-    /// The host's environment.
-    pub environment: Arc<Environment>,
-    /// HTTP.
-    pub transport: Transport,
-    /// The authority host that the cloud rules gave, for credentials without one of their own, such as
-    /// `https://login.microsoftonline.com`.
-    pub authority_host: String,
-    /// Host credentials by index.
-    pub hosts: Vec<Arc<dyn Credential>>,
+pub struct BuildContext<'a> {
+    /// Variables and other settings, which become part of the cache key once they are read.
+    pub(crate) inputs: &'a BuildInputs<'a>,
+    transports: Transports,
+    authority: AuthoritySource,
+    hosts: Vec<Arc<dyn Credential>>,
+}
+
+/// HTTP for the credentials of one document.
+#[derive(Clone)]
+enum Transports {
+    /// Made at the first use, and shared by all of them.
+    Network(Rc<OnceCell<Transport>>),
+    /// One for all, of a test.
+    Given(Transport),
+}
+
+/// Where the address of the token endpoints comes from.
+#[derive(Clone)]
+enum AuthoritySource {
+    /// `AZURE_AUTHORITY_HOST`, else the cloud of the connection.
+    Inputs,
+    /// The option `authority_host`.
+    Option(Authority),
+    /// The option `cloud`.
+    Cloud(Cloud),
+    /// The cluster's token proxy, whose address may have a path, and how it is known.
+    Proxy(String, Trust),
+}
+
+impl<'a> BuildContext<'a> {
+    /// Over the network, with the authority host that the variables or the cloud of the connection give, and without custom
+    /// credentials.
+    pub fn new(inputs: &'a BuildInputs<'a>) -> Self {
+        BuildContext {
+            inputs,
+            transports: Transports::Network(Rc::default()),
+            authority: AuthoritySource::Inputs,
+            hosts: Vec::new(),
+        }
+    }
+
+    /// With this transport for every request.
+    #[must_use]
+    pub fn with_transport(self, transport: Transport) -> Self {
+        BuildContext { transports: Transports::Given(transport), ..self }
+    }
+
+    /// With the host's credentials that a document names by index.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Vec<Arc<dyn Credential>>) -> Self {
+        BuildContext { hosts, ..self }
+    }
+
+    /// With the authority host or the cloud that a credential names itself.
+    fn of_options(&self, options: &CredentialOptions) -> Result<Self> {
+        let given = |option: &Option<String>| option.clone().filter(|text| !text.trim().is_empty());
+        let cloud: Option<Cloud> = given(&options.cloud).map(|name| name.parse()).transpose()?;
+        let authority = match (given(&options.authority_host), cloud) {
+            (Some(host), _) => AuthoritySource::Option(Authority::of_option(&host)?),
+            (None, Some(cloud)) => AuthoritySource::Cloud(cloud),
+            (None, None) => return Ok(self.clone()),
+        };
+        Ok(BuildContext { authority, ..self.clone() })
+    }
+
+    /// With the cluster's token proxy in the authority's place.
+    fn at_proxy(&self, address: String, trust: Trust) -> Self {
+        BuildContext { authority: AuthoritySource::Proxy(address, trust), ..self.clone() }
+    }
+
+    /// The address below which the token endpoints of `tenant` are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a setting that cannot be used with this tenant.
+    fn authority(&self, tenant: &str) -> Result<String> {
+        Ok(match &self.authority {
+            AuthoritySource::Option(authority) => authority.for_tenant(tenant)?.to_owned(),
+            AuthoritySource::Cloud(cloud) => cloud.authority_host(),
+            AuthoritySource::Proxy(address, _) => address.clone(),
+            AuthoritySource::Inputs => match Authority::of_variable(self.inputs.variable(AUTHORITY_VARIABLE))? {
+                Some(authority) => authority.for_tenant(tenant)?.to_owned(),
+                None => self.inputs.cloud().authority_host(),
+            },
+        })
+    }
+
+    /// The cloud of the authority host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a setting that cannot be used.
+    fn authority_cloud(&self) -> Result<Cloud> {
+        Ok(match &self.authority {
+            AuthoritySource::Option(authority) => authority.cloud(),
+            AuthoritySource::Cloud(cloud) => *cloud,
+            AuthoritySource::Proxy(..) => Cloud::Custom,
+            AuthoritySource::Inputs => match Authority::of_variable(self.inputs.variable(AUTHORITY_VARIABLE))? {
+                Some(authority) => authority.cloud(),
+                None => self.inputs.cloud(),
+            },
+        })
+    }
+
+    /// Whether requests go to the cluster's token proxy.
+    fn is_at_proxy(&self) -> bool {
+        matches!(self.authority, AuthoritySource::Proxy(..))
+    }
+
+    /// HTTP for a token endpoint.
+    fn transport(&self) -> Transport {
+        match (&self.authority, &self.transports) {
+            (AuthoritySource::Proxy(_, trust), _) => self.transport_trusting(trust.clone()),
+            (_, Transports::Given(transport)) => transport.clone(),
+            (_, Transports::Network(shared)) => shared.get_or_init(|| Transport::of_inputs(self.inputs)).clone(),
+        }
+    }
+
+    /// HTTP for an endpoint of this machine or its link, which never goes through a proxy.
+    fn transport_of_local(&self, uses_tls: bool) -> Transport {
+        match &self.transports {
+            Transports::Given(transport) => transport.clone(),
+            Transports::Network(_) => Transport::local(self.inputs, uses_tls),
+        }
+    }
+
+    /// HTTP for a server that is known by `trust`, which never goes through a proxy.
+    fn transport_trusting(&self, trust: Trust) -> Transport {
+        let uses_roots = !trust.has_authorities();
+        self.transport_of_local(uses_roots).trusting(trust)
+    }
 }
 
 /// Builds the credential of a document. What it lacks at run time (a variable, a file, a tool) is told by its first
@@ -136,17 +256,10 @@ pub struct BuildContext {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] where an option or variable cannot be used.
-pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dyn Credential>> {
+pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Arc<dyn Credential>> {
     let class = config.kind.class();
-    let own_authority;
-    let context = match authority_of(&config.options, context).map_err(|error| error.for_credential(class))? {
-        None => context,
-        Some(authority_host) => {
-            own_authority = BuildContext { authority_host, ..context.clone() };
-            &own_authority
-        }
-    };
     let options = &config.options;
+    let context = &context.of_options(options).map_err(|error| error.for_credential(class))?;
     let built: Result<Arc<dyn Credential>> = (|| {
         let credential: Arc<dyn Credential> = match &config.kind {
             CredentialKind::Default(arguments) => {
@@ -210,25 +323,8 @@ pub fn build(config: &CredentialConfig, context: &BuildContext) -> Result<Arc<dy
 pub(crate) fn build_middle_tier(
     arguments: &OnBehalfOfArguments,
     options: &CredentialOptions,
-    context: &BuildContext,
+    context: &BuildContext<'_>,
 ) -> Result<Arc<MiddleTier>> {
-    let built = authority_of(options, context).and_then(|authority_host| {
-        let authority_host = authority_host.unwrap_or_else(|| context.authority_host.clone());
-        MiddleTier::new(arguments, options, &BuildContext { authority_host, ..context.clone() })
-    });
+    let built = context.of_options(options).and_then(|context| MiddleTier::new(arguments, options, &context));
     built.map_err(|error| error.for_credential(on_behalf_of::NAME))
-}
-
-/// The authority that a credential names itself.
-fn authority_of(options: &CredentialOptions, context: &BuildContext) -> Result<Option<String>> {
-    if options.authority_host.is_none() && options.cloud.is_none() {
-        return Ok(None);
-    }
-    let resolved = cloud::resolve(&CloudInputs {
-        authority_option: options.authority_host.as_deref(),
-        cloud_option: options.cloud.as_deref(),
-        env_authority_host: crate::config::variable(&context.environment, "AZURE_AUTHORITY_HOST"),
-        ..CloudInputs::default()
-    })?;
-    Ok(Some(resolved.authority_host))
 }

@@ -33,7 +33,7 @@ impl MiddleTier {
     pub(crate) fn new(
         arguments: &OnBehalfOfArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Arc<MiddleTier>> {
         let authentication = match (&arguments.client_secret, &arguments.get_assertion) {
             (Some(secret), _) => ClientAuthentication::Secret(secret.clone()),

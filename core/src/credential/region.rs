@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use super::{exchange::exchange, managed_identity};
 use crate::{
     cloud::{self, Cloud},
-    config::{Environment, variable},
+    config::BuildInputs,
     error::{Error, ErrorKind, Result},
     transport::{Request, Transport},
 };
@@ -33,21 +33,27 @@ pub(super) enum Region {
 
 impl Region {
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for what cannot be a region's name.
-    pub(super) fn new(environment: &Environment) -> Result<Region> {
-        let Some(wanted) = variable(environment, VARIABLE).map(str::trim).filter(|wanted| !wanted.is_empty()) else {
+    /// [`ErrorKind::InvalidConfiguration`] for what cannot be a region's name, and for an authority host that cannot have one
+    /// in front, such as an IP address.
+    pub(super) fn new(inputs: &BuildInputs<'_>, global: &str) -> Result<Region> {
+        let Some(wanted) = inputs.variable(VARIABLE).map(str::trim).filter(|wanted| !wanted.is_empty()) else {
             return Ok(Region::None);
         };
         let is_detected = wanted.eq_ignore_ascii_case("true") || wanted.eq_ignore_ascii_case("tryautodetect");
-        let (setting, name) = match variable(environment, "REGION_NAME") {
+        let (setting, name) = match inputs.variable("REGION_NAME") {
             _ if !is_detected => (VARIABLE, wanted),
             Some(name) => ("REGION_NAME", name),
             None => {
-                let imds_host = managed_identity::imds_host(environment)?;
+                let imds_host = managed_identity::imds_host(inputs)?;
                 return Ok(Region::Detected { imds_host, found: ArcSwapOption::empty() });
             }
         };
         match region_of(name) {
+            Some(name) if regional(&name, global).is_none() => Err(Error::new(
+                ErrorKind::InvalidConfiguration,
+                format!("{VARIABLE} is set, but the authority host is an address, which has no hosts for regions"),
+            )
+            .with_advice(format!("Unset {VARIABLE}."))),
             Some(name) => Ok(Region::Named(name)),
             None => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is no name of a region"))
                 .with_advice(format!("Write {setting} as westeurope is written, or unset it."))),
@@ -58,7 +64,7 @@ impl Region {
     pub(super) async fn authority<'a>(&self, global: &'a str, transport: &Transport, credential: &str) -> Cow<'a, str> {
         match self {
             Region::None => Cow::Borrowed(global),
-            Region::Named(region) => Cow::Owned(regional(region, global)),
+            Region::Named(region) => regional(region, global).map_or(Cow::Borrowed(global), Cow::Owned),
             Region::Detected { imds_host, found } => {
                 let known = found.load_full();
                 let region = match known {
@@ -69,12 +75,26 @@ impl Region {
                     None => Cow::Borrowed(global),
                     Some(region) => {
                         found.store(Some(Arc::clone(&region)));
-                        Cow::Owned(regional(&region, global))
+                        regional(&region, global).map_or(Cow::Borrowed(global), Cow::Owned)
                     }
                 }
             }
         }
     }
+}
+
+/// Says where the address came from that could not be reached: the region's name is a part of it, and not every authority
+/// has hosts for regions.
+pub(super) fn explain(error: Error) -> Error {
+    use ErrorKind::{Network, Timeout, UntrustedCertificate};
+    if !matches!(error.kind(), Network | Timeout | UntrustedCertificate) {
+        return error;
+    }
+    let advice = format!(
+        "{} {VARIABLE} puts the region in front of the authority's host name: unset it where there is no such host.",
+        error.advice()
+    );
+    error.with_advice(advice)
 }
 
 async fn detect(imds_host: &str, transport: &Transport, credential: &str) -> Option<String> {
@@ -90,9 +110,11 @@ fn region_of(name: &str) -> Option<String> {
     is_one.then_some(name)
 }
 
-fn regional(region: &str, global: &str) -> String {
-    match cloud::of_authority(global) {
+/// The region's authority; `None` where the global one is an IP address.
+fn regional(region: &str, global: &str) -> Option<String> {
+    let regional = match cloud::of_authority(global) {
         Cloud::Public => format!("https://{region}.login.microsoft.com"),
         _ => format!("https://{region}.{}", global.trim_start_matches("https://")),
-    }
+    };
+    reqwest::Url::parse(&regional).is_ok().then_some(regional)
 }

@@ -1,7 +1,7 @@
 //! Tenants: which one a request may name, and how they are written.
 
 use crate::{
-    config::{CredentialOptions, Environment, variable},
+    config::{BuildInputs, CredentialOptions},
     error::{Error, ErrorKind, Result},
 };
 
@@ -16,14 +16,14 @@ pub(super) struct TenantRule {
 impl TenantRule {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a tenant that is neither an id nor a domain name.
-    pub(super) fn new(own: Option<&str>, options: &CredentialOptions, environment: &Environment) -> Result<TenantRule> {
+    pub(super) fn new(own: Option<&str>, options: &CredentialOptions, inputs: &BuildInputs<'_>) -> Result<TenantRule> {
         if let Some(own) = own {
             check(own)?;
         }
         Ok(TenantRule {
             own: own.map(str::to_owned),
             also_allowed: options.additionally_allowed_tenants.iter().map(|tenant| tenant.trim().to_owned()).collect(),
-            fixed: variable(environment, "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH").is_some(),
+            fixed: inputs.variable("AZURE_IDENTITY_DISABLE_MULTITENANTAUTH").is_some(),
         })
     }
 
@@ -51,10 +51,10 @@ impl TenantRule {
 }
 
 /// The environment's own list of tenants, where the options have none.
-pub(super) fn with_environment(options: &CredentialOptions, environment: &Environment) -> CredentialOptions {
+pub(super) fn with_environment(options: &CredentialOptions, inputs: &BuildInputs<'_>) -> CredentialOptions {
     let mut options = options.clone();
     if options.additionally_allowed_tenants.is_empty() {
-        let listed = variable(environment, "AZURE_ADDITIONALLY_ALLOWED_TENANTS").unwrap_or_default();
+        let listed = inputs.variable("AZURE_ADDITIONALLY_ALLOWED_TENANTS").unwrap_or_default();
         options.additionally_allowed_tenants =
             listed.split(';').map(str::trim).filter(|tenant| !tenant.is_empty()).map(str::to_owned).collect();
     }
@@ -79,6 +79,7 @@ fn check(tenant: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
 
     fn rule(own: Option<&str>, allowed: &[&str], variables: &[&str]) -> TenantRule {
         let options = CredentialOptions {
@@ -86,7 +87,7 @@ mod tests {
             ..CredentialOptions::default()
         };
         let environment = variables.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
-        TenantRule::new(own, &options, &environment).unwrap()
+        TenantRule::new(own, &options, &BuildInputs::new(&environment)).unwrap()
     }
 
     #[test]
@@ -113,7 +114,10 @@ mod tests {
             let resolved = rule.resolve(*requested).map_err(|_| ());
             assert_eq!(resolved, *expected, "{own:?} {allowed:?} {requested:?}");
         }
-        assert!(TenantRule::new(Some("a b"), &CredentialOptions::default(), &Environment::new()).is_err());
-        assert!(TenantRule::new(Some(".."), &CredentialOptions::default(), &Environment::new()).is_err());
+        for bad in ["a b", ".."] {
+            let environment = Environment::new();
+            let rule = TenantRule::new(Some(bad), &CredentialOptions::default(), &BuildInputs::new(&environment));
+            assert!(rule.is_err(), "{bad}");
+        }
     }
 }

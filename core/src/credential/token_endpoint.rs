@@ -1,12 +1,14 @@
 //! Entra's token endpoint, for every grant: `POST {authority}/{tenant}/oauth2/v2.0/token`.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
     BuildContext, FetchContext, FetchedToken, TokenRequest, answer,
     exchange::exchange,
-    region::Region,
+    region::{self, Region},
     tenant::TenantRule,
     tries::{self, Tries},
 };
@@ -77,22 +79,21 @@ impl TokenEndpoint {
         tenant: &str,
         client_id: &str,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<TokenEndpoint> {
+        let tenants = TenantRule::new(Some(tenant), options, context.inputs)?;
+        let authority = context.authority(tenant)?;
+        // What stands in the authority's place is asked whatever the region is.
+        let region = if context.is_at_proxy() { Region::None } else { Region::new(context.inputs, &authority)? };
         Ok(TokenEndpoint {
             credential,
-            transport: context.transport.clone(),
-            authority: context.authority_host.trim_end_matches('/').to_owned(),
-            tenants: TenantRule::new(Some(tenant), options, &context.environment)?,
-            region: Region::new(&context.environment)?,
+            transport: context.transport(),
+            authority,
+            tenants,
+            region,
             client_id: client_id.to_owned(),
             retry: options.retry.clone().unwrap_or_default(),
         })
-    }
-
-    /// The same, whatever the region: what stands in the authority's place is the one to ask.
-    pub(super) fn of_no_region(self) -> TokenEndpoint {
-        TokenEndpoint { region: Region::None, ..self }
     }
 
     /// The application.
@@ -139,7 +140,11 @@ impl TokenEndpoint {
         // Checked before anybody is asked for the region.
         self.audience(request)?;
         let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
-        self.ask(form, &authority, ends, request, context).await
+        let asked = self.ask(form, &authority, ends, request, context).await;
+        match authority {
+            Cow::Borrowed(_) => asked,
+            Cow::Owned(_) => asked.map_err(region::explain),
+        }
     }
 
     /// A token of the application for the user whose token is `assertion`.

@@ -10,7 +10,7 @@ use super::{
     token_endpoint::{Proof, TokenEndpoint},
 };
 use crate::{
-    config::{CredentialOptions, Environment, WorkloadIdentityArguments, variable},
+    config::{BuildInputs, CredentialOptions, WorkloadIdentityArguments},
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::{Authorities, Trust},
@@ -38,11 +38,11 @@ impl WorkloadIdentityCredential {
         name: &'static str,
         arguments: &WorkloadIdentityArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
         let setting = |argument: &'static str, given: &Option<String>, variable_name: &'static str| match given {
             Some(value) => Ok(value.clone()),
-            None => variable(&context.environment, variable_name).map(str::to_owned).ok_or_else(|| {
+            None => context.inputs.variable(variable_name).map(str::to_owned).ok_or_else(|| {
                 Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set"))
                     .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass {argument}."))
             }),
@@ -50,13 +50,12 @@ impl WorkloadIdentityCredential {
         let file = setting("the path of the token's file", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
         let tenant = setting("the tenant", &arguments.tenant_id, "AZURE_TENANT_ID");
         let client = setting("the client id", &arguments.client_id, "AZURE_CLIENT_ID");
-        let proxy = arguments.enable_azure_proxy.then(|| token_proxy(&context.environment)).transpose()?.flatten();
+        let proxy = arguments.enable_azure_proxy.then(|| token_proxy(context.inputs)).transpose()?.flatten();
         let endpoint = |tenant: &str, client: &str| match proxy {
             None => TokenEndpoint::new(name, tenant, client, options, context),
             Some((authority_host, trust)) => {
-                let transport = context.transport.trusting(trust);
-                let proxied = BuildContext { authority_host, transport, ..context.clone() };
-                TokenEndpoint::new(name, tenant, client, options, &proxied).map(TokenEndpoint::of_no_region)
+                let proxied = context.at_proxy(authority_host, trust);
+                TokenEndpoint::new(name, tenant, client, options, &proxied)
             }
         };
         let setup = match (file, tenant, client) {
@@ -98,15 +97,14 @@ impl Setup {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] for variables that contradict each other or cannot be used.
-fn token_proxy(environment: &Environment) -> Result<Option<(String, Trust)>> {
+fn token_proxy(inputs: &BuildInputs<'_>) -> Result<Option<(String, Trust)>> {
     const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
     const SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
     const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
     const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
     let refused = |why: String| Err(Error::new(ErrorKind::InvalidConfiguration, why));
-    let (server_name, file, text) =
-        (variable(environment, SNI_NAME), variable(environment, CA_FILE), variable(environment, CA_DATA));
-    let Some(address) = variable(environment, PROXY) else {
+    let (server_name, file, text) = (inputs.variable(SNI_NAME), inputs.variable(CA_FILE), inputs.variable(CA_DATA));
+    let Some(address) = inputs.variable(PROXY) else {
         return match [(SNI_NAME, server_name), (CA_FILE, file), (CA_DATA, text)].iter().find(|(_, set)| set.is_some()) {
             Some((name, _)) => refused(format!("{name} is set, but {PROXY} is not")),
             None => Ok(None),
@@ -152,7 +150,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::transport::{Response, Transport};
+    use crate::{
+        config::Environment,
+        transport::{Response, Transport},
+    };
 
     #[tokio::test]
     async fn a_file_that_changed_is_read_again() {
@@ -164,12 +165,9 @@ mod tests {
             seen.lock().expect("not poisoned").extend(assertion.map(|(_, value)| value.expose().to_owned()));
             Box::pin(std::future::ready(Ok(Response::new(200, &[], r#"{"access_token":"t","expires_in":3600}"#))))
         });
-        let context = BuildContext {
-            environment: Arc::default(),
-            transport,
-            authority_host: "https://login.microsoftonline.com".to_owned(),
-            hosts: vec![],
-        };
+        let environment = Environment::new();
+        let inputs = BuildInputs::new(&environment);
+        let context = BuildContext::new(&inputs).with_transport(transport);
         let arguments = WorkloadIdentityArguments {
             tenant_id: Some("t".to_owned()),
             client_id: Some("c".to_owned()),

@@ -6,8 +6,9 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, Proxy, Url};
 
 use crate::{
-    config::{Environment, variable},
+    config::BuildInputs,
     error::{Error, ErrorKind, Result},
+    secret::Secret,
 };
 
 /// A client that goes through one proxy.
@@ -19,7 +20,34 @@ pub(super) struct Proxied {
     pub(super) endpoint: String,
 }
 
+/// What the proxy variables say: of two spellings the lower-case one counts.
+pub(super) struct ProxySettings {
+    http: Option<(&'static str, Secret)>,
+    https: Option<(&'static str, Secret)>,
+    no_proxy: String,
+}
+
+impl ProxySettings {
+    /// Reads the variables. `HTTP_PROXY` is ignored where `REQUEST_METHOD` is set, because there a visitor of a CGI script can
+    /// set it with a header.
+    pub(super) fn new(inputs: &BuildInputs<'_>) -> ProxySettings {
+        let is_cgi = inputs.is_set("REQUEST_METHOD");
+        let first = |names: &[&'static str]| {
+            names
+                .iter()
+                .filter(|name| !(is_cgi && **name == "HTTP_PROXY"))
+                .find_map(|name| inputs.variable(name).map(|value| (*name, Secret::new(value))))
+        };
+        ProxySettings {
+            http: first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
+            https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            no_proxy: first(&["no_proxy", "NO_PROXY"]).map_or_else(String::new, |(_, value)| value.expose().to_owned()),
+        }
+    }
+}
+
 /// Which requests go through which proxy.
+#[derive(Default)]
 pub(super) struct ProxyRules {
     http: Option<Proxied>,
     https: Option<Proxied>,
@@ -28,29 +56,22 @@ pub(super) struct ProxyRules {
 }
 
 impl ProxyRules {
-    /// Reads the variables; of two spellings the lower-case one counts. `HTTP_PROXY` is ignored where `REQUEST_METHOD`
-    /// is set, because there a visitor of a CGI script can set it with a header.
-    pub(super) fn new(environment: &Environment, build: impl Fn(Proxy) -> Result<Client>) -> Result<ProxyRules> {
-        let is_cgi = environment.contains_key("REQUEST_METHOD");
-        let first = |names: &[&'static str]| {
-            names
-                .iter()
-                .filter(|name| !(is_cgi && **name == "HTTP_PROXY"))
-                .find_map(|name| variable(environment, name).map(|value| (*name, value)))
-        };
-        let proxied = |names: &[&'static str]| -> Result<Option<Proxied>> {
-            first(names)
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for a variable that names no usable proxy.
+    pub(super) fn new(settings: &ProxySettings, build: impl Fn(Proxy) -> Result<Client>) -> Result<ProxyRules> {
+        let proxied = |setting: &Option<(&'static str, Secret)>| -> Result<Option<Proxied>> {
+            setting
+                .as_ref()
                 .map(|(variable, value)| {
-                    let (proxy, endpoint) = parse(variable, value)?;
+                    let (proxy, endpoint) = parse(variable, value.expose())?;
                     Ok(Proxied { client: build(proxy)?, variable, endpoint })
                 })
                 .transpose()
         };
-        let no_proxy = first(&["no_proxy", "NO_PROXY"]).map_or("", |(_, value)| value);
         Ok(ProxyRules {
-            http: proxied(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
-            https: proxied(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-            exceptions: exceptions(no_proxy),
+            http: proxied(&settings.http)?,
+            https: proxied(&settings.https)?,
+            exceptions: exceptions(&settings.no_proxy),
         })
     }
 
@@ -120,7 +141,7 @@ mod tests {
     fn rules(variables: &[(&str, &str)]) -> Result<ProxyRules> {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let tls = crate::transport::roots::client_config(rustls::RootCertStore::empty())?;
-        ProxyRules::new(&environment, |proxy| {
+        ProxyRules::new(&ProxySettings::new(&BuildInputs::new(&environment)), |proxy| {
             let client = Client::builder().tls_backend_preconfigured(tls.clone()).proxy(proxy).build();
             client.map_err(|_| Error::new(ErrorKind::Internal, "no client"))
         })

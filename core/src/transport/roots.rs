@@ -8,9 +8,8 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths};
 
-use super::TransportSettings;
 use crate::{
-    config::variable,
+    config::BuildInputs,
     error::{Error, ErrorKind, Result},
 };
 
@@ -20,32 +19,52 @@ pub(super) struct Trusted {
     pub(super) notes: Vec<String>,
 }
 
+/// Where certificate authorities are read from.
+pub(super) struct RootSettings {
+    /// In place of the system's, with the variable that names each.
+    instead: Vec<(&'static str, PathBuf)>,
+    /// Besides them.
+    besides: Vec<(&'static str, PathBuf)>,
+    ca_file: Option<String>,
+}
+
+impl RootSettings {
+    pub(super) fn new(inputs: &BuildInputs<'_>) -> RootSettings {
+        let named = |name: &'static str| inputs.variable(name).map(|path| (name, PathBuf::from(path)));
+        let directories = std::env::split_paths(inputs.variable("SSL_CERT_DIR").unwrap_or_default());
+        RootSettings {
+            instead: named("SSL_CERT_FILE").into_iter().chain(directories.map(|path| ("SSL_CERT_DIR", path))).collect(),
+            besides: ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+                .into_iter()
+                .filter_map(named)
+                .collect(),
+            ca_file: inputs.ca_file().map(str::to_owned),
+        }
+    }
+}
+
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the operating system's store, else Mozilla's; besides, the `ca_file` option
 /// and the variables by which Python and Node programs add authorities.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] where `ca_file` holds no certificate.
-pub(super) fn trusted(settings: &TransportSettings) -> Result<Trusted> {
+pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
 }
 
-fn trusted_with(settings: &TransportSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
-    let environment = &settings.environment;
+fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
     let mut trusted = Trusted { store: RootCertStore::empty(), notes: Vec::new() };
     // Several variables often name the same bundle.
     let mut named: Vec<PathBuf> = Vec::new();
-    let mut add_once = |trusted: &mut Trusted, name: &str, path: PathBuf| {
-        if !path.as_os_str().is_empty() && !named.contains(&path) {
-            trusted.add_named(name, load(&path));
-            named.push(path);
+    let mut add_once = |trusted: &mut Trusted, name: &str, path: &PathBuf| {
+        if !path.as_os_str().is_empty() && !named.contains(path) {
+            trusted.add_named(name, load(path));
+            named.push(path.clone());
         }
     };
 
-    if let Some(path) = variable(environment, "SSL_CERT_FILE") {
-        add_once(&mut trusted, "SSL_CERT_FILE", PathBuf::from(path));
-    }
-    for path in std::env::split_paths(variable(environment, "SSL_CERT_DIR").unwrap_or_default()) {
-        add_once(&mut trusted, "SSL_CERT_DIR", path);
+    for (name, path) in &settings.instead {
+        add_once(&mut trusted, name, path);
     }
     if trusted.store.is_empty() {
         trusted.add(system());
@@ -54,10 +73,8 @@ fn trusted_with(settings: &TransportSettings, system: impl Fn() -> Vec<Certifica
         trusted.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
 
-    for name in ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
-        if let Some(path) = variable(environment, name) {
-            add_once(&mut trusted, name, PathBuf::from(path));
-        }
+    for (name, path) in &settings.besides {
+        add_once(&mut trusted, name, path);
     }
     if let Some(path) = &settings.ca_file {
         let loaded = load(Path::new(path));
@@ -140,13 +157,11 @@ mod tests {
     use super::*;
     use crate::config::Environment;
 
-    fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> TransportSettings {
+    fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> RootSettings {
         let environment: Environment =
             variables.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string().into())).collect();
-        TransportSettings {
-            ca_file: ca_file.map(|path| path.display().to_string()),
-            environment: Arc::new(environment),
-        }
+        let ca_file = ca_file.map(|path| path.display().to_string());
+        RootSettings::new(&BuildInputs::new(&environment).with_ca_file(ca_file.as_deref()))
     }
 
     fn authority(name: &str) -> String {
@@ -173,7 +188,7 @@ mod tests {
         let empty = file("empty.pem", "");
         let missing = directory.path().join("missing.pem");
         let system = || rustls_native_certs::load_certs_from_paths(Some(&two), None).certs;
-        let count = |settings: &TransportSettings| {
+        let count = |settings: &RootSettings| {
             let trusted = trusted_with(settings, system).unwrap();
             (trusted.store.len(), trusted.notes.len())
         };

@@ -47,6 +47,11 @@ impl Trust {
         }
     }
 
+    /// Whether it says itself which certificate or which authorities it accepts.
+    pub(crate) fn has_authorities(&self) -> bool {
+        matches!(self, Trust::Thumbprint(_) | Trust::Private { authorities: Some(_), .. })
+    }
+
     /// The name to be used in place of the host's.
     pub(super) fn server_name(&self) -> Option<&str> {
         match self {

@@ -13,7 +13,7 @@ use base64::{
 };
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Result,
-    config::Environment,
+    config::{BuildInputs, Environment},
     credential::{self, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest},
     transport::{Authorities, Method, Request, Response, Transport, Trust},
 };
@@ -503,12 +503,8 @@ fn read(case: &str) -> Case {
 }
 
 fn build(document: Value, environment: Environment, transport: Transport) -> Result<Arc<dyn Credential>> {
-    let context = BuildContext {
-        environment: Arc::new(environment),
-        transport,
-        authority_host: "https://login.microsoftonline.com".to_owned(),
-        hosts: vec![],
-    };
+    let inputs = BuildInputs::new(&environment);
+    let context = BuildContext::new(&inputs).with_transport(transport);
     CredentialConfig::from_value(document).and_then(|config| credential::build(&config, &context))
 }
 

@@ -20,6 +20,11 @@ impl AppService {
         Ok(AppService { endpoint: endpoint("IDENTITY_ENDPOINT", address)?, header })
     }
 
+    /// The address that is asked.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("mi_res_id"));
         // Azure Automation, which has the same endpoint, wants the second one.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Client, Identity, endpoint};
 use crate::{
-    config::{Environment, variable},
+    config::BuildInputs,
     credential::{FetchContext, FetchedToken, answer, file},
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -33,24 +33,23 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(environment: &Environment) -> Agent {
+    fn new(inputs: &BuildInputs<'_>) -> Agent {
         if cfg!(windows) {
-            let folder = |name, usual| {
-                Path::new(variable(environment, name).unwrap_or(usual)).join("AzureConnectedMachineAgent")
-            };
+            let folder =
+                |name, usual| Path::new(inputs.variable(name).unwrap_or(usual)).join("AzureConnectedMachineAgent");
             return Agent {
                 program: folder("ProgramFiles", r"C:\Program Files").join("himds.exe"),
                 keys: folder("ProgramData", r"C:\ProgramData").join("Tokens"),
             };
         }
-        let root = Path::new(variable(environment, ROOT).unwrap_or("/"));
+        let root = Path::new(inputs.variable(ROOT).unwrap_or("/"));
         Agent { program: root.join("opt/azcmagent/bin/himds"), keys: root.join("var/opt/azcmagent/tokens") }
     }
 }
 
 /// Whether the agent is installed.
-pub(super) fn is_installed(environment: &Environment) -> bool {
-    Agent::new(environment).program.exists()
+pub(super) fn is_installed(inputs: &BuildInputs<'_>) -> bool {
+    Agent::new(inputs).program.exists()
 }
 
 pub(super) struct AzureArc {
@@ -62,12 +61,17 @@ pub(super) struct AzureArc {
 
 impl AzureArc {
     /// The agent at `address`, or at its usual one.
-    pub(super) fn new(address: Option<&str>, environment: &Environment) -> Result<Self> {
+    pub(super) fn new(address: Option<&str>, inputs: &BuildInputs<'_>) -> Result<Self> {
         Ok(AzureArc {
             endpoint: endpoint("IDENTITY_ENDPOINT", address.unwrap_or(ENDPOINT))?,
             is_named: address.is_some(),
-            keys: Agent::new(environment).keys,
+            keys: Agent::new(inputs).keys,
         })
+    }
+
+    /// The address that is asked.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {

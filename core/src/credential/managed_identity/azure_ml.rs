@@ -2,7 +2,7 @@
 
 use super::{Client, Identity, endpoint, takes_no_id};
 use crate::{
-    config::{Environment, variable},
+    config::BuildInputs,
     credential::{FetchContext, FetchedToken},
     error::Result,
     secret::Secret,
@@ -19,12 +19,17 @@ pub(super) struct AzureMl {
 }
 
 impl AzureMl {
-    pub(super) fn new(address: &str, secret: Secret, environment: &Environment) -> Result<Self> {
+    pub(super) fn new(address: &str, secret: Secret, inputs: &BuildInputs<'_>) -> Result<Self> {
         Ok(AzureMl {
             endpoint: endpoint("MSI_ENDPOINT", address)?,
             secret,
-            default_client_id: variable(environment, "DEFAULT_IDENTITY_CLIENT_ID").map(str::to_owned),
+            default_client_id: inputs.variable("DEFAULT_IDENTITY_CLIENT_ID").map(str::to_owned),
         })
+    }
+
+    /// The address that is asked.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {

@@ -17,6 +17,11 @@ impl CloudShell {
         Ok(CloudShell { endpoint: endpoint("MSI_ENDPOINT", address)? })
     }
 
+    /// The address that is asked.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         if !matches!(client.identity, Identity::System) {
             return Err(takes_no_id("Cloud Shell", "id", "Leave the id out: the token is the signed-in user's."));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Client, endpoint};
 use crate::{
-    config::{Environment, variable},
+    config::BuildInputs,
     credential::{
         FetchContext, FetchedToken, answer,
         tries::{self, Tries},
@@ -37,14 +37,19 @@ pub(super) struct Imds {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] for a variable that holds no address.
-pub(crate) fn host(environment: &Environment) -> Result<String> {
+pub(crate) fn host(inputs: &BuildInputs<'_>) -> Result<String> {
     const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-    endpoint(HOST, variable(environment, HOST).unwrap_or("http://169.254.169.254"))
+    endpoint(HOST, inputs.variable(HOST).unwrap_or("http://169.254.169.254"))
 }
 
 impl Imds {
-    pub(super) fn new(environment: &Environment) -> Result<Self> {
-        Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", host(environment)?) })
+    pub(super) fn new(inputs: &BuildInputs<'_>) -> Result<Self> {
+        Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", host(inputs)?) })
+    }
+
+    /// The address that is asked.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub(super) async fn fetch(

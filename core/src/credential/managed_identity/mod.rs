@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cloud,
-    config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments, variable},
+    config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments},
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::{Request, Response, Transport, form_encoded},
@@ -73,7 +73,7 @@ impl ManagedIdentityCredential {
     pub(super) fn new(
         arguments: &ManagedIdentityArguments,
         options: &CredentialOptions,
-        context: &BuildContext,
+        context: &BuildContext<'_>,
     ) -> Result<Self> {
         let identity = match (&arguments.client_id, &arguments.object_id, &arguments.resource_id) {
             (Some(id), ..) => Identity::ClientId(id.clone()),
@@ -82,11 +82,8 @@ impl ManagedIdentityCredential {
             _ => Identity::System,
         };
         let source = Source::choose(&identity, options, context)?;
-        let client = Client { transport: context.transport.clone(), identity, retry: options.retry.clone() };
-        let client = match &source {
-            Source::ServiceFabric(fabric) => fabric.pinned(client),
-            _ => client,
-        };
+        let transport = source.transport(context);
+        let client = Client { transport, identity, retry: options.retry.clone() };
         Ok(ManagedIdentityCredential { source, client })
     }
 
@@ -137,9 +134,9 @@ impl Credential for ManagedIdentityCredential {
 }
 
 impl Source {
-    fn choose(identity: &Identity, options: &CredentialOptions, context: &BuildContext) -> Result<Source> {
-        let get = |name: &str| variable(&context.environment, name);
-        let environment = &context.environment;
+    fn choose(identity: &Identity, options: &CredentialOptions, context: &BuildContext<'_>) -> Result<Source> {
+        let inputs = context.inputs;
+        let get = |name: &str| inputs.variable(name);
         let source = match (get("IDENTITY_ENDPOINT"), get("IDENTITY_HEADER"), get("MSI_ENDPOINT")) {
             (Some(endpoint), Some(header), _) => match get("IDENTITY_SERVER_THUMBPRINT") {
                 Some(thumbprint) => {
@@ -149,21 +146,34 @@ impl Source {
                 None => Source::AppService(app_service::AppService::new(endpoint, Secret::new(header))?),
             },
             (Some(endpoint), None, _) if get("IMDS_ENDPOINT").is_some() => {
-                Source::AzureArc(azure_arc::AzureArc::new(Some(endpoint), environment)?)
+                Source::AzureArc(azure_arc::AzureArc::new(Some(endpoint), inputs)?)
             }
             (_, _, Some(endpoint)) => match get("MSI_SECRET") {
-                Some(secret) => Source::AzureMl(azure_ml::AzureMl::new(endpoint, Secret::new(secret), environment)?),
+                Some(secret) => Source::AzureMl(azure_ml::AzureMl::new(endpoint, Secret::new(secret), inputs)?),
                 None => Source::CloudShell(cloud_shell::CloudShell::new(endpoint)?),
             },
             _ => match federated(identity, options, context)? {
                 Some(credential) => Source::WorkloadIdentity(Arc::new(credential)),
-                None if azure_arc::is_installed(environment) => {
-                    Source::AzureArc(azure_arc::AzureArc::new(None, environment)?)
-                }
-                None => Source::Imds(imds::Imds::new(environment)?),
+                None if azure_arc::is_installed(inputs) => Source::AzureArc(azure_arc::AzureArc::new(None, inputs)?),
+                None => Source::Imds(imds::Imds::new(inputs)?),
             },
         };
         Ok(source)
+    }
+
+    /// HTTP for the endpoint: never through a proxy, and without certificate authorities where it has no use for them.
+    fn transport(&self, context: &BuildContext<'_>) -> Transport {
+        let endpoint = match self {
+            Source::ServiceFabric(fabric) => return context.transport_trusting(fabric.trust()),
+            // It has its own.
+            Source::WorkloadIdentity(_) => return context.transport_of_local(false),
+            Source::Imds(imds) => imds.endpoint(),
+            Source::AppService(service) => service.endpoint(),
+            Source::AzureArc(arc) => arc.endpoint(),
+            Source::AzureMl(ml) => ml.endpoint(),
+            Source::CloudShell(shell) => shell.endpoint(),
+        };
+        context.transport_of_local(!endpoint.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:")))
     }
 }
 
@@ -171,15 +181,15 @@ impl Source {
 fn federated(
     identity: &Identity,
     options: &CredentialOptions,
-    context: &BuildContext,
+    context: &BuildContext<'_>,
 ) -> Result<Option<WorkloadIdentityCredential>> {
     const VARIABLES: [&str; 3] = ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
     let client_id = match identity {
         Identity::ClientId(id) => Some(id.clone()),
-        Identity::System => variable(&context.environment, "AZURE_CLIENT_ID").map(str::to_owned),
+        Identity::System => context.inputs.variable("AZURE_CLIENT_ID").map(str::to_owned),
         Identity::ObjectId(_) | Identity::ResourceId(_) => None,
     };
-    if client_id.is_none() || VARIABLES.iter().any(|name| variable(&context.environment, name).is_none()) {
+    if client_id.is_none() || VARIABLES.iter().any(|name| context.inputs.variable(name).is_none()) {
         return Ok(None);
     }
     let arguments = WorkloadIdentityArguments { client_id, ..WorkloadIdentityArguments::default() };
@@ -319,7 +329,7 @@ fn endpoint(name: &str, value: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
+    use crate::config::{BuildInputs, Environment};
 
     fn chosen(variables: &[&str]) -> &'static str {
         let environment: Environment = variables
@@ -329,12 +339,8 @@ mod tests {
                 (name.to_owned(), value.into())
             })
             .collect();
-        let context = BuildContext {
-            environment: Arc::new(environment),
-            transport: Transport::new(Default::default()),
-            authority_host: "https://login.microsoftonline.com".to_owned(),
-            hosts: Vec::new(),
-        };
+        let inputs = BuildInputs::new(&environment);
+        let context = BuildContext::new(&inputs);
         match Source::choose(&Identity::System, &CredentialOptions::default(), &context) {
             Ok(Source::Imds(_)) => "IMDS",
             Ok(Source::AppService(_)) => "App Service",
@@ -349,8 +355,12 @@ mod tests {
 
     #[test]
     fn the_platforms_variables_choose_the_source() {
-        let federated =
-            ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID=t", "AZURE_FEDERATED_TOKEN_FILE=/f", "AZURE_CLIENT_ID=c"];
+        let federated = [
+            "AZURE_AUTHORITY_HOST=https://login.microsoftonline.com/",
+            "AZURE_TENANT_ID=t",
+            "AZURE_FEDERATED_TOKEN_FILE=/f",
+            "AZURE_CLIENT_ID=c",
+        ];
         let thumbprint = format!("IDENTITY_SERVER_THUMBPRINT={}", "0a".repeat(20));
         let cases: &[(&[&str], &str)] = &[
             (&[], "IMDS"),

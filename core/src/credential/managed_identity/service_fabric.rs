@@ -28,9 +28,9 @@ impl ServiceFabric {
         Ok(ServiceFabric { endpoint, header, trust: Trust::Thumbprint(thumbprint) })
     }
 
-    /// The client that knows the endpoint by its certificate.
-    pub(super) fn pinned(&self, client: Client) -> Client {
-        Client { transport: client.transport.trusting(self.trust.clone()), ..client }
+    /// The endpoint is known by its certificate.
+    pub(super) fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
