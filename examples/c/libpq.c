@@ -38,7 +38,8 @@ int main(void) {
   /* What the server says is for its administrator; this is for whoever reads it here. Empty where it was not reached.
    */
   if (failed && pgentra_refusal_explain(NULL, PQerrorMessage(connection), user, source,
-                                        newer != NULL ? newer : password, &explanation, NULL) == PGENTRA_OK) {
+                                        newer != NULL ? newer : password, PQhost(connection), NULL, &explanation,
+                                        NULL) == PGENTRA_OK) {
     fprintf(stderr, "%s\n", explanation);
   }
 
