@@ -127,6 +127,8 @@ pub struct ConnectionRequest {
     pub spelling: Spelling,
     /// Returns warnings that were returned before in this process, too.
     pub repeat_warnings: bool,
+    /// Whether the plan has a `conninfo`. Default: false.
+    pub conninfo: bool,
     /// The provider's configuration document; the plan returns it with server, user and credential filled in.
     pub config: Option<Map<String, Value>>,
 }
@@ -150,6 +152,7 @@ impl Default for ConnectionRequest {
             verifies_certificates: false,
             spelling: Spelling::Snake,
             repeat_warnings: false,
+            conninfo: false,
             config: None,
         }
     }
@@ -217,6 +220,9 @@ pub struct ConnectionPlan {
     pub credential: Option<Value>,
     /// Warnings to log, each once in a process.
     pub warnings: Vec<String>,
+    /// The whole connection as a connection string of libpq, if the request wants one: arguments, `settings`, `sslmode` and `user`.
+    /// Where `uses_entra` is true it has no password, which the driver is given besides it; else it has the connection's own.
+    pub conninfo: Option<Secret>,
     /// The provider's configuration document, if the request had one.
     pub config: Option<Map<String, Value>>,
 }
@@ -267,6 +273,7 @@ impl ConnectionPlan {
             "settings": settings,
             "credential": self.credential,
             "warnings": self.warnings,
+            "conninfo": self.conninfo.as_ref().map(Secret::expose),
             "config": self.config,
         })
     }
@@ -419,6 +426,28 @@ impl<'a> Sources<'a> {
         (seconds > 0.0 && seconds < 1e9).then(|| seconds.max(least))
     }
 
+    /// What the driver connects with, as a connection string of libpq: what libpq has no keyword for is left out.
+    fn conninfo(
+        &self,
+        settings: &ConnectionSettings,
+        uses_entra: bool,
+        user: Option<&str>,
+        mode: Option<&str>,
+    ) -> Secret {
+        let mut merged = self.arguments.clone();
+        settings.iter().for_each(|(keyword, value)| merged.set_default(keyword, value));
+        if uses_entra {
+            merged.remove("password");
+            merged.remove("user");
+        }
+        for (keyword, value) in [("sslmode", mode), ("user", user.filter(|_| uses_entra))] {
+            if let Some(value) = value {
+                merged.set(keyword, value);
+            }
+        }
+        Secret::new(connection_string::write_libpq(&merged))
+    }
+
     /// Settings that only we have read.
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
@@ -536,6 +565,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         }
     });
     let user = user.map(|(user, _)| user.to_owned());
+    let conninfo = request.conninfo.then(|| sources.conninfo(&settings, uses_entra, user.as_deref(), sslmode));
     let names: Vec<&str> = server.hosts().iter().map(|host| host.host.as_str()).collect();
     let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty() && !name.starts_with(['/', '@'])).collect();
     let host = (!names.is_empty()).then(|| names.join(","));
@@ -564,6 +594,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         settings,
         credential: if uses_entra { credential } else { None },
         warnings,
+        conninfo,
         config,
     })
 }
