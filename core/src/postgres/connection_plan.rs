@@ -542,7 +542,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         }
         let is_explicit = given.is_some_and(|(_, source)| matches!(source, Source::Argument | Source::Text));
         if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
-            if request.verifies_certificates {
+            // A file of the user's own lets every driver verify.
+            if request.verifies_certificates || sources.value("sslrootcert").is_some() {
                 sslmode = Some("verify-full");
             } else {
                 warnings.push(format!(
