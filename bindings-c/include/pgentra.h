@@ -653,7 +653,7 @@ int32_t pgentra_request_abandon(struct pgentra_request *request,
 /**
  * Reads a connection string: `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
  * `arguments` of pgentra_connection_plan(). `form` is "libpq" (NULL: the same), "url", "url_authority_first", "dotnet" or
- * "jdbc" (docs/service-connector.md). Where libpq is at hand, PQconninfoParse() reads its form.
+ * "jdbc".
  *
  * @ownership `*settings_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password. @threads any.
  * @errors PGENTRA_INVALID_CONNECTION where the text is not a connection string of that form, PGENTRA_INVALID_ARGUMENT.
@@ -668,9 +668,9 @@ int32_t pgentra_connection_read(const char *text,
  *
  * The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
  * environment, service_connector, has_credential, require_entra, allow_insecure_transport, replace_login, unknown_server,
- * verifies_certificates, spelling, repeat_warnings, config. The plan is an object with uses_entra, user, user_source,
- * drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, config. Both are
- * described in bindings-c/README.md.
+ * verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra, user, user_source,
+ * drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, conninfo, config. Both
+ * are described in bindings-c/README.md; pgentra_json_get() reads the plan.
  *
  * Without the key `environment`, the variables of this process are read now: no other thread may call setenv() meanwhile. An
  * object of variables in it takes their place; pgentra_connection_variables() lists those that are needed.
@@ -779,6 +779,18 @@ int32_t pgentra_refusal_explain(const char *sqlstate,
  * @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_known_variables(const char **json, struct pgentra_error **error);
+
+/**
+ * A member of a JSON object, for programs without a JSON library: a text as it is, anything else as JSON. `*value` becomes NULL
+ * where the member is missing or null. All documents of this library can be read so.
+ *
+ * @ownership `*value` is the caller's: pgentra_string_free(), which wipes it. @threads any.
+ * @errors PGENTRA_INVALID_ARGUMENT where `json` is not a JSON object.
+ */
+int32_t pgentra_json_get(const char *json,
+                         const char *name,
+                         const char **value,
+                         struct pgentra_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

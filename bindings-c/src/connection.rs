@@ -17,7 +17,7 @@ use crate::{
 
 /// Reads a connection string: `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
 /// `arguments` of pgentra_connection_plan(). `form` is "libpq" (NULL: the same), "url", "url_authority_first", "dotnet" or
-/// "jdbc" (docs/service-connector.md). Where libpq is at hand, PQconninfoParse() reads its form.
+/// "jdbc".
 ///
 /// @ownership `*settings_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password. @threads any.
 /// @errors PGENTRA_INVALID_CONNECTION where the text is not a connection string of that form, PGENTRA_INVALID_ARGUMENT.
@@ -56,9 +56,9 @@ fn form_named(name: &str) -> Result<Form> {
 ///
 /// The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
 /// environment, service_connector, has_credential, require_entra, allow_insecure_transport, replace_login, unknown_server,
-/// verifies_certificates, spelling, repeat_warnings, config. The plan is an object with uses_entra, user, user_source,
-/// drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, config. Both are
-/// described in bindings-c/README.md.
+/// verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra, user, user_source,
+/// drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, conninfo, config. Both
+/// are described in bindings-c/README.md; pgentra_json_get() reads the plan.
 ///
 /// Without the key `environment`, the variables of this process are read now: no other thread may call setenv() meanwhile. An
 /// object of variables in it takes their place; pgentra_connection_variables() lists those that are needed.

@@ -9,7 +9,7 @@ use pgentra::{
     config::{Environment, KNOWN_VARIABLES},
     postgres, refusal,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::pgentra_error,
@@ -234,4 +234,34 @@ fn environment_from_json(text: &str) -> Result<Environment> {
 pub unsafe extern "C" fn pgentra_known_variables(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_known_variables", "json", json, error, || Ok(Some(json!(KNOWN_VARIABLES).to_string()))) }
+}
+
+/// A member of a JSON object, for programs without a JSON library: a text as it is, anything else as JSON. `*value` becomes NULL
+/// where the member is missing or null. All documents of this library can be read so.
+///
+/// @ownership `*value` is the caller's: pgentra_string_free(), which wipes it. @threads any.
+/// @errors PGENTRA_INVALID_ARGUMENT where `json` is not a JSON object.
+///
+/// # Safety
+/// `json` and `name` are C strings; `value` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_json_get(
+    json: *const c_char,
+    name: *const c_char,
+    value: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let (json, name) = unsafe { (text("json", json)?, text("name", name)?) };
+        let mut object: Map<String, Value> = serde_json::from_str(json)
+            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "argument `json` is not a JSON object"))?;
+        Ok(match object.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(other) => Some(other.to_string()),
+        })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_json_get", "value", value, error, work) }
 }

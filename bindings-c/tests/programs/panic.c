@@ -86,6 +86,7 @@ static void in_exports_that_can_fail(void) {
   PANICS(pgentra_connection_variables, &text);
   PANICS(pgentra_refusal_explain, NULL, "no", "app", NULL, NULL, NULL, NULL, &text);
   PANICS(pgentra_known_variables, &text);
+  PANICS(pgentra_json_get, "{}", "key", &text);
   CHECK(text == untouched && other == untouched && opened == NULL && made == NULL && operation == NULL);
   CHECK(id == 7 && expires_on == 7);
   linger();
