@@ -328,7 +328,14 @@ BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "bindings-c/README.md", "docs/credentials.md", "docs/migrating.md", "docs/testing-your-app.md"],
+    [
+        "README.md",
+        "bindings-c/README.md",
+        "docs/credentials.md",
+        "docs/migrating.md",
+        "docs/service-connector.md",
+        "docs/testing-your-app.md",
+    ],
 )
 def test_the_documentations_c_compiles(document: str, tmp_path: Path) -> None:
     """Includes first; the rest is the inside of a function."""

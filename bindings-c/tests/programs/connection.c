@@ -1,4 +1,5 @@
-/* Settings and plans of connections: who owns what, bad input, the process's environment. The rules are in tests/vectors. */
+/* Settings and plans of connections: who owns what, bad input, the process's environment. The rules are in
+ * tests/vectors. */
 #include "check.h"
 
 static int32_t read_libpq(const char *text, const char **settings, pgentra_error **error) {
