@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, run_vector, text
+from psycopg.pq import Conninfo
 
 from vector_cases import (
     CREATED_ROLES,
@@ -180,6 +182,24 @@ def test_connection_plans(case: dict[str, Any]) -> None:
         assert len(plan["warnings"]) == len(warns)
         assert all(part in warning for part, warning in zip(warns, plan["warnings"], strict=True))
     assert "pa55word" not in " ".join(plan["warnings"])
+
+
+def test_conninfo_is_read_by_libpq_as_it_was_meant() -> None:
+    chosen = random.Random(1)
+    alphabet = "ab'\\\\ =\t\n\"%&?;,:/@[]#$\u00fc\u20ac"
+    for _ in range(500):
+        keywords = chosen.sample(["dbname", "application_name", "options", "password", "passfile", "sslrootcert"], 3)
+        arguments = {name: "".join(chosen.choices(alphabet, k=chosen.randrange(8))) for name in keywords}
+        arguments |= {"host": "localhost", "user": "alice"}
+        plan = plan_of({"arguments": arguments, "environment": {}, "conninfo": True})
+        read_back = {
+            option.keyword.decode(): option.val.decode()
+            for option in Conninfo.parse(plan["conninfo"].encode())
+            if option.val is not None
+        }
+        if not arguments.get("password"):
+            arguments.pop("password", None)
+        assert read_back == arguments
 
 
 def plan_of(request: dict[str, Any]) -> dict[str, Any]:
