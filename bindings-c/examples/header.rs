@@ -55,7 +55,8 @@ fn header(here: &Path) -> String {
     // Private Rust types are not C's business.
     config.export.exclude = ["pgentra_plant_panic"].map(str::to_owned).to_vec();
     let mut builder = Builder::new().with_config(config);
-    for file in ["library", "logging", "error", "provider", "operation", "credential", "host", "helpers"] {
+    for file in ["library", "logging", "error", "provider", "operation", "credential", "host", "connection", "helpers"]
+    {
         builder = builder.with_src(here.join(format!("src/{file}.rs")));
     }
     let mut text = Vec::new();

@@ -651,6 +651,49 @@ int32_t pgentra_request_abandon(struct pgentra_request *request,
                                 struct pgentra_error **error);
 
 /**
+ * Reads a connection string: `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
+ * `arguments` of pgentra_connection_plan(). `form` is "libpq" (NULL: the same), "url", "url_authority_first", "dotnet" or
+ * "jdbc".
+ *
+ * @ownership `*settings_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password. @threads any.
+ * @errors PGENTRA_INVALID_CONNECTION where the text is not a connection string of that form, PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_connection_read(const char *text,
+                                const char *form,
+                                const char **settings_json,
+                                struct pgentra_error **error);
+
+/**
+ * Decides how a connection logs in: with its own password or with a token, as which role, with which sslmode.
+ *
+ * The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
+ * environment, service_connector, has_credential, require_entra, allow_insecure_transport, replace_login, unknown_server,
+ * verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra, user, user_source,
+ * drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, conninfo, config. Both
+ * are described in bindings-c/README.md; pgentra_json_get() reads the plan.
+ *
+ * Without the key `environment`, the variables of this process are read now: no other thread may call setenv() meanwhile. An
+ * object of variables in it takes their place; pgentra_connection_variables() lists those that are needed.
+ *
+ * @ownership `*plan_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password or a client secret.
+ * @threads any. @errors PGENTRA_INVALID_CONFIGURATION naming the key of the request, PGENTRA_INVALID_CONNECTION where the
+ * settings cannot be read or contradict each other, PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a server that is
+ * not local, PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_connection_plan(const char *request_json,
+                                const char **plan_json,
+                                struct pgentra_error **error);
+
+/**
+ * The environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A request
+ * with `service_connector` needs all variables of the process.
+ *
+ * @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_connection_variables(const char **json,
+                                     struct pgentra_error **error);
+
+/**
  * All claims of a token, unverified, as a JSON object.
  *
  * @ownership `*claims_json` is the caller's: pgentra_string_free(). @threads any.
@@ -693,21 +736,6 @@ int32_t pgentra_resolve_cloud(const char *scope,
                               struct pgentra_error **error);
 
 /**
- * The sslmode (in libpq's spelling) to connect with: `*instead` becomes NULL where the given one (NULL: none) may stay.
- * `hosts` are the places that the driver connects to: for each the address where one is given, else the name; an empty one
- * is the driver's local default.
- *
- * @ownership `*instead` lives for ever; giving it back does no harm. @threads any.
- * @errors PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a place that is not this machine, PGENTRA_INVALID_ARGUMENT.
- */
-int32_t pgentra_secure_sslmode(const char *sslmode,
-                               const char *const *hosts,
-                               size_t host_count,
-                               bool allow_insecure,
-                               const char **instead,
-                               struct pgentra_error **error);
-
-/**
  * Why a server refused a login, by its SQLSTATE (NULL where the driver gives none) and message: "token_expired",
  * "wrong_audience", "token_rejected", "not_in_group", "bad_password", "role_missing", "principal_mismatch",
  * "wrong_token_type", "no_tls", "not_allowed", "other", "not_a_login". Never NULL.
@@ -724,16 +752,24 @@ const char *pgentra_refusal_cause(const char *sqlstate, const char *message);
 bool pgentra_refusal_is_retriable(const char *sqlstate, const char *message);
 
 /**
- * Lines to add to the server's message: who tried to log in as what, and what to do. Empty for "not_a_login". `role_source`
- * is what pgentra_provider_login() tells (NULL: "user"), `token` the one that was refused (may be NULL).
+ * Lines to add to the server's message: which principal tried to log in as which role, and what to do. Empty for "not_a_login".
  *
- * @ownership `*explanation` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ * `role_source` is the `user_source` of pgentra_provider_login() or of a plan (NULL: "user"), `token` the one that was refused
+ * (may be NULL). `host` lists the server's names, separated by commas, as a plan's `host` does, and is passed only where the
+ * connection did not use Azure Service Connector's variables: the lines then name variables for that server which were not
+ * used. `environment_json` is a JSON object of the variables to look in; NULL: this process's environment, read now, so no
+ * other thread may call setenv() meanwhile. It is not used where `host` is NULL.
+ *
+ * @ownership `*explanation` is the caller's: pgentra_string_free(). @threads any.
+ * @errors PGENTRA_INVALID_CONFIGURATION where `environment_json` is not an object of texts, PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_refusal_explain(const char *sqlstate,
                                 const char *message,
                                 const char *role,
                                 const char *role_source,
                                 const char *token,
+                                const char *host,
+                                const char *environment_json,
                                 const char **explanation,
                                 struct pgentra_error **error);
 
@@ -743,6 +779,18 @@ int32_t pgentra_refusal_explain(const char *sqlstate,
  * @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_known_variables(const char **json, struct pgentra_error **error);
+
+/**
+ * A member of a JSON object, for programs without a JSON library: a text as it is, anything else as JSON. `*value` becomes NULL
+ * where the member is missing or null. All documents of this library can be read so.
+ *
+ * @ownership `*value` is the caller's: pgentra_string_free(), which wipes it. @threads any.
+ * @errors PGENTRA_INVALID_ARGUMENT where `json` is not a JSON object.
+ */
+int32_t pgentra_json_get(const char *json,
+                         const char *name,
+                         const char **value,
+                         struct pgentra_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

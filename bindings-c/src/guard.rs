@@ -7,6 +7,7 @@ use std::{
 };
 
 use pgentra::{Error, ErrorKind, Result};
+use zeroize::Zeroizing;
 
 use crate::{
     error::{give, pgentra_error},
@@ -39,7 +40,8 @@ pub unsafe fn to_text(
     let work = || {
         // SAFETY: as promised by the caller.
         let place = unsafe { Output::new(name, place) }?;
-        place.write(work()?.map_or(ptr::null(), |text| Text::new(&text).into_raw()));
+        // The text may hold a secret, and C's copy is wiped too.
+        place.write(work()?.map(Zeroizing::new).map_or(ptr::null(), |text| Text::new(&text).into_raw()));
         Ok(())
     };
     // SAFETY: as promised by the caller.

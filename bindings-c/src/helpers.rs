@@ -1,20 +1,19 @@
 //! Rules of the engine that a driver's module in another language asks for.
 
-use std::{ffi::c_char, ptr};
+use std::ffi::c_char;
 
 use pgentra::{
     Error, ErrorKind, Result,
     claims::{self, Claims},
     cloud::{self, CloudInputs},
-    config::KNOWN_VARIABLES,
-    postgres::{Server, tls_policy},
-    refusal,
+    config::{Environment, KNOWN_VARIABLES},
+    postgres, refusal,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::pgentra_error,
-    guard::{Output, array, optional_text, status, text, to_text, value},
+    guard::{optional_text, text, to_text, value},
     text::interned,
 };
 
@@ -129,39 +128,6 @@ pub unsafe extern "C" fn pgentra_resolve_cloud(
     unsafe { to_text("pgentra_resolve_cloud", "resolved_json", resolved_json, error, work) }
 }
 
-/// The sslmode (in libpq's spelling) to connect with: `*instead` becomes NULL where the given one (NULL: none) may stay.
-/// `hosts` are the places that the driver connects to: for each the address where one is given, else the name; an empty one
-/// is the driver's local default.
-///
-/// @ownership `*instead` lives for ever; giving it back does no harm. @threads any.
-/// @errors PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a place that is not this machine, PGENTRA_INVALID_ARGUMENT.
-///
-/// # Safety
-/// `sslmode` is NULL or a C string; `hosts` has `host_count` C strings; `instead` and `error` are NULL or may be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pgentra_secure_sslmode(
-    sslmode: *const c_char,
-    hosts: *const *const c_char,
-    host_count: usize,
-    allow_insecure: bool,
-    instead: *mut *const c_char,
-    error: *mut *mut pgentra_error,
-) -> i32 {
-    let work = || {
-        // SAFETY: as promised by the caller.
-        let (sslmode, hosts, place) = unsafe {
-            (optional_text("sslmode", sslmode)?, array("hosts", hosts, host_count)?, Output::new("instead", instead)?)
-        };
-        // SAFETY: as promised by the caller.
-        let hosts = hosts.iter().map(|host| unsafe { text("hosts", *host) }).collect::<Result<Vec<_>>>()?;
-        let found = tls_policy::secure_sslmode(sslmode, &Server::named(&hosts), allow_insecure)?;
-        place.write(found.map_or(ptr::null(), interned));
-        Ok(())
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { status("pgentra_secure_sslmode", error, work) }
-}
-
 /// # Safety
 /// Texts are NULL or C strings.
 unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<refusal::Refusal> {
@@ -201,10 +167,16 @@ pub unsafe extern "C" fn pgentra_refusal_is_retriable(sqlstate: *const c_char, m
     })
 }
 
-/// Lines to add to the server's message: who tried to log in as what, and what to do. Empty for "not_a_login". `role_source`
-/// is what pgentra_provider_login() tells (NULL: "user"), `token` the one that was refused (may be NULL).
+/// Lines to add to the server's message: which principal tried to log in as which role, and what to do. Empty for "not_a_login".
 ///
-/// @ownership `*explanation` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+/// `role_source` is the `user_source` of pgentra_provider_login() or of a plan (NULL: "user"), `token` the one that was refused
+/// (may be NULL). `host` lists the server's names, separated by commas, as a plan's `host` does, and is passed only where the
+/// connection did not use Azure Service Connector's variables: the lines then name variables for that server which were not
+/// used. `environment_json` is a JSON object of the variables to look in; NULL: this process's environment, read now, so no
+/// other thread may call setenv() meanwhile. It is not used where `host` is NULL.
+///
+/// @ownership `*explanation` is the caller's: pgentra_string_free(). @threads any.
+/// @errors PGENTRA_INVALID_CONFIGURATION where `environment_json` is not an object of texts, PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// Texts are NULL or C strings; `explanation` and `error` are NULL or may be written to.
@@ -215,24 +187,41 @@ pub unsafe extern "C" fn pgentra_refusal_explain(
     role: *const c_char,
     role_source: *const c_char,
     token: *const c_char,
+    host: *const c_char,
+    environment_json: *const c_char,
     explanation: *mut *const c_char,
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
         // SAFETY: as promised by the caller.
-        let (refusal, role, source, token) = unsafe {
+        let (sqlstate, message, role, source, token, host, environment) = unsafe {
             (
-                classify(sqlstate, message)?,
+                optional_text("sqlstate", sqlstate)?,
+                optional_text("message", message)?.unwrap_or_default(),
                 text("role", role)?,
                 optional_text("role_source", role_source)?.unwrap_or("user"),
                 optional_text("token", token)?,
+                optional_text("host", host)?,
+                optional_text("environment_json", environment_json)?,
             )
         };
-        let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
-        Ok(Some(refusal::explain(&refusal, role, source, principal.as_ref(), None)))
+        let environment = match (host, environment) {
+            (None, _) => Environment::new(),
+            (Some(_), Some(json)) => environment_from_json(json)?,
+            (Some(_), None) => postgres::environment_of_process(),
+        };
+        let unused = host.map(|host| (host, &environment));
+        Ok(Some(refusal::explain_login(sqlstate, message, role, source, token, unused)))
     };
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_refusal_explain", "explanation", explanation, error, work) }
+}
+
+fn environment_from_json(text: &str) -> Result<Environment> {
+    serde_json::from_str(text).map_err(|_| {
+        Error::new(ErrorKind::InvalidConfiguration, "`environment_json` is not a JSON object of texts")
+            .with_advice("Pass an object such as {\"NAME\": \"value\"}, or NULL for the process's environment.")
+    })
 }
 
 /// The environment variables that belong into a document's `environment`, as a JSON array.
@@ -245,4 +234,34 @@ pub unsafe extern "C" fn pgentra_refusal_explain(
 pub unsafe extern "C" fn pgentra_known_variables(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_known_variables", "json", json, error, || Ok(Some(json!(KNOWN_VARIABLES).to_string()))) }
+}
+
+/// A member of a JSON object, for programs without a JSON library: a text as it is, anything else as JSON. `*value` becomes NULL
+/// where the member is missing or null. All documents of this library can be read so.
+///
+/// @ownership `*value` is the caller's: pgentra_string_free(), which wipes it. @threads any.
+/// @errors PGENTRA_INVALID_ARGUMENT where `json` is not a JSON object.
+///
+/// # Safety
+/// `json` and `name` are C strings; `value` and `error` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_json_get(
+    json: *const c_char,
+    name: *const c_char,
+    value: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: as promised by the caller.
+        let (json, name) = unsafe { (text("json", json)?, text("name", name)?) };
+        let mut object: Map<String, Value> = serde_json::from_str(json)
+            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "argument `json` is not a JSON object"))?;
+        Ok(match object.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(other) => Some(other.to_string()),
+        })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { to_text("pgentra_json_get", "value", value, error, work) }
 }

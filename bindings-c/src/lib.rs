@@ -7,6 +7,7 @@
 
 #![allow(non_camel_case_types, reason = "the names are C's")]
 
+mod connection;
 mod credential;
 mod error;
 mod guard;

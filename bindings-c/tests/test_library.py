@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import BINDING, HEADERS, LANGUAGES, PROGRAMS, ROOT, TARGET, WARNINGS, compile_program, run, tool
 
-from emulator import Emulator
+from emulator import Emulator, Kind
 
 LIBRARY = TARGET / "libpgentra.so"
 HEADER = (HEADERS / "pgentra.h").read_text()
@@ -196,12 +197,145 @@ def test_a_login_that_stays_refused_is_explained_and_one_that_reaches_nobody_is_
         assert (lines in done.stderr) == explained
 
 
+@pytest.fixture(scope="session")
+def libpq_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    to = tmp_path_factory.mktemp("libpq") / "sample"
+    return compile_program(EXAMPLES / "libpq.c", to, "C99", "-D_XOPEN_SOURCE=700", *libpq())
+
+
+def run_sample(program: Path, *arguments: str, environment: dict[str, str]) -> tuple[int, str, str]:
+    """Status, standard output, standard error."""
+    done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+#: It is this machine, but not by its name.
+NOT_LOOPBACK = "0.0.0.0"
+
+
+@pytest.mark.parametrize("sslmode", ["", "sslmode=prefer", "sslmode=require", "sslmode=verify-full", "sslmode=disable"])
+def test_libpq_sample_sends_no_byte_of_a_token_without_tls(
+    sslmode: str, emulator: Emulator, libpq_sample: Path
+) -> None:
+    emulator.reset()
+    emulator.set_door(plaintext=True)
+    place = f"port={emulator.place.port} dbname={emulator.place.database} {sslmode}"
+    status, _, told = run_sample(libpq_sample, f"host={NOT_LOOPBACK} {place}", environment=emulator.environment())
+    assert status == 1 and ("does not support SSL" in told or "TLS is switched off" in told), told
+    # A list with one remote host counts as remote.
+    hosts = f"host=localhost,{NOT_LOOPBACK} port=1,{emulator.place.port} dbname=postgres {sslmode}"
+    assert run_sample(libpq_sample, hosts, environment=emulator.environment())[0] == 1
+    assert emulator.door().plaintext_password_bytes == 0
+    if not sslmode:
+        # The test itself can fail: a local server gets the token without TLS.
+        assert run_sample(libpq_sample, f"host=localhost {place}", environment=emulator.environment())[0] == 0
+        assert emulator.door().plaintext_password_bytes > 500
+    emulator.reset()
+
+
+def test_libpq_sample_logs_in_with_a_password_of_its_own(emulator: Emulator, libpq_sample: Path) -> None:
+    emulator.reset()
+    token = emulator.mint("app-mi").token
+    place = f"host=localhost port={emulator.place.port} dbname=postgres"
+    status, told, warned = run_sample(
+        libpq_sample, f"{place} user=app-mi password={token}", environment=emulator.environment()
+    )
+    assert status == 0 and told.startswith("sync: logged in as app-mi after ")
+    assert "Entra is not used" in warned and token not in warned
+    assert emulator.requests() == []
+
+
+@pytest.fixture
+def default_identity(emulator: Emulator) -> Iterator[Callable[[str], None]]:
+    """Sets App Service's default identity."""
+    before = emulator.call("GET", "/config")["app_service"]
+    yield lambda name: emulator.call("PUT", "/config", {"app_service": {**before, "default": name}})
+    emulator.call("PUT", "/config", {"app_service": before})
+
+
+IDENTITIES: dict[str, Kind] = {
+    "system-assigned": "system_assigned",
+    "user-assigned": "user_assigned",
+    "service-principal": "service_principal",
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES)
+def test_service_connector_logs_in_by_its_variables_alone(
+    identity: str,
+    emulator: Emulator,
+    libpq_sample: Path,
+    default_identity: Callable[[str], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The role is the variable's user, which is not the identity's name."""
+    emulator.reset()
+    name = f"c-{identity}-{os.getpid()}"
+    role = f"aad_{name}"
+    principal = emulator.add_principal(IDENTITIES[identity], name, role=role)
+    place = emulator.place
+    # The forms of the client types php, none and dotnet.
+    variables = {
+        "system-assigned": {
+            "CONNECTIONSTRING": f"host={place.host} port={place.port} dbname={place.database} sslmode=require "
+            f"user={role}"
+        },
+        "user-assigned": {
+            "HOST": place.host,
+            "PORT": str(place.port),
+            "DATABASE": place.database,
+            "USERNAME": role,
+            "SSL": "true",
+            "CLIENTID": principal.appid,
+        },
+        "service-principal": {
+            "CONNECTIONSTRING": f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;"
+            f"User Id={role};",
+            "CLIENTID": principal.appid,
+            "CLIENTSECRET": principal.secret or "",
+            "TENANTID": emulator.tenant_id,
+        },
+    }[identity]
+    if identity == "system-assigned":
+        default_identity(name)
+    # Entra is the emulator here.
+    environment = emulator.environment() | {"AZURE_AUTHORITY_HOST": emulator.authority_host}
+    environment |= {f"AZURE_POSTGRESQL_{key}": value for key, value in variables.items()}
+    status, told, failed = run_sample(libpq_sample, "--service-connector", environment=environment)
+    assert (status, failed) == (0, "")
+    assert re.fullmatch(rf"sync: logged in as {role} after \d+ ms\n", told)
+    assert [login.tls for login in emulator.door().logins] == [True]
+    record_property("connector", f"{identity} / libpq / C")
+
+
+def test_service_connectors_unused_variables_are_named(emulator: Emulator, libpq_sample: Path) -> None:
+    emulator.reset()
+    place = emulator.place
+    environment = emulator.environment() | {
+        "AZURE_POSTGRESQL_CONNECTIONSTRING": f"host={place.host} dbname={place.database} user=aad_shop",
+        "AZURE_POSTGRESQL_CLIENTID": "11111111-0000-0000-0000-000000000001",
+    }
+    conninfo = f"host={place.host} port={place.port} dbname={place.database} user=nobody"
+    status, _, told = run_sample(libpq_sample, conninfo, environment=environment)
+    assert status == 1
+    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in told
+    # Service Connector made a role; another one is not proposed.
+    assert "pgaadauth_create_principal" not in told
+
+
 BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "bindings-c/README.md", "docs/credentials.md", "docs/migrating.md", "docs/testing-your-app.md"],
+    [
+        "README.md",
+        "bindings-c/README.md",
+        "docs/credentials.md",
+        "docs/migrating.md",
+        "docs/service-connector.md",
+        "docs/testing-your-app.md",
+    ],
 )
 def test_the_documentations_c_compiles(document: str, tmp_path: Path) -> None:
     """Includes first; the rest is the inside of a function."""

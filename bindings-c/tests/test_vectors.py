@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from collections.abc import Iterator
-from ctypes import c_bool, c_char_p, c_size_t
 from pathlib import Path
 from typing import Any
 
 import pytest
 from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, run_vector, text
+from psycopg.pq import Conninfo
 
 from vector_cases import (
     CREATED_ROLES,
     ENGINE_CASES,
     SILENT_CREDENTIALS,
+    VECTORS,
     CannedEntra,
     cases,
     check_error,
@@ -118,26 +121,96 @@ def test_refusals(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
 def test_explanations(case: dict[str, Any]) -> None:
     token = None if case["principal"] is None else token_of(case["principal"])
-    arguments = (*refusal_with(case["cause"]), case["role"], case["role_source"], token)
+    # Where a case lists unused variables, they are set for the server.
+    names = case.get("unused_connector", "").split(", ")
+    variables = {name: "host=db.example" for name in names if name}
+    unused = ("db.example", json.dumps(variables)) if variables else (None, None)
+    arguments = (*refusal_with(case["cause"]), case["role"], case["role_source"], token, *unused)
     check_explanation(call("refusal_explain", *map(text, arguments)) or "", case)
 
 
 @pytest.mark.parametrize("case", CREATED_ROLES)
 def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
-    arguments = (*refusal_with("role_missing"), case["role"], "upn", owner_of(case))
+    arguments = (*refusal_with("role_missing"), case["role"], "upn", owner_of(case), None, None)
     assert case["statement"] in (call("refusal_explain", *map(text, arguments)) or "")
 
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
 def test_tls(case: dict[str, Any]) -> None:
-    hosts = (c_char_p * len(case["hosts"]))(*(host.encode() for host in case["hosts"]))
-    arguments = (text(case["sslmode"]), hosts, c_size_t(len(hosts)), c_bool(case.get("allow_insecure", False)))
+    known = case["hosts"] != "unknown"
+    request = {
+        "arguments": {"sslmode": case["sslmode"], **({"host": ",".join(case["hosts"])} if known else {})},
+        "variables": {},
+        "service_files": False,
+        "environment": {},
+        "unknown_server": not known,
+        "allow_insecure_transport": case.get("allow_insecure", False),
+    }
     if isinstance(case["result"], dict):
         with pytest.raises(Failed) as caught:
-            call("secure_sslmode", *arguments, owned=False)
+            plan_of(request)
         assert caught.value.code == case["result"]["error"]
     else:
-        assert call("secure_sslmode", *arguments, owned=False) == case["result"]
+        assert plan_of(request)["sslmode"] == case["result"]
+
+
+@pytest.mark.parametrize("case", cases("connections.json", "strings"))
+def test_connection_strings(case: dict[str, Any]) -> None:
+    arguments = (text(case["text"]), text(case["form"]))
+    if "error" in case:
+        with pytest.raises(Failed) as caught:
+            call("connection_read", *arguments)
+        check_refused(caught.value, case)
+        return
+    assert read("connection_read", *arguments) == case["settings"]
+
+
+@pytest.mark.parametrize("case", cases("connections.json", "plans"))
+def test_connection_plans(case: dict[str, Any]) -> None:
+    case = json.loads(json.dumps(case).replace("{files}", str(VECTORS / "services")))
+    expected = dict(case["result"])
+    request = {"environment": {}, **case["request"], "repeat_warnings": True}
+    if "error" in expected:
+        with pytest.raises(Failed) as caught:
+            plan_of(request)
+        check_refused(caught.value, expected)
+        return
+    plan = plan_of(request)
+    warns = expected.pop("warns", None)
+    assert {name: plan[name] for name in expected} == expected
+    if warns is not None:
+        assert len(plan["warnings"]) == len(warns)
+        assert all(part in warning for part, warning in zip(warns, plan["warnings"], strict=True))
+    assert "pa55word" not in " ".join(plan["warnings"])
+
+
+def test_conninfo_is_read_by_libpq_as_it_was_meant() -> None:
+    chosen = random.Random(1)
+    alphabet = "ab'\\\\ =\t\n\"%&?;,:/@[]#$\u00fc\u20ac"
+    for _ in range(500):
+        keywords = chosen.sample(["dbname", "application_name", "options", "password", "passfile", "sslrootcert"], 3)
+        arguments = {name: "".join(chosen.choices(alphabet, k=chosen.randrange(8))) for name in keywords}
+        arguments |= {"host": "localhost", "user": "alice"}
+        plan = plan_of({"arguments": arguments, "environment": {}, "conninfo": True})
+        read_back = {
+            option.keyword.decode(): option.val.decode()
+            for option in Conninfo.parse(plan["conninfo"].encode())
+            if option.val is not None
+        }
+        if not arguments.get("password"):
+            arguments.pop("password", None)
+        assert read_back == arguments
+
+
+def plan_of(request: dict[str, Any]) -> dict[str, Any]:
+    plan: dict[str, Any] = read("connection_plan", text(json.dumps(request)))
+    return plan
+
+
+def check_refused(failed: Failed, expected: dict[str, Any]) -> None:
+    assert failed.code == expected["error"]
+    assert all(part in str(failed) for part in expected.get("contains", []))
+    assert "pa55word" not in str(failed)
 
 
 @pytest.mark.parametrize("case", SILENT_CREDENTIALS)

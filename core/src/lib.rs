@@ -43,3 +43,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/credentials.md")]
 struct Credentials;
+
+/// And that of the page about Service Connector.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/service-connector.md")]
+struct ServiceConnector;

@@ -10,7 +10,7 @@ use crate::{
     cell::Mode,
     claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
-    config::{self, Config, duration},
+    config::{self, Config, Environment, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     registry::{self, remember_name, remembered_name},
@@ -29,6 +29,9 @@ use crate::{
 /// // connect as login.user() with login.password(), over TLS
 /// # Ok(()) }
 /// ```
+///
+/// A provider knows no connection, so it cannot see whether one uses TLS: never pass a login's password to a connection that
+/// may fall back to plain text. [`postgres`](crate::postgres) decides on `sslmode`, and reads Azure Service Connector's variables.
 #[derive(Clone)]
 pub struct TokenProvider(Arc<Inner>);
 
@@ -56,6 +59,8 @@ struct WarmLogin {
 }
 
 /// A role name and the token that is its password.
+///
+/// It does not know the connection that it is for: the caller makes sure that this uses TLS.
 ///
 /// Aligned as [`Token`] is.
 #[repr(align(128))]
@@ -105,18 +110,26 @@ impl fmt::Debug for Login {
 }
 
 /// Builds a [`TokenProvider`].
-#[derive(Default)]
 pub struct Builder {
     config: Config,
+    /// Whether the process's environment takes the place of the configuration's.
+    reads_process: bool,
     hosts: Vec<Arc<dyn Credential>>,
     credential: Option<Arc<CachedCredential>>,
 }
 
+impl Default for Builder {
+    fn default() -> Self {
+        Builder { config: Config::default(), reads_process: true, hosts: Vec::new(), credential: None }
+    }
+}
+
 impl Builder {
-    /// Every option at once.
+    /// Sets every option at once. Its `environment` takes the place of the process's, also an empty one.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.reads_process = false;
         self
     }
 
@@ -149,10 +162,19 @@ impl Builder {
         self
     }
 
-    /// The environment of this process, as a Rust program sees it now.
+    /// Uses these variables in place of the process's.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.config.environment = environment;
+        self.reads_process = false;
+        self
+    }
+
+    /// Uses the process's environment, as it is when the provider is built. This is the default; after [`config`](Self::config)
+    /// or [`environment`](Self::environment) it takes their variables' place.
     #[must_use]
     pub fn environment_of_process(mut self) -> Self {
-        self.config.environment = config::environment_of_process();
+        self.reads_process = true;
         self
     }
 
@@ -160,7 +182,14 @@ impl Builder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`].
-    pub fn build(self) -> Result<TokenProvider> {
+    pub fn build(mut self) -> Result<TokenProvider> {
+        if self.reads_process {
+            self.config.environment = config::environment_of_process();
+        }
+        self.build_configured()
+    }
+
+    fn build_configured(self) -> Result<TokenProvider> {
         let config = self.config;
         let class = self.credential.as_ref().map_or(config.credential.kind.class(), |credential| credential.name());
         let resolved = cloud::resolve(&CloudInputs {
@@ -214,7 +243,7 @@ impl Builder {
 }
 
 impl TokenProvider {
-    /// Starts with the default chain, an empty environment and every default.
+    /// Starts with the default chain, the process's environment and every default.
     pub fn builder() -> Builder {
         Builder::default()
     }

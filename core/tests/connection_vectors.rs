@@ -4,6 +4,7 @@ use pgentra::{
     Error,
     postgres::{ConnectionPlan, ConnectionRequest, Form, Host, Server, connection_string, tls_policy::secure_sslmode},
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn vectors(text: &str) -> Value {
@@ -94,6 +95,26 @@ fn secure_sslmode_vectors() {
             Err(error) => json!({"error": error.code()}),
         };
         assert_eq!(result, case["result"], "{}", case["name"]);
+    }
+}
+
+proptest! {
+    /// Whatever the settings hold, a `conninfo` that is read again has the same.
+    #[test]
+    fn conninfo_is_read_as_it_was_written(
+        dbname in "[^\\x00]*", host in "[a-z' \\\\=]+", password in "[^\\x00]+", application_name in any::<String>(),
+    ) {
+        let application_name = application_name.replace('\0', "");
+        let arguments = json!({
+            "host": host, "hostaddr": "127.0.0.1", "user": "alice", "password": password, "dbname": dbname,
+            "application_name": application_name,
+        });
+        let request = json!({"arguments": arguments, "conninfo": true});
+        let plan = ConnectionPlan::new(&ConnectionRequest::from_value(request).expect("a request")).expect("a plan");
+        let conninfo = plan.conninfo.expect("a conninfo");
+        let found = connection_string::parse(conninfo.expose(), Form::Libpq).expect("a connection string");
+        let found: Value = found.iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+        prop_assert_eq!(found, arguments);
     }
 }
 

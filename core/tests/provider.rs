@@ -5,8 +5,10 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use pgentra::{
-    CachedCredential, Config, Error, ErrorKind, TokenProvider,
+    Builder, CachedCredential, Config, Error, ErrorKind, TokenProvider,
+    config::Environment,
     credential::FetchedToken,
+    postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector},
     transport::{Request, Response, Transport},
 };
 use serde_json::json;
@@ -335,7 +337,8 @@ fn a_cached_credential_is_an_azure_core_credential() {
     let token = futures_executor(ours.get_token(&["https://vault.azure.net/.default"], None)).expect("a token");
     assert!(token.expires_on.unix_timestamp() > support::unix_now() + 3000);
     // And any azure_core credential is taken.
-    let provider = TokenProvider::builder().azure_credential(ours).build().expect("builds");
+    let provider =
+        TokenProvider::builder().environment(Environment::new()).azure_credential(ours).build().expect("builds");
     assert_eq!(provider.login_blocking().expect("logs in").user(), "a");
 }
 
@@ -360,4 +363,78 @@ fn only_the_first_fetch_repeats_by_itself() {
     let later = timed();
     assert_eq!(provider.stats().cell.fetches, 2);
     assert!(later < first, "{later:?} after {first:?}");
+}
+
+/// Runs `check` in a child process, which is this test program again, with these variables.
+fn in_child(test: &str, variables: &[(&str, &str)], check: impl FnOnce()) {
+    const CHILD: &str = "PGENTRA_TEST_CHILD";
+    if std::env::var(CHILD).is_ok_and(|name| name == test) {
+        return check();
+    }
+    let program = std::env::current_exe().expect("a path");
+    let mut command = std::process::Command::new(program);
+    command.args(["--exact", test, "--nocapture"]).env(CHILD, test).envs(variables.iter().copied());
+    let done = command.output().expect("starts");
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn builder_reads_the_process_unless_an_environment_is_given() {
+    let role = |builder: Builder| builder.build().expect("builds").stats().role;
+    in_child("builder_reads_the_process_unless_an_environment_is_given", &[("PGUSER", "bob")], || {
+        assert_eq!(role(TokenProvider::builder()).as_deref(), Some("bob"));
+        assert_eq!(role(TokenProvider::builder().environment_of_process().host("db")).as_deref(), Some("bob"));
+        assert_eq!(role(TokenProvider::builder().environment(Environment::new())), None);
+        assert_eq!(role(TokenProvider::builder().config(Config::default())), None);
+        let given = Environment::from([("PGUSER".to_owned(), "carol".into())]);
+        assert_eq!(role(TokenProvider::builder().environment(given)).as_deref(), Some("carol"));
+        assert_eq!(
+            role(TokenProvider::builder().config(Config::default()).environment_of_process()).as_deref(),
+            Some("bob")
+        );
+    });
+}
+
+#[test]
+fn plan_from_the_process_leads_to_its_provider() {
+    let variables = [
+        ("AZURE_POSTGRESQL_CONNECTIONSTRING", "host=db.example dbname=shop sslmode=require user=aad_shop"),
+        ("AZURE_POSTGRESQL_CLIENTID", "bbbbbbbb-0000-0000-0000-00000000000b"),
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"),
+        ("IDENTITY_HEADER", "planted-header"),
+    ];
+    in_child("plan_from_the_process_leads_to_its_provider", &variables, || {
+        let request =
+            ConnectionRequest { service_connector: Some(ServiceConnector::Only), ..ConnectionRequest::from_process() };
+        let plan = ConnectionPlan::new(&request).expect("a plan");
+        assert_eq!((plan.settings.get("dbname"), plan.user.as_deref()), (Some("shop"), Some("aad_shop")));
+        let provider = plan.provider().and_then(Builder::build).expect("builds");
+        assert_eq!(provider.credential().name(), "ManagedIdentityCredential");
+        assert_eq!(provider.stats().role.as_deref(), Some("aad_shop"));
+        // The identity's endpoint is the process's.
+        let error = provider.get_blocking().expect_err("nothing listens there");
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    });
+}
+
+#[test]
+fn plan_of_a_password_login_has_no_provider() {
+    let request = json!({"arguments": {"host": "db.example", "user": "alice", "password": "pa55word"}});
+    let plan = ConnectionPlan::new(&ConnectionRequest::from_value(request).expect("a request")).expect("a plan");
+    let error = plan.provider().map(drop).expect_err("no token is used");
+    assert_eq!(error.kind(), ErrorKind::InvalidConnection);
+    assert!(!error.to_string().contains("pa55word"), "{error}");
+}
+
+#[test]
+fn plans_provider_keeps_what_its_document_says() {
+    let request = json!({
+        "arguments": {"host": "db.example"}, "environment": {"PGUSER": "bob"},
+        "config": {"user": "carol", "environment": {}, "credential": {"type": "azure_cli"}},
+    });
+    let plan = ConnectionPlan::new(&ConnectionRequest::from_value(request).expect("a request")).expect("a plan");
+    let provider = plan.provider().and_then(Builder::build).expect("builds");
+    assert_eq!(provider.stats().role.as_deref(), Some("carol"));
+    assert_eq!(provider.credential().name(), "AzureCliCredential");
 }

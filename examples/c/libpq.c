@@ -1,4 +1,9 @@
-/* libpq with a token: the blocking door, and one more try where the server refuses the first token. */
+/* libpq with a token. The settings decide how the connection logs in; where the server refuses the first token, it is
+ * tried once more with a newer one.
+ *
+ *   libpq [CONNECTION STRING]                      such as "host=shop.postgres.database.azure.com sslmode=verify-full"
+ *   libpq --service-connector [CONNECTION STRING]  the rest from Azure Service Connector's variables AZURE_POSTGRESQL_*
+ */
 #include <pgentra.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,42 +16,75 @@ static int fail(pgentra_error *error) {
   return 1;
 }
 
-int main(void) {
+/* A member of the plan, which the caller frees; NULL where it has none. */
+static const char *get(const char *plan, const char *name) {
+  const char *value = NULL;
+  pgentra_json_get(plan, name, &value, NULL);
+  return value;
+}
+
+/* The plan's connection string, and the login beside it: what comes later wins, NULL is not given. */
+static PGconn *connect_by(const char *conninfo, const char *user, const char *password) {
+  const char *const keywords[] = {"dbname", "user", "password", NULL};
+  const char *const values[] = {conninfo, user, password, NULL};
+  return PQconnectdbParams(keywords, values, 1);
+}
+
+int main(int argc, char **argv) {
+  static const char format[] = "{\"arguments\": %s, \"service_connector\": %s, \"conninfo\": true, \"config\": {}}";
+  const bool uses_connector = argc > 1 && strcmp(argv[1], "--service-connector") == 0;
+  /* Without an argument libpq's variables tell the server: PGHOST, PGDATABASE. */
+  const char *text = argc > 1 + uses_connector ? argv[1 + uses_connector] : uses_connector ? "" : "sslmode=verify-full";
   struct timespec started;
   pgentra_provider *provider = NULL;
   pgentra_error *error = NULL;
-  const char *user = NULL, *source = NULL, *password = NULL, *newer = NULL, *explanation = NULL;
+  const char *settings = NULL, *plan = NULL, *user = NULL, *password = NULL, *newer = NULL, *explanation = NULL;
   PGconn *connection;
-  int failed;
   clock_gettime(CLOCK_MONOTONIC, &started);
 
-  /* Open one provider for the whole program. NULL is the default chain: a managed identity, or whoever is signed in. */
-  if (pgentra_provider_open(NULL, &provider, &error) != PGENTRA_OK) return fail(error);
+  /* The plan tells whether a token is used at all, and with which sslmode. No token is sent to a server without TLS. */
+  if (pgentra_connection_read(text, "libpq", &settings, &error) != PGENTRA_OK) return fail(error);
+  const size_t size = sizeof format + strlen(settings) + sizeof "false";
+  char *request = malloc(size);
+  if (request == NULL) return 1;
+  snprintf(request, size, format, settings, uses_connector ? "true" : "false");
+  if (pgentra_connection_plan(request, &plan, &error) != PGENTRA_OK) return fail(error);
+  const char *conninfo = get(plan, "conninfo"), *config = get(plan, "config"), *host = get(plan, "host");
+  const char *uses_entra = get(plan, "uses_entra"), *warnings = get(plan, "warnings");
+  const char *source = get(plan, "user_source"), *claim = NULL;
+  if (strcmp(warnings, "[]") != 0) fprintf(stderr, "%s\n", warnings);
 
-  /* Ask it at each new connection: it answers from memory while the token lasts. */
-  if (pgentra_provider_login(provider, -1, &user, &password, &source, &error) != PGENTRA_OK) return fail(error);
-  connection = connect_as(user, password);
+  /* Open one provider for the whole program, and ask it at each new connection: it answers from memory while the token
+   * lasts. Without a credential in `config` it uses the default chain. */
+  if (strcmp(uses_entra, "true") == 0 &&
+      (pgentra_provider_open(config, &provider, &error) != PGENTRA_OK ||
+       pgentra_provider_login(provider, -1, &user, &password, &claim, &error) != PGENTRA_OK)) {
+    return fail(error);
+  }
+  connection = connect_by(conninfo, user, password);
 
   /* A newer token may help where the server refused this one, and nowhere else. */
   if (PQstatus(connection) != CONNECTION_OK && pgentra_refusal_is_retriable(NULL, PQerrorMessage(connection)) &&
       pgentra_provider_invalidate(provider, password, -1, &newer, NULL) == PGENTRA_OK && newer != NULL) {
     PQfinish(connection);
-    connection = connect_as(user, newer);
+    connection = connect_by(conninfo, user, newer);
   }
-  failed = report("sync", connection, &started);
+  const int failed = report("sync", connection, &started);
 
-  /* What the server says is for its administrator; this is for whoever reads it here. Empty where it was not reached.
+  /* The server's message is for its administrator; this is for the reader here. Empty where the server was not reached.
    */
-  if (failed && pgentra_refusal_explain(NULL, PQerrorMessage(connection), user, source,
-                                        newer != NULL ? newer : password, &explanation, NULL) == PGENTRA_OK) {
+  if (failed && user != NULL &&
+      pgentra_refusal_explain(NULL, PQerrorMessage(connection), user, source != NULL ? source : claim,
+                              newer != NULL ? newer : password, uses_connector ? NULL : host, NULL, &explanation,
+                              NULL) == PGENTRA_OK) {
     fprintf(stderr, "%s\n", explanation);
   }
 
   PQfinish(connection);
-  pgentra_string_free(explanation);
-  pgentra_string_free(newer);
-  pgentra_string_free(password);
-  pgentra_string_free(user);
+  free(request);
+  const char *const strings[] = {settings, plan,   conninfo, config,   host,  uses_entra,
+                                 warnings, source, user,     password, newer, explanation};
+  for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) pgentra_string_free(strings[i]);
   pgentra_provider_close(provider);
   pgentra_shutdown();
   return failed;

@@ -81,9 +81,12 @@ static void in_exports_that_can_fail(void) {
   PANICS(pgentra_describe_token, TOKEN, &text);
   PANICS(pgentra_parse_principal_name, "id", &text);
   PANICS(pgentra_resolve_cloud, NULL, NULL, NULL, NULL, NULL, &text);
-  PANICS(pgentra_secure_sslmode, NULL, NULL, 0, false, &text);
-  PANICS(pgentra_refusal_explain, NULL, "no", "app", NULL, NULL, &text);
+  PANICS(pgentra_connection_read, "host=db", "libpq", &text);
+  PANICS(pgentra_connection_plan, "{}", &text);
+  PANICS(pgentra_connection_variables, &text);
+  PANICS(pgentra_refusal_explain, NULL, "no", "app", NULL, NULL, NULL, NULL, &text);
   PANICS(pgentra_known_variables, &text);
+  PANICS(pgentra_json_get, "{}", "key", &text);
   CHECK(text == untouched && other == untouched && opened == NULL && made == NULL && operation == NULL);
   CHECK(id == 7 && expires_on == 7);
   linger();

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     cloud,
-    config::{Environment, read, variable},
+    config::{Config, Environment, read, variable},
     error::{Error, ErrorKind, Result},
+    provider::{Builder, TokenProvider},
     registry,
     secret::Secret,
 };
@@ -127,6 +128,8 @@ pub struct ConnectionRequest {
     pub spelling: Spelling,
     /// Returns warnings that were returned before in this process, too.
     pub repeat_warnings: bool,
+    /// Whether the plan has a `conninfo`. Default: false.
+    pub conninfo: bool,
     /// The provider's configuration document; the plan returns it with server, user and credential filled in.
     pub config: Option<Map<String, Value>>,
 }
@@ -150,6 +153,7 @@ impl Default for ConnectionRequest {
             verifies_certificates: false,
             spelling: Spelling::Snake,
             repeat_warnings: false,
+            conninfo: false,
             config: None,
         }
     }
@@ -166,6 +170,11 @@ impl fmt::Debug for ConnectionRequest {
 }
 
 impl ConnectionRequest {
+    /// A request with the process's environment and every default.
+    pub fn from_process() -> ConnectionRequest {
+        ConnectionRequest { environment: super::environment_of_process(), ..ConnectionRequest::default() }
+    }
+
     /// Reads the JSON document.
     ///
     /// # Errors
@@ -217,6 +226,9 @@ pub struct ConnectionPlan {
     pub credential: Option<Value>,
     /// Warnings to log, each once in a process.
     pub warnings: Vec<String>,
+    /// The whole connection as a connection string of libpq, if the request wants one: arguments, `settings`, `sslmode` and `user`.
+    /// Where `uses_entra` is true it has no password, which the driver is given besides it; else it has the connection's own.
+    pub conninfo: Option<Secret>,
     /// The provider's configuration document, if the request had one.
     pub config: Option<Map<String, Value>>,
 }
@@ -248,6 +260,37 @@ impl ConnectionPlan {
         Ok(plan)
     }
 
+    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
+    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
+    /// [`Builder::credential`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConnection`] if the connection logs in with a password of its own, and
+    /// [`ErrorKind::InvalidConfiguration`], naming the key of the configuration document.
+    pub fn provider(&self) -> Result<Builder> {
+        if !self.uses_entra {
+            return Err(Error::new(
+                ErrorKind::InvalidConnection,
+                "no token is needed: the connection has a user and a password of its own",
+            )
+            .with_advice("Check `uses_entra` of the plan first."));
+        }
+        let mut document = self.config.clone().unwrap_or_default();
+        let has_environment = document.contains_key("environment");
+        let filled = [
+            ("host", self.host.clone().map(Value::from)),
+            ("user", self.user.clone().map(Value::from)),
+            ("credential", self.credential.clone()),
+        ];
+        for (key, value) in filled {
+            if let (Some(value), false) = (value, document.contains_key(key)) {
+                document.insert(key.to_owned(), value);
+            }
+        }
+        let builder = TokenProvider::builder().config(Config::from_value(Value::Object(document))?);
+        Ok(if has_environment { builder } else { builder.environment_of_process() })
+    }
+
     /// The plan as a JSON document. Its `settings`, `credential` and `config` may hold secrets: it is for a driver, never for
     /// a log.
     pub fn to_json(&self) -> Value {
@@ -267,6 +310,7 @@ impl ConnectionPlan {
             "settings": settings,
             "credential": self.credential,
             "warnings": self.warnings,
+            "conninfo": self.conninfo.as_ref().map(Secret::expose),
             "config": self.config,
         })
     }
@@ -419,6 +463,28 @@ impl<'a> Sources<'a> {
         (seconds > 0.0 && seconds < 1e9).then(|| seconds.max(least))
     }
 
+    /// What the driver connects with, as a connection string of libpq: what libpq has no keyword for is left out.
+    fn conninfo(
+        &self,
+        settings: &ConnectionSettings,
+        uses_entra: bool,
+        user: Option<&str>,
+        mode: Option<&str>,
+    ) -> Secret {
+        let mut merged = self.arguments.clone();
+        settings.iter().for_each(|(keyword, value)| merged.set_default(keyword, value));
+        if uses_entra {
+            merged.remove("password");
+            merged.remove("user");
+        }
+        for (keyword, value) in [("sslmode", mode), ("user", user.filter(|_| uses_entra))] {
+            if let Some(value) = value {
+                merged.set(keyword, value);
+            }
+        }
+        Secret::new(connection_string::write_libpq(&merged))
+    }
+
     /// Settings that only we have read.
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
@@ -513,7 +579,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         }
         let is_explicit = given.is_some_and(|(_, source)| matches!(source, Source::Argument | Source::Text));
         if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
-            if request.verifies_certificates {
+            // A file of the user's own lets every driver verify.
+            if request.verifies_certificates || sources.value("sslrootcert").is_some() {
                 sslmode = Some("verify-full");
             } else {
                 warnings.push(format!(
@@ -536,6 +603,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         }
     });
     let user = user.map(|(user, _)| user.to_owned());
+    let conninfo = request.conninfo.then(|| sources.conninfo(&settings, uses_entra, user.as_deref(), sslmode));
     let names: Vec<&str> = server.hosts().iter().map(|host| host.host.as_str()).collect();
     let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty() && !name.starts_with(['/', '@'])).collect();
     let host = (!names.is_empty()).then(|| names.join(","));
@@ -564,6 +632,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         settings,
         credential: if uses_entra { credential } else { None },
         warnings,
+        conninfo,
         config,
     })
 }

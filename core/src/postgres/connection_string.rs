@@ -133,6 +133,32 @@ fn keywords(text: &str) -> Parsed {
     Ok(values)
 }
 
+/// Writes settings as a libpq connection string. Settings that libpq has no keyword for are left out.
+pub(super) fn write_libpq(settings: &ConnectionSettings) -> String {
+    let mut text = String::new();
+    for (keyword, value) in settings.iter().filter(|(keyword, _)| known(keyword).is_ok()) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(keyword);
+        text.push('=');
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | ',' | '@');
+        if !value.is_empty() && value.chars().all(is_plain) {
+            text.push_str(value);
+        } else {
+            text.push('\'');
+            for c in value.chars() {
+                if matches!(c, '\'' | '\\') {
+                    text.push('\\');
+                }
+                text.push(c);
+            }
+            text.push('\'');
+        }
+    }
+    text
+}
+
 /// `conninfo_storeval`: the last value counts; `requiressl` is the old name of two modes.
 fn store(values: &mut Values, keyword: &str, value: String) {
     if keyword == "requiressl" {

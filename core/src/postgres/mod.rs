@@ -1,4 +1,35 @@
 //! What concerns PostgreSQL connections: their settings, and the decision how to log in.
+//!
+//! A [`ConnectionRequest`] describes a connection, and a [`ConnectionPlan`] tells how it logs in: as which role, with a token or
+//! its own password, with which `sslmode`, and by which credential. The request takes a driver's arguments and a connection string,
+//! and, where wanted, the variables of Azure Service Connector ([`service_connector`]); libpq's `PG*` variables and service files
+//! count as in libpq.
+//!
+//! ```no_run
+//! use pgentra::postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector};
+//!
+//! # async fn example() -> pgentra::Result<()> {
+//! let plan = ConnectionPlan::new(&ConnectionRequest {
+//!     service_connector: Some(ServiceConnector::Only),
+//!     // The driver verifies certificates by the system's authorities.
+//!     verifies_certificates: true,
+//!     ..ConnectionRequest::from_process()
+//! })?;
+//! plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+//! if plan.uses_entra {
+//!     let provider = plan.provider()?.build()?; // one for the whole program
+//!     let login = provider.login().await?; // for each new connection
+//!     let (host, database) = (plan.settings.get("host"), plan.settings.get("dbname"));
+//!     // Connect to `host` and `database` as login.user() with login.password(), over TLS: at least by
+//!     // plan.sslmode, which takes the place of the given one.
+//!     # let _ = (login, host, database);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! A token is sent over TLS only. For a server that is not local [`ConnectionPlan::sslmode`] is at least `require`, and a request
+//! that switches TLS off is refused with [`ErrorKind::InsecureTransport`](crate::ErrorKind::InsecureTransport). A driver whose default
+//! is to fall back to plain text, as `prefer` does, must be given that mode.
 
 pub mod connection_plan;
 pub mod connection_string;
@@ -7,6 +38,8 @@ pub mod service_file;
 pub mod settings;
 pub mod tls_policy;
 
+use std::ffi::OsString;
+
 pub use self::{
     connection_plan::{ConnectionPlan, ConnectionRequest, Spelling},
     connection_string::Form,
@@ -14,3 +47,10 @@ pub use self::{
     settings::ConnectionSettings,
     tls_policy::{Host, Server},
 };
+use crate::config::Environment;
+
+/// All variables of this process, for a [`ConnectionRequest`]'s `environment`. Variables that are not UTF-8 are left out.
+pub fn environment_of_process() -> Environment {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?.into()));
+    std::env::vars_os().filter_map(text).collect()
+}

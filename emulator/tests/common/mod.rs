@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Child, ChildStdout, Command};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -14,12 +16,13 @@ use pgentra_emulator::{Addresses, Emulator, Options, Running};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{NoTls, Socket};
 use tokio_rustls::TlsConnector;
 
 pub const DATABASE: &str = "https://ossrdbms-aad.database.windows.net";
@@ -115,6 +118,70 @@ pub async fn log_in(
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// TLS for tokio-postgres, which verifies the server's certificate and name.
+#[derive(Clone)]
+pub struct Rustls(TlsConnector, Option<ServerName<'static>>);
+
+impl Rustls {
+    /// Trusts the authorities in this PEM file.
+    pub fn trusting(file: &Path) -> Self {
+        Self(TlsConnector::from(Arc::new(trusting(file))), None)
+    }
+}
+
+impl MakeTlsConnect<Socket> for Rustls {
+    type Stream = Encrypted;
+    type TlsConnect = Self;
+    type Error = InvalidDnsNameError;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self, Self::Error> {
+        Ok(Self(self.0.clone(), Some(ServerName::try_from(host)?.to_owned())))
+    }
+}
+
+impl TlsConnect<Socket> for Rustls {
+    type Stream = Encrypted;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<Encrypted>> + Send>>;
+
+    fn connect(self, stream: Socket) -> Self::Future {
+        let name = self.1.expect("made for a host");
+        Box::pin(async move { self.0.connect(name, stream).await.map(Encrypted) })
+    }
+}
+
+pub struct Encrypted(tokio_rustls::client::TlsStream<Socket>);
+
+impl TlsStream for Encrypted {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, to)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
 }
 
 /// Who a connection is logged in as.
