@@ -65,11 +65,9 @@ internal sealed class ConnectionPlan
     /// <param name="arguments">Writes the connection string's settings by libpq's keywords.</param>
     /// <param name="options">The options.</param>
     /// <param name="credential">The application's credential; <see langword="null"/> if it passed none.</param>
-    /// <param name="isLasting">Whether the plan is for a data source. Otherwise it checks one connection.</param>
     internal static ConnectionPlan Make(
-        Action<Utf8JsonWriter> arguments, EntraOptions options, PgEntraCredential? credential, bool isLasting = true)
+        Action<Utf8JsonWriter> arguments, EntraOptions options, PgEntraCredential? credential)
     {
-        var connector = isLasting ? options.ServiceConnector : null;
         var request = Library.Json(writer =>
         {
             writer.WriteStartObject("arguments");
@@ -87,9 +85,9 @@ internal sealed class ConnectionPlan
             writer.WriteBoolean("verifies_certificates", true);
             writer.WriteString("spelling", "pascal");
             writer.WriteBoolean("allow_insecure_transport", options.AllowInsecureTransport);
-            writer.WriteBoolean("require_entra", isLasting && options.RequireEntra);
+            writer.WriteBoolean("require_entra", options.RequireEntra);
             writer.WriteBoolean("has_credential", credential is not null);
-            if (connector is not null)
+            if (options.ServiceConnector is { } connector)
             {
                 writer.WritePropertyName("service_connector");
                 if (connector.Name is { } name)
@@ -103,11 +101,7 @@ internal sealed class ConnectionPlan
             }
 
             writer.WriteStartObject("environment");
-            if (isLasting)
-            {
-                WriteEnvironment(writer, credential?.Source ?? CredentialSource.Default, connector is not null);
-            }
-
+            WriteEnvironment(writer, credential?.Source ?? CredentialSource.Default, options.ServiceConnector is not null);
             writer.WriteEndObject();
         });
         Library.Check(Native.PlanConnection(request, out var json, out var error), error);

@@ -13,7 +13,8 @@ internal sealed class EntraAuthentication
 
     private readonly NpgsqlConnectionStringBuilder settings;
     private readonly ConfiguredSettings configured;
-    private readonly EntraOptions options;
+    private readonly bool allowsInsecureTransport;
+    private readonly string? user;
     private readonly ConnectionPlan plan;
     private readonly CredentialSource source;
     private readonly Doors? doors;
@@ -21,13 +22,14 @@ internal sealed class EntraAuthentication
     internal EntraAuthentication(
         NpgsqlConnectionStringBuilder settings, PgEntraCredential? credential, EntraOptions options)
     {
-        (this.settings, this.options) = (settings, options);
+        (this.settings, allowsInsecureTransport) = (settings, options.AllowInsecureTransport);
         configured = ConfiguredSettings.Of(settings);
-        plan = ConnectionPlan.Make(WriteGiven, options, credential);
+        plan = ConnectionPlan.Make(writer => WriteGiven(writer, options.User), options, credential);
+        user = options.User ?? plan.User;
         source = credential?.Source ?? plan.Credential ?? CredentialSource.Default;
         if (plan.UsesEntra || HasPassword)
         {
-            doors = new(source, options, options.User ?? plan.User, options.Host ?? plan.Host);
+            doors = new(source, options, user, options.Host ?? plan.Host);
         }
 
         // A password beside a user stays Npgsql's own error, which needs no warning.
@@ -47,7 +49,7 @@ internal sealed class EntraAuthentication
     private bool HasPassword => configured.Given("Password") is not null;
 
     /// <summary>Whether the role's name is taken from the token. With a password file Npgsql refuses the data source.</summary>
-    private bool NeedsToken => plan.UsesEntra && options.User is null && plan.User is null && settings.Passfile is null;
+    private bool NeedsToken => plan.UsesEntra && user is null && settings.Passfile is null;
 
     private TimeSpan? TimeLimit => plan.Timeout ?? Limit(settings);
 
@@ -140,11 +142,11 @@ internal sealed class EntraAuthentication
         connection.Timeout > 0 ? TimeSpan.FromSeconds(connection.Timeout) : null;
 
     /// <summary>Writes what the application gave.</summary>
-    private void WriteGiven(Utf8JsonWriter writer)
+    private void WriteGiven(Utf8JsonWriter writer, string? option)
     {
         writer.WriteOptional("host", configured.Given("Host") as string);
         writer.WriteOptional("dbname", configured.Given("Database") as string);
-        writer.WriteOptional("user", options.User ?? configured.Given("Username") as string);
+        writer.WriteOptional("user", option ?? configured.Given("Username") as string);
         // The engine asks only whether there is a password.
         writer.WriteOptional("password", HasPassword ? "given" : null);
         writer.WriteOptional("sslmode", configured.Given("SSL Mode") is SslMode mode ? NpgsqlSettings.NameOf(mode) : null);
@@ -161,9 +163,9 @@ internal sealed class EntraAuthentication
 
     private void Write(Dictionary<string, object?> planned, string? role)
     {
-        if ((options.User ?? plan.User ?? role) is { } user && !user.Equals(configured.Given("Username") as string, StringComparison.Ordinal))
+        if ((user ?? role) is { } name && !name.Equals(configured.Given("Username") as string, StringComparison.Ordinal))
         {
-            planned["Username"] = user;
+            planned["Username"] = name;
         }
 
         if (plan.DropsPassword)
@@ -195,9 +197,8 @@ internal sealed class EntraAuthentication
                 writer.WriteOptional("host", connection.Host);
                 writer.WriteOptional("sslmode", NpgsqlSettings.NameOf(connection.SslMode));
             },
-            options,
-            null,
-            isLasting: false);
+            new EntraOptions { AllowInsecureTransport = allowsInsecureTransport },
+            null);
         if (needed.SslMode is not null)
         {
             throw Library.Error(
