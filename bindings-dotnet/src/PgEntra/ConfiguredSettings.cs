@@ -30,8 +30,8 @@ internal sealed class ConfiguredSettings
     }
 
     /// <summary>Writes settings in place of those that were written the last time.</summary>
-    /// <param name="wanted">Values by keyword; <see langword="null"/> removes one.</param>
-    internal void Write(Dictionary<string, object?> wanted)
+    /// <param name="wanted">Values by keyword.</param>
+    internal void Write(Dictionary<string, object> wanted)
     {
         // Read before anything is changed: the host tells whether the rest is still as it was written.
         var before = changes.Keys.Union(wanted.Keys).ToDictionary(keyword => keyword, Given);

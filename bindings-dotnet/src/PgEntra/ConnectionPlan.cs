@@ -15,7 +15,6 @@ internal sealed class ConnectionPlan
     private ConnectionPlan(JsonElement plan)
     {
         UsesEntra = plan.GetProperty("uses_entra").GetBoolean();
-        DropsPassword = plan.GetProperty("drops_password").GetBoolean();
         User = Text(plan, "user");
         SslMode = Text(plan, "sslmode");
         Host = Text(plan, "host");
@@ -39,9 +38,6 @@ internal sealed class ConnectionPlan
 
     /// <summary>Whether the password is a token.</summary>
     internal bool UsesEntra { get; }
-
-    /// <summary>Whether the connection string's password is to be removed.</summary>
-    internal bool DropsPassword { get; }
 
     /// <summary>The role, unless it is taken from the token.</summary>
     internal string? User { get; }

@@ -32,8 +32,8 @@ internal sealed class EntraAuthentication
             doors = new(source, options, user, options.Host ?? plan.Host);
         }
 
-        // A password beside a user stays Npgsql's own error, which needs no warning.
-        if (plan.UsesEntra || !HasPassword)
+        // Npgsql refuses a data source with a password and a provider, as Microsoft's helper documents: no warning is needed.
+        if (!HasPassword)
         {
             plan.LogWarnings();
         }
@@ -48,8 +48,8 @@ internal sealed class EntraAuthentication
 
     private bool HasPassword => configured.Given("Password") is not null;
 
-    /// <summary>Whether the role's name is taken from the token. With a password file Npgsql refuses the data source.</summary>
-    private bool NeedsToken => plan.UsesEntra && user is null && settings.Passfile is null;
+    /// <summary>Whether the role's name is taken from the token. With a password, or a file of them, Npgsql refuses the data source.</summary>
+    private bool NeedsToken => plan.UsesEntra && user is null && !HasPassword && settings.Passfile is null;
 
     private TimeSpan? TimeLimit => plan.Timeout ?? Limit(settings);
 
@@ -161,16 +161,11 @@ internal sealed class EntraAuthentication
         }
     }
 
-    private void Write(Dictionary<string, object?> planned, string? role)
+    private void Write(Dictionary<string, object> planned, string? role)
     {
         if ((user ?? role) is { } name && !name.Equals(configured.Given("Username") as string, StringComparison.Ordinal))
         {
             planned["Username"] = name;
-        }
-
-        if (plan.DropsPassword)
-        {
-            planned["Password"] = null;
         }
 
         configured.Write(planned);
@@ -244,7 +239,7 @@ internal static class NpgsqlSettings
 
     /// <summary>Returns what a plan adds to the connection string, by Npgsql's keywords and with values of their types.</summary>
     /// <exception cref="PgEntraException">Service Connector's variables have a value that Npgsql does not accept.</exception>
-    internal static Dictionary<string, object?> Of(ConnectionPlan plan)
+    internal static Dictionary<string, object> Of(ConnectionPlan plan)
     {
         var texts = new Dictionary<string, string>();
         foreach (var (keyword, value) in plan.Settings)
@@ -295,9 +290,9 @@ internal static class NpgsqlSettings
         : host.Contains(':', StringComparison.Ordinal) && host[0] is not ('[' or '/') ? $"[{host}]:{port}"
         : $"{host}:{port}";
 
-    private static Dictionary<string, object?> Typed(Dictionary<string, string> texts)
+    private static Dictionary<string, object> Typed(Dictionary<string, string> texts)
     {
-        var typed = new Dictionary<string, object?>();
+        var typed = new Dictionary<string, object>();
         foreach (var (keyword, text) in texts)
         {
             var trial = new NpgsqlConnectionStringBuilder();
@@ -321,7 +316,7 @@ internal static class NpgsqlSettings
             // A keyword has synonyms, and this is its own name.
             foreach (string name in trial.Keys)
             {
-                typed[name] = trial[name];
+                typed[name] = trial[name]!;
             }
         }
 

@@ -31,9 +31,8 @@ public sealed class EntraOptions
     public ServiceConnector? ServiceConnector { get; set; }
 
     /// <summary>
-    /// Whether a password in the connection string or in Service Connector's variables is an error at once. Default: false.
-    /// A password beside a user is then Npgsql's own error when the data source is built; a password without a user is
-    /// dropped with a warning.
+    /// Whether a password in the connection string or in Service Connector's variables is an error at once. Default: false;
+    /// then a password in the connection string is Npgsql's own error when the data source is built.
     /// </summary>
     public bool RequireEntra { get; set; }
 

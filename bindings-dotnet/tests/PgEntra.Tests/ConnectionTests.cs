@@ -147,47 +147,20 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     // Passwords.
 
     [Theory]
+    [InlineData("", null)]
     [InlineData(";Username=u", null)]
     [InlineData("", "from-pguser")]
-    public void A_password_beside_a_user_is_Npgsqls_error(string user, string? variable)
+    public void A_password_is_Npgsqls_error_and_RequireEntras(string user, string? variable)
     {
         Environment.SetEnvironmentVariable("PGUSER", variable);
         var builder = new NpgsqlDataSourceBuilder($"Host=localhost;Password=planted{user}");
-        builder.UseEntraAuthentication(Refusing());
+        var refusing = new CallbackCredential(_ => throw new InvalidOperationException("no token is needed"));
+        builder.UseEntraAuthentication(refusing);
         Assert.Throws<NotSupportedException>(builder.Build);
-        AssertRequired($"Host=localhost;Password=planted{user}");
-    }
-
-    [Fact]
-    public async Task A_password_without_a_user_is_dropped_with_a_warning()
-    {
-        var principal = await emulator.AddAsync();
-        var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Password=planted");
-        using var log = new Recorder();
-        using (var factory = log.Factory())
-        {
-            builder.UseEntraAuthentication(Identity(principal));
-            // A warning that precedes the first logger is not lost.
-            PgEntraLogging.Use(factory);
-            try
-            {
-                var line = log.WaitFor("is not used, because no user is given");
-                Assert.StartsWith("PgEntra Warning ", line, StringComparison.Ordinal);
-                Assert.DoesNotContain("planted", line, StringComparison.Ordinal);
-            }
-            finally
-            {
-                PgEntraLogging.Use(null);
-            }
-        }
-
-        await using var source = builder.Build();
-        Assert.Equal(principal.Name, await UserAsync(source));
-        AssertRequired(emulator.ConnectionString + ";Password=planted");
-
-        // With a user for the next configuration, it is the application's password again.
-        builder.UseEntraAuthentication(Identity(principal), new EntraOptions { User = principal.Name });
-        Assert.Throws<NotSupportedException>(builder.Build);
+        var failure = Assert.ThrowsAny<PgEntraException>(
+            () => builder.UseEntraAuthentication(refusing, new EntraOptions { RequireEntra = true }));
+        Assert.Equal("invalid_connection", failure.Code);
+        Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
     }
 
     // Azure Service Connector.
@@ -359,6 +332,31 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
+    public void Service_Connectors_password_without_a_user_is_not_used()
+    {
+        Environment.SetEnvironmentVariable("IDENTITY_ENDPOINT", null);
+        Environment.SetEnvironmentVariable("AZURE_POSTGRESQL_CONNECTIONSTRING", "Server=nouser.example;Database=d;Password=planted;");
+        using var log = new Recorder();
+        using var factory = log.Factory();
+        PgEntraLogging.Use(null);
+        var builder = new NpgsqlDataSourceBuilder();
+        try
+        {
+            // The role would follow from a token, for which there is no identity here.
+            Assert.ThrowsAny<PgEntraException>(() => builder.UseEntraAuthentication(null, new EntraOptions { ServiceConnector = true }));
+            // A warning that precedes the first logger is not lost.
+            PgEntraLogging.Use(factory);
+            var line = log.WaitFor("The password of the connection to nouser.example is not used");
+            Assert.StartsWith("PgEntra Warning ", line, StringComparison.Ordinal);
+            Assert.DoesNotContain("planted", line, StringComparison.Ordinal);
+        }
+        finally
+        {
+            PgEntraLogging.Use(null);
+        }
+    }
+
+    [Fact]
     public void Service_Connector_beside_a_credential_is_an_error()
     {
         Connect("AZURE_POSTGRESQL_", AzureHost);
@@ -497,17 +495,6 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
             prefix + "CONNECTIONSTRING", $"Server={host};Database=d;Port=5432;Ssl Mode=Require;User Id={user}{more};");
         Environment.SetEnvironmentVariable(prefix + "CLIENTID", "bbbbbbbb-0000-0000-0000-00000000000b");
     }
-
-    private static void AssertRequired(string connectionString)
-    {
-        var builder = new NpgsqlDataSourceBuilder(connectionString);
-        var failure = Assert.ThrowsAny<PgEntraException>(
-            () => builder.UseEntraAuthentication(Refusing(), new EntraOptions { RequireEntra = true }));
-        Assert.Equal("invalid_connection", failure.Code);
-        Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
-    }
-
-    private static CallbackCredential Refusing() => new(_ => throw new InvalidOperationException("no token is needed"));
 
     /// <summary>A credential whose token names a role.</summary>
     private static StaticTokenCredential Token(string role) =>
