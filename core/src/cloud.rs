@@ -342,7 +342,9 @@ pub fn resource_of(scope: &str) -> &str {
 /// A bare `https://host` is a resource, which no token endpoint takes as a scope: `/.default` is added. Anything else
 /// stays as it is.
 fn complete_scope(scope: &str) -> Result<String, CloudError> {
-    if scope.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    // A connection string in its place is not sent anywhere: it may hold a password.
+    let is_connection_string = scope.contains(['=', ';']) || scope.starts_with("postgres");
+    if is_connection_string || scope.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(CloudError::BadScope);
     }
     match scope.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {

@@ -21,8 +21,18 @@ public sealed class EntraOptions
     public bool ManagementLookup { get; set; } = true;
 
     /// <summary>
-    /// Whether a password in the connection string is refused at once. Default: false; then it is Npgsql's own error when
-    /// the data source is built.
+    /// The connection of Azure Service Connector whose variables are used: <see langword="true"/> for the only one, or a
+    /// connection's name or the prefix of its variables. Default: none.
+    /// </summary>
+    /// <remarks>
+    /// The variables give the server, the database, the role and the identity, where the connection string does not give them.
+    /// A credential beside this option is an error. With a password in the variables no token is used.
+    /// </remarks>
+    public ServiceConnector? ServiceConnector { get; set; }
+
+    /// <summary>
+    /// Whether a password in the connection string or in Service Connector's variables is an error at once. Default: false;
+    /// then a password in the connection string is Npgsql's own error when the data source is built.
     /// </summary>
     public bool RequireEntra { get; set; }
 

@@ -11,6 +11,10 @@ namespace PgEntra;
 /// gets a token that is good at that moment. Without a setting for TLS, connections across the network are made with <c>SSL Mode=Require</c>.
 /// </para>
 /// <para>
+/// If a builder is configured more than once, the last call counts: it starts from what the application wrote into the
+/// connection string, without the role and the other settings of an earlier call.
+/// </para>
+/// <para>
 /// What goes wrong while a connection is opened arrives inside of an <see cref="NpgsqlException"/>, which is transient where
 /// trying again may help: <see cref="PgEntraException.Find"/>.
 /// </para>
@@ -40,8 +44,8 @@ public static class NpgsqlEntraExtensions
     {
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
-        entra.SetUser(cancellationToken);
-        return dataSourceBuilder.UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        entra.Configure(cancellationToken);
+        return dataSourceBuilder.UsePasswordProvider(entra.PasswordProvider, entra.PasswordProviderAsync);
     }
 
     /// <summary>Logs in with tokens of a credential. The user name is worked out without blocking a thread.</summary>
@@ -62,8 +66,8 @@ public static class NpgsqlEntraExtensions
     {
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
-        await entra.SetUserAsync(cancellationToken).ConfigureAwait(false);
-        return dataSourceBuilder.UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        await entra.ConfigureAsync(cancellationToken).ConfigureAwait(false);
+        return dataSourceBuilder.UsePasswordProvider(entra.PasswordProvider, entra.PasswordProviderAsync);
     }
 #pragma warning restore CS1573
 
@@ -83,8 +87,8 @@ public static class NpgsqlEntraExtensions
     {
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
-        entra.SetUser(cancellationToken);
-        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        entra.Configure(cancellationToken);
+        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.PasswordProvider, entra.PasswordProviderAsync);
     }
 
     /// <inheritdoc cref="UseEntraAuthenticationAsync(NpgsqlDataSourceBuilder, PgEntraCredential?, CancellationToken)"/>
@@ -103,14 +107,14 @@ public static class NpgsqlEntraExtensions
     {
         ArgumentNullException.ThrowIfNull(dataSourceBuilder);
         var entra = Authentication(dataSourceBuilder.ConnectionStringBuilder, credential, options);
-        await entra.SetUserAsync(cancellationToken).ConfigureAwait(false);
-        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.Password, entra.PasswordAsync);
+        await entra.ConfigureAsync(cancellationToken).ConfigureAwait(false);
+        return dataSourceBuilder.EnableTransportSecurity().UsePasswordProvider(entra.PasswordProvider, entra.PasswordProviderAsync);
     }
 
     private static EntraAuthentication Authentication(
         NpgsqlConnectionStringBuilder settings, PgEntraCredential? credential, EntraOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return new(settings, credential?.Source ?? CredentialSource.Default, options);
+        return new(settings, credential, options);
     }
 }

@@ -12,6 +12,9 @@ namespace PgEntra;
 /// </remarks>
 public static unsafe class PgEntraLogging
 {
+    private const int MostHeld = 64;
+
+    private static readonly Queue<string> Held = new();
     private static ILogger? logger;
 
     /// <summary>Events go to the category <c>PgEntra</c> of this factory from now on, in place of the one before.</summary>
@@ -20,6 +23,7 @@ public static unsafe class PgEntraLogging
     {
         var next = factory?.CreateLogger("PgEntra");
         logger = next;
+        LogHeld();
         if (next is null)
         {
             Library.Check(Native.SetLogCallback(0, null, 0, null, out var error), error);
@@ -41,11 +45,42 @@ public static unsafe class PgEntraLogging
         }
     }
 
+    /// <summary>Logs a warning; without a logger it is held for the first one, because it is given once in a process.</summary>
+    internal static void Warn(string message)
+    {
+        lock (Held)
+        {
+            if (Held.Count < MostHeld)
+            {
+                Held.Enqueue(message);
+            }
+        }
+
+        LogHeld();
+    }
+
     internal static void Debug(string message)
     {
         if (logger is { } current)
         {
             Emit(current, LogLevel.Debug, message);
+        }
+    }
+
+    private static void LogHeld()
+    {
+        while (logger is { } current)
+        {
+            string? message;
+            lock (Held)
+            {
+                if (!Held.TryDequeue(out message))
+                {
+                    return;
+                }
+            }
+
+            Emit(current, LogLevel.Warning, message);
         }
     }
 

@@ -16,10 +16,16 @@ public sealed class TokenProvider : IDisposable
     /// <summary>Makes a provider. Nothing is fetched yet.</summary>
     /// <param name="credential">Who logs in. Default: <see cref="DefaultAzureCredential"/>.</param>
     /// <param name="options">The options, read once.</param>
+    /// <exception cref="PgEntraException">The settings are not valid.</exception>
     public TokenProvider(PgEntraCredential? credential = null, EntraOptions? options = null)
     {
         options ??= new();
-        doors = new(credential?.Source ?? CredentialSource.Default, options, options.User, options.Host);
+        var plan = options.ServiceConnector is null ? null : Planned(credential, options);
+        doors = new(
+            credential?.Source ?? plan?.Credential ?? CredentialSource.Default,
+            options,
+            options.User ?? plan?.User,
+            options.Host ?? plan?.Host);
     }
 
     /// <summary>What every cached token of this process is about.</summary>
@@ -73,6 +79,27 @@ public sealed class TokenProvider : IDisposable
 
     /// <summary>Ends the waits under way. The cached token stays for others.</summary>
     public void Dispose() => doors.Close();
+
+    /// <summary>Plans with Service Connector's variables, which give the server, the role and the identity.</summary>
+    private static ConnectionPlan Planned(PgEntraCredential? credential, EntraOptions options)
+    {
+        var plan = ConnectionPlan.Make(
+            writer =>
+            {
+                writer.WriteOptional("host", options.Host);
+                writer.WriteOptional("user", options.User);
+                // The application opens the connection, with a mode of its own.
+                writer.WriteString("sslmode", "verify-full");
+            },
+            options,
+            credential);
+        return plan.UsesEntra
+            ? plan
+            : throw Library.Error(
+                ErrorKind.InvalidConnection,
+                "Azure Service Connector's variables have a user and a password, so Entra is not used",
+                "Use that password, or leave out ServiceConnector.");
+    }
 }
 
 /// <summary>A role name, and the token that is its password.</summary>

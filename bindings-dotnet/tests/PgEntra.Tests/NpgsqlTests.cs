@@ -146,6 +146,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
 
     [Theory]
     [InlineData("Password=planted")]
+    [InlineData("Username=u;Password=planted")]
     [InlineData("Passfile=/planted")]
     public void A_password_of_the_connection_strings_own_is_Npgsqls_error_before_anything_is_fetched(string setting)
     {

@@ -45,6 +45,15 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         var assembly = Path.Combine(program, "bin", "Debug", framework, "Consumer.dll");
         Assert.Equal(npgsql, FileVersionInfo.GetVersionInfo(Path.Combine(Path.GetDirectoryName(assembly)!, "Npgsql.dll")).ProductVersion?.Split('+')[0]);
         await LogsInAsync("dotnet", [assembly]);
+
+        // Without TLS no byte of a token is sent; where it is allowed, the same server does ask for it.
+        await emulator.SetDoorAsync(new { plaintext = true });
+        var refused = await RunAsync(program, "dotnet", [assembly, emulator.ConnectionString, "refused"]);
+        Assert.Equal("insecure_transport, insecure_transport", refused.Trim());
+        Assert.Equal(0, await PlaintextBytesAsync());
+        var allowed = await RunAsync(program, "dotnet", [assembly, emulator.ConnectionString, "allowed"]);
+        Assert.Equal("the server's, the server's", allowed.Trim());
+        Assert.True(await PlaintextBytesAsync() > 0);
     }
 
     [Fact]
@@ -160,6 +169,9 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
             }
         }
     }
+
+    private async Task<long> PlaintextBytesAsync() =>
+        (await emulator.CallAsync(HttpMethod.Get, "/postgres"))["counters"]!["plaintext_password_bytes"]!.GetValue<long>();
 
     private async Task LogsInAsync(string program, string[] arguments)
     {

@@ -35,7 +35,18 @@ internal static partial class Rules
 
     [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int ExplainRefusal(
-        string? sqlState, string message, string role, string roleSource, string? token, out nint text, out nint error);
+        string? sqlState,
+        string message,
+        string role,
+        string roleSource,
+        string? token,
+        string? host,
+        string? environment,
+        out nint text,
+        out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_connection_read", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ReadConnection(string text, string? form, out nint settings, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_error_kinds")]
     internal static partial int GetErrorKinds(out nint json, out nint error);

@@ -43,6 +43,12 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> Tls() => Rows("tls", "cases");
 
+    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    public static TheoryData<int, string> ConnectionStrings() =>
+        Rows("connections", "strings", one => !Text(one["text"])!.Contains('\0', StringComparison.Ordinal));
+
+    public static TheoryData<int, string> ConnectionPlans() => Rows("connections", "plans");
+
     public static TheoryData<int, string> Options() => Rows("options-dotnet", "cases");
 
     [Theory, MemberData(nameof(Tokens))]
@@ -188,7 +194,17 @@ public sealed class VectorTests
     public void An_explanation_of_a_refused_login(int index, string name)
     {
         var one = Case("refusals", "explanations", index, name);
-        var told = Explain(Text(one["cause"])!, Text(one["role"])!, Text(one["role_source"])!, one["principal"]);
+        const string Host = "shop.postgres.database.azure.com";
+        var unused = Text(one["unused_connector"])?.Split(", ").ToDictionary(
+            variable => variable,
+            variable => variable.EndsWith("STRING", StringComparison.Ordinal) ? $"Server={Host};Database=d;User Id=aad_shop;" : "1");
+        var told = Explain(
+            Text(one["cause"])!,
+            Text(one["role"])!,
+            Text(one["role_source"])!,
+            one["principal"],
+            unused is null ? null : Host,
+            JsonSerializer.Serialize(unused ?? []));
         CheckParts(one, told);
         Assert.Equal(Text(one["cause"]) is "not_a_login", told.Length == 0);
     }
@@ -198,27 +214,37 @@ public sealed class VectorTests
     {
         var one = Case("tls", "cases", index, name);
         var given = Text(one["sslmode"]);
-        var hosts = one["hosts"]!.AsArray().Select(host => Text(host)!).ToArray();
+        var isKnown = one["hosts"] is JsonArray;
+        var hosts = isKnown ? one["hosts"]!.AsArray().Select(host => Text(host)!).ToArray() : [];
         var allow = one["allow_insecure"]?.GetValue<bool>() ?? false;
 
-        var code = Native.SecureSslMode(given, hosts, (nuint)hosts.Length, allow, out var instead, out var error);
-        Native.FreeError(error);
+        var request = new JsonObject
+        {
+            ["arguments"] = new JsonObject { ["host"] = isKnown ? string.Join(',', hosts) : null, ["sslmode"] = given },
+            ["variables"] = new JsonObject(),
+            ["service_files"] = false,
+            ["allow_insecure_transport"] = allow,
+            ["unknown_server"] = !isKnown,
+        };
         var refused = one["result"] is JsonObject result ? Text(result["error"]) : null;
-        Assert.Equal(refused is null ? 0 : (int)ErrorKind.InsecureTransport, code);
         if (refused is null)
         {
-            Assert.Equal(Text(one["result"]), Marshal.PtrToStringUTF8(instead));
+            Assert.Equal(Text(one["result"]), Text(Plan(request)["sslmode"]));
+        }
+        else
+        {
+            Assert.Equal(refused, Assert.ThrowsAny<PgEntraException>(() => Plan(request)).Code);
         }
 
-        // Npgsql has no mode of another name, no empty one, and needs a host.
-        if (ModeOf(given) is not { } mode || hosts.Length == 0 || hosts.Any(host => host.Length == 0 || host.Contains(',', StringComparison.Ordinal)))
+        // Npgsql has no mode of another name, no empty one, and needs a host: without one it is not known yet.
+        if (ModeOf(given) is not { } mode || (isKnown && hosts.Length == 0) || hosts.Any(host => host.Length == 0 || host.Contains(',', StringComparison.Ordinal)))
         {
             return;
         }
 
         var builder = new NpgsqlDataSourceBuilder();
-        builder.ConnectionStringBuilder.Host =
-            string.Join(',', hosts.Select(host => host.Contains(':', StringComparison.Ordinal) && host[0] is not ('/' or '[') ? $"[{host}]" : host));
+        builder.ConnectionStringBuilder.Host = !isKnown ? null
+            : string.Join(',', hosts.Select(host => host.Contains(':', StringComparison.Ordinal) && host[0] is not ('/' or '[') ? $"[{host}]" : host));
         builder.ConnectionStringBuilder.SslMode = mode;
         builder.ConnectionStringBuilder.Username = "u";
         void Use() => builder.UseEntraAuthentication(
@@ -231,6 +257,59 @@ public sealed class VectorTests
 
         Use();
         Assert.Equal(Text(one["result"]) is "require" ? SslMode.Require : mode, builder.ConnectionStringBuilder.SslMode);
+    }
+
+    [Theory, MemberData(nameof(ConnectionStrings))]
+    public void A_connection_string(int index, string name)
+    {
+        var one = Case("connections", "strings", index, name);
+        JsonNode Read()
+        {
+            Library.Check(Rules.ReadConnection(Text(one["text"])!, Text(one["form"]), out var settings, out var error), error);
+            return JsonNode.Parse(Library.Take(settings)!)!;
+        }
+
+        if (one["error"] is null)
+        {
+            Assert.True(JsonNode.DeepEquals(one["settings"], Read()), Read().ToJsonString());
+            return;
+        }
+
+        CheckError(one, Assert.ThrowsAny<PgEntraException>(Read));
+    }
+
+    [Theory, MemberData(nameof(ConnectionPlans))]
+    public void A_connection_plan(int index, string name)
+    {
+        var one = Case("connections", "plans", index, name);
+        var folder = Path.Combine(Emulator.Root, "tests", "vectors", "services");
+        var request = JsonNode.Parse(one["request"]!.ToJsonString().Replace("{files}", folder, StringComparison.Ordinal))!.AsObject();
+        request["repeat_warnings"] = true;
+        var expected = one["result"]!.AsObject();
+        if (expected["error"] is not null)
+        {
+            CheckError(expected, Assert.ThrowsAny<PgEntraException>(() => Plan(request)));
+            return;
+        }
+
+        var plan = Plan(request);
+        var warnings = plan["warnings"]!.AsArray().Select(warning => Text(warning)!).ToArray();
+        foreach (var (key, value) in expected)
+        {
+            if (key == "warns")
+            {
+                var parts = value!.AsArray();
+                Assert.Equal(parts.Count, warnings.Length);
+                Assert.All(parts.Zip(warnings), pair => Assert.Contains(Text(pair.First)!, pair.Second, StringComparison.Ordinal));
+            }
+            else
+            {
+                var wanted = JsonNode.Parse(value?.ToJsonString().Replace("{files}", folder, StringComparison.Ordinal) ?? "null");
+                Assert.True(JsonNode.DeepEquals(wanted, plan[key]), $"{key}: {plan[key]?.ToJsonString()}");
+            }
+        }
+
+        Assert.DoesNotContain("pa55word", string.Concat(warnings), StringComparison.Ordinal);
     }
 
     [Theory, MemberData(nameof(Options))]
@@ -329,6 +408,25 @@ public sealed class VectorTests
         return one;
     }
 
+    /// <summary>Plans a connection; the process's environment takes no part.</summary>
+    private static JsonNode Plan(JsonObject request)
+    {
+        _ = request.TryAdd("environment", new JsonObject());
+        Library.Check(Native.PlanConnection(request.ToJsonString(), out var plan, out var error), error);
+        return JsonNode.Parse(Library.Take(plan)!)!;
+    }
+
+    private static void CheckError(JsonNode expected, PgEntraException failure)
+    {
+        Assert.Equal(Text(expected["error"]), failure.Code);
+        foreach (var part in expected["contains"]?.AsArray() ?? [])
+        {
+            Assert.Contains(Text(part)!, failure.Message, StringComparison.Ordinal);
+        }
+
+        Assert.DoesNotContain("pa55word", failure.ToString(), StringComparison.Ordinal);
+    }
+
     private static void CheckParts(JsonNode one, string told)
     {
         foreach (var part in one["contains"]!.AsArray())
@@ -343,12 +441,13 @@ public sealed class VectorTests
     }
 
     /// <summary>What is told of the first refusal with that cause to the owner of a token.</summary>
-    private static string Explain(string cause, string role, string roleSource, JsonNode? principal)
+    private static string Explain(
+        string cause, string role, string roleSource, JsonNode? principal, string? host = null, string? environment = null)
     {
         var refusal = Cases("refusals", "refusals").First(one => Text(one!["cause"]) == cause)!;
         var token = principal is null ? null : TokenOf(ClaimsOf(principal));
         var code = Rules.ExplainRefusal(
-            Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, out var text, out var error);
+            Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, host, environment, out var text, out var error);
         Library.Check(code, error);
         return Library.Take(text) ?? "";
     }

@@ -1,6 +1,14 @@
-// Logs in with both packages and prints as whom; the connection string is the argument.
+// Logs in with both packages and prints as whom; the connection string is the argument. With a second one, `refused` or
+// `allowed`, it connects to a server without TLS and prints the kind of the error.
 using Npgsql;
 using PgEntra;
+using PgEntra.Identity;
+
+if (args.Length > 1)
+{
+    Console.WriteLine(await Plaintext.TryAsync(args[0], args[1] == "allowed"));
+    return;
+}
 
 var builder = new NpgsqlSlimDataSourceBuilder(args[0]);
 builder.UseEntraAuthentication();
@@ -13,3 +21,32 @@ var credential = new PgEntra.AzureCore.ManagedIdentityCredential();
 var token = await credential.GetTokenAsync(new(["https://ossrdbms-aad.database.windows.net/.default"]), default);
 using var provider = new TokenProvider(credential.AsPgEntraCredential());
 Console.WriteLine(token.Token == provider.GetToken() ? $"logged in as {role}" : "another token");
+
+internal static class Plaintext
+{
+    internal static async Task<string> TryAsync(string connectionString, bool allowed)
+    {
+        var kinds = new List<string>();
+        foreach (var mode in new[] { SslMode.Disable, SslMode.Allow, SslMode.Prefer })
+        {
+            var builder = new NpgsqlDataSourceBuilder(connectionString);
+            builder.UseEntraAuthentication(
+                new StaticTokenCredential("planted-static-token"), new EntraOptions { User = "u", AllowInsecureTransport = allowed });
+            // 127.0.0.1 as a number, which only .NET reads as this machine.
+            builder.ConnectionStringBuilder.Host = "2130706433";
+            builder.ConnectionStringBuilder.SslMode = mode;
+            await using var source = builder.Build();
+            try
+            {
+                await source.OpenConnectionAsync();
+            }
+            catch (NpgsqlException exception)
+            {
+                kinds.Add(PgEntraException.Find(exception)?.Code ?? "the server's");
+            }
+        }
+
+        // With Allow the last error is that of the second attempt, with TLS.
+        return $"{kinds[0]}, {kinds[2]}";
+    }
+}

@@ -469,7 +469,7 @@ fn dotnet(text: &str) -> Parsed {
                 (value.trim().to_owned(), behind)
             }
         };
-        store_dotnet(&mut values, &dotnet_key(key), value)?;
+        store_dotnet(&mut values, key.trim(), value)?;
     }
     Ok(values)
 }
@@ -491,7 +491,7 @@ fn unquoted(text: &str, quote: char) -> std::result::Result<(String, &str), &'st
 }
 
 fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::Result<(), &'static str> {
-    let keyword = match key {
+    let keyword = match dotnet_key(key).as_str() {
         "host" | "server" | "datasource" => {
             let (hosts, ports) = dotnet_hosts(&value)?;
             values.insert("host".to_owned(), hosts);
@@ -519,7 +519,8 @@ fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::R
         "rootcertificate" => "sslrootcert",
         "timeout" => "connect_timeout",
         "passfile" => "passfile",
-        other => other,
+        // As it was written: Npgsql does not know every keyword without its blanks.
+        _ => key,
     };
     values.insert(keyword.to_owned(), value);
     Ok(())

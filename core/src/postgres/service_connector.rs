@@ -57,7 +57,10 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
         }
         fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
             match value.trim() {
-                "" => Err(E::invalid_value(de::Unexpected::Str(value), &self)),
+                // A connection string in place of a name is not repeated in an error: it may hold a password.
+                name if name.is_empty() || name.contains(['=', ';', '/']) => {
+                    Err(E::invalid_value(de::Unexpected::Str(value), &self))
+                }
                 name => Ok(Some(ServiceConnector::Named(name.to_owned()))),
             }
         }

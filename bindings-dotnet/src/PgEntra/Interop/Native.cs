@@ -170,14 +170,11 @@ internal static unsafe partial class Native
 
     // Rules.
 
-    [LibraryImport(Name, EntryPoint = "pgentra_secure_sslmode", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int SecureSslMode(
-        string? sslMode,
-        string[] hosts,
-        nuint hostCount,
-        [MarshalAs(UnmanagedType.U1)] bool allowInsecure,
-        out nint instead,
-        out nint error);
+    [LibraryImport(Name, EntryPoint = "pgentra_connection_plan", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int PlanConnection(string request, out nint plan, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_connection_variables")]
+    internal static partial int GetConnectionVariables(out nint json, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);

@@ -1,0 +1,152 @@
+using System.Collections;
+using System.Text.Json;
+using PgEntra.Identity;
+using PgEntra.Interop;
+
+namespace PgEntra;
+
+/// <summary>How connections log in, as the engine decides it from what they say themselves.</summary>
+internal sealed class ConnectionPlan
+{
+    private static string[]? variables;
+
+    private readonly List<string> warnings = [];
+
+    private ConnectionPlan(JsonElement plan)
+    {
+        UsesEntra = plan.GetProperty("uses_entra").GetBoolean();
+        User = Text(plan, "user");
+        SslMode = Text(plan, "sslmode");
+        Host = Text(plan, "host");
+        var timeout = plan.GetProperty("timeout");
+        Timeout = timeout.ValueKind == JsonValueKind.Number ? TimeSpan.FromSeconds(timeout.GetDouble()) : null;
+        foreach (var setting in plan.GetProperty("settings").EnumerateObject())
+        {
+            Settings.Add(setting.Name, setting.Value.GetString() ?? "");
+        }
+
+        foreach (var warning in plan.GetProperty("warnings").EnumerateArray())
+        {
+            warnings.Add(warning.GetString() ?? "");
+        }
+
+        if (plan.GetProperty("credential") is { ValueKind: JsonValueKind.Object } credential)
+        {
+            Credential = ReadCredential(credential);
+        }
+    }
+
+    /// <summary>Whether the password is a token.</summary>
+    internal bool UsesEntra { get; }
+
+    /// <summary>The role, unless it is taken from the token.</summary>
+    internal string? User { get; }
+
+    /// <summary>The mode that replaces the given one, in libpq's spelling.</summary>
+    internal string? SslMode { get; }
+
+    /// <summary>The names of the servers, separated by commas.</summary>
+    internal string? Host { get; }
+
+    /// <summary>The connection's time limit, if one is given.</summary>
+    internal TimeSpan? Timeout { get; }
+
+    /// <summary>Settings of Service Connector, by libpq's keywords, that the connection string does not have.</summary>
+    internal Dictionary<string, string> Settings { get; } = [];
+
+    /// <summary>The credential that Service Connector's variables describe; <see langword="null"/> for the default chain.</summary>
+    internal CredentialSource? Credential { get; }
+
+    /// <summary>Plans connections.</summary>
+    /// <param name="arguments">Writes the connection string's settings by libpq's keywords.</param>
+    /// <param name="options">The options.</param>
+    /// <param name="credential">The application's credential; <see langword="null"/> if it passed none.</param>
+    internal static ConnectionPlan Make(
+        Action<Utf8JsonWriter> arguments, EntraOptions options, PgEntraCredential? credential)
+    {
+        var request = Library.Json(writer =>
+        {
+            writer.WriteStartObject("arguments");
+            arguments(writer);
+            writer.WriteEndObject();
+            writer.WriteBoolean("hosts_with_ports", true);
+            // Npgsql reads neither libpq's variables of these settings nor service files. PGUSER is the engine's own rule, and
+            // PGSSLROOTCERT is a file's name for Npgsql, also where it is libpq's "system".
+            writer.WriteStartObject("variables");
+            writer.WriteEndObject();
+            writer.WriteBoolean("service_files", false);
+            // Where no host is named yet, it may become any.
+            writer.WriteBoolean("unknown_server", true);
+            // Npgsql trusts the operating system's authorities where no file is named.
+            writer.WriteBoolean("verifies_certificates", true);
+            writer.WriteString("spelling", "pascal");
+            writer.WriteBoolean("allow_insecure_transport", options.AllowInsecureTransport);
+            writer.WriteBoolean("require_entra", options.RequireEntra);
+            writer.WriteBoolean("has_credential", credential is not null);
+            if (options.ServiceConnector is { } connector)
+            {
+                writer.WritePropertyName("service_connector");
+                if (connector.Name is { } name)
+                {
+                    writer.WriteStringValue(name);
+                }
+                else
+                {
+                    writer.WriteBooleanValue(true);
+                }
+            }
+
+            writer.WriteStartObject("environment");
+            WriteEnvironment(writer, credential?.Source ?? CredentialSource.Default, options.ServiceConnector is not null);
+            writer.WriteEndObject();
+        });
+        Library.Check(Native.PlanConnection(request, out var json, out var error), error);
+        using var plan = JsonDocument.Parse(Library.Take(json)!);
+        return new(plan.RootElement);
+    }
+
+    /// <summary>Logs what the engine warned of; each warning is returned once in a process.</summary>
+    internal void LogWarnings() => warnings.ForEach(PgEntraLogging.Warn);
+
+    /// <summary>Writes the variables that the engine needs. Service Connector's can have any name.</summary>
+    private static void WriteEnvironment(Utf8JsonWriter writer, CredentialSource source, bool whole)
+    {
+        if (whole)
+        {
+            foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
+            {
+                writer.WriteString((string)variable.Key, (string?)variable.Value);
+            }
+
+            return;
+        }
+
+        foreach (var name in variables ??= ReadVariables())
+        {
+            writer.WriteOptional(name, source.Variable(name));
+        }
+    }
+
+    private static string[] ReadVariables()
+    {
+        Library.Check(Native.GetConnectionVariables(out var json, out var error), error);
+        using var names = JsonDocument.Parse(Library.Take(json)!);
+        return [.. names.RootElement.EnumerateArray().Select(name => name.GetString()!)];
+    }
+
+    private static CredentialSource ReadCredential(JsonElement credential)
+    {
+        var document = new CredentialDocument(Text(credential, "type"));
+        foreach (var argument in credential.EnumerateObject())
+        {
+            if (argument.Name != "type")
+            {
+                _ = document.With(argument.Name, argument.Value.GetString());
+            }
+        }
+
+        return new(document);
+    }
+
+    private static string? Text(JsonElement element, string key) => element.GetProperty(key).GetString();
+}
