@@ -287,7 +287,7 @@ def test_engines_with_options_share_the_listener(identity: Principal, mine: Targ
 def test_the_wrong_function_for_an_engine_leaves_it_to_the_right_one(identity: Principal, mine: Target) -> None:
     async def run() -> str:
         engine = async_engine_of("psycopg", mine, poolclass=NullPool)
-        with pytest.raises(NotImplementedError, match="sync_engine"):
+        with pytest.raises(pgentra.errors.EntraConnectionValueError, match="enable_entra_authentication_async"):
             enable_entra_authentication(engine, **mine.entra)  # type: ignore[arg-type]
         enable_entra_authentication_async(engine, **mine.entra)
         return await who_async(engine)

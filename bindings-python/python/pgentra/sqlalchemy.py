@@ -69,7 +69,7 @@ def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = No
     pgentra's entry points are taken too; everything else is ``create_async_engine``'s.
     """
     if not isinstance(url, (str, URL)):
-        raise _misplaced("url", "a text or sqlalchemy.URL", url)
+        raise _misplaced("url", "a text or sqlalchemy.URL", url, "Pass the URL of the database first.")
     from sqlalchemy.ext.asyncio import create_async_engine  # Needs greenlet, which synchronous engines do without.
 
     _, options = take_options(kwargs)
@@ -142,15 +142,17 @@ _OF_URL = (
 )
 
 
-def _misplaced(name: str, expected: str, came: Any) -> PgEntraError:
-    advice = "Pass a credential by its name: credential=..." if is_credential(came) else f"Pass {expected}."
+def _misplaced(name: str, expected: str, came: Any, advice: str) -> PgEntraError:
+    if is_credential(came):
+        advice = "Pass a credential by its name: credential=..."
     kind = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
     return _native.error("invalid_connection", f"{name}: expected {expected}, got {kind}", None, advice)
 
 
 def _enable(engine: Engine, settings: Arguments) -> None:
     if not isinstance(engine, Engine):
-        raise _misplaced("engine", "a SQLAlchemy engine (for an AsyncEngine its sync_engine)", engine)
+        advice = "For an AsyncEngine use enable_entra_authentication_async; of a session pass the engine it is bound to."
+        raise _misplaced("engine", "a SQLAlchemy engine", engine, advice)
     source_of(settings["credential"])  # What is no credential is told now, not at the first connection.
     dialect = engine.dialect
     # Kept by the dialect alone: a credential may refer to its engine, and both have to go together.
