@@ -18,7 +18,10 @@ use crate::{
 #[pyfunction]
 pub fn connection_read<'py>(py: Python<'py>, text: &str, form: &str) -> PyResult<Bound<'py, PyDict>> {
     let form: Form = serde_json::from_value(Value::from(form)).map_err(|_| {
-        raised(py, &Error::new(ErrorKind::InvalidConfiguration, "option `form`: expected the form of a connection string"))
+        raised(
+            py,
+            &Error::new(ErrorKind::InvalidConfiguration, "option `form`: expected the form of a connection string"),
+        )
     })?;
     let settings = connection_string::parse(text, form).map_err(|error| raised(py, &error))?;
     let read = PyDict::new(py);
@@ -88,7 +91,11 @@ impl Plan {
 /// Decides how a connection logs in. `environment` is what the request's own `environment` would be: with a key
 /// `service_connector` all variables of the process are read.
 #[pyfunction]
-pub fn connection_plan(py: Python<'_>, request: &Bound<'_, PyDict>, environment: Option<&Environment>) -> PyResult<Plan> {
+pub fn connection_plan(
+    py: Python<'_>,
+    request: &Bound<'_, PyDict>,
+    environment: Option<&Environment>,
+) -> PyResult<Plan> {
     let uses_connector = request.get_item(intern!(py, "service_connector"))?.is_some();
     let value = to_value(request)?;
     let planned = ConnectionRequest::from_value(value).and_then(|mut request| {

@@ -1,10 +1,6 @@
 //! Rules of the engine that Python's side of a driver asks for.
 
-use pgentra::{
-    Error, ErrorKind,
-    claims,
-    refusal,
-};
+use pgentra::{Error, ErrorKind, claims, refusal};
 use pyo3::{prelude::*, types::PyString};
 
 use crate::{convert::to_python, error::raised, exit::detached};

@@ -27,6 +27,8 @@ from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
 
+pytestmark = pytest.mark.one_python
+
 PREFIX = "AZURE_POSTGRESQL_"
 
 #: A name of Azure's, which nobody resolves here.
@@ -178,9 +180,7 @@ def connected(emulator: Emulator, principal: Principal | str, role: str) -> None
     """Creates the role for the principal, as Service Connector does."""
     oid = emulator.mint(principal if isinstance(principal, str) else principal.name).claims["oid"]
     with psycopg.connect(emulator.admin_dsn, autocommit=True) as admin:
-        admin.execute(
-            "select * from pgaadauth_create_principal_with_oid(%s, %s, 'service', false, false)", (role, oid)
-        )
+        admin.execute("select * from pgaadauth_create_principal_with_oid(%s, %s, 'service', false, false)", (role, oid))
 
 
 def set_variables(
@@ -343,9 +343,7 @@ def test_unused_variables_are_named_in_a_login_error(
     assert "pgaadauth_create_principal" not in told
 
 
-def test_a_role_that_is_missing_names_the_variable(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_role_that_is_missing_names_the_variable(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, emulator, "aad_missing")
     with pytest.raises(psycopg.OperationalError, match="variable AZURE_POSTGRESQL_CONNECTIONSTRING"):
         NAMES["psycopg 3"].who()

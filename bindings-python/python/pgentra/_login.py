@@ -231,14 +231,13 @@ def plan(
     transient: type[BaseException] | None = None,
     variables: Mapping[str, str] | None = None,
     service_files: bool = True,
-    unknown_server: bool = False,
     verifies_certificates: bool | None = None,
 ) -> Plan:
     """Decides how a connection logs in; see the module's own text.
 
     ``variables``: those that the driver reads, by setting; default: libpq's. ``service_files``: whether it reads them.
-    ``unknown_server``: whether the address is not in the settings. ``verifies_certificates``: whether the driver can
-    verify a certificate without a file of the user's own; default: as libpq, which is given the system's file.
+    ``verifies_certificates``: whether the driver can verify a certificate without a file of the user's own; default: as
+    libpq, which is given the system's file.
     """
     wanted = dict(options) if options else {}
     connector = wanted.pop("service_connector", None)
@@ -255,8 +254,6 @@ def plan(
         request["variables"] = variables
     if not service_files:
         request["service_files"] = False
-    if unknown_server:
-        request["unknown_server"] = True
     roots = None
     if uses_connector:
         request["service_connector"] = connector

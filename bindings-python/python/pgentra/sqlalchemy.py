@@ -55,10 +55,17 @@ def enable_entra_authentication(
 
 
 def enable_entra_authentication_async(
-    engine: AsyncEngine, credential: CredentialLike | None = None, *, fallback_username: str | None = None, **options: Any
+    engine: AsyncEngine,
+    credential: CredentialLike | None = None,
+    *,
+    fallback_username: str | None = None,
+    **options: Any,
 ) -> None:
     """The same for an asynchronous engine. The event loop is never blocked, whatever the kind of credential."""
-    _enable(getattr(engine, "sync_engine", engine), {"credential": credential, "fallback_username": fallback_username, **options})
+    _enable(
+        getattr(engine, "sync_engine", engine),
+        {"credential": credential, "fallback_username": fallback_username, **options},
+    )
 
 
 def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = None, **kwargs: Any) -> AsyncEngine:
@@ -151,7 +158,9 @@ def _misplaced(name: str, expected: str, came: Any, advice: str) -> PgEntraError
 
 def _enable(engine: Engine, settings: Arguments) -> None:
     if not isinstance(engine, Engine):
-        advice = "For an AsyncEngine use enable_entra_authentication_async; of a session pass the engine it is bound to."
+        advice = (
+            "For an AsyncEngine use enable_entra_authentication_async; of a session pass the engine it is bound to."
+        )
         raise _misplaced("engine", "a SQLAlchemy engine", engine, advice)
     source_of(settings["credential"])  # What is no credential is told now, not at the first connection.
     dialect = engine.dialect
@@ -225,23 +234,13 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
 
     credential, options = take_options(entra)
     context = parameters.get("ssl_context")
-    # A socket that the program has opened may lead anywhere.
-    own_socket = parameters.get("sock") is not None
     given = {
         **{name: parameters.get(name) for name in ("user", "password", "port", "timeout")},
         "dbname": parameters.get("database"),
-        "host": None if own_socket else parameters.get("unix_sock") or parameters.get("host"),
+        "host": parameters.get("unix_sock") or parameters.get("host"),
         "sslmode": None if context is None else "disable" if context is False else "require",
     }
-    planned = plan(
-        given,
-        credential,
-        options,
-        variables={},
-        service_files=False,
-        unknown_server=own_socket,
-        verifies_certificates=True,
-    )
+    planned = plan(given, credential, options, variables={}, service_files=False, verifies_certificates=True)
     parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
 
     def attempt(settings: dict[str, str]) -> Any:
