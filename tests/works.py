@@ -1,7 +1,7 @@
 """A pytest plugin: tells what passed tests show to work, one line `works: ...` each, which `tools/matrix.py` gathers.
 
-A test says it with `record_property("works", "CLASS in LANGUAGE")`. Logins from the variables of Azure Service Connector
-are lines `connector: IDENTITY / DRIVER / LANGUAGE`, from `record_property("connector", ...)`.
+A test says it with `record_property("works", "CLASS in LANGUAGE")`. Logins from the variables of Azure Service
+Connector are lines `connector: IDENTITY / DRIVER / LANGUAGE`, from `record_property("connector", ...)`.
 """
 
 from __future__ import annotations

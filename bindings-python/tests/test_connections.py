@@ -61,12 +61,14 @@ class Grammar:
         return text
 
     def keywords(self) -> str:
-        return self.pick(" ", "  ", "\t", "\n").join(
+        between: str = self.pick(" ", "  ", "\t", "\n")
+        return between.join(
             f"{self.pick(*self.KEYWORDS)}{self.pick('=', '=', ' = ')}{self.quoted(self.pick(*self.VALUES))}"
             for _ in range(self.random.randrange(5))
         )
 
     def quoted(self, value: str) -> str:
+        escaped: str
         if self.random.random() < 0.8:
             escaped = value.replace("\\", "\\\\").replace("'", "\\'")
             return f"'{escaped}'" if self.random.random() < 0.5 else escaped.replace(" ", "\\ ") or "''"
@@ -215,7 +217,7 @@ def of_credentials() -> dict[str, Callable[[Any], Any]]:
     import pgentra.psycopg3
     import pgentra.sqlalchemy
 
-    given = {"host": "db.example"}
+    given: dict[str, Any] = {"host": "db.example"}
     engine = sqlalchemy.create_engine(SQLALCHEMY_URL)
     return {
         "get_entra_token": pgentra.get_entra_token,
@@ -246,7 +248,7 @@ def test_what_is_no_credential_is_refused_everywhere() -> None:
     pytest.importorskip("sqlalchemy")
     for name, entry in of_credentials().items():
         for wrong in wrong_credentials():
-            with pytest.raises(CredentialValueError, match="^credential is required and must be") as caught:
+            with pytest.raises(CredentialValueError, match=r"^credential is required and must be") as caught:
                 entry(wrong)
             kind = wrong.__name__ if isinstance(wrong, type) else type(wrong).__name__
             assert kind in str(caught.value), name
@@ -260,6 +262,7 @@ def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
     import pgentra.psycopg3
     import pgentra.sqlalchemy
 
+    url: Any = SQLALCHEMY_URL
     return {
         "psycopg2": pgentra.psycopg2.EntraConnection,
         "psycopg2.connect": pgentra.psycopg2.EntraConnection.connect,
@@ -271,8 +274,8 @@ def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
         "asyncpg, host": lambda one: _run(pgentra.asyncpg.connect(host=one)),
         "asyncpg pool": pgentra.asyncpg.create_pool,
         "asyncpg.password": pgentra.asyncpg.password,
-        "enable": lambda one: pgentra.sqlalchemy.enable_entra_authentication(one, SQLALCHEMY_URL),
-        "enable async": lambda one: pgentra.sqlalchemy.enable_entra_authentication_async(one, SQLALCHEMY_URL),
+        "enable": lambda one: pgentra.sqlalchemy.enable_entra_authentication(one, url),
+        "enable async": lambda one: pgentra.sqlalchemy.enable_entra_authentication_async(one, url),
         "create_asyncpg_engine": pgentra.sqlalchemy.create_asyncpg_engine,
     }
 
@@ -282,7 +285,7 @@ def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
     credentials: list[Any] = [Recording(), identity.ManagedIdentityCredential(), lambda: ("token", 1)]
     for name, entry in of_connection_strings().items():
         for credential in credentials:
-            with pytest.raises(EntraConnectionValueError, match="expected .*, got .*credential=") as caught:
+            with pytest.raises(EntraConnectionValueError, match=r"expected .*, got .*credential=") as caught:
                 entry(credential)
             assert type(credential).__name__ in str(caught.value), name
 
@@ -301,7 +304,7 @@ def test_engines_that_are_none_are_refused() -> None:
 
     url = sqlalchemy.make_url(SQLALCHEMY_URL)
     for wrong in (url, SQLALCHEMY_URL, sessionmaker(), None):
-        with pytest.raises(EntraConnectionValueError, match="^engine: expected a SQLAlchemy engine, got "):
+        with pytest.raises(EntraConnectionValueError, match=r"^engine: expected a SQLAlchemy engine, got "):
             enable_entra_authentication(wrong)  # type: ignore[arg-type]
 
 

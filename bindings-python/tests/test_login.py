@@ -116,7 +116,7 @@ def test_pguser_makes_a_password_an_explicit_login(how: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("value", [TokenProvider(Recording()), lambda: "token", Recording])
 def test_a_password_that_is_a_callable_is_refused(value: Any) -> None:
-    with pytest.raises(EntraConnectionValueError, match="^password: expected a text, got .*credential=") as caught:
+    with pytest.raises(EntraConnectionValueError, match=r"^password: expected a text, got .*credential=") as caught:
         _login.take_options({"password": value})
     assert "token" not in str(caught.value).replace("fetches its own token", "")
 

@@ -18,7 +18,7 @@ import azure.identity
 import azure.identity.aio
 import pytest
 
-import pgentra
+import pgentra.asyncpg
 from credentials import SLOW_S, AccessToken, Counting, SlowAsync, SlowSync
 from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Principal
@@ -245,8 +245,6 @@ def test_asyncpg_takes_a_password_that_knows_the_settings(
     emulator: Emulator, identity: Principal, mine: Target
 ) -> None:
     import asyncpg
-
-    import pgentra.asyncpg
 
     password = pgentra.asyncpg.password(
         host=mine.host, user=identity.name, ssl="verify-full", credential=mine.entra["credential"]

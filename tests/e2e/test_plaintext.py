@@ -85,7 +85,7 @@ def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine:
     )
     os.putenv("PGSYSCONFDIR", str(tmp_path))
     try:
-        with pytest.raises(Exception, match="(?i)ssl"):
+        with pytest.raises(Exception, match=r"(?i)ssl"):
             driver.who(Target(None, None, None, None, service="hidden", entra=mine.entra))
     finally:
         os.unsetenv("PGSYSCONFDIR")
@@ -125,7 +125,7 @@ def test_helper_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> No
         assert caught.value.code == "insecure_transport"
     for ssl in ("require", "verify-full", True):
         made = pgentra.asyncpg.password(**given, ssl=ssl)
-        with pytest.raises(Exception, match="(?i)ssl|certificate"):
+        with pytest.raises(Exception, match=r"(?i)ssl|certificate"):
             asyncio.run(asyncpg_itself(**given, ssl=ssl, password=made))
 
 
@@ -152,7 +152,7 @@ def test_helper_in_an_engine_without_us(emulator: Emulator, remote: Target) -> N
         async with engine.connect() as connection:
             await connection.execute(sqlalchemy.text(WHO))
 
-    with pytest.raises(Exception, match="(?i)ssl"):
+    with pytest.raises(Exception, match=r"(?i)ssl"):
         asyncio.run(run())
 
 
@@ -205,7 +205,7 @@ def test_asyncpg_services_that_libpq_reads_differently(
     monkeypatch.setenv("PGHOST", "localhost")
     # Versions that have no services connect to this machine, where nobody listens.
     monkeypatch.setenv("PGPORT", "1")
-    with pytest.raises((ConnectionError, OSError), match="(?i)ssl|refused|connect"):
+    with pytest.raises((ConnectionError, OSError), match=r"(?i)ssl|refused|connect"):
         asyncio.run(pgentra.asyncpg.connect("postgresql://?service=hidden", **remote.entra))
 
 

@@ -322,7 +322,7 @@ def test_an_azure_server_is_verified_by_libpq(
     with pytest.raises(Exception, match=f'does not match host name "{AZURE}"'):
         way.who(hostaddr="127.0.0.1")
     # An explicit mode stays, though it verifies nothing, with a warning of the core's.
-    with pytest.raises(Exception, match="role|password"):
+    with pytest.raises(Exception, match=r"role|password"):
         way.who(hostaddr="127.0.0.1", sslmode="require")
     assert emulator.door().logins[-1].tls
 

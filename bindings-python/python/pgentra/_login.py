@@ -15,9 +15,9 @@ as ``psycopg.OperationalError``: transient errors of ours derive from it too.
 
 ``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` do the rest.
 ``attempt(settings)`` opens the connection with ``settings`` (by libpq's names: ``user``, ``password``, ``sslmode``, and
-what Azure Service Connector sets) laid over the driver's own arguments; ``refused`` are the driver's exception classes that a refused login arrives as. If the server
-refuses the token, it is invalidated and a newer one is tried once; else the driver's own exception is raised with an
-explanation added to its text.
+what Azure Service Connector sets) laid over the driver's own arguments; ``refused`` are the driver's exception classes
+that a refused login arrives as. If the server refuses the token, it is invalidated and a newer one is tried once; else
+the driver's own exception is raised with an explanation added to its text.
 
 Beneath them, for whom the calls above do not fit: ``Plan.login()`` and ``await Plan.login_async()`` give a ``Login``
 (``user``, ``password``, ``source``) or raise as a driver's ``connect`` should; ``Plan.settings(login)`` are what to

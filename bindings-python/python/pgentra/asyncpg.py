@@ -69,7 +69,8 @@ async def _connect(
     _transient: type[BaseException] | None = None,
     **keywords: Any,
 ) -> Any:
-    """As :func:`connect`. ``_options`` may hold pgentra's own ``timeout``; what may pass derives from ``_transient``."""
+    """As :func:`connect`. ``_options`` may hold pgentra's own ``timeout``; transient errors derive from
+    ``_transient``."""
     check_connection_string("dsn", dsn)
     credential = _take_password(keywords, credential)
     _, taken = take_options(keywords, _LEAVE)

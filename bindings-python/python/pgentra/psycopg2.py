@@ -56,9 +56,9 @@ class EntraConnection(connection, metaclass=_Opening):
     """A psycopg2 connection whose user and password come from an Entra token, as far as they are not given.
 
     ``credential``, the options of :class:`pgentra.TokenProvider`, ``service_connector``, ``require_entra`` and
-    ``allow_insecure_transport`` are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is tried once more with a
-    renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on after this call. Its token
-    is fetched before: the call blocks while there is none.
+    ``allow_insecure_transport`` are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is
+    tried once more with a renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on
+    after this call. Its token is fetched before: the call blocks while there is none.
 
     Raises what psycopg2 raises, and the classes of ``pgentra.errors``.
     """

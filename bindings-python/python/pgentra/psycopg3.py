@@ -1,7 +1,8 @@
 """psycopg 3: connections that log in with an Entra identity, alone and in the pools of ``psycopg_pool``.
 
 ``EntraConnection.connect(...)`` takes what ``psycopg.Connection.connect`` takes, besides ``credential`` and the options
-of every entry point. In a pool: ``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential": ...})``.
+of every entry point. In a pool:
+``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential": ...})``.
 A user or password in the connection string, the keywords or the service file is explicit and wins.
 """
 
@@ -36,7 +37,7 @@ class EntraConnection(Connection[Row]):
     """A ``psycopg.Connection`` that logs in with a token."""
 
     @classmethod
-    def connect(
+    def connect(  # type: ignore[override]  # psycopg's takes any keyword as text.
         cls,
         conninfo: str = "",
         *,
@@ -66,7 +67,7 @@ class AsyncEntraConnection(AsyncConnection[Row]):
     """A ``psycopg.AsyncConnection`` that logs in with a token."""
 
     @classmethod
-    async def connect(
+    async def connect(  # type: ignore[override]
         cls,
         conninfo: str = "",
         *,

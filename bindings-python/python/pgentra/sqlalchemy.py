@@ -42,11 +42,11 @@ def enable_entra_authentication(
     """Makes every new connection of ``engine`` log in with Entra, as far as user and password are not given.
 
     The credential, and any option of pgentra's entry points such as ``service_connector``, may also stand in
-    ``connect_args``, where it wins; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory`` that is no subclass of ``EntraConnection``, and any
-    ``async_creator_fn``, is refused at the first connection. A second call for the same engine changes the settings.
-    Listeners of the program for ``do_connect`` are asked whether they came before this call or after it; one that opens
-    a connection takes pgentra's place. Connections of an engine made with ``creator=`` are left alone: SQLAlchemy tells
-    nobody of them.
+    ``connect_args``, where it wins; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory`` that is no
+    subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A second call for
+    the same engine changes the settings. Listeners of the program for ``do_connect`` are asked whether they came before
+    this call or after it; one that opens a connection takes pgentra's place. Connections of an engine made with
+    ``creator=`` are left alone: SQLAlchemy tells nobody of them.
 
     Raises ``EntraConnectionValueError`` where the engine's driver is none of psycopg, psycopg2, pg8000 and asyncpg, and
     ``CredentialValueError`` for what is no credential.
@@ -62,17 +62,16 @@ def enable_entra_authentication_async(
     **options: Any,
 ) -> None:
     """The same for an asynchronous engine. The event loop is never blocked, whatever the kind of credential."""
-    _enable(
-        getattr(engine, "sync_engine", engine),
-        {"credential": credential, "fallback_username": fallback_username, **options},
-    )
+    given: Any = engine  # What is not an engine is refused there.
+    sync_engine = getattr(given, "sync_engine", given)
+    _enable(sync_engine, {"credential": credential, "fallback_username": fallback_username, **options})
 
 
 def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = None, **kwargs: Any) -> AsyncEngine:
     """Makes an asynchronous engine on asyncpg that logs in with Entra.
 
-    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``; ``sslrootcert``, ``sslcert``, ``sslkey`` and
-    their like, ``options`` and ``application_name`` count too. A user and a password in either win. The options of
+    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``; ``sslrootcert``, ``sslcert``, ``sslkey``
+    and their like, ``options`` and ``application_name`` count too. A user and a password in either win. The options of
     pgentra's entry points are taken too; everything else is ``create_async_engine``'s.
     """
     if not isinstance(url, (str, URL)):
