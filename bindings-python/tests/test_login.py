@@ -440,12 +440,14 @@ def test_the_explanation_names_role_principal_and_statement() -> None:
     assert server.seen[0]["password"] not in text
 
 
-def test_an_explicit_password_is_neither_renewed_nor_explained() -> None:
-    for text in (MISSING, EXPIRED):
+def test_an_explicit_password_is_not_renewed_and_named_as_such() -> None:
+    for text in (MISSING, EXPIRED, "connection refused"):
         server = Server(OperationalError(text))
         with pytest.raises(OperationalError) as caught:
             connected("sync", planned({**REMOTE, "user": "u", "password": "p"}), server)
-        assert str(caught.value) == text
+        told = str(caught.value).removeprefix(text)
+        assert told.startswith("\nEntra was not used: ") is (text != "connection refused")
+        assert "require_entra" in told or not told
         assert len(server.seen) == 1
 
 

@@ -6,7 +6,10 @@ Runs with the newest versions of the drivers and, in the environment `sqlalchemy
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,38 @@ def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine:
             driver.who(Target(None, None, None, None, service="hidden", entra=mine.entra))
     finally:
         os.unsetenv("PGSYSCONFDIR")
+
+
+PROGRAM = """
+import os, psycopg
+from pgentra.psycopg3 import EntraConnection
+if folder := os.environ.get("HIDDEN_FOLDER"):
+    os.putenv("PGSYSCONFDIR", folder)
+print(psycopg.pq.__impl__)
+try:
+    EntraConnection.connect("service=hidden", connect_timeout=20).close()
+except psycopg.OperationalError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.skipif(ctypes.util.find_library("pq") is None, reason="psycopg without its binary: no libpq here")
+@pytest.mark.parametrize("variable", ["PGSYSCONFDIR", "HIDDEN_FOLDER"])
+def test_services_of_the_systems_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
+    """psycopg in pure Python, on the libpq of the system."""
+    place = emulator.place
+    (tmp_path / "pg_service.conf").write_text(
+        f"[hidden]\nhost={NOT_LOOPBACK}\nport={place.port}\ndbname={place.database}\nuser=app-mi\n"
+    )
+    variables = {**os.environ, "PSYCOPG_IMPL": "python", variable: str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=variables, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    implementation, told = done.stdout.split("\n", 1)
+    assert implementation == "python"
+    assert told.startswith("refused:")
+    assert "SSL" in told
+    # What was found is known; what only libpq finds is said to be unknown.
+    assert ("found in no service file" in done.stderr) == (variable == "HIDDEN_FOLDER")
 
 
 @pytest.mark.parametrize("connect", [psycopg.connect, psycopg2.connect], ids=["psycopg", "psycopg2"])

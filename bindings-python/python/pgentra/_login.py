@@ -77,6 +77,11 @@ _SETTINGS = frozenset(
 )
 """The settings that the decision depends on."""
 
+_PASSWORD_USED = (
+    "Entra was not used: the connection has a user and a password of its own. Remove the password to log in with a "
+    "token, or set require_entra to make this an error."
+)
+
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -203,13 +208,14 @@ class Plan:
             return None
 
     def explain(self, login: Login | None, refused: BaseException) -> None:
-        """Adds to the driver's own exception who tried to log in as what, and what to do."""
-        if login is None:
-            return
-        message = str(refused)
-        text = _native.explain_refusal(
-            _sqlstate(refused), message, login.user, login.source, login.password, self._host
-        )
+        """Adds to the driver's own exception who tried to log in as what, and what to do. ``login`` is None where the
+        connection's own password was used."""
+        message, state = str(refused), _sqlstate(refused)
+        if login is not None:
+            text = _native.explain_refusal(state, message, login.user, login.source, login.password, self._host)
+        else:
+            is_login = _native.explain_refusal(state, message, "", "user", "")
+            text = _PASSWORD_USED if is_login else ""
         if text:
             # Part of the message, not a note: pools and SQLAlchemy pass on `str(exception)` alone.
             refused.args = (f"{refused.args[0] if refused.args else message}\n{text}", *refused.args[1:])

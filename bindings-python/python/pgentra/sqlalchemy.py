@@ -183,8 +183,11 @@ def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, ent
     from .psycopg2 import EntraConnection
 
     factory = parameters.pop("connection_factory", EntraConnection)
-    if not (isinstance(factory, type) and issubclass(factory, EntraConnection)):
+    made = factory.func if isinstance(factory, partial) else factory
+    if not (isinstance(made, type) and issubclass(made, EntraConnection)):
         raise _in_place_of_entra("connection_factory", "Derive it from pgentra.psycopg2.EntraConnection.")
+    if isinstance(factory, partial):
+        entra = {**entra, **factory.keywords}  # As in all of `connect_args`, what stands there wins.
     return dialect.connect(*arguments, connection_factory=partial(factory, **entra), **parameters)
 
 
