@@ -143,8 +143,10 @@ test-python: build
 test-e2e: build
 	$(call pytest,$(EVERY_PYTHON),tests/e2e)
 
-# The oldest SQLAlchemy that is supported, which shares one dictionary of parameters among all connections.
+# The oldest SQLAlchemy that is supported, which shares one dictionary of parameters among all connections, and the oldest
+# drivers.
 test-sqlalchemy-2.0: build
+	$(call pytest,sqlalchemy-2.0,tests/e2e/test_plaintext.py tests/e2e/test_service_connector.py)
 	$(call pytest,sqlalchemy-2.0,$(addprefix tests/e2e/test_,$(addsuffix .py,sqlalchemy drivers features failures moving)) -k sqlalchemy)
 
 # The same configuration through the Azure SDKs and through ours: what reaches the wire.

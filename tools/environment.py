@@ -210,7 +210,8 @@ def wheel(python: Python | None = None) -> Path:
 
 
 def venv(name: str) -> Path:
-    """`oldest`, `newest`, `free-threaded`, `sqlalchemy-2.0` (on the oldest Python), or `demo` (on the newest)."""
+    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), or `sqlalchemy-2.0`: the oldest supported
+    SQLAlchemy and drivers, on the oldest Python."""
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
@@ -219,6 +220,7 @@ def venv(name: str) -> Path:
         return directory
     if name == "sqlalchemy-2.0":
         python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
+        examples = REQUIREMENTS / "drivers-oldest.txt"
     elif name in machine:
         python = machine[name]
     else:

@@ -21,7 +21,7 @@ impl Credential {
         environment: &Environment,
         hosts: Vec<PyRef<'_, HostCredential>>,
         ca_file: Option<&Bound<'_, PyAny>>,
-        host: Option<String>,
+        host: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         // A wrong type is refused by the provider, which has all options.
@@ -29,7 +29,7 @@ impl Credential {
         let surroundings = Surroundings {
             environment: environment.variables().clone(),
             ca_file: ca_file.and_then(|file| to_value(file).ok()?.as_str().map(str::to_owned)),
-            host,
+            host: text(host),
             scope: text(scope),
             hosts: hosts.iter().map(|host| host.credential()).collect(),
         };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ptr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use pgentra::config::KNOWN_VARIABLES;
+use pgentra::{config::KNOWN_VARIABLES, postgres::connection_plan::CONNECTION_VARIABLES};
 use pyo3::{
     ffi, intern,
     prelude::*,
@@ -13,26 +13,34 @@ use pyo3::{
 
 /// The variables that the engine knows, as they were at one moment.
 #[pyclass(frozen, module = "pgentra._native")]
-pub struct Environment(pgentra::config::Environment);
+pub struct Environment {
+    known: pgentra::config::Environment,
+    /// Those that decide how a connection logs in.
+    of_connections: pgentra::config::Environment,
+}
 
 #[pymethods]
 impl Environment {
     /// The variables that are set. Not their values: some are secrets.
     fn names(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+        self.known.keys().map(String::as_str).collect()
     }
 
     /// The same with some variables in place of its own.
     fn overlaid(&self, variables: BTreeMap<String, String>) -> Environment {
-        let mut all = self.0.clone();
-        all.extend(variables.into_iter().map(|(name, value)| (name, value.into())));
-        Environment(all)
+        let mut known = self.known.clone();
+        known.extend(variables.into_iter().map(|(name, value)| (name, value.into())));
+        Environment { known, of_connections: self.of_connections.clone() }
     }
 }
 
 impl Environment {
     pub fn variables(&self) -> &pgentra::config::Environment {
-        &self.0
+        &self.known
+    }
+
+    pub fn of_connections(&self) -> &pgentra::config::Environment {
+        &self.of_connections
     }
 }
 
@@ -58,10 +66,12 @@ pub fn environment(py: Python<'_>) -> PyResult<Py<Environment>> {
     {
         return Ok(seen.environment.clone_ref(py));
     }
-    let variables = read(&environ)?;
-    let environment = match seen.as_deref() {
-        Some(seen) if seen.environment.get().0 == variables => seen.environment.clone_ref(py),
-        _ => Py::new(py, Environment(variables))?,
+    let (known, of_connections) = (read(&environ, KNOWN_VARIABLES)?, read(&environ, CONNECTION_VARIABLES)?);
+    let environment = match seen.as_deref().map(|seen| (seen.environment.get(), seen)) {
+        Some((last, seen)) if last.known == known && last.of_connections == of_connections => {
+            seen.environment.clone_ref(py)
+        }
+        _ => Py::new(py, Environment { known, of_connections })?,
     };
     let objects = data.iter().flat_map(|data| data.iter()).map(|(key, value)| (key.unbind(), value.unbind())).collect();
     SEEN.store(Some(Arc::new(Seen { environment: environment.clone_ref(py), objects })));
@@ -89,9 +99,22 @@ impl Seen {
     }
 }
 
-fn read(environ: &Bound<'_, PyAny>) -> PyResult<pgentra::config::Environment> {
+/// All variables, for Azure Service Connector: its names begin with what the application chose.
+pub fn every_variable(py: Python<'_>) -> PyResult<pgentra::config::Environment> {
+    let environ = py.import(intern!(py, "os"))?.getattr(intern!(py, "environ"))?;
     let mut variables = pgentra::config::Environment::new();
-    for name in KNOWN_VARIABLES {
+    for item in environ.call_method0(intern!(py, "items"))?.try_iter()? {
+        // Bytes that are no text are no setting of ours.
+        if let Ok((name, value)) = item?.extract::<(String, String)>() {
+            variables.insert(name, value.into());
+        }
+    }
+    Ok(variables)
+}
+
+fn read(environ: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<pgentra::config::Environment> {
+    let mut variables = pgentra::config::Environment::new();
+    for name in names {
         let value = environ.call_method1(intern!(environ.py(), "get"), (*name,))?;
         // Unset, or bytes that are no text, which no setting of ours can be.
         if let Ok(value) = value.extract::<String>() {

@@ -1,11 +1,6 @@
 //! Rules of the engine that Python's side of a driver asks for.
 
-use pgentra::{
-    Error, ErrorKind,
-    claims::{self, Claims},
-    postgres::{Server, tls_policy},
-    refusal,
-};
+use pgentra::{Error, ErrorKind, claims, refusal};
 use pyo3::{prelude::*, types::PyString};
 
 use crate::{convert::to_python, error::raised, exit::detached};
@@ -32,29 +27,10 @@ pub fn parse_principal_name(xms_mirid: &Bound<'_, PyAny>) -> Option<String> {
     claims::parse_principal_name(&xms_mirid.extract::<String>().ok()?)
 }
 
-/// The `sslmode` to connect with in place of the given one.
-#[pyfunction]
-pub fn secure_sslmode(
-    py: Python<'_>,
-    sslmode: Option<&str>,
-    hosts: Vec<String>,
-    allow_insecure: bool,
-) -> PyResult<Option<&'static str>> {
-    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    tls_policy::secure_sslmode(sslmode, &Server::named(&hosts), allow_insecure).map_err(|error| raised(py, &error))
-}
-
 /// Whether a newer token may succeed where a server refused a login so.
 #[pyfunction]
 pub fn is_retriable(sqlstate: Option<&str>, message: &str) -> bool {
     refusal::classify(sqlstate, message).retry
-}
-
-/// Lines to add to the server's message.
-#[pyfunction]
-pub fn explain_refusal(sqlstate: Option<&str>, message: &str, role: &str, role_source: &str, token: &str) -> String {
-    let principal = Claims::decode(token).ok().map(|claims| claims.principal());
-    refusal::explain(&refusal::classify(sqlstate, message), role, role_source, principal.as_ref(), None)
 }
 
 /// What every cached token of this process is about.

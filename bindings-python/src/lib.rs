@@ -4,6 +4,7 @@
 //! a [`dispatcher`], and only while the interpreter is there. Python objects that the engine holds are [`dispatcher::Held`],
 //! so that it may drop them on any thread.
 
+mod connection;
 mod convert;
 mod credential;
 mod dispatcher;
@@ -27,11 +28,12 @@ mod native {
     use crate::testing::run_vector;
     #[pymodule_export]
     use crate::{
+        connection::{Plan, connection_plan, connection_read, explain_refusal},
         credential::{Credential, check_credential},
         environment::{Environment, environment},
         error::error,
         exit::shutdown,
-        helpers::{decode_jwt, explain_refusal, is_retriable, parse_principal_name, secure_sslmode, stats},
+        helpers::{decode_jwt, is_retriable, parse_principal_name, stats},
         host::{HostCredential, Request},
         provider::{Provider, try_conninfo},
     };

@@ -551,16 +551,6 @@ def test_invalidate_says_whether_there_is_a_newer_token() -> None:
     assert provider.stats()["credential"] == "Recording"
 
 
-def test_a_provider_as_a_password_hook() -> None:
-    provider = pgentra.TokenProvider(Recording())
-
-    async def awaited() -> str:
-        result: str = await provider()
-        return result
-
-    assert provider() == asyncio.run(awaited())
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import AsyncRecording, Recording, make_token
 
-from pgentra import _login
+from pgentra import TokenProvider, _login
 from pgentra.errors import (
     AuthenticationError,
     CredentialValueError,
@@ -94,10 +94,42 @@ def test_pguser_comes_after_what_is_explicit(how: str, monkeypatch: pytest.Monke
 
 
 @both
-def test_an_explicit_password_wins(how: str) -> None:
+def test_a_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
-    connected(how, planned({**REMOTE, "password": "secret"}), server)
-    assert server.seen == [{"user": "anna@contoso.com", "password": "secret"}]
+    for _ in range(2):
+        connected(how, planned({"host": f"{how}.password.example", "password": "planted-secret"}), server)
+    assert [settings["password"].count(".") for settings in server.seen] == [2, 2]
+    told = [record for record in caplog.records if "password" in record.getMessage()]
+    assert [record.levelno for record in told] == [logging.WARNING]
+    assert "planted-secret" not in caplog.text
+
+
+@both
+def test_pguser_makes_a_password_an_explicit_login(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers that do not read the variable are told the user."""
+    monkeypatch.setenv("PGUSER", "of-the-environment")
+    server, credential = Server(), Recording()
+    connected(how, planned({**REMOTE, "password": "secret"}, credential), server)
+    assert server.seen == [{"user": "of-the-environment"}]
+    assert credential.scopes == []
+
+
+@pytest.mark.parametrize("value", [TokenProvider(Recording()), lambda: "token", Recording])
+def test_a_password_that_is_a_callable_is_refused(value: Any) -> None:
+    with pytest.raises(EntraConnectionValueError, match=r"^password: expected a text, got .*credential=") as caught:
+        _login.take_options({"password": value})
+    assert "token" not in str(caught.value).replace("fetches its own token", "")
+
+
+def test_a_token_provider_is_no_text_and_no_function() -> None:
+    """Drivers write a password as `str`, and asyncpg calls it without telling the connection's settings."""
+    provider: Any = TokenProvider(Recording())
+    with pytest.raises(TypeError, match="not a password"):
+        str(provider)
+    with pytest.raises(EntraConnectionValueError) as caught:
+        provider()
+    assert caught.value.code == "insecure_transport"
+    assert "TokenProvider" in repr(provider)
 
 
 @both
@@ -118,7 +150,7 @@ def test_a_leftover_password_may_be_an_error(given: dict[str, str]) -> None:
     with pytest.raises(EntraConnectionValueError, match="require_entra") as caught:
         planned({**REMOTE, **given}, require_entra=True)
     assert REMOTE["host"] in caught.value.detail["message"]
-    assert ("as 'u'" in str(caught.value)) == ("user" in given)
+    assert ('as "u"' in str(caught.value)) == ("user" in given)
     assert caught.value.detail["advice"].startswith("Remove the password")
     planned(REMOTE, require_entra=True)
 
@@ -154,6 +186,11 @@ def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: 
     connected("sync", planned({}), server)
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     connected("sync", planned({}), server)
+    # What only libpq can find may be anywhere.
+    assert [settings.get("sslmode") for settings in server.seen[3:]] == ["require", "require"]
+    with pytest.raises(EntraConnectionValueError) as caught:
+        planned({"sslmode": "disable"})
+    assert caught.value.code == "insecure_transport"
 
 
 @pytest.mark.parametrize("text", ["[mine] # libpq\nuser=role of the file\n", "[mine]\nuser = role of the file\n"])
@@ -225,9 +262,8 @@ UNREAD = {
 @pytest.mark.parametrize("variable", [*UNREAD, "PGHOST", "PGSSLMODE"])
 def test_a_driver_that_reads_no_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, {**UNREAD, "PGHOST": "localhost", "PGSSLMODE": "require"}[variable])
-    settings = dict.fromkeys(("host", "user", "password", "sslmode"))
-    given = {**REMOTE, "hostaddr": "127.0.0.1", "sslrootcert": "system"}
-    assert _login.plan(given, Recording(), settings=settings).overrides == {"sslmode": "require"}
+    made = _login.plan(REMOTE, Recording(), variables={}, service_files=False)
+    assert made.overrides == {"sslmode": "require"}
 
 
 @pytest.mark.parametrize("variable", UNREAD)
@@ -252,8 +288,7 @@ def test_tls_of_asyncpg(
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     monkeypatch.setenv(variable, UNREAD[variable])
     keywords = {} if dsn else {"host": "db.example", "service": "mine"}
-    given = asyncpg._settings(dsn, keywords)
-    made = _login.plan(given, Recording(), settings=asyncpg._SETTINGS)
+    made = asyncpg._plan(asyncpg._given(dsn, keywords), Recording(), {}, None)
     is_system = "sslrootcert" in (dsn or "") or variable == "PGSSLROOTCERT"
     assert made.overrides == {"sslmode": "verify-full" if is_system else "require"}
     assert made.needs_login
@@ -262,9 +297,7 @@ def test_tls_of_asyncpg(
 @pytest.mark.parametrize("option", ["require_entra", "allow_insecure_transport"])
 @pytest.mark.parametrize("value", ["false", "", 0, 1])
 def test_switches_are_no_texts(option: str, value: Any) -> None:
-    with pytest.raises(
-        CredentialValueError, match=f"option `{option}`: expected a boolean, got {type(value).__name__}"
-    ):
+    with pytest.raises(CredentialValueError, match=f"option `{option}`: expected a boolean, got "):
         planned({**REMOTE, "sslmode": "disable"}, **{option: value})
 
 
@@ -328,15 +361,15 @@ def test_the_connections_time_limit_is_the_waits(how: str) -> None:
     ],
 )
 def test_connect_timeout_is_read_as_libpq_reads_it(given: Any, limit: float | None) -> None:
-    assert _login._limit({"connect_timeout": given}) == limit
+    assert planned({"connect_timeout": given})._limit == limit
 
 
 def test_the_time_limit_of_asyncpg_is_as_given() -> None:
     pytest.importorskip("asyncpg")
     from pgentra import asyncpg
 
-    given = asyncpg._settings(None, {**REMOTE, "timeout": 0.5})
-    assert _login.plan(given, Recording(), settings=asyncpg._SETTINGS)._limit == 0.5
+    given = asyncpg._given(None, {**REMOTE, "timeout": 0.5})
+    assert asyncpg._plan(given, Recording(), {}, None)._limit == 0.5
 
 
 # A refused login
@@ -407,12 +440,14 @@ def test_the_explanation_names_role_principal_and_statement() -> None:
     assert server.seen[0]["password"] not in text
 
 
-def test_an_explicit_password_is_neither_renewed_nor_explained() -> None:
-    for text in (MISSING, EXPIRED):
+def test_an_explicit_password_is_not_renewed_and_named_as_such() -> None:
+    for text in (MISSING, EXPIRED, "connection refused"):
         server = Server(OperationalError(text))
         with pytest.raises(OperationalError) as caught:
-            connected("sync", planned({**REMOTE, "password": "p"}), server)
-        assert str(caught.value) == text
+            connected("sync", planned({**REMOTE, "user": "u", "password": "p"}), server)
+        told = str(caught.value).removeprefix(text)
+        assert told.startswith("\nEntra was not used: ") is (text != "connection refused")
+        assert "require_entra" in told or not told
         assert len(server.seen) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vector_cases import (
     CREATED_ROLES,
     ENGINE_CASES,
     SILENT_CREDENTIALS,
+    VECTORS,
     CannedEntra,
     cases,
     check_error,
@@ -131,9 +133,14 @@ def test_refusals(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
-def test_explanations(case: dict[str, Any]) -> None:
+def test_explanations(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     token = "opaque" if case["principal"] is None else token_of(case["principal"])
-    told = _native.explain_refusal(*refusal_with(case["cause"]), case["role"], case["role_source"], token)
+    host = None
+    if "unused_connector" in case:
+        host = "shop.postgres.database.azure.com"
+        for name in case["unused_connector"].split(", "):
+            monkeypatch.setenv(name, f"host={host}" if name.endswith("CONNECTIONSTRING") else "set")
+    told = _native.explain_refusal(*refusal_with(case["cause"]), case["role"], case["role_source"], token, host)
     check_explanation(told, case)
 
 
@@ -145,13 +152,63 @@ def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
 def test_tls(case: dict[str, Any]) -> None:
-    arguments = (case["sslmode"], case["hosts"], case.get("allow_insecure", False))
+    arguments = {"sslmode": case["sslmode"]}
+    request = {
+        "arguments": arguments,
+        "variables": {},
+        "service_files": False,
+        "allow_insecure_transport": case.get("allow_insecure", False),
+        "unknown_server": case["hosts"] == "unknown",
+    }
+    if case["hosts"] != "unknown":
+        arguments["host"] = ",".join(case["hosts"])
     if isinstance(case["result"], dict):
         with pytest.raises(EntraConnectionValueError) as caught:
-            _native.secure_sslmode(*arguments)
+            _native.connection_plan(request, None)
         assert caught.value.code == case["result"]["error"]
     else:
-        assert _native.secure_sslmode(*arguments) == case["result"]
+        assert _native.connection_plan(request, None).sslmode == case["result"]
+
+
+@pytest.mark.parametrize("case", cases("connections.json", "strings"))
+def test_connection_strings(case: dict[str, Any]) -> None:
+    if "error" not in case:
+        assert _native.connection_read(case["text"], case["form"]) == case["settings"]
+        return
+    with pytest.raises(PgEntraError) as caught:
+        _native.connection_read(case["text"], case["form"])
+    _check_connection_error(caught.value, case)
+
+
+@pytest.mark.parametrize("case", cases("connections.json", "plans"))
+def test_connection_plans(case: dict[str, Any]) -> None:
+    request = json.loads(json.dumps(case["request"]).replace("{files}", str(VECTORS / "services")))
+    request["repeat_warnings"] = True
+    expected = case["result"]
+    if "error" in expected:
+        with pytest.raises(PgEntraError) as caught:
+            _native.connection_plan(request, None)
+        _check_connection_error(caught.value, expected)
+        return
+    plan = _native.connection_plan(request, None)
+    found = plan.document()
+    assert {key: found[key] for key in expected if key != "warns"} == {
+        key: value for key, value in expected.items() if key != "warns"
+    }
+    for name in ("uses_entra", "user", "user_source", "sslmode", "host", "timeout", "settings", "credential"):
+        assert getattr(plan, name) == found[name]
+    if "warns" in expected:
+        assert len(plan.warnings) == len(expected["warns"])
+        for warning, part in zip(plan.warnings, expected["warns"], strict=True):
+            assert part in warning
+    assert "pa55word" not in repr(plan) + "".join(plan.warnings)
+
+
+def _check_connection_error(error: PgEntraError, expected: dict[str, Any]) -> None:
+    assert error.code == expected["error"]
+    for part in expected.get("contains", []):
+        assert part in str(error)
+    assert "pa55word" not in str(error)
 
 
 @pytest.mark.parametrize("case", SILENT_CREDENTIALS)

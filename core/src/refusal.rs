@@ -219,7 +219,31 @@ pub fn explain_login(
     }
     let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
     let connector = unused.and_then(|(host, environment)| service_connector::unused(host, environment));
-    explain(&refusal, role, role_source, principal.as_ref(), connector.as_deref())
+    let explained = explain(&refusal, role, role_source, principal.as_ref(), connector.as_deref());
+    match unused.and_then(|(host, _)| without_server(role, host)) {
+        // The statement would create a role of that name, which nobody wants.
+        Some(name) if matches!(refusal.cause, RefusalCause::BadPassword | RefusalCause::RoleMissing) => {
+            let tried = explained.lines().take(2).collect::<Vec<_>>().join("\n");
+            format!(
+                "{tried}\nThe form user@server was that of Azure's single server. A flexible server has roles without the \
+                 server's name: log in as {}.",
+                sql_literal(name)
+            )
+        }
+        _ => explained,
+    }
+}
+
+/// The role without `@server`, if it ends in the name of one of the servers in `host`.
+fn without_server<'a>(role: &'a str, host: &str) -> Option<&'a str> {
+    let (name, server) = role.rsplit_once('@').filter(|(name, _)| !name.is_empty())?;
+    let is_server = |host: &str| {
+        let host = host.trim().trim_end_matches('.');
+        crate::cloud::is_azure_server(host)
+            && (host.eq_ignore_ascii_case(server)
+                || host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(server)))
+    };
+    host.split(',').any(is_server).then_some(name)
 }
 
 fn advice(cause: RefusalCause, role_type: RoleType) -> String {

@@ -62,3 +62,22 @@ fn any_text_is_judged() {
         }
     }
 }
+
+/// The role of Azure's single server has the server's name behind it; no statement should create such a role.
+#[test]
+fn explanation_of_a_role_with_the_servers_name() {
+    let environment = pgentra::config::Environment::new();
+    let told = |role: &str, host: &str| {
+        let message = "FATAL:  password authentication failed for user";
+        refusal::explain_login(Some("28P01"), message, role, "user", None, Some((host, &environment)))
+    };
+    let host = "shop.postgres.database.azure.com";
+    for role in ["app-mi@shop", "app-mi@SHOP", "app-mi@shop.postgres.database.azure.com"] {
+        let text = told(role, host);
+        assert!(text.contains("log in as 'app-mi'") && !text.contains("create_principal"), "{text}");
+        assert!(text.starts_with(&format!("Role tried: '{role}'")), "{text}");
+    }
+    for (role, host) in [("anna@contoso.com", host), ("app-mi@shop", "shop.example"), ("@shop", host)] {
+        assert!(told(role, host).contains("create_principal"), "{role} {host}");
+    }
+}

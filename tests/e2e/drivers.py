@@ -233,6 +233,8 @@ DRIVERS = (
         True,
         asyncpg.PostgresConnectionError,
         (asyncpg.InvalidAuthorizationSpecificationError,),
+        # Since 0.31.
+        has_services="service" in asyncpg.connect.__kwdefaults__,
     ),
     Driver(
         "sqlalchemy-psycopg2",

@@ -177,7 +177,7 @@ def test_leftover_password_is_an_error_with_require_entra(driver: Driver, emulat
         driver.who(leftover)
     assert "hunter2" not in str(caught.value)
     # Which one, of all that the program has.
-    assert f"the connection to {mine.host} as 'app' has a password of its own" in str(caught.value)
+    assert f'the connection to {mine.host} as "app" has a password of its own' in str(caught.value)
     assert (emulator.requests(), emulator.door().logins) == ([], [])
 
 

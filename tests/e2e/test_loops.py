@@ -18,7 +18,7 @@ import azure.identity
 import azure.identity.aio
 import pytest
 
-import pgentra
+import pgentra.asyncpg
 from credentials import SLOW_S, AccessToken, Counting, SlowAsync, SlowSync
 from drivers import DRIVERS, Driver, Target
 from emulator import Emulator, Principal
@@ -241,10 +241,14 @@ def test_plain_callables(driver: Driver, counting: Counting, identity: Principal
     assert len(calls) == 2  # One for the database, one for the name.
 
 
-def test_asyncpg_takes_a_provider_as_password(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_asyncpg_takes_a_password_that_knows_the_settings(
+    emulator: Emulator, identity: Principal, mine: Target
+) -> None:
     import asyncpg
 
-    provider = pgentra.TokenProvider(mine.entra["credential"])
+    password = pgentra.asyncpg.password(
+        host=mine.host, user=identity.name, ssl="verify-full", credential=mine.entra["credential"]
+    )
 
     async def run() -> str:
         connection = await asyncpg.connect(
@@ -252,7 +256,7 @@ def test_asyncpg_takes_a_provider_as_password(emulator: Emulator, identity: Prin
             port=mine.port,
             database=mine.database,
             user=identity.name,
-            password=provider,
+            password=password,
             ssl="verify-full",
         )
         try:

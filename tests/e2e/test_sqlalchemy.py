@@ -9,6 +9,7 @@ import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg2.extensions
@@ -177,6 +178,12 @@ def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine
         assert type(connection.connection.driver_connection) is Shop
         assert connection.execute(text(WHO)).scalar_one() == identity.name
 
+    # What a partial carries wins, as all that stands in `connect_args`.
+    factory = partial(Shop, **mine.entra)
+    engine = engine_of("psycopg2", mine, connect_args={"connection_factory": factory}, poolclass=NullPool)
+    enable_entra_authentication(engine)
+    assert who(engine) == identity.name
+
     connect_args = {"connection_factory": psycopg2.extensions.connection}
     engine = engine_of("psycopg2", mine, connect_args=connect_args, poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra)
@@ -193,6 +200,48 @@ def test_an_opener_in_connect_args_is_refused(dialect: str, mine: Target) -> Non
     enable_entra_authentication_async(engine, **mine.entra)
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="async_creator_fn"):
         asyncio.run(who_async(engine))
+
+
+@pytest.mark.parametrize("make", ["enable", "create"])
+@pytest.mark.parametrize("place", ["url", "connect_args"])
+def test_libpqs_words_reach_asyncpg(
+    make: str, place: str, emulator: Emulator, identity: Principal, mine: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg itself takes these in its own URL only, which SQLAlchemy takes apart."""
+    monkeypatch.delenv("PGSSLROOTCERT")
+
+    async def run(**words: str) -> tuple[str, ...]:
+        url = sqlalchemy.make_url(mine.but(sslmode=None).url("postgresql+asyncpg"))
+        more: dict[str, Any] = {"poolclass": NullPool}
+        if place == "url":
+            url = url.update_query_dict(words)
+        else:
+            more["connect_args"] = words
+        if make == "create":
+            engine = create_asyncpg_engine(url, **mine.entra, **more)
+        else:
+            engine = create_async_engine(url, **more)
+            enable_entra_authentication_async(engine, **mine.entra)
+        async with engine.connect() as connection:
+            found = await connection.execute(
+                text("select current_user, current_setting('statement_timeout'), current_setting('application_name')")
+            )
+            return tuple(found.one())
+
+    words = {
+        "sslmode": "verify-full",
+        "sslrootcert": emulator.bundle_file,
+        "options": "-c statement_timeout=4321",
+        "application_name": "the shop & more",
+    }
+    assert asyncio.run(run(**words)) == (identity.name, "4321ms", "the shop & more")
+    for name in ("sslcert", "sslkey", "sslrootcert"):
+        files = {"sslcert": emulator.bundle_file, "sslkey": emulator.bundle_file, name: "/nowhere/at-all.pem"}
+        with pytest.raises(Exception, match=r"(?i)no such file|certificate|pem"):
+            asyncio.run(run(**{**words, **files}))
+    # Without the file there is nobody to trust.
+    with pytest.raises(Exception, match=r"(?i)certificate"):
+        asyncio.run(run(sslmode="verify-full"))
 
 
 @pytest.mark.parametrize("dialect", SYNC)
@@ -287,7 +336,7 @@ def test_engines_with_options_share_the_listener(identity: Principal, mine: Targ
 def test_the_wrong_function_for_an_engine_leaves_it_to_the_right_one(identity: Principal, mine: Target) -> None:
     async def run() -> str:
         engine = async_engine_of("psycopg", mine, poolclass=NullPool)
-        with pytest.raises(NotImplementedError, match="sync_engine"):
+        with pytest.raises(pgentra.errors.EntraConnectionValueError, match="enable_entra_authentication_async"):
             enable_entra_authentication(engine, **mine.entra)  # type: ignore[arg-type]
         enable_entra_authentication_async(engine, **mine.entra)
         return await who_async(engine)

@@ -490,14 +490,22 @@ def _forget(key: tuple[int, Any, bool], gone: Any) -> None:
         del _foreign[key]
 
 
+_NOT_OURS = frozenset({"asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg_pool", "sqlalchemy"})
+"""Packages whose objects are engines, sessions, pools or connections, though some of them can be called."""
+
+
 def _check(credential: Any) -> None:
-    if not isinstance(credential, type) and (callable(getattr(credential, "get_token", None)) or callable(credential)):
+    kind = type(credential)
+    advice = getattr(kind, "_pgentra_not_credential", None)
+    is_ours = advice is None and kind.__module__.partition(".")[0] not in _NOT_OURS
+    is_class = isinstance(credential, type)
+    if is_ours and not is_class and (callable(getattr(credential, "get_token", None)) or callable(credential)):
         return
-    came = f"the class {credential.__name__} itself" if isinstance(credential, type) else type(credential).__name__
+    came = f"the class {credential.__name__} itself" if is_class else kind.__name__
     raise _native.error(
         "credential_value",
         "credential is required and must be an object with get_token, or a callable that returns a token and its "
-        f"expiry; got {came}",
+        f"expiry; got {came}" + ("" if advice is None else f" ({advice})"),
         None,
     )
 

@@ -2,21 +2,22 @@
 
 A driver's module stands on three names:
 
-``take_options(keywords, leave=())`` takes ``credential`` and the options of every door out of a driver's keywords, in
-place, and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has a ``timeout`` of its own).
+``take_options(keywords, leave=())`` takes ``credential`` and the options of every entry point out of a driver's
+keywords, in place, and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has a ``timeout`` of its
+own). A ``password`` that is a callable is refused.
 
-``plan(parameters, credential, options, transient=..., settings=LIBPQ)`` judges the connection's settings, given as
-libpq names them, with everything explicit merged in by the driver's own rules (arguments over connection string). What
-the driver takes from a service file or from the environment is looked up here; ``settings`` are those that it has, each
-with the variable that it reads. Raises ``EntraConnectionValueError`` (``insecure_transport``, ``require_entra``) and
+``plan(parameters, credential, options, transient=..., ...)`` has the core decide how the connection logs in, from its
+settings as libpq names them, with everything explicit merged in by the driver's own rules (arguments over connection
+string). Service files and the environment are read by the core; further arguments say which of them the driver reads.
+Raises ``EntraConnectionValueError`` (``insecure_transport``, ``require_entra``, settings that cannot be read) and
 ``CredentialValueError``; fetches nothing. ``transient`` is the driver's class for connections that may work later, such
 as ``psycopg.OperationalError``: transient errors of ours derive from it too.
 
 ``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` do the rest.
-``attempt(settings)`` opens the connection with ``settings`` (some of ``user``, ``password``, ``sslmode``) laid over the
-driver's own arguments; ``refused`` are the driver's exception classes that a refused login arrives as. If the server
-refuses the token, it is invalidated and a newer one is tried once; else the driver's own exception is raised with an
-explanation added to its text.
+``attempt(settings)`` opens the connection with ``settings`` (by libpq's names: ``user``, ``password``, ``sslmode``, and
+what Azure Service Connector sets) laid over the driver's own arguments; ``refused`` are the driver's exception classes
+that a refused login arrives as. If the server refuses the token, it is invalidated and a newer one is tried once; else
+the driver's own exception is raised with an explanation added to its text.
 
 Beneath them, for whom the calls above do not fit: ``Plan.login()`` and ``await Plan.login_async()`` give a ``Login``
 (``user``, ``password``, ``source``) or raise as a driver's ``connect`` should; ``Plan.settings(login)`` are what to
@@ -52,28 +53,53 @@ OPTIONS = frozenset(
         "mode",
         "require_entra",
         "scope",
+        "service_connector",
         "timeout",
     }
 )
-"""What every door takes besides ``credential``."""
+"""What every entry point takes besides ``credential``."""
 
-LIBPQ = {
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "password": None,  # PGPASSWORD and password files are not explicit,
-    "user": None,  # and PGUSER is the engine's.
-    "service": "PGSERVICE",
-    "servicefile": "PGSERVICEFILE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sysconfdir": "PGSYSCONFDIR",
-}
-"""The settings of libpq that matter here, with the variables that it reads them from."""
+_SETTINGS = frozenset(
+    {
+        "connect_timeout",
+        "dbname",
+        "host",
+        "hostaddr",
+        "password",
+        "port",
+        "service",
+        "servicefile",
+        "sslmode",
+        "sslrootcert",
+        "timeout",
+        "user",
+    }
+)
+"""The settings that the decision depends on."""
+
+_PASSWORD_USED = (
+    "Entra was not used: the connection has a user and a password of its own. Remove the password to log in with a "
+    "token, or set require_entra to make this an error."
+)
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Files of the system's certificate authorities: Debian, Red Hat, SUSE, Alpine and macOS."""
 
 
 def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) -> tuple[Any, dict[str, Any]]:
     """Takes ``credential`` and every option but those in ``leave`` out of ``keywords``."""
+    if callable(password := keywords.get("password")):
+        raise _native.error(
+            "invalid_connection",
+            f"password: expected a text, got {_kind(password)}; this connection fetches its own token",
+            None,
+            "Leave out password, and pass the credential as credential=...",
+        )
     credential = keywords.pop("credential", None)
     names = OPTIONS.difference(leave).intersection(keywords)
     return credential, {name: keywords.pop(name) for name in names}
@@ -88,7 +114,7 @@ class Login:
         self.user = user
         self.password = password
         self.source = source
-        """Where the role name came from: ``user``, ``PGUSER``, a claim's name, ``management token``, ..."""
+        """Where the role name came from: a plan's ``user_source``, a claim's name, ``management token``, ..."""
 
     def __repr__(self) -> str:
         return f"Login(user={self.user!r}, source={self.source!r})"
@@ -97,31 +123,33 @@ class Login:
 class Plan:
     """What is decided of one connection before a token is fetched."""
 
-    __slots__ = ("_doors", "_keep_alive", "_limit", "_password", "_transient", "_user", "overrides")
+    __slots__ = ("_doors", "_host", "_keep_alive", "_limit", "_transient", "_user", "_user_source", "overrides")
 
     def __init__(
         self,
+        planned: _native.Plan,
         doors: Doors | None,
         credential: Any,
-        user: str | None,
-        password: Any,
-        limit: float | None,
         overrides: dict[str, str],
         transient: type[BaseException] | None,
+        *,
+        uses_connector: bool,
     ) -> None:
         self._doors = doors
         # The cell of a foreign credential lives as long as the object.
         self._keep_alive = credential
-        self._user = user
-        self._password = password
-        self._limit = limit
+        self._user = planned.user
+        self._user_source = planned.user_source or "user"
+        self._limit = planned.timeout
+        # Where it is used, a login error has no unused variables to name.
+        self._host = None if uses_connector else planned.host
         self.overrides = overrides
         """Settings to connect with in place of the given ones, such as ``{"sslmode": "require"}``."""
         self._transient = transient
 
     @property
     def needs_login(self) -> bool:
-        """Whether user or password have to come from a token."""
+        """Whether the password is a token."""
         return self._doors is not None
 
     def settings(self, login: Login | None) -> dict[str, str]:
@@ -131,30 +159,38 @@ class Plan:
         return {**self.overrides, "user": login.user, "password": login.password}
 
     def login(self) -> Login | None:
-        """A login; blocks while there is none. None where user and password are both explicit."""
+        """A login; blocks while there is none. None where the connection's own password is used."""
         if self._doors is None:
             return None
         try:
             if self._user is not None:
-                return Login(self._user, self._doors.token(self._limit), "user")
-            return self._made(self._doors.login(self._limit))
+                return Login(self._user, self._doors.token(self._limit), self._user_source)
+            return _made(self._doors.login(self._limit))
         except PgEntraError as error:
             raise self._as_raised(error) from error.__cause__
 
     async def login_async(self) -> Login | None:
-        """A login; never blocks the event loop. None where user and password are both explicit."""
+        """A login; never blocks the event loop. None where the connection's own password is used."""
         if self._doors is None:
             return None
         try:
             if self._user is not None:
-                return Login(self._user, await self._doors.token_async(self._limit), "user")
-            return self._made(await self._doors.login_async(self._limit))
+                return Login(self._user, await self._doors.token_async(self._limit), self._user_source)
+            return _made(await self._doors.login_async(self._limit))
+        except PgEntraError as error:
+            raise self._as_raised(error) from error.__cause__
+
+    async def token_async(self) -> str:
+        """The token alone, of a plan that needs a login; never blocks the event loop."""
+        assert self._doors is not None
+        try:
+            return await self._doors.token_async(self._limit)
         except PgEntraError as error:
             raise self._as_raised(error) from error.__cause__
 
     def renew(self, login: Login | None, refused: BaseException) -> Login | None:
         """The login worth one more try after the server refused ``login``; None where its own error stands."""
-        if login is None or self._doors is None or not self._may_retry(refused):
+        if login is None or self._doors is None or not _may_retry(refused):
             return None
         try:
             return self.login() if self._doors.invalidate(login.password, self._limit) else None
@@ -163,7 +199,7 @@ class Plan:
 
     async def renew_async(self, login: Login | None, refused: BaseException) -> Login | None:
         """As :meth:`renew`; never blocks the event loop."""
-        if login is None or self._doors is None or not self._may_retry(refused):
+        if login is None or self._doors is None or not _may_retry(refused):
             return None
         try:
             renewed = await self._doors.invalidate_async(login.password, self._limit)
@@ -172,21 +208,17 @@ class Plan:
             return None
 
     def explain(self, login: Login | None, refused: BaseException) -> None:
-        """Adds to the driver's own exception who tried to log in as what, and what to do."""
-        if login is None or self._password is not None:
-            return
-        message = str(refused)
-        text = _native.explain_refusal(_sqlstate(refused), message, login.user, login.source, login.password)
+        """Adds to the driver's own exception who tried to log in as what, and what to do. ``login`` is None where the
+        connection's own password was used."""
+        message, state = str(refused), _sqlstate(refused)
+        if login is not None:
+            text = _native.explain_refusal(state, message, login.user, login.source, login.password, self._host)
+        else:
+            is_login = _native.explain_refusal(state, message, "", "user", "")
+            text = _PASSWORD_USED if is_login else ""
         if text:
             # Part of the message, not a note: pools and SQLAlchemy pass on `str(exception)` alone.
             refused.args = (f"{refused.args[0] if refused.args else message}\n{text}", *refused.args[1:])
-
-    def _made(self, login: tuple[str, str, str]) -> Login:
-        user, token, source = login
-        return Login(user, token if self._password is None else self._password, source)
-
-    def _may_retry(self, refused: BaseException) -> bool:
-        return self._password is None and _native.is_retriable(_sqlstate(refused), str(refused))
 
     def _as_raised(self, error: PgEntraError) -> PgEntraError:
         """As raised inside a driver's ``connect``, where code already catches these classes."""
@@ -203,39 +235,58 @@ def plan(
     options: Mapping[str, Any] | None = None,
     *,
     transient: type[BaseException] | None = None,
-    settings: Mapping[str, str | None] = LIBPQ,
+    variables: Mapping[str, str] | None = None,
+    service_files: bool = True,
+    verifies_certificates: bool | None = None,
 ) -> Plan:
-    """Judges a connection's settings; see the module's own text."""
+    """Decides how a connection logs in; see the module's own text.
+
+    ``variables``: those that the driver reads, by setting; default: libpq's. ``service_files``: whether it reads them.
+    ``verifies_certificates``: whether the driver can verify a certificate without a file of the user's own; default: as
+    libpq, which is given the system's file.
+    """
     wanted = dict(options) if options else {}
-    require_entra, allow_insecure = _flag(wanted, "require_entra"), _flag(wanted, "allow_insecure_transport")
-    given = _given(parameters, settings)
-    user, password = given.get("user"), given.get("password")
-    hosts = _list(given.get("host"))
-    if password is not None:
-        if require_entra:
-            role = "" if user is None else f" as {user!r}"
-            raise _native.error(
-                "invalid_connection",
-                f"require_entra: the connection to {_place(hosts)}{role} has a password of its own, so Entra would "
-                "not be used",
-                None,
-                "Remove the password from the connection's settings.",
-            )
-        if user is not None:
-            _warn_of_password(_place(hosts))
-            return Plan(None, None, user, password, None, {}, transient)
-    overrides = {}
-    if password is None:
-        mode = given.get("sslmode")
-        places = [address or name for address, name in _paired(_list(given.get("hostaddr")), hosts)]
-        secure = _native.secure_sslmode(None if mode is None else str(mode), places, allow_insecure)
-        if secure is not None:
-            # With the system's authorities libpq refuses anything less; before its version 16 it knew no such thing.
-            overrides["sslmode"] = "verify-full" if given.get("sslrootcert") == "system" else secure
-    host = next((host for host in hosts if host and not host.startswith(("/", "@"))), None)
-    doors = find_doors(credential, wanted, host)
-    limit = _limit(given)
-    return Plan(doors, credential, None if user is None else str(user), password, limit, overrides, transient)
+    connector = wanted.pop("service_connector", None)
+    uses_connector = connector is not None and connector is not False
+    # All of them where the core may have settings for the driver: what is given is not set again.
+    names = parameters if uses_connector else _SETTINGS.intersection(parameters)
+    request: dict[str, Any] = {
+        "arguments": {name: _text(name, value) for name in names if (value := parameters[name]) is not None}
+    }
+    for name in ("require_entra", "allow_insecure_transport"):
+        if (value := wanted.pop(name, None)) is not None:
+            request[name] = value
+    if variables is not None:
+        request["variables"] = variables
+    if not service_files:
+        request["service_files"] = False
+    roots = None
+    if uses_connector:
+        request["service_connector"] = connector
+        request["has_credential"] = credential is not None
+        if verifies_certificates is None:
+            roots = _roots(parameters)
+            verifies_certificates = roots is not None
+        request["verifies_certificates"] = verifies_certificates
+    planned = _native.connection_plan(request, _native.environment())
+    for warning in planned.warnings:
+        from logging import getLogger
+
+        getLogger("pgentra").warning("%s", warning)
+    # Without Service Connector the core has no settings that the driver has not.
+    overrides = planned.settings if uses_connector else {}
+    if not planned.uses_entra:
+        if planned.user_source == "PGUSER":
+            overrides["user"] = str(planned.user)  # Not every driver reads it.
+        return Plan(planned, None, None, overrides, transient, uses_connector=uses_connector)
+    if (sslmode := planned.sslmode) is not None:
+        overrides["sslmode"] = sslmode
+        if roots and sslmode == "verify-full":
+            overrides.setdefault("sslrootcert", roots)
+    if uses_connector and (document := planned.credential) is not None:
+        credential = _credential(document)
+    doors = find_doors(credential, wanted, planned.host)
+    return Plan(planned, doors, credential, overrides, transient, uses_connector=uses_connector)
 
 
 def connect(
@@ -283,101 +334,80 @@ def _sqlstate(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def _flag(options: dict[str, Any], name: str) -> bool:
-    """Takes out a switch. A text from a URL is none: ``"false"`` would count as true."""
-    value = options.pop(name, None)
-    if value is not None and not isinstance(value, bool):
-        message = f"option `{name}`: expected a boolean, got {type(value).__name__}"
-        raise _native.error("invalid_configuration", message, None)
-    return bool(value)
+def _may_retry(refused: BaseException) -> bool:
+    return _native.is_retriable(_sqlstate(refused), str(refused))
 
 
-def _given(parameters: Mapping[str, Any], settings: Mapping[str, str | None]) -> dict[str, Any]:
-    """What the driver will connect with: explicit, else of the service file, else of the environment."""
-
-    def known(found: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: found[name] for name in settings if found.get(name) not in (None, "")}
-
-    environment = known({name: os.environ.get(variable) for name, variable in settings.items() if variable})
-    explicit = known(parameters)
-    return {**environment, **known(_of_service({**environment, **explicit})), **explicit}
+def _made(login: tuple[str, str, str]) -> Login:
+    user, token, source = login
+    return Login(user, token, source)
 
 
-def _place(hosts: list[str]) -> str:
-    return ",".join(hosts) or "the local server"
+def check_connection_string(name: str, value: Any) -> None:
+    """Refuses what is not a connection string, such as a credential in its place."""
+    if value is None or isinstance(value, (str, bytes)):
+        return
+    raise _native.error(
+        "invalid_connection",
+        f"{name}: expected a connection string, got {_kind(value)}",
+        None,
+        "Pass a credential by its name: credential=...",
+    )
 
 
-_warned: set[str] = set()
+def is_credential(value: Any) -> bool:
+    """Whether an argument that is not a credential's looks like one."""
+    return callable(value) or callable(getattr(value, "get_token", None))
 
 
-def _warn_of_password(place: str) -> None:
-    """Once for each server: a password left over from before the move."""
-    if place not in _warned:
-        _warned.add(place)
-        from logging import getLogger
+def _kind(value: Any) -> str:
+    """What a value is, for messages, which never show it."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
-        getLogger("pgentra").warning(
-            "Entra is not used: the connection to %s has a user and a password of its own. Remove the password, or "
-            "pass require_entra=True to make this an error.",
-            place,
+
+def _text(name: str, value: Any) -> Any:
+    """A setting as the driver reads it."""
+    if type(value) is str:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [None if item is None else _text(name, item) for item in value]
+    if is_credential(value):
+        raise _native.error(
+            "invalid_connection",
+            f"{name}: expected a text or a number, got {_kind(value)}",
+            None,
+            "Pass a credential by its name: credential=...",
         )
+    return str(value)
 
 
-def _list(value: Any) -> list[str]:
-    return [] if value is None else str(value).split(",")
+def _roots(parameters: Mapping[str, Any]) -> str | None:
+    """The file of certificate authorities for libpq; empty where it has one without us, None if there is none."""
+    users = os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt")
+    if parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or os.path.exists(users):
+        return ""
+    named = os.environ.get("SSL_CERT_FILE")
+    return next((file for file in (named, *_BUNDLES) if file and os.path.isfile(file)), None)
 
 
-def _paired(addresses: list[str], hosts: list[str]) -> list[tuple[str, str]]:
-    length = max(len(addresses), len(hosts), 1)
-
-    def filled(items: list[str]) -> list[str]:
-        return [item.strip() for item in items] + [""] * (length - len(items))
-
-    return list(zip(filled(addresses), filled(hosts), strict=True))
+_MOST_CREDENTIALS = 32
+_credentials: dict[tuple[str, ...], Any] = {}
 
 
-def _limit(given: Mapping[str, Any]) -> float | None:
-    """The connection's time limit: the driver's own ``timeout``, or ``connect_timeout`` as libpq reads it, to which one
-    second is two. Nothing, zero and less are no limit; what is no number, the driver refuses."""
-    value, least = (given["timeout"], 0.0) if "timeout" in given else (given.get("connect_timeout"), 2.0)
-    try:
-        seconds = float(value) if value is not None else 0.0
-    except (TypeError, ValueError):
-        return None
-    return max(seconds, least) if 0 < seconds < 1e9 else None
+def _credential(document: Mapping[str, str]) -> Any:
+    """The credential that Service Connector's variables describe; the same object as long as they stay."""
+    key = tuple(document.values())
+    found = _credentials.get(key)
+    if found is None:
+        from . import identity
 
-
-def _of_service(given: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of the service file, where the connection names a service."""
-    service = given.get("service")
-    if not service:
-        return {}
-    files = [given.get("servicefile") or os.path.expanduser("~/.pg_service.conf")]
-    if "sysconfdir" in given:
-        files.append(os.path.join(given["sysconfdir"], "pg_service.conf"))
-    for file in files:
-        # What cannot be read or is not there, libpq reports itself.
-        try:
-            with open(str(file), encoding="utf-8", errors="surrogateescape") as lines:
-                settings = _section(lines, str(service))
-        except OSError:
-            continue
-        if settings is not None:
-            return settings
-    return {}
-
-
-def _section(lines: Iterable[str], service: str) -> dict[str, str] | None:
-    settings: dict[str, str] | None = None
-    for line in map(str.strip, lines):
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("["):
-            if settings is not None:
-                break
-            if line.startswith(f"[{service}]"):
-                settings = {}
-        elif settings is not None and "=" in line:
-            key, _, value = line.partition("=")
-            settings.setdefault(key.rstrip(), value.lstrip())
-    return settings
+        settings = {name: value for name, value in document.items() if name != "type"}
+        classes = {
+            "client_secret": identity.ClientSecretCredential,
+            "managed_identity": identity.ManagedIdentityCredential,
+        }
+        made: Any = classes[document["type"]]
+        if len(_credentials) >= _MOST_CREDENTIALS:
+            _credentials.clear()
+        found = _credentials.setdefault(key, made(**settings))
+    return found

@@ -13,10 +13,13 @@ __all__ = [
     "Credential",
     "Environment",
     "HostCredential",
+    "Plan",
     "Provider",
     "Request",
     "__version__",
     "check_credential",
+    "connection_plan",
+    "connection_read",
     "decode_jwt",
     "environment",
     "error",
@@ -24,7 +27,6 @@ __all__ = [
     "is_retriable",
     "parse_principal_name",
     "run_vector",
-    "secure_sslmode",
     "shutdown",
     "stats",
     "try_conninfo",
@@ -126,14 +128,47 @@ def decode_jwt(token: str) -> dict[str, Any]:
 def parse_principal_name(xms_mirid: str) -> str | None:
     """The name of the user-assigned identity that an ``xms_mirid`` claim stands for, else None."""
 
-def secure_sslmode(sslmode: str | None, hosts: Sequence[str], allow_insecure: bool) -> str | None:
-    """The ``sslmode`` to connect with in place of the given one, or None. Raises ``EntraConnectionValueError``."""
+def connection_read(text: str, form: str) -> dict[str, str]:
+    """The settings of a connection string by libpq's keywords. Raises ``EntraConnectionValueError``."""
+
+@final
+class Plan:
+    """How a connection logs in."""
+
+    @property
+    def uses_entra(self) -> bool: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def user_source(self) -> str | None: ...
+    @property
+    def sslmode(self) -> str | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def settings(self) -> dict[str, str]: ...
+    @property
+    def credential(self) -> dict[str, str] | None: ...
+    def document(self) -> dict[str, Any]:
+        """The whole plan. It may hold secrets: it is never for a log."""
+
+def connection_plan(request: Mapping[str, Any], environment: Environment | None) -> Plan:
+    """Decides how a connection logs in. ``environment`` is what the request's own would be; with a
+    ``service_connector`` all variables of the process are read. Raises ``EntraConnectionValueError`` and
+    ``CredentialValueError``."""
 
 def is_retriable(sqlstate: str | None, message: str) -> bool:
     """Whether a newer token may succeed where a server refused a login so."""
 
-def explain_refusal(sqlstate: str | None, message: str, role: str, role_source: str, token: str) -> str:
-    """Lines to add to the server's message; empty where it does not refuse a login."""
+def explain_refusal(
+    sqlstate: str | None, message: str, role: str, role_source: str, token: str, host: str | None = None
+) -> str:
+    """Lines to add to the server's message; empty where it does not refuse a login. ``host``: the names of the servers
+    of a connection that does not use the variables of Azure Service Connector."""
 
 def check_credential(document: Mapping[str, Any]) -> None:
     """Raises ``CredentialValueError`` for a credential's document that is not in order."""

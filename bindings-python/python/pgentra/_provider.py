@@ -113,7 +113,20 @@ class Doors:
         return _native.Provider(self._options, self._environment, credential)
 
 
-class TokenProvider:
+class NotText:
+    """An object that drivers must not send in the place of a password: they write a password that is not a text as its
+    ``str``."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise TypeError(
+            f"a {type(self).__name__} is not a password: pass a credential to an entry point of pgentra that opens "
+            "connections, or call get()"
+        )
+
+
+class TokenProvider(NotText):
     """A token and a login for PostgreSQL, kept fresh, for whoever builds connections themselves.
 
     All arguments are optional. ``credential``: one of :mod:`pgentra.identity`, an object of ``azure.identity`` or
@@ -124,13 +137,15 @@ class TokenProvider:
     ``ahead`` (also while nobody asks). ``cache=False`` asks the credential each time. ``ca_file``: certificate
     authorities to trust besides the system's. ``timeout``: the longest wait in seconds, 30 by default.
 
-    Providers of equal settings share one cached token, so they need not be kept. As a callable (``password=provider``)
-    it returns the token, awaitable where an event loop runs.
+    Providers of equal settings share one cached token, so they need not be kept. A provider does not know a
+    connection's settings, so it cannot tell whether TLS is used. Hence it is not a ``password=`` of a driver: where
+    only that can be passed, use ``pgentra.asyncpg.password``.
 
     Raises ``CredentialValueError`` for what is no credential and for an option that is unknown or of the wrong type.
     """
 
     __slots__ = ("__weakref__", "_credential", "_doors")
+    _pgentra_not_credential = "pass the credential that it was made from"
 
     def __init__(self, credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> None:
         self._credential = credential
@@ -168,8 +183,17 @@ class TokenProvider:
         """Credential, principal, role, times and counters (seconds). Fetches nothing."""
         return self._doors.stats()
 
-    def __call__(self) -> Any:
-        return self.get() if running_loop() is None else self.get_async()
+    if not TYPE_CHECKING:
+
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            """Called by a driver that was given the provider as its password."""
+            raise _native.error(
+                "insecure_transport",
+                "password: a TokenProvider does not know whether the connection uses TLS",
+                None,
+                "Connect by pgentra's module for the driver, pass password=pgentra.asyncpg.password(...), or call "
+                "get() for the token.",
+            )
 
     def __repr__(self) -> str:
         return f"TokenProvider({self._doors._source.name})"

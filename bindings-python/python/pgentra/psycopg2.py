@@ -17,11 +17,13 @@ from functools import partial
 import psycopg2
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
-from ._login import plan, take_options
+from ._login import check_connection_string, is_credential, plan, take_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
+
+    from ._typing import CredentialLike
 
     C = TypeVar("C", bound="EntraConnection")
 
@@ -53,16 +55,21 @@ class _Opening(type):
 class EntraConnection(connection, metaclass=_Opening):
     """A psycopg2 connection whose user and password come from an Entra token, as far as they are not given.
 
-    ``credential``, the options of :class:`pgentra.TokenProvider`, ``require_entra`` and ``allow_insecure_transport``
-    are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is tried once more with a
-    renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on after this call. Its token
-    is fetched before: the call blocks while there is none.
+    ``credential``, the options of :class:`pgentra.TokenProvider`, ``service_connector``, ``require_entra`` and
+    ``allow_insecure_transport`` are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is
+    tried once more with a renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on
+    after this call. Its token is fetched before: the call blocks while there is none.
 
     Raises what psycopg2 raises, and the classes of ``pgentra.errors``.
     """
 
-    def __init__(self, dsn: str = "", async_: int = 0, **keywords: Any) -> None:
-        credential, options = take_options(keywords)
+    def __init__(
+        self, dsn: str = "", async_: int = 0, *, credential: CredentialLike | None = None, **keywords: Any
+    ) -> None:
+        check_connection_string("dsn", dsn)
+        if is_credential(async_):
+            check_connection_string("the second argument", async_)
+        _, options = take_options(keywords)
         async_ = keywords.pop("async", async_)  # psycopg2's own class has both names for it.
         dsn = make_dsn(dsn, **keywords)
         planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
@@ -78,9 +85,17 @@ class EntraConnection(connection, metaclass=_Opening):
             raise
 
     @classmethod
-    def connect(cls: type[C], dsn: str = "", *, cursor_factory: Any = None, **keywords: Any) -> C:
+    def connect(
+        cls: type[C],
+        dsn: str = "",
+        *,
+        credential: CredentialLike | None = None,
+        cursor_factory: Any = None,
+        **keywords: Any,
+    ) -> C:
         """Opens a connection; everything as in ``psycopg2.connect``, with this class's own keywords besides."""
-        credential, options = take_options(keywords)
+        check_connection_string("dsn", dsn)
+        _, options = take_options(keywords)
         factory = partial(cls, credential=credential, **options)
         opened: C = psycopg2.connect(dsn, connection_factory=factory, cursor_factory=cursor_factory, **keywords)
         return opened

@@ -1,7 +1,8 @@
 """psycopg 3: connections that log in with an Entra identity, alone and in the pools of ``psycopg_pool``.
 
 ``EntraConnection.connect(...)`` takes what ``psycopg.Connection.connect`` takes, besides ``credential`` and the options
-of every door. In a pool: ``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential": ...})``.
+of every entry point. In a pool:
+``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential": ...})``.
 A user or password in the connection string, the keywords or the service file is explicit and wins.
 """
 
@@ -13,13 +14,15 @@ from psycopg import AsyncConnection, Connection, OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, RowFactory, TupleRow
 
-from ._login import Plan, connect_async, plan, take_options
+from ._login import Plan, check_connection_string, connect_async, plan, take_options
 from ._login import connect as connect_sync
 
 # Python 3.10 has neither in `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar
+
+    from ._typing import CredentialLike
 
     Row = TypeVar("Row", covariant=True, default=TupleRow)
 else:
@@ -34,12 +37,17 @@ class EntraConnection(Connection[Row]):
     """A ``psycopg.Connection`` that logs in with a token."""
 
     @classmethod
-    def connect(
-        cls, conninfo: str = "", *, credential: Any = None, row_factory: RowFactory[Row] | None = None, **kwargs: Any
+    def connect(  # type: ignore[override]  # psycopg's takes any keyword as text.
+        cls,
+        conninfo: str = "",
+        *,
+        credential: CredentialLike | None = None,
+        row_factory: RowFactory[Row] | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Connects; blocks while there is no token, at most for the connection's ``connect_timeout``.
 
-        ``credential``, the options of :class:`pgentra.TokenProvider`, ``require_entra`` and
+        ``credential``, the options of :class:`pgentra.TokenProvider`, ``service_connector``, ``require_entra`` and
         ``allow_insecure_transport`` are pgentra's; all else is psycopg's.
 
         Raises ``psycopg.OperationalError`` as psycopg does, with an explanation where a login was refused;
@@ -59,11 +67,11 @@ class AsyncEntraConnection(AsyncConnection[Row]):
     """A ``psycopg.AsyncConnection`` that logs in with a token."""
 
     @classmethod
-    async def connect(
+    async def connect(  # type: ignore[override]
         cls,
         conninfo: str = "",
         *,
-        credential: Any = None,
+        credential: CredentialLike | None = None,
         row_factory: AsyncRowFactory[Row] | None = None,
         **kwargs: Any,
     ) -> Self:
@@ -80,6 +88,7 @@ class AsyncEntraConnection(AsyncConnection[Row]):
 
 def _plan(conninfo: str, credential: Any, keywords: dict[str, Any]) -> Plan:
     """The connection's plan. Takes what is ours out of ``keywords``."""
+    check_connection_string("conninfo", conninfo)
     _, options = take_options(keywords)
     own = {name: value for name, value in keywords.items() if name not in _NOT_CONNINFO}
     return plan(conninfo_to_dict(conninfo, **own), credential, options, transient=OperationalError)

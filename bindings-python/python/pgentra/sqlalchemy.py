@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import event, exc
+from sqlalchemy import URL, Engine, event, exc
 from sqlalchemy.engine import make_url
 
 from . import _native
 from ._foreign import source_of
-from ._login import connect, plan, take_options
+from ._login import connect, is_credential, plan, take_options
 from .errors import PgEntraError, _also, _rebuild
 
 TYPE_CHECKING = False
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sqlalchemy import URL, Engine
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from ._typing import CredentialLike
 
     Arguments = dict[str, Any]
     Opener = Callable[[Dialect, list[Any], Arguments, Arguments], Any]
@@ -36,16 +37,16 @@ __all__ = ["create_asyncpg_engine", "enable_entra_authentication", "enable_entra
 
 
 def enable_entra_authentication(
-    engine: Engine, credential: Any = None, *, fallback_username: str | None = None, **options: Any
+    engine: Engine, credential: CredentialLike | None = None, *, fallback_username: str | None = None, **options: Any
 ) -> None:
     """Makes every new connection of ``engine`` log in with Entra, as far as user and password are not given.
 
-    The credential, and any option of pgentra's doors, may also stand in ``connect_args``, where it wins; ``timeout`` is
-    asyncpg's or pg8000's own there. A ``connection_factory`` that is no subclass of ``EntraConnection``, and any
-    ``async_creator_fn``, is refused at the first connection. A second call for the same engine changes the settings.
-    Listeners of the program for ``do_connect`` are asked whether they came before this call or after it; one that opens
-    a connection takes pgentra's place. Connections of an engine made with ``creator=`` are left alone: SQLAlchemy tells
-    nobody of them.
+    The credential, and any option of pgentra's entry points such as ``service_connector``, may also stand in
+    ``connect_args``, where it wins; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory`` that is no
+    subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A second call for
+    the same engine changes the settings. Listeners of the program for ``do_connect`` are asked whether they came before
+    this call or after it; one that opens a connection takes pgentra's place. Connections of an engine made with
+    ``creator=`` are left alone: SQLAlchemy tells nobody of them.
 
     Raises ``EntraConnectionValueError`` where the engine's driver is none of psycopg, psycopg2, pg8000 and asyncpg, and
     ``CredentialValueError`` for what is no credential.
@@ -54,18 +55,27 @@ def enable_entra_authentication(
 
 
 def enable_entra_authentication_async(
-    engine: AsyncEngine, credential: Any = None, *, fallback_username: str | None = None, **options: Any
+    engine: AsyncEngine,
+    credential: CredentialLike | None = None,
+    *,
+    fallback_username: str | None = None,
+    **options: Any,
 ) -> None:
     """The same for an asynchronous engine. The event loop is never blocked, whatever the kind of credential."""
-    _enable(engine.sync_engine, {"credential": credential, "fallback_username": fallback_username, **options})
+    given: Any = engine  # What is not an engine is refused there.
+    sync_engine = getattr(given, "sync_engine", given)
+    _enable(sync_engine, {"credential": credential, "fallback_username": fallback_username, **options})
 
 
-def create_asyncpg_engine(url: str | URL, credential: Any = None, **kwargs: Any) -> AsyncEngine:
+def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = None, **kwargs: Any) -> AsyncEngine:
     """Makes an asynchronous engine on asyncpg that logs in with Entra.
 
-    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``. A user and a password in either win. The
-    options of pgentra's doors are taken too; everything else is ``create_async_engine``'s.
+    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``; ``sslrootcert``, ``sslcert``, ``sslkey``
+    and their like, ``options`` and ``application_name`` count too. A user and a password in either win. The options of
+    pgentra's entry points are taken too; everything else is ``create_async_engine``'s.
     """
+    if not isinstance(url, (str, URL)):
+        raise _misplaced("url", "a text or sqlalchemy.URL", url, "Pass the URL of the database first.")
     from sqlalchemy.ext.asyncio import create_async_engine  # Needs greenlet, which synchronous engines do without.
 
     _, options = take_options(kwargs)
@@ -122,7 +132,35 @@ def _as_raised(error: PgEntraError) -> PgEntraError:
 _LEAVE = {"asyncpg": ("timeout",), "pg8000": ("timeout",)}
 
 
+# Words of libpq that asyncpg takes in a URL only.
+_OF_URL = (
+    "application_name",
+    "options",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+)
+
+
+def _misplaced(name: str, expected: str, came: Any, advice: str) -> PgEntraError:
+    if is_credential(came):
+        advice = "Pass a credential by its name: credential=..."
+    kind = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
+    return _native.error("invalid_connection", f"{name}: expected {expected}, got {kind}", None, advice)
+
+
 def _enable(engine: Engine, settings: Arguments) -> None:
+    if not isinstance(engine, Engine):
+        advice = (
+            "For an AsyncEngine use enable_entra_authentication_async; of a session pass the engine it is bound to."
+        )
+        raise _misplaced("engine", "a SQLAlchemy engine", engine, advice)
     source_of(settings["credential"])  # What is no credential is told now, not at the first connection.
     dialect = engine.dialect
     # Kept by the dialect alone: a credential may refer to its engine, and both have to go together.
@@ -145,8 +183,11 @@ def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, ent
     from .psycopg2 import EntraConnection
 
     factory = parameters.pop("connection_factory", EntraConnection)
-    if not (isinstance(factory, type) and issubclass(factory, EntraConnection)):
+    made = factory.func if isinstance(factory, partial) else factory
+    if not (isinstance(made, type) and issubclass(made, EntraConnection)):
         raise _in_place_of_entra("connection_factory", "Derive it from pgentra.psycopg2.EntraConnection.")
+    if isinstance(factory, partial):
+        entra = {**entra, **factory.keywords}  # As in all of `connect_args`, what stands there wins.
     return dialect.connect(*arguments, connection_factory=partial(factory, **entra), **parameters)
 
 
@@ -167,12 +208,14 @@ def _psycopg_async(dialect: Dialect, arguments: list[Any], parameters: Arguments
 def _asyncpg(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
     from . import asyncpg
 
-    sslmode = parameters.pop("sslmode", None)
-    if sslmode is not None:
-        parameters.setdefault("ssl", sslmode)
+    of_url = {name: value for name in _OF_URL if (value := parameters.pop(name, None)) is not None}
+    if parameters.get("ssl") is not None:
+        of_url.pop("sslmode", None)
+    if of_url:
+        parameters["dsn"] = asyncpg.with_settings(parameters.get("dsn"), of_url)
     credential, options = take_options(entra)
     # No error of ours derives from asyncpg's: SQLAlchemy would translate it into one of its own and drop our class.
-    opener = partial(asyncpg._connect, credential=credential, options=options, **entra)
+    opener = partial(asyncpg._connect, credential=credential, _options=options, **entra)
     return _connect_async(dialect, arguments, parameters, opener)
 
 
@@ -194,17 +237,16 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
     credential, options = take_options(entra)
     context = parameters.get("ssl_context")
     given = {
-        **{name: parameters.get(name) for name in ("user", "password")},
+        **{name: parameters.get(name) for name in ("user", "password", "port", "timeout")},
+        "dbname": parameters.get("database"),
         "host": parameters.get("unix_sock") or parameters.get("host"),
         "sslmode": None if context is None else "disable" if context is False else "require",
-        "timeout": parameters.get("timeout"),
     }
-    planned = plan(given, credential, options, settings=dict.fromkeys(given))
+    planned = plan(given, credential, options, variables={}, service_files=False, verifies_certificates=True)
     parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
 
     def attempt(settings: dict[str, str]) -> Any:
-        if settings.pop("sslmode", None) is not None:
-            parameters["ssl_context"] = True
+        settings = _pg8000_arguments(settings)
         try:
             return dialect.connect(*arguments, **{**parameters, **settings})
         except pg8000.Error as error:
@@ -217,6 +259,23 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
             raise told from error
 
     return connect(planned, attempt, pg8000.Error)
+
+
+def _pg8000_arguments(settings: dict[str, str]) -> Arguments:
+    """Settings by libpq's names as pg8000 takes them."""
+    arguments: Arguments = {name: settings[name] for name in ("host", "user", "password") if name in settings}
+    if "dbname" in settings:
+        arguments["database"] = settings["dbname"]
+    if "port" in settings:
+        arguments["port"] = int(settings["port"])
+    sslmode = settings.get("sslmode")
+    if sslmode in ("verify-ca", "verify-full"):
+        import ssl
+
+        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.get("sslrootcert"))
+    elif sslmode in ("disable", "require"):
+        arguments["ssl_context"] = sslmode == "require"
+    return arguments
 
 
 _OPENERS: dict[tuple[str, str, bool], Opener] = {

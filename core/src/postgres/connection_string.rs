@@ -384,9 +384,14 @@ fn url(text: &str, query_wins: bool) -> Parsed {
         _ => return Err("its scheme is neither postgresql: nor postgres:"),
     }
     let rest = rest.strip_prefix("//").ok_or("behind its scheme \"//\" is missing")?;
+    // Python's `urlparse` ends the host at a fragment, too.
+    let rest = if query_wins { rest } else { rest.split_once('#').map_or(rest, |(rest, _)| rest) };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    // A password may hold raw "@", which none of these drivers refuses.
+    // A password may hold raw "@", which none of Node's drivers refuses. asyncpg ends a login at the first one.
+    if !query_wins && authority.matches('@').count() > 1 {
+        return Err("there are several \"@\" before its database; write one of a password as %40");
+    }
     let (login, places) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let (hosts, ports, behind) = uri_hosts(places)?;

@@ -1,0 +1,416 @@
+"""Connection settings: the core's reading beside libpq's own, and arguments that stand in the wrong place."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Recording
+
+import pgentra
+from pgentra import _login, _native, identity
+from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError
+
+KEYS = ("dbname", "host", "hostaddr", "password", "port", "service", "sslmode", "user")
+
+
+class Grammar:
+    """Random connection strings of libpq: keywords and URIs as people write them, then damaged."""
+
+    VALUES = (
+        "a",
+        "localhost",
+        "db.example",
+        "db.example,127.0.0.1",
+        "::1",
+        "/tmp",
+        "@pg",
+        "",
+        "5432",
+        "1,2",
+        "it's",
+        'a "b"',
+        "a\\b",
+        "a b",
+        "ü",
+        "p@ss:w/rd?#",
+        "a=b",
+        "a&b",
+        "%41",
+        "%",
+        "100%",
+        "require",
+        "verify-full",
+        "true",
+    )
+    KEYWORDS = (*KEYS, "sslrootcert", "connect_timeout", "application_name", "options", "requiressl", "ssl", "no_such")
+    DAMAGE = ("", " ", "'", '"', "\\", "=", "%", "%2", "%2F", "%40", "[", "]", "@", ":", ",", "/", "//", "?", "&", "#")
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def text(self) -> str:
+        text = self.uri() if self.random.random() < 0.5 else self.keywords()
+        for _ in range(self.random.choice((0, 0, 1, 2))):
+            at = self.random.randrange(len(text) + 1)
+            text = text[:at] + self.random.choice(self.DAMAGE) + text[at + self.random.randrange(2) :]
+        return text
+
+    def keywords(self) -> str:
+        between: str = self.pick(" ", "  ", "\t", "\n")
+        return between.join(
+            f"{self.pick(*self.KEYWORDS)}{self.pick('=', '=', ' = ')}{self.quoted(self.pick(*self.VALUES))}"
+            for _ in range(self.random.randrange(5))
+        )
+
+    def quoted(self, value: str) -> str:
+        escaped: str
+        if self.random.random() < 0.8:
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            return f"'{escaped}'" if self.random.random() < 0.5 else escaped.replace(" ", "\\ ") or "''"
+        return value
+
+    def uri(self) -> str:
+        login = self.pick("", "", "alice@", "alice:pa55@", ":pa55@", "al%20ice:p%40ss@", "@")
+        host = ("", "localhost", "db.example", "[::1]", "127.0.0.1", "%2Ftmp", "/tmp", "[fe80::1%25eth0]")
+        places = ",".join(self.pick(*host) + self.pick("", "", ":5432", ":") for _ in range(self.pick(1, 1, 2, 3)))
+        database = self.pick("", "/", "/shop", "/sh%6Fp")
+        pairs = [f"{self.pick(*self.KEYWORDS)}={self.encoded()}" for _ in range(self.random.randrange(4))]
+        query = "?" + "&".join(pairs) if pairs else self.pick("", "", "?")
+        return f"{self.pick('postgresql://', 'postgres://')}{login}{places}{database}{query}"
+
+    def encoded(self) -> str:
+        from urllib.parse import quote
+
+        value: str = self.pick(*self.VALUES)
+        return quote(value, safe=self.pick("", "/,:")) if self.random.random() < 0.8 else value
+
+    def pick(self, *choices: Any) -> Any:
+        return self.random.choice(choices)
+
+
+def test_core_reads_what_libpq_reads_or_refuses() -> None:
+    """The property that every binding without libpq's parser stands on."""
+    pq = pytest.importorskip("psycopg").pq
+    grammar = Grammar(13)
+    same = refused = 0
+    for _ in range(20_000):
+        text = grammar.text()
+        try:
+            ours = _native.connection_read(text, "libpq")
+        except EntraConnectionValueError:
+            refused += 1
+            continue
+        try:
+            options = pq.Conninfo.parse(text.encode())
+        except Exception:  # A driver on libpq goes no further.
+            continue
+        libpqs = {option.keyword.decode(): option.val.decode() for option in options if option.val is not None}
+        assert {key: ours.get(key) for key in KEYS} == {key: libpqs.get(key) for key in KEYS}, text
+        same += 1
+    # Both sides of it were tried.
+    assert same > 4_000
+    assert refused > 2_000
+
+
+def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With service files and variables, through connections that end where they begin: nobody listens there."""
+    pq = pytest.importorskip("psycopg").pq
+    chosen = random.Random(13)
+    folder, home = tmp_path / "system", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    values = {
+        "host": ("127.0.0.1", "127.0.0.2,127.0.0.3", "/nowhere", "@nowhere"),
+        "hostaddr": ("127.0.0.1", "127.0.0.4,127.0.0.5"),
+        "port": ("1", "1,2"),
+        "user": ("alice", "bob o'x"),
+        "sslmode": ("disable", "prefer", "require"),
+        "service": ("one", "two", "missing"),
+    }
+    variables = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "service": "PGSERVICE"}
+
+    def some(names: Any, chance: float) -> dict[str, str]:
+        return {name: chosen.choice(values[name]) for name in names if chosen.random() < chance}
+
+    def services() -> str:
+        def section(name: str) -> str:
+            return f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in some(list(values)[:5], 0.4).items())
+
+        return "# services\n" + "".join(section(name) for name in ("one", "two") if chosen.random() < 0.7)
+
+    known = unknown = 0
+    for _ in range(400):
+        (folder / "pg_service.conf").write_text(services())
+        (home / ".pg_service.conf").write_text(services())
+        with monkeypatch.context() as patch:
+            patch.setenv("HOME", str(home))
+            patch.setenv("PGSYSCONFDIR", str(folder))
+            for name, value in some(variables, 0.25).items():
+                patch.setenv(variables[name], value)
+            given = some(values, 0.3)
+            conninfo = " ".join(f"{key}='{_escaped(value)}'" for key, value in given.items())
+            plan = _native.connection_plan(
+                {"arguments": given, "allow_insecure_transport": True}, _native.environment()
+            )
+            connection = pq.PGconn.connect_start(conninfo.encode())
+            options = {option.keyword.decode(): option.val for option in connection.info}
+            message = connection.error_message.decode()
+            connection.finish()
+        if "definition of service" in message or "service file" in message:
+            # libpq goes no further; without it, nobody knows the server.
+            unknown += plan.document()["server"] == "unknown"
+            continue
+        libpqs = {key: "" if options[key] is None else options[key].decode() for key in ("host", "hostaddr", "user")}
+        server = plan.document()["server"]
+        for key in ("host", "hostaddr"):
+            found = ",".join(place.get(key, "") for place in server)
+            assert found.strip(",") == libpqs[key].strip(","), (conninfo, server, libpqs)
+        if plan.user is not None:
+            assert plan.user == libpqs["user"], conninfo
+        known += 1
+    assert known > 200
+    assert unknown > 20
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+# What stands in the place of another argument
+
+
+SQLALCHEMY_URL = "postgresql+psycopg://db.example/shop"
+
+
+def wrong_credentials() -> list[Any]:
+    """What people pass for a credential."""
+    found: list[Any] = [
+        "db.postgres.database.azure.com",
+        "host=db.example",
+        b"token",
+        5,
+        {"host": "db.example"},
+        ["a"],
+        identity.ManagedIdentityCredential,
+        pgentra.TokenProvider(Recording()),
+    ]
+    try:
+        import sqlalchemy
+        import sqlalchemy.orm
+    except ImportError:
+        return found
+    engine = sqlalchemy.create_engine("sqlite://")
+    return [*found, engine, sqlalchemy.make_url(SQLALCHEMY_URL), sqlalchemy.orm.sessionmaker(engine)]
+
+
+def of_credentials() -> dict[str, Callable[[Any], Any]]:
+    """Everything public that takes a credential."""
+    import sqlalchemy
+
+    import pgentra.asyncpg
+    import pgentra.psycopg2
+    import pgentra.psycopg3
+    import pgentra.sqlalchemy
+
+    given: dict[str, Any] = {"host": "db.example"}
+    engine = sqlalchemy.create_engine(SQLALCHEMY_URL)
+    return {
+        "get_entra_token": pgentra.get_entra_token,
+        "get_entra_token_async": lambda one: _run(pgentra.get_entra_token_async(one)),
+        "get_entra_conninfo": pgentra.get_entra_conninfo,
+        "get_entra_conninfo_async": lambda one: _run(pgentra.get_entra_conninfo_async(one)),
+        "TokenProvider": pgentra.TokenProvider,
+        "psycopg2": lambda one: pgentra.psycopg2.EntraConnection.connect(**given, credential=one),
+        "psycopg3": lambda one: pgentra.psycopg3.EntraConnection.connect(**given, credential=one),
+        "psycopg3 async": lambda one: _run(
+            pgentra.psycopg3.AsyncEntraConnection.connect("host=db.example", credential=one)
+        ),
+        "asyncpg": lambda one: _run(pgentra.asyncpg.connect(host="db.example", credential=one)),
+        "asyncpg.password": lambda one: pgentra.asyncpg.password(host="db.example", ssl="require", credential=one),
+        "enable": lambda one: pgentra.sqlalchemy.enable_entra_authentication(engine, one),
+        "create_asyncpg_engine": lambda one: pgentra.sqlalchemy.create_asyncpg_engine(SQLALCHEMY_URL, one),
+        "ChainedTokenCredential": identity.ChainedTokenCredential,
+    }
+
+
+def _run(work: Any) -> Any:
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def test_what_is_no_credential_is_refused_everywhere() -> None:
+    pytest.importorskip("sqlalchemy")
+    for name, entry in of_credentials().items():
+        for wrong in wrong_credentials():
+            with pytest.raises(CredentialValueError, match=r"^credential is required and must be") as caught:
+                entry(wrong)
+            kind = wrong.__name__ if isinstance(wrong, type) else type(wrong).__name__
+            assert kind in str(caught.value), name
+            assert "db.example" not in str(caught.value), name
+
+
+def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
+    """Everything public whose first argument says where to connect to."""
+    import pgentra.asyncpg
+    import pgentra.psycopg2
+    import pgentra.psycopg3
+    import pgentra.sqlalchemy
+
+    url: Any = SQLALCHEMY_URL
+    return {
+        "psycopg2": pgentra.psycopg2.EntraConnection,
+        "psycopg2.connect": pgentra.psycopg2.EntraConnection.connect,
+        "psycopg2, second": lambda one: pgentra.psycopg2.EntraConnection("host=db.example", one),
+        "psycopg3": pgentra.psycopg3.EntraConnection.connect,
+        "psycopg3 async": lambda one: _run(pgentra.psycopg3.AsyncEntraConnection.connect(one)),
+        "psycopg3, host": lambda one: pgentra.psycopg3.EntraConnection.connect(host=one),
+        "asyncpg": lambda one: _run(pgentra.asyncpg.connect(one)),
+        "asyncpg, host": lambda one: _run(pgentra.asyncpg.connect(host=one)),
+        "asyncpg pool": pgentra.asyncpg.create_pool,
+        "asyncpg.password": pgentra.asyncpg.password,
+        "enable": lambda one: pgentra.sqlalchemy.enable_entra_authentication(one, url),
+        "enable async": lambda one: pgentra.sqlalchemy.enable_entra_authentication_async(one, url),
+        "create_asyncpg_engine": pgentra.sqlalchemy.create_asyncpg_engine,
+    }
+
+
+def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
+    pytest.importorskip("sqlalchemy")
+    credentials: list[Any] = [Recording(), identity.ManagedIdentityCredential(), lambda: ("token", 1)]
+    for name, entry in of_connection_strings().items():
+        for credential in credentials:
+            with pytest.raises(EntraConnectionValueError, match=r"expected .*, got .*credential=") as caught:
+                entry(credential)
+            assert type(credential).__name__ in str(caught.value), name
+
+
+def test_a_credential_in_the_place_of_an_option_is_refused() -> None:
+    for option in ("scope", "host", "user", "fallback_username", "ca_file", "timeout", "mode"):
+        with pytest.raises(CredentialValueError, match=f"option `{option}`"):
+            pgentra.get_entra_token(Recording(), **{option: Recording()})  # type: ignore[arg-type]
+
+
+def test_engines_that_are_none_are_refused() -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    from sqlalchemy.orm import sessionmaker
+
+    from pgentra.sqlalchemy import enable_entra_authentication
+
+    url = sqlalchemy.make_url(SQLALCHEMY_URL)
+    for wrong in (url, SQLALCHEMY_URL, sessionmaker(), None):
+        with pytest.raises(EntraConnectionValueError, match=r"^engine: expected a SQLAlchemy engine, got "):
+            enable_entra_authentication(wrong)  # type: ignore[arg-type]
+
+
+def types_of_arguments() -> None:
+    """Not run: mypy refuses each line, or `ignore` would be unused."""
+    import pgentra.asyncpg
+    from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
+    from pgentra.psycopg3 import EntraConnection
+    from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication
+
+    credential, provider = identity.ManagedIdentityCredential(), pgentra.TokenProvider()
+    pgentra.get_entra_token("db.example")  # type: ignore[arg-type]
+    pgentra.get_entra_token(provider)  # type: ignore[arg-type]
+    pgentra.TokenProvider("host=db.example")  # type: ignore[arg-type]
+    EntraConnection.connect(credential)  # type: ignore[arg-type]
+    EntraConnection.connect(credential="text")  # type: ignore[arg-type]
+    Psycopg2Connection(credential)  # type: ignore[arg-type]
+    Psycopg2Connection(credential={"host": "db.example"})  # type: ignore[arg-type]
+    pgentra.asyncpg.create_pool(credential)  # type: ignore[arg-type]
+    pgentra.asyncpg.create_pool(credential="text")  # type: ignore[arg-type]
+    enable_entra_authentication(credential)  # type: ignore[arg-type]
+    create_asyncpg_engine(credential)  # type: ignore[arg-type]
+    provider()  # type: ignore[operator]
+
+
+# What the drivers are handed
+
+
+def test_libpq_is_given_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv("AZURE_POSTGRESQL_HOST", "shop.postgres.database.azure.com")
+    monkeypatch.setenv("AZURE_POSTGRESQL_SSL", "true")
+    options = {"service_connector": True}
+
+    def overrides(**given: str) -> dict[str, str]:
+        found = _login.plan(given, None, options).overrides
+        assert found.pop("host", given.get("host")) is not None
+        return found
+
+    assert overrides() == {"sslmode": "verify-full", "sslrootcert": str(bundle)}
+    assert overrides(sslrootcert="mine.pem") == {"sslmode": "verify-full"}
+    assert overrides(sslmode="require") == {}
+    assert overrides(host="localhost") == {"sslmode": "require"}
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("")
+    assert overrides() == {"sslmode": "verify-full"}
+
+
+def test_asyncpg_and_pg8000_are_given_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("asyncpg")
+    import ssl
+
+    import pgentra.asyncpg
+    from pgentra.sqlalchemy import _pg8000_arguments
+
+    monkeypatch.setenv("AZURE_POSTGRESQL_CONNECTIONSTRING", "host=shop.postgres.database.azure.com sslmode=require")
+    given = pgentra.asyncpg._given(None, {})
+    settings = pgentra.asyncpg._plan(given, None, {"service_connector": True}, None).overrides
+    assert settings["sslmode"] == "verify-full"
+    arguments = pgentra.asyncpg._arguments(None, {}, dict(settings), given)
+    assert arguments == {"dsn": None, "host": "shop.postgres.database.azure.com", "ssl": True}
+    context = _pg8000_arguments(settings)["ssl_context"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    monkeypatch.setenv("PGSSLROOTCERT", "/mine.pem")
+    assert pgentra.asyncpg._arguments(None, {}, dict(settings), given)["ssl"] == "verify-full"
+
+
+@pytest.mark.parametrize(
+    ("url", "keywords", "expected"),
+    [
+        (None, {"ssl": True}, {"sslmode": "verify-full"}),
+        (None, {"ssl": False}, {"sslmode": "disable"}),
+        (None, {"ssl": 0}, {"sslmode": "disable"}),
+        (None, {"ssl": object()}, {"sslmode": "disable"}),
+        (None, {"ssl": "prefer"}, {"sslmode": "prefer"}),
+        (None, {"host": ["a", "b"], "port": [1, 2]}, {"host": ["a", "b"], "port": [1, 2]}),
+        ("postgresql://u:p@a:1/d", {}, {"user": "u", "password": "p", "host": "a", "port": "1", "dbname": "d"}),
+        ("postgresql://a/d?sslmode=require&hostaddr=127.0.0.1", {}, {"host": "a", "dbname": "d", "sslmode": "require"}),
+        ("postgresql://a/d?host=b&user=v", {"user": "u"}, {"host": "a", "dbname": "d", "user": "u"}),
+        ("postgresql://a/d?sslmode=require", {"ssl": "disable"}, {"host": "a", "dbname": "d", "sslmode": "disable"}),
+    ],
+)
+def test_settings_of_asyncpg(url: str | None, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
+    pytest.importorskip("asyncpg")
+    import pgentra.asyncpg
+
+    assert pgentra.asyncpg._given(url, keywords) == {**expected, "timeout": 60}
+
+
+def test_text_that_is_no_url_is_not_a_connection_to_this_machine() -> None:
+    pytest.importorskip("asyncpg")
+    import pgentra.asyncpg
+
+    for text in ("db.example", "host=db.example", "Server=db.example;Database=d", "mysql://db.example/d"):
+        with pytest.raises(PgEntraError, match="postgresql://role@server") as caught:
+            _run(pgentra.asyncpg.connect(text, credential=Recording()))
+        assert "db.example" not in str(caught.value)
+
+
+def test_credentials_of_service_connector_are_the_same_object() -> None:
+    document = {"type": "managed_identity", "client_id": f"id-{os.urandom(4).hex()}"}
+    assert _login._credential(document) is _login._credential(dict(document))
+    assert isinstance(_login._credential(document), identity.ManagedIdentityCredential)
+    for index in range(100):
+        _login._credential({**document, "client_id": f"id-{index}"})
+    assert len(_login._credentials) <= _login._MOST_CREDENTIALS

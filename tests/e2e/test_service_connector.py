@@ -1,0 +1,349 @@
+"""Azure Service Connector: logins from its variables alone, with every driver and every identity."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+import psycopg2
+import psycopg2.pool
+import psycopg_pool
+import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+import pgentra.asyncpg
+import pgentra.errors
+from drivers import WHO, first
+from emulator import Emulator, Principal
+from pgentra.identity import ManagedIdentityCredential
+from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
+from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
+from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
+
+pytestmark = pytest.mark.one_python
+
+PREFIX = "AZURE_POSTGRESQL_"
+
+#: A name of Azure's, which nobody resolves here.
+AZURE = "shop.postgres.database.azure.com"
+
+
+# The drivers: who a connection is that is given nothing but the option, and arguments that win over the variables.
+
+
+def psycopg2_connect(connector: Any, **more: Any) -> str:
+    connection = Psycopg2Connection.connect(service_connector=connector, **more)
+    try:
+        return str(connection.info.user)
+    finally:
+        connection.close()
+
+
+def psycopg2_pool(connector: Any, **more: Any) -> str:
+    factory = partial(Psycopg2Connection, service_connector=connector)
+    pool = psycopg2.pool.SimpleConnectionPool(1, 1, dsn="", connection_factory=factory, **more)
+    try:
+        return str(pool.getconn().info.user)
+    finally:
+        pool.closeall()
+
+
+def psycopg3_sync(connector: Any, **more: Any) -> str:
+    with EntraConnection.connect(service_connector=connector, **more) as connection:
+        return first(connection.execute(WHO).fetchone())
+
+
+async def psycopg3_async(connector: Any, **more: Any) -> str:
+    async with await AsyncEntraConnection.connect(service_connector=connector, **more) as connection:
+        return first(await (await connection.execute(WHO)).fetchone())
+
+
+def psycopg3_pool(connector: Any, **more: Any) -> str:
+    given = {"service_connector": connector, **more}
+    pool = psycopg_pool.ConnectionPool(connection_class=EntraConnection, kwargs=given, min_size=1, open=True)
+    with pool, pool.connection(timeout=20) as connection:
+        return first(connection.execute(WHO).fetchone())
+
+
+async def asyncpg_connect(connector: Any, **more: Any) -> str:
+    connection = await pgentra.asyncpg.connect(service_connector=connector, **_for_asyncpg(more))
+    try:
+        return str(await connection.fetchval(WHO))
+    finally:
+        await connection.close()
+
+
+async def asyncpg_pool(connector: Any, **more: Any) -> str:
+    given = {"min_size": 1, "max_size": 1, **_for_asyncpg(more)}
+    async with pgentra.asyncpg.create_pool(service_connector=connector, **given) as pool:
+        return str(await pool.fetchval(WHO))
+
+
+def _for_asyncpg(more: dict[str, Any]) -> dict[str, Any]:
+    names = {"dbname": "database", "sslmode": "ssl"}
+    return {names.get(name, name): value for name, value in more.items() if name != "sslrootcert"}
+
+
+def sqlalchemy_sync(dialect: str, connector: Any, **more: Any) -> str:
+    if dialect == "pg8000":
+        more.pop("sslrootcert", None)
+    engine = sqlalchemy.create_engine(f"postgresql+{dialect}://", poolclass=NullPool, connect_args=more)
+    enable_entra_authentication(engine, service_connector=connector)
+    with engine.connect() as connection:
+        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+
+
+async def sqlalchemy_async(dialect: str, connector: Any, **more: Any) -> str:
+    if dialect == "asyncpg":
+        more = _for_asyncpg(more)
+    engine = create_async_engine(f"postgresql+{dialect}://", poolclass=NullPool, connect_args=more)
+    enable_entra_authentication_async(engine, service_connector=connector)
+    async with engine.connect() as connection:
+        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+
+
+async def sqlalchemy_asyncpg_engine(connector: Any, **more: Any) -> str:
+    engine = create_asyncpg_engine(
+        "postgresql://", service_connector=connector, poolclass=NullPool, connect_args=_for_asyncpg(more)
+    )
+    async with engine.connect() as connection:
+        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+
+
+def sqlalchemy_connect_args(connector: Any, **more: Any) -> str:
+    """The option may stand in `connect_args`, as the credential may."""
+    more["service_connector"] = connector
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", poolclass=NullPool, connect_args=more)
+    enable_entra_authentication(engine)
+    with engine.connect() as connection:
+        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of connecting; `name` is the driver's in the table of what works."""
+
+    name: str
+    connect: Callable[..., str] | Callable[..., Awaitable[str]]
+
+    def who(self, connector: Any = True, **more: Any) -> str:
+        result = self.connect(connector, **more)
+        return result if isinstance(result, str) else asyncio.run(_await(result))
+
+
+async def _await(awaitable: Awaitable[str]) -> str:
+    return await awaitable
+
+
+WAYS = (
+    Way("psycopg2", psycopg2_connect),
+    Way("psycopg2 pool", psycopg2_pool),
+    Way("psycopg 3", psycopg3_sync),
+    Way("psycopg 3 async", psycopg3_async),
+    Way("psycopg 3 pool", psycopg3_pool),
+    Way("asyncpg", asyncpg_connect),
+    Way("asyncpg pool", asyncpg_pool),
+    Way("SQLAlchemy", partial(sqlalchemy_sync, "psycopg")),
+    Way("SQLAlchemy psycopg2", partial(sqlalchemy_sync, "psycopg2")),
+    Way("SQLAlchemy pg8000", partial(sqlalchemy_sync, "pg8000")),
+    Way("SQLAlchemy psycopg async", partial(sqlalchemy_async, "psycopg")),
+    Way("SQLAlchemy asyncpg", partial(sqlalchemy_async, "asyncpg")),
+    Way("SQLAlchemy create_asyncpg_engine", sqlalchemy_asyncpg_engine),
+    Way("SQLAlchemy connect_args", sqlalchemy_connect_args),
+)
+NAMES = {way.name: way for way in WAYS}
+
+#: One of each driver where the driver makes no difference but by how it is called.
+KINDS = [NAMES[name] for name in ("psycopg2", "psycopg 3", "asyncpg", "SQLAlchemy", "SQLAlchemy pg8000")]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.name)
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.param
+    return found
+
+
+@pytest.fixture
+def role(emulator: Emulator) -> Iterator[str]:
+    """A role as Service Connector names it, whose name is in no token."""
+    yield f"aad_shop_{emulator.add_principal('group').oid[:8]}"
+
+
+def connected(emulator: Emulator, principal: Principal | str, role: str) -> None:
+    """Creates the role for the principal, as Service Connector does."""
+    oid = emulator.mint(principal if isinstance(principal, str) else principal.name).claims["oid"]
+    with psycopg.connect(emulator.admin_dsn, autocommit=True) as admin:
+        admin.execute("select * from pgaadauth_create_principal_with_oid(%s, %s, 'service', false, false)", (role, oid))
+
+
+def set_variables(
+    patch: pytest.MonkeyPatch, emulator: Emulator, role: str | None, *, host: str | None = None, **more: str
+) -> None:
+    """The variables of the client type `python`, and more."""
+    place = emulator.place
+    user = "" if role is None else f" user={role}"
+    text = f"dbname={place.database} host={host or place.host} port={place.port} sslmode=require{user}"
+    for name, value in {"CONNECTIONSTRING": text, **more}.items():
+        patch.setenv(PREFIX + name, value)
+
+
+# The table
+
+
+def system_assigned(emulator: Emulator, role: str) -> dict[str, str]:
+    connected(emulator, "app-mi", role)
+    return {}
+
+
+def user_assigned(emulator: Emulator, role: str) -> dict[str, str]:
+    identity = emulator.add_principal("user_assigned")
+    connected(emulator, identity, role)
+    return {"CLIENTID": identity.appid}
+
+
+def service_principal(emulator: Emulator, role: str) -> dict[str, str]:
+    principal = emulator.add_principal("service_principal")
+    assert principal.secret is not None
+    connected(emulator, principal, role)
+    return {"CLIENTID": principal.appid, "TENANTID": emulator.tenant_id, "CLIENTSECRET": principal.secret}
+
+
+@pytest.mark.parametrize("kind", [system_assigned, user_assigned, service_principal], ids=lambda kind: kind.__name__)
+def test_logs_in_from_the_variables_alone(
+    way: Way,
+    kind: Callable[[Emulator, str], dict[str, str]],
+    role: str,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    variables = kind(emulator, role)
+    set_variables(monkeypatch, emulator, role, **variables)
+    if kind is service_principal:
+        # Where this cloud's Entra is. It is not one of Service Connector's variables.
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
+    assert way.who() == role
+    (login,) = emulator.door().logins
+    assert (login.outcome, login.tls) == ("logged_in", True)
+    record_property("connector", f"{kind.__name__.replace('_', '-')} / {way.name} / Python")
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_separate_variables(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client type `none`."""
+    connected(emulator, "app-mi", role)
+    place = emulator.place
+    variables = {
+        "HOST": place.host,
+        "PORT": str(place.port),
+        "DATABASE": place.database,
+        "USERNAME": role,
+        "SSL": "true",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    assert way.who() == role
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_several_connections(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected(emulator, "app-mi", role)
+    set_variables(monkeypatch, emulator, "somebody-else")
+    set_variables(monkeypatch, emulator, role)
+    monkeypatch.setenv("AZURE_POSTGRESQL_ORDERS_CONNECTIONSTRING", f"host={AZURE} user=aad_orders sslmode=require")
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match=r"AZURE_POSTGRESQL_ORDERS_\*"):
+        way.who(True)
+    assert way.who(PREFIX) == role
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_arguments_win(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected(emulator, "app-mi", role)
+    set_variables(monkeypatch, emulator, "somebody-else")
+    assert way.who(user=role) == role
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_off_by_default(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, emulator, "somebody-else")
+    monkeypatch.setenv("PGDATABASE", emulator.place.database)
+    given = {"host": emulator.place.host, "port": emulator.place.port}
+    if way.name == "SQLAlchemy pg8000":
+        given["database"] = emulator.place.database
+    assert way.who(False, **given) == "app-mi"
+    assert way.who(None, **given) == "app-mi"
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_a_password_of_the_connector_is_explicit(
+    way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection with a secret: no token, and a warning."""
+    identity = emulator.add_principal("user_assigned")
+    set_variables(monkeypatch, emulator, identity.name)
+    minted = emulator.mint(identity.name)
+    monkeypatch.setenv(PREFIX + "PASSWORD", minted.token)
+    with caplog.at_level(logging.WARNING, "pgentra"):
+        assert way.who() == identity.name
+    assert emulator.requests() == []
+    assert minted.token not in caplog.text
+
+
+@pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)
+def test_beside_a_credential_is_an_error(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, emulator, "aad_shop")
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="service_connector"):
+        way.who(credential=ManagedIdentityCredential())
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_variables_that_are_missing(way: Way, emulator: Emulator) -> None:
+    with pytest.raises(pgentra.errors.EntraConnectionValueError, match="Service Connector"):
+        way.who()
+    with pytest.raises(pgentra.errors.PgEntraError, match="service_connector"):
+        way.who(5)
+
+
+@pytest.mark.parametrize("way", [NAMES["psycopg2"], NAMES["psycopg 3"], NAMES["SQLAlchemy"]], ids=lambda way: way.name)
+def test_an_azure_server_is_verified_by_libpq(
+    way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the system's authorities. The emulator's certificate is not for Azure's name, so that verify-full shows."""
+    set_variables(monkeypatch, emulator, "aad_shop", host=AZURE)
+    monkeypatch.delenv("PGSSLROOTCERT")
+    monkeypatch.setenv("SSL_CERT_FILE", emulator.bundle_file)
+    with pytest.raises(Exception, match=f'does not match host name "{AZURE}"'):
+        way.who(hostaddr="127.0.0.1")
+    # An explicit mode stays, though it verifies nothing, with a warning of the core's.
+    with pytest.raises(Exception, match=r"role|password"):
+        way.who(hostaddr="127.0.0.1", sslmode="require")
+    assert emulator.door().logins[-1].tls
+
+
+@pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)
+def test_unused_variables_are_named_in_a_login_error(
+    way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default identity is refused, and nobody should create a second role for it."""
+    nobody = emulator.add_principal("user_assigned", role=False)
+    set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=nobody.appid)
+    monkeypatch.setenv("AZURE_CLIENT_ID", nobody.appid)
+    place = emulator.place
+    with pytest.raises(Exception) as caught:
+        way.who(False, host=place.host, port=place.port, dbname=place.database)
+    told = str(caught.value)
+    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in told
+    assert "pgaadauth_create_principal" not in told
+
+
+def test_a_role_that_is_missing_names_the_variable(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, emulator, "aad_missing")
+    with pytest.raises(psycopg.OperationalError, match="variable AZURE_POSTGRESQL_CONNECTIONSTRING"):
+        NAMES["psycopg 3"].who()
