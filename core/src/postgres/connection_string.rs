@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::ConnectionSettings;
+use super::settings::{ConnectionSettings, sslmode_of_text};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The form of a connection string.
@@ -412,6 +412,11 @@ fn url(text: &str, query_wins: bool) -> Parsed {
     });
     let mut values = before.clone();
     values.extend(parameters.filter(|(_, value)| !value.is_empty()));
+    // pg and postgres.js; sslmode wins over it, in both.
+    if query_wins && let Some(ssl) = values.remove("ssl") {
+        let mode = sslmode_of_text(&ssl).ok_or("its parameter ssl is neither true, false nor an sslmode")?;
+        values.entry("sslmode".to_owned()).or_insert_with(|| mode.to_owned());
+    }
     if !query_wins {
         values.extend(before);
     }
