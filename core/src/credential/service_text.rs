@@ -17,8 +17,9 @@ use crate::{
 /// The longest text that is passed on.
 const MAX_SENTENCE: usize = 300;
 
-/// How many sentences are passed on: the second one often holds the reason.
+/// How many sentences are passed on, because the second one often holds the reason; and more of them up to this length.
 const SENTENCES: usize = 2;
+const SHORT: usize = 120;
 
 /// A longer body is a page, not a sentence.
 const MAX_BODY: usize = 2048;
@@ -40,8 +41,9 @@ pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String>
     for trailer in ["Trace ID:", "Correlation ID:", "Timestamp:"] {
         text = text.split(trailer).next().unwrap_or_default();
     }
-    let mut end = 0;
-    for _ in 0..SENTENCES {
+    let (mut end, mut sentences) = (0, 0);
+    while sentences < SENTENCES || end < SHORT {
+        sentences += 1;
         let rest = &text[end..];
         let next = [". ", ".\r", ".\n"].iter().filter_map(|mark| rest.find(mark)).map(|at| at + 1);
         let paragraph = ["\r\n\r\n", "\n\n"].iter().filter_map(|mark| rest.find(mark)).min();
@@ -319,14 +321,15 @@ mod tests {
     fn the_first_sentences_without_number_and_trailer() {
         let cases = [
             (
-                "AADSTS7000215: Invalid client secret provided. Ensure it. Then more. Trace ID: 1 Correlation ID: 2",
-                "Invalid client secret provided. Ensure it",
+                "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID. More. Trace ID: 1 Correlation ID: 2",
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID",
             ),
             (
                 "AADSTS700016: Application 'x.y' was not found\r\nTrace ID: 1\r\nCorrelation ID: 2",
                 "Application 'x.y' was not found",
             ),
             ("Identity not found", "Identity not found"),
+            ("Unable. Token service x. Not found. ", "Unable. Token service x. Not found"),
             ("  two\r\nlines\u{7}\u{202e}! ", "two lines !"),
             ("AADSTS90002: Tenant 'a.b' not found.\r\nMore.", "Tenant 'a.b' not found. More"),
             ("AADSTS90002: Tenant 'a.b' not found\r\n\r\nMore.", "Tenant 'a.b' not found"),
