@@ -162,6 +162,11 @@ pub(super) fn is_passing(text: &str) -> bool {
     text.to_ascii_lowercase().contains("request to external oidc endpoint failed")
 }
 
+/// What to do about it.
+pub(super) fn passing_advice() -> &'static str {
+    lookup(50166).map_or("", |entry| entry.advice)
+}
+
 impl Error {
     /// With what is known of its number.
     pub(super) fn with_known(self, known: Option<&Aadsts>) -> Error {

@@ -172,6 +172,7 @@ impl Refusal {
         let mut advice = match (known, self.service.aadsts) {
             // A transient status has its own advice; the table's is for what the number alone says.
             (Some(entry), _) if entry.verdict.kind() == kind => entry.advice.to_owned(),
+            _ if self.is_passing => aadsts::passing_advice().to_owned(),
             (None, Some(number)) if kind == ErrorKind::AuthenticationFailed => {
                 format!("{} See https://login.microsoftonline.com/error?code={number}.", kind.advice())
             }

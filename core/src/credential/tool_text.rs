@@ -35,6 +35,10 @@ impl Complaint {
             let is_indented = line.starts_with([' ', '\t']);
             let words = line.trim();
             if words.is_empty() {
+                // The end of a paragraph.
+                if !said.is_empty() && !is_complete {
+                    said.push("");
+                }
                 continue;
             }
             if words.ends_with("Traceback (most recent call last):") {
@@ -82,7 +86,7 @@ impl Complaint {
             said.push(words);
         }
         let cause = match said.is_empty() {
-            false => said.join("\n"),
+            false => said.join("\n").trim_end().to_owned(),
             true => exception.or(rest.first().copied()).or(warning).map_or("", |line| without_marks(line).1).to_owned(),
         };
         Complaint { cause: without_retries(cause), rest: rest.join("\n"), suggestion: None }
@@ -302,6 +306,7 @@ mod tests {
             ),
             ("noise\nERROR: first\nsecond", "first\nsecond"),
             ("WARNING: only this", "only this"),
+            ("\nERROR: one\n\ntwo\n\n", "one\n\ntwo"),
             (
                 "ERROR: cli.azure.cli.core.azclierror: AADSTS50076: You must.\nInteractive authentication is needed. Please run:\naz login",
                 "AADSTS50076: You must.",

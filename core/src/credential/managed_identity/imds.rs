@@ -64,7 +64,12 @@ impl Imds {
         loop {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
             let outcome = match client.send(request).await {
-                Ok(response) if !context.has_fallback && is_stranger(&response) => return Err(not_imds(&response)),
+                Ok(response) if !context.has_fallback && is_stranger(&response) => {
+                    // A cluster's proxy for identities says in words that there is none.
+                    let refusal = client.read(&response, "IMDS", &[]).err();
+                    let lacks_identity = |error: &Error| error.kind() == ErrorKind::CredentialUnavailable;
+                    return Err(refusal.filter(lacks_identity).unwrap_or_else(|| not_imds(&response)));
+                }
                 Ok(response) => client.read(&response, "IMDS", &[]).map_err(as_updating),
                 Err(error) => Err(error),
             };
