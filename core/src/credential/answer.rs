@@ -125,7 +125,7 @@ pub(super) fn refusal(
         words.flatten().map(str::to_owned)
     };
     let description = told.or_else(words).unwrap_or_default();
-    let listed: Vec<u32> = ["error_codes", "serviceErrorCodes"]
+    let listed: Vec<u32> = ["error_codes", "serviceErrorCodes", "errorCodes"]
         .iter()
         .filter_map(|name| member(object?, name)?.as_array())
         .flatten()

@@ -80,7 +80,7 @@ impl AzureCliCredential {
             let text = tool_text::without_colours(&output.stderr);
             return Err(AZ.failure(&output, &Complaint::read(&text)));
         }
-        parse(&output.stdout).ok_or_else(|| AZ.unreadable())
+        parse(&output.stdout).ok_or_else(|| AZ.unreadable(&output))
     }
 }
 

@@ -70,7 +70,7 @@ impl AzureDeveloperCliCredential {
         let output = AZD.run(&arguments, &self.environment, self.process_timeout).await?;
         match parse(&output.stdout) {
             Some(token) if output.success => Ok(token),
-            _ if output.success => Err(AZD.unreadable()),
+            _ if output.success => Err(AZD.unreadable(&output)),
             _ => Err(AZD.failure(&output, &complaint(&output))),
         }
     }
@@ -99,7 +99,11 @@ fn complaint(output: &Output) -> Complaint {
     let message = |line: &Value| {
         text(line.get("data").and_then(|data| data.get("message"))).or_else(|| text(line.get("message")))
     };
-    let causes: Vec<String> = lines.iter().filter_map(|line| text(line.get("error"))).collect();
+    let cause = |line: &Value| {
+        let error = line.get("error")?;
+        text(Some(error)).or_else(|| text(error.get("message"))).or_else(|| text(error.get("code")))
+    };
+    let causes: Vec<String> = lines.iter().filter_map(cause).collect();
     // `error` may be a bare code: then the message says more.
     let told = match causes.iter().find(|cause| cause.contains(char::is_whitespace)) {
         Some(cause) => cause.clone(),

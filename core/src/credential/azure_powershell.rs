@@ -124,7 +124,7 @@ impl AzurePowerShellCredential {
         }
         match parse(&output.stdout) {
             Some(token) if output.success => Ok(token),
-            _ if output.success => Err(POWERSHELL.unreadable()),
+            _ if output.success => Err(POWERSHELL.unreadable(&output)),
             _ => Err(failure(&output)),
         }
     }
@@ -270,4 +270,30 @@ mod tests {
         assert_eq!(without_frames(windows), "It failed.");
         assert_eq!(without_frames("a | b"), "a | b");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn words_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30)) {
+            let _ = without_frames(&words(&parts.concat()));
+        }
+    }
+
+    const PARTS: &[&str] = &[
+        "<S S=\"Error\">",
+        "</S>",
+        "_x000D_",
+        "_x",
+        "_xD8",
+        "é",
+        "|",
+        "\n",
+        " ",
+        "12",
+        "~~",
+        "Line",
+        "&lt;",
+        "\u{1b}[",
+        ":",
+        "Get-AzAccessToken",
+    ];
 }

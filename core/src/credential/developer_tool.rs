@@ -15,7 +15,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{aadsts, service_text, tool_text::Complaint};
+use super::{
+    aadsts, service_text,
+    tool_text::{self, Complaint},
+};
 use crate::{
     config::{Environment, duration, variable},
     error::{Error, ErrorKind, Result, Service},
@@ -270,12 +273,16 @@ impl DeveloperTool {
         format!("Repair or reinstall {}: `{}` must run in a terminal.", self.title, self.token_command)
     }
 
-    /// The error for output without a token.
-    pub(super) fn unreadable(&self) -> Error {
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title)).with_advice(format!(
-            "Update {}, and run `{}` yourself to see what it prints.",
-            self.title, self.programs[0]
-        ))
+    /// The error for output without a token, with what the tool said beside it.
+    pub(super) fn unreadable(&self, output: &Output) -> Error {
+        let said = Complaint::read(&tool_text::without_colours(&output.stderr)).cause;
+        let message = service_text::sentence(&said, &[]).filter(|_| !is_page(&said));
+        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
+            .with_service(Service { message, ..Service::default() })
+            .with_advice(format!(
+                "Update {}, and run `{}` yourself to see what it prints.",
+                self.title, self.token_command
+            ))
     }
 }
 

@@ -276,13 +276,13 @@ fn flaw(secret: &str) -> Option<&'static str> {
             _ => b.is_ascii_hexdigit(),
         });
     if secret.ends_with(['\n', '\r']) {
-        Some("ends in a line end: pass it without")
+        Some("ends in a line end: remove it")
     } else if secret.ends_with("\\n") {
-        Some("ends in a backslash and an `n`: pass it without")
+        Some("ends in a backslash and an `n`: remove both")
     } else if secret.trim() != secret {
-        Some("begins or ends in a blank: pass it without")
+        Some("begins or ends in a blank: remove it")
     } else if is_quoted('"') || is_quoted('\'') {
-        Some("is in quotes: pass it without")
+        Some("is in quotes: remove them")
     } else if is_guid {
         Some("looks like an id")
     } else {

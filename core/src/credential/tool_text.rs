@@ -373,4 +373,61 @@ mod tests {
         assert_eq!(without_colours("\u{1b}[31;1mred\u{1b}[0m"), "red");
         assert_eq!(without_colours("\u{1b}[ü"), "");
     }
+
+    proptest::proptest! {
+        /// Whatever is printed is read without a panic, and what is shown of it is short and holds no secret.
+        #[test]
+        fn texts_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
+            let text = parts.concat();
+            let complaint = Complaint::read(&text);
+            let commands = complaint.commands(&["az login", "azd auth login"]);
+            let shown = service_text::sentence(&complaint.cause, &[]).unwrap_or_default();
+            let masked = service_text::mask(&text, &[]);
+            for shown in commands.iter().map(String::as_str).chain([&*shown, &*masked]) {
+                assert!(!shown.contains("c2lnbmF0dXJl"), "{shown:?}");
+            }
+            assert!(shown.chars().count() <= 301 && !shown.contains(['\n', '\u{1b}']), "{shown:?}");
+            let _ = last_object(&text, "accessToken");
+            let _ = service_text::words(&text);
+        }
+    }
+
+    const PARTS: &[&str] = &[
+        "\n",
+        "\r\n",
+        " ",
+        "  ",
+        ". ",
+        ":",
+        "'",
+        "`",
+        "\"",
+        "{",
+        "}",
+        "\\",
+        "=",
+        "ERROR: ",
+        "WARNING: ",
+        "é",
+        "\u{1b}[31m",
+        "x",
+        "Traceback (most recent call last):\n",
+        "The command failed with an unexpected error",
+        "Here is the traceback:",
+        "Max retries exceeded with url:",
+        "(Caused by ",
+        "az login",
+        "azd auth login --scope s",
+        "AADSTS",
+        "50076",
+        "Trace ID:",
+        "/home/",
+        "C:\\Users\\",
+        "password=",
+        "Bearer ",
+        "access_token",
+        "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2lnbmF0dXJl",
+        "{\"accessToken\":",
+        "file.py:1: UserWarning: ",
+    ];
 }

@@ -193,12 +193,14 @@ fn federated(
     context: &BuildContext,
 ) -> Result<Option<WorkloadIdentityCredential>> {
     const VARIABLES: [&str; 3] = ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
+    // Left out where it is the variable's, so that messages can name the variable.
     let client_id = match identity {
-        Identity::ClientId(id) | Identity::ClientIdOf(_, id) => Some(id.clone()),
-        Identity::System => variable(&context.environment, "AZURE_CLIENT_ID").map(str::to_owned),
-        Identity::ObjectId(_) | Identity::ResourceId(_) => None,
+        Identity::ClientId(id) => Some(id.clone()),
+        Identity::System | Identity::ClientIdOf(..) => None,
+        Identity::ObjectId(_) | Identity::ResourceId(_) => return Ok(None),
     };
-    if client_id.is_none() || VARIABLES.iter().any(|name| variable(&context.environment, name).is_none()) {
+    let is_set = |name: &str| variable(&context.environment, name).is_some();
+    if client_id.is_none() && !is_set("AZURE_CLIENT_ID") || !VARIABLES.iter().all(|name| is_set(name)) {
         return Ok(None);
     }
     let arguments = WorkloadIdentityArguments { client_id, ..WorkloadIdentityArguments::default() };
