@@ -77,8 +77,7 @@ impl AzureCliCredential {
         }
         let output = AZ.run(&arguments, &self.environment, self.process_timeout).await?;
         if !output.success {
-            let text = tool_text::without_colours(&output.stderr);
-            return Err(AZ.failure(&output, &Complaint::read(&text)));
+            return Err(AZ.failure(&output, &Complaint::of(&output)));
         }
         parse(&output.stdout).ok_or_else(|| AZ.unreadable(&output))
     }

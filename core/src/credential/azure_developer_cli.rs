@@ -112,9 +112,9 @@ fn complaint(output: &Output) -> Complaint {
             if messages.is_empty() { causes.join("\n") } else { messages.join("\n") }
         }
     };
-    let told = if told.is_empty() { tool_text::without_colours(&output.stderr) } else { told };
     let suggestion = lines.iter().find_map(|line| text(line.get("suggestion")));
-    Complaint { suggestion, ..Complaint::read(&told) }
+    let complaint = if told.is_empty() { Complaint::of(output) } else { Complaint::read(&told) };
+    Complaint { suggestion, ..complaint }
 }
 
 impl Credential for AzureDeveloperCliCredential {

@@ -15,10 +15,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    aadsts, service_text,
-    tool_text::{self, Complaint},
-};
+use super::{aadsts, service_text, tool_text::Complaint};
 use crate::{
     config::{Environment, duration, variable},
     error::{Error, ErrorKind, Result, Service},
@@ -217,14 +214,10 @@ impl DeveloperTool {
         let lower = said.to_ascii_lowercase();
         let rest = complaint.rest.to_ascii_lowercase();
         let is_unknown = |program: &&str| {
-            // Not the end of a longer name.
-            let names = |text: &str| {
-                lower
-                    .match_indices(&format!("{program}{text}"))
-                    .any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_alphanumeric()))
-            };
-            names(": not found")
-                || names(": command not found")
+            let is_word = |at: usize| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.".contains(c));
+            let says = |text: &str| lower.match_indices(&format!("{program}{text}")).any(|(at, _)| is_word(at));
+            says(": not found")
+                || says(": command not found")
                 || lower.contains(&format!("'{program}' is not recognized"))
         };
         if number.is_none() && self.programs.iter().any(is_unknown) {
@@ -232,7 +225,11 @@ impl DeveloperTool {
                 .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in));
         }
         // It was found and started: what is missing is of its own. 9009 is how cmd says it.
-        if matches!(output.code, Some(126 | 127 | 9009)) {
+        let lacks_a_part =
+            ["is not recognized as an internal or external command", "bad interpreter", "cannot execute:"]
+                .iter()
+                .any(|words| lower.contains(words));
+        if matches!(output.code, Some(126 | 127 | 9009)) || lacks_a_part {
             return error(ErrorKind::AuthenticationFailed, format!("{} does not run ({how})", self.title))
                 .with_advice(self.repair());
         }
@@ -275,7 +272,7 @@ impl DeveloperTool {
 
     /// The error for output without a token, with what the tool said beside it.
     pub(super) fn unreadable(&self, output: &Output) -> Error {
-        let said = Complaint::read(&tool_text::without_colours(&output.stderr)).cause;
+        let said = Complaint::read(&output.stderr).cause;
         let message = service_text::sentence(&said, &[]).filter(|_| !is_page(&said));
         Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
             .with_service(Service { message, ..Service::default() })
@@ -289,7 +286,7 @@ impl DeveloperTool {
 /// What to do about a failure that has nothing to do with who is signed in, by what the tool says in lower case.
 fn trouble(said: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if says(&["407 proxy auth", "proxy authentication required", "proxyauthenticationrequired"]) {
+    if says(&["407 proxy", "407 auth", "failed: 407", "proxy authentication required"]) {
         return Some("Put user:password, percent-encoded, into HTTPS_PROXY: the tool reads it too.");
     }
     if says(&["certificate verify failed", "certificate_verify_failed", "x509: ", "unable to get local issuer"]) {

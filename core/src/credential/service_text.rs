@@ -46,9 +46,9 @@ pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String>
         sentences += 1;
         let rest = &text[end..];
         let next = [". ", ".\r", ".\n"].iter().filter_map(|mark| rest.find(mark)).map(|at| at + 1);
-        let paragraph = ["\r\n\r\n", "\n\n"].iter().filter_map(|mark| rest.find(mark)).min();
+        // Behind a paragraph's end stand details, and the frames of a stack below an exception.
+        let paragraph = ["\r\n\r\n", "\n\n", "\n   at ", "\r\n   at "].iter().filter_map(|mark| rest.find(mark)).min();
         match (next.min(), paragraph) {
-            // A paragraph's end ends everything.
             (next, Some(paragraph)) if next.is_none_or(|next| paragraph < next) => {
                 end += paragraph;
                 break;
@@ -198,7 +198,8 @@ fn is_claims_challenge(text: &str) -> bool {
 
 /// Values behind names that stand for secrets: `password=…`, `"access_token": "…"`, `Bearer …`.
 fn mask_named(text: &str) -> Option<String> {
-    const NAMES: [&str; 12] = [
+    const GENERAL: [&str; 5] = ["secret", "token", "key", "code", "assertion"];
+    const NAMES: [&str; 17] = [
         "access_token",
         "accesstoken",
         "refresh_token",
@@ -211,6 +212,11 @@ fn mask_named(text: &str) -> Option<String> {
         "bearer",
         "x-identity-header",
         "accountkey",
+        "secret",
+        "token",
+        "key",
+        "code",
+        "assertion",
     ];
     let mut out: Option<String> = None;
     let lower = text.to_ascii_lowercase();
@@ -235,6 +241,10 @@ fn mask_named(text: &str) -> Option<String> {
             ("bearer", None) if value.len() < rest.len() => value,
             _ => continue,
         };
+        // `token: expired` is a sentence, `token=...` is not.
+        if GENERAL.contains(&name) && !rest.trim_start_matches(['"', '\'']).starts_with('=') {
+            continue;
+        }
         let end = value.find(|c: char| c.is_whitespace() || "\"'&,;)}<".contains(c)).unwrap_or(value.len());
         // Words of the sentence are no values of a header.
         let is_value = end >= if name == "bearer" { 16 } else { 4 };
@@ -329,6 +339,7 @@ mod tests {
                 "Application 'x.y' was not found",
             ),
             ("Identity not found", "Identity not found"),
+            ("X.Exception: It broke\r\n   at A.B() in x.cs", "X.Exception: It broke"),
             ("Unable. Token service x. Not found. ", "Unable. Token service x. Not found"),
             ("  two\r\nlines\u{7}\u{202e}! ", "two lines !"),
             ("AADSTS90002: Tenant 'a.b' not found.\r\nMore.", "Tenant 'a.b' not found. More"),
@@ -378,6 +389,7 @@ mod tests {
             ("url?client_secret=hunter2&x=1 failed", "url?client_secret=[redacted]&x=1 failed"),
             ("Authorization: Bearer abcdefghijklmnop is bad", "Authorization: Bearer [redacted] is bad"),
             ("the bearer token is missing", "the bearer token is missing"),
+            ("token: expired, secret=hunter2, code=12", "token: expired, secret=[redacted], code=12"),
             ("Invalid secret token header: .", "Invalid secret token header: ."),
             ("secret AbCdEfGhIjKlMnOpQrStUvWxYz0123456789 is wrong", "secret [redacted] is wrong"),
             ("id 11111111-2222-3333-4444-555555555555 stays", "id 11111111-2222-3333-4444-555555555555 stays"),

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::service_text;
+use super::{developer_tool::Output, service_text};
 
 /// No more objects than this are looked for in a tool's output.
 const MAX_OBJECTS: usize = 1000;
@@ -23,9 +23,26 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
+    /// What a tool says by its output for errors, else by the other one, where that is words.
+    pub(super) fn of(output: &Output) -> Complaint {
+        // Lines of JSON are for programs; who reads them has taken what they say.
+        let plain = |text: &str| {
+            let lines = text.lines().filter(|line| serde_json::from_str::<Map<String, Value>>(line.trim()).is_err());
+            Complaint::read(&lines.collect::<Vec<_>>().join("\n"))
+        };
+        let complaint = plain(&output.stderr);
+        if !complaint.cause.is_empty() {
+            return complaint;
+        }
+        let other = plain(&output.stdout);
+        let is_words = !other.cause.contains(['{', '}']) && service_text::words(&other.cause).is_some();
+        if is_words { other } else { complaint }
+    }
+
     /// Reads the lines that a tool printed. What begins with `ERROR:` is the error, unless it only announces a traceback;
     /// without such a line it is the first line that is no warning, then the last exception of the traceback.
     pub(super) fn read(text: &str) -> Complaint {
+        let text = &without_colours(text);
         let mut said: Vec<&str> = Vec::new();
         let mut rest: Vec<&str> = Vec::new();
         let (mut exception, mut warning) = (None, None);

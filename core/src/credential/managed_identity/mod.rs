@@ -345,14 +345,14 @@ impl Client {
     fn refused(&self, refusal: Refusal, response: &Response, source: &str) -> Error {
         let known = refusal.service.aadsts.is_some();
         // An endpoint that refuses without a word has refused: no portal stands between it and the program.
-        let is_silent = response.body.trim_ascii().is_empty() && (400..500).contains(&response.status);
+        let is_silent = (400..500).contains(&response.status)
+            && (response.body.trim_ascii().is_empty() || answer::is_object(response));
         let service = refusal.service.clone();
         let error = match refusal.into_error(response, source) {
-            error if is_silent && error.kind() == ErrorKind::BadResponse => Error::new(
-                ErrorKind::AuthenticationFailed,
-                format!("{source} refused the request with {}", answer::describe_body(response)),
-            )
-            .with_service(service),
+            error if is_silent && error.kind() == ErrorKind::BadResponse => {
+                let why = format!("{source} refused the request with {}", answer::describe_body(response));
+                Error::new(ErrorKind::AuthenticationFailed, why).with_service(service)
+            }
             error => error,
         };
         if error.kind() == ErrorKind::AuthenticationFailed && !known {
