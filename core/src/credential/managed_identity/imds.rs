@@ -137,8 +137,10 @@ fn is_unreached(error: &Error) -> bool {
 /// 404 and 410 are how IMDS says that it is starting or updating.
 fn as_updating(error: Error) -> Error {
     match error.service().status {
-        // Whoever gives a reason is not starting.
-        Some(404) if error.kind() == ErrorKind::AuthenticationFailed => error.with_kind(ErrorKind::ServiceUnavailable),
+        // A service that gives a reason is not starting.
+        Some(404) if error.kind() == ErrorKind::AuthenticationFailed && error.service().message.is_some() => {
+            error.with_kind(ErrorKind::ServiceUnavailable)
+        }
         Some(404 | 410) if error.kind() != ErrorKind::CredentialUnavailable => {
             error.with_kind(ErrorKind::ServiceUnavailable).with_advice(
                 "IMDS is starting or updating itself, which takes up to 70 s: it is tried again after the back-off.",
