@@ -354,7 +354,7 @@ async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_without_the_farewell_of_tls_is_told_by_its_cause() {
+async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
     let authority = Authority::new();
     let reply = Reply::json(200, &json!({"access_token": "planted"})).until_close();
     let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;

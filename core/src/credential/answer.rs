@@ -127,11 +127,13 @@ pub(super) fn refusal(
     let description = told.or_else(words).unwrap_or_default();
     let listed: Vec<u32> = ["error_codes", "serviceErrorCodes", "errorCodes"]
         .iter()
-        .filter_map(|name| member(object?, name)?.as_array())
-        .flatten()
+        .filter_map(|name| member(object?, name))
+        .flat_map(|numbers| numbers.as_array().map_or(std::slice::from_ref(numbers), Vec::as_slice))
         .filter_map(|number| u32::try_from(dates::seconds(number)?).ok())
         .collect();
-    let aadsts = aadsts::most_special(&listed).or_else(|| aadsts::find(&description));
+    let aadsts = aadsts::most_special(&listed)
+        .or_else(|| aadsts::find(&description))
+        .or_else(|| error.as_deref().and_then(aadsts::find));
     let is_refusal = is_described
         || object.is_some_and(|object| member(object, "error").is_some() || error.is_some())
         || refuser == Refuser::Local && !description.is_empty();

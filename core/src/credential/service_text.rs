@@ -21,8 +21,8 @@ const MAX_SENTENCE: usize = 300;
 const SENTENCES: usize = 2;
 const SHORT: usize = 120;
 
-/// A longer body is a page, not a sentence.
-const MAX_BODY: usize = 2048;
+/// A longer body is a page, not a message with the frames of a stack below.
+const MAX_BODY: usize = 16 * 1024;
 
 /// Runs of token characters from this length on that mix cases and digits are masked: secrets, keys, opaque tokens.
 const OPAQUE: usize = 32;
@@ -108,7 +108,9 @@ pub(super) fn words(text: &str) -> Option<&str> {
     let lower = text.to_ascii_lowercase();
     let is_markup = ["<html", "<!doctype", "<body", "</"].iter().any(|tag| lower.contains(tag));
     let looks_like_a_token = |word: &str| {
-        word.len() > 60 && word.bytes().all(|b| b.is_ascii_graphic()) && !word.contains("://")
+        let is_of_tokens = |b: u8| b.is_ascii_alphanumeric() || b"-_.~+/=".contains(&b);
+        let has_digits = word.bytes().filter(u8::is_ascii_digit).count() >= 3;
+        word.len() > 60 && word.bytes().all(is_of_tokens) && has_digits
             || word.len() > 30 && !text.contains(char::is_whitespace)
     };
     let has_letters = text.chars().any(char::is_alphabetic);
@@ -434,7 +436,9 @@ mod tests {
         ] {
             assert_eq!(shown("text/plain", hidden, true), None, "{hidden:?}");
         }
-        assert_eq!(shown("text/plain", &"word ".repeat(1000), true), None);
+        assert_eq!(shown("text/plain", &"word ".repeat(4000), true), None);
+        let frames = "It broke.\n   at Contoso.Identity.Tokens.ManagedIdentityTokenProvider.GetTokenAsync(System.String resource)";
+        assert!(shown("text/plain", frames, true).is_some());
     }
 
     #[test]

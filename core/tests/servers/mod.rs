@@ -87,7 +87,7 @@ impl Reply {
         self
     }
 
-    /// Names no length: the end of the connection, which comes without TLS's farewell, ends the body.
+    /// Names no length: the end of the connection, which comes without TLS's `close_notify`, ends the body.
     pub fn until_close(mut self) -> Reply {
         self.until_close = true;
         self
