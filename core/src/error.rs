@@ -71,7 +71,7 @@ error_kinds! {
         "Set the credential up, or choose another one.";
     /// Entra refused the credential, or a developer tool reported a failed sign-in.
     AuthenticationFailed = 2, "authentication_failed", Failed, false, "AuthenticationError",
-        "Check tenant, client id and secret of the application registration.";
+        "Check tenant and client id, and the secret, certificate or federated credential that belongs to them.";
     /// Entra wants the user to act: multi-factor sign-in, consent, a new password.
     InteractionRequired = 3, "interaction_required", Failed, false, "AuthenticationError",
         "Send the user to sign in again; pass `claims` of the error's detail along.";
@@ -320,7 +320,7 @@ impl Error {
 
     /// Whether the same call may succeed later with nothing changed.
     pub fn is_transient(&self) -> bool {
-        self.0.kind.is_transient()
+        self.0.kind.is_transient() && !self.0.definite
     }
 
     /// Whether a chain goes on past it.

@@ -479,10 +479,17 @@ async fn exchange(
         }
         outgoing = outgoing.header("accept", "application/json").body(Bytes::from_owner(encode_form(&request.form)));
     }
-    let failed = |error: reqwest::Error| failure::classify(&error, endpoint, proxied, &clients.trust_notes);
-    let mut answer = outgoing.send().await.map_err(failed)?;
+    let failed =
+        async |error: reqwest::Error| failure::classify(&error, endpoint, proxied, trust, &clients.trust_notes).await;
+    let mut answer = match outgoing.send().await {
+        Ok(answer) => answer,
+        Err(error) => return Err(failed(error).await),
+    };
 
     let status = answer.status();
+    if let (Some(proxied), 407) = (proxied, status.as_u16()) {
+        return Err(failure::refused_by_proxy(endpoint, proxied, Some(407)));
+    }
     let mut body = Zeroizing::new(Vec::new());
     let mut truncated = false;
     loop {
@@ -492,7 +499,7 @@ async fn exchange(
             Ok(None) => break,
             // The status alone tells what a refusal is.
             Err(_) if !status.is_success() => truncated = true,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error).await),
         }
         if truncated {
             break;

@@ -218,3 +218,14 @@ fn the_stamp_changes_with_the_profile() {
     assert_ne!(stamps(), with);
     assert_eq!(bench.credential(json!({"type": "environment"})).stamp(), None);
 }
+
+#[tokio::test]
+async fn a_tool_without_its_interpreter_is_told_as_broken_and_not_as_missing() {
+    let bench = Bench::new("");
+    std::fs::write(bench.file("az"), "#!/nowhere/python3\n").unwrap();
+    let error = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AuthenticationFailed, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("its interpreter is not there") && text.contains("Repair or reinstall"), "{text}");
+    assert!(!text.contains("not installed"), "{text}");
+}

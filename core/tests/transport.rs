@@ -142,8 +142,11 @@ async fn a_server_of_a_cluster_has_a_name_and_authorities_of_its_own() {
     let host = format!("host: 127.0.0.1:{}", server.port);
     assert!(server.requests()[0].to_ascii_lowercase().contains(&host), "the host itself is named in the request");
 
-    let error = refused(&trusting(given, None), post(&url)).await;
-    says(&error, ErrorKind::UntrustedCertificate, &["another host name"]);
+    let error = refused(&trusting(given.clone(), None), post(&url)).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["another host name", "AZURE_KUBERNETES_SNI_NAME"]);
+    let error = refused(&trusting(given, Some("other.cluster.test")), post(&url)).await;
+    let parts = ["is for another host name than other.cluster.test", "AZURE_KUBERNETES_SNI_NAME"];
+    says(&error, ErrorKind::UntrustedCertificate, &parts);
     let error = refused(&trusting(Some(Authorities::Pem(pem(&stranger))), name), post(&url)).await;
     says(&error, ErrorKind::UntrustedCertificate, &["not trusted"]);
     let error = refused(&trusting(Some(Authorities::Pem("none".into())), name), post(&url)).await;
@@ -293,7 +296,73 @@ async fn proxies_are_used_and_named() {
     let refusing = Server::plain(Reply::new(407).body("planted")).await;
     let address = format!("http://127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
-    says(&error, ErrorKind::Network, &["through the proxy", "proxy auth"]);
+    let parts = ["through the proxy", "proxy auth", "HTTP 407", "Put user:password, percent-encoded, into HTTPS_PROXY"];
+    says(&error, ErrorKind::Network, &parts);
+    let address = format!("http://planted-user:planted@127.0.0.1:{}", refusing.port);
+    let error = refused(&transport(&[("https_proxy", &address)], Some(&ca)), post(url)).await;
+    let parts = ["does not accept the user and password", "Correct user:password, percent-encoded, in https_proxy"];
+    says(&error, ErrorKind::Network, &parts);
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_password_is_asked_once() {
+    let refusing = Server::plain(Reply::new(407)).await;
+    let address = format!("http://user:planted@127.0.0.1:{}", refusing.port);
+    let environment = Environment::from([("AZURE_AUTHORITY_HOST".to_owned(), "https://entra.test".into())]);
+    let inputs = BuildInputs::new(&environment);
+    let context = BuildContext::new(&inputs).with_transport(transport(&[("HTTPS_PROXY", &address)], None));
+    let document = json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "planted"});
+    let credential = credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
+    let error = credential.fetch(&TokenRequest::new("s/.default"), FetchContext::default()).await.unwrap_err();
+    says(&error, ErrorKind::Network, &["HTTP 407"]);
+    assert!(error.is_definite() && !error.is_transient(), "every further try may lock the account");
+    assert_eq!(refusing.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
+    for (status, is_definite, advice) in [
+        (403, true, "Have the host allowed by the proxy of HTTPS_PROXY"),
+        (502, false, "Check that the proxy of HTTPS_PROXY can reach the host named"),
+        (503, false, "NO_PROXY"),
+    ] {
+        let refusing = Server::plain(Reply::new(status).body("planted")).await;
+        let address = format!("http://user:planted@127.0.0.1:{}", refusing.port);
+        let error = refused(&transport(&[("HTTPS_PROXY", &address)], None), post("https://entra.test:4443/")).await;
+        let named = format!("HTTP {status}");
+        says(&error, ErrorKind::Network, &["entra.test:4443 through the proxy", &named, advice]);
+        assert_eq!(error.is_definite(), is_definite, "{error}");
+        let asked = refusing.requests();
+        assert!(asked.len() == 2 && asked[0].lines().next() == asked[1].lines().next(), "{asked:?}");
+        let authorization = |request: &String| {
+            request
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with("proxy-authorization:"))
+                .map(str::to_owned)
+        };
+        let (first, second) = (authorization(&asked[0]), authorization(&asked[1]));
+        assert!(first.is_some_and(|first| second.is_some_and(|second| first.eq_ignore_ascii_case(&second))));
+    }
+    // A proxy that answers with something else than HTTP, or not at all, has no status.
+    let silent = Server::plain(Reply::dropped()).await;
+    let address = format!("http://127.0.0.1:{}", silent.port);
+    let error = refused(&transport(&[("HTTPS_PROXY", &address)], None), post("https://entra.test:4443/")).await;
+    says(&error, ErrorKind::Network, &["entra.test:4443 through the proxy"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
+    let authority = Authority::new();
+    let reply = Reply::json(200, &json!({"access_token": "planted"})).until_close();
+    let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;
+    let transport = transport(&[], Some(&authority.path()));
+    let error = refused(&transport, post(&server.url("https", "127.0.0.1", "/"))).await;
+    let parts = ["broke off", "peer closed connection without sending TLS close_notify", "what ends the connection"];
+    says(&error, ErrorKind::Network, &parts);
+    assert!(!error.to_string().contains("docs.rs"), "{error}");
+    // Without TLS the end of the connection is the end of the body.
+    let plain = Server::plain(reply).await;
+    assert_eq!(transport.send(post(&plain.url("http", "127.0.0.1", "/"))).await.unwrap().status, 200);
 }
 
 #[tokio::test]

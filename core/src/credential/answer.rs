@@ -20,6 +20,9 @@ use crate::{
 /// The longest claims challenge that is passed on.
 const MAX_CLAIMS: usize = 4096;
 
+/// No token lives longer, in seconds: a longer `expires_in` is in another unit.
+const LONGEST_LIFE: i64 = 400 * 24 * 3600;
+
 /// The JSON object of an answer, if its body is one, whatever its content type.
 pub(super) fn object(response: &Response) -> Option<Map<String, Value>> {
     read(response)
@@ -38,14 +41,22 @@ pub(super) fn read<T: DeserializeOwned>(response: &Response) -> Option<T> {
 
 /// The token in an answer, if there is one.
 pub(super) fn token(object: &mut Map<String, Value>) -> Option<FetchedToken> {
+    if object.get("token_type").is_some_and(is_bound_to_a_key) {
+        return None;
+    }
     let token = usable(object.remove("access_token"))?;
     let field = |name: &str| object.get(name);
     Some(FetchedToken {
         token,
         expires_on: field("expires_on").and_then(dates::moment),
-        expires_in: field("expires_in").and_then(dates::seconds),
+        expires_in: field("expires_in").and_then(dates::seconds).filter(|seconds| *seconds <= LONGEST_LIFE),
         refresh_in: field("refresh_in").and_then(dates::seconds),
     })
+}
+
+/// Whether the type of a token says that it is worth nothing without a key.
+fn is_bound_to_a_key(token_type: &Value) -> bool {
+    token_type.as_str().is_some_and(|name| name.to_ascii_lowercase().contains("pop"))
 }
 
 /// A token that can be one: a text of printable ASCII. Anything else would break the password message it goes into.
@@ -62,20 +73,70 @@ pub(super) struct Refusal {
     suberror: Option<String>,
     /// Whether it is a refusal in the service's own form, and not somebody else's page.
     is_refusal: bool,
+    /// Whether the text tells of a trouble that passes by itself.
+    is_passing: bool,
+}
+
+/// Who refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refuser {
+    /// A service far away: others may answer in its place.
+    Remote,
+    /// An endpoint of this machine or cluster: whatever it says in words is its own.
+    Local,
+}
+
+/// The member of that name, whatever its case: services do not agree on one.
+fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
 /// Reads a refusal. `secrets` are those that the request held.
-pub(super) fn refusal(response: &Response, object: Option<&Map<String, Value>>, secrets: &[&Secret]) -> Refusal {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let field = |name: &str| text(object.and_then(|object| object.get(name)));
-    let nested = |name: &str| text(object.and_then(|object| object.get("error")?.get(name)));
+pub(super) fn refusal(
+    response: &Response,
+    object: Option<&Map<String, Value>>,
+    secrets: &[&Secret],
+    refuser: Refuser,
+) -> Refusal {
+    let text = |value: Option<&Value>| {
+        value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let field = |name: &str| text(object.and_then(|object| member(object, name)));
+    let nested = |name: &str| {
+        let error = object.and_then(|object| member(object, "error")?.as_object());
+        text(error.and_then(|error| member(error, name)))
+    };
     let short = |text: Option<String>| text.and_then(|text| service_text::identifier(&text, secrets));
+    let fields = |names: &[&str]| names.iter().find_map(|name| field(name));
 
-    let description =
-        field("error_description").or_else(|| field("message")).or_else(|| nested("message")).unwrap_or_default();
-    let listed = object.and_then(|object| object.get("error_codes")?.get(0)).and_then(dates::seconds);
-    let aadsts = listed.and_then(|number| u32::try_from(number).ok()).or_else(|| aadsts::find(&description));
-    let is_refusal = object.is_some_and(|object| object.contains_key("error")) || !description.is_empty();
+    let told = fields(&["error_description", "message", "exceptionMessage"])
+        .or_else(|| nested("message"))
+        .or_else(|| fields(&["detail", "description", "title"]));
+    let code = |text: String| short(Some(text));
+    let error = field("error")
+        .and_then(code)
+        .or_else(|| nested("code").and_then(code))
+        .or_else(|| fields(&["errorCode", "code"]).and_then(code));
+    // Some services say all of it in `error`, which is then no code.
+    let told = told.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
+    let is_described = told.is_some();
+    let words = || {
+        let words = object.is_none().then(|| service_text::plain_words(response, refuser == Refuser::Local));
+        words.flatten().map(str::to_owned)
+    };
+    let description = told.or_else(words).unwrap_or_default();
+    let listed: Vec<u32> = ["error_codes", "serviceErrorCodes", "errorCodes"]
+        .iter()
+        .filter_map(|name| member(object?, name))
+        .flat_map(|numbers| numbers.as_array().map_or(std::slice::from_ref(numbers), Vec::as_slice))
+        .filter_map(|number| u32::try_from(dates::seconds(number)?).ok())
+        .collect();
+    let aadsts = aadsts::most_special(&listed)
+        .or_else(|| aadsts::find(&description))
+        .or_else(|| error.as_deref().and_then(aadsts::find));
+    let is_refusal = is_described
+        || object.is_some_and(|object| member(object, "error").is_some() || error.is_some())
+        || refuser == Refuser::Local && !description.is_empty();
     let claims = match object.and_then(|object| object.get("claims")) {
         Some(Value::String(claims)) => Some(claims.clone()),
         Some(claims @ Value::Object(_)) => Some(claims.to_string()),
@@ -84,22 +145,24 @@ pub(super) fn refusal(response: &Response, object: Option<&Map<String, Value>>, 
     Refusal {
         service: Service {
             status: Some(response.status),
-            error: short(field("error").or_else(|| nested("code"))),
+            error,
             aadsts,
             message: service_text::sentence(&description, secrets),
-            trace_id: short(field("trace_id").or_else(|| trailer(&description, "Trace ID:"))),
+            trace_id: short(fields(&["trace_id", "traceId"]).or_else(|| trailer(&description, "Trace ID:"))),
             correlation_id: short(
-                field("correlation_id")
-                    .or_else(|| field("correlationId"))
-                    .or_else(|| trailer(&description, "Correlation ID:")),
+                fields(&["correlation_id", "correlationId"])
+                    .or_else(|| nested("correlationId"))
+                    .or_else(|| trailer(&description, "Correlation ID:"))
+                    .or_else(|| response.header("x-correlation-id").map(str::to_owned)),
             ),
             retry_after: response.retry_after(),
             claims: claims
                 .filter(|claims| claims.len() <= MAX_CLAIMS)
-                .map(|claims| service_text::mask(&claims, secrets).into_owned()),
+                .map(|claims| service_text::mask_secrets(&claims, secrets).into_owned()),
         },
         suberror: short(field("suberror")),
         is_refusal,
+        is_passing: aadsts::is_passing(&description),
     }
 }
 
@@ -108,9 +171,13 @@ impl Refusal {
     pub(super) fn into_error(self, response: &Response, source: &str) -> Error {
         let known = self.service.aadsts.and_then(aadsts::lookup);
         let (kind, definite) = self.classify(known.map(|entry| entry.verdict));
-        let mut advice = match known {
+        let mut advice = match (known, self.service.aadsts) {
             // A transient status has its own advice; the table's is for what the number alone says.
-            Some(entry) if entry.verdict.kind() == kind => entry.advice.to_owned(),
+            (Some(entry), _) if entry.verdict.kind() == kind => entry.advice.to_owned(),
+            _ if self.is_passing => aadsts::passing_advice().to_owned(),
+            (None, Some(number)) if kind == ErrorKind::AuthenticationFailed => {
+                format!("{} See https://login.microsoftonline.com/error?code={number}.", kind.advice())
+            }
             _ => kind.advice().to_owned(),
         };
         if let Some(skew) = response.clock_skew() {
@@ -129,6 +196,9 @@ impl Refusal {
     /// The kind, and whether asking again cannot change it.
     fn classify(&self, verdict: Option<Verdict>) -> (ErrorKind, bool) {
         let status = self.service.status.unwrap_or_default();
+        if self.is_passing {
+            return (ErrorKind::ServiceUnavailable, false);
+        }
         let code = self.service.error.as_deref().unwrap_or_default();
         match status {
             429 => return (ErrorKind::Throttled, false),
@@ -168,11 +238,34 @@ pub(super) fn describe_body(response: &Response) -> &'static str {
     match start.first() {
         _ if (300..400).contains(&response.status) => "a redirect, which is not followed",
         None => "an empty body",
+        Some(_) if encoding(response).is_some() => encoding(response).unwrap_or_default(),
         Some(b'<') => "a page of HTML or XML in place of JSON",
         Some(b'{') if response.truncated => "JSON that breaks off",
         Some(b'{') if !is_object(response) => "broken JSON",
+        Some(b'{')
+            if object(response).is_some_and(|object| object.get("token_type").is_some_and(is_bound_to_a_key)) =>
+        {
+            "a proof-of-possession token, which is bound to a key"
+        }
         Some(b'{') => "JSON without a token",
         _ => "something that is not JSON",
+    }
+}
+
+/// The compression of a body, which is never asked for, by its header or its first bytes.
+fn encoding(response: &Response) -> Option<&'static str> {
+    let named = response.header("content-encoding").unwrap_or_default().to_ascii_lowercase();
+    let is = |name: &str| named.split(',').any(|one| one.trim().trim_start_matches("x-") == name);
+    match &**response.body {
+        [0x1f, 0x8b, ..] => Some("a body compressed with gzip, which was not asked for"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a body compressed with zstd, which was not asked for"),
+        // A header that tells a falsehood over readable JSON is no matter.
+        [b'{' | b'[' | b'<', ..] => None,
+        _ if is("gzip") => Some("a body compressed with gzip, which was not asked for"),
+        _ if is("br") => Some("a body compressed with br, which was not asked for"),
+        _ if is("deflate") => Some("a body compressed with deflate, which was not asked for"),
+        _ if is("zstd") => Some("a body compressed with zstd, which was not asked for"),
+        _ => None,
     }
 }
 

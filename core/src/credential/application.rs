@@ -43,6 +43,11 @@ impl Application {
         Ok(Application { name, endpoint, authentication })
     }
 
+    /// The same, with the variable that the client id is of, for messages.
+    pub(super) fn with_client_id_of(self, variable: &'static str) -> Application {
+        Application { endpoint: self.endpoint.with_client_id_of(Some(variable)), ..self }
+    }
+
     async fn own(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let ends = Instant::now() + self.bound();
         let proven = self.authentication.prove(&self.endpoint, request, context, ends).await?;

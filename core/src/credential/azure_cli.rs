@@ -2,12 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde_json::Value;
-
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
     developer_tool::{self, DeveloperTool, ToolEnvironment, check, check_scope, home},
     tenant::TenantRule,
+    tool_text::{self, Complaint},
 };
 use crate::{
     cloud,
@@ -20,7 +19,9 @@ static AZ: DeveloperTool = DeveloperTool {
     programs: &["az"],
     title: "Azure CLI",
     sign_in: "az login",
-    signed_out_hints: &["az login", "az account set"],
+    token_command: "az account get-access-token",
+    signed_out: &["to setup account", "to set up account", "not logged in"],
+    sign_in_commands: &["az login", "az logout", "az account set", "az account clear"],
     turn: {
         static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
         &TURN
@@ -76,23 +77,22 @@ impl AzureCliCredential {
         }
         let output = AZ.run(&arguments, &self.environment, self.process_timeout).await?;
         if !output.success {
-            return Err(AZ.failure(&output, &output.stderr));
+            return Err(AZ.failure(&output, &Complaint::of(&output)));
         }
-        parse(&output.stdout).ok_or_else(|| AZ.unreadable())
+        parse(&output.stdout).ok_or_else(|| AZ.unreadable(&output))
     }
 }
 
 fn parse(stdout: &str) -> Option<FetchedToken> {
-    // Extensions and updates print their own lines around the object.
-    let object = stdout.get(stdout.find('{')?..=stdout.rfind('}')?)?;
-    let mut printed: Value = serde_json::from_str(object).ok()?;
-    let token = answer::usable(printed.get_mut("accessToken").map(Value::take))?;
-    // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not.
+    let mut printed = tool_text::last_object(stdout, "accessToken")?;
+    let token = answer::usable(printed.remove("accessToken"))?;
+    // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not. Some sign-ins have neither: then the
+    // token itself tells.
     let expires_on = printed
         .get("expires_on")
         .and_then(dates::moment)
-        .or_else(|| printed.get("expiresOn").and_then(dates::moment_or_local))?;
-    Some(FetchedToken { token, expires_on: Some(expires_on), expires_in: None, refresh_in: None })
+        .or_else(|| printed.get("expiresOn").and_then(dates::moment_or_local));
+    Some(FetchedToken { token, expires_on, expires_in: None, refresh_in: None })
 }
 
 impl Credential for AzureCliCredential {
@@ -131,9 +131,11 @@ mod tests {
             Some(1_893_456_000)
         );
         assert!(expiry(r#"{"accessToken":"t","expiresOn":"2030-01-01 09:00:00.000000"}"#).is_some());
-        for bad in
-            ["", "{}", "}{", r#"{"accessToken":"","expires_on":1}"#, r#"{"accessToken":"t"}"#, r#"{"accessToken":1}"#]
-        {
+        assert_eq!(expiry("WARNING: {x} {\n{\"accessToken\":\"t\",\"expires_on\":1893456000}\n}"), Some(1_893_456_000));
+        for endless in [r#"{"accessToken":"t"}"#, r#"{"accessToken":"t","expiresOn":"N/A"}"#] {
+            assert!(parse(endless).is_some_and(|token| token.expires_on.is_none()), "{endless}");
+        }
+        for bad in ["", "{}", "}{", r#"{"accessToken":"","expires_on":1}"#, r#"{"accessToken":1}"#] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

@@ -9,6 +9,7 @@ use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
     developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
     tenant::TenantRule,
+    tool_text::{self, Complaint},
 };
 use crate::{
     config::{CredentialOptions, DeveloperToolArguments},
@@ -20,7 +21,9 @@ static AZD: DeveloperTool = DeveloperTool {
     programs: &["azd"],
     title: "Azure Developer CLI",
     sign_in: "azd auth login",
-    signed_out_hints: &["azd auth login"],
+    token_command: "azd auth token",
+    signed_out: &["not logged in", "no current user"],
+    sign_in_commands: &["azd auth login", "azd auth logout", "azd login"],
     turn: {
         static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
         &TURN
@@ -67,37 +70,51 @@ impl AzureDeveloperCliCredential {
         let output = AZD.run(&arguments, &self.environment, self.process_timeout).await?;
         match parse(&output.stdout) {
             Some(token) if output.success => Ok(token),
-            _ if output.success => Err(AZD.unreadable()),
+            _ if output.success => Err(AZD.unreadable(&output)),
             _ => Err(AZD.failure(&output, &complaint(&output))),
         }
     }
 }
 
 fn parse(stdout: &str) -> Option<FetchedToken> {
-    let mut printed = stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line.trim()).ok())
-        .chain(serde_json::from_str(stdout).ok())
-        .find(|printed| printed.get("token").is_some())?;
-    let token = answer::usable(printed.get_mut("token").map(Value::take))?;
-    let expires_on = printed.get("expiresOn").and_then(dates::moment_or_local)?;
-    Some(FetchedToken { token, expires_on: Some(expires_on), expires_in: None, refresh_in: None })
+    let mut printed = tool_text::last_object(stdout, "token")?;
+    let token = answer::usable(printed.remove("token"))?;
+    let expires_on = printed.get("expiresOn").and_then(dates::moment_or_local);
+    Some(FetchedToken { token, expires_on, expires_in: None, refresh_in: None })
 }
 
-/// What it complains of: JSON lines on either stream, in the form since 1.24 (`error`, `message`) or the older one
-/// (`consoleMessage`), else its plain words.
-fn complaint(output: &Output) -> String {
-    let lines = || output.stderr.lines().chain(output.stdout.lines());
-    let told = lines().filter_map(|line| {
-        let value: Value = serde_json::from_str(line.trim()).ok()?;
-        let text = |value: Option<&Value>| Some(value?.as_str()?.trim().trim_start_matches("ERROR:").trim().to_owned());
-        text(value.get("data").and_then(|data| data.get("message")))
-            .or_else(|| text(value.get("message")))
-            .or_else(|| text(value.get("error")))
-            .filter(|text| !text.is_empty())
-    });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() { output.stderr.trim().trim_start_matches("ERROR:").trim().to_owned() } else { told.join(". ") }
+/// What it complains of: JSON lines on either stream, else its plain words. Since 1.23.7 the cause is in `error`, beside a
+/// `message` that is the same for every failure; a line in the older form (`consoleMessage`) may come before it. The older
+/// form alone has the cause in `data.message`.
+fn complaint(output: &Output) -> Complaint {
+    let lines: Vec<Value> = output
+        .stderr
+        .lines()
+        .chain(output.stdout.lines())
+        .filter_map(|line| serde_json::from_str(line.trim()).ok())
+        .chain(tool_text::last_object(&output.stderr, "error").map(Value::Object))
+        .chain(tool_text::last_object(&output.stdout, "error").map(Value::Object))
+        .collect();
+    let text = |value: Option<&Value>| Some(value?.as_str()?.trim().to_owned()).filter(|text| !text.is_empty());
+    let message = |line: &Value| {
+        text(line.get("data").and_then(|data| data.get("message"))).or_else(|| text(line.get("message")))
+    };
+    let cause = |line: &Value| {
+        let error = line.get("error")?;
+        text(Some(error)).or_else(|| text(error.get("message"))).or_else(|| text(error.get("code")))
+    };
+    let causes: Vec<String> = lines.iter().filter_map(cause).collect();
+    // `error` may be a bare code: then the message says more.
+    let told = match causes.iter().find(|cause| cause.contains(char::is_whitespace)) {
+        Some(cause) => cause.clone(),
+        None => {
+            let messages: Vec<String> = lines.iter().filter_map(message).collect();
+            if messages.is_empty() { causes.join("\n") } else { messages.join("\n") }
+        }
+    };
+    let suggestion = lines.iter().find_map(|line| text(line.get("suggestion")));
+    let complaint = if told.is_empty() { Complaint::of(output) } else { Complaint::read(&told) };
+    Complaint { suggestion, ..complaint }
 }
 
 impl Credential for AzureDeveloperCliCredential {
@@ -128,7 +145,14 @@ mod tests {
         assert_eq!(expiry(r#"{"token":"t","expiresOn":"2030-01-01T00:00:00Z"}"#), Some(1_893_456_000));
         assert_eq!(expiry("{\n  \"token\": \"t\",\n  \"expiresOn\": \"2030-01-01T00:00:00Z\"\n}"), Some(1_893_456_000));
         assert!(expiry(r#"{"token":"t","expiresOn":"2030-01-01T00:00:00"}"#).is_some(), "local time");
-        for bad in ["", "[]", r#"{"token":""}"#, r#"{"token":"t"}"#, r#"{"token":"t","expiresOn":"soon"}"#] {
+        assert_eq!(
+            expiry("WARNING: {old}\n{\n  \"token\": \"t\",\n  \"expiresOn\": \"2030-01-01T00:00:00Z\"\n}"),
+            Some(1_893_456_000)
+        );
+        for endless in [r#"{"token":"t"}"#, r#"{"token":"t","expiresOn":"soon"}"#] {
+            assert!(parse(endless).is_some_and(|token| token.expires_on.is_none()), "{endless}");
+        }
+        for bad in ["", "[]", r#"{"token":""}"#, r#"{"token":1}"#] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

@@ -97,7 +97,7 @@ impl AzurePipelinesCredential {
     ) -> Error {
         let secrets = [&self.access_token];
         let source = format!("Azure Pipelines at {}", endpoint(address));
-        let error = answer::refusal(response, object, &secrets).into_error(response, &source);
+        let error = answer::refusal(response, object, &secrets, answer::Refuser::Remote).into_error(response, &source);
         // What Azure DevOps wants to hear in a support request.
         let id = |name: &str| response.header(name).and_then(|id| service_text::identifier(id, &secrets));
         let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));

@@ -9,6 +9,7 @@ use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
     developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
     tenant::TenantRule,
+    tool_text::{self, Complaint},
 };
 use crate::{
     cloud,
@@ -21,7 +22,13 @@ static POWERSHELL: DeveloperTool = DeveloperTool {
     programs: &["pwsh", "powershell"],
     title: "Azure PowerShell",
     sign_in: "Connect-AzAccount",
-    signed_out_hints: &["connect-azaccount"],
+    token_command: "Get-AzAccessToken",
+    signed_out: &[
+        "run connect-azaccount to login",
+        "run connect-azaccount to log in",
+        "no account found in the context",
+    ],
+    sign_in_commands: &["Connect-AzAccount"],
     turn: {
         static TURN: PerProcess<tokio::sync::Mutex<()>> = PerProcess::new();
         &TURN
@@ -117,7 +124,7 @@ impl AzurePowerShellCredential {
         }
         match parse(&output.stdout) {
             Some(token) if output.success => Ok(token),
-            _ if output.success => Err(POWERSHELL.unreadable()),
+            _ if output.success => Err(POWERSHELL.unreadable(&output)),
             _ => Err(failure(&output)),
         }
     }
@@ -144,25 +151,71 @@ fn failure(output: &Output) -> Error {
         return Error::new(ErrorKind::CredentialUnavailable, why)
             .with_advice("Run `Set-ExecutionPolicy -Scope CurrentUser RemoteSigned` in PowerShell.");
     }
-    POWERSHELL.failure(output, &said)
+    POWERSHELL.failure(output, &Complaint::read(&without_frames(&said)))
 }
 
 /// What PowerShell says, without colours and without the XML in which it wraps errors for another PowerShell.
 fn words(stderr: &str) -> String {
-    let mut plain = String::with_capacity(stderr.len());
-    let mut rest = stderr;
-    while let Some((before, after)) = rest.split_once("\u{1b}[") {
-        plain.push_str(before);
-        rest = after.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
-        rest = rest.get(1..).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    let wrapped: Vec<&str> = plain
+    let wrapped: Vec<&str> = stderr
         .split("<S S=\"Error\">")
         .skip(1)
         .filter_map(|part| part.split_once("</S>").map(|(text, _)| text))
         .collect();
-    if wrapped.is_empty() { plain } else { wrapped.concat().replace("_x000D_", "\r").replace("_x000A_", "\n") }
+    match wrapped.is_empty() {
+        true => tool_text::without_colours(stderr),
+        false => tool_text::without_colours(&unwrapped(&wrapped.concat())),
+    }
+}
+
+/// A text out of PowerShell's XML: `_x000A_` and its like, and the entities.
+fn unwrapped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("_x") {
+        let unit =
+            after.get(..5).filter(|code| code.ends_with('_')).and_then(|code| u16::from_str_radix(&code[..4], 16).ok());
+        out.push_str(before);
+        match unit {
+            Some(unit) => {
+                out.push(char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER));
+                rest = &after[5..];
+            }
+            None => {
+                out.push_str("_x");
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
+}
+
+/// The error itself, without the place in the script that PowerShell shows beside it, and the command's name before it.
+fn without_frames(said: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in said.lines() {
+        let line = line.trim();
+        // Windows PowerShell puts the place below.
+        if line.starts_with("At line:") || line.starts_with("+ ") {
+            continue;
+        }
+        let (number, text) = line.split_once('|').unwrap_or(("-", line));
+        let text = text.trim();
+        let is_frame =
+            number.trim() == "Line" || !number.trim().is_empty() && number.trim().bytes().all(|b| b.is_ascii_digit());
+        if is_frame || text.chars().all(|c| c == '~') {
+            continue;
+        }
+        lines.push(if number.trim().is_empty() { text } else { line });
+    }
+    let text = lines.join("\n");
+    let text = text.trim_start();
+    match text.split_once(':') {
+        Some((command, rest)) if command.trim() == "Get-AzAccessToken" && !rest.trim().is_empty() => {
+            rest.trim().to_owned()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 impl Credential for AzurePowerShellCredential {
@@ -206,6 +259,41 @@ mod tests {
         let xml = "#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><S S=\"Error\">Run Connect-AzAccount_x000D__x000A_</S>\
                    <S S=\"Error\">to login.</S></Objs>";
         assert_eq!(words(xml), "Run Connect-AzAccount\r\nto login.");
-        assert_eq!(words("\u{1b}[ü"), "");
+        assert_eq!(words("<S S=\"Error\">_x001B_[31;1mno &lt;b&gt; _xé_x</S>"), "no <b> _xé_x");
     }
+
+    #[test]
+    fn frames_are_taken_away() {
+        let concise = "Get-AzAccessToken: \nLine |\n  25 |  $token = Get-AzAccessToken @params\n     |  ~~~~~~\n     | WAM Error\n     | Error Code: 3399614475";
+        assert_eq!(without_frames(concise), "WAM Error\nError Code: 3399614475");
+        let windows = "Get-AzAccessToken : It failed.\r\nAt line:13 char:11\r\n+ $a = Get-AzAccessToken\r\n+ ~~~\r\n    + CategoryInfo : x";
+        assert_eq!(without_frames(windows), "It failed.");
+        assert_eq!(without_frames("a | b"), "a | b");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30)) {
+            let _ = without_frames(&words(&parts.concat()));
+        }
+    }
+
+    const PARTS: &[&str] = &[
+        "<S S=\"Error\">",
+        "</S>",
+        "_x000D_",
+        "_x",
+        "_xD8",
+        "é",
+        "|",
+        "\n",
+        " ",
+        "12",
+        "~~",
+        "Line",
+        "&lt;",
+        "\u{1b}[",
+        ":",
+        "Get-AzAccessToken",
+    ];
 }

@@ -13,9 +13,15 @@ pub(super) fn seconds(value: &Value) -> Option<i64> {
     }
 }
 
+/// A later moment than this, the year 5138, is given in milliseconds or less.
+const LATEST: i64 = 100_000_000_000;
+
 /// A moment in seconds since the epoch: such a number, or a date with its zone.
 pub(super) fn moment(value: &Value) -> Option<i64> {
-    seconds(value).or_else(|| {
+    let number = seconds(value).map(|number| {
+        std::iter::successors(Some(number), |number| Some(number / 1000)).find(|number| *number <= LATEST).unwrap_or(0)
+    });
+    number.or_else(|| {
         let (date, zone) = parse(value.as_str()?)?;
         Some(date.assume_offset(zone?).unix_timestamp())
     })
@@ -110,6 +116,8 @@ mod tests {
         let cases = [
             (json!(1_893_456_000), Some(1_893_456_000)),
             (json!(1_893_456_000.7), Some(1_893_456_000)),
+            (json!(1_893_456_000_123_i64), Some(1_893_456_000)),
+            (json!("1893456000123456"), Some(1_893_456_000)),
             (json!("1893456000"), Some(1_893_456_000)),
             (json!(" 1893456000 "), Some(1_893_456_000)),
             (json!("2030-01-01T00:00:00Z"), Some(1_893_456_000)),

@@ -17,6 +17,7 @@ use super::{
     chained::{Walk, combined_stamp, longest_bound},
     environment,
     managed_identity::{self, ManagedIdentityCredential},
+    service_text,
     tenant::with_environment,
     unavailable::Unavailable,
     workload_identity::WorkloadIdentityCredential,
@@ -33,6 +34,9 @@ const NAME: &str = "DefaultAzureCredential";
 
 /// The variable that narrows the chain.
 const SELECTION: &str = "AZURE_TOKEN_CREDENTIALS";
+
+/// The variable with the client id of a user-assigned identity, where the program passes none.
+const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 
 /// How long IMDS may take to show that it is there. Where nothing else is available, a busy machine gets longer.
 const PROBE: Duration = Duration::from_secs(1);
@@ -216,12 +220,15 @@ impl Builder<'_> {
             managed_identity::NAME => {
                 let resource_id = arguments.managed_identity_resource_id.clone();
                 let given = arguments.managed_identity_client_id.clone();
-                let client_id = match resource_id {
-                    Some(_) => None,
-                    None => given.or_else(|| context.inputs.variable("AZURE_CLIENT_ID").map(str::to_owned)),
+                let inherited = context.inputs.variable(CLIENT_ID).map(str::to_owned);
+                let (source, client_id) = match (&resource_id, given) {
+                    (Some(_), _) => (None, None),
+                    (None, Some(given)) => (None, Some(given)),
+                    (None, None) => (Some(CLIENT_ID), inherited),
                 };
                 let arguments = ManagedIdentityArguments { client_id, object_id: None, resource_id };
-                let identity = Arc::new(ManagedIdentityCredential::new(&arguments, options, context)?);
+                let identity =
+                    Arc::new(ManagedIdentityCredential::with_client_id_of(source, &arguments, options, context)?);
                 // Who names it alone knows that it is there.
                 if identity.is_probed() && !alone { Member::Probed(identity) } else { Member::Plain(identity) }
             }
@@ -260,7 +267,11 @@ fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&
         None => MEMBERS.iter().filter(|(_, part)| *part != Part::Named).map(|(name, _)| *name).collect(),
         Some("prod") => MEMBERS.iter().filter(|(_, part)| *part == Part::Service).map(|(name, _)| *name).collect(),
         Some("dev") => MEMBERS.iter().filter(|(_, part)| *part == Part::Developer).map(|(name, _)| *name).collect(),
-        Some(name) => vec![canonical(name).ok_or_else(|| unknown(SELECTION, "dev, prod, "))?],
+        Some(name) => {
+            let shown = service_text::identifier(selection.unwrap_or(name), &[]);
+            let place = shown.map_or(SELECTION.to_owned(), |shown| format!("{SELECTION}={shown}"));
+            vec![canonical(name).ok_or_else(|| unknown(&place, "dev, prod, "))?]
+        }
     };
     let members: Vec<&'static str> = MEMBERS
         .iter()
@@ -275,7 +286,9 @@ fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&
 }
 
 fn unknown(place: &str, besides: &str) -> Error {
-    let names: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    // Those that only an editor or broker has are known, but of no use here.
+    let usable = MEMBERS.iter().filter(|(_, part)| *part != Part::Named);
+    let names: Vec<&str> = usable.map(|(name, _)| *name).collect();
     Error::new(ErrorKind::InvalidConfiguration, format!("{place} names no credential of the default chain"))
         .with_advice(format!("Use one of {besides}{}.", names.join(", ")))
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{aadsts, service_text};
+use super::{aadsts, service_text, tool_text::Complaint};
 use crate::{
     config::{BuildInputs, Environment, duration, variable},
     error::{Error, ErrorKind, Result, Service},
@@ -46,8 +46,12 @@ pub(super) struct DeveloperTool {
     pub(super) title: &'static str,
     /// The command that signs in.
     pub(super) sign_in: &'static str,
+    /// The command that shows all that it says of a token.
+    pub(super) token_command: &'static str,
     /// What it says, in lower case, where nobody is signed in.
-    pub(super) signed_out_hints: &'static [&'static str],
+    pub(super) signed_out: &'static [&'static str],
+    /// The commands by which it says, in some case or other, that somebody has to sign in again or elsewhere.
+    pub(super) sign_in_commands: &'static [&'static str],
     /// Held while the tool runs: parallel runs of one tool lock each other out or time out.
     pub(super) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
 }
@@ -162,7 +166,12 @@ impl DeveloperTool {
         #[cfg(not(unix))]
         command.kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.not_installed(),
+            // The tool itself has just been found: what its first line names is not there.
+            std::io::ErrorKind::NotFound => Error::new(
+                ErrorKind::AuthenticationFailed,
+                format!("{} cannot be started: its interpreter is not there", self.title),
+            )
+            .with_advice(self.repair()),
             _ => Error::new(ErrorKind::CredentialUnavailable, format!("{} cannot be started: {error}", self.title)),
         })?;
         let mut group = Group::of(&child);
@@ -197,53 +206,121 @@ impl DeveloperTool {
         })
     }
 
-    /// The error for a tool that failed. `said` is what it printed.
-    pub(super) fn failure(&self, output: &Output, said: &str) -> Error {
-        let lower = said.to_ascii_lowercase();
-        let is_unknown = |program: &&str| {
-            lower.contains(&format!("{program}: not found"))
-                || lower.contains(&format!("{program}: command not found"))
-                || lower.contains(&format!("'{program}' is not recognized"))
+    /// The error for a tool that failed.
+    pub(super) fn failure(&self, output: &Output, complaint: &Complaint) -> Error {
+        let said = &*complaint.cause;
+        let how = match output.code {
+            Some(code) => format!("exit status {code}"),
+            None => "killed".to_owned(),
         };
-        // 9009 is how cmd says it.
-        if matches!(output.code, Some(127 | 9009)) || self.programs.iter().any(is_unknown) {
-            return self.not_installed();
-        }
         let number = aadsts::find(said);
-        let is_signed_out = self.signed_out_hints.iter().any(|hint| lower.contains(hint));
-        if is_signed_out && number.is_none() {
-            return self.signed_out();
-        }
         let message = match number.is_none() && is_page(said) {
             true => Some("it printed a page of HTML".to_owned()),
             false => service_text::sentence(said, &[]),
         };
         let service = Service { aadsts: number, message, ..Service::default() };
+        let error = |kind, what: String| Error::new(kind, what).with_service(service.clone());
+
+        let lower = said.to_ascii_lowercase();
+        let rest = complaint.rest.to_ascii_lowercase();
+        let is_unknown = |program: &&str| {
+            let is_word = |at: usize| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.".contains(c));
+            let says = |text: &str| lower.match_indices(&format!("{program}{text}")).any(|(at, _)| is_word(at));
+            says(": not found")
+                || says(": command not found")
+                || lower.contains(&format!("'{program}' is not recognized"))
+        };
+        if number.is_none() && self.programs.iter().any(is_unknown) {
+            return error(ErrorKind::CredentialUnavailable, format!("{} is not installed", self.title))
+                .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in));
+        }
+        // It was found and started: what is missing is of its own. 9009 is how cmd says it.
+        let lacks_a_part =
+            ["is not recognized as an internal or external command", "bad interpreter", "cannot execute:"]
+                .iter()
+                .any(|words| lower.contains(words));
+        if matches!(output.code, Some(126 | 127 | 9009)) || lacks_a_part {
+            return error(ErrorKind::AuthenticationFailed, format!("{} does not run ({how})", self.title))
+                .with_advice(self.repair());
+        }
+        let commands = complaint.commands(self.sign_in_commands);
+        let run = match commands.as_slice() {
+            [] => format!("Run `{}`.", self.sign_in),
+            commands => format!("Run `{}`.", commands.join("`, then `")),
+        };
+        if number.is_none() && self.signed_out.iter().any(|words| lower.contains(words)) {
+            return error(ErrorKind::CredentialUnavailable, format!("nobody is signed in to {}", self.title))
+                .with_advice(run);
+        }
+        let what = format!("{} failed ({how})", self.title);
+        if number.is_none() && self.sign_in_commands.iter().any(|command| rest.contains(&command.to_ascii_lowercase()))
+        {
+            return error(ErrorKind::CredentialUnavailable, what).with_advice(run);
+        }
         let known = number.and_then(aadsts::lookup);
         let kind = known.map_or(ErrorKind::AuthenticationFailed, |entry| entry.verdict.kind());
-        let advice = match known {
-            Some(entry) if kind != ErrorKind::InteractionRequired => entry.advice.to_owned(),
-            _ => format!("Run `{}`.", self.sign_in),
+        let suggestion = || complaint.suggestion.as_deref().and_then(|text| service_text::sentence(text, &[]));
+        let advice = match (known, number) {
+            (Some(entry), _) if kind != ErrorKind::InteractionRequired => entry.advice.to_owned(),
+            (Some(_), _) => run,
+            (None, Some(number)) => format!("{run} See https://login.microsoftonline.com/error?code={number}."),
+            (None, None) => match trouble(&lower) {
+                Some(advice) => advice.to_owned(),
+                None if !commands.is_empty() => run,
+                None => match suggestion() {
+                    Some(suggestion) => format!("{suggestion}."),
+                    None => format!("Run `{}` yourself to see all that it prints.", self.token_command),
+                },
+            },
         };
-        let how = match output.code {
-            Some(code) => format!("exit status {code}"),
-            None => "killed".to_owned(),
-        };
-        Error::new(kind, format!("{} failed ({how})", self.title)).with_service(service).with_advice(advice)
+        error(kind, what).with_advice(advice)
     }
 
-    pub(super) fn signed_out(&self) -> Error {
-        Error::new(ErrorKind::CredentialUnavailable, format!("nobody is signed in to {}", self.title))
-            .with_advice(format!("Run `{}`.", self.sign_in))
+    fn repair(&self) -> String {
+        format!("Repair or reinstall {}: `{}` must run in a terminal.", self.title, self.token_command)
     }
 
-    /// The error for output without a token.
-    pub(super) fn unreadable(&self) -> Error {
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title)).with_advice(format!(
-            "Update {}, and run `{}` yourself to see what it prints.",
-            self.title, self.programs[0]
-        ))
+    /// The error for output without a token, with what the tool said beside it.
+    pub(super) fn unreadable(&self, output: &Output) -> Error {
+        let said = Complaint::read(&output.stderr).cause;
+        let message = service_text::sentence(&said, &[]).filter(|_| !is_page(&said));
+        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
+            .with_service(Service { message, ..Service::default() })
+            .with_advice(format!(
+                "Update {}, and run `{}` yourself to see what it prints.",
+                self.title, self.token_command
+            ))
     }
+}
+
+/// What to do about a failure that has nothing to do with who is signed in, by what the tool says in lower case.
+fn trouble(said: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if says(&["407 proxy", "407 auth", "failed: 407", "proxy authentication required"]) {
+        return Some("Put user:password, percent-encoded, into HTTPS_PROXY: the tool reads it too.");
+    }
+    if says(&["certificate verify failed", "certificate_verify_failed", "x509: ", "unable to get local issuer"]) {
+        return Some(
+            "Name a PEM file with the authority that signed the proxy's certificate in REQUESTS_CA_BUNDLE (az) or SSL_CERT_FILE (azd).",
+        );
+    }
+    let is_network = says(&[
+        "proxyerror",
+        "cannot connect to proxy",
+        "name resolution",
+        "getaddrinfo",
+        "nameresolutionerror",
+        "no such host",
+        "failed to establish a new connection",
+        "connection refused",
+        "connection aborted",
+        "connection reset",
+        "network is unreachable",
+        "read timed out",
+        "connecttimeout",
+        "i/o timeout",
+    ]);
+    is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY: the tool reads them too.")
 }
 
 /// A proxy's or portal's page, which the tool took for an answer and passed on.
@@ -331,10 +408,14 @@ pub(super) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool
     if !value.is_empty() && !value.starts_with('-') && value.bytes().all(allowed) {
         return Ok(value);
     }
-    Err(Error::new(
+    let error = Error::new(
         ErrorKind::InvalidConfiguration,
         format!("the {what} holds characters that the tool must not be given"),
-    ))
+    );
+    Err(match what {
+        "subscription" => error.with_advice("Pass the subscription's id in place of its name."),
+        _ => error,
+    })
 }
 
 /// A value that changes when one of the files does.

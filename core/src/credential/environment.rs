@@ -35,7 +35,9 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext<'_>) -> 
                 client_id: client.to_owned(),
                 client_secret: Secret::new(secret),
             };
-            Ok(Arc::new(client_secret::build(NAME, &arguments, &options, context)?))
+            Ok(Arc::new(
+                client_secret::build(NAME, &arguments, &options, context)?.with_client_id_of("AZURE_CLIENT_ID"),
+            ))
         }
         (Some(tenant), Some(client), None) if get("AZURE_CLIENT_CERTIFICATE_PATH").is_some() => {
             let send_chain = get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN").map(str::to_ascii_lowercase);
@@ -47,7 +49,8 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext<'_>) -> 
                 certificate_password: get("AZURE_CLIENT_CERTIFICATE_PASSWORD").map(Secret::new),
                 send_certificate_chain: matches!(send_chain.as_deref(), Some("1" | "true")),
             };
-            Ok(Arc::new(client_certificate::build(NAME, &arguments, &options, context)?))
+            let application = client_certificate::build(NAME, &arguments, &options, context)?;
+            Ok(Arc::new(application.with_client_id_of("AZURE_CLIENT_ID")))
         }
         (Some(_), Some(_), None) if get("AZURE_USERNAME").is_some() => unavailable(
             "AZURE_USERNAME is set, but Entra takes a user's password alone no longer".to_owned(),

@@ -27,9 +27,9 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// The same as text, without the blanks around it.
+/// The same as text, without the blanks around it and the byte order mark that some editors put before it.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<Secret> {
     let content = read(path, most)?;
     let text = std::str::from_utf8(&content).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
-    Ok(Secret::new(text.trim()))
+    Ok(Secret::new(text.trim_start_matches('\u{feff}').trim()))
 }

@@ -29,6 +29,7 @@ mod service_text;
 mod static_token;
 mod tenant;
 mod token_endpoint;
+mod tool_text;
 mod tries;
 mod unavailable;
 mod workload_identity;

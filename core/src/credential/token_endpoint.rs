@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    BuildContext, FetchContext, FetchedToken, TokenRequest, answer,
+    BuildContext, FetchContext, FetchedToken, TokenRequest,
+    answer::{self, Refuser},
     exchange::exchange,
     region::{self, Region},
     tenant::TenantRule,
@@ -30,6 +31,10 @@ pub(super) struct TokenEndpoint {
     tenants: TenantRule,
     region: Region,
     client_id: String,
+    /// The variable that the client id is of, where the program did not pass it.
+    client_id_variable: Option<&'static str>,
+    /// Whether a cluster's token proxy stands in the authority's place.
+    is_proxied: bool,
     retry: RetryOptions,
 }
 
@@ -92,8 +97,20 @@ impl TokenEndpoint {
             tenants,
             region,
             client_id: client_id.to_owned(),
+            client_id_variable: None,
+            is_proxied: false,
             retry: options.retry.clone().unwrap_or_default(),
         })
+    }
+
+    /// The same at a cluster's token proxy, for messages.
+    pub(super) fn of_token_proxy(self) -> TokenEndpoint {
+        TokenEndpoint { is_proxied: true, ..self }
+    }
+
+    /// The same, with the variable that the client id is of, for messages.
+    pub(super) fn with_client_id_of(self, variable: Option<&'static str>) -> TokenEndpoint {
+        TokenEndpoint { client_id_variable: variable, ..self }
     }
 
     /// The application.
@@ -139,12 +156,22 @@ impl TokenEndpoint {
         form.plain("scope", &request.scope);
         // Checked before anybody is asked for the region.
         self.audience(request)?;
-        let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
-        let asked = self.ask(form, &authority, ends, request, context).await;
-        match authority {
-            Cow::Borrowed(_) => asked,
-            Cow::Owned(_) => asked.map_err(region::explain),
-        }
+        let outcome = if request.claims.as_deref().is_some_and(|claims| !claims.trim().is_empty()) {
+            // The regions' endpoints cannot answer a challenge.
+            self.ask(form, &self.authority, ends, request, context).await
+        } else {
+            let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
+            let is_regional = matches!(authority, Cow::Owned(_));
+            // Nor do they give tokens with the capability to be challenged; they refuse its claim (AADSTS100034).
+            let enable_cae = request.enable_cae && !is_regional;
+            let request = TokenRequest { enable_cae, ..request.clone() };
+            let asked = self.ask(form, &authority, ends, &request, context).await;
+            if is_regional { asked.map_err(region::explain) } else { asked }
+        };
+        outcome.map_err(|error| match proof {
+            Proof::Secret(secret) => with_flaw(secret, error),
+            Proof::Assertion(_) => error,
+        })
     }
 
     /// A token of the application for the user whose token is `assertion`.
@@ -164,7 +191,10 @@ impl TokenEndpoint {
         form.prove(&proof);
         form.plain("scope", &request.scope);
         // The regions' endpoints serve applications alone.
-        self.ask(form, &self.authority, ends, request, context).await
+        self.ask(form, &self.authority, ends, request, context).await.map_err(|error| match proof {
+            Proof::Secret(secret) => with_flaw(secret, error),
+            Proof::Assertion(_) => error,
+        })
     }
 
     async fn ask(
@@ -199,8 +229,72 @@ impl TokenEndpoint {
             return Ok(token);
         }
         let secrets: Vec<&Secret> = form.secrets.iter().collect();
-        let source = format!("the token service {}", crate::transport::endpoint(url));
-        Err(answer::refusal(&response, object.as_ref(), &secrets).into_error(&response, &source))
+        let (source, refuser) = match self.is_proxied {
+            true => (format!("the cluster's token proxy {}", crate::transport::endpoint(url)), Refuser::Local),
+            false => (format!("the token service {}", crate::transport::endpoint(url)), Refuser::Remote),
+        };
+        let error = answer::refusal(&response, object.as_ref(), &secrets, refuser).into_error(&response, &source);
+        Err(self.with_hints(error))
+    }
+
+    /// With what only this endpoint knows of a refusal's cause.
+    fn with_hints(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::AuthenticationFailed {
+            return error;
+        }
+        if self.is_proxied && error.aadsts().is_none() {
+            return error.with_advice(
+                "Check the cluster's identity binding: it must name this client id, and the pod's service account must \
+                 be allowed to use it.",
+            );
+        }
+        match self.client_id_variable {
+            Some(variable) => {
+                let is_id = self.client_id.len() <= 64
+                    && self.client_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                let id = if is_id { format!(" {}", self.client_id) } else { String::new() };
+                let advice = format!("{} The client id{id} is of {variable}.", error.advice());
+                error.with_advice(advice)
+            }
+            None => error,
+        }
+    }
+}
+
+/// The error with what is amiss with the secret that was refused, without a word of the secret itself.
+fn with_flaw(secret: &Secret, error: Error) -> Error {
+    // Entra's number for a wrong secret, the older one, and the code without a number.
+    let is_wrong_secret = matches!(error.aadsts(), Some(7_000_215 | 50012))
+        || error.aadsts().is_none() && error.service().error.as_deref() == Some("invalid_client");
+    match flaw(secret.expose()).filter(|_| is_wrong_secret) {
+        Some(flaw) => {
+            let advice = format!("The secret {flaw}. {}", error.advice());
+            error.with_advice(advice)
+        }
+        None => error,
+    }
+}
+
+/// What a secret has that Entra's never have.
+fn flaw(secret: &str) -> Option<&'static str> {
+    let is_quoted = |mark| secret.len() >= 2 && secret.starts_with(mark) && secret.ends_with(mark);
+    let is_guid = secret.len() == 36
+        && secret.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        });
+    if secret.ends_with(['\n', '\r']) {
+        Some("ends in a line end: remove it")
+    } else if secret.ends_with("\\n") {
+        Some("ends in a backslash and an `n`: remove both")
+    } else if secret.trim() != secret {
+        Some("begins or ends in a blank: remove it")
+    } else if is_quoted('"') || is_quoted('\'') {
+        Some("is in quotes: remove them")
+    } else if is_guid {
+        Some("looks like an id")
+    } else {
+        None
     }
 }
 
@@ -250,5 +344,23 @@ mod tests {
         );
         let request = TokenRequest { claims: Some("[1]".into()), ..TokenRequest::new("s") };
         assert!(claims(&request).is_err());
+    }
+
+    #[test]
+    fn flaws_of_secrets() {
+        for (secret, expected) in [
+            ("a~b\n", "line end"),
+            ("a~b\r\n", "line end"),
+            ("a~b\\n", "backslash"),
+            (" a~b", "blank"),
+            ("\"a~b\"", "quotes"),
+            ("'a~b'", "quotes"),
+            ("11111111-2222-3333-4444-555555555555", "an id"),
+        ] {
+            assert!(flaw(secret).is_some_and(|flaw| flaw.contains(expected)), "{secret:?}");
+        }
+        for secret in ["a~b", "", "\"", "a\"b"] {
+            assert_eq!(flaw(secret), None, "{secret:?}");
+        }
     }
 }

@@ -43,8 +43,12 @@ impl WorkloadIdentityCredential {
         let setting = |argument: &'static str, given: &Option<String>, variable_name: &'static str| match given {
             Some(value) => Ok(value.clone()),
             None => context.inputs.variable(variable_name).map(str::to_owned).ok_or_else(|| {
-                Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set"))
-                    .with_advice(format!("Set {variable_name} (Kubernetes' webhook does), or pass {argument}."))
+                Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set")).with_advice(
+                    format!(
+                        "Set {variable_name} (Kubernetes' webhook does so in pods with the label \
+                     `azure.workload.identity/use: \"true\"` and an annotated service account), or pass {argument}."
+                    ),
+                )
             }),
         };
         let file = setting("the path of the token's file", &arguments.token_file_path, "AZURE_FEDERATED_TOKEN_FILE");
@@ -55,12 +59,14 @@ impl WorkloadIdentityCredential {
             None => TokenEndpoint::new(name, tenant, client, options, context),
             Some((authority_host, trust)) => {
                 let proxied = context.at_proxy(authority_host, trust);
-                TokenEndpoint::new(name, tenant, client, options, &proxied)
+                TokenEndpoint::new(name, tenant, client, options, &proxied).map(TokenEndpoint::of_token_proxy)
             }
         };
         let setup = match (file, tenant, client) {
             (Ok(file), Ok(tenant), Ok(client)) => {
-                Ok(Setup { endpoint: endpoint(&tenant, &client)?, file: PathBuf::from(file) })
+                let variable = arguments.client_id.is_none().then_some("AZURE_CLIENT_ID");
+                let endpoint = endpoint(&tenant, &client)?.with_client_id_of(variable);
+                Ok(Setup { endpoint, file: PathBuf::from(file) })
             }
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
         };

@@ -4,14 +4,15 @@ use std::{error::Error as StdError, io};
 
 use rustls::CertificateError;
 
-use super::proxy::Proxied;
+use super::{proxy::Proxied, trust::Trust};
 use crate::error::{Error, ErrorKind};
 
 /// The error for a request that got no answer. `endpoint` is host and port.
-pub(super) fn classify(
+pub(super) async fn classify(
     error: &reqwest::Error,
     endpoint: &str,
     proxied: Option<&Proxied>,
+    trust: Option<&Trust>,
     trust_notes: &[String],
 ) -> Error {
     let way = match proxied {
@@ -19,7 +20,16 @@ pub(super) fn classify(
         None => endpoint.to_owned(),
     };
     if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return tls_failure(tls, &way, trust_notes);
+        return tls_failure(tls, &way, trust, trust_notes);
+    }
+    if let Some(proxy) = proxied
+        && let Some(refusal) = tunnel_refusal(error)
+    {
+        let status = match refusal {
+            TunnelRefusal::Authentication => Some(407),
+            TunnelRefusal::OtherStatus => proxy.tunnel_status(endpoint).await,
+        };
+        return refused_by_proxy(&way, proxy, status);
     }
     if error.is_dns() {
         return Error::new(ErrorKind::Network, format!("the name of {way} could not be resolved: {}", text(error)))
@@ -34,10 +44,66 @@ pub(super) fn classify(
     let kind = if timed_out { ErrorKind::Timeout } else { ErrorKind::Network };
     let failed =
         Error::new(kind, format!("{what}: {}", if timed_out { "no answer in time".to_owned() } else { text(error) }));
-    if timed_out { failed.with_advice("Check firewall and proxy variables for the host named.") } else { failed }
+    match () {
+        () if timed_out => failed.with_advice("Check firewall and proxy variables for the host named."),
+        () if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) => failed.with_advice(
+            "Look at what ends the connection: the server, or a proxy or firewall on the way; it is tried again after \
+             the back-off.",
+        ),
+        () => failed,
+    }
 }
 
-fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Error {
+/// Why a proxy did not open a tunnel.
+enum TunnelRefusal {
+    Authentication,
+    /// The HTTP client does not say which one.
+    OtherStatus,
+}
+
+/// Whether a proxy refused to open the tunnel. The client's own error type is private, so its text is compared.
+fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelRefusal> {
+    causes(error).find_map(|cause| match cause.to_string().as_str() {
+        "tunnel error: proxy authorization required" => Some(TunnelRefusal::Authentication),
+        "tunnel error: unsuccessful" => Some(TunnelRefusal::OtherStatus),
+        _ => None,
+    })
+}
+
+/// The error for a proxy that does not open the tunnel, or does not pass a request on.
+pub(super) fn refused_by_proxy(way: &str, proxy: &Proxied, status: Option<u16>) -> Error {
+    let failed = |why: &str| {
+        let said = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+        Error::new(ErrorKind::Network, format!("cannot connect to {way}: {why}{said}"))
+    };
+    let variable = proxy.variable;
+    match status {
+        // Asking again with the same password locks accounts.
+        Some(407) if proxy.has_password => {
+            failed("the proxy does not accept the user and password (proxy authentication required)")
+                .definite()
+                .with_advice(format!(
+                    "Correct user:password, percent-encoded, in {variable}; only Basic authentication is supported."
+                ))
+        }
+        Some(407) => {
+            failed("the proxy wants a user and password (proxy authentication required)").definite().with_advice(
+                format!("Put user:password, percent-encoded, into {variable}: http://user:password@host:port."),
+            )
+        }
+        Some(400..=499) => failed("the proxy refuses the connection").definite().with_advice(format!(
+            "Have the host allowed by the proxy of {variable}, or list it in NO_PROXY if it can be reached directly."
+        )),
+        Some(_) => failed("the proxy could not open the connection").with_advice(format!(
+            "Check that the proxy of {variable} can reach the host named, or list the host in NO_PROXY."
+        )),
+        None => failed("the proxy did not open the connection").with_advice(format!(
+            "Check the proxy of {variable}, or list the host in NO_PROXY if it can be reached directly."
+        )),
+    }
+}
+
+fn tls_failure(error: &rustls::Error, way: &str, trust: Option<&Trust>, trust_notes: &[String]) -> Error {
     use CertificateError::*;
     let rustls::Error::InvalidCertificate(reason) = error else {
         return Error::new(ErrorKind::Network, format!("TLS with {way} failed: {error}"))
@@ -50,6 +116,13 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
             refused(&format!("is signed by an authority that is not trusted{notes}")).with_advice(
                 "Add the issuer's certificate with the option for a PEM file of authorities, or with a variable: SSL_CERT_FILE, SSL_CERT_DIR, \
                  REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, NODE_EXTRA_CA_CERTS.",
+            )
+        }
+        NotValidForName | NotValidForNameContext { .. } if matches!(trust, Some(Trust::Private { .. })) => {
+            let name = trust.and_then(Trust::server_name).map(|name| format!(" than {name}")).unwrap_or_default();
+            refused(&format!("is for another host name{name}")).with_advice(
+                "Set AZURE_KUBERNETES_SNI_NAME to the name in the certificate of the cluster's token proxy, and check \
+                 AZURE_KUBERNETES_TOKEN_PROXY.",
             )
         }
         NotValidForName | NotValidForNameContext { .. } => refused("is for another host name")
@@ -68,11 +141,20 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
     }
 }
 
-/// The innermost cause as text. The outer layers repeat the address, which may hold what must not be told.
+/// The innermost cause as text, without addresses: they may hold what must not be told, and some libraries add one of
+/// their documentation.
 pub(super) fn text(error: &(dyn StdError + 'static)) -> String {
-    let innermost = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    let clean: String = innermost.chars().filter(|c| !c.is_control()).take(200).collect();
-    if clean.is_empty() || clean.contains("://") { "an unknown cause".to_owned() } else { clean }
+    causes(error)
+        .last()
+        .map(|innermost| without_addresses(&innermost.to_string()))
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "an unknown cause".to_owned())
+}
+
+fn without_addresses(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("://")).collect();
+    let clean: String = words.join(" ").chars().filter(|c| !c.is_control()).take(200).collect();
+    clean.trim_end_matches([':', ' ', '(', ',', ';']).to_owned()
 }
 
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
@@ -85,4 +167,25 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
         Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
         None => error.source(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_without_addresses() {
+        let cases = [
+            (
+                "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x",
+                "peer closed connection without sending TLS close_notify",
+            ),
+            ("error for (https://u:planted@h/) here", "error for here"),
+            ("https://u:planted@h/", ""),
+            ("Connection refused (os error 111)", "Connection refused (os error 111)"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(without_addresses(text), expected);
+        }
+    }
 }

@@ -1,15 +1,27 @@
 //! The proxy variables, as every tool reads them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, Proxy, Url};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use zeroize::Zeroizing;
 
 use crate::{
     config::BuildInputs,
     error::{Error, ErrorKind, Result},
     secret::Secret,
 };
+
+/// How long a proxy that has just refused a tunnel may take to refuse it once more.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longer than any status line.
+const MAX_STATUS: u64 = 1024;
 
 /// A client that goes through one proxy.
 pub(super) struct Proxied {
@@ -18,6 +30,41 @@ pub(super) struct Proxied {
     pub(super) variable: &'static str,
     /// Its host and port.
     pub(super) endpoint: String,
+    /// Whether the variable names a user or password.
+    pub(super) has_password: bool,
+    /// Whether it is spoken to in plain HTTP.
+    is_plain: bool,
+    /// The value of `Proxy-Authorization`.
+    authorization: Option<Secret>,
+}
+
+impl Proxied {
+    /// The status with which the proxy refuses a tunnel to `target`, which is asked for once more: the HTTP client says
+    /// only that there was another one than 200 and 407.
+    pub(super) async fn tunnel_status(&self, target: &str) -> Option<u16> {
+        if !self.is_plain {
+            return None;
+        }
+        let asked = async {
+            let mut stream = TcpStream::connect(&self.endpoint).await.ok()?;
+            let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
+            if let Some(authorization) = &self.authorization {
+                request.push_str("Proxy-Authorization: ");
+                request.push_str(authorization.expose());
+                request.push_str("\r\n");
+            }
+            request.push_str("\r\n");
+            stream.write_all(request.as_bytes()).await.ok()?;
+            let mut line = Vec::new();
+            let mut reader = stream.take(MAX_STATUS);
+            while !line.contains(&b'\n') && reader.read_buf(&mut line).await.ok()? > 0 {}
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let status = line.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()?;
+            // Now it would open the tunnel: what it said before is not known.
+            (300..600).contains(&status).then_some(status)
+        };
+        tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok().flatten()
+    }
 }
 
 /// What the proxy variables say: of two spellings the lower-case one counts.
@@ -63,8 +110,15 @@ impl ProxyRules {
             setting
                 .as_ref()
                 .map(|(variable, value)| {
-                    let (proxy, endpoint) = parse(variable, value.expose())?;
-                    Ok(Proxied { client: build(proxy)?, variable, endpoint })
+                    let (proxy, endpoint, url) = parse(variable, value.expose())?;
+                    Ok(Proxied {
+                        client: build(proxy)?,
+                        variable,
+                        endpoint,
+                        has_password: !url.username().is_empty() || url.password().is_some(),
+                        is_plain: url.scheme() == "http",
+                        authorization: authorization(&url),
+                    })
                 })
                 .transpose()
         };
@@ -91,7 +145,9 @@ impl ProxyRules {
 /// The matcher knows hosts, domains and networks but no ports, so each port has one. It intercepts what is not listed.
 fn exceptions(no_proxy: &str) -> Vec<(Option<u16>, Matcher)> {
     let mut by_port: BTreeMap<Option<u16>, Vec<&str>> = BTreeMap::new();
-    for entry in no_proxy.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+    // Commas are usual, blanks are what some tools take besides; `*.domain` is how many write `.domain`.
+    for entry in no_proxy.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
+        let entry = if entry.starts_with("*.") { &entry[1..] } else { entry };
         let (host, port) = match entry.rsplit_once(':') {
             // An IPv6 address has colons of its own; with a port it is in brackets.
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
@@ -115,7 +171,39 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String)> {
+/// What the proxy is told of who asks, as the HTTP client does it.
+fn authorization(url: &Url) -> Option<Secret> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text: &str| Zeroizing::new(percent_decoded(text));
+    let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let both = Zeroizing::new([user.as_slice(), b":", password.as_slice()].concat());
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(&*both))))
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digit =
+            |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
     // A proxy's address may hold a password, so no message quotes it.
     let refused = |why: &str| {
         Error::new(ErrorKind::InvalidConfiguration, format!("the variable {variable} names no usable proxy: {why}"))
@@ -123,6 +211,14 @@ fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String)> {
     };
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    // Before the last `@` are user and password. These end the host in an address, so that a part of the password would be
+    // taken for the host.
+    let address = spelled_out.split_once("://").map_or("", |(_, rest)| rest);
+    if address.rsplit_once('@').is_some_and(|(user, _)| user.contains(['#', '/', '?', '\\'])) {
+        return Err(refused("its user or password holds `#`, `/`, `?` or `\\`").with_advice(
+            "Percent-encode user and password: `#` is %23, `/` is %2F, `?` is %3F, `\\` is %5C, `@` is %40.",
+        ));
+    }
     let url = Url::parse(&spelled_out).map_err(|e| refused(&e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
         return Err(refused("its scheme is none of http, https, socks4, socks5"));
@@ -131,7 +227,7 @@ fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String)> {
     let default_port = if url.scheme().starts_with("socks") { 1080 } else { 80 };
     let endpoint = format!("{host}:{}", url.port_or_known_default().unwrap_or(default_port));
     let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not understood"))?;
-    Ok((proxy, endpoint))
+    Ok((proxy, endpoint, url))
 }
 
 #[cfg(test)]
@@ -169,6 +265,10 @@ mod tests {
             (&[("http_proxy", "http://a:1"), ("REQUEST_METHOD", "GET")], "http://host/", Some("http_proxy a:1")),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x.org, .microsoftonline.com")], login, None),
             (&[("HTTPS_PROXY", "http://a:1"), ("no_proxy", "*")], login, None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "*.microsoftonline.com")], login, None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x.org *.microsoftonline.com\ty.org")], login, None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "*.example:8443")], "https://h.example:8443/", None),
+            (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "*.online.com")], login, Some("HTTPS_PROXY a:1")),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "10.0.0.0/8")], "https://10.1.2.3/", None),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "online.com")], login, Some("HTTPS_PROXY a:1")),
             (&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "login.microsoftonline.com:443")], login, None),
@@ -199,6 +299,28 @@ mod tests {
         ];
         for (variables, url, expected) in table {
             assert_eq!(chosen(variables, url).as_deref(), *expected, "{variables:?} {url}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_sent_as_the_client_sends_them() {
+        let sent = |url: &str| authorization(&Url::parse(url).unwrap()).map(|value| value.expose().to_owned());
+        assert_eq!(sent("http://h:1").as_deref(), None);
+        assert_eq!(sent("http://planted-user:pl%40nted@h:1").as_deref(), Some("Basic cGxhbnRlZC11c2VyOnBsQG50ZWQ="));
+        assert_eq!(sent("http://u@h:1").as_deref(), Some("Basic dTo="));
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_told() {
+        for value in [
+            "http://user:12#hunter2@host:1",
+            "user:hun/ter2@host",
+            "http://user:a?hunter2@host",
+            "http://us#er:hunter2@h",
+        ] {
+            let error = rules(&[("HTTPS_PROXY", value)]).err().expect(value);
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("Percent-encode user and password") && !text.contains("hunter2"), "{text}");
         }
     }
 

@@ -55,11 +55,12 @@ pub struct Reply {
     status: u16,
     cut_after: Option<usize>,
     silent: bool,
+    until_close: bool,
 }
 
 impl Reply {
     pub fn new(status: u16) -> Reply {
-        Reply { text: vec![], headers: String::new(), status, cut_after: None, silent: false }
+        Reply { text: vec![], headers: String::new(), status, cut_after: None, silent: false, until_close: false }
     }
 
     pub fn json(status: u16, body: &Value) -> Reply {
@@ -83,6 +84,12 @@ impl Reply {
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Reply {
         self.text = body.into();
+        self
+    }
+
+    /// Names no length: the end of the connection, which comes without TLS's `close_notify`, ends the body.
+    pub fn until_close(mut self) -> Reply {
+        self.until_close = true;
         self
     }
 
@@ -192,11 +199,14 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: &Reply, l
         if reply.status == 0 || reply.silent {
             return;
         }
-        let head =
-            format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n{}\r\n", reply.status, reply.text.len(), reply.headers);
+        let length = match reply.until_close {
+            true => "connection: close\r\n".to_owned(),
+            false => format!("content-length: {}\r\n", reply.text.len()),
+        };
+        let head = format!("HTTP/1.1 {} X\r\n{length}{}\r\n", reply.status, reply.headers);
         let body = &reply.text[..reply.cut_after.unwrap_or(reply.text.len())];
         let sent = stream.write_all(&[head.as_bytes(), body].concat()).await.is_ok() && stream.flush().await.is_ok();
-        if !sent || reply.cut_after.is_some() {
+        if !sent || reply.cut_after.is_some() || reply.until_close {
             return;
         }
     }

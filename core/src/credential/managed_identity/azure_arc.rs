@@ -152,7 +152,7 @@ fn confirm(identity: &Identity, response: &Response) -> Result<()> {
     let told: Told = answer::read(response).unwrap_or_default();
     let (wanted, told) = match identity {
         Identity::System => return Ok(()),
-        Identity::ClientId(id) => (id, told.client_id),
+        Identity::ClientId(id) | Identity::ClientIdOf(_, id) => (id, told.client_id),
         Identity::ObjectId(id) => (id, told.object_id),
         Identity::ResourceId(id) => (id, told.msi_res_id.or(told.mi_res_id)),
     };

@@ -35,7 +35,7 @@ impl AzureMl {
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         let client_id = match &client.identity {
             Identity::System => self.default_client_id.as_deref(),
-            Identity::ClientId(id) => Some(id.as_str()),
+            Identity::ClientId(id) | Identity::ClientIdOf(_, id) => Some(id.as_str()),
             Identity::ObjectId(_) | Identity::ResourceId(_) => {
                 return Err(takes_no_id("Azure Machine Learning", "object id or resource id", "Pass the client id."));
             }

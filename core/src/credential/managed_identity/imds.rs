@@ -6,7 +6,8 @@ use super::{Client, endpoint};
 use crate::{
     config::BuildInputs,
     credential::{
-        FetchContext, FetchedToken, answer,
+        FetchContext, FetchedToken,
+        answer::{self, Refuser},
         tries::{self, Tries},
     },
     error::{Error, ErrorKind, Result},
@@ -39,7 +40,8 @@ pub(super) struct Imds {
 /// [`ErrorKind::InvalidConfiguration`] for a variable that holds no address.
 pub(crate) fn host(inputs: &BuildInputs<'_>) -> Result<String> {
     const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-    endpoint(HOST, inputs.variable(HOST).unwrap_or("http://169.254.169.254"))
+    let host = endpoint(HOST, inputs.variable(HOST).unwrap_or("http://169.254.169.254"))?;
+    Ok(host.trim_end_matches('/').to_owned())
 }
 
 impl Imds {
@@ -67,7 +69,12 @@ impl Imds {
         loop {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
             let outcome = match client.send(request).await {
-                Ok(response) if !context.has_fallback && is_stranger(&response) => return Err(not_imds(&response)),
+                Ok(response) if !context.has_fallback && is_stranger(&response) => {
+                    // A cluster's proxy for identities says in words that there is none.
+                    let refusal = client.read(&response, "IMDS", &[]).err();
+                    let lacks_identity = |error: &Error| error.kind() == ErrorKind::CredentialUnavailable;
+                    return Err(refusal.filter(lacks_identity).unwrap_or_else(|| not_imds(&response)));
+                }
                 Ok(response) => client.read(&response, "IMDS", &[]).map_err(as_updating),
                 Err(error) => Err(error),
             };
@@ -109,11 +116,18 @@ fn is_stranger(response: &Response) -> bool {
 }
 
 fn not_imds(response: &Response) -> Error {
-    nobody_there(format!(
-        "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
-        response.status,
-        answer::describe_body(response)
-    ))
+    match answer::refusal(response, None, &[], Refuser::Local).service {
+        // What stands in its place, such as a cluster's proxy for identities, may say why.
+        service if service.message.is_some() => {
+            let why = "what answers at the address of IMDS is not IMDS, and says".to_owned();
+            nobody_there(why).with_service(service)
+        }
+        _ => nobody_there(format!(
+            "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
+            response.status,
+            answer::describe_body(response)
+        )),
+    }
 }
 
 fn nobody_there(why: String) -> Error {
@@ -128,15 +142,23 @@ fn is_unreached(error: &Error) -> bool {
 /// 404 and 410 are how IMDS says that it is starting or updating.
 fn as_updating(error: Error) -> Error {
     match error.service().status {
-        Some(404 | 410) => error.with_kind(ErrorKind::ServiceUnavailable).with_advice(
-            "IMDS is starting or updating itself, which takes up to 70 s: it is tried again after the back-off.",
-        ),
+        // A service that gives a reason is not starting.
+        Some(404) if error.kind() == ErrorKind::AuthenticationFailed && error.service().message.is_some() => {
+            error.with_kind(ErrorKind::ServiceUnavailable)
+        }
+        Some(404 | 410) if error.kind() != ErrorKind::CredentialUnavailable => {
+            error.with_kind(ErrorKind::ServiceUnavailable).with_advice(
+                "IMDS is starting or updating itself, which takes up to 70 s: it is tried again after the back-off.",
+            )
+        }
         _ => error,
     }
 }
 
 fn pause(error: &Error, done: u32) -> Option<Duration> {
     let own = match error.service().status {
+        // An identity that is not assigned is not so for a moment.
+        Some(_) if error.kind() == ErrorKind::CredentialUnavailable => None,
         // Exactly, so that the whole of an update is waited for; the service is this machine's own.
         Some(410) => PAUSES_UPDATING.get(done as usize - 1).map(|seconds| Duration::from_secs(*seconds)),
         Some(404 | 429 | 500..) if done <= REPEATS => Some(tries::doubling(FIRST_PAUSE, done, LONGEST_PAUSE)),

@@ -8,10 +8,11 @@ mod cloud_shell;
 mod imds;
 mod service_fabric;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    answer::{self, Refusal, Refuser},
     exchange::exchange,
     tries::{self, Tries},
     workload_identity::WorkloadIdentityCredential,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     cloud,
     config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments},
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, Service},
     secret::Secret,
     transport::{Request, Response, Transport, form_encoded},
 };
@@ -51,6 +52,8 @@ struct Client {
 enum Identity {
     System,
     ClientId(String),
+    /// The client id of a variable, which may be meant for something else.
+    ClientIdOf(&'static str, String),
     ObjectId(String),
     ResourceId(String),
 }
@@ -75,8 +78,24 @@ impl ManagedIdentityCredential {
         options: &CredentialOptions,
         context: &BuildContext<'_>,
     ) -> Result<Self> {
+        Self::with_client_id_of(None, arguments, options, context)
+    }
+
+    /// The same, for a client id that is `variable`'s.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn with_client_id_of(
+        variable: Option<&'static str>,
+        arguments: &ManagedIdentityArguments,
+        options: &CredentialOptions,
+        context: &BuildContext,
+    ) -> Result<Self> {
         let identity = match (&arguments.client_id, &arguments.object_id, &arguments.resource_id) {
-            (Some(id), ..) => Identity::ClientId(id.clone()),
+            (Some(id), ..) => match variable {
+                Some(variable) => Identity::ClientIdOf(variable, id.clone()),
+                None => Identity::ClientId(id.clone()),
+            },
             (_, Some(id), _) => Identity::ObjectId(id.clone()),
             (.., Some(id)) => Identity::ResourceId(id.clone()),
             _ => Identity::System,
@@ -184,12 +203,14 @@ fn federated(
     context: &BuildContext<'_>,
 ) -> Result<Option<WorkloadIdentityCredential>> {
     const VARIABLES: [&str; 3] = ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
+    // Left out where it is the variable's, so that messages can name the variable.
     let client_id = match identity {
         Identity::ClientId(id) => Some(id.clone()),
-        Identity::System => context.inputs.variable("AZURE_CLIENT_ID").map(str::to_owned),
-        Identity::ObjectId(_) | Identity::ResourceId(_) => None,
+        Identity::System | Identity::ClientIdOf(..) => None,
+        Identity::ObjectId(_) | Identity::ResourceId(_) => return Ok(None),
     };
-    if client_id.is_none() || VARIABLES.iter().any(|name| context.inputs.variable(name).is_none()) {
+    let is_set = |name: &str| context.inputs.variable(name).is_some();
+    if client_id.is_none() && !is_set("AZURE_CLIENT_ID") || !VARIABLES.iter().all(|name| is_set(name)) {
         return Ok(None);
     }
     let arguments = WorkloadIdentityArguments { client_id, ..WorkloadIdentityArguments::default() };
@@ -201,19 +222,53 @@ impl Identity {
     fn parameter(&self, resource_id: &'static str) -> Option<(&'static str, &str)> {
         match self {
             Identity::System => None,
-            Identity::ClientId(id) => Some(("client_id", id)),
+            Identity::ClientId(id) | Identity::ClientIdOf(_, id) => Some(("client_id", id)),
             Identity::ObjectId(id) => Some(("object_id", id)),
             Identity::ResourceId(id) => Some((resource_id, id)),
         }
     }
 
-    /// For messages.
-    fn describe(&self) -> &'static str {
+    /// What to do where it is not assigned.
+    fn advice(&self) -> String {
         match self {
-            Identity::System => "no system-assigned identity",
-            _ => "no such user-assigned identity",
+            Identity::ClientIdOf(variable, _) => format!(
+                "Assign that identity to this machine or service, set {variable} to the client id of one that is, or \
+                 unset it for the system-assigned one."
+            ),
+            _ => "Assign the identity to this machine or service, or pass the id of one that is.".to_owned(),
         }
     }
+
+    /// Where an id comes from that the program did not pass, for advice.
+    fn hint(&self) -> String {
+        match self {
+            Identity::ClientIdOf(variable, id) => format!(" with the client id {} of {variable}", shown(id)),
+            _ => String::new(),
+        }
+    }
+}
+
+/// As the end of "the source has".
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, id) = match self {
+            Identity::System => return f.write_str("no system-assigned identity"),
+            Identity::ClientId(id) | Identity::ClientIdOf(_, id) => ("client id", id),
+            Identity::ObjectId(id) => ("object id", id),
+            Identity::ResourceId(id) => ("resource id", id),
+        };
+        write!(f, "no such user-assigned identity ({what} {}", shown(id))?;
+        match self {
+            Identity::ClientIdOf(variable, _) => write!(f, " of {variable})"),
+            _ => f.write_str(")"),
+        }
+    }
+}
+
+/// An id for messages: what cannot be one may be a secret in the wrong place.
+fn shown(id: &str) -> &str {
+    let is_plain = id.len() <= 512 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./()".contains(&b));
+    if is_plain { id } else { "that is not shown" }
 }
 
 impl Client {
@@ -275,33 +330,113 @@ impl Client {
             }
             return Ok(token);
         }
-        let refusal = answer::refusal(response, object.as_ref(), secrets);
-        let unreachable = response.status == 403 && String::from_utf8_lossy(&response.body).contains("unreachable");
-        // Service Fabric has codes for it; the others say nothing else by 400.
-        let not_assigned = match refusal.service.error.as_deref() {
-            Some("ManagedIdentityNotFound") => true,
-            Some("SecretHeaderNotFound" | "ArgumentNullOrEmpty") => false,
-            _ => response.status == 400 && object.is_some() && refusal.service.aadsts.is_none(),
-        };
-        if unreachable || not_assigned {
-            let why = match unreachable {
-                true => format!("{source} is not reachable from here"),
-                false => format!("{source} has {}", self.identity.describe()),
-            };
-            return Err(Error::new(ErrorKind::CredentialUnavailable, why)
-                .with_service(refusal.service)
+        let refusal = answer::refusal(response, object.as_ref(), secrets, Refuser::Local);
+        let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
+        if response.status == 403 && body.contains("unreachable") {
+            return Err(unavailable(format!("{source} is not reachable from here"), refusal.service)
                 .with_advice("Assign the identity to this machine or service, or pass the id of one that is."));
         }
+        match self.lack(&refusal) {
+            Some(Lack::Identity) => Err(unavailable(format!("{source} has {}", self.identity), refusal.service)
+                .with_advice(self.identity.advice())),
+            Some(Lack::Choice) => {
+                Err(unavailable(format!("{source} has several identities, and none is chosen"), refusal.service)
+                    .with_advice("Pass the client id of the one to use, or set AZURE_CLIENT_ID for the default chain."))
+            }
+            Some(Lack::Audience) => {
+                Err(unavailable(format!("{source} gives no token for this resource"), refusal.service)
+                    .with_advice("Use another credential here, such as the developer's own sign-in."))
+            }
+            None => Err(self.refused(refusal, response, source)),
+        }
+    }
+
+    /// The error for a refusal that is not for want of the identity.
+    fn refused(&self, refusal: Refusal, response: &Response, source: &str) -> Error {
         let known = refusal.service.aadsts.is_some();
-        let error = refusal.into_error(response, source);
+        // An endpoint that refuses without a word has refused: no portal stands between it and the program.
+        let is_silent = (400..500).contains(&response.status)
+            && (response.body.trim_ascii().is_empty() || answer::is_object(response));
+        let service = refusal.service.clone();
+        let error = match refusal.into_error(response, source) {
+            error if is_silent && error.kind() == ErrorKind::BadResponse => {
+                let why = format!("{source} refused the request with {}", answer::describe_body(response));
+                Error::new(ErrorKind::AuthenticationFailed, why).with_service(service)
+            }
+            error => error,
+        };
         if error.kind() == ErrorKind::AuthenticationFailed && !known {
             // A program that outlives its platform's restart goes on with the old one's variables.
-            return Err(
-                error.with_advice("Check that an identity is assigned here; restart the program if its platform was.")
-            );
+            return error.with_advice(format!(
+                "Check that an identity is assigned here{}; restart the program if its platform was.",
+                self.identity.hint()
+            ));
         }
-        Err(error)
+        error
     }
+
+    /// What a refusal says is missing. Each source has its own code or words for it; a status alone says nothing.
+    fn lack(&self, refusal: &Refusal) -> Option<Lack> {
+        if refusal.service.aadsts.is_some() {
+            return None;
+        }
+        match refusal.service.error.as_deref() {
+            Some("ManagedIdentityNotFound" | "DefaultIdentityNotDefined" | "IdentityNotFound") => {
+                return Some(Lack::Identity);
+            }
+            Some("SecretHeaderNotFound" | "ArgumentNullOrEmpty") => return None,
+            Some("AudienceNotSupported") => return Some(Lack::Audience),
+            _ => {}
+        }
+        let text = refusal.service.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        // What an overloaded or starting endpoint says is of the moment.
+        if matches!(refusal.service.status, Some(408 | 429 | 500..)) || !says(&["identit"]) {
+            return None;
+        }
+        if says(&["multiple user assigned", "multiple user-assigned", "more than one", "please specify the client"]) {
+            return Some(Lack::Choice);
+        }
+        says(&[
+            "not found",
+            "not be found",
+            "no managed identit",
+            "no user assigned",
+            "no user-assigned",
+            "no system assigned",
+            "no system-assigned",
+            "no identit",
+            "no azure identit",
+            "no azureassignedidentit",
+            "no default",
+            "no matching",
+            "not assigned",
+            "been assigned",
+            "not defined",
+            "not enabled",
+            "not configured",
+            "not exist",
+            "n't exist",
+            "unable to load the proper",
+            "getting assigned identities for pod",
+            "failed to get matching identities",
+        ])
+        .then_some(Lack::Identity)
+    }
+}
+
+/// What a source lacks, so that it is unavailable.
+enum Lack {
+    /// The identity is not assigned.
+    Identity,
+    /// There are several identities, and the request names none.
+    Choice,
+    /// The source gives no tokens for such a resource.
+    Audience,
+}
+
+fn unavailable(why: String, service: Service) -> Error {
+    Error::new(ErrorKind::CredentialUnavailable, why).with_service(service)
 }
 
 /// A source that cannot be told which identity is meant.
@@ -316,14 +451,15 @@ fn refused_variable(name: &str, why: &str) -> Error {
         .with_advice(format!("Correct or unset {name}."))
 }
 
-/// An endpoint's address, checked and without a slash at its end. `name` is the variable that holds it.
+/// An endpoint's address, checked and otherwise as the platform wrote it: a router may tell `/token` from `/token/`.
+/// `name` is the variable that holds it.
 fn endpoint(name: &str, value: &str) -> Result<String> {
     let refused = || refused_variable(name, "is not an http address");
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let url = reqwest::Url::parse(&spelled_out).map_err(|_| refused())?;
     let usable = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if usable { Ok(spelled_out.trim_end_matches('/').to_owned()) } else { Err(refused()) }
+    if usable { Ok(spelled_out) } else { Err(refused()) }
 }
 
 #[cfg(test)]
