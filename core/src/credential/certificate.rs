@@ -133,9 +133,9 @@ impl Fault {
                     Conversion::Pfx => {
                         format!("openssl pkcs12 -legacy -in {file} -nodes | openssl pkcs12 -export -out new.pfx")
                     }
-                    Conversion::Pem => format!(
-                        "openssl pkcs12 -export -provider legacy -provider default -in {file} -out new.pfx"
-                    ),
+                    Conversion::Pem => {
+                        format!("openssl pkcs12 -export -provider legacy -provider default -in {file} -out new.pfx")
+                    }
                     Conversion::OpenSsh => format!("ssh-keygen -p -m PKCS8 -f {file}"),
                     Conversion::JavaKeyStore => format!(
                         "keytool -importkeystore -srckeystore {file} -destkeystore new.pfx -deststoretype pkcs12"
@@ -173,8 +173,7 @@ impl Certificate {
             (Some(path), _) => (Source::File(PathBuf::from(path)), None),
             (None, text) => {
                 let text = text.map_or("", Secret::expose);
-                let identity =
-                    Identity::read(text.as_bytes(), password).map_err(|fault| fault.of(&Source::Inline))?;
+                let identity = Identity::read(text.as_bytes(), password).map_err(|fault| fault.of(&Source::Inline))?;
                 (Source::Inline, Some(Arc::new(Loaded { identity, version: None })))
             }
         };
@@ -334,7 +333,8 @@ impl Identity {
         // Where a renewed certificate stands beside the old one, the old one is of no use any more.
         let own = || (0..parsed.len()).filter(|index| is_of(&parsed[*index], &key));
         let current = own().find(|index| parsed[*index].validity().not_after.timestamp() >= seconds);
-        let own = current.or_else(|| own().next()).ok_or_else(|| "holds no certificate of its private key".to_owned())?;
+        let own =
+            current.or_else(|| own().next()).ok_or_else(|| "holds no certificate of its private key".to_owned())?;
         // From each to the one that issued it, as far as they are there.
         let mut chain = vec![own];
         while let Some(last) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN) {
@@ -400,7 +400,8 @@ impl Identity {
 impl PrivateKey {
     fn parse(&self) -> Result<RsaKeyPair, Fault> {
         let not_rsa = |name: &str| {
-            let why = format!("holds a private key that is no RSA key but {name}: Entra takes RSA keys of 2048 to 4096 bits");
+            let why =
+                format!("holds a private key that is no RSA key but {name}: Entra takes RSA keys of 2048 to 4096 bits");
             Err(Fault::from(why).with(Remedy::NewKey))
         };
         let unreadable = || Fault::from("holds a private key that cannot be read");
@@ -410,11 +411,10 @@ impl PrivateKey {
                 let read = |value: &mut ber::Value<'_, '_>| {
                     ber::count(value)?;
                     let content = (ber::Algorithm::take(value)?.id, Zeroizing::new(ber::octets(value)?));
-                    value.skip_all()?;
+                    ber::skip_rest(value)?;
                     Ok(content)
                 };
-                let (algorithm, key) =
-                    ber::parse(der, |value| value.take_sequence(read)).map_err(|_| unreadable())?;
+                let (algorithm, key) = ber::parse(der, |value| value.take_sequence(read)).map_err(|_| unreadable())?;
                 match algorithm.as_str() {
                     "1.2.840.113549.1.1.1" => rsa_key(&key),
                     "1.2.840.113549.1.1.10" => Err(Fault::from(
@@ -427,10 +427,8 @@ impl PrivateKey {
                     other => not_rsa(&format!("one of the algorithm {other}")),
                 }
             }
-            PrivateKey::OpenSsh => {
-                Err(Fault::from("holds a private key in OpenSSH's form, which is not supported")
-                    .converted(Conversion::OpenSsh))
-            }
+            PrivateKey::OpenSsh => Err(Fault::from("holds a private key in OpenSSH's form, which is not supported")
+                .converted(Conversion::OpenSsh)),
             PrivateKey::Other(name) if name.is_empty() => Err(unreadable()),
             PrivateKey::Other(name) => not_rsa(&format!("one of {name}")),
         }
@@ -452,7 +450,7 @@ fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
             Ok((bytes.len() - first) * 8 - unused)
         })?;
         let exponent = ber::count(value)?;
-        value.skip_all()?;
+        ber::skip_rest(value)?;
         Ok((version, bits, exponent))
     };
     let Ok((version, bits, exponent)) = ber::parse(der, |value| value.take_sequence(read)) else {
@@ -461,7 +459,9 @@ fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
     let why = match rejected.as_str() {
         _ if version != 0 => "holds an RSA key of more than two prime numbers, which is not supported".to_owned(),
         "TooSmall" | "TooLarge" | "InvalidComponent" if exponent < 65_537 => {
-            format!("holds an RSA key with the public exponent {exponent}, and only 65537 and larger ones are supported")
+            format!(
+                "holds an RSA key with the public exponent {exponent}, and only 65537 and larger ones are supported"
+            )
         }
         "TooLarge" if exponent >= 1 << 33 => {
             "holds an RSA key with a public exponent of more than 33 bits, which is not supported".to_owned()
@@ -538,7 +538,9 @@ mod tests {
             let start = std::time::Instant::now();
             let content = std::fs::read(file).unwrap();
             let out = std::panic::catch_unwind(|| match Identity::read(&content, password.as_ref()) {
-                Ok(identity) => format!("OK chain={} key={}", identity.chain.len(), identity.sign("c", "a", 1, false).is_ok()),
+                Ok(identity) => {
+                    format!("OK chain={} key={}", identity.chain.len(), identity.sign("c", "a", 1, false).is_ok())
+                }
                 Err(fault) => fault.of(&Source::File(PathBuf::from(file))).to_string(),
             });
             println!("{:>6}ms {} [{line}]", start.elapsed().as_millis(), out.unwrap_or("PANIC".into()));

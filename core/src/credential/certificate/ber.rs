@@ -3,11 +3,11 @@
 
 use std::convert::Infallible;
 
-pub(super) use bcder::{Tag, decode::DecodeError};
 use bcder::{
     Mode, OctetString, Oid,
-    decode::{Constructed, Content, SliceSource},
+    decode::{Constructed, Content, SliceSource, Source},
 };
+pub(super) use bcder::{Tag, decode::DecodeError};
 
 pub(super) type Value<'a, 'b> = Constructed<'a, SliceSource<'b>>;
 pub(super) type Parsed<T> = Result<T, DecodeError<Infallible>>;
@@ -20,6 +20,12 @@ pub(super) fn parse<T>(content: &[u8], read: impl FnOnce(&mut Value<'_, '_>) -> 
 /// The length of the element that `content` begins with.
 pub(super) fn first_element(content: &[u8]) -> Option<usize> {
     parse(content, |value| Ok(value.capture_one()?.as_slice().len())).ok()
+}
+
+/// Passes over whatever else a value holds. (`skip_all` takes the end of one of indefinite length for a fault.)
+pub(super) fn skip_rest<S: Source>(value: &mut Constructed<'_, S>) -> Result<(), DecodeError<S::Error>> {
+    while value.skip_opt(|_, _, _| Ok(()))?.is_some() {}
+    Ok(())
 }
 
 /// An OCTET STRING, in one piece or in several.
@@ -73,6 +79,6 @@ impl Algorithm {
     }
 
     fn content(value: &mut Value<'_, '_>) -> Parsed<Algorithm> {
-        Ok(Algorithm { id: object_id(value)?, parameters: value.capture_all()?.as_slice().to_vec() })
+        Ok(Algorithm { id: object_id(value)?, parameters: value.capture(|rest| skip_rest(rest))?.as_slice().to_vec() })
     }
 }

@@ -1,23 +1,24 @@
 //! Encryption under a password: PKCS#5's two schemes, those of PKCS#12, and OpenSSL's of PEM files.
 //!
-//! The ciphers, hashes, PBKDF2 and scrypt are RustCrypto's. The key derivation of PKCS#12 is written here because the
-//! maintained one (`pkcs12`) is a pre-release that brings all of `cms` and `x509-cert`.
+//! The ciphers and scrypt are RustCrypto's; the hashes, HMAC and PBKDF2 are ring's, RustCrypto's where ring has none. The
+//! key derivation of PKCS#12 is written here, because the maintained one (`pkcs12`) is a pre-release that brings all of
+//! `cms` and `x509-cert`.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
+use ::hmac::{EagerHash, Hmac, Mac, digest::Digest};
+use ::pbkdf2::pbkdf2_hmac;
 use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{BlockModeDecrypt, InnerIvInit, KeyInit, KeyIvInit, StreamCipher, block_padding::Pkcs7};
 use des::{Des, TdesEde2, TdesEde3};
-use hmac::{
-    Hmac, Mac,
-    digest::{Digest, block_api::BlockSizeUser},
-};
 use md5::Md5;
 use rc2::Rc2;
 use rc4::Rc4;
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use sha1::Sha1;
-use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
+use ring::{
+    aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    digest, hmac, pbkdf2,
+};
+use sha2::{Sha224, Sha512_224, Sha512_256};
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,7 +30,7 @@ use crate::secret::Secret;
 /// More rounds than any tool asks for (NSS: 600,000): a file must not keep the machine busy.
 const MOST_ROUNDS: u64 = 1_000_000;
 /// The rounds of a whole file, with those of every form of a password that is tried.
-const MOST_WORK: u64 = 8 * MOST_ROUNDS;
+const MOST_WORK: u64 = 12 * MOST_ROUNDS;
 const MOST_SCRYPT_MEMORY: u64 = 1 << 28;
 /// A derived key is at most as long as the longest that a cipher or MAC takes.
 const MOST_KEY: u64 = 128;
@@ -41,10 +42,28 @@ type Bytes = Zeroizing<Vec<u8>>;
 pub(super) enum Obstacle {
     /// The password is another one, or the bytes are not those that were encrypted.
     Mismatch,
-    /// The algorithm, by its name.
-    Unsupported(String),
+    Unsupported(Unsupported),
     TooCostly,
     Malformed,
+}
+
+/// An algorithm that is not supported.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsupported {
+    name: String,
+    /// Whether OpenSSL 3 has it.
+    is_openssl: bool,
+}
+
+impl Obstacle {
+    /// Whether OpenSSL may well read what is not read here.
+    pub(super) fn is_for_openssl(&self) -> bool {
+        match self {
+            Obstacle::Mismatch => false,
+            Obstacle::Unsupported(algorithm) => algorithm.is_openssl,
+            Obstacle::TooCostly | Obstacle::Malformed => true,
+        }
+    }
 }
 
 impl<E> From<ber::DecodeError<E>> for Obstacle
@@ -81,11 +100,6 @@ impl Password {
             is_given: !text.is_empty(),
             work_left: MOST_WORK,
         };
-        if text.is_empty() {
-            // Windows, .NET and Azure Key Vault derive from nothing at all where there is no password.
-            forms.utf16.push(Zeroizing::default());
-            return forms;
-        }
         if !text.is_ascii() {
             // OpenSSL before 1.1 took each byte of the text for a character.
             forms.utf16.push(terminated(&mut text.bytes().map(u16::from)));
@@ -95,8 +109,15 @@ impl Password {
                 forms.bytes.push(Zeroizing::new(latin1.collect()));
             }
         }
-        // NSS gave PBES2 what PKCS#12's own key derivation takes, for years.
-        forms.bytes.push(utf16);
+        if !text.is_empty() {
+            // NSS gave PBES2 what PKCS#12's own key derivation takes, for years.
+            forms.bytes.push(utf16);
+            // A file without a password needs none, whatever is given.
+            forms.bytes.push(Bytes::default());
+            forms.utf16.push(Zeroizing::new(vec![0, 0]));
+        }
+        // Windows, .NET and Azure Key Vault derive from nothing at all where there is no password.
+        forms.utf16.push(Bytes::default());
         forms
     }
 
@@ -104,16 +125,20 @@ impl Password {
     pub(super) fn fault(&self, what: &str, obstacle: Obstacle) -> Fault {
         let why = match obstacle {
             Obstacle::Mismatch if self.is_given => format!(
-                "cannot be opened with the password given: {what} is encrypted with another one, or is damaged"
+                "cannot be opened with the password given: {what} is protected by another password, or is damaged"
             ),
-            Obstacle::Mismatch => format!("is encrypted ({what}), and no password is given"),
-            Obstacle::Unsupported(name) => format!("cannot be opened: {what} is encrypted with {name}, which is not supported"),
+            Obstacle::Mismatch => {
+                format!("cannot be opened: {what} is protected by a password, and no password is given")
+            }
+            Obstacle::Unsupported(algorithm) => {
+                format!("cannot be opened: {what} is protected with {}, which is not supported", algorithm.name)
+            }
             Obstacle::TooCostly => format!(
-                "takes too much time or memory to decrypt: {what} asks for more than {MOST_ROUNDS} rounds or {} MB of \
-                 memory, or all of the file for more than {MOST_WORK} rounds",
+                "takes too much time or memory to decrypt: at most {MOST_ROUNDS} rounds, {MOST_WORK} in the whole file, \
+                 and {} MB are spent on it",
                 MOST_SCRYPT_MEMORY >> 20
             ),
-            Obstacle::Malformed => format!("cannot be opened: {what} is encrypted in a form that cannot be read"),
+            Obstacle::Malformed => format!("cannot be opened: {what} is protected in a form that cannot be read"),
         };
         Fault::from(why)
     }
@@ -123,7 +148,8 @@ impl Password {
         let scheme = Scheme::read(algorithm)?;
         let forms = if matches!(scheme.derivation, Derivation::Pkcs12 { .. }) { &self.utf16 } else { &self.bytes };
         for form in forms {
-            spend(&mut self.work_left, &scheme.derivation, scheme.cipher.key_length())?;
+            let vector = if scheme.vector.is_some() { 0 } else { 8 };
+            spend(&mut self.work_left, &scheme.derivation, [scheme.cipher.key_length(), vector])?;
             let decrypted = scheme.decrypt(form, data)?;
             // A wrong password can by chance end in proper padding, but not in an element of just that length.
             if let Some(plain) = decrypted.filter(|plain| ber::first_element(plain) == Some(plain.len())) {
@@ -138,7 +164,7 @@ impl Password {
         let (hash, derivation, key_length) = mac.scheme()?;
         let forms = if matches!(derivation, Derivation::Pkcs12 { .. }) { &self.utf16 } else { &self.bytes };
         for form in forms {
-            spend(&mut self.work_left, &derivation, key_length)?;
+            spend(&mut self.work_left, &derivation, [key_length, 0])?;
             let key = derivation.derive(form, Purpose::Mac, key_length).ok_or(Obstacle::Malformed)?;
             if hash.is_mac(&key, data, &mac.value) {
                 return Ok(());
@@ -160,7 +186,12 @@ impl Password {
             "RC2-CBC" => Cipher::Rc2 { length: 16, bits: 128 },
             "RC2-64-CBC" => Cipher::Rc2 { length: 8, bits: 64 },
             "RC2-40-CBC" => Cipher::Rc2 { length: 5, bits: 40 },
-            other => return Err(Obstacle::Unsupported(other.chars().take(40).collect())),
+            other => {
+                return Err(Obstacle::Unsupported(Unsupported {
+                    name: other.chars().take(40).collect(),
+                    is_openssl: true,
+                }));
+            }
         };
         let vector = from_hex(vector.trim()).ok_or(Obstacle::Malformed)?;
         let salt = vector.get(..8).ok_or(Obstacle::Malformed)?;
@@ -183,22 +214,22 @@ impl Password {
     }
 }
 
-/// Takes the work of one derivation off what is left.
-fn spend(left: &mut u64, derivation: &Derivation, length: usize) -> Result<(), Obstacle> {
-    let length = length as u64;
+/// Takes the work of deriving a key and an initialisation vector of these lengths off what is left.
+fn spend(left: &mut u64, derivation: &Derivation, lengths: [usize; 2]) -> Result<(), Obstacle> {
+    let blocks = |hash: &Hash| lengths.iter().map(|length| length.div_ceil(hash.size()) as u64).sum();
     let (rounds, work) = match derivation {
-        // The initialisation vector is derived like a key.
-        Derivation::Pkcs12 { hash, rounds, .. } => (*rounds, rounds.saturating_mul(length.div_ceil(hash.size()) + 1)),
-        Derivation::Pbkdf1 { rounds, .. } => (*rounds, *rounds),
-        Derivation::Pbkdf2 { hash, rounds, .. } => (*rounds, rounds.saturating_mul(length.div_ceil(hash.size()))),
+        Derivation::Pbkdf1 { rounds, .. } => (*rounds, 2),
+        Derivation::Pkcs12 { hash, rounds, .. } | Derivation::Pbkdf2 { hash, rounds, .. } => (*rounds, blocks(hash)),
         Derivation::Scrypt { cost, block, parallel, .. } => {
             let memory = cost.saturating_add(*parallel).saturating_mul(128).saturating_mul(*block);
             if memory > MOST_SCRYPT_MEMORY {
                 return Err(Obstacle::TooCostly);
             }
+            // A round of scrypt is about as long as one of PBKDF2 per block of 128 bytes.
             (0, cost.saturating_mul(*block).saturating_mul(*parallel))
         }
     };
+    let work = if rounds == 0 { work } else { rounds.saturating_mul(work) };
     if rounds > MOST_ROUNDS {
         return Err(Obstacle::TooCostly);
     }
@@ -223,7 +254,7 @@ impl FileMac {
     }
 
     fn scheme(&self) -> Result<(Hash, Derivation, usize), Obstacle> {
-        let unsupported = |id: &str| Obstacle::Unsupported(format!("a MAC by {}", name_of(id)));
+        let unsupported = |id: &str| unsupported_algorithm("a MAC of ", id);
         if self.algorithm.id == "1.2.840.113549.1.5.14" {
             // PBMAC1 (RFC 9579): salt and rounds beside the digest are not used.
             let (derivation, scheme) = two_algorithms(&self.algorithm.parameters)?;
@@ -234,7 +265,7 @@ impl FileMac {
         }
         let hash = Hash::read(&self.algorithm.id).ok_or_else(|| unsupported(&self.algorithm.id))?;
         let derivation = Derivation::Pkcs12 { hash, salt: self.salt.clone(), rounds: self.rounds };
-        Ok((hash, derivation, hash.size() as usize))
+        Ok((hash, derivation, hash.size()))
     }
 }
 
@@ -312,7 +343,7 @@ impl Scheme {
                 let (salt, rounds) = salt_and_rounds()?;
                 (Derivation::Pbkdf1 { hash, salt, rounds }, cipher)
             }
-            (None, None) => return Err(Obstacle::Unsupported(name_of(id))),
+            (None, None) => return Err(unsupported_algorithm("", id)),
         };
         Ok(Scheme { derivation, cipher, vector: None })
     }
@@ -349,7 +380,7 @@ impl Scheme {
                 }
                 Cipher::Rc2 { length: length as usize, bits }
             }
-            other => return Err(Obstacle::Unsupported(name_of(other))),
+            other => return Err(unsupported_algorithm("", other)),
         };
         if length.is_some_and(|length| length != cipher.key_length() as u64) {
             return Err(Obstacle::Malformed);
@@ -357,14 +388,15 @@ impl Scheme {
         let vector = match (vector, cipher) {
             (Some(vector), _) => vector,
             // RFC 5084 has a sequence, RustCrypto and Botan the nonce alone.
-            (None, Cipher::AesGcm(_)) => plain_vector()
-                .or_else(|_| ber::parse(&encryption.parameters, |value| {
+            (None, Cipher::AesGcm(_)) => plain_vector().or_else(|_| {
+                ber::parse(&encryption.parameters, |value| {
                     value.take_sequence(|value| {
                         let nonce = ber::octets(value)?;
-                        value.skip_all()?;
+                        ber::skip_rest(value)?;
                         Ok(nonce)
                     })
-                }))?,
+                })
+            })?,
             (None, _) => plain_vector()?,
         };
         Ok(Scheme { derivation, cipher, vector: Some(vector) })
@@ -402,8 +434,9 @@ impl Derivation {
                     ber::parse(&algorithm.parameters, |value| value.take_sequence(read))?;
                 let hash = match function {
                     None => Hash::Sha1,
-                    Some(function) => Hash::read(&function.id)
-                        .ok_or_else(|| Obstacle::Unsupported(format!("PBKDF2 with {}", name_of(&function.id))))?,
+                    Some(function) => {
+                        Hash::read(&function.id).ok_or_else(|| unsupported_algorithm("PBKDF2 with ", &function.id))?
+                    }
                 };
                 Ok((Derivation::Pbkdf2 { hash, salt, rounds }, length))
             }
@@ -420,7 +453,7 @@ impl Derivation {
                 };
                 Ok(ber::parse(&algorithm.parameters, |value| value.take_sequence(read))?)
             }
-            other => Err(Obstacle::Unsupported(name_of(other))),
+            other => Err(unsupported_algorithm("", other)),
         }
     }
 
@@ -432,12 +465,13 @@ impl Derivation {
                 return Some(hash.pkcs12_key(password, salt, *rounds, purpose, length));
             }
             Derivation::Pbkdf1 { hash, salt, rounds } => {
-                let derived = hash.pbkdf1_key(password, salt, *rounds);
+                let derived = hash.repeated(&[password, salt], *rounds);
                 let part = if matches!(purpose, Purpose::Vector) { derived.get(8..) } else { derived.get(..) };
                 key.copy_from_slice(part?.get(..length)?);
             }
             Derivation::Pbkdf2 { hash, salt, rounds } => {
-                hash.pbkdf2_key(password, salt, u32::try_from(*rounds).ok()?, &mut key);
+                let rounds = NonZeroU32::new(u32::try_from(*rounds).ok()?)?;
+                hash.pbkdf2_key(password, salt, rounds, &mut key);
             }
             Derivation::Scrypt { salt, cost, block, parallel } => {
                 let logarithm = cost.is_power_of_two().then(|| cost.ilog2() as u8)?;
@@ -516,21 +550,8 @@ enum Hash {
     Sha512_256,
 }
 
-/// Runs the same code for whichever hash it is.
-macro_rules! with_hash {
-    ($hash:expr, $Digest:ident => $run:expr) => {
-        match $hash {
-            Hash::Md5 => { type $Digest = Md5; $run }
-            Hash::Sha1 => { type $Digest = Sha1; $run }
-            Hash::Sha224 => { type $Digest = Sha224; $run }
-            Hash::Sha256 => { type $Digest = Sha256; $run }
-            Hash::Sha384 => { type $Digest = Sha384; $run }
-            Hash::Sha512 => { type $Digest = Sha512; $run }
-            Hash::Sha512_224 => { type $Digest = Sha512_224; $run }
-            Hash::Sha512_256 => { type $Digest = Sha512_256; $run }
-        }
-    };
-}
+/// The longest is of 64 bytes.
+type Digested = [u8; 64];
 
 impl Hash {
     /// By the identifier of the hash, or of its HMAC.
@@ -549,68 +570,117 @@ impl Hash {
     }
 
     /// In bytes.
-    fn size(self) -> u64 {
-        with_hash!(self, D => <D as Digest>::output_size() as u64)
+    fn size(self) -> usize {
+        match self {
+            Hash::Md5 => 16,
+            Hash::Sha1 => 20,
+            Hash::Sha224 | Hash::Sha512_224 => 28,
+            Hash::Sha256 | Hash::Sha512_256 => 32,
+            Hash::Sha384 => 48,
+            Hash::Sha512 => 64,
+        }
     }
 
-    fn is_mac(self, key: &[u8], data: &[u8], value: &[u8]) -> bool {
-        with_hash!(self, D => Hmac::<D>::new_from_slice(key).is_ok_and(|mac| mac.chain_update(data).verify_slice(value).is_ok()))
+    fn block_size(self) -> usize {
+        match self {
+            Hash::Md5 | Hash::Sha1 | Hash::Sha224 | Hash::Sha256 => 64,
+            Hash::Sha384 | Hash::Sha512 | Hash::Sha512_224 | Hash::Sha512_256 => 128,
+        }
     }
 
-    fn pbkdf2_key(self, password: &[u8], salt: &[u8], rounds: u32, key: &mut [u8]) {
-        with_hash!(self, D => pbkdf2::pbkdf2_hmac::<D>(password, salt, rounds, key));
-    }
-
-    fn pbkdf1_key(self, password: &[u8], salt: &[u8], rounds: u64) -> Bytes {
-        with_hash!(self, D => {
-            let mut digest = D::new().chain_update(password).chain_update(salt).finalize();
-            for _ in 1..rounds {
-                digest = D::digest(digest);
+    /// What ring has of it, which is the faster by far.
+    fn on_ring(self) -> Option<(&'static digest::Algorithm, hmac::Algorithm, pbkdf2::Algorithm)> {
+        Some(match self {
+            Hash::Sha1 => {
+                (&digest::SHA1_FOR_LEGACY_USE_ONLY, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pbkdf2::PBKDF2_HMAC_SHA1)
             }
-            Zeroizing::new(digest.to_vec())
+            Hash::Sha256 => (&digest::SHA256, hmac::HMAC_SHA256, pbkdf2::PBKDF2_HMAC_SHA256),
+            Hash::Sha384 => (&digest::SHA384, hmac::HMAC_SHA384, pbkdf2::PBKDF2_HMAC_SHA384),
+            Hash::Sha512 => (&digest::SHA512, hmac::HMAC_SHA512, pbkdf2::PBKDF2_HMAC_SHA512),
+            _ => return None,
         })
     }
 
-    fn pkcs12_key(self, password: &[u8], salt: &[u8], rounds: u64, purpose: Purpose, length: usize) -> Bytes {
-        with_hash!(self, D => pkcs12_key::<D>(password, salt, rounds, purpose, length))
+    /// Of all parts together, into the beginning of `digested`.
+    fn digest(self, parts: &[&[u8]], digested: &mut Digested) {
+        fn of<D: Digest>(parts: &[&[u8]], digested: &mut [u8]) {
+            let mut hasher = D::new();
+            parts.iter().for_each(|part| hasher.update(part));
+            digested.copy_from_slice(&hasher.finalize());
+        }
+        let digested = &mut digested[..self.size()];
+        match (self, self.on_ring()) {
+            (_, Some((algorithm, ..))) => {
+                let mut context = digest::Context::new(algorithm);
+                parts.iter().for_each(|part| context.update(part));
+                digested.copy_from_slice(context.finish().as_ref());
+            }
+            (Hash::Md5, _) => of::<Md5>(parts, digested),
+            (Hash::Sha512_224, _) => of::<Sha512_224>(parts, digested),
+            (Hash::Sha512_256, _) => of::<Sha512_256>(parts, digested),
+            _ => of::<Sha224>(parts, digested),
+        }
     }
-}
 
-/// RFC 7292, appendix B.2.
-fn pkcs12_key<D: Digest + BlockSizeUser>(
-    password: &[u8],
-    salt: &[u8],
-    rounds: u64,
-    purpose: Purpose,
-    length: usize,
-) -> Bytes {
-    let block = D::block_size();
-    let diversifier = vec![purpose as u8; block];
-    let mut input = Zeroizing::new(Vec::new());
-    for part in [salt, password] {
-        input.extend(part.iter().cycle().take(part.len().next_multiple_of(block)));
+    fn is_mac(self, key: &[u8], data: &[u8], value: &[u8]) -> bool {
+        fn is<D: EagerHash>(key: &[u8], data: &[u8], value: &[u8]) -> bool {
+            Hmac::<D>::new_from_slice(key).is_ok_and(|mac| mac.chain_update(data).verify_slice(value).is_ok())
+        }
+        match (self, self.on_ring()) {
+            (_, Some((_, algorithm, _))) => hmac::verify(&hmac::Key::new(algorithm, key), data, value).is_ok(),
+            (Hash::Md5, _) => is::<Md5>(key, data, value),
+            (Hash::Sha512_224, _) => is::<Sha512_224>(key, data, value),
+            (Hash::Sha512_256, _) => is::<Sha512_256>(key, data, value),
+            _ => is::<Sha224>(key, data, value),
+        }
     }
-    let mut key = Zeroizing::new(Vec::with_capacity(length + 64));
-    loop {
-        let mut digest = D::new().chain_update(&diversifier).chain_update(&*input).finalize();
+
+    fn pbkdf2_key(self, password: &[u8], salt: &[u8], rounds: NonZeroU32, key: &mut [u8]) {
+        match (self, self.on_ring()) {
+            (_, Some((.., algorithm))) => pbkdf2::derive(algorithm, rounds, salt, password, key),
+            (Hash::Md5, _) => pbkdf2_hmac::<Md5>(password, salt, rounds.get(), key),
+            (Hash::Sha512_224, _) => pbkdf2_hmac::<Sha512_224>(password, salt, rounds.get(), key),
+            (Hash::Sha512_256, _) => pbkdf2_hmac::<Sha512_256>(password, salt, rounds.get(), key),
+            _ => pbkdf2_hmac::<Sha224>(password, salt, rounds.get(), key),
+        }
+    }
+
+    /// The digest of the digest, `rounds` times in all.
+    fn repeated(self, parts: &[&[u8]], rounds: u64) -> Zeroizing<Digested> {
+        let mut digested = Zeroizing::new([0; 64]);
+        self.digest(parts, &mut digested);
         for _ in 1..rounds {
-            digest = D::digest(&digest);
+            let previous = Zeroizing::new(*digested);
+            self.digest(&[&previous[..self.size()]], &mut digested);
         }
-        key.extend_from_slice(&digest);
-        if key.len() >= length {
-            key.truncate(length);
-            return key;
+        digested
+    }
+
+    /// RFC 7292, appendix B.2.
+    fn pkcs12_key(self, password: &[u8], salt: &[u8], rounds: u64, purpose: Purpose, length: usize) -> Bytes {
+        let block = self.block_size();
+        let diversifier = vec![purpose as u8; block];
+        let mut input = Zeroizing::new(Vec::with_capacity(password.len() + salt.len() + 2 * block));
+        for part in [salt, password] {
+            input.extend(part.iter().cycle().take(part.len().next_multiple_of(block)));
         }
-        // Each block of the input + the digest, repeated to the length of a block, + 1.
-        for part in input.chunks_mut(block) {
-            let added = digest.iter().cycle().take(block).collect::<Vec<_>>();
-            let mut carry = 1;
-            for (byte, added) in part.iter_mut().zip(added).rev() {
-                carry += u16::from(*byte) + u16::from(*added);
-                *byte = carry.to_be_bytes()[1];
-                carry >>= 8;
+        let mut key = Zeroizing::new(Vec::with_capacity(length + self.size()));
+        while key.len() < length {
+            let digested = self.repeated(&[&diversifier, &input], rounds);
+            let digested = &digested[..self.size()];
+            key.extend_from_slice(digested);
+            // Each block of the input + the digest, repeated to the length of a block, + 1.
+            for part in input.chunks_mut(block) {
+                let mut carry = 1;
+                for (index, byte) in part.iter_mut().enumerate().rev() {
+                    carry += u16::from(*byte) + u16::from(digested[index % digested.len()]);
+                    *byte = carry.to_be_bytes()[1];
+                    carry >>= 8;
+                }
             }
         }
+        key.truncate(length);
+        key
     }
 }
 
@@ -619,32 +689,33 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// An algorithm that is not supported, as people call it.
-fn name_of(id: &str) -> String {
-    let name = match id {
-        "1.2.392.200011.61.1.1.1.2" => "Camellia-128-CBC",
-        "1.2.392.200011.61.1.1.1.3" => "Camellia-192-CBC",
-        "1.2.392.200011.61.1.1.1.4" => "Camellia-256-CBC",
-        "1.2.410.200046.1.1.2" => "ARIA-128-CBC",
-        "1.2.410.200046.1.1.7" => "ARIA-192-CBC",
-        "1.2.410.200046.1.1.12" => "ARIA-256-CBC",
-        "1.2.410.200004.1.4" => "SEED-CBC",
-        "1.3.6.1.4.1.188.7.1.1.2" => "IDEA-CBC",
-        "1.2.840.113533.7.66.10" => "CAST5-CBC",
-        "1.3.6.1.4.1.3029.1.2" => "Blowfish-CBC",
-        "1.2.840.113549.3.8" | "1.2.840.113549.3.9" => "RC5-CBC",
-        "1.2.156.10197.1.104.2" => "SM4-CBC",
-        "1.2.156.10197.1.401" | "1.2.156.10197.1.401.2" => "SM3",
-        "1.2.643.2.2.21" => "GOST 28147-89",
-        "1.2.643.7.1.1.2.2" | "1.2.643.7.1.1.2.3" | "1.2.643.2.2.9" => "a GOST hash",
-        "1.3.36.3.2.1" => "RIPEMD-160",
-        "2.16.840.1.101.3.4.2.7" | "2.16.840.1.101.3.4.2.13" => "SHA3-224",
-        "2.16.840.1.101.3.4.2.8" | "2.16.840.1.101.3.4.2.14" => "SHA3-256",
-        "2.16.840.1.101.3.4.2.9" | "2.16.840.1.101.3.4.2.15" => "SHA3-384",
-        "2.16.840.1.101.3.4.2.10" | "2.16.840.1.101.3.4.2.16" => "SHA3-512",
-        "1.2.840.113549.1.5.1" => "PBE-MD2-DES",
-        "1.2.840.113549.1.5.4" => "PBE-MD2-RC2",
-        _ => return format!("the algorithm {id}"),
+/// An algorithm by the name that people know it by.
+fn unsupported_algorithm(use_of: &str, id: &str) -> Obstacle {
+    let (name, is_openssl) = match id {
+        "1.2.392.200011.61.1.1.1.2" => ("Camellia-128-CBC", true),
+        "1.2.392.200011.61.1.1.1.3" => ("Camellia-192-CBC", true),
+        "1.2.392.200011.61.1.1.1.4" => ("Camellia-256-CBC", true),
+        "1.2.410.200046.1.1.2" => ("ARIA-128-CBC", true),
+        "1.2.410.200046.1.1.7" => ("ARIA-192-CBC", true),
+        "1.2.410.200046.1.1.12" => ("ARIA-256-CBC", true),
+        "1.2.410.200004.1.4" => ("SEED-CBC", true),
+        "1.3.6.1.4.1.188.7.1.1.2" => ("IDEA-CBC", true),
+        "1.2.840.113533.7.66.10" => ("CAST5-CBC", true),
+        "1.3.6.1.4.1.3029.1.2" => ("Blowfish-CBC", true),
+        "1.2.156.10197.1.104.2" => ("SM4-CBC", true),
+        "1.2.156.10197.1.401" | "1.2.156.10197.1.401.2" => ("SM3", true),
+        "1.3.36.3.2.1" => ("RIPEMD-160", true),
+        "1.0.10118.3.0.55" => ("Whirlpool", true),
+        "2.16.840.1.101.3.4.2.7" | "2.16.840.1.101.3.4.2.13" => ("SHA3-224", true),
+        "2.16.840.1.101.3.4.2.8" | "2.16.840.1.101.3.4.2.14" => ("SHA3-256", true),
+        "2.16.840.1.101.3.4.2.9" | "2.16.840.1.101.3.4.2.15" => ("SHA3-384", true),
+        "2.16.840.1.101.3.4.2.10" | "2.16.840.1.101.3.4.2.16" => ("SHA3-512", true),
+        "1.2.840.113549.3.8" | "1.2.840.113549.3.9" => ("RC5-CBC", false),
+        "1.2.643.2.2.21" => ("GOST 28147-89", false),
+        "1.2.643.7.1.1.2.2" | "1.2.643.7.1.1.2.3" | "1.2.643.2.2.9" => ("a GOST hash", false),
+        "1.2.840.113549.1.5.1" => ("PBE-MD2-DES", false),
+        "1.2.840.113549.1.5.4" => ("PBE-MD2-RC2", false),
+        _ => ("an unknown algorithm", false),
     };
-    format!("{name} ({id})")
+    Obstacle::Unsupported(Unsupported { name: format!("{use_of}{name} ({id})"), is_openssl })
 }

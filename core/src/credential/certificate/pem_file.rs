@@ -11,7 +11,12 @@ use super::{
 use crate::secret::Secret;
 
 pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, Fault> {
-    let sections = pem::parse_many(content).map_err(|_| Fault::from("is broken PEM"))?;
+    let sections = pem::parse_many(content).or_else(|_| {
+        // Lines of nothing, as tools leave them that take CR and LF for a line end each, look like the end of a header.
+        let lines = content.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.trim_ascii().is_empty());
+        pem::parse_many(Zeroizing::new(lines.collect::<Vec<_>>().join(&b'\n')))
+    });
+    let sections = sections.map_err(|_| Fault::from("is broken PEM"))?;
     let mut password = Password::new(secret);
     let mut contents = Contents::default();
     for section in sections {
@@ -62,7 +67,7 @@ fn decrypted(der: &[u8], password: &mut Password) -> Result<Zeroizing<Vec<u8>>, 
 }
 
 fn fault(password: &Password, obstacle: Obstacle) -> Fault {
-    let is_converted = matches!(obstacle, Obstacle::Unsupported(_) | Obstacle::TooCostly);
+    let is_converted = obstacle.is_for_openssl();
     let fault = password.fault("its private key", obstacle);
     if is_converted { fault.converted(Conversion::Pem) } else { fault }
 }

@@ -42,9 +42,9 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
     for part in ber::parse(&safe, parts).map_err(|_| damaged())? {
         let bags = match part {
             Content::Data(bags) => Zeroizing::new(bags),
-            Content::Encrypted { algorithm, data } => password
-                .decrypt(&algorithm, &data)
-                .map_err(|obstacle| fault(&password, "its content", obstacle))?,
+            Content::Encrypted { algorithm, data } => {
+                password.decrypt(&algorithm, &data).map_err(|obstacle| fault(&password, "its content", obstacle))?
+            }
             Content::Other => {
                 return Err(Fault::from("is a PFX file that is encrypted for a certificate in place of a password")
                     .converted(Conversion::Pfx));
@@ -77,7 +77,7 @@ fn take_bags(bags: &[u8], password: &mut Password, contents: &mut Contents, dept
 }
 
 fn fault(password: &Password, what: &str, obstacle: Obstacle) -> Fault {
-    let is_converted = matches!(obstacle, Obstacle::Unsupported(_) | Obstacle::TooCostly | Obstacle::Malformed);
+    let is_converted = obstacle.is_for_openssl();
     let fault = password.fault(what, obstacle);
     if is_converted { fault.converted(Conversion::Pfx) } else { fault }
 }
@@ -103,10 +103,7 @@ impl Pfx {
     fn take(value: &mut Value<'_, '_>) -> Parsed<Pfx> {
         value.take_sequence(|value| {
             ber::count(value)?;
-            Ok(Pfx {
-                safe: value.take_sequence(Content::content)?,
-                mac: value.take_opt_sequence(FileMac::content)?,
-            })
+            Ok(Pfx { safe: value.take_sequence(Content::content)?, mac: value.take_opt_sequence(FileMac::content)? })
         })
     }
 }
@@ -123,12 +120,12 @@ impl Content {
                         let algorithm = Algorithm::take(value)?;
                         Ok((algorithm, value.take_opt_value_if(Tag::CTX_0, ber::pieces)?.unwrap_or_default()))
                     })?;
-                    value.skip_all()?;
+                    ber::skip_rest(value)?;
                     Ok(Content::Encrypted { algorithm, data })
                 })
             }),
             _ => {
-                value.skip_all()?;
+                ber::skip_rest(value)?;
                 Ok(Content::Other)
             }
         }
@@ -172,27 +169,28 @@ impl Bag {
 
     fn content(value: &mut Value<'_, '_>) -> Parsed<Bag> {
         let id = ber::object_id(value)?;
-        let bag = value.take_constructed_if(Tag::CTX_0, |value| match id.strip_prefix("1.2.840.113549.1.12.10.1.") {
-            Some("1") => Ok(Bag::Key(whole(value)?)),
-            Some("2") => value.take_sequence(|value| {
-                Ok(Bag::EncryptedKey { algorithm: Algorithm::take(value)?, data: ber::octets(value)? })
-            }),
-            Some("3") => value.take_sequence(|value| match ber::object_id(value)?.as_str() {
-                "1.2.840.113549.1.9.22.1" => {
-                    Ok(Bag::Certificate(value.take_constructed_if(Tag::CTX_0, ber::octets)?))
-                }
+        let bag =
+            value.take_constructed_if(Tag::CTX_0, |value| match id.strip_prefix("1.2.840.113549.1.12.10.1.") {
+                Some("1") => Ok(Bag::Key(whole(value)?)),
+                Some("2") => value.take_sequence(|value| {
+                    Ok(Bag::EncryptedKey { algorithm: Algorithm::take(value)?, data: ber::octets(value)? })
+                }),
+                Some("3") => value.take_sequence(|value| match ber::object_id(value)?.as_str() {
+                    "1.2.840.113549.1.9.22.1" => {
+                        Ok(Bag::Certificate(value.take_constructed_if(Tag::CTX_0, ber::octets)?))
+                    }
+                    _ => {
+                        ber::skip_rest(value)?;
+                        Ok(Bag::Other)
+                    }
+                }),
+                Some("6") => Ok(Bag::Bags(whole(value)?)),
                 _ => {
-                    value.skip_all()?;
+                    ber::skip_rest(value)?;
                     Ok(Bag::Other)
                 }
-            }),
-            Some("6") => Ok(Bag::Bags(whole(value)?)),
-            _ => {
-                value.skip_all()?;
-                Ok(Bag::Other)
-            }
-        })?;
-        value.skip_all()?;
+            })?;
+        ber::skip_rest(value)?;
         Ok(bag)
     }
 }
@@ -240,7 +238,7 @@ impl First {
                 None => First::Unknown,
             },
         };
-        value.skip_all()?;
+        ber::skip_rest(value)?;
         Ok(first)
     }
 }
