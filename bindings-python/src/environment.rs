@@ -11,6 +11,8 @@ use pyo3::{
     types::PyDict,
 };
 
+use crate::exit::call_method;
+
 /// The variables that the engine knows, as they were at one moment.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Environment(pgentra::config::Environment);
@@ -92,7 +94,7 @@ impl Seen {
 fn read(environ: &Bound<'_, PyAny>) -> PyResult<pgentra::config::Environment> {
     let mut variables = pgentra::config::Environment::new();
     for name in KNOWN_VARIABLES {
-        let value = environ.call_method1(intern!(environ.py(), "get"), (*name,))?;
+        let value = call_method(environ, intern!(environ.py(), "get"), (*name,))?;
         // Unset, or bytes that are no text, which no setting of ours can be.
         if let Ok(value) = value.extract::<String>() {
             variables.insert((*name).to_owned(), value.into());
