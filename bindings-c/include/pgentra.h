@@ -507,7 +507,7 @@ int32_t pgentra_provider_stats(const struct pgentra_provider *provider,
 
 /**
  * Ends the wait of an asynchronous call: its callback is called with PGENTRA_CANCELLED, unless it has been called or is
- * about to be. The fetch goes on for others.
+ * about to be. The fetch goes on for others. In a forked child it does nothing to a call of the parent.
  *
  * @ownership `operation` stays the caller's. @threads any, also inside of a callback. @errors PGENTRA_INVALID_ARGUMENT.
  */
