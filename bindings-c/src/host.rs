@@ -172,8 +172,7 @@ fn put(
 /// Gives the answer, if none was given and somebody still waits.
 fn answer_with(request: *const pgentra_request, outcome: Result<FetchedToken>) -> bool {
     let question = REQUESTS.remove(request);
-    let answer =
-        question.and_then(|question| question.peek()?.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let answer = question.and_then(|question| question.peek()?.lock().unwrap_or_else(PoisonError::into_inner).take());
     answer.is_some_and(|answer| answer.send(outcome).is_ok())
 }
 

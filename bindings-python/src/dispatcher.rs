@@ -66,7 +66,8 @@ impl Dispatcher {
         let (ended, changed) = &*thread.ended;
         let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
-        let (ended, _) = changed.wait_timeout_while(ended, left, |ended| !*ended).unwrap_or_else(PoisonError::into_inner);
+        let (ended, _) =
+            changed.wait_timeout_while(ended, left, |ended| !*ended).unwrap_or_else(PoisonError::into_inner);
         *ended
     }
 }
