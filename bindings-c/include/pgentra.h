@@ -237,7 +237,9 @@ uint32_t pgentra_abi_version(void);
 
 /**
  * Stops the background work of this process, for its end: waits at most 1 s for the engine, and at most 1 s for callbacks.
- * Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch.
+ * Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch. A process that
+ * ends by exit() or by a return from main() need not call it; one whose main thread ends by pthread_exit() does, because such a
+ * process goes on until its last thread ends.
  *
  * @ownership nothing is freed. @threads any; inside of a callback it does not wait for callbacks. @errors none.
  */
@@ -507,7 +509,7 @@ int32_t pgentra_provider_stats(const struct pgentra_provider *provider,
 
 /**
  * Ends the wait of an asynchronous call: its callback is called with PGENTRA_CANCELLED, unless it has been called or is
- * about to be. The fetch goes on for others.
+ * about to be. The fetch goes on for others. In a forked child it does nothing to a call of the parent.
  *
  * @ownership `operation` stays the caller's. @threads any, also inside of a callback. @errors PGENTRA_INVALID_ARGUMENT.
  */

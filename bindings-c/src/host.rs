@@ -8,7 +8,7 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, PerProcess, Result,
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
 };
 use tokio::sync::oneshot;
@@ -45,9 +45,10 @@ pub type pgentra_token_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, request: *mut pgentra_request, wanted: *const pgentra_token_request),
 >;
 
-/// The sender is taken out by the first answer.
-static REQUESTS: Table<pgentra_request, Mutex<Option<oneshot::Sender<Result<FetchedToken>>>>> =
-    Table::new(3, "request");
+/// The sender is taken out by the first answer. A forked child has none of its parent's, whose engine it would wake.
+type AnswerSender = PerProcess<Mutex<Option<oneshot::Sender<Result<FetchedToken>>>>>;
+
+static REQUESTS: Table<pgentra_request, AnswerSender> = Table::new(3, "request");
 
 /// A credential of the host's.
 pub struct Host {
@@ -105,7 +106,9 @@ impl Credential for Host {
         Box::pin(async move {
             planted("fetch");
             let (answer, answered) = oneshot::channel();
-            let question = Question(REQUESTS.insert(Mutex::new(Some(answer)))?.addr());
+            let sender = AnswerSender::new();
+            sender.get(|| Mutex::new(Some(answer)));
+            let question = Question(REQUESTS.insert(sender)?.addr());
             let (ask, id, user_data, wanted, number) =
                 (self.ask, self.id(), Arc::clone(&self.user_data), request.clone(), question.0);
             QUESTIONS.run(move || {
@@ -169,7 +172,7 @@ fn put(
 /// Gives the answer, if none was given and somebody still waits.
 fn answer_with(request: *const pgentra_request, outcome: Result<FetchedToken>) -> bool {
     let question = REQUESTS.remove(request);
-    let answer = question.and_then(|question| question.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let answer = question.and_then(|question| question.peek()?.lock().unwrap_or_else(PoisonError::into_inner).take());
     answer.is_some_and(|answer| answer.send(outcome).is_ok())
 }
 

@@ -36,7 +36,9 @@ pub extern "C" fn pgentra_abi_version() -> u32 {
 }
 
 /// Stops the background work of this process, for its end: waits at most 1 s for the engine, and at most 1 s for callbacks.
-/// Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch.
+/// Waits under way end with PGENTRA_SHUTTING_DOWN, and so does from now on every call that would have to fetch. A process that
+/// ends by exit() or by a return from main() need not call it; one whose main thread ends by pthread_exit() does, because such a
+/// process goes on until its last thread ends.
 ///
 /// @ownership nothing is freed. @threads any; inside of a callback it does not wait for callbacks. @errors none.
 #[unsafe(no_mangle)]

@@ -118,9 +118,12 @@ fn cancelled(message: &str) -> Error {
     Error::new(ErrorKind::Cancelled, message)
 }
 
-/// A callback that is still to be called.
+/// What an asynchronous call ends with.
+type Done = (unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), UserData);
+
+/// A callback that is still to be called. A forked child has none: its parent calls it.
 struct Wait {
-    done: Mutex<Option<(unsafe extern "C" fn(*mut c_void, *const pgentra_outcome), UserData)>>,
+    done: PerProcess<Mutex<Option<Done>>>,
     number: u64,
     waits: Weak<Waits>,
 }
@@ -128,7 +131,8 @@ struct Wait {
 impl Wait {
     /// Calls the callback, if nobody else has.
     fn finish(&self, outcome: Result<Answer>) {
-        let Some((done, user_data)) = self.done.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(done) = self.done.peek() else { return };
+        let Some((done, user_data)) = done.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if let Some(waits) = self.waits.upgrade() {
             waits.lock(|waits| waits.remove(&self.number));
         }
@@ -182,7 +186,7 @@ pub unsafe fn asynchronous<T: Send + 'static, C: FnOnce(T) -> Answer + Send + 's
         let operation = unsafe { Output::optional("operation", operation) }?;
         let (waits, pending, convert) = begin()?;
         let wait = Arc::new(Wait {
-            done: Mutex::new(None),
+            done: PerProcess::new(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             waits: Arc::downgrade(&waits),
         });
@@ -190,7 +194,7 @@ pub unsafe fn asynchronous<T: Send + 'static, C: FnOnce(T) -> Answer + Send + 's
             operation.write(OPERATIONS.insert(Arc::clone(&wait))?);
         }
         // From here on the callback is called, and nothing fails.
-        *wait.done.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, UserData(user_data)));
+        wait.done.get(|| Mutex::new(Some((done, UserData(user_data)))));
         waits.lock(|waits| waits.insert(wait.number, Arc::clone(&wait)));
         pending.on_done(move |outcome| wait.finish(caught("completion", || outcome.map(convert))));
         Ok(())
@@ -200,7 +204,7 @@ pub unsafe fn asynchronous<T: Send + 'static, C: FnOnce(T) -> Answer + Send + 's
 }
 
 /// Ends the wait of an asynchronous call: its callback is called with PGENTRA_CANCELLED, unless it has been called or is
-/// about to be. The fetch goes on for others.
+/// about to be. The fetch goes on for others. In a forked child it does nothing to a call of the parent.
 ///
 /// @ownership `operation` stays the caller's. @threads any, also inside of a callback. @errors PGENTRA_INVALID_ARGUMENT.
 ///

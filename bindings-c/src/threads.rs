@@ -43,6 +43,8 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// Idle threads end at once: a process whose main thread has ended goes on until the last thread ends.
+    ending: bool,
 }
 
 thread_local! {
@@ -85,13 +87,16 @@ impl Threads {
         }
     }
 
-    /// Waits until `deadline` for all jobs left so far. On one of these threads it does not wait.
+    /// Waits until `deadline` for all jobs left so far, and ends the threads that are idle. On one of these threads it
+    /// does not wait.
     pub fn drain(&self, deadline: Instant) {
         let Some(crew) = self.here.peek() else { return };
+        let mut state = lock(&crew.state);
+        state.ending = true;
+        crew.arrived.notify_all();
         if ON_ONE.get() {
             return;
         }
-        let state = lock(&crew.state);
         let left = deadline.saturating_duration_since(Instant::now());
         let busy = |state: &mut State| !state.jobs.is_empty() || state.idle < state.threads;
         // Whether they are done or not, there is nothing more to be done here.
@@ -117,8 +122,8 @@ impl Crew {
             }
             state.idle += 1;
             self.done.notify_all();
-            let more = |state: &mut State| state.jobs.is_empty();
-            let waited = self.arrived.wait_timeout_while(state, PATIENCE, more);
+            let nothing_to_do = |state: &mut State| state.jobs.is_empty() && !state.ending;
+            let waited = self.arrived.wait_timeout_while(state, PATIENCE, nothing_to_do);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.idle -= 1;
             if state.jobs.is_empty() {

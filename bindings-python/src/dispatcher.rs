@@ -18,7 +18,7 @@ use std::{
 use pgentra::PerProcess;
 use pyo3::{ffi, prelude::*};
 
-use crate::exit::is_over;
+use crate::exit::{is_over, release};
 
 /// Results of the engine and questions to the program's credentials. Its jobs never block.
 pub static COMPLETIONS: Dispatcher = Dispatcher::new("pgentra-python");
@@ -57,17 +57,18 @@ impl Dispatcher {
         }
     }
 
-    /// Ends the thread after the jobs left so far, waiting until `deadline`.
-    pub fn stop(&self, deadline: Instant) {
-        let Some(thread) = self.thread.peek() else { return };
+    /// Ends the thread after the jobs left so far, waiting until `deadline`. Whether it has ended by then.
+    pub fn stop(&self, deadline: Instant) -> bool {
+        let Some(thread) = self.thread.peek() else { return true };
         if thread.jobs.send(None).is_err() {
-            return;
+            return true;
         }
         let (ended, changed) = &*thread.ended;
         let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
-        // Whether it ended or not, there is nothing more to be done.
-        let _ = changed.wait_timeout_while(ended, left, |ended| !*ended);
+        let (ended, _) =
+            changed.wait_timeout_while(ended, left, |ended| !*ended).unwrap_or_else(PoisonError::into_inner);
+        *ended
     }
 }
 
@@ -151,7 +152,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
-            COMPLETIONS.send(move |_| drop(object));
+            COMPLETIONS.send(move |py| release(py, object));
         }
     }
 }

@@ -11,6 +11,8 @@ use pyo3::{
     types::PyDict,
 };
 
+use crate::exit::call_method;
+
 /// The variables that the engine knows, as they were at one moment.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Environment {
@@ -103,7 +105,7 @@ impl Seen {
 pub fn every_variable(py: Python<'_>) -> PyResult<pgentra::config::Environment> {
     let environ = py.import(intern!(py, "os"))?.getattr(intern!(py, "environ"))?;
     let mut variables = pgentra::config::Environment::new();
-    for item in environ.call_method0(intern!(py, "items"))?.try_iter()? {
+    for item in call_method(&environ, intern!(py, "items"), ())?.try_iter()? {
         // Bytes that are no text are no setting of ours.
         if let Ok((name, value)) = item?.extract::<(String, String)>() {
             variables.insert(name, value.into());
@@ -115,7 +117,7 @@ pub fn every_variable(py: Python<'_>) -> PyResult<pgentra::config::Environment> 
 fn read(environ: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<pgentra::config::Environment> {
     let mut variables = pgentra::config::Environment::new();
     for name in names {
-        let value = environ.call_method1(intern!(environ.py(), "get"), (*name,))?;
+        let value = call_method(environ, intern!(environ.py(), "get"), (*name,))?;
         // Unset, or bytes that are no text, which no setting of ours can be.
         if let Ok(value) = value.extract::<String>() {
             variables.insert((*name).to_owned(), value.into());

@@ -1,6 +1,6 @@
 //! The end of the process. Python ends a thread that attaches after that by unwinding it, which must not happen in the
 //! middle of our frames: when the interpreter goes, none of our threads, and no thread inside a call of ours, may be
-//! about to attach.
+//! about to attach. A thread that runs Python code for longer than [`shutdown`] waits is suspended there: [`call`].
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -8,7 +8,13 @@ use std::{
 };
 
 use pgentra::PerProcess;
-use pyo3::{exceptions::PyImportError, ffi, marker::Ungil, prelude::*};
+use pyo3::{
+    exceptions::PyImportError,
+    ffi,
+    marker::Ungil,
+    prelude::*,
+    types::{PyString, PyTuple},
+};
 
 use crate::dispatcher::{COMPLETIONS, EVENTS};
 
@@ -43,6 +49,88 @@ pub fn detached<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T
     if ENDING_IN.load(Ordering::SeqCst) == std::process::id() { work() } else { py.detach(work) }
 }
 
+/// Before 3.14, Python ends a thread that asks for the interpreter after its end by `pthread_exit`. That unwinds the stack,
+/// and Rust aborts the process where it finds a frame of PyO3. Where the innermost Rust frame is one of these functions, the
+/// thread is suspended instead, as Python 3.14 does. On Windows the thread ends without unwinding.
+mod unwinding {
+    use pyo3::ffi;
+
+    #[cfg(unix)]
+    mod raw {
+        use pyo3::ffi::PyObject;
+
+        unsafe extern "C-unwind" {
+            pub fn PyObject_CallObject(callable: *mut PyObject, arguments: *mut PyObject) -> *mut PyObject;
+            pub fn Py_DecRef(object: *mut PyObject);
+        }
+    }
+
+    #[cfg(not(unix))]
+    use pyo3::ffi as raw;
+
+    struct Suspend;
+
+    impl Drop for Suspend {
+        fn drop(&mut self) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`ffi::PyObject_CallObject`].
+    pub unsafe fn call(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        let suspend = Suspend;
+        // SAFETY: as promised by the caller.
+        let result = unsafe { raw::PyObject_CallObject(callable, arguments) };
+        std::mem::forget(suspend);
+        result
+    }
+
+    /// # Safety
+    /// As for [`ffi::Py_DecRef`].
+    pub unsafe fn release(object: *mut ffi::PyObject) {
+        let suspend = Suspend;
+        // SAFETY: as promised by the caller.
+        unsafe { raw::Py_DecRef(object) };
+        std::mem::forget(suspend);
+    }
+}
+
+/// Calls Python code, which may still run when the interpreter ends. Every call from a thread that the process does not
+/// wait for is made here.
+///
+/// # Errors
+/// What the call raises.
+pub fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callable.py();
+    let arguments = arguments.into_pyobject(py)?;
+    // SAFETY: this thread is attached, both are alive, and the result is a new reference, or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, unwinding::call(callable.as_ptr(), arguments.as_ptr())) }
+}
+
+/// As [`call`], of a method.
+///
+/// # Errors
+/// What the call raises.
+pub fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call(&object.getattr(name)?, arguments)
+}
+
+/// Drops an object, which may run Python code.
+pub fn release(_attached: Python<'_>, object: Py<PyAny>) {
+    // SAFETY: this thread is attached, and the reference is given up here.
+    unsafe { unwinding::release(object.into_ptr()) };
+}
+
 /// Fails where this is not the process's main interpreter. All that is above is the process's: one engine, whose threads
 /// attach to the main interpreter. One of several could end it for all, and errors would be of another one's classes.
 pub fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
@@ -58,19 +146,20 @@ pub fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
     }
 }
 
-/// Ends the engine and every thread of ours, in 1 s at most.
+/// Ends the engine and every thread of ours, in 1 s at most. Whether all events have been passed on by then.
 #[pyfunction]
-pub fn shutdown(py: Python<'_>) {
+pub fn shutdown(py: Python<'_>) -> bool {
     ENDING_IN.store(std::process::id(), Ordering::SeqCst);
     py.detach(|| {
         let deadline = Instant::now() + FAREWELL;
         // Every wait fails with it.
         pgentra::shutdown();
         COMPLETIONS.stop(deadline);
-        EVENTS.stop(deadline);
+        let passed_on = EVENTS.stop(deadline);
         OVER_IN.store(std::process::id(), Ordering::SeqCst);
         while DETACHED.peek().is_some_and(|count| count.load(Ordering::SeqCst) > 0) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
-    });
+        passed_on
+    })
 }

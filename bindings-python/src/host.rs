@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgentra::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, PerProcess, Result,
     credential::{BoxFuture, FetchContext, FetchedToken, TokenRequest},
 };
 use pyo3::{
@@ -13,7 +13,10 @@ use pyo3::{
 };
 use tokio::sync::oneshot;
 
-use crate::dispatcher::{COMPLETIONS, Held};
+use crate::{
+    dispatcher::{COMPLETIONS, Held},
+    exit::call,
+};
 
 /// A foreign credential. `begin` is called on the dispatcher's thread with a [`Request`] and must not block.
 #[pyclass(frozen, module = "pgentra._native")]
@@ -46,12 +49,13 @@ impl pgentra::credential::Credential for Host {
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let request = Request { request: request.clone(), answer: Mutex::new(Some(answer)) };
+            let request = Request { request: request.clone(), answer: PerProcess::new() };
+            request.answer.get(|| Mutex::new(Some(answer)));
             let begin = Arc::clone(&self.begin);
             COMPLETIONS.send(move |py| {
                 let Some(begin) = begin.bind(py) else { return };
                 let Ok(request) = Py::new(py, request) else { return };
-                if let Err(error) = begin.call1((&request,)) {
+                if let Err(error) = call(begin, (&request,)) {
                     request.get().fail(error.value(py), None);
                 }
             });
@@ -68,7 +72,8 @@ fn lost() -> Error {
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Request {
     request: TokenRequest,
-    answer: Mutex<Option<oneshot::Sender<Result<FetchedToken>>>>,
+    /// A forked child has none of its parent's, whose engine it would wake.
+    answer: PerProcess<Mutex<Option<oneshot::Sender<Result<FetchedToken>>>>>,
 }
 
 #[pymethods]
@@ -107,7 +112,8 @@ impl Request {
         let class = error.get_type();
         let name = class.name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
         // An exception's text is the program's own code, which may raise too.
-        let text = error.str().and_then(|text| text.extract::<String>()).unwrap_or_default();
+        let text = error.py().get_type::<PyString>();
+        let text = call(&text, (error,)).and_then(|text| text.extract::<String>()).unwrap_or_default();
         let cause = Arc::new(Held::new(error.clone().unbind()));
         let error = Error::from_host(&name, &text, is_unavailable(&class), cause);
         self.give(Err(advice.into_iter().fold(error, Error::with_advice)));
@@ -126,8 +132,8 @@ impl Request {
 
 impl Request {
     fn give(&self, outcome: Result<FetchedToken>) {
-        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(answer) = answer {
+        let answer = self.answer.peek().map(|answer| answer.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(answer) = answer.and_then(|mut answer| answer.take()) {
             // Nobody listens where the fetch ended by its time limit, long ago.
             let _ = answer.send(outcome);
         }

@@ -1,8 +1,8 @@
 //! The Python binding: hands documents to the engine, and its tokens, errors and events to Python.
 //!
-//! Three rules hold everywhere. Nothing that can block runs attached to the interpreter. Threads of ours attach only on
+//! Four rules hold everywhere. Nothing that can block runs attached to the interpreter. Threads of ours attach only on
 //! a [`dispatcher`], and only while the interpreter is there. Python objects that the engine holds are [`dispatcher::Held`],
-//! so that it may drop them on any thread.
+//! so that it may drop them on any thread. Python code is run by [`exit::call`].
 
 mod connection;
 mod convert;
@@ -47,7 +47,6 @@ mod native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DATABASE_SCOPE", public.scope)?;
         module.add("MANAGEMENT_SCOPE", public.management_scope)?;
-        crate::logging::start();
-        Ok(())
+        crate::logging::start(module.py())
     }
 }

@@ -1,12 +1,20 @@
 //! The engine's events, passed on to `logging.getLogger("pgentra")`.
 
-use pyo3::{intern, prelude::*};
+use pyo3::{intern, prelude::*, sync::PyOnceLock};
 use tracing::Level;
 
-use crate::dispatcher::EVENTS;
+use crate::{dispatcher::EVENTS, exit::call_method};
 
-/// Begins to pass events on.
-pub fn start() {
+/// The module `logging`.
+static LOGGING: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// Begins to pass events on. Imports `logging` on this thread, which is the application's: Python 3.10 to 3.12 take the
+/// thread that first imports `threading`, as `logging` does, for the main thread, and never end if that is one of ours.
+///
+/// # Errors
+/// Python's, if the import fails.
+pub fn start(py: Python<'_>) -> PyResult<()> {
+    LOGGING.get_or_try_init(py, || py.import("logging").map(Bound::unbind))?;
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
     let _ = pgentra::events::set_sink(Box::new(|level, _, message| {
         let message = message.to_owned();
@@ -15,6 +23,7 @@ pub fn start() {
             let _ = log(py, level, &message);
         });
     }));
+    Ok(())
 }
 
 fn log(py: Python<'_>, level: Level, message: &str) -> PyResult<()> {
@@ -24,13 +33,8 @@ fn log(py: Python<'_>, level: Level, message: &str) -> PyResult<()> {
         Level::INFO => 20,
         _ => 10,
     };
-    // A program that never imported `logging` sees warnings and errors only, so they alone are worth the import.
-    let imported = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.contains(intern!(py, "logging"))?;
-    if !imported && number < 30 {
-        return Ok(());
-    }
-    let logger =
-        py.import(intern!(py, "logging"))?.call_method1(intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
-    logger.call_method1(intern!(py, "log"), (number, intern!(py, "%s"), message))?;
+    let Some(logging) = LOGGING.get(py) else { return Ok(()) };
+    let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
+    call_method(&logger, intern!(py, "log"), (number, intern!(py, "%s"), message))?;
     Ok(())
 }

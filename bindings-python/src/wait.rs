@@ -8,7 +8,7 @@ use pyo3::{intern, prelude::*};
 use crate::{
     dispatcher::{COMPLETIONS, Held},
     error::raised,
-    exit::detached,
+    exit::{call_method, detached},
 };
 
 /// How long a wait goes on without looking for signals: Ctrl-C raises `KeyboardInterrupt` within this.
@@ -61,7 +61,7 @@ pub fn complete<T: Send + 'static>(
             };
             // It fails where the loop is closed: nobody waits there any more.
             let _ = wrap_pyfunction!(settle, py).and_then(|settle| {
-                event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (settle, future, value, error))
+                call_method(event_loop, intern!(py, "call_soon_threadsafe"), (settle, future, value, error))
             });
         });
     });
@@ -75,8 +75,8 @@ fn settle(future: &Bound<'_, PyAny>, value: Py<PyAny>, error: Option<Py<PyAny>>)
         return Ok(());
     }
     match error {
-        None => future.call_method1(intern!(py, "set_result"), (value,))?,
-        Some(error) => future.call_method1(intern!(py, "set_exception"), (error,))?,
+        None => call_method(future, intern!(py, "set_result"), (value,))?,
+        Some(error) => call_method(future, intern!(py, "set_exception"), (error,))?,
     };
     Ok(())
 }

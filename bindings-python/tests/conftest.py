@@ -88,6 +88,7 @@ class TokenService:
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
         self.delay = 0.0
+        self.skew = 0.0
         self.status = 200
         self.lifetime = 3600
         self.claims: dict[str, Any] = {"upn": "anna@contoso.com"}
@@ -99,6 +100,9 @@ class TokenService:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service._answer(self)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string((timestamp or time.time()) + service.skew)
 
             def log_message(self, *_: object) -> None: ...
 
@@ -126,7 +130,7 @@ class TokenService:
         token = make_token(lifetime=self.lifetime, **self.claims)
         answer = {
             "access_token": token,
-            "expires_on": str(int(time.time()) + self.lifetime),
+            "expires_on": str(int(time.time() + self.skew) + self.lifetime),
             "resource": query.get("resource", ""),
             "token_type": "Bearer",
         }

@@ -561,7 +561,7 @@ def test_importing_imports_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
         """
 import sys
 import pgentra
-unwanted = set("asyncio asyncpg azure json logging psycopg psycopg2 socket sqlalchemy ssl typing".split())
+unwanted = set("asyncio asyncpg azure json psycopg psycopg2 socket sqlalchemy ssl typing".split())
 print(sorted(unwanted.intersection(sys.modules)))
 """
     )

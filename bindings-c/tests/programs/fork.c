@@ -6,21 +6,25 @@
 #include "check.h"
 
 static counter asked, gate;
+static pgentra_request *request_of_the_parent;
 
 static void answer_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
+  if (request_of_the_parent == NULL) request_of_the_parent = request;
   counter_add(&asked);
   counter_wait(&gate, 1);
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
 
-static void never(void *user_data, const pgentra_outcome *outcome) {
-  (void)outcome;
+/* Called once in the parent, at its end, and never in a child. */
+static void called_back(void *user_data, const pgentra_outcome *outcome) {
+  CHECK(outcome->code == PGENTRA_OK);
   counter_add((counter *)user_data);
 }
 
 static pgentra_provider *warm, *slow;
 static pgentra_operation *operation;
+static counter called;
 
 static void child(void) {
   pgentra_error *error = NULL;
@@ -40,10 +44,13 @@ static void child(void) {
   FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, &error));
   OK(pgentra_operation_cancel(operation, &error));
   pgentra_operation_free(operation);
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_request_respond(request_of_the_parent, TOKEN, 0, 0, &error));
   pgentra_provider_close(own);
   pgentra_provider_close(slow);
   pgentra_provider_close(warm);
+  /* It waits for callbacks. */
   pgentra_shutdown();
+  CHECK(counter_get(&called) == 0);
 }
 
 static void *churn(void *stop) {
@@ -80,7 +87,7 @@ int main(void) {
   pgentra_error *error = NULL;
   pgentra_credential *credential = NULL;
   const char *token = NULL;
-  counter called, stop;
+  counter stop;
   pthread_t thread;
   counter_init(&asked), counter_init(&gate), counter_init(&called), counter_init(&stop);
   OK(pgentra_provider_open(STATIC_CONFIG, &warm, &error));
@@ -89,7 +96,7 @@ int main(void) {
   OK(pgentra_credential_callback("Slow", answer_late, NULL, NULL, &credential, &error));
   OK(pgentra_provider_open_with(HOST_CONFIG, credential, &slow, &error));
   pgentra_credential_close(credential);
-  OK(pgentra_provider_get_async(slow, -1, never, &called, &operation, &error));
+  OK(pgentra_provider_get_async(slow, -1, called_back, &called, &operation, &error));
   counter_wait(&asked, 1);
   fork_once();
   /* At any moment: another thread opens and closes meanwhile. The allocator of the sanitizer cannot be forked so. */

@@ -9,6 +9,13 @@ from __future__ import annotations
 
 import atexit
 
+# What the library's own threads use is imported here, on the application's thread. Python 3.10 to 3.12 take the thread
+# that first imports `threading` for the main thread, and wait at exit for its end; and a child that is forked in the
+# middle of an import on another thread inherits the lock of the module. `logging` comes before `atexit.register` below,
+# so that events are passed on before it closes its handlers.
+import logging
+import threading  # noqa: F401
+
 from . import _native, errors
 from ._provider import DOORS, TokenProvider, find_doors
 from .errors import AuthenticationError, _for_azure
@@ -46,9 +53,24 @@ AZURE_MANAGEMENT_SCOPE: str = _native.MANAGEMENT_SCOPE
 decode_jwt = _native.decode_jwt
 parse_principal_name = _native.parse_principal_name
 
+
+def _shutdown() -> None:
+    if _native.shutdown():
+        return
+    # A handler is still at an event. `logging.shutdown` would wait for that handler's lock, so it is left out there.
+    for handler in list(logging._handlerList):  # type: ignore[attr-defined]
+        lock = getattr(handler(), "lock", None)
+        if lock is None:
+            continue
+        if lock.acquire(blocking=False):
+            lock.release()
+        else:
+            logging._handlerList.remove(handler)  # type: ignore[attr-defined]
+
+
 # Threads of ours must not need the interpreter when it is gone. For the same reason the native code runs no Python code
 # that it can do without: `errors` is imported here, and the environment is read for the first time.
-atexit.register(_native.shutdown)
+atexit.register(_shutdown)
 _native.environment()
 
 

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Callable, Collection
+    from concurrent.futures import ThreadPoolExecutor
     from contextvars import Context
     from typing import Any, TypeVar
 
@@ -170,6 +171,7 @@ class Foreign:
     def arrive(self, loop: AbstractEventLoop) -> None:
         """Before a coroutine asks: the first loop is the home of an awaitable one."""
         if self.is_async and self._living_home() is None:
+            _import_for_loops()
             self._home = _Home(loop)
 
     def before_awaiting(self) -> None:
@@ -190,6 +192,8 @@ class Foreign:
             where = "on the credential's own event loop" if self.is_async else "inside the credential's own call"
             raise _native.error("would_deadlock", f"a blocking call {where}", self.name)
         self.before_awaiting()
+        if self.is_async and loop is None:
+            _helper.loop(self._signals)  # Here, on the application's thread, because it imports asyncio.
 
     def after_waiting(self) -> None:
         """Keeps the context for refreshes, of the last few credentials only: it may lead to the credential itself."""
@@ -228,6 +232,7 @@ class Foreign:
         try:
             result = self._ask(request)
             if hasattr(result, "__await__"):  # A synchronous function in front of an awaitable one.
+                # Nothing told so before; where the credential has not imported asyncio, this thread does.
                 _helper.loop(self._signals).call_soon_threadsafe(_start, self._settle(lambda _: result, request))
             else:
                 self._read(result, request)
@@ -364,12 +369,20 @@ class _Helper:
         return loop is not None and running_loop() is loop
 
 
+def _import_for_loops() -> None:
+    """Imports, on the application's thread, what :func:`_new_event_loop` needs on one of ours."""
+    import asyncio  # noqa: F401
+    import concurrent.futures.thread  # noqa: F401
+
+
 def _new_event_loop() -> AbstractEventLoop:
     from asyncio import SelectorEventLoop, new_event_loop
 
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None:
-        return new_event_loop()
+        loop = new_event_loop()
+        loop.set_default_executor(_make_executor())
+        return loop
     from gevent import get_hub
 
     selector = monkey.get_original("selectors", "DefaultSelector")
@@ -395,6 +408,33 @@ def _new_event_loop() -> AbstractEventLoop:
             return done
 
     return Loop()
+
+
+def _make_executor() -> ThreadPoolExecutor:
+    """For blocking calls of awaitable credentials, ``asyncio.to_thread`` and name resolution."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    class Executor(ThreadPoolExecutor):
+        """Runs each call on a thread of its own. Python waits at exit for those of the base class, however long their
+        calls take."""
+
+        def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Any:
+            future: Future[Any] = Future()
+
+            def run() -> None:
+                if not future.set_running_or_notify_cancel():
+                    return
+                try:
+                    result = function(*arguments, **options)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+
+            _start_thread(None, run)
+            return future
+
+    return Executor()
 
 
 _helper = _Helper()

@@ -184,5 +184,5 @@ def try_conninfo(doors: dict[Any, Any], credential: object) -> dict[str, str] | 
 def run_vector(group: str, case: str, directory: str | PathLike[str]) -> str:
     """What comes of a case of the vectors. In builds for tests alone."""
 
-def shutdown() -> None:
+def shutdown() -> bool:
     """Ends the engine's threads, waiting at most 1 s."""
