@@ -105,10 +105,10 @@ mod unwinding {
 /// What the call raises.
 pub fn call<'py>(
     callable: &Bound<'py, PyAny>,
-    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
-    let arguments = arguments.into_pyobject(py)?;
+    let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
     // SAFETY: this thread is attached, both are alive, and the result is a new reference, or NULL with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, unwinding::call(callable.as_ptr(), arguments.as_ptr())) }
 }
@@ -120,7 +120,7 @@ pub fn call<'py>(
 pub fn call_method<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
-    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    arguments: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call(&object.getattr(name)?, arguments)
 }
