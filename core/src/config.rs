@@ -26,8 +26,8 @@ use crate::{
     secret::Secret,
 };
 
-/// The host's view of the environment variables, taken when a provider is built. Core never reads the environment. Some hold
-/// secrets, so none is shown.
+/// The host's view of the environment variables, taken when a provider is built. Core itself reads the process's only where a
+/// Rust program builds a provider or a request from it. Some hold secrets, so none is shown.
 pub type Environment = BTreeMap<String, Secret>;
 
 /// The environment variables core knows. A binding passes these and no others.

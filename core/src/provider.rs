@@ -248,7 +248,7 @@ impl TokenProvider {
         Builder::default()
     }
 
-    /// Builds from the document.
+    /// Builds from the document. Its `environment` is all that is read, also where it is empty.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`].

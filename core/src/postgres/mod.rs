@@ -30,6 +30,9 @@
 //! A token is sent over TLS only. For a server that is not local [`ConnectionPlan::sslmode`] is at least `require`, and a request
 //! that switches TLS off is refused with [`ErrorKind::InsecureTransport`](crate::ErrorKind::InsecureTransport). A driver whose default
 //! is to fall back to plain text, as `prefer` does, must be given that mode.
+//!
+//! Where the server refuses a login, [`refusal::explain_login`](crate::refusal::explain_login) tells what to do. Given
+//! [`ConnectionPlan::host`] and the environment, it names variables of Service Connector that were not used.
 
 pub mod connection_plan;
 pub mod connection_string;
