@@ -63,6 +63,11 @@ export interface EntraOptions {
   caFile?: string
   /** The longest wait, in milliseconds. Default, and at most: 30,000. */
   timeout?: number
+  /**
+   * Uses the variables of Azure Service Connector (`AZURE_POSTGRESQL_*`): true where there is one connection, else its name or
+   * the prefix of its variables. They choose the credential too, so that none may be given. Default: false.
+   */
+  serviceConnector?: boolean | string
 }
 
 /** Options of the doors to a driver. */
@@ -77,7 +82,11 @@ export interface EntraTokenProviderOptions extends ConnectionOptions {}
 export interface ConfigureEntraAuthenticationOptions extends ConnectionOptions {}
 export interface EntraConfigOptions extends ConnectionOptions {}
 
-/** A password function, as pg and postgres.js take it. */
+/**
+ * A password function for pg, from 8.0.3. It finds out from its argument (pg from 8.19), or from the object that it is called as
+ * a method of (pg before 8.19, postgres.js), whether the token would be sent without TLS, and refuses then. Called with neither,
+ * it returns the token.
+ */
 export interface EntraPassword {
   (connection?: unknown): Promise<string>
   /** Tells that the server refused a token, the current one if left out. Whether there is a newer one now. */
@@ -93,8 +102,29 @@ export interface EntraPassword {
  */
 export function entraTokenProvider(credential?: CredentialArgument, options?: EntraTokenProviderOptions): EntraPassword
 
-/** The current token. Bare, `password: getEntraTokenPassword` is a password function. */
-export function getEntraTokenPassword(credential?: CredentialArgument | object, scope?: string): Promise<string>
+/** What pg hands to a password function, from 8.19. */
+export interface DriverConnection {
+  host: string
+  user?: string
+  ssl?: unknown
+  [parameter: string]: unknown
+}
+
+/**
+ * The current token. As it is, `password: getEntraTokenPassword` is a password function, which refuses to send the token without
+ * TLS as {@link EntraPassword} does.
+ */
+export function getEntraTokenPassword(
+  credential?: CredentialArgument | DriverConnection,
+  scope?: string,
+): Promise<string>
+
+/** The settings of a connection: no credential, and no promise. */
+export interface ConnectionSettings {
+  getToken?: never
+  apply?: never
+  then?: never
+}
 
 /** What {@link entraConfig} puts in. */
 export interface EntraConnection {
@@ -114,10 +144,44 @@ export interface EntraConnection {
  * `insecure_transport`, `invalid_connection`.
  */
 export function entraConfig<Config extends object = {}>(
-  config?: Config | string,
+  config?: (Config & ConnectionSettings) | string | URL,
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
 ): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraConnection>
+
+/** What {@link entraMikroOrmConfig} returns: options of MikroORM 6. */
+export interface EntraMikroOrmOptions {
+  host?: string
+  port?: number
+  dbName?: string
+  user: string
+  /** Hands on the password function, which pg calls with the connection. */
+  password: () => Promise<{ password: any }>
+  /** Everything else, with `ssl`. */
+  driverOptions: { connection: Record<string, any> }
+}
+
+/**
+ * The options of MikroORM 6, from the same arguments as {@link entraConfig}. It calls a password function in a way in which that
+ * cannot tell whether the connection has TLS; so do not hand it another one. MikroORM 7 takes the result of {@link entraConfig} as
+ * its `driverOptions`.
+ */
+export function entraMikroOrmConfig(
+  config?: (EntraMikroOrmConfig & ConnectionSettings) | string | URL,
+  credential?: CredentialArgument,
+  options?: EntraConfigOptions,
+): Promise<EntraMikroOrmOptions>
+
+/** Options of pg, of which some are options of MikroORM too. */
+export interface EntraMikroOrmConfig {
+  connectionString?: string
+  host?: string
+  port?: number
+  database?: string
+  user?: string
+  ssl?: any
+  [option: string]: any
+}
 
 /** What {@link entraPostgresConfig} puts in. */
 export interface EntraPostgresConnection extends EntraConnection {
@@ -126,14 +190,17 @@ export interface EntraPostgresConnection extends EntraConnection {
 }
 
 /**
- * The same for postgres.js, which does not catch what a password function rejects with, and does not read `PGSSLMODE`.
+ * The same for postgres.js, from 3.1, which does not catch what a password function rejects with, and does not read `PGSSLMODE`.
  * Its queries reject with the error of the credential.
  */
 export function entraPostgresConfig<Config extends object = {}>(
-  config?: Config | string,
+  config?: (Config & ConnectionSettings) | string | URL,
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
-): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraPostgresConnection>
+): Promise<
+  Omit<Config, 'connectionString' | 'hostname' | 'db' | 'username' | 'pass' | 'user' | 'password' | 'ssl'> &
+    EntraPostgresConnection
+>
 
 /**
  * Derives from pg's `Client` a class that connects once more, with a newer token, where the server refuses the first one:

@@ -16,6 +16,7 @@ module.exports = /** @satisfies {typeof published} */ ({
   getEntraTokenPassword: pg.getEntraTokenPassword,
   // What these return has the type of what they are given, which only a declaration can say.
   entraConfig: /** @type {typeof published.entraConfig} */ (pg.entraConfig),
+  entraMikroOrmConfig: /** @type {typeof published.entraMikroOrmConfig} */ (pg.entraMikroOrmConfig),
   entraPostgresConfig: /** @type {typeof published.entraPostgresConfig} */ (entraPostgresConfig),
   retryingClient: /** @type {typeof published.retryingClient} */ (pg.retryingClient),
   configureEntraAuthentication,

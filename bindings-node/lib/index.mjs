@@ -6,6 +6,7 @@ export const {
     entraTokenProvider,
     getEntraTokenPassword,
     entraConfig,
+    entraMikroOrmConfig,
     entraPostgresConfig,
     retryingClient,
     configureEntraAuthentication,

@@ -44,9 +44,15 @@ function log(level, message) {
 
 setOnEvent(log)
 
+/** A warning that is seen without a logger too: by Node's own, which `process.on('warning')` and `--no-warnings` know. */
+function warn(/** @type {string} */ message) {
+  if (logger) log('warn', message)
+  else process.emitWarning(message, 'PgEntraWarning')
+}
+
 const wanted = (process.env.DEBUG ?? '').split(/[\s,]+/)
 if (wanted.some((name) => name === '*' || name === 'pgentra' || name === 'pgentra*')) {
   setLogger((level, message) => process.stderr.write(`  pgentra ${level} ${message}\n`))
 }
 
-module.exports = { setLogger, log }
+module.exports = { setLogger, log, warn }

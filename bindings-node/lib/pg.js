@@ -1,15 +1,39 @@
 'use strict'
 
-// pg, and everything that takes its options: Knex, TypeORM, Drizzle, Kysely, postgres.js, Prisma's adapter.
+// pg, and everything that takes its options: Knex, TypeORM, Drizzle, Kysely, Prisma's adapter, MikroORM.
 
 const { native } = require('./native.js')
+const {
+  TLS_SETTINGS,
+  environmentOf,
+  modeOf,
+  planOf,
+  portOf,
+  read,
+  readConfig,
+  requireTls,
+  sslFor,
+  textOf,
+  wrongType,
+} = require('./connection.js')
 const { classes, errorOf } = require('./errors.js')
-const { Doors, documentOf } = require('./provider.js')
-const { secureSsl, requireTls, isConnection, accountOfSystem, expand, passwordStays } = require('./connection.js')
+const { warn } = require('./log.js')
+const { Doors, documentOf, withConnector } = require('./provider.js')
+const { Source, isCredential, typeName } = require('./source.js')
 
 /** @import { EventEmitter } from 'node:events' */
 /** @import * as published from './index.js' */
-/** @import { Password, Settings } from './connection.js' */
+/** @import { Password, Plan, Settings, Text } from './connection.js' */
+
+/**
+ * What is known of a password function.
+ *
+ * @typedef {{
+ *   doors: Doors, allowInsecure?: boolean, choosesNoUser?: boolean, userSource?: string, usesConnector?: boolean,
+ * }} Facts
+ * @type {WeakMap<Function, Facts>}
+ */
+const known = new WeakMap()
 
 /**
  * A password function for the `password` of pg's Client and Pool.
@@ -17,39 +41,82 @@ const { secureSsl, requireTls, isConnection, accountOfSystem, expand, passwordSt
  * @type {typeof published.entraTokenProvider}
  */
 function entraTokenProvider(credential, options = {}) {
-  const doors = new Doors(credential, documentOf(options))
-  return passwordFunction(doors, options.allowInsecureTransport, true)
+  const doors = new Doors(...withConnector(credential, options))
+  return passwordFunction({
+    doors,
+    allowInsecure: options.allowInsecureTransport,
+    choosesNoUser: true,
+    usesConnector: Boolean(options.serviceConnector),
+  })
 }
 
 /**
- * The current token. Also a password function as it is: pg calls it with the connection's parameters.
+ * The current token. Also a password function as it is: drivers call it with the connection's parameters, or as a method of
+ * what has them.
  *
  * @type {typeof published.getEntraTokenPassword}
+ * @this {unknown}
  */
 async function getEntraTokenPassword(credential, scope) {
-  if (isConnection(credential)) return entraTokenProvider()(credential)
+  if (!isCredential(credential)) {
+    const isParameters =
+      typeof credential === 'object' && credential !== null && ('host' in credential || 'ssl' in credential)
+    if (isParameters || (credential === undefined && this !== undefined && !isOurModule(this))) {
+      return entraTokenProvider().call(this, credential)
+    }
+  }
   return new Doors(credential, documentOf({ scope })).token()
 }
 
+/** `pgentra.getEntraTokenPassword()` is a direct call too. */
+function isOurModule(/** @type {unknown} */ caller) {
+  try {
+    const { getEntraTokenPassword: member } = /** @type {{ getEntraTokenPassword?: unknown }} */ (caller)
+    return member === getEntraTokenPassword
+  } catch {
+    return false
+  }
+}
+
 /**
- * @param {Doors} doors
- * @param {boolean | undefined} allowInsecure
- * @param {boolean} choosesNoUser
+ * pg from 8.19 hands over its parameters; before, it calls the function as a method of its client, and postgres.js as one of
+ * its options. So this must not be an arrow function. Only a call with neither is one of the application itself.
+ *
+ * @param {Facts} facts
  * @returns {published.EntraPassword}
  */
-function passwordFunction(doors, allowInsecure, choosesNoUser) {
-  const password = async (/** @type {unknown} */ connection) => {
-    if (isConnection(connection)) {
-      requireTls(connection, allowInsecure)
-      if (choosesNoUser && isAccountOfSystem(connection.user)) await checkUser(doors, connection.user)
-    }
+function passwordFunction(facts) {
+  /**
+   * @param {unknown} [connection]
+   * @this {unknown}
+   */
+  async function password(connection) {
+    const given = connection === undefined ? this : connection
+    const checked = given === undefined ? undefined : check(facts, given, this)
+    if (checked !== undefined) await checked
     return doors.token()
   }
+  known.set(password, facts)
+  const { doors } = facts
   // Who only has the function can still tell that the server refused a token.
   return Object.assign(password, {
     invalidate: (/** @type {string | undefined} */ token) => doors.invalidate(token),
     stats: () => doors.stats(),
   })
+}
+
+/**
+ * Refuses what must not happen with a token. Only what has to wait returns a promise.
+ *
+ * @param {Facts} facts
+ * @param {unknown} connection
+ * @param {unknown} [caller]
+ */
+function check({ doors, allowInsecure, choosesNoUser }, connection, caller) {
+  requireTls(connection, caller, allowInsecure)
+  if (!choosesNoUser) return undefined
+  const { user } = read(connection)
+  return isAccountOfSystem(user) ? checkUser(doors, user) : undefined
 }
 
 /**
@@ -93,38 +160,137 @@ const BEYOND_NAMES = new Set([
   'untrusted_certificate',
 ])
 
+/** The account that pg logs in as where nobody names one. */
+function accountOfSystem() {
+  return process.platform === 'win32' ? process.env.USERNAME : process.env.USER
+}
+
+/**
+ * Decides how the connection of a config logs in, and makes what its driver has to be given.
+ *
+ * @param {object} given what the config sets itself, by pg's names
+ * @param {Text} text its connection string's settings
+ * @param {unknown} credential
+ * @param {published.ConnectionOptions} options
+ */
+async function loginOf(given, text, credential, options) {
+  const document = documentOf(options)
+  const { host, port, database, user, password, ssl } = /** @type {Settings} */ (given)
+  if (password !== undefined && password !== null && typeof password !== 'string' && typeof password !== 'function') {
+    throw wrongType('password', 'a string or a function', password)
+  }
+  // One of our functions is not a password of the connection's own, and brings its credential.
+  const ours = typeof password === 'function' ? known.get(password)?.doors : undefined
+  const own = ours ? undefined : password
+  if (ours && (credential !== undefined || options.serviceConnector)) {
+    throw errorOf(
+      'invalid_connection',
+      'password: a password function of pgentra has a credential already, and another one is given',
+      'Leave out the password, or the credential and serviceConnector.',
+    )
+  }
+  const settings = {
+    ...text,
+    ...set({
+      host: textOf('host', host),
+      port: portOf(port),
+      dbname: textOf('database', database),
+      user: textOf('user', user) ?? (text.user ? undefined : options.user),
+      // Not the password itself: it takes no part in the decision.
+      password: own || text.password ? 'given' : undefined,
+      sslmode: modeOf(ssl),
+    }),
+  }
+  const plan = planOf(settings, options, { hasCredential: credential !== undefined })
+  plan.warnings.forEach(warn)
+  const all = { ...plan.settings, ...text }
+  const connection = {
+    plan,
+    text: all,
+    ssl: plan.uses_entra ? sslFor(plan, ssl, all) : sslFor({ sslmode: null }, ssl, all),
+  }
+  if (!plan.uses_entra) {
+    return { ...connection, user: user || plan.user || undefined, password: own || all.password }
+  }
+  const described = { ...set({ host: plan.host ?? undefined, user: plan.user ?? undefined }), ...document }
+  const doors = ours ?? new Doors(plan.credential ? new Source(plan.credential) : credential, described)
+  const login = plan.user === null ? await doors.login() : { user: plan.user, source: plan.user_source ?? undefined }
+  const facts = {
+    doors,
+    allowInsecure: options.allowInsecureTransport,
+    userSource: login.source,
+    usesConnector: Boolean(options.serviceConnector),
+  }
+  return { ...connection, user: login.user, password: passwordFunction(facts) }
+}
+
+/**
+ * Without what is not set.
+ *
+ * @template {Record<string, unknown>} Values
+ * @param {Values} values
+ * @returns {Partial<Values>}
+ */
+function set(values) {
+  return /** @type {Partial<Values>} */ (
+    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== ''))
+  )
+}
+
+/**
+ * The settings of a connection string by pg's names.
+ *
+ * @param {Text} text
+ * @returns {Settings}
+ */
+function namedForPg({ dbname, port, user: _, password: __, ...rest }) {
+  for (const name of TLS_SETTINGS) delete rest[name]
+  return set({ ...rest, database: dbname, port: portOf(port) })
+}
+
 /**
  * The options of pg with user, password function and TLS put in.
  *
- * @param {Settings | string} [config]
+ * @param {Settings | string | URL} [config]
  * @param {published.CredentialArgument} [credential]
  * @param {published.EntraConfigOptions} [options]
  * @returns {Promise<Settings>}
  */
 async function entraConfig(config = {}, credential, options = {}) {
-  const isObject = typeof config === 'object' && config !== null
-  if (!isObject && typeof config !== 'string') {
-    throw errorOf(
-      'invalid_connection',
-      `config: expected an object or a connection string, got ${config === null ? 'null' : typeof config}`,
-    )
-  }
-  const settings = expand(config)
-  const user = settings.user || process.env.PGUSER || undefined
-  if (settings.password) {
-    if (settings.user || options.requireEntra) passwordStays(settings.host, options.requireEntra)
-    if (settings.user) return settings
-  }
-  const ssl = settings.password ? settings.ssl : secureSsl(settings.ssl, settings.host, options.allowInsecureTransport)
-  const doors = new Doors(credential, {
-    host: settings.host ?? process.env.PGHOST,
-    ...documentOf({ user, ...options }),
-  })
+  const { given, text } = readConfig(config)
+  oneHost(text)
+  const { text: all, user, password, ssl } = await loginOf(given, text, credential, options)
+  oneHost(all)
+  const { ssl: _, ...rest } = given
+  return { ...namedForPg(all), ...set(rest), ...set({ user, password, ssl }) }
+}
+
+function oneHost(/** @type {Text} */ { host }) {
+  if (!host?.includes(',')) return
+  throw errorOf(
+    'invalid_connection',
+    'the connection string names several servers, and pg connects to one',
+    'Name one server, or use postgres.js with entraPostgresConfig.',
+  )
+}
+
+/**
+ * The options of MikroORM 6. It calls a password function without an argument and not as a method, so that the function cannot
+ * tell where the token will go. So it gets a function that hands on the one which pg will call.
+ *
+ * @param {Settings | string | URL} [config]
+ * @param {published.CredentialArgument} [credential]
+ * @param {published.EntraConfigOptions} [options]
+ */
+async function entraMikroOrmConfig(config = {}, credential, options = {}) {
+  const settings = await entraConfig(config, credential, options)
+  const { PGHOST, PGPORT, PGDATABASE } = process.env
+  // MikroORM has defaults in the place of pg's variables.
+  const { host = PGHOST, port = PGPORT, database = PGDATABASE, user, password, ...connection } = settings
   return {
-    ...settings,
-    user: user ?? options.user ?? (await doors.login()).user,
-    password: settings.password || passwordFunction(doors, options.allowInsecureTransport, false),
-    ...(ssl !== undefined && { ssl }),
+    ...set({ host, port: portOf(port), user, dbName: database }),
+    password: typeof password === 'function' ? async () => ({ password }) : password,
+    driverOptions: { connection },
   }
 }
 
@@ -139,11 +305,16 @@ function sqlstateOf(/** @type {Refusal} */ error) {
  * An error of pg with lines that say who tried to log in as what, and what to do.
  *
  * @param {Refusal} error
- * @param {unknown} user
+ * @param {{ user?: string, host?: string }} client
+ * @param {Password} source the password function
  * @param {string} token
  */
-function explained(error, user, token) {
-  const lines = native.explainRefusal(sqlstateOf(error), String(error.message), String(user ?? ''), 'user', token)
+function explained(error, { user, host }, source, token) {
+  const { userSource = 'user', usesConnector } = known.get(source) ?? {}
+  // Only now, where a login has failed.
+  const unused = usesConnector || !host ? [] : [host, JSON.stringify(environmentOf(true))]
+  const given = /** @type {const} */ ([sqlstateOf(error), String(error.message), String(user ?? ''), userSource, token])
+  const lines = native.explainRefusal(...given, ...unused)
   if (lines) error.message += `\n${lines}`
   return error
 }
@@ -151,8 +322,15 @@ function explained(error, user, token) {
 /** A config whose connection string does not take away the password function beside it. */
 function keepingPassword(/** @type {(Settings & { connectionString?: unknown })=} */ config) {
   if (typeof config?.password !== 'function' || !config.connectionString) return config
-  const { password, ...rest } = config
-  return { password, ...expand(rest) }
+  const { given, text } = readConfig(config)
+  oneHost(text)
+  const { ssl } = config
+  return {
+    ...namedForPg(text),
+    ...set({ user: text.user }),
+    ...set(given),
+    ...set({ ssl: sslFor({ sslmode: null }, ssl, text) }),
+  }
 }
 
 /**
@@ -160,7 +338,7 @@ function keepingPassword(/** @type {(Settings & { connectionString?: unknown })=
  *
  * @typedef {(error?: Refusal | null, ...rest: unknown[]) => void} Callback
  * @typedef {new (config?: Settings) => {
- *   user?: string, password?: string | Password | null, connection: EventEmitter & { stream: { destroy(): void } },
+ *   user?: string, host?: string, password?: string | Password | null, connection: EventEmitter & { stream: { destroy(): void } },
  *   connect(callback: Callback): void,
  * }} ClientClass
  */
@@ -172,6 +350,13 @@ function keepingPassword(/** @type {(Settings & { connectionString?: unknown })=
  * @param {ClientClass} Client
  */
 function retryingClient(Client) {
+  if (typeof Client !== 'function' || typeof Client.prototype?.connect !== 'function') {
+    throw errorOf(
+      'invalid_connection',
+      `Client: expected the class Client of pg, got ${isCredential(Client) ? 'a function or a credential' : typeName(Client)}`,
+      'Pass `pg.Client`.',
+    )
+  }
   return class extends Client {
     #config
     #isRetry = false
@@ -200,15 +385,15 @@ function retryingClient(Client) {
         if (!error || typeof token !== 'string') return callback(error, ...rest)
         const isWorthIt = !this.#isRetry && native.isRetriable(sqlstateOf(error), String(error.message))
         const renewal = isWorthIt ? source.invalidate?.(token) : undefined
-        if (renewal === undefined) return callback(explained(error, this.user, token))
+        if (renewal === undefined) return callback(explained(error, this, source, token))
         renewal.then(
           (isRenewed) => {
-            if (!isRenewed) return callback(explained(error, this.user, token))
+            if (!isRenewed) return callback(explained(error, this, source, token))
             this.#isRetry = true
             this.#startAnew()
             this.connect(callback)
           },
-          () => callback(explained(error, this.user, token)),
+          () => callback(explained(error, this, source, token)),
         )
       })
     }
@@ -229,4 +414,14 @@ function retryingClient(Client) {
   }
 }
 
-module.exports = { entraTokenProvider, getEntraTokenPassword, entraConfig, retryingClient }
+module.exports = {
+  entraTokenProvider,
+  getEntraTokenPassword,
+  entraConfig,
+  entraMikroOrmConfig,
+  retryingClient,
+  known,
+  loginOf,
+  namedForPg,
+  set,
+}

@@ -1,54 +1,92 @@
 'use strict'
 
 const { native, wait } = require('./native.js')
-const { calling, errorOf, fromDoor, plain, shown } = require('./errors.js')
-const { sourceOf } = require('./source.js')
+const { planOf } = require('./connection.js')
+const { calling, errorOf, fromDoor, shown } = require('./errors.js')
+const { Source, isCredential, sourceOf, typeName } = require('./source.js')
 
 /** @import * as addon from '../addon' */
 /** @import * as published from './index.js' */
 /** @import { Signal } from './native.js' */
 
-/** The options of every door, and their names in the engine's document. */
+/** The options of every door: their names in the engine's document, and their types. */
 const OPTIONS = new Map(
   Object.entries(
-    /** @satisfies {Record<keyof published.EntraOptions, string>} */ ({
-      scope: 'scope',
-      host: 'host',
-      user: 'user',
-      fallbackUsername: 'fallback_username',
-      managementLookup: 'management_lookup',
-      mode: 'mode',
-      cache: 'cache',
-      caFile: 'ca_file',
-      timeout: 'timeout',
+    /** @satisfies {Record<Exclude<keyof published.EntraOptions, 'serviceConnector'>, [string, string]>} */ ({
+      scope: ['scope', 'a string'],
+      host: ['host', 'a string'],
+      user: ['user', 'a string'],
+      fallbackUsername: ['fallback_username', 'a string'],
+      managementLookup: ['management_lookup', 'true or false'],
+      mode: ['mode', 'a string'],
+      cache: ['cache', 'true or false'],
+      caFile: ['ca_file', 'a string'],
+      timeout: ['timeout', 'a number of milliseconds'],
     }),
   ),
 )
-/** What only doors to a driver take. */
-const CONNECTION_OPTIONS = ['allowInsecureTransport', 'requireEntra']
+/** What the connection's plan takes. */
+const CONNECTION_OPTIONS = ['allowInsecureTransport', 'requireEntra', 'serviceConnector']
 
-/** The engine's document of the options given, without those of the connection. */
-function documentOf(/** @type {unknown} */ options) {
-  if (options === null || typeof options !== 'object') {
+/**
+ * The engine's document of the options given, without those of the connection.
+ *
+ * @param {unknown} options
+ * @returns {Record<string, unknown>}
+ */
+function documentOf(options) {
+  if (options === null || typeof options !== 'object' || Array.isArray(options) || isCredential(options)) {
+    const came = isCredential(options) ? 'a credential' : typeName(options)
     throw errorOf(
       'invalid_configuration',
-      `options: expected an object, got ${options === null ? 'null' : typeof options}`,
+      `options: expected an object, got ${came}`,
+      isCredential(options) ? 'The credential stands before the options.' : undefined,
     )
   }
   /** @type {Record<string, unknown>} */
   const document = {}
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || CONNECTION_OPTIONS.includes(name)) continue
-    const key = OPTIONS.get(name)
-    if (key === undefined) {
+    const [key, expected] = OPTIONS.get(name) ?? []
+    if (key === undefined || expected === undefined) {
       const all = [...OPTIONS.keys(), ...CONNECTION_OPTIONS].join(', ')
       throw errorOf('invalid_configuration', `option \`${shown(name)}\`: not known here; known are ${all}`)
     }
-    document[key] = plain(name, value)
+    if (!hasType(name === 'scope' && Array.isArray(value) && value.length === 1 ? value[0] : value, expected)) {
+      throw errorOf('invalid_configuration', `option \`${name}\`: expected ${expected}, got ${typeName(value)}`)
+    }
+    document[key] = value
   }
-  if (Array.isArray(document.scope) && document.scope.length === 1) document.scope = document.scope[0]
+  if (Array.isArray(document.scope)) document.scope = document.scope[0]
   if (typeof document.timeout === 'number') document.timeout /= 1000
   return document
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} expected
+ */
+function hasType(value, expected) {
+  if (expected === 'a string') return typeof value === 'string'
+  if (expected === 'true or false') return typeof value === 'boolean'
+  return typeof value === 'number' && value >= 0 && Number.isFinite(value)
+}
+
+/**
+ * Credential and options of a provider, with what Service Connector's variables say where they are wanted.
+ *
+ * @param {unknown} credential
+ * @param {published.EntraOptions} options
+ * @returns {[unknown, Record<string, unknown>]}
+ */
+function withConnector(credential, options) {
+  const document = documentOf(options)
+  if (!options.serviceConnector) return [credential, document]
+  // There is no connection here that could log in with a password.
+  const { user, host } = options
+  const plan = planOf({ user, host }, { ...options, requireEntra: true }, { hasCredential: credential !== undefined })
+  const found = { ...(plan.host && { host: plan.host }), ...(plan.user && { user: plan.user }) }
+  return [plan.credential ? new Source(plan.credential) : credential, { ...found, ...document }]
 }
 
 /** @typedef {{ abortSignal?: Signal, limit?: number }} Wait `limit` in milliseconds */
@@ -183,7 +221,7 @@ class TokenProvider {
    * @param {published.EntraOptions} [options]
    */
   constructor(credential, options = {}) {
-    this.#doors = new Doors(credential, documentOf(options))
+    this.#doors = new Doors(...withConnector(credential, options))
   }
 
   /** @param {published.WaitOptions} [options] */
@@ -219,4 +257,4 @@ function stats() {
   return camel(JSON.parse(native.stats()))
 }
 
-module.exports = { Doors, TokenProvider, documentOf, stats }
+module.exports = { Doors, TokenProvider, documentOf, stats, withConnector }

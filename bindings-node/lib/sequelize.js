@@ -4,7 +4,10 @@
 
 const { errorOf } = require('./errors.js')
 const { Doors, documentOf } = require('./provider.js')
-const { secureSsl } = require('./connection.js')
+const { modeOf, planOf, portOf, sslFor, textOf } = require('./connection.js')
+const { warn } = require('./log.js')
+const { set } = require('./pg.js')
+const { Source, isCredential } = require('./source.js')
 
 /** @import * as published from './index.js' */
 
@@ -12,8 +15,8 @@ const { secureSsl } = require('./connection.js')
  * What is used of Sequelize: 6 says `username` and has TLS among the options of the dialect, 7 says `user` and `ssl`.
  *
  * @typedef {{
- *   host?: string | null, username?: string, user?: string, password?: unknown,
- *   ssl?: unknown, dialectOptions?: { ssl?: unknown },
+ *   host?: string | null, port?: number | string | null, database?: string | null, username?: string, user?: string,
+ *   password?: unknown, ssl?: unknown, dialectOptions?: { ssl?: unknown },
  * }} Config
  * @typedef {(config: Config) => Promise<void>} Hook
  * @typedef {{
@@ -26,8 +29,8 @@ const { secureSsl } = require('./connection.js')
 /**
  * @typedef {{
  *   credential: unknown, options: published.ConnectionOptions, document: Record<string, unknown>,
- *   doors: Map<string | undefined, Doors>,
- * }} Settings `doors` by host
+ *   doors: Map<string, Doors>,
+ * }} Settings `doors` by what the connection's plan says
  */
 
 /**
@@ -40,7 +43,7 @@ const configured = new WeakMap()
 /**
  * By connection config: what it held before any of ours was put in. Sequelize 6 uses one object for all connections.
  *
- * @type {WeakMap<Config, { user: boolean, password: boolean }>}
+ * @type {WeakMap<Config, { user: string | undefined, password: boolean }>}
  */
 const seen = new WeakMap()
 
@@ -53,14 +56,15 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
   if (!isSequelize(sequelize)) {
     throw errorOf(
       'invalid_connection',
-      'sequelize: expected a Sequelize instance',
-      'Pass what `new Sequelize(...)` returned.',
+      `sequelize: expected a Sequelize instance${isCredential(sequelize) ? ', got a function or a credential' : ''}`,
+      'Pass what `new Sequelize(...)` returned first, then the credential.',
     )
   }
-  // What is no credential, or no option, is told now.
+  // What is no credential, or no option, is told now; the variables of Service Connector are read at each connection.
   const document = { appid_as_username: true, ...documentOf(options) }
   const settings = { credential, options, document, doors: new Map() }
-  doorsFor(settings, undefined)
+  new Doors(credential, document)
+  planOf({ host: 'localhost' }, options, { hasCredential: credential !== undefined, replacesLogin: true })
   const known = configured.get(sequelize)
   if (known !== undefined) {
     Object.assign(known, settings)
@@ -93,46 +97,85 @@ async function beforeConnect(config, settings, isSeven) {
   const userKey = isSeven ? 'user' : 'username'
   let had = seen.get(config)
   if (had === undefined) {
-    had = { user: Boolean(config[userKey]), password: Boolean(config.password) }
+    had = { user: textOf(userKey, config[userKey]), password: Boolean(config.password) }
     seen.set(config, had)
   }
   // A role chosen on purpose; with a password beside it, it is the old login's.
-  const keepsUser = had.user && !had.password
-  setTls(config, settings.options.allowInsecureTransport, isSeven)
-  const door = doorsFor(settings, config.host ?? undefined)
-  if (keepsUser) {
-    setPassword(config, await door.token(), isSeven)
+  const chosen = had.password ? undefined : had.user
+  const { options } = settings
+  const plan = planOf(settingsOf(config, had, settings, isSeven), options, {
+    hasCredential: settings.credential !== undefined,
+    replacesLogin: true,
+  })
+  plan.warnings.forEach(warn)
+  setServer(config, plan)
+  const given = isSeven ? config.ssl : config.dialectOptions?.ssl
+  const ssl = sslFor(plan.uses_entra ? plan : { sslmode: null }, given, plan.settings)
+  if (ssl !== given && ssl !== undefined) {
+    if (isSeven) config.ssl = ssl
+    else config.dialectOptions = { ...config.dialectOptions, ssl }
+  }
+  if (!plan.uses_entra) {
+    // Service Connector's user and password.
+    if (plan.user !== null) config[userKey] = plan.user
+    setPassword(config, plan.settings.password ?? '', isSeven)
     return
   }
-  const { user, password } = await door.login()
+  const role = chosen ?? options.user ?? plan.user
+  const door = doorsFor(settings, plan, role)
+  // With a role there is no need for the token's claims.
+  const { user, password } = role ? { user: role, password: await door.token() } : await door.login()
   config[userKey] = user
   setPassword(config, password, isSeven)
 }
 
 /**
+ * A connection's settings by libpq's names.
+ *
+ * @param {Config} config
+ * @param {{ user: string | undefined, password: boolean }} had
  * @param {Settings} settings
- * @param {string | undefined} host
+ * @param {boolean} isSeven
  */
-function doorsFor({ credential, document, doors }, host) {
-  let found = doors.get(host)
-  if (found === undefined) {
-    found = new Doors(credential, { host, ...document })
-    doors.set(host, found)
-  }
-  return found
+function settingsOf({ host, port, database, ssl, dialectOptions }, had, { options }, isSeven) {
+  // Sequelize 6 puts in its defaults, which must not win over Service Connector.
+  const isDefault = Boolean(options.serviceConnector) && !isSeven && (host === 'localhost' || !host)
+  return set({
+    host: isDefault ? undefined : textOf('host', host),
+    port: isDefault && Number(port) === 5432 ? undefined : portOf(port),
+    dbname: textOf('database', database),
+    user: had.user ?? (had.password ? undefined : options.user),
+    password: had.password ? 'given' : undefined,
+    sslmode: modeOf(isSeven ? ssl : dialectOptions?.ssl),
+  })
 }
 
 /**
+ * The server and database that Service Connector names.
+ *
  * @param {Config} config
- * @param {boolean | undefined} allowInsecure
- * @param {boolean} isSeven
+ * @param {import('./connection.js').Plan} plan
  */
-function setTls(config, allowInsecure, isSeven) {
-  const given = isSeven ? config.ssl : config.dialectOptions?.ssl
-  const ssl = secureSsl(given, config.host ?? undefined, allowInsecure)
-  if (ssl === given) return
-  if (isSeven) config.ssl = ssl
-  else config.dialectOptions = { ...config.dialectOptions, ssl }
+function setServer(config, { settings: { host, port, dbname } }) {
+  if (host) config.host = host
+  if (port) config.port = portOf(port)
+  if (dbname) config.database = dbname
+}
+
+/**
+ * @param {Settings} settings
+ * @param {import('./connection.js').Plan} plan
+ * @param {string | null} role
+ */
+function doorsFor({ credential, document, doors }, plan, role) {
+  const key = JSON.stringify([plan.host, role, plan.credential])
+  let found = doors.get(key)
+  if (found === undefined) {
+    const source = plan.credential ? new Source(plan.credential) : credential
+    found = new Doors(source, { ...set({ host: plan.host ?? undefined, user: role ?? undefined }), ...document })
+    doors.set(key, found)
+  }
+  return found
 }
 
 /**

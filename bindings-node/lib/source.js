@@ -3,6 +3,7 @@
 // What a credential argument stands for. Ours are settings that the engine acts on. Any other is *foreign*: an object with
 // `getToken`, or a function. A foreign one is asked on the thread it lives on; its tokens go with the object.
 
+const { isDate } = require('node:util/types')
 const { native, courier, hosts, causes, nextId } = require('./native.js')
 const { calling, errorOf } = require('./errors.js')
 
@@ -125,6 +126,7 @@ const DEFAULT = new Source({ type: 'default' })
 /** What a credential argument stands for. */
 function sourceOf(/** @type {unknown} */ credential) {
   if (credential === undefined) return DEFAULT
+  if (credential instanceof Source) return credential
   const isKey = (typeof credential === 'object' && credential !== null) || typeof credential === 'function'
   const known = isKey ? sources.get(credential) : undefined
   if (known !== undefined) return known
@@ -156,6 +158,20 @@ function isForeign(credential) {
  */
 function hasGetToken(value) {
   return typeof (/** @type {Partial<TokenCredential> | null | undefined} */ (value)?.getToken) === 'function'
+}
+
+/**
+ * Whether a value can only be meant as a credential: one of ours, an object with `getToken`, or a function.
+ *
+ * @param {unknown} value
+ */
+function isCredential(value) {
+  if (typeof value === 'function') return true
+  try {
+    return typeof value === 'object' && value !== null && (sources.has(value) || hasGetToken(value))
+  } catch {
+    return false
+  }
 }
 
 /** @type {WeakMap<CredentialArgument, HostCredential>} */
@@ -243,7 +259,7 @@ function answer(result, request) {
 /** Seconds since 1970 of milliseconds or a Date; `null` for anything else. */
 function seconds(/** @type {unknown} */ moment) {
   if (moment === undefined || moment === null) return undefined
-  const number = moment instanceof Date ? moment.getTime() : moment
+  const number = isDate(moment) ? moment.getTime() : moment
   if (typeof number !== 'number' || !Number.isFinite(number)) return null
   // Before 1973 by milliseconds: seconds were meant, as every other Azure SDK counts.
   return Math.floor(Math.abs(number) < 1e11 ? number : number / 1000)
@@ -295,4 +311,4 @@ function renumbered(document, before) {
   return Object.fromEntries(Object.entries(document).map(([key, value]) => [key, renumbered(value, before)]))
 }
 
-module.exports = { Source, sources, sourceOf, hasGetToken, renumbered }
+module.exports = { Source, sources, sourceOf, hasGetToken, isCredential, renumbered, typeName }

@@ -1,18 +1,20 @@
 //! Rules of the engine that JavaScript's side asks for.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
-    Error, ErrorKind,
-    claims::{self, Claims},
+    Error, ErrorKind, claims,
     config::KNOWN_VARIABLES,
-    postgres::{Server, tls_policy},
+    postgres::{ConnectionPlan, ConnectionRequest, connection_plan::CONNECTION_VARIABLES, connection_string, settings},
     refusal,
 };
 
-use crate::error::thrown;
+use crate::{credential::read_environment, error::thrown};
 
 /// The version of this library.
 #[napi]
@@ -39,16 +41,33 @@ pub fn parse_principal_name(xms_mirid: String) -> Option<String> {
     claims::parse_principal_name(&xms_mirid)
 }
 
-/// The `sslmode` to connect with in place of the given one.
+/// The variables that a connection plan reads where Service Connector is not used.
+#[napi]
+pub fn connection_variables() -> Vec<&'static str> {
+    CONNECTION_VARIABLES.to_vec()
+}
+
+/// The settings of a connection string, by libpq's keywords, as JSON.
 #[napi(catch_unwind)]
-pub fn secure_sslmode(
-    sslmode: Option<String>,
-    hosts: Vec<String>,
-    allow_insecure: bool,
-) -> Result<Option<&'static str>> {
-    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    tls_policy::secure_sslmode(sslmode.as_deref(), &Server::named(&hosts), allow_insecure)
-        .map_err(|error| thrown(&error))
+pub fn connection_read(text: String, form: String) -> Result<String> {
+    let form = serde_json::from_value(form.into())
+        .map_err(|_| thrown(&Error::new(ErrorKind::InvalidConfiguration, "the form is not one that is read")))?;
+    let settings = connection_string::parse(&text, form).map_err(|error| thrown(&error))?;
+    let settings: BTreeMap<&str, &str> = settings.iter().collect();
+    Ok(serde_json::to_string(&settings).unwrap_or_default())
+}
+
+/// How a connection logs in. `request` and the plan are JSON: see `ConnectionRequest` and `ConnectionPlan`.
+#[napi(catch_unwind)]
+pub fn connection_plan(request: String) -> Result<String> {
+    let plan = ConnectionRequest::from_json(&request).and_then(|request| ConnectionPlan::new(&request));
+    plan.map(|plan| plan.to_json().to_string()).map_err(|error| thrown(&error))
+}
+
+/// A TLS switch or mode that is given as text, as libpq's `sslmode`.
+#[napi(catch_unwind)]
+pub fn sslmode_of_text(text: String) -> Option<&'static str> {
+    settings::sslmode_of_text(&text)
 }
 
 /// Why a server refused a login: the cause's stable name.
@@ -63,7 +82,8 @@ pub fn is_retriable(sqlstate: Option<String>, message: String) -> bool {
     refusal::classify(sqlstate.as_deref(), &message).retry
 }
 
-/// Lines to add to the server's message.
+/// Lines to add to the server's message. `host` and `environment` (JSON): where variables of Azure Service Connector may have
+/// been left unused.
 #[napi(catch_unwind)]
 pub fn explain_refusal(
     sqlstate: Option<String>,
@@ -71,9 +91,12 @@ pub fn explain_refusal(
     role: String,
     role_source: String,
     token: String,
-) -> String {
-    let principal = Claims::decode(&token).ok().map(|claims| claims.principal());
-    refusal::explain(&refusal::classify(sqlstate.as_deref(), &message), &role, &role_source, principal.as_ref(), None)
+    host: Option<String>,
+    environment: Option<String>,
+) -> Result<String> {
+    let environment = environment.map(|environment| read_environment(&environment)).transpose()?;
+    let unused = host.as_deref().zip(environment.as_ref());
+    Ok(refusal::explain_login(sqlstate.as_deref(), &message, &role, &role_source, Some(&token), unused))
 }
 
 /// What every cached token of this process is about, as JSON.

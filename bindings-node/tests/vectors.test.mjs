@@ -27,7 +27,7 @@ const each = (group, cases, run) =>
     })
 
 test('no file of vectors is left out', () => {
-    const known = ['claims', 'clouds', 'entra-errors', 'options-node', 'refusals', 'timing', 'tls']
+    const known = ['claims', 'clouds', 'connections', 'entra-errors', 'options-node', 'refusals', 'timing', 'tls']
     const others = /^options-(?!node)/
     const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json') && !others.test(name))
     assert.deepEqual(files.sort(), known.map((name) => `${name}.json`).sort())
@@ -162,21 +162,81 @@ each('explanations', refusals.explanations, (one) => {
     assert.equal(told === '', one.cause === 'not_a_login')
 })
 
+/** What a case of connections.json says of an error; it may contain nothing of a password. */
+function checkRefused(work, { error: code, contains = [] }) {
+    assert.throws(work, (error) => {
+        assert.equal(error.code, code, error.message)
+        for (const part of contains) assert.ok(error.message.includes(part), `${part} is not in: ${error.message}`)
+        assert.doesNotMatch(error.message, /pa55word/)
+        return true
+    })
+}
+
+const planOf = (request) => JSON.parse(calling(() => native.connectionPlan(JSON.stringify(request))))
+
+const connections = JSON.parse(
+    text('connections').replaceAll('{files}', join(FOLDER, 'services').replaceAll('\\', '/')),
+)
+
+each('connection strings', connections.strings, ({ text: given, form, settings, ...rest }) => {
+    const work = () => JSON.parse(calling(() => native.connectionRead(given, form)))
+    if (rest.error) checkRefused(work, rest)
+    else assert.deepEqual(work(), settings)
+})
+
+each('connection plans', connections.plans, ({ request, result }) => {
+    const work = () => planOf({ ...request, repeat_warnings: true })
+    if (result.error) return checkRefused(work, result)
+    const plan = work()
+    const { warns, ...expected } = result
+    for (const [key, value] of Object.entries(expected)) assert.deepEqual(plan[key], value, key)
+    if (warns === undefined) return
+    assert.equal(plan.warnings.length, warns.length, plan.warnings.join('; '))
+    for (const [index, part] of warns.entries()) assert.ok(plan.warnings[index].includes(part), plan.warnings[index])
+    assert.doesNotMatch(plan.warnings.join(), /pa55word/)
+})
+
 each('tls', vectors('tls').cases, ({ sslmode, hosts, allow_insecure: allow = false, result }) => {
-    const work = () => calling(() => native.secureSslmode(sslmode, hosts, allow))
+    const isUnknown = hosts === 'unknown'
+    const work = () =>
+        planOf({
+            arguments: { sslmode, ...(!isUnknown && { host: hosts.join(',') }) },
+            variables: {},
+            service_files: false,
+            unknown_server: isUnknown,
+            allow_insecure_transport: allow,
+        }).sslmode
     if (result?.error) assert.throws(work, { code: result.error })
     else assert.equal(work(), result)
 })
 
 test('tls, as the password function applies it', async () => {
-    const password = entraTokenProvider(new identity.StaticTokenCredential('t', 4e12))
-    for (const { sslmode, hosts, allow_insecure: allow, result } of vectors('tls').cases) {
-        // pg knows one host, and no mode but on and off.
-        if (hosts.length !== 1 || allow || !['disable', null].includes(sslmode) || hosts[0].includes('/')) continue
-        const connection = { host: hosts[0], user: 'u', ssl: false }
-        if (result === null) assert.equal(await password(connection), 't', hosts[0])
-        else await assert.rejects(password(connection), { code: 'insecure_transport' }, hosts[0])
-        assert.equal(await password({ ...connection, ssl: true }), 't')
+    const credential = new identity.StaticTokenCredential('t', 4e12)
+    for (const { name, sslmode, hosts, allow_insecure: allow, result } of vectors('tls').cases) {
+        const password = entraTokenProvider(credential, { allowInsecureTransport: allow })
+        // Without TLS, or not decided: pg says so in its parameters, or in the client whose method the function is, and
+        // postgres.js in its options.
+        const host = hosts === 'unknown' ? undefined : hosts[0]
+        const isInsecure = sslmode === 'disable' && result !== null
+        const isSecure = ['require', 'verify-ca', 'verify-full'].includes(sslmode)
+        if (!isInsecure && !isSecure && result !== null) continue
+        const ssl = isSecure ? sslmode : sslmode === 'disable' ? false : sslmode
+        // Neither driver has a server without a name.
+        if (host === '' || hosts.length === 0 || (result === null && ssl === 'bogus')) continue
+        const list = hosts === 'unknown' ? undefined : hosts
+        const calls = [
+            () => password.call({ host: list, ssl, user: 'u' }),
+            () => password({ host: list, ssl, user: 'u' }),
+        ]
+        if (list?.length === 1)
+            calls.push(
+                () => password({ host, ssl, user: 'u' }),
+                () => password.call({ host, ssl, user: 'u' }),
+            )
+        for (const call of calls) {
+            if (result === null) assert.equal(await call(), 't', name)
+            else await assert.rejects(call(), { code: 'insecure_transport' }, name)
+        }
     }
 })
 

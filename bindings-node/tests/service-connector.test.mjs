@@ -1,0 +1,132 @@
+// Azure Service Connector's variables, in the form of its client type nodejs: each identity, in each driver, by them alone.
+// What logs in says so in a line `connector: IDENTITY / DRIVER / Node`, which `make test` gathers.
+
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, test } from 'node:test'
+import { join } from 'node:path'
+import pg from 'pg'
+import {
+    configureEntraAuthentication,
+    entraConfig,
+    entraPostgresConfig,
+    entraTokenProvider,
+    retryingClient,
+    TokenProvider,
+} from 'pgentra'
+import { ManagedIdentityCredential } from 'pgentra/identity'
+import { Emulator, PACKAGE, run } from './emulator.mjs'
+
+let emulator
+before(async () => {
+    emulator = await Emulator.start()
+})
+after(() => emulator.stop())
+beforeEach(async () => {
+    await emulator.reset()
+    emulator.adopt()
+})
+
+/** What Service Connector sets, for each kind of identity, with the role. */
+const IDENTITIES = {
+    async 'system-assigned'() {
+        // The one that the platform gives where no identity is asked for.
+        await emulator.call('PUT', '/config', { app_service: { default: 'vm-prod' } })
+        return { role: 'vm-prod', variables: {} }
+    },
+    async 'user-assigned'() {
+        const { name, appid } = await emulator.addPrincipal()
+        return { role: name, variables: { CLIENTID: appid } }
+    },
+    async 'service-principal'() {
+        const { name, appid, secret } = await emulator.addPrincipal('service_principal')
+        return { role: name, variables: { CLIENTID: appid, CLIENTSECRET: secret, TENANTID: emulator.tenantId } }
+    },
+}
+
+function variablesFor({ role, variables }, prefix = 'AZURE_POSTGRESQL_') {
+    const { host, port, database } = emulator.door
+    const all = { HOST: host, USER: role, DATABASE: database, PORT: String(port), SSL: 'true', ...variables }
+    return Object.fromEntries(Object.entries(all).map(([name, value]) => [prefix + name, value]))
+}
+
+for (const [identity, make] of Object.entries(IDENTITIES)) {
+    for (const driver of ['pg', 'Sequelize', 'Sequelize 7', 'postgres.js']) {
+        test(`${identity}, ${driver}`, async () => {
+            const made = await make()
+            // The cloud of the emulator, as an application of another cloud would set it.
+            const cloud = { AZURE_AUTHORITY_HOST: emulator.authorityHost }
+            const { status, output } = await run(
+                process.execPath,
+                [join(PACKAGE, 'tests/programs/service-connector.mjs'), driver],
+                { cwd: PACKAGE, env: { ...emulator.environment(), ...cloud, ...variablesFor(made) } },
+            )
+            assert.deepEqual([status, output], [0, `${made.role}\n`])
+            console.log(`connector: ${identity} / ${driver} / Node`)
+        })
+    }
+}
+
+test('a connection by its name and by its prefix', async () => {
+    const { name, appid } = await emulator.addPrincipal()
+    const orders = variablesFor({ role: name, variables: { CLIENTID: appid } }, 'AZURE_POSTGRESQL_ORDERS_')
+    Object.assign(process.env, variablesFor({ role: 'app-mi', variables: {} }), orders)
+    for (const serviceConnector of ['orders', 'AZURE_POSTGRESQL_ORDERS_']) {
+        const config = await entraConfig({ ssl: { ca: emulator.ca } }, undefined, { serviceConnector })
+        assert.equal(config.user, name)
+        const client = new pg.Client(config)
+        await client.connect()
+        await client.end()
+        assert.equal((await new TokenProvider(undefined, { serviceConnector }).login()).user, name)
+    }
+    await assert.rejects(entraConfig({}, undefined, { serviceConnector: true }), (error) => {
+        assert.equal(error.code, 'invalid_connection')
+        assert.match(error.message, /AZURE_POSTGRESQL_ORDERS_\*/)
+        return true
+    })
+})
+
+test('arguments win, and a credential beside the option is an error', async () => {
+    Object.assign(process.env, variablesFor({ role: 'app-mi', variables: {} }))
+    const options = { serviceConnector: true }
+    const config = await entraConfig({ host: 'db.example', user: 'other', port: 1 }, undefined, options)
+    assert.deepEqual([config.host, config.user, config.port], ['db.example', 'other', 1])
+    const credential = new ManagedIdentityCredential('id')
+    const isRefused = (error) => /serviceConnector/.test(error.message)
+    await assert.rejects(entraConfig({}, credential, options), isRefused)
+    await assert.rejects(entraPostgresConfig({}, credential, options), isRefused)
+    assert.throws(() => entraTokenProvider(credential, options), isRefused)
+    assert.throws(() => new TokenProvider(credential, options), isRefused)
+    assert.throws(() => configureEntraAuthentication({ beforeConnect() {} }, credential, options), isRefused)
+    await assert.rejects(entraConfig({}, undefined, { serviceConnector: 5 }), (error) => {
+        assert.equal(error.code, 'invalid_configuration')
+        return /serviceConnector/.test(error.message)
+    })
+})
+
+test("a server of Azure: the server's certificate is verified", async () => {
+    const { name } = await emulator.addPrincipal()
+    const host = 'shop.postgres.database.azure.com'
+    Object.assign(process.env, variablesFor({ role: name, variables: {} }), { AZURE_POSTGRESQL_HOST: host })
+    const options = { serviceConnector: true }
+    assert.equal((await entraConfig({}, undefined, options)).ssl, true)
+    assert.equal((await entraPostgresConfig({}, undefined, options)).ssl, true)
+})
+
+test("a password among the variables: the connection's own login, and no token", async () => {
+    Object.assign(process.env, variablesFor({ role: 'app-mi', variables: { PASSWORD: 'not-a-secret' } }))
+    const options = { serviceConnector: true }
+    const config = await entraConfig({}, undefined, options)
+    assert.deepEqual([config.user, config.password], ['app-mi', 'not-a-secret'])
+    await assert.rejects(entraConfig({}, undefined, { ...options, requireEntra: true }), /requireEntra/)
+    assert.throws(() => new TokenProvider(undefined, options), { code: 'invalid_connection' })
+})
+
+test('a login error names variables that are not used', async () => {
+    const unused = variablesFor({ role: 'app-mi', variables: { CLIENTID: 'id' } })
+    Object.assign(process.env, unused)
+    const config = await entraConfig({ ...emulator.target, user: 'no-such-role' })
+    const error = await new (retryingClient(pg.Client))(config).connect().catch((error) => error)
+    for (const name of Object.keys(unused))
+        assert.ok(error.message.includes(name), `${name} is not in ${error.message}`)
+    assert.doesNotMatch(error.message, /pgaadauth_create_principal/)
+})
