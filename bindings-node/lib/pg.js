@@ -29,7 +29,8 @@ const { Source, isCredential, typeName } = require('./source.js')
  * What is known of a password function.
  *
  * @typedef {{
- *   doors: Doors, allowInsecure?: boolean, choosesNoUser?: boolean, userSource?: string, usesConnector?: boolean,
+ *   doors: Doors, allowInsecure?: boolean, choosesNoUser?: boolean, user?: string, userSource?: string,
+ *   usesConnector?: boolean,
  * }} Facts
  * @type {WeakMap<Function, Facts>}
  */
@@ -218,6 +219,7 @@ async function loginOf(given, text, credential, options) {
   const facts = {
     doors,
     allowInsecure: options.allowInsecureTransport,
+    user: login.user,
     userSource: login.source,
     usesConnector: Boolean(options.serviceConnector),
   }
@@ -310,10 +312,12 @@ function sqlstateOf(/** @type {Refusal} */ error) {
  * @param {string} token
  */
 function explained(error, { user, host }, source, token) {
-  const { userSource = 'user', usesConnector } = known.get(source) ?? {}
+  const { user: workedOut, userSource, usesConnector } = known.get(source) ?? {}
+  // Another user may have been put in since.
+  const from = (user === workedOut ? userSource : undefined) ?? 'user'
   // Only now, where a login has failed.
   const unused = usesConnector || !host ? [] : [host, JSON.stringify(environmentOf(true))]
-  const given = /** @type {const} */ ([sqlstateOf(error), String(error.message), String(user ?? ''), userSource, token])
+  const given = /** @type {const} */ ([sqlstateOf(error), String(error.message), String(user ?? ''), from, token])
   const lines = native.explainRefusal(...given, ...unused)
   if (lines) error.message += `\n${lines}`
   return error
