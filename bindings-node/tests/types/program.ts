@@ -102,7 +102,11 @@ export async function program(): Promise<void> {
 
   const mikro = await entraMikroOrmConfig({ host: 'h', database: 'd' }, undefined, { serviceConnector: 'orders' })
   const dynamic: { password?: () => Promise<{ password: string }>; dbName?: string } = mikro
-  await entraConfig(new URL('postgres://h'), undefined, { serviceConnector: true })
+  new Pool(await entraConfig(new URL('postgres://h'), undefined, { serviceConnector: true }))
+  await entraMikroOrmConfig(new URL('postgres://h'))
+  const given: PoolConfig = { host: 'h' }
+  new Pool(await entraConfig(given))
+  await entraConfig(process.env['DATABASE_URL'])
   new Client({ password: entraTokenProvider(undefined, { serviceConnector: true }) })
   await getEntraTokenPassword({ host: 'h', ssl: true })
 
