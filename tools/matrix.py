@@ -47,6 +47,7 @@ CONNECTOR_DRIVERS = {
     "asyncpg": "Python",
     "pg": "Node",
     "Sequelize": "Node",
+    "Sequelize 7": "Node",
     "postgres.js": "Node",
     "Npgsql": ".NET",
     "libpq": "C",
@@ -71,11 +72,12 @@ def read_connector(line: str) -> tuple[str, str] | None:
 
 def connector_table(cells: Cells) -> str:
     """In Markdown, every driver and identity."""
-    lines = [f"| {'Service Connector':20} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * 20} | --- | --- | --- |\n"]
+    rules = " | ".join("-" * len(identity) for identity in IDENTITIES)
+    lines = [f"| {'Service Connector':21} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * 21} | {rules} |\n"]
     for driver, language in CONNECTOR_DRIVERS.items():
         marks = (YES if (identity, driver) in cells else "" for identity in IDENTITIES)
         marks = (mark.ljust(len(identity)) for mark, identity in zip(marks, IDENTITIES, strict=True))
-        lines.append(f"| {f'{driver} ({language})':20} | {' | '.join(marks)} |\n")
+        lines.append(f"| {f'{driver} ({language})':21} | {' | '.join(marks)} |\n")
     return "".join(lines)
 
 

@@ -46,7 +46,7 @@ const TLS_SETTINGS = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'uselibpqco
  * @returns {{ given: Record<string, unknown>, text: Text }} what the config sets itself, and its connection string's settings
  */
 function readConfig(config) {
-  if (isUrl(config) || typeof config === 'string') config = { connectionString: config }
+  if (typeof config === 'string' || isUrl(config)) config = { connectionString: config }
   if (isCredential(config)) {
     throw errorOf(
       'invalid_connection',
@@ -62,9 +62,16 @@ function readConfig(config) {
   return { given, text: readText(connectionString) }
 }
 
-/** @returns {value is URL} */
-function isUrl(/** @type {unknown} */ value) {
-  return value instanceof URL
+/**
+ * By its shape: each realm has a class of its own.
+ *
+ * @param {unknown} value
+ * @returns {value is URL}
+ */
+function isUrl(value) {
+  if (typeof value !== 'object' || value === null || !('searchParams' in value)) return false
+  const { href, protocol } = /** @type {{ href?: unknown, protocol?: unknown }} */ (value)
+  return typeof href === 'string' && typeof protocol === 'string'
 }
 
 /** The settings of a connection string. */
@@ -149,7 +156,7 @@ function sslOfMode(mode, text = {}) {
 /**
  * The `ssl` to connect with, as pg takes it; `undefined` leaves it to the driver.
  *
- * @param {Pick<Plan, 'sslmode'>} plan
+ * @param {Pick<Plan, 'sslmode'> & Partial<Plan>} plan
  * @param {unknown} given the setting of the config
  * @param {Text} text of the connection string, or of Service Connector
  * @returns {Ssl | undefined}
@@ -162,7 +169,7 @@ function sslFor(plan, given, text) {
 }
 
 /**
- * @param {Pick<Plan, 'sslmode'>} plan
+ * @param {Pick<Plan, 'sslmode'> & Partial<Plan>} plan
  * @param {unknown} given
  * @param {Text} text
  * @returns {Ssl | undefined}
@@ -173,6 +180,7 @@ function sslWithout(plan, given, text) {
   if (given !== undefined && given !== null && given !== '') return /** @type {Ssl} */ (given)
   if (text.sslmode) return sslOfMode(text.sslmode, text)
   const { PGSSLMODE: mode } = process.env
+  if (!plan.uses_entra) return undefined
   // pg compares the letters, and does without TLS where it does not know a mode.
   return mode && native.sslmodeOfText(mode) !== mode ? sslOfMode(sslmodeOf(mode, 'PGSSLMODE')) : undefined
 }

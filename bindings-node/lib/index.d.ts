@@ -119,6 +119,13 @@ export function getEntraTokenPassword(
   scope?: string,
 ): Promise<string>
 
+/** As in the platform's own `URL`. */
+export interface UrlLike {
+  readonly href: string
+  readonly hostname: string
+  readonly protocol: string
+}
+
 /** The settings of a connection: no credential, and no promise. */
 export interface ConnectionSettings {
   getToken?: never
@@ -143,8 +150,13 @@ export interface EntraConnection {
  * Rejects with PgEntraError: that of the credential where the user has to be worked out from a token,
  * `insecure_transport`, `invalid_connection`.
  */
+export function entraConfig(
+  config: UrlLike,
+  credential?: CredentialArgument,
+  options?: EntraConfigOptions,
+): Promise<EntraConnection>
 export function entraConfig<Config extends object = {}>(
-  config?: (Config & ConnectionSettings) | string | URL,
+  config?: (Config & ConnectionSettings) | string,
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
 ): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraConnection>
@@ -167,7 +179,7 @@ export interface EntraMikroOrmOptions {
  * its `driverOptions`.
  */
 export function entraMikroOrmConfig(
-  config?: (EntraMikroOrmConfig & ConnectionSettings) | string | URL,
+  config?: (EntraMikroOrmConfig & ConnectionSettings) | string | UrlLike,
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
 ): Promise<EntraMikroOrmOptions>
@@ -193,8 +205,13 @@ export interface EntraPostgresConnection extends EntraConnection {
  * The same for postgres.js, from 3.1, which does not catch what a password function rejects with, and does not read `PGSSLMODE`.
  * Its queries reject with the error of the credential.
  */
+export function entraPostgresConfig(
+  config: UrlLike,
+  credential?: CredentialArgument,
+  options?: EntraConfigOptions,
+): Promise<EntraPostgresConnection>
 export function entraPostgresConfig<Config extends object = {}>(
-  config?: (Config & ConnectionSettings) | string | URL,
+  config?: (Config & ConnectionSettings) | string,
   credential?: CredentialArgument,
   options?: EntraConfigOptions,
 ): Promise<

@@ -21,11 +21,13 @@ function load() {
   const { platform, arch } = process
   /** @type {Record<string, string[]>} */
   const systems = { linux: ['linux-gnu', 'linux-musl'], darwin: ['darwin'], win32: ['win32-msvc'] }
-  const failures = []
-  for (const system of systems[platform] ?? []) {
+  const names = (systems[platform] ?? []).map((system) => {
     const [os, abi] = system.split('-')
-    const name = [os, arch, abi].filter(Boolean).join('-')
-    for (const place of [`../pgentra.${name}.node`, `pgentra-${name}`]) {
+    return [os, arch, abi].filter(Boolean).join('-')
+  })
+  const failures = []
+  for (const name of names) {
+    for (const place of [`../pgentra.${name}.node`, `@pgentra/${name}`]) {
       try {
         return require(place)
       } catch (error) {
@@ -35,10 +37,12 @@ function load() {
     }
   }
   const told = failures.map((error) => error.message.split('\n')[0]).join('; ')
+  const packages = names.map((name) => `@pgentra/${name}`).join(' or ')
   throw new Error(
-    `pgentra: no native part for ${platform} ${arch} could be loaded${told && `: ${told}`}. ` +
-      'It is an optional dependency: install without --omit=optional, on the platform where the program runs.',
-    { cause: failures[0] },
+    `pgentra: the native part for ${platform} ${arch} could not be loaded${told && `: ${told}`}. ` +
+      `It is the package ${packages}, an optional dependency: install on the platform where the program runs, without ` +
+      '--omit=optional. With a bundler, leave pgentra out of the bundle (mark it as external), and put node_modules beside it.',
+    failures[0] && { cause: failures[0] },
   )
 }
 

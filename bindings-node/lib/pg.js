@@ -29,7 +29,8 @@ const { Source, isCredential, typeName } = require('./source.js')
  * What is known of a password function.
  *
  * @typedef {{
- *   doors: Doors, allowInsecure?: boolean, choosesNoUser?: boolean, userSource?: string, usesConnector?: boolean,
+ *   doors: Doors, allowInsecure?: boolean, choosesNoUser?: boolean, user?: string, userSource?: string,
+ *   usesConnector?: boolean,
  * }} Facts
  * @type {WeakMap<Function, Facts>}
  */
@@ -179,8 +180,16 @@ async function loginOf(given, text, credential, options) {
   if (password !== undefined && password !== null && typeof password !== 'string' && typeof password !== 'function') {
     throw wrongType('password', 'a string or a function', password)
   }
-  // One of our functions is not a password of the connection's own.
-  const own = typeof password === 'function' && known.has(password) ? undefined : password
+  // One of our functions is not a password of the connection's own, and brings its credential.
+  const ours = typeof password === 'function' ? known.get(password)?.doors : undefined
+  const own = ours ? undefined : password
+  if (ours && (credential !== undefined || options.serviceConnector)) {
+    throw errorOf(
+      'invalid_connection',
+      'password: a password function of pgentra has a credential already, and another one is given',
+      'Leave out the password, or the credential and serviceConnector.',
+    )
+  }
   const settings = {
     ...text,
     ...set({
@@ -204,14 +213,13 @@ async function loginOf(given, text, credential, options) {
   if (!plan.uses_entra) {
     return { ...connection, user: user || plan.user || undefined, password: own || all.password }
   }
-  const doors = new Doors(plan.credential ? new Source(plan.credential) : credential, {
-    ...set({ host: plan.host ?? undefined, user: plan.user ?? undefined }),
-    ...document,
-  })
+  const described = { ...set({ host: plan.host ?? undefined, user: plan.user ?? undefined }), ...document }
+  const doors = ours ?? new Doors(plan.credential ? new Source(plan.credential) : credential, described)
   const login = plan.user === null ? await doors.login() : { user: plan.user, source: plan.user_source ?? undefined }
   const facts = {
     doors,
     allowInsecure: options.allowInsecureTransport,
+    user: login.user,
     userSource: login.source,
     usesConnector: Boolean(options.serviceConnector),
   }
@@ -304,10 +312,12 @@ function sqlstateOf(/** @type {Refusal} */ error) {
  * @param {string} token
  */
 function explained(error, { user, host }, source, token) {
-  const { userSource = 'user', usesConnector } = known.get(source) ?? {}
+  const { user: workedOut, userSource, usesConnector } = known.get(source) ?? {}
+  // Another user may have been put in since.
+  const from = (user === workedOut ? userSource : undefined) ?? 'user'
   // Only now, where a login has failed.
   const unused = usesConnector || !host ? [] : [host, JSON.stringify(environmentOf(true))]
-  const given = /** @type {const} */ ([sqlstateOf(error), String(error.message), String(user ?? ''), userSource, token])
+  const given = /** @type {const} */ ([sqlstateOf(error), String(error.message), String(user ?? ''), from, token])
   const lines = native.explainRefusal(...given, ...unused)
   if (lines) error.message += `\n${lines}`
   return error
@@ -348,6 +358,7 @@ function retryingClient(Client) {
     throw errorOf(
       'invalid_connection',
       `Client: expected the class Client of pg, got ${isCredential(Client) ? 'a function or a credential' : typeName(Client)}`,
+      'Pass `pg.Client`.',
     )
   }
   return class extends Client {

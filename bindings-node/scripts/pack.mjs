@@ -2,6 +2,9 @@
 //
 //   node scripts/pack.mjs FOLDER [ADDONS]    tarballs into FOLDER; ADDONS (default: the package) holds `*.node` files
 //
+// The main package names those platforms only, as optional dependencies: npm asks the registry for each of them, and what is
+// not published would be anybody's to publish. All are in the scope `@pgentra`, which is reserved as a whole.
+//
 // The packages of the platforms are made by `napi create-npm-dirs`. `napi pre-publish`, which would name them in the main
 // package, wants the addons of every platform on one machine, and publishes; so that is done here.
 
@@ -29,18 +32,21 @@ try {
         cpSync(join(root, name), join(work, name), { recursive: true })
     cpSync(join(root, '..', 'LICENSE'), join(work, 'LICENSE'))
     execFileSync(process.execPath, [napi, 'create-npm-dirs', '--cwd', work], { stdio: 'pipe' })
-    const platforms = readdirSync(join(work, 'npm'))
+    const addonOf = (platform) => join(addons, `pgentra.${platform}.node`)
+    const platforms = readdirSync(join(work, 'npm')).filter((platform) => existsSync(addonOf(platform)))
+    if (platforms.length === 0) throw new Error(`no addon is in ${addons}: run \`npm run build\``)
     const { scripts: _, devDependencies: __, napi: ___, ...manifest } = read(join(work, 'package.json'))
     const { version } = manifest
-    const optionalDependencies = Object.fromEntries(platforms.map((name) => [`pgentra-${name}`, version]))
+    const optionalDependencies = Object.fromEntries(platforms.map((name) => [`@pgentra/${name}`, version]))
     write(join(work, 'package.json'), { ...manifest, optionalDependencies })
     pack(work)
     for (const platform of platforms) {
-        const file = `pgentra.${platform}.node`
-        if (!existsSync(join(addons, file))) continue
         const place = join(work, 'npm', platform)
-        cpSync(join(addons, file), join(place, file))
+        cpSync(addonOf(platform), join(place, `pgentra.${platform}.node`))
         cpSync(join(work, 'LICENSE'), join(place, 'LICENSE'))
+        const file = join(place, 'package.json')
+        // A package of a scope is private where nothing else is said.
+        write(file, { ...read(file), name: `@pgentra/${platform}`, publishConfig: { access: 'public' } })
         pack(place)
     }
 } finally {

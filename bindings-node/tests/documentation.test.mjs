@@ -45,6 +45,9 @@ const TOOLS = {
     'source.js': `import source from './source.js'
         await source.initialize()
         await source.destroy()`,
+    'mikro-orm.js': `import orm from './mikro-orm.js'
+        await orm.em.getConnection().execute('select 1')
+        await orm.close()`,
     'config.cjs': `import { Sequelize } from 'sequelize'
         import config from './config.cjs'
         const sequelize = new Sequelize({ ...(await config()), logging: false })
@@ -63,7 +66,7 @@ before(async () => {
     emulator = await Emulator.start()
     project = mkdtempSync(join(tmpdir(), 'pgentra-documentation-'))
     writeFileSync(join(project, 'package.json'), '{"private": true, "type": "module"}')
-    for (const name of ['pg', 'sequelize', 'knex', 'typeorm', '@azure/identity', 'pgentra']) {
+    for (const name of ['pg', 'sequelize', 'knex', 'typeorm', '@azure/identity', '@mikro-orm/postgresql', 'pgentra']) {
         const place = join(project, 'node_modules', name)
         mkdirSync(dirname(place), { recursive: true })
         const own = join(PACKAGE, 'node_modules', name)

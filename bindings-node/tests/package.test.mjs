@@ -1,7 +1,7 @@
 // The tarballs, installed into an empty project: ESM, CommonJS and TypeScript.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,26 +32,63 @@ after(() => rmSync(project, { recursive: true, force: true }))
 
 const node = (...given) => run(process.execPath, given, { cwd: project })
 
-test('every platform is declared', () => {
-    const { optionalDependencies } = JSON.parse(
-        readFileSync(join(project, 'node_modules/pgentra/package.json'), 'utf8'),
-    )
-    assert.deepEqual(
-        Object.keys(optionalDependencies).sort(),
-        [
-            ...['darwin-arm64', 'darwin-x64', 'linux-arm64-gnu', 'linux-arm64-musl', 'linux-x64-gnu', 'linux-x64-musl'],
-            ...['win32-arm64-msvc', 'win32-x64-msvc'],
-        ].map((platform) => `pgentra-${platform}`),
-    )
+const manifestOf = (name) => JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'))
+const PLATFORM = [
+    process.platform,
+    process.arch,
+    ...({ linux: ['gnu'], win32: ['msvc'] }[process.platform] ?? []),
+].join('-')
+
+test('the platforms that were built are declared, and no others', () => {
+    const { version, optionalDependencies } = manifestOf('pgentra')
+    assert.deepEqual(optionalDependencies, { [`@pgentra/${PLATFORM}`]: version })
+    assert.deepEqual(readdirSync(join(project, 'node_modules/@pgentra')), [PLATFORM])
 })
 
-test('two packages, no dependency, no script', () => {
+test('the platforms of a release are declared, all of them', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pgentra-release-'))
+    try {
+        const platforms = [
+            ...['darwin-arm64', 'darwin-x64', 'linux-arm64-gnu', 'linux-arm64-musl', 'linux-x64-gnu', 'linux-x64-musl'],
+            ...['win32-arm64-msvc', 'win32-x64-msvc'],
+        ]
+        for (const platform of platforms) writeFileSync(join(folder, `pgentra.${platform}.node`), 'an addon')
+        const packed = await run(process.execPath, [join(PACKAGE, 'scripts/pack.mjs'), join(folder, 'out'), folder])
+        assert.equal(packed.status, 0, packed.output)
+        const version = manifestOf('pgentra').version
+        const names = [...platforms.map((platform) => `pgentra-${platform}`), 'pgentra'].map(
+            (name) => `${name}-${version}.tgz`,
+        )
+        assert.deepEqual(readdirSync(join(folder, 'out')).sort(), names.sort())
+        const main = await run('tar', ['-xzOf', join(folder, 'out', `pgentra-${version}.tgz`), 'package/package.json'])
+        const { optionalDependencies } = JSON.parse(main.output)
+        assert.deepEqual(Object.keys(optionalDependencies).sort(), platforms.map((name) => `@pgentra/${name}`).sort())
+    } finally {
+        rmSync(folder, { recursive: true, force: true })
+    }
+})
+
+test('two packages, no dependency, no script; drivers are optional peers', () => {
     const packages = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'))
-    assert.equal(packages.length, 2)
-    for (const name of packages) {
-        const manifest = JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'))
+    assert.deepEqual(packages.sort(), ['@pgentra', 'pgentra'])
+    for (const name of ['pgentra', `@pgentra/${PLATFORM}`]) {
+        const manifest = manifestOf(name)
         assert.equal(manifest.dependencies, undefined)
         assert.equal(manifest.scripts, undefined)
+    }
+    const { peerDependencies, peerDependenciesMeta } = manifestOf('pgentra')
+    for (const name of Object.keys(peerDependencies)) assert.equal(peerDependenciesMeta[name].optional, true)
+})
+
+test('without its native part, it says which package to install', async () => {
+    const at = join(project, 'node_modules/@pgentra')
+    renameSync(at, `${at}-away`)
+    try {
+        const { status, output } = await node('-e', "require('pgentra')")
+        assert.equal(status, 1)
+        assert.match(output, new RegExp(`@pgentra/${PLATFORM}`))
+    } finally {
+        renameSync(`${at}-away`, at)
     }
 })
 

@@ -144,9 +144,21 @@ test('a refused login: retryingClient tries once more, and explains', async () =
     await pool.end()
     await assert.rejects(connected({ ...config, user: 'no-such-role' }, who, Client), (error) => {
         assert.match(error.message, /pgaadauth_create_principal_with_oid\('no-such-role'/)
+        assert.match(error.message, /'no-such-role' \(from the user given to the connection\)/)
         assert.doesNotMatch(error.message, /eyJ/)
         return true
     })
+})
+
+test('a refused login says where the role came from', async () => {
+    await emulator.setDoor({ refuse_next: 2, refuse_with: 'role_missing' })
+    const Client = retryingClient(pg.Client)
+    await assert.rejects(
+        connected(await entraConfig(emulator.target, credential), who, Client),
+        /from a management-scope token/,
+    )
+    process.env.PGUSER = identity.name
+    await assert.rejects(connected(await entraConfig(emulator.target, credential), who, Client), /variable PGUSER/)
 })
 
 test('a slow token service adds no delay to the event loop', async () => {

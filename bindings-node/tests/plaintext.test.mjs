@@ -10,6 +10,7 @@ import oldest from 'pg-oldest'
 import postgres from 'postgres'
 import oldestPostgres from 'postgres-oldest'
 import {
+    configureEntraAuthentication,
     entraConfig,
     entraMikroOrmConfig,
     entraPostgresConfig,
@@ -23,6 +24,7 @@ import { DRIVERS, findError } from './drivers.mjs'
 import { Emulator, PACKAGE, run } from './emulator.mjs'
 
 const require = createRequire(import.meta.url)
+const { Sequelize } = require('sequelize-oldest')
 const { EntitySchema, MikroORM } = require('@mikro-orm/postgresql')
 
 /** Of this machine, but none of the addresses that count as local. */
@@ -109,6 +111,22 @@ for (const name of ['Sequelize 6', 'Sequelize 7', 'Knex', 'TypeORM', 'Drizzle', 
         } finally {
             await pool.close()
         }
+    }
+}
+WAYS['Sequelize 6.1.0'] = async ({ ssl, ...place }) => {
+    const dialectOptions = ssl === undefined ? {} : { ssl }
+    const sequelize = new Sequelize({
+        dialect: 'postgres',
+        logging: false,
+        ...place,
+        dialectOptions,
+        retry: { max: 0 },
+    })
+    try {
+        const [rows] = await configureEntraAuthentication(sequelize, credential).query('select current_user as role')
+        return rows[0].role
+    } finally {
+        await sequelize.close()
     }
 }
 WAYS['MikroORM 6, entraMikroOrmConfig'] = async (place) => mikroOrm(await entraMikroOrmConfig(place, credential))

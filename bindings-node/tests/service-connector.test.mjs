@@ -30,7 +30,8 @@ beforeEach(async () => {
 const IDENTITIES = {
     async 'system-assigned'() {
         // The one that the platform gives where no identity is asked for.
-        return { role: 'app-mi', variables: {} }
+        await emulator.call('PUT', '/config', { app_service: { default: 'vm-prod' } })
+        return { role: 'vm-prod', variables: {} }
     },
     async 'user-assigned'() {
         const { name, appid } = await emulator.addPrincipal()

@@ -16,6 +16,7 @@ import {
   configureEntraIdAuth,
   CredentialUnavailableError,
   entraConfig,
+  entraMikroOrmConfig,
   entraPostgresConfig,
   entraTokenProvider,
   type EntraTokenProviderOptions,
@@ -99,6 +100,52 @@ export async function program(): Promise<void> {
   setLogger((level: string, message: string) => [level, message])
   setLogger(null)
 
+  const mikro = await entraMikroOrmConfig({ host: 'h', database: 'd' }, undefined, { serviceConnector: 'orders' })
+  const dynamic: { password?: () => Promise<{ password: string }>; dbName?: string } = mikro
+  new Pool(await entraConfig(new URL('postgres://h'), undefined, { serviceConnector: true }))
+  await entraMikroOrmConfig(new URL('postgres://h'))
+  const given: PoolConfig = { host: 'h' }
+  new Pool(await entraConfig(given))
+  await entraConfig(process.env['DATABASE_URL'])
+  new Client({ password: entraTokenProvider(undefined, { serviceConnector: true }) })
+  await getEntraTokenPassword({ host: 'h', ssl: true })
+
+  // @ts-expect-error: a credential where the settings belong
+  await entraConfig(new DefaultAzureCredential())
+  // @ts-expect-error: a credential where the settings belong
+  await entraConfig(mine, mine)
+  // @ts-expect-error: a function where the settings belong
+  await entraConfig(async () => 'token')
+  // @ts-expect-error: a promise where the settings belong
+  await entraConfig(Promise.resolve({ host: 'h' }))
+  // @ts-expect-error: a credential where the settings belong
+  await entraPostgresConfig(new AzureDefault())
+  // @ts-expect-error: a credential where the settings belong
+  await entraMikroOrmConfig(mine)
+  // @ts-expect-error: settings where the credential belongs
+  await entraConfig({ host: 'h' }, { host: 'h' })
+  // @ts-expect-error: a credential where the options belong
+  await entraConfig({ host: 'h' }, undefined, mine)
+  // @ts-expect-error: settings where the credential belongs
+  entraTokenProvider({ host: 'h' })
+  // @ts-expect-error: a credential where the options belong
+  entraTokenProvider(undefined, mine)
+  // @ts-expect-error: options where the credential belongs
+  new TokenProvider({ scope: 's' })
+  // @ts-expect-error: a credential where the options belong
+  new TokenProvider(undefined, mine)
+  // @ts-expect-error: options where the credential belongs
+  await getEntraTokenPassword({ scope: 's' })
+  // @ts-expect-error: options where the scope belongs
+  await getEntraTokenPassword(mine, { scope: 's' })
+  // @ts-expect-error: the credential before the instance
+  configureEntraAuthentication(mine, sequelize)
+  // @ts-expect-error: options where the credential belongs
+  configureEntraAuthentication(sequelize, { fallbackUsername: 'app' })
+  // @ts-expect-error: a credential where the class belongs
+  retryingClient(mine)
+  // @ts-expect-error: neither true nor a name
+  await entraConfig({}, undefined, { serviceConnector: 5 })
   // @ts-expect-error: an option that there is not
   entraTokenProvider(undefined, { scoop: 1 })
   // @ts-expect-error: not a credential
@@ -107,5 +154,5 @@ export async function program(): Promise<void> {
   new ClientSecretCredential('t', 'c')
   // @ts-expect-error: who acts for the user is not told
   new OnBehalfOfCredential({ tenantId: 't', clientId: 'c', userAssertionToken: 'u' })
-  void [forPostgres, max, user, seven, needed, renewed, left, token, stats(), version]
+  void [dynamic, forPostgres, max, user, seven, needed, renewed, left, token, stats(), version]
 }
