@@ -12,6 +12,7 @@ use crate::{
     convert::{to_python, to_value},
     environment::{Environment, every_variable},
     error::raised,
+    exit::detached,
 };
 
 /// The settings of a connection string by libpq's keywords.
@@ -98,14 +99,14 @@ pub fn connection_plan(
 ) -> PyResult<Plan> {
     let uses_connector = request.get_item(intern!(py, "service_connector"))?.is_some();
     let value = to_value(request)?;
-    let planned = ConnectionRequest::from_value(value).and_then(|mut request| {
-        match environment {
-            Some(_) if uses_connector => request.environment = every_variable(py).unwrap_or_default(),
-            Some(environment) => request.environment = environment.of_connections().clone(),
-            None => {}
-        }
-        ConnectionPlan::new(&request)
-    });
+    let mut request = ConnectionRequest::from_value(value).map_err(|error| raised(py, &error))?;
+    match environment {
+        Some(_) if uses_connector => request.environment = every_variable(py)?,
+        Some(environment) => request.environment = environment.of_connections().clone(),
+        None => {}
+    }
+    // Service files are read.
+    let planned = detached(py, || ConnectionPlan::new(&request));
     planned.map(Plan).map_err(|error| raised(py, &error))
 }
 

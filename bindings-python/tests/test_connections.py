@@ -54,7 +54,9 @@ class Grammar:
         self.random = random.Random(seed)
 
     def text(self) -> str:
-        text = self.uri() if self.random.random() < 0.5 else self.keywords()
+        return self.damaged(self.uri() if self.random.random() < 0.5 else self.keywords())
+
+    def damaged(self, text: str) -> str:
         for _ in range(self.random.choice((0, 0, 1, 2))):
             at = self.random.randrange(len(text) + 1)
             text = text[:at] + self.random.choice(self.DAMAGE) + text[at + self.random.randrange(2) :]
@@ -115,6 +117,56 @@ def test_core_reads_what_libpq_reads_or_refuses() -> None:
     # Both sides of it were tried.
     assert same > 4_000
     assert refused > 2_000
+
+
+def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the two read a URL differently, it is not to the token's harm."""
+    pytest.importorskip("asyncpg")
+    from ipaddress import ip_address
+
+    from asyncpg import connect_utils
+
+    import pgentra.asyncpg
+
+    def is_remote(address: Any) -> bool:
+        if isinstance(address, str):
+            return False
+        host = address[0]
+        try:
+            return not ip_address(host).is_loopback
+        except ValueError:
+            # `getaddrinfo` takes nothing for this machine.
+            return host.strip().lower().rstrip(".") not in ("", "localhost")
+
+    monkeypatch.setenv("PGUSER", "of-the-environment")
+    parse: Any = connect_utils._parse_connect_dsn_and_args
+    nothing = dict.fromkeys(parse.__kwdefaults__ or parse.__code__.co_varnames[: parse.__code__.co_kwonlyargcount])
+    credential = Recording()
+    grammar = Grammar(13)
+    same = refused = 0
+    for _ in range(8_000):
+        url = grammar.damaged(grammar.uri())
+        ssl = grammar.pick(None, None, "prefer", "require")
+        try:
+            addresses, parameters = parse(**{**nothing, "dsn": url, "ssl": ssl})
+        except Exception:  # asyncpg goes no further.
+            continue
+        try:
+            given = pgentra.asyncpg._given(url, {"ssl": ssl})
+            plan = pgentra.asyncpg._plan(given, credential, {}, None)
+        except EntraConnectionValueError:
+            refused += 1
+            continue
+        if any(map(is_remote, addresses)):
+            # Either TLS was asked for, or it is now, or no token is sent.
+            uses_tls = parameters.sslmode.name in ("require", "verify_ca", "verify_full")
+            assert uses_tls or "sslmode" in plan.overrides or not plan.needs_login, url
+        if plan._user != "of-the-environment":
+            # Blanks around a URL are no part of it.
+            assert str(plan._user).strip() == parameters.user.strip(), url
+        same += 1
+    assert same > 2_000
+    assert refused > 20
 
 
 def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,8 +124,14 @@ def test_a_password_that_is_a_callable_is_refused(value: Any) -> None:
 def test_a_token_provider_is_no_text_and_no_function() -> None:
     """Drivers write a password as `str`, and asyncpg calls it without telling the connection's settings."""
     provider: Any = TokenProvider(Recording())
-    with pytest.raises(TypeError, match="not a password"):
-        str(provider)
+    pytest.importorskip("psycopg")
+    from psycopg.conninfo import make_conninfo
+    from psycopg2.extensions import make_dsn
+
+    for write in (make_conninfo, make_dsn):
+        with pytest.raises(TypeError, match="not a password"):
+            write(password=provider)
+    assert str(provider) == repr(provider)
     with pytest.raises(EntraConnectionValueError) as caught:
         provider()
     assert caught.value.code == "insecure_transport"

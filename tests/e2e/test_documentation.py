@@ -48,6 +48,10 @@ RUN = [snippet for snippet in snippets() if not snippet.info]
 def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", str(emulator.place.port))
     assert emulator.place.host == "localhost"
+    uses_connector = "service_connector" in snippet.code
+    if uses_connector:
+        text = f"dbname={emulator.place.database} host=localhost port={emulator.place.port} sslmode=require user=app-mi"
+        monkeypatch.setenv("AZURE_POSTGRESQL_CONNECTIONSTRING", text)
     # In the document's lines, so that an error points there.
     source = "\n" * snippet.line + snippet.code.replace(SERVER, "localhost")
     code = compile(source, snippet.document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -56,7 +60,7 @@ def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.Monke
         asyncio.run(asyncio.wait_for(pending, 60))
     outcomes = [(login.outcome, login.role) for login in emulator.door().logins]
     refused = "except CredentialUnavailableError" in snippet.code
-    if SERVER in snippet.code and not refused:
+    if (SERVER in snippet.code or uses_connector) and not refused:
         assert outcomes and set(outcomes) == {("logged_in", "app-mi")}
 
 

@@ -157,6 +157,37 @@ def test_user_and_password_ask_for_no_token(
     assert minted.token not in caplog.text
 
 
+def test_user_of_the_environment_and_password_ask_for_no_token(
+    driver: Driver, emulator: Emulator, identity: Principal, mine: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with a driver that does not read `PGUSER`."""
+    monkeypatch.setenv("PGUSER", identity.name)
+    assert driver.who(mine.but(password=emulator.mint(identity.name).token)) == identity.name
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("as_url", [False, True])
+def test_password_without_a_user_is_not_sent(
+    driver: Driver, as_url: bool, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    leftover = mine.but(password="hunter2", as_url=as_url)
+    # No other test has warned of this server.
+    number = DRIVERS.index(driver) + 1
+    elsewhere = leftover.but(host=f"127.2.{int(as_url)}.{number}", sslmode=None)
+    with caplog.at_level(logging.WARNING, "pgentra"):
+        assert driver.who(leftover) == identity.name
+        for _ in range(2):
+            with pytest.raises(Exception):  # noqa: B017
+                driver.who(elsewhere)
+    assert caplog.text.count(f"{elsewhere.host} is not used, because no user is given") == 1
+    assert "hunter2" not in caplog.text
+
+
+def test_refused_password_says_that_entra_was_not_used(driver: Driver, mine: Target) -> None:
+    with pytest.raises(driver.refused, match=r"Entra was not used: .* Remove the password"):
+        driver.who(mine.but(user="app-mi", password="placeholder"))
+
+
 def test_leftover_password_is_warned_of_once(
     driver: Driver, emulator: Emulator, mine: Target, caplog: pytest.LogCaptureFixture
 ) -> None:

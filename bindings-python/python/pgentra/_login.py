@@ -258,6 +258,7 @@ def plan(
             request[name] = value
     if variables is not None:
         request["variables"] = variables
+        _refuse_abstract_sockets(request["arguments"].get("host"))
     if not service_files:
         request["service_files"] = False
     roots = None
@@ -379,6 +380,15 @@ def _text(name: str, value: Any) -> Any:
             "Pass a credential by its name: credential=...",
         )
     return str(value)
+
+
+def _refuse_abstract_sockets(host: Any) -> None:
+    """Only libpq connects to a socket in the abstract namespace, which is on this machine. Others resolve the name."""
+    hosts = host.split(",") if isinstance(host, str) else host or ()
+    if any(item and item.strip().startswith("@") for item in hosts):
+        raise _native.error(
+            "invalid_connection", 'host: expected a name, an address or a folder, got one with "@"', None
+        )
 
 
 def _roots(parameters: Mapping[str, Any]) -> str | None:

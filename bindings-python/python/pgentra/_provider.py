@@ -114,16 +114,19 @@ class Doors:
 
 
 class NotText:
-    """An object that drivers must not send in the place of a password: they write a password that is not a text as its
-    ``str``."""
+    """An object that drivers must not send in the place of a password. psycopg and psycopg2 write a password that is
+    not a text as its ``str``."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        raise TypeError(
-            f"a {type(self).__name__} is not a password: pass a credential to an entry point of pgentra that opens "
-            "connections, or call get()"
-        )
+        caller = sys._getframe(1).f_globals.get("__name__")
+        if isinstance(caller, str) and caller.partition(".")[0] in ("psycopg", "psycopg2"):
+            raise TypeError(
+                f"a {type(self).__name__} is not a password: pass the credential to pgentra's module for this driver, "
+                "or call get() for a token at each new connection"
+            )
+        return repr(self)
 
 
 class TokenProvider(NotText):

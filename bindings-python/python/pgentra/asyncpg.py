@@ -128,6 +128,9 @@ class EntraPassword(NotText):
     def __repr__(self) -> str:
         return "EntraPassword()"
 
+    def __deepcopy__(self, _memo: Any) -> EntraPassword:
+        return self  # It never changes. Libraries copy their settings.
+
 
 def password(dsn: str | None = None, *, credential: CredentialLike | None = None, **settings: Any) -> EntraPassword:
     """Makes the ``password=`` of libraries that call asyncpg themselves.
