@@ -12,6 +12,8 @@ public sealed class ExitTests
     [Theory]
     [InlineData("return from Main during a fetch")]
     [InlineData("Environment.Exit during a fetch", 3)]
+    [InlineData("Environment.Exit while other threads wait, and catch nothing", 3)]
+    [InlineData("a ProcessExit handler that waits for a thread that waits")]
     [InlineData("an unhandled exception during a fetch", 134)]
     [InlineData("SIGTERM during a fetch", 143)]
     [InlineData("a blocked synchronous credential")]

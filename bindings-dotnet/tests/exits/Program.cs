@@ -19,19 +19,32 @@ internal static partial class Situations
         {
             case "return from Main during a fetch":
                 _ = Silent().GetTokenAsync().AsTask();
-                WaitOnAThread(Silent());
+                _ = WaitOnAThread(Silent());
                 return 0;
             case "Environment.Exit during a fetch":
-                WaitOnAThread(Silent());
+                _ = WaitOnAThread(Silent());
                 Environment.Exit(3);
                 return 0;
+            case "Environment.Exit while other threads wait, and catch nothing":
+                for (var number = 0; number < 4; number++)
+                {
+                    var provider = Silent();
+                    new Thread(() => provider.GetToken()).Start();
+                }
+
+                Thread.Sleep(20);
+                Environment.Exit(3);
+                return 0;
+            case "a ProcessExit handler that waits for a thread that waits":
+                var waiting = WaitOnAThread(Silent());
+                AppDomain.CurrentDomain.ProcessExit += (_, _) => waiting.Join();
+                return 0;
             case "an unhandled exception during a fetch":
-                WaitOnAThread(Silent());
+                _ = WaitOnAThread(Silent());
                 throw new InvalidOperationException("the end");
             case "SIGTERM during a fetch":
-                WaitOnAThread(Silent());
-                _ = Kill(Environment.ProcessId, 15);
-                Never.Wait();
+                _ = Task.Delay(50).ContinueWith(_ => Kill(Environment.ProcessId, 15), TaskScheduler.Default);
+                _ = await Silent().GetTokenAsync();
                 return 0;
             case "a blocked synchronous credential":
                 WaitOnAThread(new(new CallbackCredential(_ => BlockForEver())));
@@ -103,10 +116,10 @@ internal static partial class Situations
         return new(new ManagedIdentityCredential());
     }
 
-    private static void WaitOnAThread(TokenProvider provider)
+    private static Thread WaitOnAThread(TokenProvider provider)
     {
         using var begun = new ManualResetEventSlim();
-        new Thread(() =>
+        var thread = new Thread(() =>
         {
             begun.Set();
             try
@@ -118,9 +131,11 @@ internal static partial class Situations
                 // The process is ending.
             }
         })
-        { IsBackground = true }.Start();
+        { IsBackground = true };
+        thread.Start();
         begun.Wait();
         Thread.Sleep(20);
+        return thread;
     }
 
     private static void Ask(TokenProvider warm, TokenProvider cold)
