@@ -14,8 +14,13 @@ internal static class Library
     private static string[]? knownVariables;
     private static int references;
     private static GCHandle keptAlive;
+    private static volatile int exitingThread;
 
     private static AssemblyLoadContext? Context => AssemblyLoadContext.GetLoadContext(typeof(Library).Assembly);
+
+    /// <summary>Whether another thread than this one ends the process.</summary>
+    /// <param name="thread">A managed thread's id.</param>
+    internal static bool EndsBeside(int thread) => exitingThread is not 0 and var exiting && exiting != thread;
 
     /// <summary>The names of the environment variables that the engine knows.</summary>
     internal static string[] KnownVariables => knownVariables ??= Load();
@@ -41,7 +46,11 @@ internal static class Library
         }
         else
         {
-            AppDomain.CurrentDomain.ProcessExit += static (_, _) => Native.Shutdown();
+            AppDomain.CurrentDomain.ProcessExit += static (_, _) =>
+            {
+                exitingThread = Environment.CurrentManagedThreadId;
+                Native.Shutdown();
+            };
         }
 
         Check(Native.GetKnownVariables(out var json, out var error), error);

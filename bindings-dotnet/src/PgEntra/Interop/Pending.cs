@@ -11,7 +11,12 @@ internal unsafe delegate int StartCall(
 /// <summary>A call of the engine's that is under way.</summary>
 internal abstract unsafe class Pending
 {
+    /// <summary>How long threads beside the one that ends the process go on waiting.</summary>
+    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(2);
+
     private static readonly Registry<Pending> UnderWay = new();
+
+    private readonly int thread = Environment.CurrentManagedThreadId;
 
     /// <summary>How many there are.</summary>
     internal static int Count => UnderWay.Count;
@@ -59,12 +64,25 @@ internal abstract unsafe class Pending
     /// <summary>On a thread of the engine's. What it is given lasts as long as the call.</summary>
     protected abstract void Complete(in Outcome outcome);
 
+    /// <summary>The call has failed.</summary>
+    protected abstract void Fail(Exception failure);
+
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Done(nint id, Outcome* outcome)
     {
         try
         {
-            UnderWay.Find(id)?.Complete(*outcome);
+            var call = UnderWay.Find(id);
+            if (call is not null && outcome->Code == (int)ErrorKind.ShuttingDown && Library.EndsBeside(call.thread))
+            {
+                // An exception that nobody catches would abort the process, which is about to end with its own status. It
+                // is thrown in the end for what waits for this thread before it lets the process end.
+                var failure = Library.ReadError(outcome->Error);
+                _ = Task.Delay(Farewell).ContinueWith(_ => call.Fail(failure), TaskScheduler.Default);
+                return;
+            }
+
+            call?.Complete(*outcome);
         }
         finally
         {
@@ -108,6 +126,8 @@ internal sealed class PendingTask<T>(ReadOutcome<T> read) : Pending
             _ = source.TrySetException(failure);
         }
     }
+
+    protected override void Fail(Exception failure) => source.TrySetException(failure);
 }
 
 /// <summary>A call that a thread waits for; the engine's thread wakes it, without a task and without the thread pool.</summary>
@@ -159,6 +179,8 @@ internal sealed class PendingThread<T>(ReadOutcome<T> read) : Pending
             End(default, unexpected);
         }
     }
+
+    protected override void Fail(Exception failure) => End(default, failure);
 
     private void End(T? value, Exception? error)
     {
