@@ -130,9 +130,7 @@ impl Fault {
                 .to_owned(),
             Remedy::Convert(conversion) => {
                 let command = match conversion {
-                    Conversion::Pfx => {
-                        format!("openssl pkcs12 -legacy -in {file} -nodes | openssl pkcs12 -export -out new.pfx")
-                    }
+                    Conversion::Pfx => format!("openssl pkcs12 -legacy -in {file} -out new.pem"),
                     Conversion::Pem => {
                         format!("openssl pkcs12 -export -provider legacy -provider default -in {file} -out new.pfx")
                     }

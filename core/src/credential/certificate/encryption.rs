@@ -103,7 +103,7 @@ impl Password {
         if !text.is_ascii() {
             // OpenSSL before 1.1 took each byte of the text for a character.
             forms.utf16.push(terminated(&mut text.bytes().map(u16::from)));
-            // Tools that know Latin-1 alone.
+            // forge, among the tools that know Latin-1 alone.
             if text.chars().all(|character| u32::from(character) < 0x100) {
                 let latin1 = text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok());
                 forms.bytes.push(Zeroizing::new(latin1.collect()));
