@@ -530,7 +530,7 @@ mod tests {
     fn nothing_from_outside_brings_it_down() {
         let password = Secret::new("planted-password");
         for name in
-            ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "pbmac1.pfx", "rc2.pem"]
+            ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "no-mac.pfx", "rc2.pem"]
         {
             let whole = fixture(name);
             for cut in (0..whole.len()).step_by(whole.len() / 40) {
@@ -543,6 +543,17 @@ mod tests {
         }
         for short in [&b""[..], b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"0\x82\x01", b"-----BEGIN", b"\xff\xfe"] {
             fault(short, None);
+        }
+    }
+
+    /// An element in an element, deeper than any stack.
+    #[test]
+    fn read_nested_without_end_fails_at_once() {
+        for element in [&b"0\x80"[..], b"\x24\x80", b"\xa0\x80"] {
+            let mut content = b"0\x80\x02\x01\x030\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80".to_vec();
+            content.extend(element.repeat(400_000));
+            fault(&content, None);
+            fault(&element.repeat(500_000), None);
         }
     }
 

@@ -109,6 +109,13 @@ struct Loaded {
     error: Option<String>,
 }
 
+/// The certificates of a PEM text.
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut loaded = Loaded::default();
+    loaded.add_text(pem);
+    loaded.certificates
+}
+
 /// A PEM file, or a folder of them under the names that OpenSSL gives them.
 fn load(path: &Path) -> Loaded {
     let mut loaded = Loaded::default();
@@ -137,14 +144,20 @@ impl Loaded {
             true => Err(io::Error::other(format!("it is larger than {MAX_FILE} bytes"))),
             false => Ok(()),
         });
-        if let Err(error) = read {
-            return self.fail(path, &error.to_string());
+        match read {
+            Ok(()) => self.add_text(&content).into_iter().for_each(|error| self.fail(path, &error)),
+            Err(error) => self.fail(path, &error.to_string()),
         }
-        let unmarked = unmarked(&content);
-        let text = String::from_utf8_lossy(unmarked.as_deref().map_or(&content, |text| text));
+    }
+
+    /// Adds the certificates of a PEM text, and gives what is wrong with others.
+    fn add_text(&mut self, content: &[u8]) -> Vec<String> {
+        let unmarked = unmarked(content);
+        let text = String::from_utf8_lossy(unmarked.as_deref().map_or(content, Vec::as_slice));
         // OpenSSL reads all three as certificates.
         let text =
             text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
+        let mut errors = Vec::new();
         for section in CertificateDer::pem_slice_iter(text.as_bytes()) {
             match section {
                 Ok(certificate) => match X509Certificate::from_der(&certificate) {
@@ -158,9 +171,10 @@ impl Loaded {
                     }
                     _ => self.certificates.push(certificate),
                 },
-                Err(error) => self.fail(path, &error.to_string()),
+                Err(error) => errors.push(error.to_string()),
             }
         }
+        errors
     }
 
     fn fail(&mut self, path: &Path, why: &str) {
