@@ -261,7 +261,34 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
     use super::*;
+
+    #[test]
+    fn tls_failure_has_no_names_of_rustls() {
+        let other =
+            |name: &str| CertificateError::Other(OtherError(Arc::from(Box::<dyn StdError + Send + Sync>::from(name))));
+        for (reason, words) in [
+            (CertificateError::BadEncoding, "is not a valid X.509 certificate"),
+            (CertificateError::UnhandledCriticalExtension, "has a critical extension"),
+            (CertificateError::InvalidPurpose, "is not for servers"),
+            (CertificateError::InvalidOcspResponse, "invalid OCSP response"),
+            (CertificateError::UnknownRevocationStatus, "cannot be checked for revocation"),
+            (other("CaUsedAsEndEntity"), "is an authority's certificate"),
+            (other("EndEntityUsedAsCa"), "is not an authority's"),
+            (other("NameConstraintViolation"), "may not sign for"),
+            (other("MaximumPathDepthExceeded"), "more authorities above it than are followed"),
+            (other("SomethingNewHappened { by: 1 }"), "by the TLS library: something new happened"),
+            (other(""), "no reason is given"),
+        ] {
+            let text = tls_failure(&rustls::Error::InvalidCertificate(reason), "entra.test:443", None, &[]).to_string();
+            assert!(text.contains(words), "{text}");
+            assert!(!text.contains("Error"), "{text}");
+        }
+    }
 
     #[test]
     fn causes_are_told_without_addresses() {

@@ -126,6 +126,13 @@ struct Loaded {
     error: Option<String>,
 }
 
+/// The certificates of a PEM text.
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut loaded = Loaded::default();
+    loaded.add_text(pem);
+    loaded.certificates
+}
+
 /// A PEM file, or a folder of them under the names that OpenSSL gives them.
 fn load(path: &Path) -> Loaded {
     let mut loaded = Loaded::default();
@@ -154,14 +161,20 @@ impl Loaded {
             true => Err(io::Error::other(format!("it is larger than {MAX_FILE} bytes"))),
             false => Ok(()),
         });
-        if let Err(error) = read {
-            return self.fail(path, &error.to_string());
+        match read {
+            Ok(()) => self.add_text(&content).into_iter().for_each(|error| self.fail(path, &error)),
+            Err(error) => self.fail(path, &error.to_string()),
         }
-        let unmarked = unmarked(&content);
-        let text = String::from_utf8_lossy(unmarked.as_deref().map_or(&content, |text| text));
+    }
+
+    /// Adds the certificates of a PEM text, and gives what is wrong with others.
+    fn add_text(&mut self, content: &[u8]) -> Vec<String> {
+        let unmarked = unmarked(content);
+        let text = String::from_utf8_lossy(unmarked.as_deref().map_or(content, Vec::as_slice));
         // OpenSSL reads all three as certificates.
         let text =
             text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
+        let mut errors = Vec::new();
         for section in CertificateDer::pem_slice_iter(text.as_bytes()) {
             match section {
                 Ok(certificate) => match X509Certificate::from_der(&certificate) {
@@ -175,9 +188,10 @@ impl Loaded {
                     }
                     _ => self.certificates.push(certificate),
                 },
-                Err(error) => self.fail(path, &error.to_string()),
+                Err(error) => errors.push(error.to_string()),
             }
         }
+        errors
     }
 
     fn fail(&mut self, path: &Path, why: &str) {
@@ -309,6 +323,17 @@ mod tests {
         assert_eq!(count(&settings(&[("SSL_CERT_FILE", &missing)], None)), (2, 1), "unreadable: told, and passed over");
         assert_eq!(count(&settings(&[("SSL_CERT_FILE", &empty)], None)), (2, 1));
 
+        let marked = file("marked.pem", &format!("\u{feff}{}", authority("marked")));
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &marked)], None)), (1, 0), "a byte order mark");
+        assert_eq!(count(&settings(&[], Some(&marked))), (3, 0));
+        let utf16: Vec<u8> =
+            ["\u{feff}", &authority("utf-16")].concat().encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = directory.path().join("wide.pem");
+        std::fs::write(&wide, utf16).unwrap();
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &wide)], None)), (1, 0), "as PowerShell writes it");
+        std::fs::rename(&marked, hashed.join("1a2b3c4d.0")).unwrap();
+        assert_eq!(count(&settings(&[("SSL_CERT_DIR", &hashed)], None)), (2, 0), "in a directory");
+
         let bare = trusted_with(&settings(&[], None), Vec::new).unwrap();
         assert_eq!(bare.store.len(), webpki_roots::TLS_SERVER_ROOTS.len(), "an empty system falls back to Mozilla's");
 
@@ -317,5 +342,26 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("ca_file"), "{error}");
         }
+    }
+
+    /// The file holds one certificate that is trusted for servers, one that is rejected and one that is for mail.
+    #[test]
+    fn load_trusted_certificates_as_they_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/certificates/authorities.pem");
+        let loaded = load(Path::new(path));
+        assert_eq!((loaded.certificates.len(), loaded.distrusted, &loaded.error), (1, 2, &None));
+        let (rest, certificate) = X509Certificate::from_der(&loaded.certificates[0]).unwrap();
+        assert!(rest.is_empty(), "the attributes are cut off");
+        assert_eq!(certificate.subject().to_string(), "CN=app");
+
+        let directory = tempfile::tempdir().unwrap();
+        let content = std::fs::read_to_string(path).unwrap();
+        let sections: Vec<_> = content.split_inclusive("-----END TRUSTED CERTIFICATE-----").collect();
+        let rejected = directory.path().join("rejected.pem");
+        std::fs::write(&rejected, sections[1]).unwrap();
+        let loaded = load(&rejected);
+        assert!(loaded.certificates.is_empty());
+        assert_eq!(loaded.describe(), "it holds 1, none of which it says to trust for servers");
+        assert!(!is_trusted_for_servers(b"0\x05bad"), "what cannot be read is not trusted");
     }
 }

@@ -79,6 +79,11 @@ impl Algorithm {
     }
 
     fn content(value: &mut Value<'_, '_>) -> Parsed<Algorithm> {
-        Ok(Algorithm { id: object_id(value)?, parameters: value.capture(|rest| skip_rest(rest))?.as_slice().to_vec() })
+        let id = object_id(value)?;
+        let parameters = value.capture(|rest| {
+            skip_rest(rest)?;
+            Ok(())
+        })?;
+        Ok(Algorithm { id, parameters: parameters.as_slice().to_vec() })
     }
 }

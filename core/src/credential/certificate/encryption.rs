@@ -103,7 +103,7 @@ impl Password {
         if !text.is_ascii() {
             // OpenSSL before 1.1 took each byte of the text for a character.
             forms.utf16.push(terminated(&mut text.bytes().map(u16::from)));
-            // Tools that know Latin-1 alone.
+            // forge, among the tools that know Latin-1 alone.
             if text.chars().all(|character| u32::from(character) < 0x100) {
                 let latin1 = text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok());
                 forms.bytes.push(Zeroizing::new(latin1.collect()));
@@ -718,4 +718,58 @@ fn unsupported_algorithm(use_of: &str, id: &str) -> Obstacle {
         _ => ("an unknown algorithm", false),
     };
     Obstacle::Unsupported(Unsupported { name: format!("{use_of}{name} ({id})"), is_openssl })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PBES2 with PBKDF2 (`rounds` in three bytes) and triple DES with an initialisation vector.
+    fn pbes2(rounds: u32, vector: &[u8]) -> Algorithm {
+        let element = |tag: u8, parts: &[&[u8]]| {
+            let content = parts.concat();
+            [&[tag, content.len() as u8], content.as_slice()].concat()
+        };
+        let pbkdf2 = element(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12]]);
+        let triple_des = element(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7]]);
+        let function = element(0x30, &[&element(4, &[b"salt"]), &element(2, &[&rounds.to_be_bytes()])]);
+        let derivation = element(0x30, &[&pbkdf2, &function]);
+        let encryption = element(0x30, &[&triple_des, &element(4, &[vector])]);
+        let parameters = element(0x30, &[&derivation, &encryption]);
+        Algorithm { id: "1.2.840.113549.1.5.13".to_owned(), parameters }
+    }
+
+    fn obstacle(algorithm: &Algorithm) -> Obstacle {
+        Password::new(Some(&Secret::new("planted"))).decrypt(algorithm, &[0; 16]).expect_err("an obstacle")
+    }
+
+    #[test]
+    fn decrypt_bounds_what_a_file_may_ask_for() {
+        assert_eq!(obstacle(&pbes2(1, &[0; 8])), Obstacle::Mismatch);
+        assert_eq!(obstacle(&pbes2(1, &[0; 7])), Obstacle::Malformed, "a short initialisation vector");
+        assert_eq!(obstacle(&pbes2(1, &[])), Obstacle::Malformed);
+        assert_eq!(obstacle(&pbes2(0, &[0; 8])), Obstacle::Malformed, "no round");
+        assert_eq!(obstacle(&pbes2(1_000_001, &[0; 8])), Obstacle::TooCostly);
+        assert_eq!(obstacle(&pbes2(0xffff_ffff, &[0; 8])), Obstacle::TooCostly, "a negative number");
+    }
+
+    #[test]
+    fn decrypt_bounds_the_work_of_a_whole_file() {
+        let mut password = Password::new(None);
+        password.work_left = 3_000;
+        let algorithm = pbes2(1_000, &[0; 8]);
+        let first = password.decrypt(&algorithm, &[0; 16]).expect_err("an obstacle");
+        assert_eq!(first, Obstacle::Mismatch, "24 bytes are two blocks of SHA-1");
+        assert_eq!(password.decrypt(&algorithm, &[0; 16]).expect_err("an obstacle"), Obstacle::TooCostly);
+    }
+
+    #[test]
+    fn spend_bounds_the_memory_of_scrypt() {
+        let scrypt = |cost, block, parallel| Derivation::Scrypt { salt: Vec::new(), cost, block, parallel };
+        let spent = |derivation| spend(&mut { MOST_WORK }, &derivation, [32, 0]);
+        assert_eq!(spent(scrypt(1 << 14, 8, 1)), Ok(()), "OpenSSL's");
+        assert_eq!(spent(scrypt(1 << 18, 8, 1)), Err(Obstacle::TooCostly));
+        assert_eq!(spent(scrypt(2, 8, 1 << 30)), Err(Obstacle::TooCostly));
+        assert_eq!(spent(scrypt(u64::MAX, u64::MAX, u64::MAX)), Err(Obstacle::TooCostly));
+    }
 }

@@ -30,8 +30,7 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
         Content::Data(safe) => safe,
         Content::Encrypted { .. } => return Err("is a PFX file of a form that cannot be read".into()),
         Content::Other => {
-            return Err(Fault::from("is a PFX file that is signed with a key in place of a password")
-                .converted(Conversion::Pfx));
+            return Err("is a PFX file that is signed with a key in place of a password, which is not supported".into());
         }
     };
     let mut password = Password::new(password);
@@ -46,8 +45,9 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
                 password.decrypt(&algorithm, &data).map_err(|obstacle| fault(&password, "its content", obstacle))?
             }
             Content::Other => {
-                return Err(Fault::from("is a PFX file that is encrypted for a certificate in place of a password")
-                    .converted(Conversion::Pfx));
+                let why =
+                    "is a PFX file that is encrypted for a certificate in place of a password, which is not supported";
+                return Err(why.into());
             }
         };
         take_bags(&bags, &mut password, &mut contents, 0)?;
@@ -103,13 +103,13 @@ impl Pfx {
     fn take(value: &mut Value<'_, '_>) -> Parsed<Pfx> {
         value.take_sequence(|value| {
             ber::count(value)?;
-            Ok(Pfx { safe: value.take_sequence(Content::content)?, mac: value.take_opt_sequence(FileMac::content)? })
+            Ok(Pfx { safe: value.take_sequence(Content::fields)?, mac: value.take_opt_sequence(FileMac::content)? })
         })
     }
 }
 
 impl Content {
-    fn content(value: &mut Value<'_, '_>) -> Parsed<Content> {
+    fn fields(value: &mut Value<'_, '_>) -> Parsed<Content> {
         match ber::object_id(value)?.as_str() {
             DATA => Ok(Content::Data(value.take_opt_constructed_if(Tag::CTX_0, ber::octets)?.unwrap_or_default())),
             ENCRYPTED_DATA => value.take_constructed_if(Tag::CTX_0, |value| {
@@ -136,7 +136,7 @@ impl Content {
 fn parts(value: &mut Value<'_, '_>) -> Parsed<Vec<Content>> {
     value.take_sequence(|value| {
         let mut parts = Vec::new();
-        while let Some(part) = value.take_opt_sequence(Content::content)? {
+        while let Some(part) = value.take_opt_sequence(Content::fields)? {
             parts.push(part);
         }
         Ok(parts)
@@ -204,7 +204,7 @@ fn other_file(content: &[u8]) -> Fault {
     if x509_parser::parse_x509_certificate(content).is_ok() {
         return "is a certificate without its private key".into();
     }
-    let first = ber::parse(content, |value| value.take_sequence(|value| First::take(value)));
+    let first = ber::parse(content, |value| value.take_sequence(First::take));
     match first {
         Ok(First::Pfx) => damaged(),
         Ok(First::Key) => "is a private key in DER, without its certificate".into(),
