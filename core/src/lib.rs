@@ -3,6 +3,7 @@
 //! Azure Database for PostgreSQL takes an Entra access token as the password. [`TokenProvider`] acquires it from a
 //! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
 
+mod byte_order_mark;
 mod cached;
 pub mod cell;
 pub mod claims;

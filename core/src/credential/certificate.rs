@@ -1,5 +1,7 @@
 //! An application's certificate with its key: read from PEM or PFX, and the assertion that it signs.
 
+mod ber;
+mod encryption;
 mod pem_file;
 mod pfx_file;
 
@@ -25,6 +27,7 @@ use zeroize::Zeroizing;
 
 use super::file;
 use crate::{
+    byte_order_mark::unmarked,
     error::{Error, ErrorKind, Result},
     runtime::{lost_work, now},
     secret::Secret,
@@ -32,6 +35,9 @@ use crate::{
 
 /// Larger than any file with a key and a chain.
 const MAX_FILE: u64 = 1 << 20;
+
+/// Longer than any: a file of certificates alone must not keep the machine busy.
+const LONGEST_CHAIN: usize = 16;
 
 /// How long an assertion is good, in seconds: as long as Entra advises at most.
 const ASSERTION_LIFETIME: i64 = 600;
@@ -65,8 +71,90 @@ struct Version {
     inode: u64,
 }
 
-/// Why a certificate cannot be used: the end of a sentence that begins with what it was read from.
-type Fault = String;
+/// Why a certificate cannot be used.
+#[derive(Debug)]
+struct Fault {
+    /// The end of a sentence that begins with what it was read from.
+    why: String,
+    remedy: Remedy,
+}
+
+#[derive(Debug)]
+enum Remedy {
+    Pass,
+    /// Another program reads the file and writes one that is read here.
+    Convert(Conversion),
+    NewKey,
+    OneKey,
+}
+
+/// What writes a file that is read here from one that is not.
+#[derive(Debug)]
+enum Conversion {
+    Pfx,
+    Pem,
+    OpenSsh,
+    JavaKeyStore,
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Fault {
+        Fault { why, remedy: Remedy::Pass }
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(why: &str) -> Fault {
+        why.to_owned().into()
+    }
+}
+
+impl Fault {
+    fn with(self, remedy: Remedy) -> Fault {
+        Fault { remedy, ..self }
+    }
+
+    fn converted(self, conversion: Conversion) -> Fault {
+        self.with(Remedy::Convert(conversion))
+    }
+
+    /// The error about the certificate of `source`.
+    fn of(self, source: &Source) -> Error {
+        let file = match source {
+            Source::File(path) => format!("\"{}\"", path.display()),
+            Source::Inline => "FILE".to_owned(),
+        };
+        let advice = match self.remedy {
+            Remedy::Pass => "Pass a PEM file with key and certificate or a PFX file, and its password (among the \
+                             variables: AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD)."
+                .to_owned(),
+            Remedy::Convert(conversion) => {
+                let command = match conversion {
+                    Conversion::Pfx => format!("openssl pkcs12 -legacy -in {file} -out new.pem"),
+                    Conversion::Pem => {
+                        format!("openssl pkcs12 -export -provider legacy -provider default -in {file} -out new.pfx")
+                    }
+                    Conversion::OpenSsh => format!("ssh-keygen -p -m PKCS8 -f {file}"),
+                    Conversion::JavaKeyStore => format!(
+                        "keytool -importkeystore -srckeystore {file} -destkeystore new.pfx -deststoretype pkcs12"
+                    ),
+                };
+                match conversion {
+                    Conversion::OpenSsh => {
+                        format!("Convert a copy of the key with `{command}` and put it beside its certificate.")
+                    }
+                    _ => format!("Convert it with `{command}` and pass the new file."),
+                }
+            }
+            Remedy::NewKey => "Make a key and a certificate that can be used, for instance with `openssl req -x509 \
+                               -newkey rsa:2048 -noenc -days 365 -subj /CN=app -keyout app.pem -out app.crt`, \
+                               register the certificate with the application and pass both in one file."
+                .to_owned(),
+            Remedy::OneKey => "Pass a file with one key and its certificate.".to_owned(),
+        };
+        Error::new(ErrorKind::InvalidConfiguration, format!("{source} {}", self.why)).with_advice(advice)
+    }
+}
 
 impl Certificate {
     /// From a file, or from the text of one: PEM, or either kind in base64.
@@ -83,8 +171,7 @@ impl Certificate {
             (Some(path), _) => (Source::File(PathBuf::from(path)), None),
             (None, text) => {
                 let text = text.map_or("", Secret::expose);
-                let identity = Identity::read(text.as_bytes(), password)
-                    .map_err(|fault| unusable(&format!("the certificate {fault}")))?;
+                let identity = Identity::read(text.as_bytes(), password).map_err(|fault| fault.of(&Source::Inline))?;
                 (Source::Inline, Some(Arc::new(Loaded { identity, version: None })))
             }
         };
@@ -98,7 +185,7 @@ impl Certificate {
     pub(super) async fn assertion(&self, client_id: &str, audience: &str) -> Result<Secret> {
         let loaded = self.current().await?;
         let seconds = now().wall_ms / 1000;
-        loaded.identity.check_validity(seconds).map_err(|fault| unusable(&format!("{} {fault}", self.source)))?;
+        loaded.identity.check_validity(seconds).map_err(|fault| fault.of(&self.source))?;
         loaded.identity.sign(client_id, audience, seconds, self.send_chain)
     }
 
@@ -117,7 +204,7 @@ impl Certificate {
         // Deriving a key from a password can take a second.
         let read = tokio::task::spawn_blocking(move || Loaded::from_file(&path, password.as_ref()));
         let loaded = read.await.map_err(|_| lost_work())?;
-        let loaded = Arc::new(loaded.map_err(|fault| unusable(&format!("{} {fault}", self.source)))?);
+        let loaded = Arc::new(loaded.map_err(|fault| fault.of(&self.source))?);
         self.loaded.store(Some(Arc::clone(&loaded)));
         Ok(loaded)
     }
@@ -130,13 +217,6 @@ impl std::fmt::Display for Source {
             Source::Inline => f.write_str("the certificate"),
         }
     }
-}
-
-fn unusable(why: &str) -> Error {
-    Error::new(ErrorKind::InvalidConfiguration, why).with_advice(
-        "Pass a PEM file with key and certificate or a PFX file, and its password (among the variables: \
-         AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD).",
-    )
 }
 
 fn version_of(path: &Path) -> Option<Version> {
@@ -169,8 +249,9 @@ enum PrivateKey {
     Pkcs8(Zeroizing<Vec<u8>>),
     /// RSA alone.
     Pkcs1(Zeroizing<Vec<u8>>),
-    /// A kind of key that Entra takes no signatures of.
-    Other,
+    OpenSsh,
+    /// A kind of key that Entra takes no signatures of, by its name.
+    Other(String),
 }
 
 /// A key with its certificate and those above it.
@@ -187,42 +268,74 @@ struct Identity {
 
 impl Identity {
     fn read(content: &[u8], password: Option<&Secret>) -> Result<Identity, Fault> {
+        let unmarked = unmarked(content);
+        let content = unmarked.as_deref().map_or(content, Vec::as_slice);
         let decoded = decode_base64(content).filter(|decoded| !decoded.is_empty());
         let content = decoded.as_deref().map_or(content, Vec::as_slice);
         let is_pem = content.windows(10).any(|window| window == b"-----BEGIN");
-        let contents = match content.first() {
-            _ if is_pem => pem_file::read(content, password)?,
-            None => return Err("is empty".to_owned()),
-            Some(0x30) => pfx_file::read(content, password)?,
-            Some(_) => return Err("is neither PEM nor PFX".to_owned()),
-        };
-        let key = match contents.keys.as_slice() {
-            [key] => key.parse()?,
-            [] => return Err("holds no private key".to_owned()),
-            keys => {
-                return Err(format!("holds {} private keys, and which of them is meant it does not say", keys.len()));
+        let contents = match content {
+            _ if is_pem => match with_line_ends(content) {
+                Some(content) => pem_file::read(&content, password)?,
+                None => pem_file::read(content, password)?,
+            },
+            [] => return Err("is empty".into()),
+            [0x30, ..] => pfx_file::read(content, password)?,
+            // The first bytes of JKS and JCEKS.
+            [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
+                return Err(Fault::from("is a Java key store of an old form (JKS or JCEKS), which is not supported")
+                    .converted(Conversion::JavaKeyStore));
             }
+            _ => return Err("is neither PEM nor PFX".into()),
         };
-        Identity::assemble(key, &contents.certificates)
+        Identity::assemble(contents, now().wall_ms / 1000)
     }
 
-    fn assemble(key: RsaKeyPair, certificates: &[Vec<u8>]) -> Result<Identity, Fault> {
+    /// Of the key that has a certificate. `seconds` is the time.
+    fn assemble(contents: Contents, seconds: i64) -> Result<Identity, Fault> {
+        let mut keys: Vec<RsaKeyPair> = Vec::new();
+        let mut unusable = None;
+        for key in &contents.keys {
+            match key.parse() {
+                // A key that is there twice, for instance in two forms, is one.
+                Ok(key) if keys.iter().any(|other| other.public_key().as_ref() == key.public_key().as_ref()) => {}
+                Ok(key) => keys.push(key),
+                Err(fault) => unusable = unusable.or(Some(fault)),
+            }
+        }
+        if keys.is_empty() {
+            return Err(unusable.unwrap_or_else(|| "holds no private key".into()));
+        }
+        let certificates = &contents.certificates;
         if certificates.is_empty() {
-            return Err("holds no certificate".to_owned());
+            return Err("holds no certificate".into());
         }
         let parsed = certificates
             .iter()
             .map(|der| match X509Certificate::from_der(der) {
                 Ok(([], certificate)) => Ok(certificate),
-                Ok((rest, _)) => Err(format!("holds a certificate with {} bytes after its end", rest.len())),
-                Err(_) => Err("holds a certificate that cannot be read".to_owned()),
+                Ok((rest, _)) => Err(format!("holds a certificate with {} bytes after its end", rest.len()).into()),
+                Err(_) => Err("holds a certificate that cannot be read".into()),
             })
             .collect::<Result<Vec<_>, Fault>>()?;
-        let own = parsed.iter().position(|certificate| is_of(certificate, &key));
-        let own = own.ok_or_else(|| "holds no certificate of its private key".to_owned())?;
+        keys.retain(|key| parsed.iter().any(|certificate| is_of(certificate, key)));
+        let key = match keys.len() {
+            0 => return Err("holds no certificate of its private key".into()),
+            1 => keys.remove(0),
+            count => {
+                let why = format!(
+                    "holds {count} private keys with their certificates, and which of them is meant it does not say"
+                );
+                return Err(Fault::from(why).with(Remedy::OneKey));
+            }
+        };
+        // Where a renewed certificate stands beside the old one, the old one is of no use any more.
+        let own = || (0..parsed.len()).filter(|index| is_of(&parsed[*index], &key));
+        let current = own().find(|index| parsed[*index].validity().not_after.timestamp() >= seconds);
+        let own =
+            current.or_else(|| own().next()).ok_or_else(|| "holds no certificate of its private key".to_owned())?;
         // From each to the one that issued it, as far as they are there.
         let mut chain = vec![own];
-        while let Some(last) = chain.last() {
+        while let Some(last) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN) {
             let issuer = parsed[*last].issuer();
             let next = (0..parsed.len()).find(|index| !chain.contains(index) && parsed[*index].subject() == issuer);
             chain.extend(next);
@@ -244,11 +357,11 @@ impl Identity {
         let day = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).map(|at| at.date().to_string());
         let day = |seconds| day(seconds).unwrap_or_else(|_| "another age".to_owned());
         if seconds > self.not_after {
-            return Err(format!("expired on {} by this machine's clock", day(self.not_after)));
+            return Err(format!("expired on {} by this machine's clock", day(self.not_after)).into());
         }
         // Entra's clock counts, and it may be ahead of this one.
         if seconds + ASSERTION_LIFETIME < self.not_before {
-            return Err(format!("is valid from {} on only, by this machine's clock", day(self.not_before)));
+            return Err(format!("is valid from {} on only, by this machine's clock", day(self.not_before)).into());
         }
         Ok(())
     }
@@ -284,20 +397,80 @@ impl Identity {
 
 impl PrivateKey {
     fn parse(&self) -> Result<RsaKeyPair, Fault> {
-        let parsed = match self {
-            PrivateKey::Pkcs8(der) => RsaKeyPair::from_pkcs8(der),
-            PrivateKey::Pkcs1(der) => RsaKeyPair::from_der(der),
-            PrivateKey::Other => return Err(NOT_RSA.to_owned()),
+        let not_rsa = |name: &str| {
+            let why =
+                format!("holds a private key that is no RSA key but {name}: Entra takes RSA keys of 2048 to 4096 bits");
+            Err(Fault::from(why).with(Remedy::NewKey))
         };
-        parsed.map_err(|rejected| match rejected.to_string().as_str() {
-            "WrongAlgorithm" => NOT_RSA.to_owned(),
-            "TooSmall" | "TooLarge" => "holds an RSA key that is not of 2048 to 4096 bits".to_owned(),
-            _ => "holds a private key that cannot be read".to_owned(),
-        })
+        let unreadable = || Fault::from("holds a private key that cannot be read");
+        match self {
+            PrivateKey::Pkcs1(der) => rsa_key(der),
+            PrivateKey::Pkcs8(der) => {
+                let read = |value: &mut ber::Value<'_, '_>| {
+                    ber::count(value)?;
+                    let content = (ber::Algorithm::take(value)?.id, Zeroizing::new(ber::octets(value)?));
+                    ber::skip_rest(value)?;
+                    Ok(content)
+                };
+                let (algorithm, key) = ber::parse(der, |value| value.take_sequence(read)).map_err(|_| unreadable())?;
+                match algorithm.as_str() {
+                    "1.2.840.113549.1.1.1" => rsa_key(&key),
+                    "1.2.840.113549.1.1.10" => Err(Fault::from(
+                        "holds an RSA-PSS key: only RSA keys without such a restriction (rsaEncryption) are supported",
+                    )
+                    .with(Remedy::NewKey)),
+                    "1.2.840.10045.2.1" => not_rsa("one of an elliptic curve"),
+                    "1.3.101.112" | "1.3.101.113" => not_rsa("one of Ed25519 or Ed448"),
+                    "1.2.840.10040.4.1" => not_rsa("one of DSA"),
+                    other => not_rsa(&format!("one of the algorithm {other}")),
+                }
+            }
+            PrivateKey::OpenSsh => Err(Fault::from("holds a private key in OpenSSH's form, which is not supported")
+                .converted(Conversion::OpenSsh)),
+            PrivateKey::Other(name) if name.is_empty() => Err(unreadable()),
+            PrivateKey::Other(name) => not_rsa(&format!("one of {name}")),
+        }
     }
 }
 
-const NOT_RSA: &str = "holds a private key that is no RSA key: Entra takes RSA keys of 2048 to 4096 bits";
+/// A key in the form of PKCS#1, or what is wrong with it.
+fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
+    let rejected = match RsaKeyPair::from_der(der) {
+        Ok(key) => return Ok(key),
+        Err(rejected) => rejected.to_string(),
+    };
+    let read = |value: &mut ber::Value<'_, '_>| {
+        let version = ber::count(value)?;
+        let bits = value.take_primitive_if(ber::Tag::INTEGER, |modulus| {
+            let bytes = modulus.take_all()?;
+            let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            let unused = bytes.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
+            Ok((bytes.len() - first) * 8 - unused)
+        })?;
+        let exponent = ber::count(value)?;
+        ber::skip_rest(value)?;
+        Ok((version, bits, exponent))
+    };
+    let Ok((version, bits, exponent)) = ber::parse(der, |value| value.take_sequence(read)) else {
+        return Err("holds a private key that cannot be read".into());
+    };
+    let why = match rejected.as_str() {
+        _ if version != 0 => "holds an RSA key of more than two prime numbers, which is not supported".to_owned(),
+        "TooSmall" | "TooLarge" | "InvalidComponent" if exponent < 65_537 => {
+            format!(
+                "holds an RSA key with the public exponent {exponent}, and only 65537 and larger ones are supported"
+            )
+        }
+        "TooLarge" if exponent >= 1 << 33 => {
+            "holds an RSA key with a public exponent of more than 33 bits, which is not supported".to_owned()
+        }
+        "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => {
+            format!("holds an RSA key of {bits} bits, which is not one of 2048 to 4096 bits in steps of 512")
+        }
+        _ => return Err("holds a private key that is damaged: its numbers do not belong together".into()),
+    };
+    Err(Fault::from(why).with(Remedy::NewKey))
+}
 
 /// Whether the certificate is for this key. Both write the public key in the one way that DER allows.
 fn is_of(certificate: &X509Certificate<'_>, key: &RsaKeyPair) -> bool {
@@ -309,6 +482,25 @@ fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let packed: Zeroizing<Vec<u8>> =
         Zeroizing::new(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
     STANDARD.decode(&*packed).ok().map(Zeroizing::new)
+}
+
+/// PEM with the line ends that an environment variable or a YAML file had written out as `\\n`.
+fn with_line_ends(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let is_escaped = pem.windows(7).any(|window| matches!(window, b"-----\\n" | b"-----\\r"));
+    is_escaped.then(|| {
+        let mut text = Zeroizing::new(Vec::with_capacity(pem.len()));
+        let mut rest = pem;
+        while let [first, after @ ..] = rest {
+            let (byte, after) = match rest {
+                [b'\\', b'n', after @ ..] => (b'\n', after),
+                [b'\\', b'r', after @ ..] => (b'\r', after),
+                _ => (*first, after),
+            };
+            text.push(byte);
+            rest = after;
+        }
+        text
+    })
 }
 
 /// A random UUID.
@@ -323,8 +515,6 @@ fn uuid(random: &SystemRandom) -> Result<String, ring::error::Unspecified> {
 
 #[cfg(test)]
 mod tests {
-    use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
-
     use super::*;
 
     fn fixture(name: &str) -> Vec<u8> {
@@ -333,31 +523,15 @@ mod tests {
     }
 
     fn fault(content: &[u8], password: Option<&Secret>) -> String {
-        Identity::read(content, password).err().expect("a fault")
-    }
-
-    /// What no common tool writes.
-    #[test]
-    fn a_pfx_file_with_two_keys_does_not_say_which() {
-        let password = Secret::new("p");
-        let store = |name: &str, password: &str| {
-            KeyStore::from_pkcs12(&fixture(name), password, Pkcs12ImportPolicy::Strict).expect("a PFX file")
-        };
-        let mut both = KeyStore::new();
-        for name in ["app.pfx", "chain.pfx"] {
-            let one = store(name, "planted-password");
-            let (_, entry) = one.entries().next().expect("an entry");
-            let KeyStoreEntry::PrivateKeyChain(_) = entry else { panic!("{name} has a key") };
-            both.add_entry(name, entry.clone());
-        }
-        let written = both.writer(password.expose()).write().expect("it is written");
-        assert!(fault(&written, Some(&password)).starts_with("holds 2 private keys"));
+        Identity::read(content, password).err().expect("a fault").why
     }
 
     #[test]
     fn nothing_from_outside_brings_it_down() {
         let password = Secret::new("planted-password");
-        for name in ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx"] {
+        for name in
+            ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "no-mac.pfx", "rc2.pem"]
+        {
             let whole = fixture(name);
             for cut in (0..whole.len()).step_by(whole.len() / 40) {
                 let _ = Identity::read(&whole[..cut], Some(&password));
@@ -369,6 +543,17 @@ mod tests {
         }
         for short in [&b""[..], b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"0\x82\x01", b"-----BEGIN", b"\xff\xfe"] {
             fault(short, None);
+        }
+    }
+
+    /// An element in an element, deeper than any stack.
+    #[test]
+    fn read_nested_without_end_fails_at_once() {
+        for element in [&b"0\x80"[..], b"\x24\x80", b"\xa0\x80"] {
+            let mut content = b"0\x80\x02\x01\x030\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80".to_vec();
+            content.extend(element.repeat(400_000));
+            fault(&content, None);
+            fault(&element.repeat(500_000), None);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::{byte_order_mark::unmarked, secret::Secret};
 
 /// A regular file of at most `most` bytes.
 pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
@@ -27,9 +27,10 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// The same as text, without the blanks around it.
+/// The same as text, without a byte order mark and the blanks around it.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<Secret> {
     let content = read(path, most)?;
+    let content = unmarked(&content).unwrap_or(content);
     let text = std::str::from_utf8(&content).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
     Ok(Secret::new(text.trim()))
 }

@@ -2,6 +2,9 @@
 # Makes the keys and certificates of the vectors: good for nothing but these tests. They are checked in, so that every
 # language finds the same bytes; run this only to add one, and write the thumbprints it prints into the vectors.
 # Needs OpenSSL 3 with its legacy provider. The password of whatever has one is planted-password.
+# Four are by other tools, with the key and certificate of app.pem: bouncycastle.pfx (KeyStore "PKCS12" of BouncyCastle 1.80),
+# dotnet.pfx (X509Certificate2.Export(X509ContentType.Pkcs12, null) of .NET 10), forge.pfx (node-forge's toPkcs12Asn1 with a
+# password of null and 3des) and pbmac1.pfx (Modern2026 of go-pkcs12 0.7).
 set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)
@@ -58,8 +61,40 @@ bundle ec ec.pfx
 bundle expired expired.pfx
 openssl pkcs12 -export -nokeys -in "$work/app.crt" -passout "$password" -out no-key.pfx
 openssl pkcs12 -export -inkey "$work/app.key" -in "$work/app.crt" -passout pass: -out empty-password.pfx
+legacy="-provider legacy -provider default"
+bundle app 2des.pfx -keypbe PBE-SHA1-2DES -certpbe PBE-SHA1-2DES $legacy
+bundle app rc2.pfx -keypbe PBE-SHA1-RC2-128 -certpbe PBE-SHA1-RC2-128 $legacy
+bundle app rc4.pfx -keypbe PBE-SHA1-RC4-128 -certpbe PBE-SHA1-RC4-40 $legacy
+bundle app camellia.pfx -keypbe camellia-256-cbc -certpbe camellia-256-cbc
+bundle app sha3-mac.pfx -macalg sha3-256
+bundle app rounds.pfx -iter 10000000 -keypbe NONE -certpbe NONE
+bundle app no-mac.pfx -nomac
+openssl pkcs12 -export -inkey "$work/app.key" -in "$work/app.crt" -passout "pass:planted-😀-pässwörd" -legacy -out emoji-password.pfx
 { cat app.pfx; printf 'more'; } >trailing.pfx
 head -c 1000 app.pfx >cut.pfx
+
+encrypted() { # OUTPUT OPTIONS...
+    output=$1; shift
+    openssl pkcs8 -topk8 -in "$work/app.key" -passout "$password" $legacy "$@" | cat - "$work/app.crt" >"$output"
+}
+encrypted pbes1-des.pem -v1 PBE-MD5-DES
+encrypted pbes1-3des.pem -v1 PBE-SHA1-3DES
+encrypted rc2.pem -v2 rc2-cbc
+encrypted seed.pem -v2 seed-cbc
+openssl rsa -traditional -des $legacy -in "$work/app.key" -passout "$password" 2>/dev/null | cat - "$work/app.crt" >traditional-des.pem
+sed ':a;N;$!ba;s/\n/\\n/g' app.pem >escaped.pem
+{ printf '\357\273\277'; cat app.pem; } >marked.pem
+iconv -t UTF-16 app.pem >utf16.pem
+
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3 -out "$work/exponent.key" 2>/dev/null
+self_signed exponent; cat "$work/exponent.key" "$work/exponent.crt" >exponent.pem
+openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out "$work/pss.key" 2>/dev/null
+self_signed pss; cat "$work/pss.key" "$work/pss.crt" >pss.pem
+
+# Authorities for TLS: trusted for servers, rejected for them, and trusted for mail alone.
+{ openssl x509 -in "$work/app.crt" -trustout -addtrust serverAuth -setalias ours
+  openssl x509 -in "$work/expired.crt" -trustout -addreject serverAuth
+  openssl x509 -in "$work/early.crt" -trustout -addtrust emailProtection; } >authorities.pem
 
 cat "$work/ec.key" "$work/ec.crt" >ec.pem
 cat "$work/small.key" "$work/small.crt" >small.pem
@@ -68,6 +103,7 @@ cat "$work/early.key" "$work/early.crt" >early.pem
 cat "$work/app.crt" >no-key.pem
 cat "$work/app.key" >no-certificate.pem
 cat "$work/app.key" "$work/other.key" "$work/app.crt" >two-keys.pem
+cat app.pem chain.pem >two-pairs.pem
 cat "$work/app.key" "$work/other.crt" >another-certificate.pem
 openssl x509 -in "$work/app.crt" -outform DER -out certificate.der
 { cat "$work/app.key"; printf '%s\n' '-----BEGIN CERTIFICATE-----' 'bm8gY2VydGlmaWNhdGU=' '-----END CERTIFICATE-----'; } >broken-certificate.pem
