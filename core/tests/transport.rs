@@ -196,6 +196,19 @@ async fn certificates_that_are_wrong_in_other_ways() {
     let early = Server::tls_valid(&authority, &["127.0.0.1"], (2090, 2099), Reply::json(200, &json!({}))).await;
     let error = refused(&transport, post(&early.url("https", "127.0.0.1", "/"))).await;
     says(&error, ErrorKind::UntrustedCertificate, &["not valid yet", "clock"]);
+
+    let authority_itself = Server::tls_with(&authority, &["127.0.0.1"], Reply::json(200, &json!({})), |parameters| {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let error = refused(&transport, post(&authority_itself.await.0.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["is an authority's certificate (CA:TRUE)", "CA:FALSE"]);
+    assert!(!error.to_string().contains("CaUsedAsEndEntity"), "{error}");
+
+    let for_clients = Server::tls_with(&authority, &["127.0.0.1"], Reply::json(200, &json!({})), |parameters| {
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let error = refused(&transport, post(&for_clients.await.0.url("https", "127.0.0.1", "/"))).await;
+    says(&error, ErrorKind::UntrustedCertificate, &["is not for servers", "serverAuth"]);
 }
 
 #[tokio::test]

@@ -64,8 +64,98 @@ fn tls_failure(error: &rustls::Error, way: &str, trust_notes: &[String]) -> Erro
             "Restart the program if the platform's certificate was renewed; else look what answers there.",
         ),
         Revoked => refused("has been revoked").with_advice("Check what answers in the service's place."),
-        other => refused(&format!("is refused: {other}")).with_advice("Check what answers in the service's place."),
+        other => {
+            let (why, advice) = other_reason(other);
+            refused(&why).with_advice(advice)
+        }
     }
+}
+
+const CHECK: &str = "Replace the server's certificate, or check what answers in the service's place.";
+
+/// The reasons that are seldom seen, in words in place of rustls's names.
+#[allow(deprecated, reason = "rustls still builds the variants without a context")]
+fn other_reason(reason: &CertificateError) -> (String, &'static str) {
+    use CertificateError::*;
+    let why = match reason {
+        BadEncoding => "is not a valid X.509 certificate",
+        UnhandledCriticalExtension => "has a critical extension that is not supported",
+        UnsupportedSignatureAlgorithm
+        | UnsupportedSignatureAlgorithmContext { .. }
+        | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed with an algorithm that is not accepted, such as SHA-1"
+        }
+        InvalidPurpose | InvalidPurposeContext { .. } => {
+            return (
+                "is not for servers: its extended key usage lacks server authentication (serverAuth)".to_owned(),
+                CHECK,
+            );
+        }
+        InvalidOcspResponse => "comes with an invalid OCSP response",
+        UnknownRevocationStatus | ExpiredRevocationList | ExpiredRevocationListContext { .. } => {
+            "cannot be checked for revocation"
+        }
+        Other(other) => return webpki_reason(&other.0.to_string()),
+        other => return webpki_reason(&format!("{other:?}")),
+    };
+    (why.to_owned(), CHECK)
+}
+
+/// By the name of a variant of `webpki::Error`, which is the text of such an error.
+fn webpki_reason(error: &str) -> (String, &'static str) {
+    let name = error.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let (why, advice) = match name {
+        "CaUsedAsEndEntity" => (
+            "is an authority's certificate (CA:TRUE) that the server uses as its own",
+            "Make the server's certificate with basicConstraints=CA:FALSE; it may be self-signed and trusted as itself.",
+        ),
+        "EndEntityUsedAsCa" => (
+            "is signed with a certificate that is not an authority's (CA:FALSE)",
+            "Sign the server's certificate with one that has basicConstraints=CA:TRUE.",
+        ),
+        "NameConstraintViolation" => (
+            "is for a name that its authority may not sign for (name constraints)",
+            "Have the certificate signed by an authority that may, or check what answers in the service's place.",
+        ),
+        "PathLenConstraintViolated" => (
+            "has more authorities above it than one of them allows (pathlen)",
+            "Have the certificate signed by an authority that may, or check what answers in the service's place.",
+        ),
+        _ => (
+            match name {
+                "UnsupportedCertVersion" => "is not of version 3 of X.509",
+                "UnsupportedCriticalExtension" => "has a critical extension that is not supported",
+                "EmptyEkuExtension" => "has an extended key usage that names no purpose",
+                "ExtensionValueInvalid" | "MalformedExtensions" => "has a malformed extension",
+                "InvalidSerialNumber" => "has an invalid serial number",
+                "MalformedDnsIdentifier" => "holds a malformed DNS name",
+                "MalformedNameConstraint" | "InvalidNetworkMaskConstraint" | "UnsupportedNameType" => {
+                    "is signed by an authority whose name constraints are malformed or not supported"
+                }
+                "SignatureAlgorithmMismatch" => "names two signature algorithms that differ",
+                "CertDistrusted" => "is distrusted by this machine",
+                "MaximumPathDepthExceeded"
+                | "MaximumPathBuildCallsExceeded"
+                | "MaximumSignatureChecksExceeded"
+                | "MaximumNameConstraintComparisonsExceeded" => "has more authorities above it than are followed",
+                _ => return (format!("is refused by the TLS library: {}", in_words(name)), CHECK),
+            },
+            CHECK,
+        ),
+    };
+    (why.to_owned(), advice)
+}
+
+/// `RequiredEkuNotFound` as `required eku not found`.
+fn in_words(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 8);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(character.to_ascii_lowercase());
+    }
+    if words.is_empty() { "no reason is given".to_owned() } else { words }
 }
 
 /// The innermost cause as text. The outer layers repeat the address, which may hold what must not be told.
@@ -85,4 +175,36 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
         Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
         None => error.source(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn tls_failure_has_no_names_of_rustls() {
+        let other =
+            |name: &str| CertificateError::Other(OtherError(Arc::from(Box::<dyn StdError + Send + Sync>::from(name))));
+        for (reason, words) in [
+            (CertificateError::BadEncoding, "is not a valid X.509 certificate"),
+            (CertificateError::UnhandledCriticalExtension, "has a critical extension"),
+            (CertificateError::InvalidPurpose, "is not for servers"),
+            (CertificateError::InvalidOcspResponse, "invalid OCSP response"),
+            (CertificateError::UnknownRevocationStatus, "cannot be checked for revocation"),
+            (other("CaUsedAsEndEntity"), "is an authority's certificate"),
+            (other("EndEntityUsedAsCa"), "is not an authority's"),
+            (other("NameConstraintViolation"), "may not sign for"),
+            (other("MaximumPathDepthExceeded"), "more authorities above it than are followed"),
+            (other("SomethingNewHappened { by: 1 }"), "by the TLS library: something new happened"),
+            (other(""), "no reason is given"),
+        ] {
+            let text = tls_failure(&rustls::Error::InvalidCertificate(reason), "entra.test:443", &[]).to_string();
+            assert!(text.contains(words), "{text}");
+            assert!(!text.contains("Error"), "{text}");
+        }
+    }
 }

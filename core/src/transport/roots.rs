@@ -1,18 +1,29 @@
 //! The certificate authorities that are trusted.
 
 use std::{
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
-use rustls_native_certs::{CertificateResult, load_certs_from_paths};
+use bcder::{Mode, Oid, Tag, decode::Constructed};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_native_certs::load_certs_from_paths;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::TransportSettings;
 use crate::{
+    byte_order_mark::unmarked,
     config::variable,
     error::{Error, ErrorKind, Result},
 };
+
+/// Larger than any bundle of authorities.
+const MAX_FILE: u64 = 64 << 20;
 
 /// The trusted authorities, and what could not be loaded of them.
 pub(super) struct Trusted {
@@ -61,8 +72,8 @@ fn trusted_with(settings: &TransportSettings, system: impl Fn() -> Vec<Certifica
     }
     if let Some(path) = &settings.ca_file {
         let loaded = load(Path::new(path));
-        let why = describe(&loaded);
-        if trusted.add(loaded.certs) == 0 {
+        let why = loaded.describe();
+        if trusted.add(loaded.certificates) == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidConfiguration,
                 format!("option `ca_file`: no certificate could be read from {path} ({why})"),
@@ -80,22 +91,128 @@ impl Trusted {
 
     /// Adds what a variable names. A variable that names nothing readable stops no program (OpenSSL and Node pass over
     /// it too), but it is told.
-    fn add_named(&mut self, name: &str, loaded: CertificateResult) {
-        let why = describe(&loaded);
-        if self.add(loaded.certs) == 0 {
+    fn add_named(&mut self, name: &str, loaded: Loaded) {
+        let why = loaded.describe();
+        if self.add(loaded.certificates) == 0 {
             tracing::warn!(target: "pgentra::transport", variable = name, "no certificate could be read from {name}: {why}");
             self.notes.push(format!("no certificate could be read from {name}: {why}"));
         }
     }
 }
 
-/// A PEM file, or a folder of them under the names that OpenSSL gives them.
-fn load(path: &Path) -> CertificateResult {
-    if path.is_dir() { load_certs_from_paths(None, Some(path)) } else { load_certs_from_paths(Some(path), None) }
+/// What a PEM file holds, or a folder of them.
+#[derive(Default)]
+struct Loaded {
+    certificates: Vec<CertificateDer<'static>>,
+    /// How many are there that are not trusted for servers.
+    distrusted: usize,
+    error: Option<String>,
 }
 
-fn describe(loaded: &CertificateResult) -> String {
-    loaded.errors.first().map_or_else(|| "it holds none".to_owned(), ToString::to_string)
+/// The certificates of a PEM text.
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut loaded = Loaded::default();
+    loaded.add_text(pem);
+    loaded.certificates
+}
+
+/// A PEM file, or a folder of them under the names that OpenSSL gives them.
+fn load(path: &Path) -> Loaded {
+    let mut loaded = Loaded::default();
+    if path.is_dir() {
+        match fs::read_dir(path) {
+            Ok(entries) => {
+                let paths = entries.flatten().map(|entry| entry.path());
+                // Links of a rehashed folder are followed, those to nothing passed over.
+                paths.filter(|path| path.is_file()).for_each(|path| loaded.add(&path));
+            }
+            Err(error) => loaded.fail(path, &error.to_string()),
+        }
+    } else {
+        loaded.add(path);
+    }
+    loaded.certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other));
+    loaded.certificates.dedup();
+    loaded
+}
+
+impl Loaded {
+    fn add(&mut self, path: &Path) {
+        let mut content = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
+        let read = read.and_then(|length| match length as u64 > MAX_FILE {
+            true => Err(io::Error::other(format!("it is larger than {MAX_FILE} bytes"))),
+            false => Ok(()),
+        });
+        match read {
+            Ok(()) => self.add_text(&content).into_iter().for_each(|error| self.fail(path, &error)),
+            Err(error) => self.fail(path, &error.to_string()),
+        }
+    }
+
+    /// Adds the certificates of a PEM text, and gives what is wrong with others.
+    fn add_text(&mut self, content: &[u8]) -> Vec<String> {
+        let unmarked = unmarked(content);
+        let text = String::from_utf8_lossy(unmarked.as_deref().map_or(content, Vec::as_slice));
+        // OpenSSL reads all three as certificates.
+        let text =
+            text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
+        let mut errors = Vec::new();
+        for section in CertificateDer::pem_slice_iter(text.as_bytes()) {
+            match section {
+                Ok(certificate) => match X509Certificate::from_der(&certificate) {
+                    Ok((attributes, _)) if !attributes.is_empty() => {
+                        if is_trusted_for_servers(attributes) {
+                            let length = certificate.len() - attributes.len();
+                            self.certificates.push(certificate[..length].to_vec().into());
+                        } else {
+                            self.distrusted += 1;
+                        }
+                    }
+                    _ => self.certificates.push(certificate),
+                },
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        errors
+    }
+
+    fn fail(&mut self, path: &Path, why: &str) {
+        self.error.get_or_insert_with(|| format!("{}: {why}", path.display()));
+    }
+
+    /// Why nothing came of it.
+    fn describe(&self) -> String {
+        match (&self.error, self.distrusted) {
+            (Some(error), _) => error.clone(),
+            (None, 0) => "it holds none".to_owned(),
+            (None, count) => format!("it holds {count}, none of which it says to trust for servers"),
+        }
+    }
+}
+
+/// What OpenSSL writes after a certificate in `TRUSTED CERTIFICATE`: `X509_CERT_AUX`, the purposes that it is trusted and
+/// rejected for. Files of distributions hold rejected authorities too.
+fn is_trusted_for_servers(attributes: &[u8]) -> bool {
+    fn names_servers<S: bcder::decode::Source>(
+        purposes: &mut Constructed<'_, S>,
+    ) -> Result<bool, bcder::decode::DecodeError<S::Error>> {
+        let mut named = false;
+        while let Some(purpose) = Oid::take_opt_from(purposes)? {
+            // Server authentication, and any purpose.
+            named |= matches!(purpose.to_string().as_str(), "1.3.6.1.5.5.7.3.1" | "2.5.29.37.0");
+        }
+        Ok(named)
+    }
+    let read = Mode::Der.decode(attributes, |value| {
+        value.take_sequence(|value| {
+            let trusted = value.take_opt_sequence(names_servers)?;
+            let rejected = value.take_opt_constructed_if(Tag::CTX_0, names_servers)?;
+            value.skip_all()?;
+            Ok(trusted.unwrap_or(true) && !rejected.unwrap_or(false))
+        })
+    });
+    read.unwrap_or(false)
 }
 
 /// The operating system's store. On Linux and its like the well-known bundle is read here, because the library's own
@@ -191,6 +308,17 @@ mod tests {
         assert_eq!(count(&settings(&[("SSL_CERT_FILE", &missing)], None)), (2, 1), "unreadable: told, and passed over");
         assert_eq!(count(&settings(&[("SSL_CERT_FILE", &empty)], None)), (2, 1));
 
+        let marked = file("marked.pem", &format!("\u{feff}{}", authority("marked")));
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &marked)], None)), (1, 0), "a byte order mark");
+        assert_eq!(count(&settings(&[], Some(&marked))), (3, 0));
+        let utf16: Vec<u8> =
+            ["\u{feff}", &authority("utf-16")].concat().encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = directory.path().join("wide.pem");
+        std::fs::write(&wide, utf16).unwrap();
+        assert_eq!(count(&settings(&[("SSL_CERT_FILE", &wide)], None)), (1, 0), "as PowerShell writes it");
+        std::fs::rename(&marked, hashed.join("1a2b3c4d.0")).unwrap();
+        assert_eq!(count(&settings(&[("SSL_CERT_DIR", &hashed)], None)), (2, 0), "in a directory");
+
         let bare = trusted_with(&settings(&[], None), Vec::new).unwrap();
         assert_eq!(bare.store.len(), webpki_roots::TLS_SERVER_ROOTS.len(), "an empty system falls back to Mozilla's");
 
@@ -199,5 +327,26 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("ca_file"), "{error}");
         }
+    }
+
+    /// The file holds one certificate that is trusted for servers, one that is rejected and one that is for mail.
+    #[test]
+    fn load_trusted_certificates_as_they_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/certificates/authorities.pem");
+        let loaded = load(Path::new(path));
+        assert_eq!((loaded.certificates.len(), loaded.distrusted, &loaded.error), (1, 2, &None));
+        let (rest, certificate) = X509Certificate::from_der(&loaded.certificates[0]).unwrap();
+        assert!(rest.is_empty(), "the attributes are cut off");
+        assert_eq!(certificate.subject().to_string(), "CN=app");
+
+        let directory = tempfile::tempdir().unwrap();
+        let content = std::fs::read_to_string(path).unwrap();
+        let sections: Vec<_> = content.split_inclusive("-----END TRUSTED CERTIFICATE-----").collect();
+        let rejected = directory.path().join("rejected.pem");
+        std::fs::write(&rejected, sections[1]).unwrap();
+        let loaded = load(&rejected);
+        assert!(loaded.certificates.is_empty());
+        assert_eq!(loaded.describe(), "it holds 1, none of which it says to trust for servers");
+        assert!(!is_trusted_for_servers(b"0\x05bad"), "what cannot be read is not trusted");
     }
 }

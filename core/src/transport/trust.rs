@@ -7,9 +7,10 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use super::roots;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a server shows that it is the right one. Requests to it never go through a proxy.
@@ -72,8 +73,7 @@ impl Trust {
 /// [`ErrorKind::InvalidConfiguration`] where there is none.
 pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(std::result::Result::ok);
-    match store.add_parsable_certificates(certificates).0 {
+    match store.add_parsable_certificates(roots::certificates(pem)).0 {
         0 => Err(Error::new(
             ErrorKind::InvalidConfiguration,
             "no certificate authority could be read from what names it",

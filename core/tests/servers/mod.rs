@@ -121,11 +121,24 @@ impl Server {
         (from, to): (i32, i32),
         reply: Reply,
     ) -> (Server, [u8; 20]) {
+        Server::tls_with(authority, names, reply, |parameters| {
+            parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        })
+        .await
+    }
+
+    /// With a certificate that is made in another way.
+    pub async fn tls_with(
+        authority: &Authority,
+        names: &[&str],
+        reply: Reply,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (Server, [u8; 20]) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
-        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        change(&mut parameters);
         let certificate = parameters.signed_by(&key, &authority.issuer).unwrap();
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
