@@ -337,6 +337,8 @@ def test_what_will_not_work_later_is_not(how: str) -> None:
 
 def test_what_is_no_credential_is_told_before_anything_else() -> None:
     with pytest.raises(CredentialValueError, match=r"^credential is required"):
+        planned({**REMOTE, "user": "u", "password": "p"}, "text")
+    with pytest.raises(CredentialValueError, match=r"^credential is required"):
         planned(REMOTE, "text")
     with pytest.raises(CredentialValueError, match="option `scoop`"):
         planned(REMOTE, scoop="x")

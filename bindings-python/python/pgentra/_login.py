@@ -31,6 +31,7 @@ from __future__ import annotations
 import os
 
 from . import _native
+from ._foreign import source_of
 from ._provider import find_doors
 from .errors import EntraConnectionValueError, PgEntraError, _also
 
@@ -277,6 +278,7 @@ def plan(
     # Without Service Connector the core has no settings that the driver has not.
     overrides = planned.settings if uses_connector else {}
     if not planned.uses_entra:
+        source_of(credential)  # What is no credential is refused here too.
         if planned.user_source == "PGUSER":
             overrides["user"] = str(planned.user)  # Not every driver reads it.
         return Plan(planned, None, None, overrides, transient, uses_connector=uses_connector)
