@@ -143,8 +143,8 @@ namespace PgEntra.Benchmarks
                 ? new PgEntra.Identity.ManagedIdentityCredential()
                 : Secret();
             var entra = new EntraAuthentication(
-                new("Host=localhost;Username=u;SSL Mode=Require"), credential.Source, new EntraOptions());
-            return new(entra.Password, entra.PasswordAsync);
+                new("Host=localhost;Username=u;SSL Mode=Require"), credential, new EntraOptions());
+            return new(entra.PasswordProvider!, entra.PasswordProviderAsync!);
         }
 
         [MethodImpl(MethodImplOptions.NoInlining)]
