@@ -1,5 +1,5 @@
-"""A pytest plugin: tells what passed tests show to work, one line `works: ...` or `connector: ...` each, which `tools/matrix.py`
-gathers.
+"""A pytest plugin: prints what passed tests show to work, one line `works: ...` or `connector: ...` each, which
+`tools/matrix.py` gathers.
 
 A test says it with `record_property("works", "CLASS in LANGUAGE")`, and with `record_property("connector", "IDENTITY /
 DRIVER / LANGUAGE")` where a driver logged in from Service Connector's variables alone.
