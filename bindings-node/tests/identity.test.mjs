@@ -445,7 +445,11 @@ describe('proxies and authorities', () => {
         test(`proxyOptions: ${name}`, async () => {
             await assert.rejects(make().getToken(SCOPE))
             const basic = `Basic ${Buffer.from('us er:p@ss').toString('base64')}`
-            assert.deepEqual(asked, [['login.example:443', basic]])
+            // A tunnel that is refused is requested once more, for its status.
+            assert.deepEqual(asked, [
+                ['login.example:443', basic],
+                ['login.example:443', basic],
+            ])
         })
     }
 
