@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 use crate::{
-    cell::Mode,
+    cache::refresh_state::RefreshMode,
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
     credential::{self, BuildContext, Credential, TokenRequest},
@@ -47,7 +47,7 @@ impl Surroundings {
 pub struct CachedCredential {
     credential: Arc<dyn Credential>,
     cells: Cells,
-    mode: Mode,
+    mode: RefreshMode,
 }
 
 /// Scopes, tenants and claims for which one object of a host's own is asked.
@@ -112,7 +112,7 @@ impl CachedCredential {
 
     /// Takes any credential, such as a binding's wrapper of a host object. Its cells are its own.
     pub fn from_credential(credential: Arc<dyn Credential>) -> Arc<Self> {
-        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()), mode: Mode::Background })
+        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()), mode: RefreshMode::Background })
     }
 
     /// The class name.
@@ -185,7 +185,7 @@ impl CachedCredential {
 }
 
 /// A token of `cell` within `limit`; when that passes, whatever is not dead yet.
-pub(crate) async fn within(cell: &Arc<SharedCell>, mode: Mode, limit: Duration) -> Result<Arc<Token>> {
+pub(crate) async fn within(cell: &Arc<SharedCell>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
     match tokio::time::timeout(limit, cell.get(mode)).await {
         Ok(outcome) => outcome,
         Err(_) => cell.fallback().ok_or_else(|| {
@@ -212,8 +212,11 @@ mod tests {
             environment: [("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "f".into())].into(),
             ..Surroundings::default()
         };
-        assert_eq!(CachedCredential::new(&config, &function).expect("builds").mode, Mode::Lazy);
-        assert_eq!(CachedCredential::new(&config, &Surroundings::default()).expect("builds").mode, Mode::Background);
+        assert_eq!(CachedCredential::new(&config, &function).expect("builds").mode, RefreshMode::Lazy);
+        assert_eq!(
+            CachedCredential::new(&config, &Surroundings::default()).expect("builds").mode,
+            RefreshMode::Background
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
 
 mod byte_order_mark;
+pub mod cache;
 mod cached;
-pub mod cell;
 pub mod claims;
 pub mod cloud;
 pub mod config;

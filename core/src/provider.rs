@@ -6,8 +6,8 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use crate::{
+    cache::refresh_state::RefreshMode,
     cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
-    cell::Mode,
     claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
@@ -40,7 +40,7 @@ struct Inner {
     request: TokenRequest,
     management: TokenRequest,
     cell: Arc<SharedCell>,
-    mode: Mode,
+    mode: RefreshMode,
     _ahead: Option<KeptAhead>,
     cache: bool,
     limit: Duration,
@@ -228,7 +228,7 @@ impl Builder {
             management: TokenRequest::new(resolved.management_scope),
             credential,
             request,
-            _ahead: (config.cache && mode == Mode::Ahead).then(|| cell.keep_ahead()),
+            _ahead: (config.cache && mode == RefreshMode::Ahead).then(|| cell.keep_ahead()),
             cell,
             mode,
             cache: config.cache,
@@ -502,7 +502,7 @@ impl Inner {
         };
         let principal = claims.principal();
         // It is needed once, so nobody keeps it fresh.
-        let asked = within(&self.credential.cell(&self.management), Mode::Lazy, limit).await;
+        let asked = within(&self.credential.cell(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
                 Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
@@ -570,7 +570,7 @@ pub struct Stats {
     #[serde(flatten)]
     pub cell: CellStats,
     /// When it refreshes.
-    pub mode: Mode,
+    pub mode: RefreshMode,
     /// The role of the last login.
     pub role: Option<String>,
     /// Where the role name came from.

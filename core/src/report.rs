@@ -2,7 +2,7 @@
 
 use tracing::{Level, debug, error, info, warn};
 
-use crate::{cell::CellStats, error::Error};
+use crate::{cache::refresh_state::RefreshStats, error::Error};
 
 /// Seconds of a token under which a failed refresh is an error.
 const LAST_MINUTES: i64 = 300;
@@ -16,7 +16,7 @@ pub(crate) enum Report {
 }
 
 impl Report {
-    pub(crate) fn of(stats: &CellStats<'_, Error>, failures_before: u32) -> Report {
+    pub(crate) fn of(stats: &RefreshStats<'_, Error>, failures_before: u32) -> Report {
         let left = stats.expires_in_ms.unwrap_or(0).max(0) / 1000;
         match (stats.consecutive_failures, stats.last_error) {
             (0, _) if failures_before > 0 => Report::Recovered { failures: failures_before },
@@ -86,7 +86,7 @@ mod tests {
         ];
         let down = Error::new(ErrorKind::ServiceUnavailable, "down");
         for (before, now, left, next, expected) in table {
-            let stats = CellStats {
+            let stats = RefreshStats {
                 consecutive_failures: now,
                 last_error: (now > 0).then_some(&down),
                 expires_in_ms: Some(left),

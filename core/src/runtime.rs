@@ -22,7 +22,7 @@ pub use pending::Pending;
 use tokio::sync::oneshot;
 
 use crate::{
-    cell::Now,
+    cache::refresh_state::Now,
     error::{Error, ErrorKind, Result},
 };
 

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::{
-    cell::{
-        Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, Settled, Ticket,
-        TokenCell,
+    cache::refresh_state::{
+        Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
+        RefreshSettings, RefreshState, Settled, TokenTimes,
     },
     claims::{Claims, Principal},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
@@ -57,7 +57,7 @@ pub(crate) struct SharedCell {
 
 pub(crate) struct Warm {
     token: Shards<Token>,
-    points: Points,
+    times: TokenTimes,
     generation: u64,
 }
 
@@ -68,14 +68,14 @@ impl Warm {
 
     /// When the token is worth refreshing, in seconds since the epoch.
     pub(crate) fn refresh_on(&self) -> i64 {
-        self.points.refresh.wall_ms / 1000
+        self.times.refresh.wall_ms / 1000
     }
 }
 
 struct State {
-    cell: TokenCell<Arc<Token>, Error>,
+    cell: RefreshState<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<Settlement>>,
-    /// The timer of `Mode::Ahead` runs.
+    /// The timer of `RefreshMode::Ahead` runs.
     has_timer: bool,
 }
 
@@ -148,10 +148,10 @@ impl SharedCell {
         &self.request
     }
 
-    fn settings(&self) -> CellSettings {
+    fn settings(&self) -> RefreshSettings {
         // The fetch itself ends at the bound; only one that was frozen is still there a second later.
         let bound = i64::try_from(self.credential.bound().as_millis()).unwrap_or(i64::MAX).saturating_add(1000);
-        CellSettings { fetch_bound_ms: bound, ..CellSettings::default() }
+        RefreshSettings { fetch_bound_ms: bound, ..RefreshSettings::default() }
     }
 
     /// The state of this process. After a fork it begins with the parent's token, if that is good, with a refresh point
@@ -159,9 +159,9 @@ impl SharedCell {
     fn state(&self) -> &Mutex<State> {
         self.state.get(|| {
             let seed = random_seed();
-            let mut cell = TokenCell::new(self.settings(), seed);
+            let mut cell = RefreshState::new(self.settings(), seed);
             if let Some(warm) = &*self.warm.load() {
-                cell.adopt(now(), Arc::clone(warm.token()), warm.points.spread_anew(seed));
+                cell.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
             }
             Mutex::new(State { cell, waiters: Vec::new(), has_timer: false })
         })
@@ -173,7 +173,7 @@ impl SharedCell {
         self.with_fresh(|warm| Arc::clone(warm.token()))
     }
 
-    /// As [`fresh`](Self::fresh), with the token's points.
+    /// As [`fresh`](Self::fresh), with the token's times.
     #[inline]
     pub(crate) fn with_fresh<R>(&self, read: impl FnOnce(&Warm) -> R) -> Option<R> {
         let warm = self.warm.load();
@@ -185,7 +185,7 @@ impl SharedCell {
     #[inline]
     pub(crate) fn is_fresh(&self, warm: &Warm) -> bool {
         let now = now();
-        warm.points.is_fresh(now)
+        warm.times.is_fresh(now)
             && warm.generation == generation()
             // The stamp, and being used, are looked at once a second.
             && (now.mono_ms.wrapping_sub(self.last_used.load(Ordering::Relaxed)) < STAMP_EVERY_MS
@@ -219,16 +219,16 @@ impl SharedCell {
 
     /// Makes the cell's current token the one the warm path reads.
     fn publish(&self, state: &State) {
-        let next = state.cell.current().map(|(token, points)| {
+        let next = state.cell.current().map(|(token, times)| {
             let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
-            Arc::new(Warm { token, points: *points, generation: generation() })
+            Arc::new(Warm { token, times: *times, generation: generation() })
         });
         self.warm.store(next);
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A token now, or the wait for one.
-    fn ask(self: &Arc<Self>, mode: Mode) -> Asked {
+    fn ask(self: &Arc<Self>, mode: RefreshMode) -> Asked {
         if let Some(token) = self.fresh() {
             return Asked::Now(Ok(token));
         }
@@ -237,35 +237,35 @@ impl SharedCell {
     }
 
     /// As [`ask`](Self::ask), where nobody uses the token.
-    fn decide(self: &Arc<Self>, mode: Mode) -> Asked {
+    fn decide(self: &Arc<Self>, mode: RefreshMode) -> Asked {
         let moment = now();
         self.forget_if_stamped(moment.mono_ms);
         let mut state = lock(self.state());
-        let (asked, ticket) = match state.cell.ask(moment, mode) {
-            Answer::Use(token) => {
+        let (asked, fetch_id) = match state.cell.ask(moment, mode) {
+            Decision::Use(token) => {
                 if self.warm.load().as_ref().is_none_or(|warm| warm.generation != generation()) {
                     self.publish(&state);
                 }
                 (Asked::Now(Ok(token)), None)
             }
-            Answer::UseAndRefresh(token, ticket) => {
+            Decision::UseAndRefresh(token, fetch_id) => {
                 self.counters.refreshes.fetch_add(1, Ordering::Relaxed);
-                (Asked::Now(Ok(token)), Some(ticket))
+                (Asked::Now(Ok(token)), Some(fetch_id))
             }
-            Answer::Fetch(ticket) => (Asked::Later(state.wait()), Some(ticket)),
-            Answer::Wait(_) => (Asked::Later(state.wait()), None),
-            Answer::Fail(error) => (Asked::Now(Err(error)), None),
+            Decision::Fetch(fetch_id) => (Asked::Later(state.wait()), Some(fetch_id)),
+            Decision::Wait(_) => (Asked::Later(state.wait()), None),
+            Decision::Fail(error) => (Asked::Now(Err(error)), None),
         };
         let context = state.fetch_context(moment);
         drop(state);
-        if let Some(ticket) = ticket {
-            self.start(ticket, context);
+        if let Some(fetch_id) = fetch_id {
+            self.start(fetch_id, context);
         }
         asked
     }
 
     /// A token, waited for if need be. The caller sets the time limit.
-    pub(crate) async fn get(self: &Arc<Self>, mode: Mode) -> Result<Arc<Token>> {
+    pub(crate) async fn get(self: &Arc<Self>, mode: RefreshMode) -> Result<Arc<Token>> {
         for _ in 0..MOST_ROUNDS {
             match self.ask(mode) {
                 Asked::Now(outcome) => return outcome,
@@ -281,13 +281,13 @@ impl SharedCell {
     }
 
     /// What can be had at once without waiting: also a token past its refresh point, whose refresh is then started.
-    pub(crate) fn try_get(self: &Arc<Self>, mode: Mode) -> Option<Result<Arc<Token>>> {
+    pub(crate) fn try_get(self: &Arc<Self>, mode: RefreshMode) -> Option<Result<Arc<Token>>> {
         if let Some(token) = self.fresh() {
             return Some(Ok(token));
         }
         // In lazy mode the caller itself fetches past the refresh point, so there is nothing to be had at once.
         let moment = now();
-        let usable = |warm: &Warm| warm.points.is_good(moment) && mode != Mode::Lazy;
+        let usable = |warm: &Warm| warm.times.is_good(moment) && mode != RefreshMode::Lazy;
         match self.warm.load().as_deref() {
             Some(warm) if usable(warm) => match self.ask(mode) {
                 Asked::Now(outcome) => Some(outcome),
@@ -314,8 +314,8 @@ impl SharedCell {
         let refused = {
             let moment = now();
             let state = lock(self.state());
-            let (token, points) = state.cell.current()?;
-            if refused.is_some_and(|refused| token.secret() != refused) && !points.is_dead(moment) {
+            let (token, times) = state.cell.current()?;
+            if refused.is_some_and(|refused| token.secret() != refused) && !times.is_dead(moment) {
                 return Some(Arc::clone(token));
             }
             current = Arc::clone(token);
@@ -324,15 +324,15 @@ impl SharedCell {
         let settled = {
             let moment = now();
             let mut state = lock(self.state());
-            let (settled, ticket) = match state.cell.invalidate(moment, |token| token.secret() == refused) {
+            let (settled, fetch_id) = match state.cell.invalidate(moment, |token| token.secret() == refused) {
                 Invalidation::Ignored => return None,
-                Invalidation::Fetch(ticket) => (state.wait(), Some(ticket)),
+                Invalidation::Fetch(fetch_id) => (state.wait(), Some(fetch_id)),
                 Invalidation::Wait(_) => (state.wait(), None),
             };
             drop(state);
             self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-            if let Some(ticket) = ticket {
-                self.start(ticket, FetchContext { has_fallback: true, after_failure: false });
+            if let Some(fetch_id) = fetch_id {
+                self.start(fetch_id, FetchContext { has_fallback: true, after_failure: false });
             }
             settled
         };
@@ -342,27 +342,27 @@ impl SharedCell {
         }
     }
 
-    /// Runs the fetch of `ticket` on the engine.
-    fn start(self: &Arc<Self>, ticket: Ticket, context: FetchContext) {
+    /// Runs the fetch of `fetch_id` on the engine.
+    fn start(self: &Arc<Self>, fetch_id: FetchId, context: FetchContext) {
         self.counters.fetches.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { cell: Arc::clone(self), ticket, settled: false };
+        let flight = Flight { cell: Arc::clone(self), fetch_id, settled: false };
         let started = spawn(async move { flight.run(context).await });
         if let Err(error) = started {
-            // The flight was dropped with the future, which abandoned the ticket; those who wait need the reason.
+            // The flight was dropped with the future, which abandoned the fetch; those who wait need the reason.
             debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
         }
     }
 
-    fn settle(self: &Arc<Self>, ticket: Ticket, outcome: Result<FetchedToken>) {
+    fn settle(self: &Arc<Self>, fetch_id: FetchId, outcome: Result<FetchedToken>) {
         let moment = now();
         let name = self.credential.name();
         let outcome = match outcome.and_then(|fetched| arrival(fetched, moment.wall_ms)) {
-            Ok(arrival) => Outcome::Token(arrival),
-            Err(error) => Outcome::Failed(failure(error.for_credential(name))),
+            Ok(arrival) => FetchOutcome::Token(arrival),
+            Err(error) => FetchOutcome::Failed(failure(error.for_credential(name))),
         };
         let mut state = lock(self.state());
         let before = state.cell.stats(moment).consecutive_failures;
-        let settled = state.cell.settle(ticket, moment, outcome, |dead| {
+        let settled = state.cell.settle(fetch_id, moment, outcome, |dead| {
             let how = match (dead.stated_ms, dead.seen_before) {
                 (_, true) => "it is the token that was here before".to_owned(),
                 (ms, _) => format!("it ended {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
@@ -427,7 +427,7 @@ impl SharedCell {
         KeptAhead(Arc::clone(self))
     }
 
-    /// Starts the timer of `Mode::Ahead` where one is wanted and does not run. It ends with the last who wants it.
+    /// Starts the timer of `RefreshMode::Ahead` where one is wanted and does not run. It ends with the last who wants it.
     fn keep_timer(self: &Arc<Self>, state: &mut State) {
         if state.has_timer || self.ahead.load(Ordering::Relaxed) == 0 {
             return;
@@ -446,7 +446,7 @@ impl SharedCell {
                 };
                 if wakeup.is_some_and(|wakeup| now().reached(wakeup)) {
                     // The answer is for callers; the fetch it started is what was wanted.
-                    let _ = cell.decide(Mode::Background);
+                    let _ = cell.decide(RefreshMode::Background);
                 }
                 drop(cell);
                 // Short naps: a timer of the runtime does not see a suspended machine, nor that nobody wants it any more.
@@ -488,7 +488,7 @@ impl SharedCell {
 
     /// Nobody but the registry holds it, and its token's life has passed since it was used.
     pub(crate) fn is_idle(&self, mono_ms: i64) -> bool {
-        let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.points.lifetime_ms).max(60_000);
+        let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.times.lifetime_ms).max(60_000);
         mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
     }
 }
@@ -525,10 +525,10 @@ impl Drop for KeptAhead {
     }
 }
 
-/// A fetch under way. Dropped before its end (a panic, the engine's end), it gives the ticket back.
+/// A fetch under way. Dropped before its end (a panic, the engine's end), it abandons the fetch.
 struct Flight {
     cell: Arc<SharedCell>,
-    ticket: Ticket,
+    fetch_id: FetchId,
     settled: bool,
 }
 
@@ -542,7 +542,7 @@ impl Flight {
             Ok(outcome) => outcome,
             Err(_) => {
                 let late = Error::new(ErrorKind::Timeout, format!("no token within {} s", bound.as_secs()));
-                cell.settle(self.ticket, Err(late));
+                cell.settle(self.fetch_id, Err(late));
                 match tokio::time::timeout(LATE_SUCCESS, &mut fetch).await {
                     Ok(outcome) => outcome,
                     Err(_) => {
@@ -562,10 +562,10 @@ impl Flight {
         match outcome {
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 let mut state = lock(cell.state());
-                state.cell.abandon(self.ticket);
+                state.cell.abandon(self.fetch_id);
                 answer(&mut state.waiters, &Settlement::AskAgain);
             }
-            outcome => cell.settle(self.ticket, outcome),
+            outcome => cell.settle(self.fetch_id, outcome),
         }
         self.settled = true;
     }
@@ -578,10 +578,10 @@ impl Drop for Flight {
         }
         if is_shutting_down() {
             let mut state = lock(self.cell.state());
-            state.cell.abandon(self.ticket);
+            state.cell.abandon(self.fetch_id);
             answer(&mut state.waiters, &Settlement::Done(Err(lost_work())));
         } else {
-            self.cell.settle(self.ticket, Err(lost_work()));
+            self.cell.settle(self.fetch_id, Err(lost_work()));
         }
     }
 }
@@ -599,17 +599,17 @@ fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
         expires_on_ms: Some(ms(expires_on)),
         expires_in_ms: fetched.expires_in.map(ms),
         refresh_in_ms: fetched.refresh_in.map(ms),
-        points: None,
+        times: None,
     })
 }
 
-fn failure(error: Error) -> Failure<Error> {
+fn failure(error: Error) -> FetchFailure<Error> {
     let kind = match error.service().retry_after {
         Some(delay) => FailureKind::RetryAfter(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
         None if error.is_definite() => FailureKind::DefiniteRefusal,
         None => FailureKind::Ordinary,
     };
-    Failure { error, kind }
+    FetchFailure { error, kind }
 }
 
 /// What one cell knows of itself. Seconds.
@@ -678,7 +678,7 @@ mod tests {
 
     fn get(cell: &Arc<SharedCell>) -> Result<Arc<Token>> {
         let cell = Arc::clone(cell);
-        Pending::start(async move { cell.get(Mode::Ahead).await }).join()
+        Pending::start(async move { cell.get(RefreshMode::Ahead).await }).join()
     }
 
     fn until(what: &str, is_so: impl Fn() -> bool) {

@@ -12,7 +12,7 @@ use std::{
 use once_cell::race::OnceBox;
 
 use crate::{
-    cell::SameToken,
+    cache::refresh_state::SameToken,
     claims::{Claims, ClaimsError},
     secret::Secret,
 };

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::{
         CredentialConfig, Secret,
-        cell::Mode,
+        cache::refresh_state::RefreshMode,
         config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
         credential::{self, BuildContext},
         runtime::Pending,
@@ -236,7 +236,7 @@ mod tests {
         let middle_tier = Arc::clone(&application);
         let asked = Pending::start(async move {
             for user in 0..count {
-                middle_tier.of(user).get(Mode::Background).await?;
+                middle_tier.of(user).get(RefreshMode::Background).await?;
             }
             Ok(())
         });

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use pgentra::cell::{
-    Answer, CellSettings, Failure, FailureKind, Mode, Outcome, Points, Settled, TimingRules, TokenCell,
+use pgentra::cache::refresh_state::{
+    Decision, FailureKind, FetchFailure, FetchOutcome, RefreshMode, RefreshSettings, RefreshState, Settled,
+    TimingRules, TokenTimes,
 };
 use pgentra_vectors::timing::{Run, Token, start, vectors};
 use serde_json::json;
@@ -61,13 +62,15 @@ fn back_offs_are_spread() {
     let start = start();
     let mut seen = [(i64::MAX, i64::MIN); 6];
     for seed in 0..1000 {
-        let mut cell = TokenCell::<Token, &str>::new(CellSettings::default(), seed);
+        let mut state = RefreshState::<Token, &str>::new(RefreshSettings::default(), seed);
         let mut now = start;
         for (least, most) in &mut seen {
-            let Answer::Fetch(ticket) = cell.ask(now, Mode::Background) else { panic!("the back-off has ended") };
-            let failure = Failure { error: "down", kind: FailureKind::Ordinary };
-            assert_eq!(cell.settle(ticket, now, Outcome::Failed(failure), |_| "dead"), Settled::Failed("down"));
-            let delay = cell.stats(now).next_try_in_ms.expect("a failure is remembered");
+            let Decision::Fetch(fetch_id) = state.ask(now, RefreshMode::Background) else {
+                panic!("the back-off has ended")
+            };
+            let failure = FetchFailure { error: "down", kind: FailureKind::Ordinary };
+            assert_eq!(state.settle(fetch_id, now, FetchOutcome::Failed(failure), |_| "dead"), Settled::Failed("down"));
+            let delay = state.stats(now).next_try_in_ms.expect("a failure is remembered");
             (*least, *most) = (delay.min(*least), delay.max(*most));
             now = now.plus_ms(delay);
         }
@@ -83,11 +86,11 @@ fn back_offs_are_spread() {
 #[test]
 fn copies_across_a_fork_are_spread() {
     let start = start();
-    let parent = Points::new(start, 3_600_000, None, &TimingRules::default(), 0.3);
+    let parent = TokenTimes::new(start, 3_600_000, None, &TimingRules::default(), 0.3);
     let drawn: Vec<i64> = (0..1000)
         .map(|seed| {
             let child = parent.spread_anew(seed);
-            let others = |points: Points| (points.arrived, points.good_until, points.dead, points.expires);
+            let others = |times: TokenTimes| (times.arrived, times.good_until, times.dead, times.expires);
             assert_eq!(others(child), others(parent));
             child.refresh.mono_ms - start.mono_ms
         })

@@ -1,7 +1,7 @@
 //! The life of one token: when it is used, refreshed, waited for, and how long a failure is remembered.
 //!
-//! Every timing rule of the project is in this file and nowhere else. [`TokenCell`] is pure: time and outcomes come
-//! in, answers go out. It has no clock, no I/O, no runtime and no randomness but a seeded generator of its own, so
+//! Every timing rule of the project is in this file and nowhere else. [`RefreshState`] is pure: time and outcomes come
+//! in, decisions go out. It has no clock, no I/O, no runtime and no randomness but a seeded generator of its own, so
 //! the code that runs in production is the code that tables (`tests/vectors/timing.json`), random schedules and a
 //! simulation of weeks are run against.
 //!
@@ -17,21 +17,21 @@
 //! | in margin    | fetch                              | wait            | use              |
 //! | dead or none | fetch                              | wait            | fail             |
 //!
-//! # What the caller of a cell owes it
+//! # What the caller of a refresh state must do
 //!
-//! - Whoever is handed a [`Ticket`] runs one fetch and ends it with [`settle`](TokenCell::settle), or with
-//!   [`abandon`](TokenCell::abandon) if the place where it ran is gone. The fetch has a time limit of its own, no
-//!   longer than [`CellSettings::fetch_bound_ms`].
-//! - Waiters of a ticket get what `settle` returns for it. A waiter of a ticket that was abandoned or replaced asks
+//! - Whoever is handed a [`FetchId`] runs one fetch and ends it with [`settle`](RefreshState::settle), or with
+//!   [`abandon`](RefreshState::abandon) if the place where it ran is gone. The fetch has a time limit of its own, no
+//!   longer than [`RefreshSettings::fetch_bound_ms`].
+//! - Waiters of a fetch get what `settle` returns for it. A waiter of a fetch that was abandoned or replaced asks
 //!   again.
-//! - A waiter whose patience ends before the fetch does takes [`fallback`](TokenCell::fallback), if there is one.
+//! - A waiter whose patience ends before the fetch does takes [`fallback`](RefreshState::fallback), if there is one.
 
 use serde::{Deserialize, Serialize};
 
 /// Longer lifetimes count as this one: a hundred years, in milliseconds.
 const LONGEST_LIFETIME_MS: i64 = 100 * 365 * 24 * 3_600_000;
 
-/// How many tokens a cell recognises beside its current one, see [`TokenCell::known`].
+/// How many tokens a refresh state recognises beside its current one, see [`RefreshState::known`].
 const RECOGNISED: usize = 3;
 
 /// One moment as both clocks saw it, in milliseconds.
@@ -42,7 +42,7 @@ const RECOGNISED: usize = 3;
 pub struct Now {
     /// Since the Unix epoch.
     pub wall_ms: i64,
-    /// Since any origin, as long as it stays the same for the life of the cell.
+    /// Since any origin, as long as it stays the same for the life of the state.
     pub mono_ms: i64,
 }
 
@@ -70,19 +70,19 @@ impl Now {
     }
 }
 
-/// When a provider may refresh. Providers of different modes can share one cell, so it is a matter of each
-/// [`ask`](TokenCell::ask).
+/// When a provider may refresh. Providers of different modes can share one state, so it is a matter of each
+/// [`ask`](RefreshState::ask).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum RefreshMode {
     /// Refreshes beside the caller who asks after the refresh point. The default.
     #[default]
     Background,
     /// Never refreshes while nobody asks and never beside the caller, who fetches instead. For functions and lambdas,
     /// which are frozen between calls.
     Lazy,
-    /// As `Background`, and on a timer while nobody asks: see [`TokenCell::next_wakeup`].
+    /// As `Background`, and on a timer while nobody asks: see [`RefreshState::next_wakeup`].
     Ahead,
 }
 
@@ -130,10 +130,10 @@ impl Default for TimingRules {
     }
 }
 
-/// What a cell is told when it is made.
+/// The settings of a [`RefreshState`].
 #[derive(Clone, Debug)]
-pub struct CellSettings {
-    /// How long a fetch can last. A ticket older than this by either clock counts as lost (a frozen CPU), and the
+pub struct RefreshSettings {
+    /// How long a fetch can last. A fetch older than this by either clock counts as lost (a frozen CPU), and the
     /// next asker starts a new fetch. Default: 30 s; managed identity takes [`Self::MANAGED_IDENTITY_BOUND_MS`].
     pub fetch_bound_ms: i64,
     /// The figures of the rules.
@@ -143,12 +143,12 @@ pub struct CellSettings {
     pub jitter: Option<f64>,
 }
 
-impl CellSettings {
+impl RefreshSettings {
     /// The bound of a managed-identity fetch, whose service asks to be retried for more than a minute.
     pub const MANAGED_IDENTITY_BOUND_MS: i64 = 75_000;
 }
 
-impl Default for CellSettings {
+impl Default for RefreshSettings {
     fn default() -> Self {
         Self { fetch_bound_ms: 30_000, rules: TimingRules::default(), jitter: None }
     }
@@ -163,7 +163,7 @@ pub trait SameToken {
 /// The moments of a token's life. Set when it first arrives, never moved by the same bytes arriving again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Points {
+pub struct TokenTimes {
     /// When it first arrived.
     pub arrived: Now,
     /// From here on it is worth refreshing.
@@ -180,11 +180,17 @@ pub struct Points {
     pub spread_ms: i64,
 }
 
-impl Points {
-    /// The points of a token that arrives at `arrived` with `lifetime_ms` to go. `refresh_in_ms` is the service's
+impl TokenTimes {
+    /// The times of a token that arrives at `arrived` with `lifetime_ms` to go. `refresh_in_ms` is the service's
     /// wish; `jitter` is a random fraction, 0 to 1.
     #[must_use]
-    pub fn new(arrived: Now, lifetime_ms: i64, refresh_in_ms: Option<i64>, rules: &TimingRules, jitter: f64) -> Points {
+    pub fn new(
+        arrived: Now,
+        lifetime_ms: i64,
+        refresh_in_ms: Option<i64>,
+        rules: &TimingRules,
+        jitter: f64,
+    ) -> TokenTimes {
         let lifetime = lifetime_ms.clamp(0, LONGEST_LIFETIME_MS);
         let wish = match refresh_in_ms {
             Some(refresh_in) => refresh_in,
@@ -195,7 +201,7 @@ impl Points {
         // the whole spread kept whatever the wish was.
         let latest = wish.clamp(lifetime / 2, lifetime * 4 / 5);
         let spread_ms = spread(lifetime, jitter);
-        Points {
+        TokenTimes {
             arrived,
             refresh: arrived.plus_ms(latest - spread_ms),
             good_until: arrived.plus_ms(lifetime - rules.margin_ms.clamp(0, lifetime / 10)),
@@ -206,7 +212,7 @@ impl Points {
         }
     }
 
-    /// The hot path, usable without the cell: neither at its refresh point nor beyond it.
+    /// The hot path, usable without the state: neither at its refresh point nor beyond it.
     #[inline]
     pub fn is_fresh(&self, now: Now) -> bool {
         now.wall_ms < self.refresh.wall_ms && now.mono_ms < self.refresh.mono_ms
@@ -224,31 +230,31 @@ impl Points {
         now.reached(self.dead)
     }
 
-    /// The same points with a refresh point by another draw: for a copy in a forked process, which would otherwise
+    /// The same times with a refresh point by another draw: for a copy in a forked process, which would otherwise
     /// refresh in step with its parent and siblings.
     #[must_use]
-    pub fn spread_anew(mut self, seed: u64) -> Points {
+    pub fn spread_anew(mut self, seed: u64) -> TokenTimes {
         let spread_ms = spread(self.lifetime_ms, Dice(seed).fraction());
         self.refresh = self.refresh.plus_ms(self.spread_ms - spread_ms);
         self.spread_ms = spread_ms;
         self
     }
 
-    fn stage(&self, now: Now) -> Stage {
+    fn phase(&self, now: Now) -> TokenPhase {
         if self.is_dead(now) {
-            Stage::Dead
+            TokenPhase::Dead
         } else if self.is_fresh(now) {
-            Stage::Fresh
+            TokenPhase::Fresh
         } else if self.is_good(now) {
-            Stage::Due
+            TokenPhase::Due
         } else {
-            Stage::Margin
+            TokenPhase::Margin
         }
     }
 
     /// "Newer": ends later, each end measured from `now` by the clock on which it comes first, so that a token from
     /// before a clock was set compares rightly with one from after it.
-    fn ends_after(&self, other: &Points, now: Now) -> bool {
+    fn ends_after(&self, other: &TokenTimes, now: Now) -> bool {
         now.ms_until(self.expires) > now.ms_until(other.expires)
     }
 }
@@ -258,7 +264,7 @@ fn spread(lifetime_ms: i64, jitter: f64) -> i64 {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum TokenPhase {
     Fresh,
     Due,
     Margin,
@@ -276,13 +282,13 @@ pub struct Arrival<T> {
     pub expires_in_ms: Option<i64>,
     /// When the service wishes it to be refreshed, from now.
     pub refresh_in_ms: Option<i64>,
-    /// The points that were set for these bytes elsewhere in this process; they stand in place of all the above.
-    pub points: Option<Points>,
+    /// The times that were set for these bytes elsewhere in this process; they stand in place of all the above.
+    pub times: Option<TokenTimes>,
 }
 
 /// A fetch that brought no token.
 #[derive(Clone, Debug)]
-pub struct Failure<E> {
+pub struct FetchFailure<E> {
     /// Why. Cloned for every caller it is told to.
     pub error: E,
     /// How long it is remembered.
@@ -302,14 +308,14 @@ pub enum FailureKind {
 
 /// How a fetch ended.
 #[derive(Clone, Debug)]
-pub enum Outcome<T, E> {
+pub enum FetchOutcome<T, E> {
     /// With a token, which may be the old one again, or dead.
     Token(Arrival<T>),
     /// Without one.
-    Failed(Failure<E>),
+    Failed(FetchFailure<E>),
 }
 
-/// Why a token that arrived is a failed fetch: for the error that [`TokenCell::settle`] asks its caller for.
+/// Why a token that arrived is a failed fetch: for the error that [`RefreshState::settle`] asks its caller for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrivedDead {
     /// How long it had to go by what came with it, in milliseconds; negative if it had ended.
@@ -320,36 +326,36 @@ pub struct ArrivedDead {
 
 /// The right, and the duty, to run one fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket {
+pub struct FetchId {
     id: u64,
     started: Now,
 }
 
 /// What a caller who needs a token does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer<T, E> {
+pub enum Decision<T, E> {
     /// Use this token.
     Use(T),
-    /// Use this token, and start the fetch of this ticket in the background.
-    UseAndRefresh(T, Ticket),
-    /// Start the fetch of this ticket and wait for it.
-    Fetch(Ticket),
-    /// Wait for the fetch of this ticket.
-    Wait(Ticket),
+    /// Use this token, and start the fetch of this id in the background.
+    UseAndRefresh(T, FetchId),
+    /// Start the fetch of this id and wait for it.
+    Fetch(FetchId),
+    /// Wait for the fetch of this id.
+    Wait(FetchId),
     /// No token: a failure that is remembered.
     Fail(E),
 }
 
-/// What the waiters of a settled ticket get.
+/// What the waiters of a settled fetch get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled<T, E> {
     /// This token: the new one, or the old one where the fetch failed or brought nothing newer.
     Token(T),
     /// This error: there is no token that is not dead.
     Failed(E),
-    /// The ticket was dead, its token is newer and taken all the same: whoever waits, for any ticket, gets it.
+    /// The fetch counted as lost, its token is newer and taken all the same: all waiters, of any fetch, get it.
     TokenTaken(T),
-    /// The ticket was dead and nothing changed. Who still waits for it asks again.
+    /// The fetch counted as lost and nothing changed. Callers that still wait for it ask again.
     Stale,
 }
 
@@ -358,15 +364,15 @@ pub enum Settled<T, E> {
 pub enum Invalidation {
     /// Nothing: it is not the current token, or too young, or a forced refresh or a failure was just now.
     Ignored,
-    /// Start the fetch of this ticket and wait for it. Only a token with other bytes is worth another login.
-    Fetch(Ticket),
-    /// Wait for the fetch of this ticket, likewise.
-    Wait(Ticket),
+    /// Start the fetch of this id and wait for it. Only a token with other bytes is worth another login.
+    Fetch(FetchId),
+    /// Wait for the fetch of this id, likewise.
+    Wait(FetchId),
 }
 
-/// What a cell knows of itself, for statistics and log lines.
+/// The statistics of a refresh state, for statistics and log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CellStats<'a, E> {
+pub struct RefreshStats<'a, E> {
     /// Failed fetches since the last one that brought a token.
     pub consecutive_failures: u32,
     /// The error of the last fetch that failed, also after a later success.
@@ -385,13 +391,13 @@ pub struct CellStats<'a, E> {
 
 struct Held<T> {
     token: T,
-    points: Points,
+    times: TokenTimes,
     /// A server refused a login with it.
     refused: bool,
 }
 
 struct Flight {
-    ticket: Ticket,
+    fetch_id: FetchId,
     /// Somebody waits for it because a server refused the current token.
     forced: bool,
 }
@@ -403,9 +409,9 @@ struct Backoff<E> {
     error: Option<E>,
 }
 
-/// One token and everything decided about it. See the module.
-pub struct TokenCell<T, E> {
-    settings: CellSettings,
+/// The refresh state of one token. See the module.
+pub struct RefreshState<T, E> {
+    settings: RefreshSettings,
     dice: Dice,
     current: Option<Held<T>>,
     earlier: [Option<Held<T>>; RECOGNISED],
@@ -415,17 +421,17 @@ pub struct TokenCell<T, E> {
     /// Whether the current token was dead when last looked at.
     ended: bool,
     last_forced: Option<Now>,
-    next_ticket: u64,
-    /// Tickets below this one were issued before `forget`.
-    first_valid_ticket: u64,
+    next_fetch_id: u64,
+    /// Ids below this one were issued before `forget`.
+    first_valid_fetch_id: u64,
     failures: u32,
     last_error: Option<E>,
     last_success_ms: Option<i64>,
 }
 
-impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
-    /// An empty cell. `seed` is the source of its randomness: draw it from the operating system, also after a fork.
-    pub fn new(settings: CellSettings, seed: u64) -> Self {
+impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
+    /// A state without a token. `seed` is the source of its randomness: draw it from the operating system, also after a fork.
+    pub fn new(settings: RefreshSettings, seed: u64) -> Self {
         Self {
             settings,
             dice: Dice(seed),
@@ -436,8 +442,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
             backoff_step: 0,
             ended: false,
             last_forced: None,
-            next_ticket: 1,
-            first_valid_ticket: 1,
+            next_fetch_id: 1,
+            first_valid_fetch_id: 1,
             failures: 0,
             last_error: None,
             last_success_ms: None,
@@ -445,69 +451,69 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
     }
 
     /// A caller needs a token.
-    pub fn ask(&mut self, now: Now, mode: Mode) -> Answer<T, E> {
+    pub fn ask(&mut self, now: Now, mode: RefreshMode) -> Decision<T, E> {
         self.notice_end(now);
-        let in_flight = self.live_ticket(now);
+        let in_flight = self.live_fetch(now);
         let holding_back = self.running_backoff(now).is_some();
         if let Some(held) = &self.current {
             let token = || held.token.clone();
-            match held.points.stage(now) {
-                Stage::Fresh => return Answer::Use(token()),
-                Stage::Due if in_flight.is_some() || holding_back => return Answer::Use(token()),
-                Stage::Due if mode != Mode::Lazy => {
+            match held.times.phase(now) {
+                TokenPhase::Fresh => return Decision::Use(token()),
+                TokenPhase::Due if in_flight.is_some() || holding_back => return Decision::Use(token()),
+                TokenPhase::Due if mode != RefreshMode::Lazy => {
                     let token = token();
-                    return Answer::UseAndRefresh(token, self.start(now, false));
+                    return Decision::UseAndRefresh(token, self.start(now, false));
                 }
-                Stage::Margin if in_flight.is_none() && holding_back => return Answer::Use(token()),
-                Stage::Due | Stage::Margin | Stage::Dead => {}
+                TokenPhase::Margin if in_flight.is_none() && holding_back => return Decision::Use(token()),
+                TokenPhase::Due | TokenPhase::Margin | TokenPhase::Dead => {}
             }
         }
-        if let Some(ticket) = in_flight {
-            return Answer::Wait(ticket);
+        if let Some(fetch_id) = in_flight {
+            return Decision::Wait(fetch_id);
         }
         match self.running_backoff(now).and_then(|backoff| backoff.error.clone()) {
-            Some(error) => Answer::Fail(error),
-            None => Answer::Fetch(self.start(now, false)),
+            Some(error) => Decision::Fail(error),
+            None => Decision::Fetch(self.start(now, false)),
         }
     }
 
-    /// The fetch of `ticket` has ended. A token is taken even if the ticket is dead; a failure then counts for
+    /// The fetch of `fetch_id` has ended. A token is taken even if the fetch counted as lost; a failure then counts for
     /// nothing. `arrived_dead` makes the error for a token that cannot be used any more.
     pub fn settle(
         &mut self,
-        ticket: Ticket,
+        fetch_id: FetchId,
         now: Now,
-        outcome: Outcome<T, E>,
+        outcome: FetchOutcome<T, E>,
         arrived_dead: impl FnOnce(ArrivedDead) -> E,
     ) -> Settled<T, E> {
         self.notice_end(now);
-        let flight = self.flight.take_if(|flight| flight.ticket == ticket);
-        if ticket.id < self.first_valid_ticket {
+        let flight = self.flight.take_if(|flight| flight.fetch_id == fetch_id);
+        if fetch_id.id < self.first_valid_fetch_id {
             return Settled::Stale;
         }
         let live = flight.is_some();
         let forced = flight.is_some_and(|flight| flight.forced);
         match outcome {
-            Outcome::Failed(failure) if live => self.fail(now, failure),
-            Outcome::Failed(_) => Settled::Stale,
-            Outcome::Token(arrival) => {
-                let late = self.is_lost(ticket, now);
+            FetchOutcome::Failed(failure) if live => self.fail(now, failure),
+            FetchOutcome::Failed(_) => Settled::Stale,
+            FetchOutcome::Token(arrival) => {
+                let late = self.is_lost(fetch_id, now);
                 // What a frozen process finds in its buffers may be as old as the request for it.
-                let counted_from = if late { ticket.started } else { now };
+                let counted_from = if late { fetch_id.started } else { now };
                 let (known, refused) = self.known(&arrival.token).unzip();
                 let stated_ms = match (arrival.expires_in_ms, arrival.expires_on_ms) {
                     (Some(expires_in), _) => expires_in,
                     (None, Some(expires_on)) => expires_on.saturating_sub(counted_from.wall_ms),
-                    (None, None) => arrival.points.map_or(0, |points| now.ms_until(points.expires)),
+                    (None, None) => arrival.times.map_or(0, |times| now.ms_until(times.expires)),
                 };
-                let points = known.or(arrival.points).unwrap_or_else(|| {
+                let times = known.or(arrival.times).unwrap_or_else(|| {
                     let jitter = self.jitter();
-                    Points::new(counted_from, stated_ms, arrival.refresh_in_ms, &self.settings.rules, jitter)
+                    TokenTimes::new(counted_from, stated_ms, arrival.refresh_in_ms, &self.settings.rules, jitter)
                 });
                 let token = arrival.token;
-                if !points.is_dead(now) {
+                if !times.is_dead(now) {
                     let refused = refused.unwrap_or(false);
-                    if self.offer(now, Held { token: token.clone(), points, refused }, forced) {
+                    if self.offer(now, Held { token: token.clone(), times, refused }, forced) {
                         self.succeeded(now);
                         if live { Settled::Token(token) } else { Settled::TokenTaken(token) }
                     } else if live {
@@ -518,7 +524,7 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
                     }
                 } else if live && !late {
                     let error = arrived_dead(ArrivedDead { stated_ms, seen_before: known.is_some() });
-                    self.fail(now, Failure { error, kind: FailureKind::Ordinary })
+                    self.fail(now, FetchFailure { error, kind: FailureKind::Ordinary })
                 } else {
                     Settled::Stale
                 }
@@ -526,10 +532,10 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         }
     }
 
-    /// The place where the fetch of `ticket` ran is gone (its loop closed, its worker ended, it panicked). The next
+    /// The place where the fetch of `fetch_id` ran is gone (its loop closed, its worker ended, it panicked). The next
     /// asker starts a new one.
-    pub fn abandon(&mut self, ticket: Ticket) {
-        self.flight.take_if(|flight| flight.ticket == ticket);
+    pub fn abandon(&mut self, fetch_id: FetchId) {
+        self.flight.take_if(|flight| flight.fetch_id == fetch_id);
     }
 
     /// A server refused a login; `is_refused` recognises the token it was tried with. Removes nothing: starts, or
@@ -539,17 +545,17 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         self.notice_end(now);
         let rules = &self.settings.rules;
         let Some(held) = &mut self.current else { return Invalidation::Ignored };
-        let lifetime = held.points.lifetime_ms;
-        if !is_refused(&held.token) || now.ms_since(held.points.arrived) <= rules.invalidate_age_ms.min(lifetime / 10) {
+        let lifetime = held.times.lifetime_ms;
+        if !is_refused(&held.token) || now.ms_since(held.times.arrived) <= rules.invalidate_age_ms.min(lifetime / 10) {
             return Invalidation::Ignored;
         }
         held.refused = true;
-        if let Some(ticket) = self.live_ticket(now) {
+        if let Some(fetch_id) = self.live_fetch(now) {
             if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.forced) {
                 flight.forced = true;
                 self.last_forced = Some(now);
             }
-            return Invalidation::Wait(ticket);
+            return Invalidation::Wait(fetch_id);
         }
         let gap_ms = rules.invalidate_gap_ms.min(lifetime / 4);
         if self.last_forced.is_some_and(|last| now.ms_since(last) < gap_ms) || self.running_backoff(now).is_some() {
@@ -559,21 +565,21 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         Invalidation::Fetch(self.start(now, true))
     }
 
-    /// When a timer asks although nobody does, for [`Mode::Ahead`]: at the refresh point or the end of the token, but
+    /// When a timer asks although nobody does, for [`RefreshMode::Ahead`]: at the refresh point or the end of the token, but
     /// not before the back-off is over or the fetch in flight counts as lost. `None` until somebody has asked. Once it
     /// is reached by either clock, an `ask` starts a fetch, unless something happened in between.
     pub fn next_wakeup(&self) -> Option<Now> {
         let lost = self.flight.as_ref().map(|flight| {
             let bound_ms = self.settings.fetch_bound_ms.saturating_add(1);
-            flight.ticket.started.plus_ms(bound_ms)
+            flight.fetch_id.started.plus_ms(bound_ms)
         });
         let retry = self.backoff.as_ref().map(|backoff| backoff.until);
         let due = match &self.current {
             None => retry,
             Some(_) if self.ended && retry.is_some() => retry,
-            Some(Held { points, .. }) => {
-                let refresh = retry.map_or(points.refresh, |retry| latest(points.refresh, retry));
-                Some(earliest(refresh, points.dead))
+            Some(Held { times, .. }) => {
+                let refresh = retry.map_or(times.refresh, |retry| latest(times.refresh, retry));
+                Some(earliest(refresh, times.dead))
             }
         };
         match (due, lost) {
@@ -583,29 +589,29 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
     }
 
     /// The current token, dead or not, for the snapshot of the lock-free path.
-    pub fn current(&self) -> Option<(&T, &Points)> {
-        self.current.as_ref().map(|held| (&held.token, &held.points))
+    pub fn current(&self) -> Option<(&T, &TokenTimes)> {
+        self.current.as_ref().map(|held| (&held.token, &held.times))
     }
 
     /// A token to use if no better one can be had in time. Where there is one, a fetch need not retry by itself.
     pub fn fallback(&self, now: Now) -> Option<&T> {
-        self.current.as_ref().filter(|held| !held.points.is_dead(now)).map(|held| &held.token)
+        self.current.as_ref().filter(|held| !held.times.is_dead(now)).map(|held| &held.token)
     }
 
-    /// Takes a token copied from another cell (across event loops or a fork), with the points it had there. False if
+    /// Takes a token copied from another state (across event loops or a fork), with the times it had there. False if
     /// it is dead or not newer than the current one.
-    pub fn adopt(&mut self, now: Now, token: T, points: Points) -> bool {
+    pub fn adopt(&mut self, now: Now, token: T, times: TokenTimes) -> bool {
         self.notice_end(now);
-        let (points, refused) = self.known(&token).unwrap_or((points, false));
-        !points.is_dead(now) && self.offer(now, Held { token, points, refused }, false)
+        let (times, refused) = self.known(&token).unwrap_or((times, false));
+        !times.is_dead(now) && self.offer(now, Held { token, times, refused }, false)
     }
 
-    /// Starts over, because tokens would now be somebody else's (the CLI's profile changed). What tickets issued
+    /// Starts over, because tokens would now be somebody else's (the CLI's profile changed). What fetches started
     /// until now still bring is not taken.
     pub fn forget(&mut self) {
         *self = Self {
-            next_ticket: self.next_ticket,
-            first_valid_ticket: self.next_ticket,
+            next_fetch_id: self.next_fetch_id,
+            first_valid_fetch_id: self.next_fetch_id,
             ..Self::new(self.settings.clone(), self.dice.next())
         };
     }
@@ -618,23 +624,23 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         }
     }
 
-    /// What the cell knows of itself.
-    pub fn stats(&self, now: Now) -> CellStats<'_, E> {
-        let until = |point: fn(&Points) -> Now| self.current.as_ref().map(|held| now.ms_until(point(&held.points)));
-        CellStats {
+    /// The statistics of this state.
+    pub fn stats(&self, now: Now) -> RefreshStats<'_, E> {
+        let until = |point: fn(&TokenTimes) -> Now| self.current.as_ref().map(|held| now.ms_until(point(&held.times)));
+        RefreshStats {
             consecutive_failures: self.failures,
             last_error: self.last_error.as_ref(),
             last_success_ms: self.last_success_ms,
-            expires_in_ms: until(|points| points.expires),
-            refresh_due_in_ms: until(|points| points.refresh),
+            expires_in_ms: until(|times| times.expires),
+            refresh_due_in_ms: until(|times| times.refresh),
             next_try_in_ms: self.running_backoff(now).map(|backoff| now.ms_until(backoff.until)),
-            in_flight: self.live_ticket(now).is_some(),
+            in_flight: self.live_fetch(now).is_some(),
         }
     }
 
     /// Passing the end of the token starts the back-off over: what was bearable beside a good token is not without.
     fn notice_end(&mut self, now: Now) {
-        let ended = self.current.as_ref().is_some_and(|held| held.points.is_dead(now));
+        let ended = self.current.as_ref().is_some_and(|held| held.times.is_dead(now));
         if ended && !self.ended {
             self.backoff = None;
             self.backoff_step = 0;
@@ -642,33 +648,33 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         self.ended = ended;
     }
 
-    fn start(&mut self, now: Now, forced: bool) -> Ticket {
-        let ticket = Ticket { id: self.next_ticket, started: now };
-        self.next_ticket += 1;
-        self.flight = Some(Flight { ticket, forced });
-        ticket
+    fn start(&mut self, now: Now, forced: bool) -> FetchId {
+        let fetch_id = FetchId { id: self.next_fetch_id, started: now };
+        self.next_fetch_id += 1;
+        self.flight = Some(Flight { fetch_id, forced });
+        fetch_id
     }
 
-    fn live_ticket(&self, now: Now) -> Option<Ticket> {
-        self.flight.as_ref().map(|flight| flight.ticket).filter(|&ticket| !self.is_lost(ticket, now))
+    fn live_fetch(&self, now: Now) -> Option<FetchId> {
+        self.flight.as_ref().map(|flight| flight.fetch_id).filter(|&fetch_id| !self.is_lost(fetch_id, now))
     }
 
-    fn is_lost(&self, ticket: Ticket, now: Now) -> bool {
-        now.ms_since(ticket.started) > self.settings.fetch_bound_ms
+    fn is_lost(&self, fetch_id: FetchId, now: Now) -> bool {
+        now.ms_since(fetch_id.started) > self.settings.fetch_bound_ms
     }
 
     fn running_backoff(&self, now: Now) -> Option<&Backoff<E>> {
         self.backoff.as_ref().filter(|backoff| !now.reached(backoff.until))
     }
 
-    /// The points of these bytes if they came before: as the current token, or as one of the few before it, because
+    /// The times of these bytes if they came before: as the current token, or as one of the few before it, because
     /// replicas of a service (or caches in front of it) can hand out two tokens in turn. And whether a server refused them.
-    fn known(&self, token: &T) -> Option<(Points, bool)> {
+    fn known(&self, token: &T) -> Option<(TokenTimes, bool)> {
         self.current
             .iter()
             .chain(self.earlier.iter().flatten())
             .find(|held| held.token.same_bytes(token))
-            .map(|held| (held.points, held.refused))
+            .map(|held| (held.times, held.refused))
     }
 
     /// Makes a token that is not dead the current one if it is newer. One that comes because the current one was
@@ -679,8 +685,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
             return false;
         }
         let better = self.current.as_ref().is_none_or(|current| {
-            let is_newer = || held.points.ends_after(&current.points, now) || forced && held.points.is_fresh(now);
-            current.points.is_dead(now) || !held.refused && is_newer()
+            let is_newer = || held.times.ends_after(&current.times, now) || forced && held.times.is_fresh(now);
+            current.times.is_dead(now) || !held.refused && is_newer()
         });
         let slot = self.earlier.iter().position(|slot| slot.as_ref().is_some_and(same)).unwrap_or(RECOGNISED - 1);
         let aside = if better {
@@ -707,7 +713,7 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
         Settled::Token(self.fallback(now).cloned().unwrap_or(brought))
     }
 
-    fn fail(&mut self, now: Now, Failure { error, kind }: Failure<E>) -> Settled<T, E> {
+    fn fail(&mut self, now: Now, FetchFailure { error, kind }: FetchFailure<E>) -> Settled<T, E> {
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error.clone());
         let rules = &self.settings.rules;
@@ -732,8 +738,8 @@ impl<T: Clone + SameToken, E: Clone> TokenCell<T, E> {
 
     /// Beside a token that is not dead, never for longer than half of what it has left.
     fn hold_back(&mut self, now: Now, delay_ms: i64, error: Option<E>) {
-        let left = self.current.as_ref().filter(|held| !held.points.is_dead(now));
-        let delay_ms = left.map_or(delay_ms, |held| delay_ms.min(now.ms_until(held.points.expires) / 2));
+        let left = self.current.as_ref().filter(|held| !held.times.is_dead(now));
+        let delay_ms = left.map_or(delay_ms, |held| delay_ms.min(now.ms_until(held.times.expires) / 2));
         self.backoff = Some(Backoff { until: now.plus_ms(delay_ms), error });
     }
 

@@ -1,11 +1,11 @@
-//! Random schedules of asks, settles, dead tickets, clock jumps and freezes, against an oracle that knows the rules
+//! Random schedules of asks, settles, lost fetches, clock jumps and freezes, against an oracle that knows the rules
 //! but not the code: it keeps its own books of tokens, fetches and back-offs.
 
 use std::collections::{HashMap, HashSet};
 
-use pgentra::cell::{
-    Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken, Settled,
-    Ticket, TimingRules, TokenCell,
+use pgentra::cache::refresh_state::{
+    Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
+    RefreshSettings, RefreshState, SameToken, Settled, TimingRules, TokenTimes,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -27,8 +27,8 @@ const ARRIVED_DEAD: Error = u32::MAX;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Ask(Mode),
-    /// Any ticket that was ever issued, often the last one.
+    Ask(RefreshMode),
+    /// Any fetch_id that was ever issued, often the last one.
     Settle(Option<Index>, Brings),
     Abandon(Option<Index>),
     Invalidate {
@@ -53,8 +53,8 @@ enum Brings {
     Error(FailureKind),
 }
 
-fn mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![4 => Just(Mode::Background), 1 => Just(Mode::Lazy), 1 => Just(Mode::Ahead)]
+fn mode() -> impl Strategy<Value = RefreshMode> {
+    prop_oneof![4 => Just(RefreshMode::Background), 1 => Just(RefreshMode::Lazy), 1 => Just(RefreshMode::Ahead)]
 }
 
 fn lifetime() -> impl Strategy<Value = i64> {
@@ -189,18 +189,18 @@ enum Fate {
 }
 
 struct World {
-    cell: TokenCell<Token, Error>,
+    state: RefreshState<Token, Error>,
     now: Now,
     steady: bool,
     lives: HashMap<Token, Life>,
     /// In the order in which they last arrived.
     arrived: Vec<Token>,
-    tickets: Vec<(Ticket, Now, Fate)>,
+    fetch_ids: Vec<(FetchId, Now, Fate)>,
     remembered: Option<Remembered>,
     step: usize,
     ended: bool,
     /// The last fetch that an invalidating caller waited for, and since when.
-    forced: Option<(Ticket, Now)>,
+    forced: Option<(FetchId, Now)>,
     /// Tokens with which a login was refused.
     refused: HashSet<Token>,
     errors: Error,
@@ -209,12 +209,12 @@ struct World {
 impl World {
     fn new(seed: u64, steady: bool) -> Self {
         World {
-            cell: TokenCell::new(CellSettings { fetch_bound_ms: BOUND_MS, ..CellSettings::default() }, seed),
+            state: RefreshState::new(RefreshSettings { fetch_bound_ms: BOUND_MS, ..RefreshSettings::default() }, seed),
             now: START,
             steady,
             lives: HashMap::new(),
             arrived: Vec::new(),
-            tickets: Vec::new(),
+            fetch_ids: Vec::new(),
             remembered: None,
             step: 0,
             ended: false,
@@ -225,22 +225,22 @@ impl World {
     }
 
     fn current(&self) -> Option<(Token, Life)> {
-        self.cell.current().map(|(token, _)| (*token, self.lives[token]))
+        self.state.current().map(|(token, _)| (*token, self.lives[token]))
     }
 
-    fn live(&self) -> Option<Ticket> {
-        let (ticket, ..) = self
-            .tickets
+    fn live(&self) -> Option<FetchId> {
+        let (fetch_id, ..) = self
+            .fetch_ids
             .iter()
             .find(|(_, since, fate)| *fate == Fate::Live && self.now.ms_since(*since) <= BOUND_MS)?;
-        Some(*ticket)
+        Some(*fetch_id)
     }
 
     fn pick(&self, which: &Option<Index>) -> Option<usize> {
         match which {
-            _ if self.tickets.is_empty() => None,
-            None => Some(self.tickets.len() - 1),
-            Some(index) => Some(index.index(self.tickets.len())),
+            _ if self.fetch_ids.is_empty() => None,
+            None => Some(self.fetch_ids.len() - 1),
+            Some(index) => Some(index.index(self.fetch_ids.len())),
         }
     }
 
@@ -248,18 +248,18 @@ impl World {
         assert!(!self.lives[&token].is_dead(self.now), "{token:?} is handed out dead");
     }
 
-    /// A ticket is issued only if none is live and no back-off is running.
-    fn issued(&mut self, ticket: Ticket) {
+    /// A fetch_id is issued only if none is live and no back-off is running.
+    fn issued(&mut self, fetch_id: FetchId) {
         assert_eq!(self.live(), None, "two fetches in flight");
         if let Some(remembered) = self.remembered {
             assert!(!remembered.surely_running(self.now), "a fetch within {remembered:?}");
         }
-        for (_, _, fate) in &mut self.tickets {
+        for (_, _, fate) in &mut self.fetch_ids {
             if *fate == Fate::Live {
                 *fate = Fate::Over;
             }
         }
-        self.tickets.push((ticket, self.now, Fate::Live));
+        self.fetch_ids.push((fetch_id, self.now, Fate::Live));
     }
 
     fn notice_end(&mut self) {
@@ -303,9 +303,9 @@ impl World {
             Op::Settle(which, brings) => self.settle(which, brings),
             Op::Abandon(which) => {
                 if let Some(index) = self.pick(which) {
-                    self.cell.abandon(self.tickets[index].0);
-                    if self.tickets[index].2 == Fate::Live {
-                        self.tickets[index].2 = Fate::Over;
+                    self.state.abandon(self.fetch_ids[index].0);
+                    if self.fetch_ids[index].2 == Fate::Live {
+                        self.fetch_ids[index].2 = Fate::Over;
                     }
                 }
             }
@@ -314,8 +314,8 @@ impl World {
                 self.notice_end();
                 let life = Life { from: self.now.plus_ms(-age_ms), lifetime_ms: *lifetime_ms.max(&0) };
                 let token = self.new_token(life);
-                let points = Points::new(life.from, *lifetime_ms, None, &TimingRules::default(), 0.5);
-                if self.cell.adopt(self.now, token, points) {
+                let times = TokenTimes::new(life.from, *lifetime_ms, None, &TimingRules::default(), 0.5);
+                if self.state.adopt(self.now, token, times) {
                     self.handed_out(token);
                     self.taken();
                 } else if life.is_dead(self.now) {
@@ -323,20 +323,20 @@ impl World {
                 }
             }
             Op::Forget => {
-                self.cell.forget();
+                self.state.forget();
                 self.taken();
                 self.forced = None;
-                for (_, _, fate) in &mut self.tickets {
+                for (_, _, fate) in &mut self.fetch_ids {
                     *fate = Fate::Forgotten;
                 }
                 self.arrived.clear();
-                assert!(self.cell.current().is_none() && self.cell.next_wakeup().is_none());
+                assert!(self.state.current().is_none() && self.state.next_wakeup().is_none());
             }
         }
-        if let Some(token) = self.cell.fallback(self.now) {
+        if let Some(token) = self.state.fallback(self.now) {
             self.handed_out(*token);
         }
-        let stats = self.cell.stats(self.now);
+        let stats = self.state.stats(self.now);
         assert_eq!(stats.in_flight, self.live().is_some());
     }
 
@@ -347,7 +347,7 @@ impl World {
         token
     }
 
-    fn ask(&mut self, mode: Mode) {
+    fn ask(&mut self, mode: RefreshMode) {
         self.notice_end();
         let held = self.current();
         let stages = held.map_or((Stage::Dead, Stage::Dead), |(_, life)| life.stages(self.now));
@@ -355,10 +355,10 @@ impl World {
         let current = held.map(|(token, _)| token);
         let live = self.live();
         let may_hold_back = self.remembered.is_some_and(|remembered| !remembered.surely_over(self.now));
-        let wakeup = self.cell.next_wakeup();
-        let answer = self.cell.ask(self.now, mode);
+        let wakeup = self.state.next_wakeup();
+        let answer = self.state.ask(self.now, mode);
         match answer {
-            Answer::Use(token) => {
+            Decision::Use(token) => {
                 assert_eq!(Some(token), current);
                 self.handed_out(token);
                 assert!(
@@ -368,31 +368,31 @@ impl World {
                     "nothing is done for a token in {stages:?}"
                 );
             }
-            Answer::UseAndRefresh(token, ticket) => {
+            Decision::UseAndRefresh(token, fetch_id) => {
                 assert_eq!(Some(token), current);
                 self.handed_out(token);
-                assert!(can_be(Stage::Due) && mode != Mode::Lazy);
-                self.issued(ticket);
+                assert!(can_be(Stage::Due) && mode != RefreshMode::Lazy);
+                self.issued(fetch_id);
             }
-            Answer::Fetch(ticket) => {
-                let lazily = mode == Mode::Lazy && can_be(Stage::Due);
+            Decision::Fetch(fetch_id) => {
+                let lazily = mode == RefreshMode::Lazy && can_be(Stage::Due);
                 assert!(lazily || stages.0 >= Stage::Margin, "a caller waits though its token is {stages:?}");
-                self.issued(ticket);
+                self.issued(fetch_id);
             }
-            Answer::Wait(ticket) => {
+            Decision::Wait(fetch_id) => {
                 assert!(stages.0 >= Stage::Margin, "a caller waits though its token is {stages:?}");
-                assert_eq!(Some(ticket), live);
+                assert_eq!(Some(fetch_id), live);
             }
-            Answer::Fail(error) => {
+            Decision::Fail(error) => {
                 assert_eq!(stages.0, Stage::Dead, "a caller fails though there is a token");
                 assert!(may_hold_back && live.is_none());
                 assert_eq!(self.remembered.and_then(|remembered| remembered.error), Some(error));
             }
         }
-        let started = matches!(answer, Answer::UseAndRefresh(..) | Answer::Fetch(_));
+        let started = matches!(answer, Decision::UseAndRefresh(..) | Decision::Fetch(_));
         let awake = wakeup.is_some_and(|wakeup| self.now.reached(wakeup));
         // A clock that was set back can wake a timer for nothing, but not twice.
-        let still_awake = self.cell.next_wakeup().is_some_and(|wakeup| self.now.reached(wakeup));
+        let still_awake = self.state.next_wakeup().is_some_and(|wakeup| self.now.reached(wakeup));
         assert!(!still_awake && (started || !awake || !self.steady), "woken for nothing: {answer:?}");
         if self.steady && held.is_some() {
             assert!(awake || !started, "a timer would have slept over this");
@@ -402,7 +402,7 @@ impl World {
     fn settle(&mut self, which: &Option<Index>, brings: &Brings) {
         let Some(index) = self.pick(which) else { return };
         self.notice_end();
-        let (ticket, since, ref fate) = self.tickets[index];
+        let (fetch_id, since, ref fate) = self.fetch_ids[index];
         let (live, forgotten) = (*fate == Fate::Live, *fate == Fate::Forgotten);
         let late = self.now.ms_since(since) > BOUND_MS;
         let from = if late { since } else { self.now };
@@ -411,7 +411,7 @@ impl World {
             Brings::Error(kind) => {
                 self.errors += 1;
                 let error = self.errors;
-                let settled = self.settle_cell(index, Outcome::Failed(Failure { error, kind: *kind }));
+                let settled = self.settle_state(index, FetchOutcome::Failed(FetchFailure { error, kind: *kind }));
                 if !live || forgotten {
                     assert_eq!(settled, Settled::Stale);
                     return;
@@ -427,7 +427,7 @@ impl World {
                     expires_on_ms: by_expires_on.then_some(from.wall_ms + lifetime_ms),
                     expires_in_ms: (!by_expires_on).then_some(*lifetime_ms),
                     refresh_in_ms: *refresh_in_ms,
-                    points: None,
+                    times: None,
                 };
                 (token, arrival)
             }
@@ -438,13 +438,13 @@ impl World {
                     expires_on_ms: None,
                     expires_in_ms: Some(*lifetime_ms),
                     refresh_in_ms: None,
-                    points: None,
+                    times: None,
                 };
                 (token, arrival)
             }
         };
-        let forced = live && self.forced.is_some_and(|(forced, _)| forced == ticket);
-        let settled = self.settle_cell(index, Outcome::Token(arrival));
+        let forced = live && self.forced.is_some_and(|(forced, _)| forced == fetch_id);
+        let settled = self.settle_state(index, FetchOutcome::Token(arrival));
         if forgotten {
             assert_eq!(settled, Settled::Stale);
             return;
@@ -488,9 +488,9 @@ impl World {
         }
     }
 
-    fn settle_cell(&mut self, index: usize, outcome: Outcome<Token, Error>) -> Settled<Token, Error> {
-        let (ticket, _, fate) = &mut self.tickets[index];
-        let settled = self.cell.settle(*ticket, self.now, outcome, |_| ARRIVED_DEAD);
+    fn settle_state(&mut self, index: usize, outcome: FetchOutcome<Token, Error>) -> Settled<Token, Error> {
+        let (fetch_id, _, fate) = &mut self.fetch_ids[index];
+        let settled = self.state.settle(*fetch_id, self.now, outcome, |_| ARRIVED_DEAD);
         if *fate == Fate::Live {
             *fate = Fate::Over;
         }
@@ -516,30 +516,30 @@ impl World {
         if the_current && old_enough {
             self.refused.extend(held.map(|(token, _)| token));
         }
-        match self.cell.invalidate(self.now, |_| the_current) {
+        match self.state.invalidate(self.now, |_| the_current) {
             Invalidation::Ignored => {
                 let gap_ms = held.map_or(0, |(_, life)| 30_000.min(life.lifetime_ms / 4));
                 let just_forced = self.forced.is_some_and(|(_, last)| self.now.ms_since(last) < gap_ms);
                 let may_hold_back = self.remembered.is_some_and(|remembered| !remembered.surely_over(self.now));
                 assert!(!the_current || !old_enough || live.is_none() && (just_forced || may_hold_back));
             }
-            Invalidation::Wait(ticket) => {
+            Invalidation::Wait(fetch_id) => {
                 assert!(the_current && old_enough);
-                assert_eq!(Some(ticket), live);
-                self.joined(ticket);
+                assert_eq!(Some(fetch_id), live);
+                self.joined(fetch_id);
             }
-            Invalidation::Fetch(ticket) => {
+            Invalidation::Fetch(fetch_id) => {
                 assert!(the_current && old_enough);
-                self.issued(ticket);
-                self.joined(ticket);
+                self.issued(fetch_id);
+                self.joined(fetch_id);
             }
         }
         assert_eq!(self.current().map(|(token, _)| token), held.map(|(token, _)| token), "invalidate removes nothing");
     }
 
-    fn joined(&mut self, ticket: Ticket) {
-        if self.forced.is_none_or(|(forced, _)| forced != ticket) {
-            self.forced = Some((ticket, self.now));
+    fn joined(&mut self, fetch_id: FetchId) {
+        if self.forced.is_none_or(|(forced, _)| forced != fetch_id) {
+            self.forced = Some((fetch_id, self.now));
         }
     }
 }
@@ -578,15 +578,15 @@ proptest! {
         gaps in vec(1..3_000_i64, 1..400),
     ) {
         let mut world = World::new(seed, true);
-        world.run(&Op::Ask(Mode::Background));
+        world.run(&Op::Ask(RefreshMode::Background));
         world.run(&Op::Settle(None, Brings::New { lifetime_ms, by_expires_on: false, refresh_in_ms: None }));
         let mut fetches = 0;
         let from = world.now;
         for gap_ms in gaps {
             world.run(&Op::Pass(gap_ms));
-            let before = world.tickets.len();
-            world.run(&Op::Ask(Mode::Background));
-            if world.tickets.len() > before {
+            let before = world.fetch_ids.len();
+            world.run(&Op::Ask(RefreshMode::Background));
+            if world.fetch_ids.len() > before {
                 fetches += 1;
                 world.run(&Op::Settle(None, Brings::Error(FailureKind::Ordinary)));
             }
@@ -609,7 +609,7 @@ proptest! {
         ), 1..40),
         bound: i64,
     ) {
-        let mut cell = TokenCell::new(CellSettings { fetch_bound_ms: bound, ..CellSettings::default() }, seed);
+        let mut state = RefreshState::new(RefreshSettings { fetch_bound_ms: bound, ..RefreshSettings::default() }, seed);
         let mut now = START;
         let mut bytes = 0;
         let mut last = None;
@@ -618,38 +618,38 @@ proptest! {
                 now = Now { wall_ms, mono_ms };
             }
             let answer = match what {
-                0..4 => cell.ask(now, [Mode::Background, Mode::Lazy, Mode::Ahead, Mode::Background][usize::from(what)]),
-                4 => match cell.invalidate(now, |_| true) {
-                    Invalidation::Fetch(ticket) => Answer::Fetch(ticket),
+                0..4 => state.ask(now, [RefreshMode::Background, RefreshMode::Lazy, RefreshMode::Ahead, RefreshMode::Background][usize::from(what)]),
+                4 => match state.invalidate(now, |_| true) {
+                    Invalidation::Fetch(fetch_id) => Decision::Fetch(fetch_id),
                     _ => continue,
                 },
                 _ => {
-                    let Some(ticket) = last else { continue };
+                    let Some(fetch_id) = last else { continue };
                     bytes += u32::from(what == 5);
-                    let arrival = Arrival { token: Token(bytes), expires_on_ms, expires_in_ms, refresh_in_ms, points: None };
-                    let failure = Failure { error: 0, kind: FailureKind::RetryAfter(ms) };
-                    let outcome = if what == 7 { Outcome::Failed(failure) } else { Outcome::Token(arrival) };
-                    match cell.settle(ticket, now, outcome, |_| 1) {
-                        Settled::Token(token) | Settled::TokenTaken(token) => Answer::Use(token),
+                    let arrival = Arrival { token: Token(bytes), expires_on_ms, expires_in_ms, refresh_in_ms, times: None };
+                    let failure = FetchFailure { error: 0, kind: FailureKind::RetryAfter(ms) };
+                    let outcome = if what == 7 { FetchOutcome::Failed(failure) } else { FetchOutcome::Token(arrival) };
+                    match state.settle(fetch_id, now, outcome, |_| 1) {
+                        Settled::Token(token) | Settled::TokenTaken(token) => Decision::Use(token),
                         Settled::Failed(_) | Settled::Stale => continue,
                     }
                 }
             };
             match answer {
-                Answer::Use(token) | Answer::UseAndRefresh(token, _) => {
-                    let alive = cell.current().is_some_and(|(held, points)| *held == token && !points.is_dead(now));
+                Decision::Use(token) | Decision::UseAndRefresh(token, _) => {
+                    let alive = state.current().is_some_and(|(held, times)| *held == token && !times.is_dead(now));
                     prop_assert!(alive, "{token:?} is handed out dead");
                 }
                 _ => {}
             }
-            if let Answer::UseAndRefresh(_, ticket) | Answer::Fetch(ticket) = answer {
-                last = Some(ticket);
+            if let Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) = answer {
+                last = Some(fetch_id);
             }
-            let _ = (cell.next_wakeup(), cell.stats(now), cell.fallback(now));
+            let _ = (state.next_wakeup(), state.stats(now), state.fallback(now));
         }
     }
 
-    /// The points of any lifetime are in order, and the refresh point lies between two and four fifths.
+    /// The times of any lifetime are in order, and the refresh point lies between two and four fifths.
     #[test]
     fn points_are_in_order(
         wall_ms: i64,
@@ -659,16 +659,16 @@ proptest! {
         jitter in -0.5..1.5_f64,
     ) {
         let arrived = Now { wall_ms, mono_ms };
-        let points = Points::new(arrived, lifetime_ms, refresh_in_ms, &TimingRules::default(), jitter);
+        let times = TokenTimes::new(arrived, lifetime_ms, refresh_in_ms, &TimingRules::default(), jitter);
         let on = |clock: fn(Now) -> i64| {
-            let points = [points.arrived, points.refresh, points.good_until, points.dead, points.expires].map(clock);
-            points.is_sorted()
+            let times = [times.arrived, times.refresh, times.good_until, times.dead, times.expires].map(clock);
+            times.is_sorted()
         };
-        prop_assert!(on(|now| now.wall_ms) && on(|now| now.mono_ms), "{points:?}");
-        if wall_ms.checked_add(points.lifetime_ms).is_some() {
-            let refresh = i128::from(points.refresh.wall_ms) - i128::from(wall_ms);
-            let lifetime = i128::from(points.lifetime_ms);
-            prop_assert!(refresh * 5 >= lifetime * 2 - 5 && refresh * 5 <= lifetime * 4, "{points:?}");
+        prop_assert!(on(|now| now.wall_ms) && on(|now| now.mono_ms), "{times:?}");
+        if wall_ms.checked_add(times.lifetime_ms).is_some() {
+            let refresh = i128::from(times.refresh.wall_ms) - i128::from(wall_ms);
+            let lifetime = i128::from(times.lifetime_ms);
+            prop_assert!(refresh * 5 >= lifetime * 2 - 5 && refresh * 5 <= lifetime * 4, "{times:?}");
         }
     }
 }
