@@ -1,21 +1,17 @@
-//! A credential with its cells: what `get_token` of every language's credential class stands on.
+//! A credential with its entries: what `get_token` of every language's credential class stands on.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
 use crate::{
-    cache::refresh_state::RefreshMode,
+    cache::{application_cache, entry::CacheEntry, key::Key, refresh_state::RefreshMode, token::Token, user_cache},
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
     credential::{self, BuildContext, Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    registry::{self, Key},
     runtime::Pending,
     secret::Secret,
-    shared_cell::SharedCell,
-    token::Token,
-    users,
 };
 
 /// The longest wait of a caller who names no time limit.
@@ -46,20 +42,20 @@ impl Surroundings {
 /// A credential whose tokens are cached, refreshed ahead and fetched once for everybody who waits.
 pub struct CachedCredential {
     credential: Arc<dyn Credential>,
-    cells: Cells,
+    entries: Entries,
     mode: RefreshMode,
 }
 
 /// Scopes, tenants and claims for which one object of a host's own is asked.
-const MOST_OWN_CELLS: usize = 64;
+const MOST_OWN_ENTRIES: usize = 64;
 
-enum Cells {
+enum Entries {
     /// Shared with every credential of equal settings in the process.
     Shared(Key),
     /// The same for one of the many users of an application.
     User(Key),
     /// A host's object: shared by those who share the object.
-    Own(ArcSwap<HashMap<TokenRequest, Arc<SharedCell>>>),
+    Own(ArcSwap<HashMap<TokenRequest, Arc<CacheEntry>>>),
 }
 
 impl CachedCredential {
@@ -93,26 +89,30 @@ impl CachedCredential {
                 ..arguments.clone()
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let (key, middle_tier) = users::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
+            let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
                 credential::build_middle_tier(arguments, &config.options, &context)
             })?;
             return Ok(Arc::new(CachedCredential {
                 credential: Arc::new(middle_tier.on_behalf_of(arguments)),
-                cells: Cells::User(key.of_user(&arguments.user_assertion_token)),
+                entries: Entries::User(key.of_user(&arguments.user_assertion_token)),
                 mode,
             }));
         }
         let credential = credential::build(config, &context)?;
-        let cells = match config.has_host_member() {
-            true => Cells::Own(ArcSwap::default()),
-            false => Cells::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
+        let entries = match config.has_host_member() {
+            true => Entries::Own(ArcSwap::default()),
+            false => Entries::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
         };
-        Ok(Arc::new(CachedCredential { credential, cells, mode }))
+        Ok(Arc::new(CachedCredential { credential, entries, mode }))
     }
 
-    /// Takes any credential, such as a binding's wrapper of a host object. Its cells are its own.
+    /// Takes any credential, such as a binding's wrapper of a host object. Its entries are its own.
     pub fn from_credential(credential: Arc<dyn Credential>) -> Arc<Self> {
-        Arc::new(CachedCredential { credential, cells: Cells::Own(ArcSwap::default()), mode: RefreshMode::Background })
+        Arc::new(CachedCredential {
+            credential,
+            entries: Entries::Own(ArcSwap::default()),
+            mode: RefreshMode::Background,
+        })
     }
 
     /// The class name.
@@ -122,8 +122,8 @@ impl CachedCredential {
 
     /// Whether both have the same cached tokens: they are equal in their settings and in the variables that they use.
     pub fn shares_tokens_with(&self, other: &CachedCredential) -> bool {
-        match (&self.cells, &other.cells) {
-            (Cells::Shared(one), Cells::Shared(other)) | (Cells::User(one), Cells::User(other)) => one == other,
+        match (&self.entries, &other.entries) {
+            (Entries::Shared(one), Entries::Shared(other)) | (Entries::User(one), Entries::User(other)) => one == other,
             _ => std::ptr::eq(self, other),
         }
     }
@@ -135,48 +135,48 @@ impl CachedCredential {
 
     /// A token at once, if a usable one is cached.
     pub fn try_token(&self, request: &TokenRequest) -> Option<Result<Arc<Token>>> {
-        self.cell(request).try_get(self.mode)
+        self.entry(request).try_get(self.mode)
     }
 
     /// A token, waited for at most `limit` (30 s where none is given).
     pub fn start_token(&self, request: &TokenRequest, limit: Option<Duration>) -> Pending<Arc<Token>> {
-        let (cell, mode) = (self.cell(request), self.mode);
-        match cell.try_get(mode) {
+        let (entry, mode) = (self.entry(request), self.mode);
+        match entry.try_get(mode) {
             Some(outcome) => Pending::ready(outcome),
-            None => Pending::start(async move { within(&cell, mode, limit.unwrap_or(LONGEST_WAIT)).await }),
+            None => Pending::start(async move { within(&entry, mode, limit.unwrap_or(LONGEST_WAIT)).await }),
         }
     }
 
     /// When the cached token will be refreshed, in seconds since the epoch; `None` while there is none.
     pub fn refresh_on(&self, request: &TokenRequest) -> Option<i64> {
-        self.cell(request).warm().map(|warm| warm.refresh_on())
+        self.entry(request).warm().map(|warm| warm.refresh_on())
     }
 
-    pub(crate) fn cell(&self, request: &TokenRequest) -> Arc<SharedCell> {
+    pub(crate) fn entry(&self, request: &TokenRequest) -> Arc<CacheEntry> {
         let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
         if is_blank(&request.claims) || is_blank(&request.tenant_id) {
             // Clients pass on what they were given, an empty text for nothing.
             let plain = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
             let (claims, tenant_id) = (plain(&request.claims), plain(&request.tenant_id));
-            return self.cell(&TokenRequest { claims, tenant_id, ..request.clone() });
+            return self.entry(&TokenRequest { claims, tenant_id, ..request.clone() });
         }
-        match &self.cells {
-            Cells::Shared(key) => registry::cell(*key, request, &self.credential),
-            Cells::User(key) => users::cell(*key, request, &self.credential),
-            Cells::Own(cells) => {
-                if let Some(cell) = cells.load().get(request) {
-                    return Arc::clone(cell);
+        match &self.entries {
+            Entries::Shared(key) => application_cache::entry(*key, request, &self.credential),
+            Entries::User(key) => user_cache::entry(*key, request, &self.credential),
+            Entries::Own(entries) => {
+                if let Some(entry) = entries.load().get(request) {
+                    return Arc::clone(entry);
                 }
-                let made = SharedCell::new(Arc::clone(&self.credential), request.clone());
+                let made = CacheEntry::new(Arc::clone(&self.credential), request.clone());
                 let mut found = Arc::clone(&made);
-                cells.rcu(|cells| {
-                    let mut next = HashMap::clone(cells);
-                    registry::make_room(&mut next, MOST_OWN_CELLS);
+                entries.rcu(|entries| {
+                    let mut next = HashMap::clone(entries);
+                    application_cache::make_room(&mut next, MOST_OWN_ENTRIES);
                     found = Arc::clone(next.entry(request.clone()).or_insert_with(|| Arc::clone(&made)));
                     next
                 });
                 if Arc::ptr_eq(&made, &found) {
-                    registry::note_own_cell(&found);
+                    application_cache::note_own_entry(&found);
                 }
                 found
             }
@@ -184,13 +184,13 @@ impl CachedCredential {
     }
 }
 
-/// A token of `cell` within `limit`; when that passes, whatever is not dead yet.
-pub(crate) async fn within(cell: &Arc<SharedCell>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
-    match tokio::time::timeout(limit, cell.get(mode)).await {
+/// A token of `entry` within `limit`; when that passes, whatever is not dead yet.
+pub(crate) async fn within(entry: &Arc<CacheEntry>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
+    match tokio::time::timeout(limit, entry.get(mode)).await {
         Ok(outcome) => outcome,
-        Err(_) => cell.fallback().ok_or_else(|| {
+        Err(_) => entry.fallback().ok_or_else(|| {
             Error::new(ErrorKind::Timeout, format!("no token after a wait of {} s", limit.as_secs_f64()))
-                .for_credential(cell.credential().name())
+                .for_credential(entry.credential().name())
         }),
     }
 }
@@ -236,14 +236,14 @@ mod tests {
             }
         }
         let credential = CachedCredential::from_credential(Arc::new(Never));
-        for n in 0..3 * MOST_OWN_CELLS {
+        for n in 0..3 * MOST_OWN_ENTRIES {
             let request = TokenRequest { claims: Some(n.to_string()), ..TokenRequest::new("s") };
-            credential.cell(&request);
+            credential.entry(&request);
         }
         let blank =
             TokenRequest { claims: Some(" ".to_owned()), tenant_id: Some("".to_owned()), ..TokenRequest::new("s") };
-        assert!(Arc::ptr_eq(&credential.cell(&blank), &credential.cell(&TokenRequest::new("s"))));
-        let Cells::Own(cells) = &credential.cells else { panic!("it is the host's own") };
-        assert_eq!(cells.load().len(), MOST_OWN_CELLS);
+        assert!(Arc::ptr_eq(&credential.entry(&blank), &credential.entry(&TokenRequest::new("s"))));
+        let Entries::Own(entries) = &credential.entries else { panic!("it is the host's own") };
+        assert_eq!(entries.load().len(), MOST_OWN_ENTRIES);
     }
 }

@@ -1,7 +1,10 @@
 //! Hands the engine's `tracing` events to a host's own logging. A Rust program needs none of it: its subscriber sees
 //! them already.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -9,7 +12,13 @@ use tracing::{
     level_filters::LevelFilter,
     span,
     subscriber::Interest,
+    warn,
 };
+
+use crate::runtime::Inherited;
+
+/// Warnings that are remembered at most.
+const MOST_WARNINGS: usize = 1024;
 
 /// Where events go: level, target (`pgentra` or below it), message with its fields. It must not block.
 pub type Sink = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
@@ -79,4 +88,24 @@ impl Visit for Line {
             name => write!(self.fields, " {name}={value:?}"),
         };
     }
+}
+
+/// Warnings told in this process.
+static WARNED: Inherited<HashSet<String>> = Inherited::new();
+
+/// Logs a warning, once in this process.
+pub(crate) fn warn_once(warning: String) {
+    if is_first_warning(&warning) {
+        warn!(target: "pgentra::cloud", "{warning}");
+    }
+}
+
+/// Whether the warning is new in this process; it is remembered. The number of texts is bounded, since they name hosts.
+pub(crate) fn is_first_warning(warning: &str) -> bool {
+    let told = WARNED.load();
+    if told.contains(warning) || told.len() >= MOST_WARNINGS {
+        return false;
+    }
+    WARNED.rcu(|told| told.iter().cloned().chain([warning.to_owned()]).collect::<HashSet<_>>());
+    true
 }

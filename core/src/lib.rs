@@ -16,24 +16,17 @@ pub mod identity;
 pub mod postgres;
 mod provider;
 pub mod refusal;
-mod registry;
-mod report;
 mod runtime;
 mod secret;
-mod shared_cell;
-mod token;
 pub mod transport;
-mod users;
 
+pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
 pub use cached::{CachedCredential, Surroundings};
 pub use config::{Config, CredentialConfig, CredentialKind};
 pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
 pub use provider::{Builder, Login, Stats, TokenProvider};
-pub use registry::stats;
 pub use runtime::{Pending, PerProcess, shutdown, start_thread, undivided};
 pub use secret::Secret;
-pub use shared_cell::CellStats;
-pub use token::Token;
 
 /// The Rust of the repository's README, compiled with the tests.
 #[cfg(doctest)]

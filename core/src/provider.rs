@@ -6,18 +6,21 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use crate::{
-    cache::refresh_state::RefreshMode,
+    cache::{
+        entry::{CacheEntry, EntryStats, KeptAhead, Warm},
+        refresh_state::RefreshMode,
+        role_names::{remember_name, remembered_name},
+        token::{Handle, Shards, Token},
+    },
     cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
     claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    registry::{self, remember_name, remembered_name},
+    events,
     runtime::Pending,
     secret::Secret,
-    shared_cell::{CellStats, KeptAhead, SharedCell, Warm},
-    token::{Handle, Shards, Token},
 };
 
 /// Hands out tokens and logins. Cheap to clone; clones and providers of equal settings share one cached token.
@@ -39,7 +42,7 @@ struct Inner {
     credential: Arc<CachedCredential>,
     request: TokenRequest,
     management: TokenRequest,
-    cell: Arc<SharedCell>,
+    entry: Arc<CacheEntry>,
     mode: RefreshMode,
     _ahead: Option<KeptAhead>,
     cache: bool,
@@ -51,7 +54,7 @@ struct Inner {
     warm: ArcSwapOption<WarmLogin>,
 }
 
-/// The login derived from `token`, which `cell` held at `epoch`.
+/// The login derived from `token`, which `entry` held at `epoch`.
 struct WarmLogin {
     login: Shards<Login>,
     token: Arc<Warm>,
@@ -201,7 +204,7 @@ impl Builder {
         })
         .map_err(|error| error.of_credential(class))?;
         if let Some(warning) = resolved.warning {
-            registry::warn_once(warning);
+            events::warn_once(warning);
         }
         let credential = match self.credential {
             Some(credential) => credential,
@@ -217,7 +220,7 @@ impl Builder {
             )?,
         };
         let request = TokenRequest::new(resolved.scope);
-        let cell = credential.cell(&request);
+        let entry = credential.entry(&request);
         let mode = config.effective_mode();
         let user = match (&config.user, config.variable("PGUSER")) {
             (Some(user), _) => Some((user.clone(), "user")),
@@ -228,8 +231,8 @@ impl Builder {
             management: TokenRequest::new(resolved.management_scope),
             credential,
             request,
-            _ahead: (config.cache && mode == RefreshMode::Ahead).then(|| cell.keep_ahead()),
-            cell,
+            _ahead: (config.cache && mode == RefreshMode::Ahead).then(|| entry.keep_ahead()),
+            entry,
             mode,
             cache: config.cache,
             limit: duration(config.timeout).min(LONGEST_WAIT),
@@ -267,7 +270,7 @@ impl TokenProvider {
         if !self.0.cache {
             return None;
         }
-        self.0.cell.try_get(self.0.mode)
+        self.0.entry.try_get(self.0.mode)
     }
 
     /// As [`try_get`](Self::try_get), for a look that keeps no handle.
@@ -277,9 +280,9 @@ impl TokenProvider {
         if !inner.cache {
             return None;
         }
-        match inner.cell.with_fresh(|warm| look(warm.token())) {
+        match inner.entry.with_fresh(|warm| look(warm.token())) {
             Some(found) => Some(Ok(found)),
-            None => Some(inner.cell.try_get(inner.mode)?.map(|token| look(&token))),
+            None => Some(inner.entry.try_get(inner.mode)?.map(|token| look(&token))),
         }
     }
 
@@ -289,7 +292,7 @@ impl TokenProvider {
             return Pending::ready(outcome);
         }
         let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
-        Pending::start(async move { within(&inner.asked_cell(), inner.mode, limit).await })
+        Pending::start(async move { within(&inner.asked_entry(), inner.mode, limit).await })
     }
 
     /// A token.
@@ -322,8 +325,8 @@ impl TokenProvider {
             return None;
         }
         if let Some(warm) = inner.warm.load().as_deref()
-            && warm.epoch == inner.cell.epoch()
-            && inner.cell.is_fresh(&warm.token)
+            && warm.epoch == inner.entry.epoch()
+            && inner.entry.is_fresh(&warm.token)
         {
             return Some(Ok(Arc::clone(warm.login.here())));
         }
@@ -338,7 +341,7 @@ impl TokenProvider {
         let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
         Pending::start(async move {
             let ends = tokio::time::Instant::now() + limit;
-            let token = within(&inner.asked_cell(), inner.mode, limit).await?;
+            let token = within(&inner.asked_entry(), inner.mode, limit).await?;
             let left = ends.saturating_duration_since(tokio::time::Instant::now());
             inner.log_in(token, left).await
         })
@@ -385,7 +388,7 @@ impl TokenProvider {
         let (inner, refused, limit) = (Arc::clone(&self.0), refused.map(Secret::new), self.limit(limit));
         Pending::start(async move {
             let refused = refused.as_ref().map(Secret::expose);
-            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused)).await;
+            let renewed = tokio::time::timeout(limit, inner.entry.invalidate(refused)).await;
             Ok(renewed.ok().flatten())
         })
     }
@@ -404,7 +407,7 @@ impl TokenProvider {
     pub fn stats(&self) -> Stats {
         let login = self.0.warm.load();
         Stats {
-            cell: self.0.cell.stats(),
+            entry: self.0.entry.stats(),
             mode: self.0.mode,
             role: login.as_ref().map(|warm| warm.login.here().user().to_owned()).or(self
                 .0
@@ -434,17 +437,17 @@ impl fmt::Debug for TokenProvider {
 }
 
 impl Inner {
-    /// The shared cell; with `cache=False` one of its own for each asking.
-    fn asked_cell(&self) -> Arc<SharedCell> {
+    /// The shared entry; with `cache=False` one of its own for each asking.
+    fn asked_entry(&self) -> Arc<CacheEntry> {
         match self.cache {
-            true => Arc::clone(&self.cell),
-            false => self.cell.unshared(),
+            true => Arc::clone(&self.entry),
+            false => self.entry.unshared(),
         }
     }
 
     #[cold]
     fn try_login_cold(&self) -> Option<Result<Arc<Login>>> {
-        let token = match self.cell.try_get(self.mode)? {
+        let token = match self.entry.try_get(self.mode)? {
             Ok(token) => token,
             Err(error) => return Some(Err(error)),
         };
@@ -454,8 +457,8 @@ impl Inner {
     fn remember(&self, (user, user_source): (String, &'static str), token: Arc<Token>) -> Arc<Login> {
         let login = Login(Arc::new(LoginContents { user, user_source, token }));
         // The epoch first: a token that arrives in between makes what is remembered here out of date, not wrong.
-        let epoch = self.cell.epoch();
-        let held = self.cell.warm().filter(|warm| self.cell.is_fresh(warm) && warm.token().is(login.token()));
+        let epoch = self.entry.epoch();
+        let held = self.entry.warm().filter(|warm| self.entry.is_fresh(warm) && warm.token().is(login.token()));
         if let Some(token) = held {
             self.warm.store(Some(Arc::new(WarmLogin { login: Shards::new(&login), token, epoch })));
         }
@@ -502,7 +505,7 @@ impl Inner {
         };
         let principal = claims.principal();
         // It is needed once, so nobody keeps it fresh.
-        let asked = within(&self.credential.cell(&self.management), RefreshMode::Lazy, limit).await;
+        let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
                 Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
@@ -566,9 +569,9 @@ fn same_principal(database: &Principal, management: &Principal) -> bool {
 /// What a provider knows of itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
-    /// The shared cell's figures.
+    /// The shared entry's figures.
     #[serde(flatten)]
-    pub cell: CellStats,
+    pub entry: EntryStats,
     /// When it refreshes.
     pub mode: RefreshMode,
     /// The role of the last login.

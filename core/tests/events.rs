@@ -14,8 +14,8 @@ fn a_subscriber_may_ask_and_fail() {
     let told = std::sync::Mutex::new(told);
     let sink = move |_: tracing::Level, target: &str, line: &str| {
         if target == "pgentra::cell" && line.contains("scope=") {
-            let cells = pgentra::stats().len();
-            told.lock().expect("not poisoned").send((cells, line.to_owned())).expect("somebody listens");
+            let entries = pgentra::stats().len();
+            told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("somebody listens");
             assert!(!line.contains("good for"), "planted");
         }
     };
@@ -24,8 +24,8 @@ fn a_subscriber_may_ask_and_fail() {
     let fails = Scripted::new(|_, _| Err(down())).provider(Config::default());
     let asker = std::thread::spawn(move || (works.get_blocking().is_ok(), fails.get_blocking().is_ok()));
     for expected in ["token fetched", "token fetch failed, no token left, next try in"] {
-        let (cells, line) = heard.recv_timeout(Duration::from_secs(30)).expect("an event");
-        assert!(cells >= 2 && line.contains(expected), "{line}");
+        let (entries, line) = heard.recv_timeout(Duration::from_secs(30)).expect("an event");
+        assert!(entries >= 2 && line.contains(expected), "{line}");
     }
     assert_eq!(asker.join().expect("no panic"), (true, false));
 }

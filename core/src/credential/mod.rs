@@ -75,7 +75,7 @@ impl TokenRequest {
 /// How one fetch should go about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchContext {
-    /// Whether a usable token remains: then the credential's own retries are off, the cell's back-off does it.
+    /// Whether a usable token remains: then the credential's own retries are off, the cache entry's back-off does it.
     pub has_fallback: bool,
     /// Whether the fetch before this one failed: then, too, the back-off does it, and callers learn of the failure at
     /// once.

@@ -26,7 +26,7 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Within a credential's bound. Where a usable token remains, or the fetch before it failed, there is one try: the
-    /// cell's back-off does the rest.
+    /// cache entry's back-off does the rest.
     pub(super) fn new(bound: Duration, context: FetchContext) -> Tries {
         Tries {
             deadline: Instant::now() + bound.saturating_sub(MARGIN),

@@ -13,17 +13,19 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::{
-    cache::refresh_state::{
+use super::{
+    log::LogEvent,
+    refresh_state::{
         Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
         RefreshSettings, RefreshState, Settled, TokenTimes,
     },
+    token::{Shards, Token},
+};
+use crate::{
     claims::{Claims, Principal},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
-    report::Report,
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
-    token::{Shards, Token},
     transport::skew_seen,
 };
 
@@ -37,7 +39,7 @@ const STAMP_EVERY_MS: i64 = 1000;
 const LATE_SUCCESS: Duration = Duration::from_secs(600);
 
 /// One token of one credential for one request, shared by everybody who asks for the same.
-pub(crate) struct SharedCell {
+pub(crate) struct CacheEntry {
     credential: Arc<dyn Credential>,
     request: TokenRequest,
     /// What the warm path reads. A forked child reads its parent's, copied with the memory.
@@ -73,7 +75,7 @@ impl Warm {
 }
 
 struct State {
-    cell: RefreshState<Arc<Token>, Error>,
+    refresh: RefreshState<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<Settlement>>,
     /// The timer of `RefreshMode::Ahead` runs.
     has_timer: bool,
@@ -94,23 +96,23 @@ struct Counters {
     invalidations: AtomicU64,
 }
 
-/// What [`SharedCell::ask`] leads to.
+/// What [`CacheEntry::ask`] leads to.
 enum Asked {
     Now(Result<Arc<Token>>),
     Later(oneshot::Receiver<Settlement>),
 }
 
-impl SharedCell {
+impl CacheEntry {
     pub(crate) fn new(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
         Self::make(credential, request, false, Arc::default())
     }
 
-    /// A cell of one of many users.
+    /// An entry of one of many users.
     pub(crate) fn of_user(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
         Self::make(credential, request, true, Arc::default())
     }
 
-    /// An empty cell that nobody shares, and that counts with this one.
+    /// An empty entry that nobody shares, and that counts with this one.
     pub(crate) fn unshared(&self) -> Arc<Self> {
         Self::make(Arc::clone(&self.credential), self.request.clone(), false, Arc::clone(&self.counters))
     }
@@ -121,7 +123,7 @@ impl SharedCell {
         is_users: bool,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
-        Arc::new(SharedCell {
+        Arc::new(CacheEntry {
             is_users,
             credential,
             request,
@@ -159,11 +161,11 @@ impl SharedCell {
     fn state(&self) -> &Mutex<State> {
         self.state.get(|| {
             let seed = random_seed();
-            let mut cell = RefreshState::new(self.settings(), seed);
+            let mut refresh = RefreshState::new(self.settings(), seed);
             if let Some(warm) = &*self.warm.load() {
-                cell.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
+                refresh.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
             }
-            Mutex::new(State { cell, waiters: Vec::new(), has_timer: false })
+            Mutex::new(State { refresh, waiters: Vec::new(), has_timer: false })
         })
     }
 
@@ -181,7 +183,7 @@ impl SharedCell {
         self.is_fresh(warm).then(|| read(warm))
     }
 
-    /// Whether `warm`, which this cell has, can be handed out without a further thought.
+    /// Whether `warm`, which this entry has, can be handed out without a further thought.
     #[inline]
     pub(crate) fn is_fresh(&self, warm: &Warm) -> bool {
         let now = now();
@@ -211,15 +213,15 @@ impl SharedCell {
         }
         debug!(target: "pgentra::cell", credential = self.credential.name(), "signed-in account changed, token dropped");
         let mut state = lock(self.state());
-        state.cell.forget();
+        state.refresh.forget();
         self.publish(&state);
         answer(&mut state.waiters, &Settlement::AskAgain);
         true
     }
 
-    /// Makes the cell's current token the one the warm path reads.
+    /// Makes the entry's current token the one the warm path reads.
     fn publish(&self, state: &State) {
-        let next = state.cell.current().map(|(token, times)| {
+        let next = state.refresh.current().map(|(token, times)| {
             let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
             Arc::new(Warm { token, times: *times, generation: generation() })
         });
@@ -241,7 +243,7 @@ impl SharedCell {
         let moment = now();
         self.forget_if_stamped(moment.mono_ms);
         let mut state = lock(self.state());
-        let (asked, fetch_id) = match state.cell.ask(moment, mode) {
+        let (asked, fetch_id) = match state.refresh.ask(moment, mode) {
             Decision::Use(token) => {
                 if self.warm.load().as_ref().is_none_or(|warm| warm.generation != generation()) {
                     self.publish(&state);
@@ -304,7 +306,7 @@ impl SharedCell {
 
     /// A token that is not dead, for a caller whose patience ended before the fetch did.
     pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
-        lock(self.state()).cell.fallback(now()).cloned()
+        lock(self.state()).refresh.fallback(now()).cloned()
     }
 
     /// A server refused a login with `refused`, or with the current token: the newer one that is worth another try, if
@@ -314,7 +316,7 @@ impl SharedCell {
         let refused = {
             let moment = now();
             let state = lock(self.state());
-            let (token, times) = state.cell.current()?;
+            let (token, times) = state.refresh.current()?;
             if refused.is_some_and(|refused| token.secret() != refused) && !times.is_dead(moment) {
                 return Some(Arc::clone(token));
             }
@@ -324,7 +326,7 @@ impl SharedCell {
         let settled = {
             let moment = now();
             let mut state = lock(self.state());
-            let (settled, fetch_id) = match state.cell.invalidate(moment, |token| token.secret() == refused) {
+            let (settled, fetch_id) = match state.refresh.invalidate(moment, |token| token.secret() == refused) {
                 Invalidation::Ignored => return None,
                 Invalidation::Fetch(fetch_id) => (state.wait(), Some(fetch_id)),
                 Invalidation::Wait(_) => (state.wait(), None),
@@ -345,7 +347,7 @@ impl SharedCell {
     /// Runs the fetch of `fetch_id` on the engine.
     fn start(self: &Arc<Self>, fetch_id: FetchId, context: FetchContext) {
         self.counters.fetches.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { cell: Arc::clone(self), fetch_id, settled: false };
+        let flight = Flight { entry: Arc::clone(self), fetch_id, settled: false };
         let started = spawn(async move { flight.run(context).await });
         if let Err(error) = started {
             // The flight was dropped with the future, which abandoned the fetch; those who wait need the reason.
@@ -361,8 +363,8 @@ impl SharedCell {
             Err(error) => FetchOutcome::Failed(failure(error.for_credential(name))),
         };
         let mut state = lock(self.state());
-        let before = state.cell.stats(moment).consecutive_failures;
-        let settled = state.cell.settle(fetch_id, moment, outcome, |dead| {
+        let before = state.refresh.stats(moment).consecutive_failures;
+        let settled = state.refresh.settle(fetch_id, moment, outcome, |dead| {
             let how = match (dead.stated_ms, dead.seen_before) {
                 (_, true) => "it is the token that was here before".to_owned(),
                 (ms, _) => format!("it ended {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
@@ -377,8 +379,8 @@ impl SharedCell {
         });
         self.publish(&state);
         let is_stale = matches!(settled, Settled::Stale);
-        let report = Report::of(&state.cell.stats(moment), before);
-        if matches!(report, Report::Failed { .. }) {
+        let event = LogEvent::of(&state.refresh.stats(moment), before);
+        if matches!(event, LogEvent::Failed { .. }) {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
             self.let_go_of_causes(&mut state, moment);
         }
@@ -388,30 +390,30 @@ impl SharedCell {
                 answer(&mut state.waiters, &Settlement::Done(Ok(token)));
             }
             Settled::Failed(error) => answer(&mut state.waiters, &Settlement::Done(Err(error))),
-            Settled::Stale if state.cell.stats(moment).in_flight => {}
+            Settled::Stale if state.refresh.stats(moment).in_flight => {}
             Settled::Stale => answer(&mut state.waiters, &Settlement::AskAgain),
         }
         drop(state);
-        // A program's subscriber may take its time, or ask this cell.
+        // A program's subscriber may take its time, or ask this entry.
         if !is_stale {
-            report.tell(name, &self.request.scope);
+            event.log(name, &self.request.scope);
         }
     }
 
-    /// Errors of a host's credential hold its own error, and with that often the credential, which holds this cell. So they
+    /// Errors of a host's credential hold its own error, and with that often the credential, which holds this entry. So they
     /// are not kept longer than they are told.
     fn let_go_of_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
-        if !state.cell.stats(moment).last_error.is_some_and(Error::has_host_cause) {
+        if !state.refresh.stats(moment).last_error.is_some_and(Error::has_host_cause) {
             return;
         }
         let words = |error: Error| Error::new(error.kind(), error.headline());
-        state.cell.let_go(moment, words);
-        let told_for = u64::try_from(state.cell.stats(moment).next_try_in_ms.unwrap_or(0)).unwrap_or(0);
+        state.refresh.let_go(moment, words);
+        let told_for = u64::try_from(state.refresh.stats(moment).next_try_in_ms.unwrap_or(0)).unwrap_or(0);
         let weak = Arc::downgrade(self);
         let later = async move {
             tokio::time::sleep(Duration::from_millis(told_for + 50)).await;
-            if let Some(cell) = weak.upgrade() {
-                lock(cell.state()).cell.let_go(now(), words);
+            if let Some(entry) = weak.upgrade() {
+                lock(entry.state()).refresh.let_go(now(), words);
             }
         };
         // Where it cannot start, the process is ending.
@@ -435,20 +437,20 @@ impl SharedCell {
         let weak = Arc::downgrade(self);
         let timer = async move {
             loop {
-                let Some(cell) = weak.upgrade() else { return };
+                let Some(entry) = weak.upgrade() else { return };
                 let wakeup = {
-                    let mut state = lock(cell.state());
-                    state.has_timer = cell.ahead.load(Ordering::Relaxed) > 0;
+                    let mut state = lock(entry.state());
+                    state.has_timer = entry.ahead.load(Ordering::Relaxed) > 0;
                     if !state.has_timer {
                         return;
                     }
-                    state.cell.next_wakeup()
+                    state.refresh.next_wakeup()
                 };
                 if wakeup.is_some_and(|wakeup| now().reached(wakeup)) {
                     // The answer is for callers; the fetch it started is what was wanted.
-                    let _ = cell.decide(RefreshMode::Background);
+                    let _ = entry.decide(RefreshMode::Background);
                 }
-                drop(cell);
+                drop(entry);
                 // Short naps: a timer of the runtime does not see a suspended machine, nor that nobody wants it any more.
                 let left = wakeup.map_or(1000, |wakeup| now().ms_until(wakeup)).clamp(10, 1000);
                 tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(1000))).await;
@@ -458,16 +460,19 @@ impl SharedCell {
         state.has_timer = spawn(timer).is_ok();
     }
 
-    /// What this cell knows of itself.
-    pub(crate) fn stats(&self) -> CellStats {
+    /// The statistics of this entry.
+    pub(crate) fn stats(&self) -> EntryStats {
         let moment = now();
         let state = lock(self.state());
-        let stats = state.cell.stats(moment);
+        let stats = state.refresh.stats(moment);
         let seconds = |ms: Option<i64>| ms.map(|ms| ms as f64 / 1000.0);
-        CellStats {
+        EntryStats {
             credential: self.credential.name().to_owned(),
             scope: self.request.scope.clone(),
-            principal: state.cell.current().and_then(|(token, _)| token.claims().ok().map(|claims| claims.principal())),
+            principal: state
+                .refresh
+                .current()
+                .and_then(|(token, _)| token.claims().ok().map(|claims| claims.principal())),
             expires_in: seconds(stats.expires_in_ms),
             refresh_due_in: seconds(stats.refresh_due_in_ms),
             last_success: seconds(stats.last_success_ms),
@@ -486,7 +491,7 @@ impl SharedCell {
         self.last_used.load(Ordering::Relaxed)
     }
 
-    /// Nobody but the registry holds it, and its token's life has passed since it was used.
+    /// Only the cache holds it, and its token's life has passed since it was used.
     pub(crate) fn is_idle(&self, mono_ms: i64) -> bool {
         let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.times.lifetime_ms).max(60_000);
         mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
@@ -496,8 +501,8 @@ impl SharedCell {
 impl State {
     fn fetch_context(&self, moment: Now) -> FetchContext {
         FetchContext {
-            has_fallback: self.cell.fallback(moment).is_some(),
-            after_failure: self.cell.stats(moment).consecutive_failures > 0,
+            has_fallback: self.refresh.fallback(moment).is_some(),
+            after_failure: self.refresh.stats(moment).consecutive_failures > 0,
         }
     }
 
@@ -516,8 +521,8 @@ fn answer(waiters: &mut Vec<oneshot::Sender<Settlement>>, settlement: &Settlemen
     }
 }
 
-/// Somebody wants the token of a cell refreshed while nobody asks.
-pub(crate) struct KeptAhead(Arc<SharedCell>);
+/// Somebody wants the token of an entry refreshed while nobody asks.
+pub(crate) struct KeptAhead(Arc<CacheEntry>);
 
 impl Drop for KeptAhead {
     fn drop(&mut self) {
@@ -527,22 +532,22 @@ impl Drop for KeptAhead {
 
 /// A fetch under way. Dropped before its end (a panic, the engine's end), it abandons the fetch.
 struct Flight {
-    cell: Arc<SharedCell>,
+    entry: Arc<CacheEntry>,
     fetch_id: FetchId,
     settled: bool,
 }
 
 impl Flight {
     async fn run(mut self, context: FetchContext) {
-        let cell = Arc::clone(&self.cell);
-        let bound = cell.credential.bound();
+        let entry = Arc::clone(&self.entry);
+        let bound = entry.credential.bound();
         let started = std::time::Instant::now();
-        let mut fetch = cell.credential.fetch(&cell.request, context);
+        let mut fetch = entry.credential.fetch(&entry.request, context);
         let outcome = match tokio::time::timeout(bound, &mut fetch).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 let late = Error::new(ErrorKind::Timeout, format!("no token within {} s", bound.as_secs()));
-                cell.settle(self.fetch_id, Err(late));
+                entry.settle(self.fetch_id, Err(late));
                 match tokio::time::timeout(LATE_SUCCESS, &mut fetch).await {
                     Ok(outcome) => outcome,
                     Err(_) => {
@@ -554,18 +559,18 @@ impl Flight {
         };
         debug!(
             target: "pgentra::cell",
-            credential = cell.credential.name(),
+            credential = entry.credential.name(),
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome = outcome.as_ref().map_or_else(Error::code, |_| "token"),
             "fetch ended",
         );
         match outcome {
             Err(error) if error.kind() == ErrorKind::Cancelled => {
-                let mut state = lock(cell.state());
-                state.cell.abandon(self.fetch_id);
+                let mut state = lock(entry.state());
+                state.refresh.abandon(self.fetch_id);
                 answer(&mut state.waiters, &Settlement::AskAgain);
             }
-            outcome => cell.settle(self.fetch_id, outcome),
+            outcome => entry.settle(self.fetch_id, outcome),
         }
         self.settled = true;
     }
@@ -577,11 +582,11 @@ impl Drop for Flight {
             return;
         }
         if is_shutting_down() {
-            let mut state = lock(self.cell.state());
-            state.cell.abandon(self.fetch_id);
+            let mut state = lock(self.entry.state());
+            state.refresh.abandon(self.fetch_id);
             answer(&mut state.waiters, &Settlement::Done(Err(lost_work())));
         } else {
-            self.cell.settle(self.fetch_id, Err(lost_work()));
+            self.entry.settle(self.fetch_id, Err(lost_work()));
         }
     }
 }
@@ -612,9 +617,9 @@ fn failure(error: Error) -> FetchFailure<Error> {
     FetchFailure { error, kind }
 }
 
-/// What one cell knows of itself. Seconds.
+/// The statistics of one cache entry. Times are in seconds.
 #[derive(Clone, Debug, Serialize)]
-pub struct CellStats {
+pub struct EntryStats {
     /// The credential's class name.
     pub credential: String,
     /// The scope of its token.
@@ -648,8 +653,8 @@ mod tests {
     use super::*;
     use crate::{
         CredentialConfig,
+        cache::{application_cache, key::Key},
         credential::BoxFuture,
-        registry::{self, Key},
         runtime::Pending,
         secret::Secret,
     };
@@ -670,15 +675,15 @@ mod tests {
     fn shared(
         name: &str,
         answer: impl Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static,
-    ) -> (Arc<SharedCell>, Arc<dyn Credential>) {
+    ) -> (Arc<CacheEntry>, Arc<dyn Credential>) {
         let credential: Arc<dyn Credential> = Arc::new(Counting(AtomicUsize::new(0), answer));
         let key = Key::of_document(&CredentialConfig::default(), &name);
-        (registry::cell(key, &TokenRequest::new("s"), &credential), credential)
+        (application_cache::entry(key, &TokenRequest::new("s"), &credential), credential)
     }
 
-    fn get(cell: &Arc<SharedCell>) -> Result<Arc<Token>> {
-        let cell = Arc::clone(cell);
-        Pending::start(async move { cell.get(RefreshMode::Ahead).await }).join()
+    fn get(entry: &Arc<CacheEntry>) -> Result<Arc<Token>> {
+        let entry = Arc::clone(entry);
+        Pending::start(async move { entry.get(RefreshMode::Ahead).await }).join()
     }
 
     fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -691,20 +696,20 @@ mod tests {
 
     #[test]
     fn a_timer_runs_while_a_provider_wants_it_and_is_no_use() {
-        let (cell, _) = shared("timer", |n| {
+        let (entry, _) = shared("timer", |n| {
             let token = Secret::new(n.to_string());
             Ok(FetchedToken { token, expires_on: None, expires_in: Some(1), refresh_in: None })
         });
-        let has_timer = || lock(cell.state()).has_timer;
-        get(&cell).expect("a token");
+        let has_timer = || lock(entry.state()).has_timer;
+        get(&entry).expect("a token");
         assert!(!has_timer(), "nobody wants it");
 
-        let (one, other) = (cell.keep_ahead(), cell.keep_ahead());
+        let (one, other) = (entry.keep_ahead(), entry.keep_ahead());
         assert!(has_timer(), "also where the token was there before");
-        let used = cell.last_used.load(Ordering::Relaxed);
-        let fetches = || cell.counters.fetches.load(Ordering::Relaxed);
+        let used = entry.last_used.load(Ordering::Relaxed);
+        let fetches = || entry.counters.fetches.load(Ordering::Relaxed);
         until("refreshed though nobody asks", || fetches() > 3);
-        assert_eq!(cell.last_used.load(Ordering::Relaxed), used);
+        assert_eq!(entry.last_used.load(Ordering::Relaxed), used);
 
         drop(one);
         let before = fetches();
@@ -717,22 +722,22 @@ mod tests {
     fn a_hosts_error_is_let_go_of_when_it_has_been_told() {
         let cause = Arc::new("the host's own");
         let theirs = Arc::clone(&cause);
-        let (cell, credential) = shared("cause", move |_| {
+        let (entry, credential) = shared("cause", move |_| {
             let raised = Error::from_host("X", "no", false, Arc::clone(&theirs) as _);
             Err(Error::new(ErrorKind::HostCredential, "the chain failed").with_attempts(vec![raised]))
         });
-        let error = get(&cell).expect_err("it fails");
+        let error = get(&entry).expect_err("it fails");
         assert!(error.has_host_cause());
         drop(error);
         until("nothing but the credential holds it", || Arc::strong_count(&cause) == 2);
-        assert_eq!(cell.stats().last_error.as_deref(), Some("Counting: the chain failed"));
+        assert_eq!(entry.stats().last_error.as_deref(), Some("Counting: the chain failed"));
         drop(credential);
     }
 
     #[test]
     fn a_token_that_ended_long_ago_is_dead_and_counts_as_a_failure() {
-        let (cell, _) = shared("dead", |_| FetchedToken::from_host("t", Some(i64::MIN), None));
-        assert_eq!(get(&cell).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
-        assert_eq!(cell.stats().failures, 1);
+        let (entry, _) = shared("dead", |_| FetchedToken::from_host("t", Some(i64::MIN), None));
+        assert_eq!(get(&entry).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
+        assert_eq!(entry.stats().failures, 1);
     }
 }

@@ -2,34 +2,35 @@
 
 use tracing::{Level, debug, error, info, warn};
 
-use crate::{cache::refresh_state::RefreshStats, error::Error};
+use super::refresh_state::RefreshStats;
+use crate::error::Error;
 
 /// Seconds of a token under which a failed refresh is an error.
 const LAST_MINUTES: i64 = 300;
 
 /// Times in seconds.
-pub(crate) enum Report {
+pub(crate) enum LogEvent {
     Fetched { left: i64 },
     Recovered { failures: u32 },
     Failed { failures: u32, left: i64, next: i64, cause: String },
     Nothing,
 }
 
-impl Report {
-    pub(crate) fn of(stats: &RefreshStats<'_, Error>, failures_before: u32) -> Report {
+impl LogEvent {
+    pub(crate) fn of(stats: &RefreshStats<'_, Error>, failures_before: u32) -> LogEvent {
         let left = stats.expires_in_ms.unwrap_or(0).max(0) / 1000;
         match (stats.consecutive_failures, stats.last_error) {
-            (0, _) if failures_before > 0 => Report::Recovered { failures: failures_before },
-            (0, _) => Report::Fetched { left },
+            (0, _) if failures_before > 0 => LogEvent::Recovered { failures: failures_before },
+            (0, _) => LogEvent::Fetched { left },
             (failures, Some(cause)) if failures > failures_before => {
                 let next = stats.next_try_in_ms.unwrap_or(0).max(0).saturating_add(999) / 1000;
-                Report::Failed { failures, left, next, cause: cause.headline() }
+                LogEvent::Failed { failures, left, next, cause: cause.headline() }
             }
-            _ => Report::Nothing,
+            _ => LogEvent::Nothing,
         }
     }
 
-    pub(crate) fn tell(&self, credential: &str, scope: &str) {
+    pub(crate) fn log(&self, credential: &str, scope: &str) {
         match self.line() {
             None => {}
             Some((Level::ERROR, line)) => error!(target: "pgentra::cell", credential, scope, "{line}"),
@@ -41,23 +42,23 @@ impl Report {
 
     fn line(&self) -> Option<(Level, String)> {
         Some(match self {
-            Report::Nothing => return None,
-            Report::Fetched { left } => (Level::DEBUG, format!("token fetched, good for {left} s")),
-            Report::Recovered { failures } => (Level::INFO, format!("token fetched again after {failures} failures")),
-            Report::Failed { left: 0, next, cause, .. } => {
+            LogEvent::Nothing => return None,
+            LogEvent::Fetched { left } => (Level::DEBUG, format!("token fetched, good for {left} s")),
+            LogEvent::Recovered { failures } => (Level::INFO, format!("token fetched again after {failures} failures")),
+            LogEvent::Failed { left: 0, next, cause, .. } => {
                 (Level::ERROR, format!("token fetch failed, no token left, next try in {next} s: {cause}"))
             }
-            Report::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => {
+            LogEvent::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => {
                 (Level::ERROR, format!("refresh failed, token good for {left} s more, next try in {next} s: {cause}"))
             }
-            Report::Failed { failures: 1, left, next, cause } => {
+            LogEvent::Failed { failures: 1, left, next, cause } => {
                 let minutes = left / 60;
                 (
                     Level::WARN,
                     format!("refresh failed, token good for {minutes} min more, next try in {next} s: {cause}"),
                 )
             }
-            Report::Failed { failures, next, cause, .. } => {
+            LogEvent::Failed { failures, next, cause, .. } => {
                 (Level::DEBUG, format!("refresh failed {failures} times, next try in {next} s: {cause}"))
             }
         })
@@ -96,7 +97,7 @@ mod tests {
                 in_flight: false,
             };
             let line =
-                Report::of(&stats, before).line().map_or(String::new(), |(level, line)| format!("{level} {line}"));
+                LogEvent::of(&stats, before).line().map_or(String::new(), |(level, line)| format!("{level} {line}"));
             assert_eq!(line, expected, "{before} failures, then {now}");
         }
     }

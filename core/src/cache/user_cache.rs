@@ -1,4 +1,4 @@
-//! The users on whose behalf an application acts: a cell for each, as many as memory allows for.
+//! The users on whose behalf an application acts: an entry for each, as many as memory allows for.
 //!
 //! A service sees more users than its other credentials have settings, and each for a while only. So they have a store of
 //! their own: least recently used first, and whoever has not asked for a token's lifetime, is dropped.
@@ -12,13 +12,12 @@ use std::{
 
 use lru::LruCache;
 
+use super::{entry::CacheEntry, key::Key};
 use crate::{
     config::{BuildInputs, Input},
     credential::{Credential, MiddleTier, TokenRequest},
     error::Result,
-    registry::Key,
     runtime::{Inherited, PerProcess, lock, now},
-    shared_cell::SharedCell,
 };
 
 /// Users whose tokens are kept. With tokens of 2 KB, their own and ours for them, they take some 80 MB.
@@ -27,7 +26,7 @@ pub(crate) const MOST_USERS: usize = 12_288;
 /// Scopes, tenants and claims for which one user's tokens are kept.
 const MOST_REQUESTS: usize = 8;
 
-type Users = LruCache<Key, Vec<Arc<SharedCell>>, ByKey>;
+type Users = LruCache<Key, Vec<Arc<CacheEntry>>, ByKey>;
 
 /// A forked child begins with none: its parent's may be locked.
 static USERS: PerProcess<Mutex<Users>> = PerProcess::new();
@@ -39,22 +38,22 @@ fn users() -> &'static Mutex<Users> {
     })
 }
 
-/// The cell of a user for a request, made at the first call.
-pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<SharedCell> {
+/// The entry of a user for a request, made at the first call.
+pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
     let mut users = lock(users());
-    if let Some(cells) = users.get_mut(&key) {
-        if let Some(cell) = cells.iter().find(|cell| cell.request() == request) {
-            return Arc::clone(cell);
+    if let Some(entries) = users.get_mut(&key) {
+        if let Some(entry) = entries.iter().find(|entry| entry.request() == request) {
+            return Arc::clone(entry);
         }
-        let made = SharedCell::of_user(Arc::clone(credential), request.clone());
-        if cells.len() >= MOST_REQUESTS {
-            cells.remove(0);
+        let made = CacheEntry::of_user(Arc::clone(credential), request.clone());
+        if entries.len() >= MOST_REQUESTS {
+            entries.remove(0);
         }
-        cells.push(Arc::clone(&made));
+        entries.push(Arc::clone(&made));
         return made;
     }
     let mut dropped = without_idle(&mut users, now().mono_ms);
-    let made = SharedCell::of_user(Arc::clone(credential), request.clone());
+    let made = CacheEntry::of_user(Arc::clone(credential), request.clone());
     dropped.extend(users.push(key, vec![Arc::clone(&made)]));
     drop(users);
     // What goes may be the last owner of a host's object, whose end is the host's own code.
@@ -63,17 +62,17 @@ pub(crate) fn cell(key: Key, request: &TokenRequest, credential: &Arc<dyn Creden
 }
 
 /// Takes out those who have not asked for a token's lifetime, who are the least recently used ones.
-fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<SharedCell>>)> {
+fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<CacheEntry>>)> {
     let mut idle = Vec::new();
-    while users.peek_lru().is_some_and(|(_, cells)| cells.iter().all(|cell| cell.is_idle(mono_ms))) {
+    while users.peek_lru().is_some_and(|(_, entries)| entries.iter().all(|entry| entry.is_idle(mono_ms))) {
         idle.extend(users.pop_lru());
     }
     idle
 }
 
-/// Every user's cells, for statistics.
-pub(crate) fn cells() -> Vec<Arc<SharedCell>> {
-    lock(users()).iter().flat_map(|(_, cells)| cells.iter().cloned()).collect()
+/// Every user's entries, for statistics.
+pub(crate) fn entries() -> Vec<Arc<CacheEntry>> {
+    lock(users()).iter().flat_map(|(_, entries)| entries.iter().cloned()).collect()
 }
 
 /// A [`Key`] is a digest already.
@@ -209,13 +208,13 @@ mod tests {
             Application { key, middle_tier, arguments }
         }
 
-        fn of(&self, user: usize) -> Arc<SharedCell> {
+        fn of(&self, user: usize) -> Arc<CacheEntry> {
             let size = if user + MOST_USERS < MANY { 16 } else { 2048 };
             let user_assertion_token = Secret::new(format!("{user:0>size$}"));
             let key = self.key.of_user(&user_assertion_token);
             let arguments = OnBehalfOfArguments { user_assertion_token, ..self.arguments.clone() };
             let credential: Arc<dyn Credential> = Arc::new(self.middle_tier.on_behalf_of(&arguments));
-            cell(key, &TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default"), &credential)
+            entry(key, &TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default"), &credential)
         }
     }
 

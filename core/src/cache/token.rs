@@ -11,8 +11,8 @@ use std::{
 
 use once_cell::race::OnceBox;
 
+use super::refresh_state::SameToken;
 use crate::{
-    cache::refresh_state::SameToken,
     claims::{Claims, ClaimsError},
     secret::Secret,
 };
