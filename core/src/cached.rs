@@ -19,23 +19,23 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What a credential is built from besides its own settings.
 #[derive(Clone, Default)]
-pub struct Surroundings {
-    /// The host's environment variables.
+pub struct CredentialContext {
+    /// The application's environment variables.
     pub environment: Environment,
     /// A PEM file of certificate authorities to trust besides the system's.
     pub ca_file: Option<String>,
     /// The PostgreSQL server's host name, which may tell the cloud.
-    pub host: Option<String>,
+    pub server_host: Option<String>,
     /// The scope that will be asked for, which may tell the cloud.
     pub scope: Option<String>,
-    /// Credentials of the host, for documents that name them by index.
-    pub hosts: Vec<Arc<dyn Credential>>,
+    /// The application's own credentials, for documents that name them by index.
+    pub custom_credentials: Vec<Arc<dyn Credential>>,
 }
 
-impl Surroundings {
+impl CredentialContext {
     /// This process's environment as it is now, and nothing more.
-    pub fn of_process() -> Surroundings {
-        Surroundings { environment: config::environment_of_process(), ..Surroundings::default() }
+    pub fn of_process() -> CredentialContext {
+        CredentialContext { environment: config::environment_of_process(), ..CredentialContext::default() }
     }
 }
 
@@ -64,33 +64,33 @@ impl CachedCredential {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] where an option cannot be used; what a credential lacks at run time is told by
     /// its first token.
-    pub fn new(config: &CredentialConfig, surroundings: &Surroundings) -> Result<Arc<Self>> {
+    pub fn new(config: &CredentialConfig, context: &CredentialContext) -> Result<Arc<Self>> {
         let class = config.kind.class();
         // Refuses what cannot be used, even where this credential has no use for it: the variable decides about the scope too.
         cloud::resolve(&CloudInputs {
-            scope_option: surroundings.scope.as_deref(),
-            host: surroundings.host.as_deref(),
+            scope_option: context.scope.as_deref(),
+            host: context.server_host.as_deref(),
             authority_option: config.options.authority_host.as_deref(),
             cloud_option: config.options.cloud.as_deref(),
-            env_authority_host: config::variable(&surroundings.environment, cloud::AUTHORITY_VARIABLE),
+            env_authority_host: config::variable(&context.environment, cloud::AUTHORITY_VARIABLE),
         })
         .map_err(|error| error.of_credential(class))?;
-        let mode = config::usual_mode(&surroundings.environment);
-        let inputs = BuildInputs::new(&surroundings.environment)
-            .with_ca_file(surroundings.ca_file.as_deref())
-            .with_connection(surroundings.scope.as_deref(), surroundings.host.as_deref());
-        let context = BuildContext::new(&inputs).with_hosts(surroundings.hosts.clone());
+        let mode = config::usual_mode(&context.environment);
+        let inputs = BuildInputs::new(&context.environment)
+            .with_ca_file(context.ca_file.as_deref())
+            .with_connection(context.scope.as_deref(), context.server_host.as_deref());
+        let build_context = BuildContext::new(&inputs).with_custom_credentials(context.custom_credentials.clone());
         if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
             // A host's object stays where it is as long as anything here is kept that was built with it.
             let hosts: Vec<usize> =
-                surroundings.hosts.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
+                context.custom_credentials.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
             let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
             let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
-                credential::build_middle_tier(arguments, &config.options, &context)
+                credential::build_middle_tier(arguments, &config.options, &build_context)
             })?;
             return Ok(Arc::new(CachedCredential {
                 credential: Arc::new(middle_tier.on_behalf_of(arguments)),
@@ -98,7 +98,7 @@ impl CachedCredential {
                 mode,
             }));
         }
-        let credential = credential::build(config, &context)?;
+        let credential = credential::build(config, &build_context)?;
         let entries = match config.has_host_member() {
             true => Entries::Own(ArcSwap::default()),
             false => Entries::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
@@ -208,13 +208,13 @@ mod tests {
     #[test]
     fn a_function_that_is_frozen_between_calls_refreshes_nothing_in_the_background() {
         let config = CredentialConfig::from_value(serde_json::json!({"type": "azure_cli"})).expect("a credential");
-        let function = Surroundings {
+        let function = CredentialContext {
             environment: [("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "f".into())].into(),
-            ..Surroundings::default()
+            ..CredentialContext::default()
         };
         assert_eq!(CachedCredential::new(&config, &function).expect("builds").mode, RefreshMode::Lazy);
         assert_eq!(
-            CachedCredential::new(&config, &Surroundings::default()).expect("builds").mode,
+            CachedCredential::new(&config, &CredentialContext::default()).expect("builds").mode,
             RefreshMode::Background
         );
     }

@@ -21,7 +21,7 @@ mod secret;
 pub mod transport;
 
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
-pub use cached::{CachedCredential, Surroundings};
+pub use cached::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind};
 pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
 pub use provider::{Builder, Login, Stats, TokenProvider};

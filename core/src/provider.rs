@@ -12,7 +12,7 @@ use crate::{
         role_names::{remember_name, remembered_name},
         token::{Handle, Shards, Token},
     },
-    cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
+    cached::{CachedCredential, CredentialContext, LONGEST_WAIT, within},
     claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
@@ -117,13 +117,13 @@ pub struct Builder {
     config: Config,
     /// Whether the process's environment takes the place of the configuration's.
     reads_process: bool,
-    hosts: Vec<Arc<dyn Credential>>,
+    custom_credentials: Vec<Arc<dyn Credential>>,
     credential: Option<Arc<CachedCredential>>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { config: Config::default(), reads_process: true, hosts: Vec::new(), credential: None }
+        Builder { config: Config::default(), reads_process: true, custom_credentials: Vec::new(), credential: None }
     }
 }
 
@@ -146,8 +146,8 @@ impl Builder {
 
     /// Host credentials that the document names by index.
     #[must_use]
-    pub fn hosts(mut self, hosts: Vec<Arc<dyn Credential>>) -> Self {
-        self.hosts = hosts;
+    pub fn custom_credentials(mut self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
+        self.custom_credentials = custom_credentials;
         self
     }
 
@@ -210,12 +210,12 @@ impl Builder {
             Some(credential) => credential,
             None => CachedCredential::new(
                 &config.credential,
-                &Surroundings {
+                &CredentialContext {
                     environment: config.environment.clone(),
                     ca_file: config.ca_file.clone(),
-                    host: config.host.clone(),
+                    server_host: config.host.clone(),
                     scope: config.scope.clone(),
-                    hosts: self.hosts,
+                    custom_credentials: self.custom_credentials,
                 },
             )?,
         };

@@ -125,7 +125,7 @@ pub struct BuildContext<'a> {
     pub(crate) inputs: &'a BuildInputs<'a>,
     transports: Transports,
     authority: AuthoritySource,
-    hosts: Vec<Arc<dyn Credential>>,
+    custom_credentials: Vec<Arc<dyn Credential>>,
 }
 
 /// HTTP for the credentials of one document.
@@ -158,7 +158,7 @@ impl<'a> BuildContext<'a> {
             inputs,
             transports: Transports::Network(Rc::default()),
             authority: AuthoritySource::Inputs,
-            hosts: Vec::new(),
+            custom_credentials: Vec::new(),
         }
     }
 
@@ -168,10 +168,10 @@ impl<'a> BuildContext<'a> {
         BuildContext { transports: Transports::Given(transport), ..self }
     }
 
-    /// With the host's credentials that a document names by index.
+    /// With the application's credentials that a document names by index.
     #[must_use]
-    pub fn with_hosts(self, hosts: Vec<Arc<dyn Credential>>) -> Self {
-        BuildContext { hosts, ..self }
+    pub fn with_custom_credentials(self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
+        BuildContext { custom_credentials, ..self }
     }
 
     /// With the authority host or the cloud that a credential names itself.
@@ -303,7 +303,7 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
             }
             CredentialKind::StaticToken(arguments) => Arc::new(static_token::StaticTokenCredential::new(arguments)),
             CredentialKind::Host(arguments) => {
-                let host = context.hosts.get(arguments.index).ok_or_else(|| {
+                let host = context.custom_credentials.get(arguments.index).ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidConfiguration,
                         format!("option `index`: no host credential {} was handed in", arguments.index),
