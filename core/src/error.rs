@@ -169,7 +169,7 @@ struct Contents {
     message: String,
     advice: Option<String>,
     credential: Option<String>,
-    service: Service,
+    service: ServiceErrorDetails,
     attempts: Vec<Error>,
     definite: bool,
     host_cause: Option<HostCause>,
@@ -178,7 +178,7 @@ struct Contents {
 
 /// What a token service said of itself and of the failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceErrorDetails {
     /// HTTP status.
     pub status: Option<u16>,
     /// The OAuth `error` code, such as `invalid_client`.
@@ -205,7 +205,7 @@ impl Error {
             message: message.into(),
             advice: None,
             credential: None,
-            service: Service::default(),
+            service: ServiceErrorDetails::default(),
             attempts: Vec::new(),
             definite: false,
             host_cause: None,
@@ -258,7 +258,7 @@ impl Error {
 
     /// What the service said.
     #[must_use]
-    pub fn with_service(self, service: Service) -> Self {
+    pub fn with_service(self, service: ServiceErrorDetails) -> Self {
         self.with(|e| e.service = service)
     }
 
@@ -304,7 +304,7 @@ impl Error {
     }
 
     /// What the service said.
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &ServiceErrorDetails {
         &self.0.service
     }
 

@@ -13,12 +13,12 @@ use crate::{
         token::{Handle, Shards, Token},
     },
     cached::{CachedCredential, CredentialContext, LONGEST_WAIT, within},
-    claims::{self, Claims, Management, Principal},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     events,
+    postgres::role_name::{self, Claims, Management, Principal},
     runtime::Pending,
     secret::Secret,
 };
@@ -543,7 +543,7 @@ impl Inner {
             Some(_) => Management::Failed,
             None => Management::Nameless,
         };
-        let told = claims::explain_missing_name(&principal, lookup);
+        let told = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A name may come when the service is back, so whoever retries transient errors should.
             Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),

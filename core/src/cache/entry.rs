@@ -22,9 +22,9 @@ use super::{
     token::{Shards, Token},
 };
 use crate::{
-    claims::{Claims, Principal},
     credential::{Credential, FetchContext, FetchedToken, TokenRequest},
     error::{Error, ErrorKind, Result},
+    postgres::role_name::{Claims, Principal},
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
     transport::skew_seen,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{claims::Principal, runtime::Inherited};
+use crate::{postgres::role_name::Principal, runtime::Inherited};
 
 type Names = HashMap<(String, String), Option<String>>;
 

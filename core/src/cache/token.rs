@@ -13,7 +13,7 @@ use once_cell::race::OnceBox;
 
 use super::refresh_state::SameToken;
 use crate::{
-    claims::{Claims, ClaimsError},
+    postgres::role_name::{Claims, ClaimsError},
     secret::Secret,
 };
 

@@ -12,7 +12,7 @@ use super::{
     dates, service_text,
 };
 use crate::{
-    error::{Error, ErrorKind, Service},
+    error::{Error, ErrorKind, ServiceErrorDetails},
     secret::Secret,
     transport::{Response, describe_skew},
 };
@@ -69,7 +69,7 @@ pub(super) fn usable(value: Option<Value>) -> Option<Secret> {
 
 /// What a service said of a refusal.
 pub(super) struct Refusal {
-    pub(super) service: Service,
+    pub(super) service: ServiceErrorDetails,
     suberror: Option<String>,
     /// Whether it is a refusal in the service's own form, and not somebody else's page.
     is_refusal: bool,
@@ -143,7 +143,7 @@ pub(super) fn refusal(
         _ => None,
     };
     Refusal {
-        service: Service {
+        service: ServiceErrorDetails {
             status: Some(response.status),
             error,
             aadsts,

@@ -11,7 +11,7 @@ use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, aad
 use crate::{
     Builder, CachedCredential,
     config::with_credential_kinds,
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
 };
 
@@ -177,7 +177,7 @@ fn translate(error: &AzureError) -> Error {
     let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
     let told = told.split("To troubleshoot").next().unwrap_or_default();
     let message = service_text::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
-    let service = Service { status, aadsts: number, ..Service::default() };
+    let service = ServiceErrorDetails { status, aadsts: number, ..ServiceErrorDetails::default() };
     Error::new(kind, message).with_service(service).with_known(known)
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{AzurePipelinesArguments, BuildInputs, CredentialOptions, RetryOptions},
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
     transport::{Request, Response, Transport, endpoint, form_encoded},
 };
@@ -101,7 +101,8 @@ impl AzurePipelinesCredential {
         // What Azure DevOps wants to hear in a support request.
         let id = |name: &str| response.header(name).and_then(|id| service_text::identifier(id, &secrets));
         let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));
-        let service = Service { trace_id: error.service().trace_id.clone().or(trace_id), ..error.service().clone() };
+        let service =
+            ServiceErrorDetails { trace_id: error.service().trace_id.clone().or(trace_id), ..error.service().clone() };
         let error = error.with_service(service);
         let refused = |why: &str, advice: &str| {
             Error::new(ErrorKind::AuthenticationFailed, format!("{source} {why}"))

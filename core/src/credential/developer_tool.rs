@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{aadsts, service_text, tool_text::Complaint};
 use crate::{
     config::{BuildInputs, Environment, duration, variable},
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     runtime::PerProcess,
 };
 
@@ -218,7 +218,7 @@ impl DeveloperTool {
             true => Some("it printed a page of HTML".to_owned()),
             false => service_text::sentence(said, &[]),
         };
-        let service = Service { aadsts: number, message, ..Service::default() };
+        let service = ServiceErrorDetails { aadsts: number, message, ..ServiceErrorDetails::default() };
         let error = |kind, what: String| Error::new(kind, what).with_service(service.clone());
 
         let lower = said.to_ascii_lowercase();
@@ -285,7 +285,7 @@ impl DeveloperTool {
         let said = Complaint::read(&output.stderr).cause;
         let message = service_text::sentence(&said, &[]).filter(|_| !is_page(&said));
         Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
-            .with_service(Service { message, ..Service::default() })
+            .with_service(ServiceErrorDetails { message, ..ServiceErrorDetails::default() })
             .with_advice(format!(
                 "Update {}, and run `{}` yourself to see what it prints.",
                 self.title, self.token_command

@@ -2,7 +2,7 @@
 
 use super::{FetchedToken, aadsts, service_text};
 use crate::{
-    error::{Error, ErrorKind, HostCause, Result, Service},
+    error::{Error, ErrorKind, HostCause, Result, ServiceErrorDetails},
     runtime::now,
     secret::Secret,
 };
@@ -40,7 +40,11 @@ impl Error {
             Some(entry) => entry.verdict.kind(),
             None => ErrorKind::HostCredential,
         };
-        let service = Service { aadsts, message: service_text::sentence(message, &[]), ..Service::default() };
+        let service = ServiceErrorDetails {
+            aadsts,
+            message: service_text::sentence(message, &[]),
+            ..ServiceErrorDetails::default()
+        };
         Error::new(kind, format!("the credential raised {class}"))
             .with_service(service)
             .with_known(known)

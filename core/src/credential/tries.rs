@@ -77,7 +77,7 @@ pub(super) fn doubling(first: Duration, tries: u32, longest: Duration) -> Durati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Service;
+    use crate::error::ServiceErrorDetails;
 
     #[test]
     fn pauses_double_and_heed_the_service() {
@@ -88,7 +88,7 @@ mod tests {
             assert!((0.8 * expected..=1.2 * expected).contains(&pause), "{tries}: {pause}");
         }
         assert_eq!(pause(&options, &down, 4), None);
-        let asked = Service { retry_after: Some(Duration::from_secs(9)), ..Service::default() };
+        let asked = ServiceErrorDetails { retry_after: Some(Duration::from_secs(9)), ..ServiceErrorDetails::default() };
         let throttled = Error::new(ErrorKind::Throttled, "later").with_service(asked);
         assert_eq!(pause(&options, &throttled, 1), Some(Duration::from_secs(9)));
         assert_eq!(pause(&options, &Error::new(ErrorKind::AuthenticationFailed, "no"), 1), None);

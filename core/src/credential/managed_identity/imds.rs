@@ -173,12 +173,12 @@ fn pause(error: &Error, done: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Service;
+    use crate::error::ServiceErrorDetails;
 
     #[test]
     fn pauses_by_what_was_said() {
         let with = |status| {
-            let service = Service { status, ..Service::default() };
+            let service = ServiceErrorDetails { status, ..ServiceErrorDetails::default() };
             Error::new(ErrorKind::Network, "x").with_service(service)
         };
         let total = |status| (1..=5).map(|done| pause(&with(status), done).unwrap().as_secs_f64()).sum::<f64>();

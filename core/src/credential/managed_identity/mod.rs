@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cloud,
     config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments},
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
     transport::{Request, Response, Transport, form_encoded},
 };
@@ -435,7 +435,7 @@ enum Lack {
     Audience,
 }
 
-fn unavailable(why: String, service: Service) -> Error {
+fn unavailable(why: String, service: ServiceErrorDetails) -> Error {
     Error::new(ErrorKind::CredentialUnavailable, why).with_service(service)
 }
 

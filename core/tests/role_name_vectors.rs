@@ -1,6 +1,6 @@
 //! Role names, principals and times by `tests/vectors/claims.json`.
 
-use pgentra::claims::{self, Claims, RoleType};
+use pgentra::postgres::role_name::{self, Claims, RoleType};
 use pgentra_vectors::documents::{described, management, token, token_of};
 use serde_json::{Map, Value, json};
 
@@ -19,13 +19,13 @@ fn tokens() {
     for case in cases("tokens") {
         let name = &case["name"];
         let token = token(&case["token"]);
-        let decoded = claims::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let decoded = role_name::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(Value::Object(decoded), case["claims"], "{name}: its plain token is {}", token_of(&case["claims"]));
         let claims = Claims::decode(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut read = described(&claims);
         read.as_object_mut().expect("an object").retain(|_, value| !value.is_null() && *value != json!([]));
         assert_eq!(read, case["expect"], "{name}");
-        assert!(claims.role_name().is_none_or(|role| role.name.len() <= claims::MAX_ROLE_BYTES), "{name}");
+        assert!(claims.role_name().is_none_or(|role| role.name.len() <= role_name::MAX_ROLE_BYTES), "{name}");
     }
 }
 
@@ -37,7 +37,7 @@ fn long_tokens() {
         match case["error"].as_str() {
             Some(error) => assert_eq!(Claims::decode(&token).expect_err("too long").as_str(), error, "{name}"),
             None => {
-                let all = claims::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let all = role_name::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
                 assert_eq!(
                     all["fill"].as_str().map(str::len),
                     case["fill_length"].as_u64().map(|n| n as usize),
@@ -65,8 +65,8 @@ fn rejected_texts() {
 fn resource_ids() {
     for case in cases("resource_ids") {
         let id = case["xms_mirid"].as_str().expect("xms_mirid");
-        assert_eq!(claims::parse_principal_name(id).as_deref(), case["parse_principal_name"].as_str(), "{id}");
-        assert_eq!(claims::identity_name(id).as_deref(), case["identity_name"].as_str(), "{id}");
+        assert_eq!(role_name::parse_principal_name(id).as_deref(), case["parse_principal_name"].as_str(), "{id}");
+        assert_eq!(role_name::identity_name(id).as_deref(), case["identity_name"].as_str(), "{id}");
     }
 }
 
@@ -75,7 +75,7 @@ fn missing_names_are_explained() {
     for case in cases("missing_names") {
         let claims = Claims::decode(&token_of(&case["claims"])).expect("claims of a case");
         assert_eq!(claims.role_name(), None, "{}", case["name"]);
-        let told = claims::explain_missing_name(&claims.principal(), management(&case));
+        let told = role_name::explain_missing_name(&claims.principal(), management(&case));
         for part in case["contains"].as_array().expect("contains") {
             assert!(told.contains(part.as_str().expect("text")), "{}: {part} is not in: {told}", case["name"]);
         }
@@ -95,7 +95,7 @@ fn role_statements() {
             }
         };
         let text = |key: &str| case[key].as_str().expect("text").to_owned();
-        assert_eq!(claims::create_role_statement(&text("role"), &text("oid"), role_type), text("statement"));
+        assert_eq!(role_name::create_role_statement(&text("role"), &text("oid"), role_type), text("statement"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Refused logins by `tests/vectors/refusals.json`.
 
-use pgentra::refusal::{self, RefusalCause};
-use pgentra_vectors::documents::{principal, refusal as known};
+use pgentra::postgres::login_error::{self, LoginErrorCause};
+use pgentra_vectors::documents::{login_error as known, principal};
 use serde_json::Value;
 
 fn cases(group: &str) -> Vec<Value> {
@@ -17,22 +17,22 @@ fn refusals() {
     for case in cases("refusals") {
         let message = case["message"].as_str().expect("message");
         let sqlstate = case.get("sqlstate").map(|state| state.as_str().expect("sqlstate"));
-        let refusal = refusal::classify(sqlstate, message);
-        assert_eq!(refusal.cause.as_str(), case["cause"], "{sqlstate:?} {message}");
-        assert_eq!(refusal.retry, case["retry"], "{sqlstate:?} {message}");
-        assert_eq!(serde_json::to_value(refusal.cause).expect("a name"), refusal.cause.as_str());
+        let login_error = login_error::classify(sqlstate, message);
+        assert_eq!(login_error.cause.as_str(), case["cause"], "{sqlstate:?} {message}");
+        assert_eq!(login_error.retry, case["retry"], "{sqlstate:?} {message}");
+        assert_eq!(serde_json::to_value(login_error.cause).expect("a name"), login_error.cause.as_str());
     }
 }
 
 #[test]
 fn explanations() {
     for case in cases("explanations") {
-        let refusal = known(&case["cause"]);
-        let cause = refusal.cause;
+        let login_error = known(&case["cause"]);
+        let cause = login_error.cause;
         let text = |key: &str| case[key].as_str().expect("a text").to_owned();
         let principal = principal(&case["principal"]);
-        let told = refusal::explain(
-            &refusal,
+        let told = login_error::explain(
+            &login_error,
             &text("role"),
             &text("role_source"),
             principal.as_ref(),
@@ -44,7 +44,7 @@ fn explanations() {
         for part in case.get("lacks").and_then(Value::as_array).into_iter().flatten() {
             assert!(!told.contains(part.as_str().expect("a text")), "{cause:?}: {part} is in:\n{told}");
         }
-        assert_eq!(told.is_empty(), cause == RefusalCause::NotALogin);
+        assert_eq!(told.is_empty(), cause == LoginErrorCause::NotALogin);
         assert!(told.lines().all(|line| !line.trim().is_empty()), "{told}");
     }
 }
@@ -56,9 +56,9 @@ fn any_text_is_judged() {
         let message = case["message"].as_str().expect("message");
         for (at, _) in message.char_indices() {
             for other in ["\"", "[", "]", "\n", "ü"] {
-                let _ = refusal::classify(None, &format!("{}{other}{}", &message[..at], &message[at..]));
+                let _ = login_error::classify(None, &format!("{}{other}{}", &message[..at], &message[at..]));
             }
-            let _ = refusal::classify(Some("28000"), &message[at..]);
+            let _ = login_error::classify(Some("28000"), &message[at..]);
         }
     }
 }
@@ -69,7 +69,7 @@ fn explanation_of_a_role_with_the_servers_name() {
     let environment = pgentra::config::Environment::new();
     let told = |role: &str, host: &str| {
         let message = "FATAL:  password authentication failed for user";
-        refusal::explain_login(Some("28P01"), message, role, "user", None, Some((host, &environment)))
+        login_error::explain_login(Some("28P01"), message, role, "user", None, Some((host, &environment)))
     };
     let host = "shop.postgres.database.azure.com";
     for role in ["app-mi@shop", "app-mi@SHOP", "app-mi@shop.postgres.database.azure.com"] {

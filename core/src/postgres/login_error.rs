@@ -4,16 +4,16 @@
 
 use serde::Serialize;
 
-use crate::{
-    claims::{Claims, Principal, PrincipalKind, RoleType, create_role_statement, sql_literal},
-    config::Environment,
-    postgres::service_connector,
+use super::{
+    role_name::{Claims, Principal, PrincipalKind, RoleType, create_role_statement, sql_literal},
+    service_connector,
 };
+use crate::config::Environment;
 
 /// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RefusalCause {
+pub enum LoginErrorCause {
     /// The token's time is over, by the server's clock.
     TokenExpired,
     /// The token is for another resource than PostgreSQL, or for another cloud.
@@ -40,7 +40,7 @@ pub enum RefusalCause {
     NotALogin,
 }
 
-impl RefusalCause {
+impl LoginErrorCause {
     /// Stable name, as the vectors and the error detail spell it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,51 +75,51 @@ impl RefusalCause {
 
 /// The verdict on a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Refusal {
+pub struct LoginError {
     /// Whether to invalidate the token and try once more.
     pub retry: bool,
     /// Why the login was refused.
-    pub cause: RefusalCause,
+    pub cause: LoginErrorCause,
 }
 
 /// Words that must all occur in a line, in lower case and outside of quoted names, and what they mean. The first rule
 /// that fits a line counts.
-const RULES: [(&[&str], RefusalCause); 11] = [
-    (&["aad_auth_tokentype"], RefusalCause::WrongTokenType),
-    (&["role", "does not exist"], RefusalCause::RoleMissing),
-    (&["pg_hba.conf", "no encryption"], RefusalCause::NoTls),
-    (&["pg_hba.conf", "ssl off"], RefusalCause::NoTls),
-    (&["pg_hba.conf"], RefusalCause::NotAllowed),
-    (&["oid mismatch"], RefusalCause::PrincipalMismatch),
-    (&["access token", "does not contain group"], RefusalCause::NotInGroup),
-    (&["access token", "expired"], RefusalCause::TokenExpired),
-    (&["access token", "audience"], RefusalCause::WrongAudience),
-    (&["access token"], RefusalCause::TokenRejected),
-    (&["password authentication failed"], RefusalCause::BadPassword),
+const RULES: [(&[&str], LoginErrorCause); 11] = [
+    (&["aad_auth_tokentype"], LoginErrorCause::WrongTokenType),
+    (&["role", "does not exist"], LoginErrorCause::RoleMissing),
+    (&["pg_hba.conf", "no encryption"], LoginErrorCause::NoTls),
+    (&["pg_hba.conf", "ssl off"], LoginErrorCause::NoTls),
+    (&["pg_hba.conf"], LoginErrorCause::NotAllowed),
+    (&["oid mismatch"], LoginErrorCause::PrincipalMismatch),
+    (&["access token", "does not contain group"], LoginErrorCause::NotInGroup),
+    (&["access token", "expired"], LoginErrorCause::TokenExpired),
+    (&["access token", "audience"], LoginErrorCause::WrongAudience),
+    (&["access token"], LoginErrorCause::TokenRejected),
+    (&["password authentication failed"], LoginErrorCause::BadPassword),
 ];
 
 /// Judges a failed connection by its SQLSTATE, where the driver gives one, and by the message.
 ///
 /// libpq gives only text. PostgreSQL's own texts follow the server's `lc_messages`; a translated one is recognised by
-/// its SQLSTATE alone, and without one it is [`RefusalCause::NotALogin`]. Azure's own texts are not translated.
-pub fn classify(sqlstate: Option<&str>, message: &str) -> Refusal {
+/// its SQLSTATE alone, and without one it is [`LoginErrorCause::NotALogin`]. Azure's own texts are not translated.
+pub fn classify(sqlstate: Option<&str>, message: &str) -> LoginError {
     let cause = match sqlstate.filter(|state| !state.is_empty()) {
-        Some("28P01") => by_text(message).unwrap_or(RefusalCause::BadPassword),
-        Some("28000") => by_text(message).unwrap_or(RefusalCause::Other),
-        Some(_) => RefusalCause::NotALogin,
-        None => by_text(message).unwrap_or(RefusalCause::NotALogin),
+        Some("28P01") => by_text(message).unwrap_or(LoginErrorCause::BadPassword),
+        Some("28000") => by_text(message).unwrap_or(LoginErrorCause::Other),
+        Some(_) => LoginErrorCause::NotALogin,
+        None => by_text(message).unwrap_or(LoginErrorCause::NotALogin),
     };
-    Refusal { retry: cause.retry(), cause }
+    LoginError { retry: cause.retry(), cause }
 }
 
-fn by_text(message: &str) -> Option<RefusalCause> {
+fn by_text(message: &str) -> Option<LoginErrorCause> {
     // libpq puts its attempts one below the other. Under sslmode=prefer the first, with TLS, is the one that counts;
     // the second, without, only says that Azure wants TLS.
     let causes = || message.lines().filter_map(by_line);
-    causes().find(|cause| *cause != RefusalCause::NoTls).or_else(|| causes().next())
+    causes().find(|cause| *cause != LoginErrorCause::NoTls).or_else(|| causes().next())
 }
 
-fn by_line(line: &str) -> Option<RefusalCause> {
+fn by_line(line: &str) -> Option<LoginErrorCause> {
     let line = without_names(line).to_ascii_lowercase();
     RULES.iter().find(|(words, _)| words.iter().all(|word| line.contains(word))).map(|(_, cause)| *cause)
 }
@@ -141,17 +141,17 @@ fn without_names(line: &str) -> String {
 ///
 /// `role_source` is a login's or a connection plan's `user_source`. `unused_connector` lists variables of Azure Service Connector
 /// that are set for this server and were not used: Service Connector made a role of its own, so that no other one is proposed.
-/// Empty for [`RefusalCause::NotALogin`].
+/// Empty for [`LoginErrorCause::NotALogin`].
 pub fn explain(
-    refusal: &Refusal,
+    login_error: &LoginError,
     role: &str,
     role_source: &str,
     principal: Option<&Principal>,
     unused_connector: Option<&str>,
 ) -> String {
-    use RefusalCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
+    use LoginErrorCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
 
-    if refusal.cause == NotALogin {
+    if login_error.cause == NotALogin {
         return String::new();
     }
     let kind = principal.map_or(PrincipalKind::Unknown, |principal| principal.kind);
@@ -170,7 +170,7 @@ pub fn explain(
     let mut lines = vec![
         format!("Role tried: {} (from {source}).", sql_literal(role)),
         format!("Token of: {owner}."),
-        advice(refusal.cause, kind.role_type()),
+        advice(login_error.cause, kind.role_type()),
     ];
     if let Some(variables) = unused_connector {
         lines.push(format!(
@@ -179,12 +179,12 @@ pub fn explain(
         ));
         return lines.join("\n");
     }
-    if matches!(refusal.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
+    if matches!(login_error.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
         let oid = principal.and_then(|principal| principal.oid.as_deref()).unwrap_or("OBJECT_ID");
         lines.push("To create the role, as Entra administrator, in database postgres:".to_owned());
         lines.push(format!("  {}", create_role_statement(role, oid, kind.role_type())));
     }
-    if matches!(refusal.cause, BadPassword | RoleMissing | PrincipalMismatch | Other) {
+    if matches!(login_error.cause, BadPassword | RoleMissing | PrincipalMismatch | Other) {
         lines.push("To list the roles that exist for Entra:".to_owned());
         lines.push("  select * from pgaadauth_list_principals(false);".to_owned());
         let hint = match kind {
@@ -213,16 +213,16 @@ pub fn explain_login(
     token: Option<&str>,
     unused: Option<(&str, &Environment)>,
 ) -> String {
-    let refusal = classify(sqlstate, message);
-    if refusal.cause == RefusalCause::NotALogin {
+    let login_error = classify(sqlstate, message);
+    if login_error.cause == LoginErrorCause::NotALogin {
         return String::new();
     }
     let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
     let connector = unused.and_then(|(host, environment)| service_connector::unused(host, environment));
-    let explained = explain(&refusal, role, role_source, principal.as_ref(), connector.as_deref());
+    let explained = explain(&login_error, role, role_source, principal.as_ref(), connector.as_deref());
     match unused.and_then(|(host, _)| without_server(role, host)) {
         // The statement would create a role of that name, which nobody wants.
-        Some(name) if matches!(refusal.cause, RefusalCause::BadPassword | RefusalCause::RoleMissing) => {
+        Some(name) if matches!(login_error.cause, LoginErrorCause::BadPassword | LoginErrorCause::RoleMissing) => {
             let tried = explained.lines().take(2).collect::<Vec<_>>().join("\n");
             format!(
                 "{tried}\nThe form user@server was that of Azure's single server. A flexible server has roles without the \
@@ -246,48 +246,50 @@ fn without_server<'a>(role: &'a str, host: &str) -> Option<&'a str> {
     host.split(',').any(is_server).then_some(name)
 }
 
-fn advice(cause: RefusalCause, role_type: RoleType) -> String {
+fn advice(cause: LoginErrorCause, role_type: RoleType) -> String {
     let text = match cause {
-        RefusalCause::TokenExpired => {
+        LoginErrorCause::TokenExpired => {
             "The token's time is over by the server's clock. If this comes again, check this machine's clock, and that \
              each new connection asks for its token anew."
         }
-        RefusalCause::WrongAudience => {
+        LoginErrorCause::WrongAudience => {
             "The token is for another resource. Leave out the option scope, or give the one of the server's cloud; a \
              credential of your own must pass on the scope that it is asked for."
         }
-        RefusalCause::TokenRejected => {
+        LoginErrorCause::TokenRejected => {
             "The server could not read or verify the token. It must be of the server's own tenant and reach the server \
              unchanged: a pooler in between may cut long passwords."
         }
-        RefusalCause::NotInGroup => {
+        LoginErrorCause::NotInGroup => {
             "The role is a group's, and the token's owner is no member of the group, or was not yet when the token was \
              issued."
         }
-        RefusalCause::BadPassword => {
+        LoginErrorCause::BadPassword => {
             "If the token is fresh, the role is missing on the server, is written differently (case counts), or was \
              not made for Entra."
         }
-        RefusalCause::RoleMissing => {
+        LoginErrorCause::RoleMissing => {
             "The role is missing on the server, or is written differently there (case counts)."
         }
-        RefusalCause::PrincipalMismatch => {
+        LoginErrorCause::PrincipalMismatch => {
             "The role belongs to another object id: the principal was deleted and made again, or another one has its \
              name. A role of a deleted principal has to be dropped first."
         }
-        RefusalCause::WrongTokenType => {
+        LoginErrorCause::WrongTokenType => {
             return format!(
                 "The role is not of type {}, which the token's owner is. Log in as another role, or drop this one and \
                  create it with that type.",
                 role_type.as_str()
             );
         }
-        RefusalCause::NoTls => "The server takes connections with TLS only: sslmode=verify-full, or at least require.",
-        RefusalCause::NotAllowed => {
+        LoginErrorCause::NoTls => {
+            "The server takes connections with TLS only: sslmode=verify-full, or at least require."
+        }
+        LoginErrorCause::NotAllowed => {
             "The server has no rule for this user, database and address: check that Entra authentication is turned on \
              for the server, and that the connection uses TLS."
         }
-        RefusalCause::Other | RefusalCause::NotALogin => "The cause is not one that pgentra knows.",
+        LoginErrorCause::Other | LoginErrorCause::NotALogin => "The cause is not one that pgentra knows.",
     };
     text.to_owned()
 }
