@@ -5,13 +5,13 @@
 
 mod byte_order_mark;
 pub mod cache;
-mod cached;
+mod cached_credential;
 pub mod cloud;
 pub mod config;
 pub mod credential;
 mod error;
-pub mod events;
 pub mod identity;
+pub mod logging;
 pub mod postgres;
 mod provider;
 mod runtime;
@@ -19,11 +19,11 @@ mod secret;
 pub mod transport;
 
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
-pub use cached::{CachedCredential, CredentialContext};
+pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind};
 pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, ServiceErrorDetails};
 pub use provider::{Builder, Login, Stats, TokenProvider};
-pub use runtime::{Pending, PerProcess, shutdown, start_thread, undivided};
+pub use runtime::{Pending, PerProcess, shutdown, start_thread, without_fork};
 pub use secret::Secret;
 
 /// The Rust of the repository's README, compiled with the tests.

@@ -12,12 +12,12 @@ use crate::{
         role_names::{remember_name, remembered_name},
         token::{Handle, Shards, Token},
     },
-    cached::{CachedCredential, CredentialContext, LONGEST_WAIT, within},
+    cached_credential::{CachedCredential, CredentialContext, LONGEST_WAIT, within},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    events,
+    logging,
     postgres::role_name::{self, Claims, Management, Principal},
     runtime::Pending,
     secret::Secret,
@@ -204,7 +204,7 @@ impl Builder {
         })
         .map_err(|error| error.of_credential(class))?;
         if let Some(warning) = resolved.warning {
-            events::warn_once(warning);
+            logging::warn_once(warning);
         }
         let credential = match self.credential {
             Some(credential) => credential,

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use fork::{Inherited, generation};
-pub use fork::{PerProcess, undivided};
+pub(crate) use fork::{ForkShared, generation};
+pub use fork::{PerProcess, without_fork};
 pub use pending::Pending;
 use tokio::sync::oneshot;
 
@@ -104,7 +104,7 @@ fn handle() -> Result<tokio::runtime::Handle> {
         return Ok(engine.handle.clone());
     }
     let failed = |e: std::io::Error| Error::new(ErrorKind::Internal, format!("the engine's thread cannot start: {e}"));
-    let built = undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let built = without_fork(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
     let runtime = built.map_err(failed)?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();

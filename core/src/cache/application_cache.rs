@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     credential::{Credential, TokenRequest},
-    runtime::{Inherited, now},
+    runtime::{ForkShared, now},
 };
 
 /// Entries kept for sharing; the least recently used goes first.
@@ -21,7 +21,7 @@ const MOST_ENTRIES: usize = 1024;
 
 type Entries = HashMap<(Key, TokenRequest), Arc<CacheEntry>>;
 
-static ENTRIES: Inherited<Entries> = Inherited::new();
+static ENTRIES: ForkShared<Entries> = ForkShared::new();
 
 /// The entry of equal settings, made at the first call.
 pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
@@ -54,7 +54,7 @@ pub(crate) fn make_room<K: Clone + Eq + Hash>(entries: &mut HashMap<K, Arc<Cache
 }
 
 /// The entries of hosts' own credentials, which live as long as these.
-static OWN_ENTRIES: Inherited<Vec<Weak<CacheEntry>>> = Inherited::new();
+static OWN_ENTRIES: ForkShared<Vec<Weak<CacheEntry>>> = ForkShared::new();
 
 /// Makes an entry of a host's own credential known to [`stats`].
 pub(crate) fn note_own_entry(entry: &Arc<CacheEntry>) {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::{postgres::role_name::Principal, runtime::Inherited};
+use crate::{postgres::role_name::Principal, runtime::ForkShared};
 
 type Names = HashMap<(String, String), Option<String>>;
 
 /// Role names from management tokens by (tenant, object id), for the life of the process. `None`: it names nobody.
-static NAMES: Inherited<Names> = Inherited::new();
+static NAMES: ForkShared<Names> = ForkShared::new();
 
 /// What the management token of a principal was found to say, if it was asked before.
 pub(crate) fn remembered_name(principal: &Principal) -> Option<Option<String>> {

@@ -17,7 +17,7 @@ use crate::{
     config::{BuildInputs, Input},
     credential::{Credential, MiddleTier, TokenRequest},
     error::Result,
-    runtime::{Inherited, PerProcess, lock, now},
+    runtime::{ForkShared, PerProcess, lock, now},
 };
 
 /// Users whose tokens are kept. With tokens of 2 KB, their own and ours for them, they take some 80 MB.
@@ -106,7 +106,7 @@ impl Hasher for FirstBytes {
 type MiddleTiers = HashMap<Key, Vec<Built>>;
 
 /// Applications by their documents without the user.
-static MIDDLE_TIERS: Inherited<MiddleTiers> = Inherited::new();
+static MIDDLE_TIERS: ForkShared<MiddleTiers> = ForkShared::new();
 
 /// An application that was built.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ use crate::{
     cloud,
     config::{Config, Environment, read, variable},
     error::{Error, ErrorKind, Result},
-    events,
+    logging,
     provider::{Builder, TokenProvider},
     secret::Secret,
 };
@@ -255,7 +255,7 @@ impl ConnectionPlan {
     pub fn new(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         let mut plan = decide(request)?;
         if !request.repeat_warnings {
-            plan.warnings.retain(|warning| events::is_first_warning(warning));
+            plan.warnings.retain(|warning| logging::is_first_warning(warning));
         }
         Ok(plan)
     }

@@ -4,7 +4,7 @@ mod support;
 
 use std::{sync::mpsc::channel, time::Duration};
 
-use pgentra::{Config, events};
+use pgentra::{Config, logging};
 use support::{Scripted, down};
 
 /// What asks the engine in the middle of an event is answered, and what panics there keeps nobody waiting.
@@ -19,7 +19,7 @@ fn a_subscriber_may_ask_and_fail() {
             assert!(!line.contains("good for"), "planted");
         }
     };
-    assert!(events::set_sink(Box::new(sink)));
+    assert!(logging::set_sink(Box::new(sink)));
     let works = Scripted::user("a", 3600).provider(Config::default());
     let fails = Scripted::new(|_, _| Err(down())).provider(Config::default());
     let asker = std::thread::spawn(move || (works.get_blocking().is_ok(), fails.get_blocking().is_ok()));

@@ -15,7 +15,7 @@ use tracing::{
     warn,
 };
 
-use crate::runtime::Inherited;
+use crate::runtime::ForkShared;
 
 /// Warnings that are remembered at most.
 const MOST_WARNINGS: usize = 1024;
@@ -91,7 +91,7 @@ impl Visit for Line {
 }
 
 /// Warnings told in this process.
-static WARNED: Inherited<HashSet<String>> = Inherited::new();
+static WARNED: ForkShared<HashSet<String>> = ForkShared::new();
 
 /// Logs a warning, once in this process.
 pub(crate) fn warn_once(warning: String) {
