@@ -7,7 +7,7 @@ use azure_core::{
     error::{Error as AzureError, ErrorKind as AzureKind},
 };
 
-use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, aadsts, service_text};
+use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, entra::error_codes, sanitize};
 use crate::{
     Builder, CachedCredential,
     config::with_credential_kinds,
@@ -132,13 +132,13 @@ fn translate(error: &AzureError) -> Error {
     });
     let text = error.to_string();
     let lower = text.to_ascii_lowercase();
-    let number = aadsts::find(&text).or_else(|| {
+    let number = error_codes::find(&text).or_else(|| {
         chain(error).find_map(|cause| match cause.kind() {
             AzureKind::HttpResponse { error_code: Some(code), .. } => code.split(',').next()?.trim().parse().ok(),
             _ => None,
         })
     });
-    let known = number.and_then(aadsts::lookup);
+    let known = number.and_then(error_codes::lookup);
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let is_io = chain(error).any(|cause| matches!(cause.kind(), AzureKind::Io | AzureKind::Connection));
     let is_data = chain(error).any(|cause| matches!(cause.kind(), AzureKind::DataConversion));
@@ -176,7 +176,7 @@ fn translate(error: &AzureError) -> Error {
     // "{class} authentication failed. {what}\nTo troubleshoot, visit {link}"
     let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
     let told = told.split("To troubleshoot").next().unwrap_or_default();
-    let message = service_text::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
+    let message = sanitize::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
     let service = ServiceErrorDetails { status, aadsts: number, ..ServiceErrorDetails::default() };
     Error::new(kind, message).with_service(service).with_known(known)
 }

@@ -1,37 +1,26 @@
-//! Credentials: where a token comes from. One file a credential; `token_endpoint.rs` speaks Entra's token endpoint for
-//! every grant, `managed_identity/` one file a source.
+//! Credentials: where a token comes from. One file a credential; `entra/` is Entra's token endpoint for every grant,
+//! `managed_identity/` one file a source, `developer_tools/` one file a tool, `chain/` what tries several.
 
-mod aadsts;
-mod answer;
-mod application;
-mod azure_cli;
 #[cfg(feature = "azure_core")]
 mod azure_core;
-mod azure_developer_cli;
 mod azure_pipelines;
-mod azure_powershell;
 mod certificate;
-mod chained;
+mod chain;
 mod client_assertion;
 mod client_certificate;
 mod client_secret;
+mod custom;
 mod dates;
-mod default;
-mod developer_tool;
+mod developer_tools;
+mod entra;
 mod environment;
 mod exchange;
 mod file;
-mod host;
 mod managed_identity;
 mod on_behalf_of;
-mod region;
-mod service_text;
+mod retry;
+mod sanitize;
 mod static_token;
-mod tenant;
-mod token_endpoint;
-mod tool_text;
-mod tries;
-mod unavailable;
 mod workload_identity;
 
 use std::{cell::OnceCell, pin::Pin, rc::Rc, sync::Arc, time::Duration};
@@ -44,9 +33,9 @@ use crate::{
     transport::{Transport, Trust},
 };
 
-pub use self::aadsts::{Aadsts, Verdict, aadsts_advice};
 #[cfg(feature = "azure_core")]
 pub use self::azure_core::AzureCoreCredential;
+pub use self::entra::error_codes::{Aadsts, Verdict, aadsts_advice};
 pub(crate) use self::on_behalf_of::MiddleTier;
 
 /// A boxed future, as async traits return.
@@ -264,11 +253,11 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
     let built: Result<Arc<dyn Credential>> = (|| {
         let credential: Arc<dyn Credential> = match &config.kind {
             CredentialKind::Default(arguments) => {
-                Arc::new(default::DefaultCredential::new(arguments, options, context)?)
+                Arc::new(chain::default::DefaultCredential::new(arguments, options, context)?)
             }
             CredentialKind::Chained(arguments) => {
                 let members = arguments.credentials.iter().map(|member| build(member, context));
-                Arc::new(chained::ChainedCredential::new(members.collect::<Result<_>>()?))
+                Arc::new(chain::chained::ChainedCredential::new(members.collect::<Result<_>>()?))
             }
             CredentialKind::Environment(_) => environment::build(options, context)?,
             CredentialKind::WorkloadIdentity(arguments) => {
@@ -278,14 +267,14 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
                 Arc::new(managed_identity::ManagedIdentityCredential::new(arguments, options, context)?)
             }
             CredentialKind::AzureCli(arguments) => {
-                Arc::new(azure_cli::AzureCliCredential::new(arguments, options, context)?)
+                Arc::new(developer_tools::azure_cli::AzureCliCredential::new(arguments, options, context)?)
             }
-            CredentialKind::AzurePowerShell(arguments) => {
-                Arc::new(azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?)
-            }
-            CredentialKind::AzureDeveloperCli(arguments) => {
-                Arc::new(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
-            }
+            CredentialKind::AzurePowerShell(arguments) => Arc::new(
+                developer_tools::azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?,
+            ),
+            CredentialKind::AzureDeveloperCli(arguments) => Arc::new(
+                developer_tools::azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?,
+            ),
             CredentialKind::ClientSecret(arguments) => {
                 Arc::new(client_secret::build(class, arguments, options, context)?)
             }

@@ -6,8 +6,9 @@ use reqwest::Url;
 use rustls::pki_types::DnsName;
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, file,
-    token_endpoint::{Proof, TokenEndpoint},
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    entra::token_endpoint::{Proof, TokenEndpoint},
+    file,
 };
 use crate::{
     config::{BuildInputs, CredentialOptions, WorkloadIdentityArguments},

@@ -12,9 +12,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
-    answer::{self, Refusal, Refuser},
+    entra::response::{self, Refusal, Refuser},
     exchange::exchange,
-    tries::{self, Tries},
+    retry::{self, Tries},
     workload_identity::WorkloadIdentityCredential,
 };
 use crate::{
@@ -310,7 +310,7 @@ impl Client {
         let mut tries = Tries::new(LOCAL_BOUND, context);
         loop {
             match once(tries.time()).await {
-                Err(error) if tries.again(&error, |error, done| tries::pause(&options, error, done)).await => {}
+                Err(error) if tries.again(&error, |error, done| retry::pause(&options, error, done)).await => {}
                 outcome => return outcome,
             }
         }
@@ -318,9 +318,9 @@ impl Client {
 
     /// The token in an answer, or the refusal.
     fn read(&self, response: &Response, source: &str, secrets: &[&Secret]) -> Result<FetchedToken> {
-        let mut object = answer::object(response);
+        let mut object = response::object(response);
         if (200..300).contains(&response.status)
-            && let Some(mut token) = object.as_mut().and_then(answer::token)
+            && let Some(mut token) = object.as_mut().and_then(response::token)
         {
             // `expires_in` counts from when the token was made, which may be long ago: sources keep tokens. The service's
             // own clock says what is left.
@@ -330,7 +330,7 @@ impl Client {
             }
             return Ok(token);
         }
-        let refusal = answer::refusal(response, object.as_ref(), secrets, Refuser::Local);
+        let refusal = response::refusal(response, object.as_ref(), secrets, Refuser::Local);
         let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
         if response.status == 403 && body.contains("unreachable") {
             return Err(unavailable(format!("{source} is not reachable from here"), refusal.service)
@@ -356,11 +356,11 @@ impl Client {
         let known = refusal.service.aadsts.is_some();
         // An endpoint that refuses without a word has refused: no portal stands between it and the program.
         let is_silent = (400..500).contains(&response.status)
-            && (response.body.trim_ascii().is_empty() || answer::is_object(response));
+            && (response.body.trim_ascii().is_empty() || response::is_object(response));
         let service = refusal.service.clone();
         let error = match refusal.into_error(response, source) {
             error if is_silent && error.kind() == ErrorKind::BadResponse => {
-                let why = format!("{source} refused the request with {}", answer::describe_body(response));
+                let why = format!("{source} refused the request with {}", response::describe_body(response));
                 Error::new(ErrorKind::AuthenticationFailed, why).with_service(service)
             }
             error => error,

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::{
-    FetchedToken,
-    aadsts::{self, Verdict},
-    dates, service_text,
-};
 use crate::{
+    credential::{
+        FetchedToken, dates,
+        entra::error_codes::{self, Verdict},
+        sanitize,
+    },
     error::{Error, ErrorKind, ServiceErrorDetails},
     secret::Secret,
     transport::{Response, describe_skew},
@@ -24,23 +24,23 @@ const MAX_CLAIMS: usize = 4096;
 const LONGEST_LIFE: i64 = 400 * 24 * 3600;
 
 /// The JSON object of an answer, if its body is one, whatever its content type.
-pub(super) fn object(response: &Response) -> Option<Map<String, Value>> {
+pub(in crate::credential) fn object(response: &Response) -> Option<Map<String, Value>> {
     read(response)
 }
 
 /// Whether it is one, without a copy of what may be a token.
-pub(super) fn is_object(response: &Response) -> bool {
+pub(in crate::credential) fn is_object(response: &Response) -> bool {
     read::<HashMap<String, IgnoredAny>>(response).is_some()
 }
 
 /// What is wanted of it.
-pub(super) fn read<T: DeserializeOwned>(response: &Response) -> Option<T> {
+pub(in crate::credential) fn read<T: DeserializeOwned>(response: &Response) -> Option<T> {
     let body = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
     serde_json::from_slice(body).ok()
 }
 
 /// The token in an answer, if there is one.
-pub(super) fn token(object: &mut Map<String, Value>) -> Option<FetchedToken> {
+pub(in crate::credential) fn token(object: &mut Map<String, Value>) -> Option<FetchedToken> {
     if object.get("token_type").is_some_and(is_bound_to_a_key) {
         return None;
     }
@@ -60,7 +60,7 @@ fn is_bound_to_a_key(token_type: &Value) -> bool {
 }
 
 /// A token that can be one: a text of printable ASCII. Anything else would break the password message it goes into.
-pub(super) fn usable(value: Option<Value>) -> Option<Secret> {
+pub(in crate::credential) fn usable(value: Option<Value>) -> Option<Secret> {
     let Some(Value::String(text)) = value else { return None };
     let text = zeroize::Zeroizing::new(text);
     let token = text.trim();
@@ -68,8 +68,8 @@ pub(super) fn usable(value: Option<Value>) -> Option<Secret> {
 }
 
 /// What a service said of a refusal.
-pub(super) struct Refusal {
-    pub(super) service: ServiceErrorDetails,
+pub(in crate::credential) struct Refusal {
+    pub(in crate::credential) service: ServiceErrorDetails,
     suberror: Option<String>,
     /// Whether it is a refusal in the service's own form, and not somebody else's page.
     is_refusal: bool,
@@ -79,7 +79,7 @@ pub(super) struct Refusal {
 
 /// Who refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refuser {
+pub(in crate::credential) enum Refuser {
     /// A service far away: others may answer in its place.
     Remote,
     /// An endpoint of this machine or cluster: whatever it says in words is its own.
@@ -92,7 +92,7 @@ fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// Reads a refusal. `secrets` are those that the request held.
-pub(super) fn refusal(
+pub(in crate::credential) fn refusal(
     response: &Response,
     object: Option<&Map<String, Value>>,
     secrets: &[&Secret],
@@ -106,7 +106,7 @@ pub(super) fn refusal(
         let error = object.and_then(|object| member(object, "error")?.as_object());
         text(error.and_then(|error| member(error, name)))
     };
-    let short = |text: Option<String>| text.and_then(|text| service_text::identifier(&text, secrets));
+    let short = |text: Option<String>| text.and_then(|text| sanitize::identifier(&text, secrets));
     let fields = |names: &[&str]| names.iter().find_map(|name| field(name));
 
     let told = fields(&["error_description", "message", "exceptionMessage"])
@@ -121,7 +121,7 @@ pub(super) fn refusal(
     let told = told.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
     let is_described = told.is_some();
     let words = || {
-        let words = object.is_none().then(|| service_text::plain_words(response, refuser == Refuser::Local));
+        let words = object.is_none().then(|| sanitize::plain_words(response, refuser == Refuser::Local));
         words.flatten().map(str::to_owned)
     };
     let description = told.or_else(words).unwrap_or_default();
@@ -131,9 +131,9 @@ pub(super) fn refusal(
         .flat_map(|numbers| numbers.as_array().map_or(std::slice::from_ref(numbers), Vec::as_slice))
         .filter_map(|number| u32::try_from(dates::seconds(number)?).ok())
         .collect();
-    let aadsts = aadsts::most_special(&listed)
-        .or_else(|| aadsts::find(&description))
-        .or_else(|| error.as_deref().and_then(aadsts::find));
+    let aadsts = error_codes::most_special(&listed)
+        .or_else(|| error_codes::find(&description))
+        .or_else(|| error.as_deref().and_then(error_codes::find));
     let is_refusal = is_described
         || object.is_some_and(|object| member(object, "error").is_some() || error.is_some())
         || refuser == Refuser::Local && !description.is_empty();
@@ -147,7 +147,7 @@ pub(super) fn refusal(
             status: Some(response.status),
             error,
             aadsts,
-            message: service_text::sentence(&description, secrets),
+            message: sanitize::sentence(&description, secrets),
             trace_id: short(fields(&["trace_id", "traceId"]).or_else(|| trailer(&description, "Trace ID:"))),
             correlation_id: short(
                 fields(&["correlation_id", "correlationId"])
@@ -158,23 +158,23 @@ pub(super) fn refusal(
             retry_after: response.retry_after(),
             claims: claims
                 .filter(|claims| claims.len() <= MAX_CLAIMS)
-                .map(|claims| service_text::mask_secrets(&claims, secrets).into_owned()),
+                .map(|claims| sanitize::mask_secrets(&claims, secrets).into_owned()),
         },
         suberror: short(field("suberror")),
         is_refusal,
-        is_passing: aadsts::is_passing(&description),
+        is_passing: error_codes::is_passing(&description),
     }
 }
 
 impl Refusal {
     /// The error it becomes. `source` names the service.
-    pub(super) fn into_error(self, response: &Response, source: &str) -> Error {
-        let known = self.service.aadsts.and_then(aadsts::lookup);
+    pub(in crate::credential) fn into_error(self, response: &Response, source: &str) -> Error {
+        let known = self.service.aadsts.and_then(error_codes::lookup);
         let (kind, definite) = self.classify(known.map(|entry| entry.verdict));
         let mut advice = match (known, self.service.aadsts) {
             // A transient status has its own advice; the table's is for what the number alone says.
             (Some(entry), _) if entry.verdict.kind() == kind => entry.advice.to_owned(),
-            _ if self.is_passing => aadsts::passing_advice().to_owned(),
+            _ if self.is_passing => error_codes::passing_advice().to_owned(),
             (None, Some(number)) if kind == ErrorKind::AuthenticationFailed => {
                 format!("{} See https://login.microsoftonline.com/error?code={number}.", kind.advice())
             }
@@ -233,7 +233,7 @@ impl Refusal {
 }
 
 /// What a body is that holds no token, for messages.
-pub(super) fn describe_body(response: &Response) -> &'static str {
+pub(in crate::credential) fn describe_body(response: &Response) -> &'static str {
     let start: Vec<u8> = response.body.iter().copied().filter(|b| !b.is_ascii_whitespace()).take(16).collect();
     match start.first() {
         _ if (300..400).contains(&response.status) => "a redirect, which is not followed",

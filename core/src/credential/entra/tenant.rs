@@ -7,7 +7,7 @@ use crate::{
 
 /// Which tenant a request goes to.
 #[derive(Clone, Debug)]
-pub(super) struct TenantRule {
+pub(in crate::credential) struct TenantRule {
     own: Option<String>,
     also_allowed: Vec<String>,
     fixed: bool,
@@ -16,7 +16,11 @@ pub(super) struct TenantRule {
 impl TenantRule {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a tenant that is neither an id nor a domain name.
-    pub(super) fn new(own: Option<&str>, options: &CredentialOptions, inputs: &BuildInputs<'_>) -> Result<TenantRule> {
+    pub(in crate::credential) fn new(
+        own: Option<&str>,
+        options: &CredentialOptions,
+        inputs: &BuildInputs<'_>,
+    ) -> Result<TenantRule> {
         if let Some(own) = own {
             check(own)?;
         }
@@ -32,7 +36,7 @@ impl TenantRule {
     ///
     /// # Errors
     /// [`ErrorKind::AuthenticationFailed`] for a tenant that is not allowed.
-    pub(super) fn resolve<'a>(&'a self, requested: Option<&'a str>) -> Result<Option<&'a str>> {
+    pub(in crate::credential) fn resolve<'a>(&'a self, requested: Option<&'a str>) -> Result<Option<&'a str>> {
         let Some(requested) = requested.map(str::trim).filter(|tenant| !tenant.is_empty()) else {
             return Ok(self.own.as_deref());
         };
@@ -51,7 +55,10 @@ impl TenantRule {
 }
 
 /// The environment's own list of tenants, where the options have none.
-pub(super) fn with_environment(options: &CredentialOptions, inputs: &BuildInputs<'_>) -> CredentialOptions {
+pub(in crate::credential) fn with_environment(
+    options: &CredentialOptions,
+    inputs: &BuildInputs<'_>,
+) -> CredentialOptions {
     let mut options = options.clone();
     if options.additionally_allowed_tenants.is_empty() {
         let listed = inputs.variable("AZURE_ADDITIONALLY_ALLOWED_TENANTS").unwrap_or_default();

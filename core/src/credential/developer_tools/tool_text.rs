@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{developer_tool::Output, service_text};
+use crate::credential::{developer_tools::process::Output, sanitize};
 
 /// No more objects than this are looked for in a tool's output.
 const MAX_OBJECTS: usize = 1000;
@@ -13,18 +13,18 @@ const MAX_COMMAND: usize = 600;
 
 /// What a tool said of its failure.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(in crate::credential) struct Complaint {
     /// The error itself, without what stands around it.
-    pub(super) cause: String,
+    pub(in crate::credential) cause: String,
     /// Everything but warnings and tracebacks; the tool's own commands stand there.
-    pub(super) rest: String,
+    pub(in crate::credential) rest: String,
     /// The tool's own advice, where it is set apart.
-    pub(super) suggestion: Option<String>,
+    pub(in crate::credential) suggestion: Option<String>,
 }
 
 impl Complaint {
     /// What a tool says by its output for errors, else by the other one, where that is words.
-    pub(super) fn of(output: &Output) -> Complaint {
+    pub(in crate::credential) fn of(output: &Output) -> Complaint {
         // Lines of JSON are for programs; who reads them has taken what they say.
         let plain = |text: &str| {
             let lines = text.lines().filter(|line| serde_json::from_str::<Map<String, Value>>(line.trim()).is_err());
@@ -35,13 +35,13 @@ impl Complaint {
             return complaint;
         }
         let other = plain(&output.stdout);
-        let is_words = !other.cause.contains(['{', '}']) && service_text::words(&other.cause).is_some();
+        let is_words = !other.cause.contains(['{', '}']) && sanitize::words(&other.cause).is_some();
         if is_words { other } else { complaint }
     }
 
     /// Reads the lines that a tool printed. What begins with `ERROR:` is the error, unless it only announces a traceback;
     /// without such a line it is the first line that is no warning, then the last exception of the traceback.
-    pub(super) fn read(text: &str) -> Complaint {
+    pub(in crate::credential) fn read(text: &str) -> Complaint {
         let text = &without_colours(text);
         let mut said: Vec<&str> = Vec::new();
         let mut rest: Vec<&str> = Vec::new();
@@ -110,7 +110,7 @@ impl Complaint {
     }
 
     /// The commands of the tool that it says to run, each beginning with one of `names`, the most detailed ones of a kind.
-    pub(super) fn commands(&self, names: &[&str]) -> Vec<String> {
+    pub(in crate::credential) fn commands(&self, names: &[&str]) -> Vec<String> {
         let found = commands(&self.rest, names);
         match &self.suggestion {
             Some(suggestion) if found.is_empty() => commands(suggestion, names),
@@ -209,7 +209,7 @@ fn without_retries(cause: String) -> String {
 fn commands(text: &str, names: &[&str]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut add = |command: &str| {
-        let shown = service_text::mask(command, &[]);
+        let shown = sanitize::mask(command, &[]);
         let shown: String = shown.chars().filter(|c| !c.is_control()).collect();
         let shown = shown.trim().trim_end_matches('.').to_owned();
         if shown.len() <= MAX_COMMAND && !found.contains(&shown) {
@@ -251,7 +251,7 @@ fn commands(text: &str, names: &[&str]) -> Vec<String> {
 
 /// The last complete JSON object in a tool's output that has this member: extensions, updates and warnings print lines of
 /// their own around it, which may hold braces.
-pub(super) fn last_object(text: &str, member: &str) -> Option<Map<String, Value>> {
+pub(in crate::credential) fn last_object(text: &str, member: &str) -> Option<Map<String, Value>> {
     let mut last = None;
     let mut at = 0;
     for _ in 0..MAX_OBJECTS {
@@ -272,7 +272,7 @@ pub(super) fn last_object(text: &str, member: &str) -> Option<Map<String, Value>
 }
 
 /// A text without the sequences that colour it on a terminal.
-pub(super) fn without_colours(text: &str) -> String {
+pub(in crate::credential) fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
@@ -398,14 +398,14 @@ mod tests {
             let text = parts.concat();
             let complaint = Complaint::read(&text);
             let commands = complaint.commands(&["az login", "azd auth login"]);
-            let shown = service_text::sentence(&complaint.cause, &[]).unwrap_or_default();
-            let masked = service_text::mask(&text, &[]);
+            let shown = sanitize::sentence(&complaint.cause, &[]).unwrap_or_default();
+            let masked = sanitize::mask(&text, &[]);
             for shown in commands.iter().map(String::as_str).chain([&*shown, &*masked]) {
                 assert!(!shown.contains("c2lnbmF0dXJl"), "{shown:?}");
             }
             assert!(shown.chars().count() <= 301 && !shown.contains(['\n', '\u{1b}']), "{shown:?}");
             let _ = last_object(&text, "accessToken");
-            let _ = service_text::words(&text);
+            let _ = sanitize::words(&text);
         }
     }
 

@@ -127,7 +127,7 @@ pub fn aadsts_advice() -> &'static [Aadsts] {
 }
 
 /// What is known of a number.
-pub(super) fn lookup(number: u32) -> Option<&'static Aadsts> {
+pub(in crate::credential) fn lookup(number: u32) -> Option<&'static Aadsts> {
     TABLE.binary_search_by_key(&number, |entry| entry.number).ok().map(|index| &TABLE[index])
 }
 
@@ -135,12 +135,12 @@ pub(super) fn lookup(number: u32) -> Option<&'static Aadsts> {
 const WRAPPER: u32 = 70002;
 
 /// The number behind `AADSTS` in a text: the first one that says more than that something was refused.
-pub(super) fn find(text: &str) -> Option<u32> {
+pub(in crate::credential) fn find(text: &str) -> Option<u32> {
     quoted(text).map(|(number, _)| number)
 }
 
 /// The same, with what stands behind it.
-pub(super) fn quoted(text: &str) -> Option<(u32, &str)> {
+pub(in crate::credential) fn quoted(text: &str) -> Option<(u32, &str)> {
     let all = || {
         text.match_indices("AADSTS").filter_map(|(at, marker)| {
             let rest = &text[at + marker.len()..];
@@ -152,24 +152,24 @@ pub(super) fn quoted(text: &str) -> Option<(u32, &str)> {
 }
 
 /// The number that says most of those that a service lists, the general ones first.
-pub(super) fn most_special(listed: &[u32]) -> Option<u32> {
+pub(in crate::credential) fn most_special(listed: &[u32]) -> Option<u32> {
     let special = || listed.iter().rev().copied().filter(|number| *number != WRAPPER);
     special().find(|number| lookup(*number).is_some()).or_else(|| special().next()).or(listed.last().copied())
 }
 
 /// Whether a text tells of a trouble that passes by itself, whatever its number.
-pub(super) fn is_passing(text: &str) -> bool {
+pub(in crate::credential) fn is_passing(text: &str) -> bool {
     text.to_ascii_lowercase().contains("request to external oidc endpoint failed")
 }
 
 /// What to do about it.
-pub(super) fn passing_advice() -> &'static str {
+pub(in crate::credential) fn passing_advice() -> &'static str {
     lookup(50166).map_or("", |entry| entry.advice)
 }
 
 impl Error {
     /// With what is known of its number.
-    pub(super) fn with_known(self, known: Option<&Aadsts>) -> Error {
+    pub(in crate::credential) fn with_known(self, known: Option<&Aadsts>) -> Error {
         match known {
             Some(entry) if entry.verdict == Verdict::Definite => self.with_advice(entry.advice).definite(),
             Some(entry) => self.with_advice(entry.advice),

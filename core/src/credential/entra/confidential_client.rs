@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, build,
-    certificate::Certificate,
-    token_endpoint::{BOUND, Proof, TokenEndpoint},
-};
 use crate::{
     cloud::Cloud,
     config::{CredentialConfig, CredentialOptions},
+    credential::{
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, build,
+        certificate::Certificate,
+        entra::token_endpoint::{BOUND, Proof, TokenEndpoint},
+    },
     error::{Error, ErrorKind, Result},
     secret::Secret,
 };
@@ -20,32 +20,32 @@ use crate::{
 const FOR_THE_EXCHANGE: Duration = Duration::from_secs(5);
 
 /// An application, which asks for tokens of its own or for its users.
-pub(super) struct Application {
+pub(in crate::credential) struct ConfidentialClient {
     name: &'static str,
     endpoint: TokenEndpoint,
     authentication: ClientAuthentication,
 }
 
-impl Application {
+impl ConfidentialClient {
     /// `name` is the class name that the user knows.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         name: &'static str,
         tenant: &str,
         client_id: &str,
         authentication: ClientAuthentication,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
-    ) -> Result<Application> {
+    ) -> Result<ConfidentialClient> {
         let endpoint = TokenEndpoint::new(name, tenant, client_id, options, context)?;
-        Ok(Application { name, endpoint, authentication })
+        Ok(ConfidentialClient { name, endpoint, authentication })
     }
 
     /// The same, with the variable that the client id is of, for messages.
-    pub(super) fn with_client_id_of(self, variable: &'static str) -> Application {
-        Application { endpoint: self.endpoint.with_client_id_of(Some(variable)), ..self }
+    pub(in crate::credential) fn with_client_id_of(self, variable: &'static str) -> ConfidentialClient {
+        ConfidentialClient { endpoint: self.endpoint.with_client_id_of(Some(variable)), ..self }
     }
 
     async fn own(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
@@ -55,7 +55,7 @@ impl Application {
     }
 
     /// A token of the user whose own token is `assertion`.
-    pub(super) async fn on_behalf_of(
+    pub(in crate::credential) async fn on_behalf_of(
         &self,
         assertion: &Secret,
         request: &TokenRequest,
@@ -67,7 +67,7 @@ impl Application {
     }
 }
 
-impl Credential for Application {
+impl Credential for ConfidentialClient {
     fn name(&self) -> &str {
         self.name
     }
@@ -81,7 +81,7 @@ impl Credential for Application {
     }
 }
 
-pub(super) enum ClientAuthentication {
+pub(in crate::credential) enum ClientAuthentication {
     Secret(Secret),
     Certificate(Certificate),
     Assertion(AssertionSource),
@@ -136,7 +136,7 @@ impl ClientAuthentication {
 }
 
 /// A credential whose tokens are assertions: a callback of the host, or an identity that the application trusts.
-pub(super) struct AssertionSource {
+pub(in crate::credential) struct AssertionSource {
     source: Arc<dyn Credential>,
     request: TokenRequest,
 }
@@ -144,7 +144,7 @@ pub(super) struct AssertionSource {
 impl AssertionSource {
     /// # Errors
     /// As [`build`].
-    pub(super) fn new(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<AssertionSource> {
+    pub(in crate::credential) fn new(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<AssertionSource> {
         let audience = match context.authority_cloud()? {
             Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
             Cloud::China => "api://AzureADTokenExchangeChina",

@@ -15,9 +15,9 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{aadsts, service_text, tool_text::Complaint};
 use crate::{
     config::{BuildInputs, Environment, duration, variable},
+    credential::{developer_tools::tool_text::Complaint, entra::error_codes, sanitize},
     error::{Error, ErrorKind, Result, ServiceErrorDetails},
     runtime::PerProcess,
 };
@@ -39,48 +39,48 @@ const MAX_OUTPUT: u64 = 256 * 1024;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A developer's tool.
-pub(super) struct DeveloperTool {
+pub(in crate::credential) struct DeveloperTool {
     /// The commands by which it may be installed, the usual one first.
-    pub(super) programs: &'static [&'static str],
+    pub(in crate::credential) programs: &'static [&'static str],
     /// What it is called among people.
-    pub(super) title: &'static str,
+    pub(in crate::credential) title: &'static str,
     /// The command that signs in.
-    pub(super) sign_in: &'static str,
+    pub(in crate::credential) sign_in: &'static str,
     /// The command that shows all that it says of a token.
-    pub(super) token_command: &'static str,
+    pub(in crate::credential) token_command: &'static str,
     /// What it says, in lower case, where nobody is signed in.
-    pub(super) signed_out: &'static [&'static str],
+    pub(in crate::credential) signed_out: &'static [&'static str],
     /// The commands by which it says, in some case or other, that somebody has to sign in again or elsewhere.
-    pub(super) sign_in_commands: &'static [&'static str],
+    pub(in crate::credential) sign_in_commands: &'static [&'static str],
     /// Held while the tool runs: parallel runs of one tool lock each other out or time out.
-    pub(super) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
+    pub(in crate::credential) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
 }
 
 /// What a tool is started with. Copied while its credential is built, because which user's sign-in is found depends on it.
-pub(super) struct ToolEnvironment {
+pub(in crate::credential) struct ToolEnvironment {
     variables: Environment,
     /// The working directory.
     folder: PathBuf,
 }
 
 impl ToolEnvironment {
-    pub(super) fn new(inputs: &BuildInputs<'_>) -> ToolEnvironment {
+    pub(in crate::credential) fn new(inputs: &BuildInputs<'_>) -> ToolEnvironment {
         let names = ["PATH", "HOME", "USERPROFILE", "APPDATA", "AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"];
         ToolEnvironment { variables: inputs.copy(&names), folder: safe_folder(inputs) }
     }
 }
 
 /// What a tool printed.
-pub(super) struct Output {
+pub(in crate::credential) struct Output {
     /// Whether it ended with status 0. Unknown (a host that reaps every child itself) counts as success.
-    pub(super) success: bool,
-    pub(super) code: Option<i32>,
-    pub(super) stdout: Zeroizing<String>,
-    pub(super) stderr: Zeroizing<String>,
+    pub(in crate::credential) success: bool,
+    pub(in crate::credential) code: Option<i32>,
+    pub(in crate::credential) stdout: Zeroizing<String>,
+    pub(in crate::credential) stderr: Zeroizing<String>,
 }
 
 /// The longest a fetch takes with this time limit for the tool.
-pub(super) fn bound(process_timeout: Option<f64>) -> Duration {
+pub(in crate::credential) fn bound(process_timeout: Option<f64>) -> Duration {
     process_timeout.map_or(BOUND, |limit| duration(limit).saturating_add(2 * MARGIN).max(BOUND))
 }
 
@@ -89,7 +89,7 @@ impl DeveloperTool {
     ///
     /// # Errors
     /// [`ErrorKind::CredentialUnavailable`] where it is not installed, [`ErrorKind::Timeout`] where it does not end.
-    pub(super) async fn run(
+    pub(in crate::credential) async fn run(
         &self,
         arguments: &[String],
         environment: &ToolEnvironment,
@@ -207,16 +207,16 @@ impl DeveloperTool {
     }
 
     /// The error for a tool that failed.
-    pub(super) fn failure(&self, output: &Output, complaint: &Complaint) -> Error {
+    pub(in crate::credential) fn failure(&self, output: &Output, complaint: &Complaint) -> Error {
         let said = &*complaint.cause;
         let how = match output.code {
             Some(code) => format!("exit status {code}"),
             None => "killed".to_owned(),
         };
-        let number = aadsts::find(said);
+        let number = error_codes::find(said);
         let message = match number.is_none() && is_page(said) {
             true => Some("it printed a page of HTML".to_owned()),
-            false => service_text::sentence(said, &[]),
+            false => sanitize::sentence(said, &[]),
         };
         let service = ServiceErrorDetails { aadsts: number, message, ..ServiceErrorDetails::default() };
         let error = |kind, what: String| Error::new(kind, what).with_service(service.clone());
@@ -257,9 +257,9 @@ impl DeveloperTool {
         {
             return error(ErrorKind::CredentialUnavailable, what).with_advice(run);
         }
-        let known = number.and_then(aadsts::lookup);
+        let known = number.and_then(error_codes::lookup);
         let kind = known.map_or(ErrorKind::AuthenticationFailed, |entry| entry.verdict.kind());
-        let suggestion = || complaint.suggestion.as_deref().and_then(|text| service_text::sentence(text, &[]));
+        let suggestion = || complaint.suggestion.as_deref().and_then(|text| sanitize::sentence(text, &[]));
         let advice = match (known, number) {
             (Some(entry), _) if kind != ErrorKind::InteractionRequired => entry.advice.to_owned(),
             (Some(_), _) => run,
@@ -281,9 +281,9 @@ impl DeveloperTool {
     }
 
     /// The error for output without a token, with what the tool said beside it.
-    pub(super) fn unreadable(&self, output: &Output) -> Error {
+    pub(in crate::credential) fn unreadable(&self, output: &Output) -> Error {
         let said = Complaint::read(&output.stderr).cause;
-        let message = service_text::sentence(&said, &[]).filter(|_| !is_page(&said));
+        let message = sanitize::sentence(&said, &[]).filter(|_| !is_page(&said));
         Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
             .with_service(ServiceErrorDetails { message, ..ServiceErrorDetails::default() })
             .with_advice(format!(
@@ -399,12 +399,12 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// The resource of a scope for tools that take it so, after a look at its characters.
-pub(super) fn check_scope(scope: &str) -> Result<&str> {
+pub(in crate::credential) fn check_scope(scope: &str) -> Result<&str> {
     check("scope", scope, |b| b.is_ascii_alphanumeric() || b"-._:/".contains(&b))
 }
 
 /// An argument that consists of characters that no shell or tool takes for something else.
-pub(super) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool) -> Result<&'a str> {
+pub(in crate::credential) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool) -> Result<&'a str> {
     if !value.is_empty() && !value.starts_with('-') && value.bytes().all(allowed) {
         return Ok(value);
     }
@@ -419,7 +419,7 @@ pub(super) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool
 }
 
 /// A value that changes when one of the files does.
-pub(super) fn stamp_of(files: &[PathBuf]) -> u64 {
+pub(in crate::credential) fn stamp_of(files: &[PathBuf]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -430,7 +430,7 @@ pub(super) fn stamp_of(files: &[PathBuf]) -> u64 {
 }
 
 /// The user's own folder.
-pub(super) fn home(inputs: &BuildInputs<'_>) -> Option<PathBuf> {
+pub(in crate::credential) fn home(inputs: &BuildInputs<'_>) -> Option<PathBuf> {
     let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     inputs.variable(name).map(PathBuf::from)
 }

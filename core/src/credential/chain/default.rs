@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
-    azure_cli::AzureCliCredential,
-    azure_developer_cli::AzureDeveloperCliCredential,
-    azure_powershell::AzurePowerShellCredential,
-    chained::{Walk, combined_stamp, longest_bound},
-    environment,
-    managed_identity::{self, ManagedIdentityCredential},
-    service_text,
-    tenant::with_environment,
-    unavailable::Unavailable,
-    workload_identity::WorkloadIdentityCredential,
-};
 use crate::{
     config::{
         AzureCliArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, ManagedIdentityArguments,
         WorkloadIdentityArguments,
+    },
+    credential::{
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+        chain::chained::{Walk, combined_stamp, longest_bound},
+        chain::unavailable::Unavailable,
+        developer_tools::azure_cli::AzureCliCredential,
+        developer_tools::azure_developer_cli::AzureDeveloperCliCredential,
+        developer_tools::azure_powershell::AzurePowerShellCredential,
+        entra::tenant::with_environment,
+        environment,
+        managed_identity::{self, ManagedIdentityCredential},
+        sanitize,
+        workload_identity::WorkloadIdentityCredential,
     },
     error::{Error, ErrorKind, Result},
 };
@@ -73,7 +73,7 @@ const MEMBERS: [(&str, Part); 12] = [
     ("InteractiveBrowserCredential", Part::Named),
 ];
 
-pub(super) struct DefaultCredential {
+pub(in crate::credential) struct DefaultCredential {
     members: Vec<Member>,
     /// The member whose token came first. From then on nobody else is asked: a program must not become somebody else
     /// because its own identity is out of reach for a while.
@@ -112,7 +112,7 @@ impl DefaultCredential {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a variable that is required and not set, a name that is none, and a chain
     /// without members.
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         arguments: &DefaultArguments,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
@@ -268,7 +268,7 @@ fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&
         Some("prod") => MEMBERS.iter().filter(|(_, part)| *part == Part::Service).map(|(name, _)| *name).collect(),
         Some("dev") => MEMBERS.iter().filter(|(_, part)| *part == Part::Developer).map(|(name, _)| *name).collect(),
         Some(name) => {
-            let shown = service_text::identifier(selection.unwrap_or(name), &[]);
+            let shown = sanitize::identifier(selection.unwrap_or(name), &[]);
             let place = shown.map_or(SELECTION.to_owned(), |shown| format!("{SELECTION}={shown}"));
             vec![canonical(name).ok_or_else(|| unknown(&place, "dev, prod, "))?]
         }

@@ -5,26 +5,26 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{
-    BuildContext, FetchContext, FetchedToken, TokenRequest,
-    answer::{self, Refuser},
-    exchange::exchange,
-    region::{self, Region},
-    tenant::TenantRule,
-    tries::{self, Tries},
-};
 use crate::{
     config::{CredentialOptions, RetryOptions},
+    credential::{
+        BuildContext, FetchContext, FetchedToken, TokenRequest,
+        entra::region::{self, Region},
+        entra::response::{self, Refuser},
+        entra::tenant::TenantRule,
+        exchange::exchange,
+        retry::{self, Tries},
+    },
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::{Request, Transport},
 };
 
 /// The longest a fetch from the token endpoint takes.
-pub(super) const BOUND: std::time::Duration = std::time::Duration::from_secs(30);
+pub(in crate::credential) const BOUND: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// An application's way to the token endpoint.
-pub(super) struct TokenEndpoint {
+pub(in crate::credential) struct TokenEndpoint {
     credential: &'static str,
     transport: Transport,
     authority: String,
@@ -39,7 +39,7 @@ pub(super) struct TokenEndpoint {
 }
 
 /// How an application proves who it is.
-pub(super) enum Proof<'a> {
+pub(in crate::credential) enum Proof<'a> {
     /// With its secret.
     Secret(&'a Secret),
     /// With a signed JWT: of its certificate, or of a federated issuer.
@@ -79,7 +79,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         credential: &'static str,
         tenant: &str,
         client_id: &str,
@@ -104,17 +104,17 @@ impl TokenEndpoint {
     }
 
     /// The same at a cluster's token proxy, for messages.
-    pub(super) fn of_token_proxy(self) -> TokenEndpoint {
+    pub(in crate::credential) fn of_token_proxy(self) -> TokenEndpoint {
         TokenEndpoint { is_proxied: true, ..self }
     }
 
     /// The same, with the variable that the client id is of, for messages.
-    pub(super) fn with_client_id_of(self, variable: Option<&'static str>) -> TokenEndpoint {
+    pub(in crate::credential) fn with_client_id_of(self, variable: Option<&'static str>) -> TokenEndpoint {
         TokenEndpoint { client_id_variable: variable, ..self }
     }
 
     /// The application.
-    pub(super) fn client_id(&self) -> &str {
+    pub(in crate::credential) fn client_id(&self) -> &str {
         &self.client_id
     }
 
@@ -122,7 +122,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// [`ErrorKind::AuthenticationFailed`] for a tenant that is not allowed.
-    pub(super) fn audience(&self, request: &TokenRequest) -> Result<String> {
+    pub(in crate::credential) fn audience(&self, request: &TokenRequest) -> Result<String> {
         self.url(&self.authority, request)
     }
 
@@ -132,7 +132,7 @@ impl TokenEndpoint {
     }
 
     /// The application's own token.
-    pub(super) async fn client_credentials(
+    pub(in crate::credential) async fn client_credentials(
         &self,
         proof: Proof<'_>,
         request: &TokenRequest,
@@ -142,7 +142,7 @@ impl TokenEndpoint {
     }
 
     /// The same, in a fetch that ends at `ends`.
-    pub(super) async fn client_credentials_until(
+    pub(in crate::credential) async fn client_credentials_until(
         &self,
         ends: Instant,
         proof: Proof<'_>,
@@ -175,7 +175,7 @@ impl TokenEndpoint {
     }
 
     /// A token of the application for the user whose token is `assertion`.
-    pub(super) async fn on_behalf_of(
+    pub(in crate::credential) async fn on_behalf_of(
         &self,
         ends: Instant,
         proof: Proof<'_>,
@@ -213,7 +213,7 @@ impl TokenEndpoint {
         loop {
             let outcome = self.once(&url, &form, tries.time()).await;
             match outcome {
-                Err(error) if tries.again(&error, |error, done| tries::pause(&self.retry, error, done)).await => {}
+                Err(error) if tries.again(&error, |error, done| retry::pause(&self.retry, error, done)).await => {}
                 outcome => return outcome,
             }
         }
@@ -222,9 +222,9 @@ impl TokenEndpoint {
     async fn once(&self, url: &str, form: &Form, time: std::time::Duration) -> Result<FetchedToken> {
         let request = Request::post_form(url, form.fields.clone(), time);
         let response = exchange(&self.transport, self.credential, request).await?;
-        let mut object = answer::object(&response);
+        let mut object = response::object(&response);
         if (200..300).contains(&response.status)
-            && let Some(token) = object.as_mut().and_then(answer::token)
+            && let Some(token) = object.as_mut().and_then(response::token)
         {
             return Ok(token);
         }
@@ -233,7 +233,7 @@ impl TokenEndpoint {
             true => (format!("the cluster's token proxy {}", crate::transport::endpoint(url)), Refuser::Local),
             false => (format!("the token service {}", crate::transport::endpoint(url)), Refuser::Remote),
         };
-        let error = answer::refusal(&response, object.as_ref(), &secrets, refuser).into_error(&response, &source);
+        let error = response::refusal(&response, object.as_ref(), &secrets, refuser).into_error(&response, &source);
         Err(self.with_hints(error))
     }
 

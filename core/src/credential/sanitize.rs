@@ -8,7 +8,7 @@ use base64::{
 };
 use serde_json::Value;
 
-use super::aadsts;
+use super::entra::error_codes;
 use crate::{
     secret::Secret,
     transport::{Response, form_encoded},
@@ -37,7 +37,7 @@ const MASK: &str = "[redacted]";
 /// `AADSTS` number: tools and Azure's SDKs put many lines before it.
 pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String> {
     let masked = mask(description, secrets);
-    let mut text = aadsts::quoted(&masked).map_or(&*masked, |(_, rest)| rest.trim_start_matches([':', ' ']));
+    let mut text = error_codes::quoted(&masked).map_or(&*masked, |(_, rest)| rest.trim_start_matches([':', ' ']));
     for trailer in ["Trace ID:", "Correlation ID:", "Timestamp:"] {
         text = text.split(trailer).next().unwrap_or_default();
     }

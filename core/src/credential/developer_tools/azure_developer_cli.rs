@@ -5,14 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
-    developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
-    tenant::TenantRule,
-    tool_text::{self, Complaint},
-};
 use crate::{
     config::{CredentialOptions, DeveloperToolArguments},
+    credential::{
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, dates,
+        developer_tools::process::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
+        developer_tools::tool_text::{self, Complaint},
+        entra::response,
+        entra::tenant::TenantRule,
+    },
     error::Result,
     runtime::PerProcess,
 };
@@ -30,7 +31,7 @@ static AZD: DeveloperTool = DeveloperTool {
     },
 };
 
-pub(super) struct AzureDeveloperCliCredential {
+pub(in crate::credential) struct AzureDeveloperCliCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
     environment: ToolEnvironment,
@@ -39,7 +40,7 @@ pub(super) struct AzureDeveloperCliCredential {
 }
 
 impl AzureDeveloperCliCredential {
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         arguments: &DeveloperToolArguments,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
@@ -78,7 +79,7 @@ impl AzureDeveloperCliCredential {
 
 fn parse(stdout: &str) -> Option<FetchedToken> {
     let mut printed = tool_text::last_object(stdout, "token")?;
-    let token = answer::usable(printed.remove("token"))?;
+    let token = response::usable(printed.remove("token"))?;
     let expires_on = printed.get("expiresOn").and_then(dates::moment_or_local);
     Some(FetchedToken { token, expires_on, expires_in: None, refresh_in: None })
 }
@@ -123,7 +124,7 @@ impl Credential for AzureDeveloperCliCredential {
     }
 
     fn bound(&self) -> Duration {
-        developer_tool::bound(self.process_timeout)
+        process::bound(self.process_timeout)
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
@@ -131,7 +132,7 @@ impl Credential for AzureDeveloperCliCredential {
     }
 
     fn stamp(&self) -> Option<u64> {
-        self.config.as_ref().map(|config| developer_tool::stamp_of(std::slice::from_ref(config)))
+        self.config.as_ref().map(|config| process::stamp_of(std::slice::from_ref(config)))
     }
 }
 

@@ -4,10 +4,10 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 
-use super::{exchange::exchange, managed_identity};
 use crate::{
     cloud::{self, Cloud},
     config::BuildInputs,
+    credential::{exchange::exchange, managed_identity},
     error::{Error, ErrorKind, Result},
     transport::{Request, Transport},
 };
@@ -20,7 +20,7 @@ const LOCATION: &str = "/metadata/instance/compute/location?format=text&api-vers
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which region's token service is asked.
-pub(super) enum Region {
+pub(in crate::credential) enum Region {
     /// The global one.
     None,
     Named(String),
@@ -35,7 +35,7 @@ impl Region {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for what cannot be a region's name, and for an authority host that cannot have one
     /// in front, such as an IP address.
-    pub(super) fn new(inputs: &BuildInputs<'_>, global: &str) -> Result<Region> {
+    pub(in crate::credential) fn new(inputs: &BuildInputs<'_>, global: &str) -> Result<Region> {
         let Some(wanted) = inputs.variable(VARIABLE).map(str::trim).filter(|wanted| !wanted.is_empty()) else {
             return Ok(Region::None);
         };
@@ -61,7 +61,12 @@ impl Region {
     }
 
     /// The authority to ask for an application's token: the region's, else the global one.
-    pub(super) async fn authority<'a>(&self, global: &'a str, transport: &Transport, credential: &str) -> Cow<'a, str> {
+    pub(in crate::credential) async fn authority<'a>(
+        &self,
+        global: &'a str,
+        transport: &Transport,
+        credential: &str,
+    ) -> Cow<'a, str> {
         match self {
             Region::None => Cow::Borrowed(global),
             Region::Named(region) => regional(region, global).map_or(Cow::Borrowed(global), Cow::Owned),
@@ -85,7 +90,7 @@ impl Region {
 
 /// Says where the address came from that could not be reached: the region's name is a part of it, and not every authority
 /// has hosts for regions.
-pub(super) fn explain(error: Error) -> Error {
+pub(in crate::credential) fn explain(error: Error) -> Error {
     use ErrorKind::{Network, Timeout, UntrustedCertificate};
     if !matches!(error.kind(), Network | Timeout | UntrustedCertificate) {
         return error;

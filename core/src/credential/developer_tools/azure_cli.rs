@@ -2,15 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer, dates,
-    developer_tool::{self, DeveloperTool, ToolEnvironment, check, check_scope, home},
-    tenant::TenantRule,
-    tool_text::{self, Complaint},
-};
 use crate::{
     cloud,
     config::{AzureCliArguments, CredentialOptions},
+    credential::{
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, dates,
+        developer_tools::process::{self, DeveloperTool, ToolEnvironment, check, check_scope, home},
+        developer_tools::tool_text::{self, Complaint},
+        entra::response,
+        entra::tenant::TenantRule,
+    },
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
 };
@@ -28,7 +29,7 @@ static AZ: DeveloperTool = DeveloperTool {
     },
 };
 
-pub(super) struct AzureCliCredential {
+pub(in crate::credential) struct AzureCliCredential {
     tenants: TenantRule,
     subscription: Option<String>,
     process_timeout: Option<f64>,
@@ -38,7 +39,7 @@ pub(super) struct AzureCliCredential {
 }
 
 impl AzureCliCredential {
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         arguments: &AzureCliArguments,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
@@ -85,7 +86,7 @@ impl AzureCliCredential {
 
 fn parse(stdout: &str) -> Option<FetchedToken> {
     let mut printed = tool_text::last_object(stdout, "accessToken")?;
-    let token = answer::usable(printed.remove("accessToken"))?;
+    let token = response::usable(printed.remove("accessToken"))?;
     // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not. Some sign-ins have neither: then the
     // token itself tells.
     let expires_on = printed
@@ -101,7 +102,7 @@ impl Credential for AzureCliCredential {
     }
 
     fn bound(&self) -> Duration {
-        developer_tool::bound(self.process_timeout)
+        process::bound(self.process_timeout)
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
@@ -109,7 +110,7 @@ impl Credential for AzureCliCredential {
     }
 
     fn stamp(&self) -> Option<u64> {
-        self.profile.as_ref().map(|profile| developer_tool::stamp_of(std::slice::from_ref(profile)))
+        self.profile.as_ref().map(|profile| process::stamp_of(std::slice::from_ref(profile)))
     }
 }
 

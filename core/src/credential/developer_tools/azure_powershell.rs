@@ -5,15 +5,16 @@ use std::{path::PathBuf, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
-    developer_tool::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
-    tenant::TenantRule,
-    tool_text::{self, Complaint},
-};
 use crate::{
     cloud,
     config::{CredentialOptions, DeveloperToolArguments},
+    credential::{
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+        developer_tools::process::{self, DeveloperTool, Output, ToolEnvironment, check_scope, home},
+        developer_tools::tool_text::{self, Complaint},
+        entra::response,
+        entra::tenant::TenantRule,
+    },
     error::{Error, ErrorKind, Result},
     runtime::PerProcess,
 };
@@ -77,7 +78,7 @@ $end = ([System.DateTimeOffset]$answer.ExpiresOn).ToUnixTimeSeconds()
 Write-Output "`nazsdk%$token%$end`n"
 "#;
 
-pub(super) struct AzurePowerShellCredential {
+pub(in crate::credential) struct AzurePowerShellCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
     environment: ToolEnvironment,
@@ -86,7 +87,7 @@ pub(super) struct AzurePowerShellCredential {
 }
 
 impl AzurePowerShellCredential {
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         arguments: &DeveloperToolArguments,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
@@ -140,7 +141,7 @@ fn encoded(resource: &str, tenant: &str) -> String {
 
 fn parse(stdout: &str) -> Option<FetchedToken> {
     let (token, end) = stdout.lines().find_map(|line| line.trim().strip_prefix(MARK)?.split_once('%'))?;
-    let token = answer::usable(Some(Value::from(token)))?;
+    let token = response::usable(Some(Value::from(token)))?;
     Some(FetchedToken { token, expires_on: Some(end.trim().parse().ok()?), expires_in: None, refresh_in: None })
 }
 
@@ -224,7 +225,7 @@ impl Credential for AzurePowerShellCredential {
     }
 
     fn bound(&self) -> Duration {
-        developer_tool::bound(self.process_timeout)
+        process::bound(self.process_timeout)
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
@@ -232,7 +233,7 @@ impl Credential for AzurePowerShellCredential {
     }
 
     fn stamp(&self) -> Option<u64> {
-        self.context_file.as_ref().map(|file| developer_tool::stamp_of(std::slice::from_ref(file)))
+        self.context_file.as_ref().map(|file| process::stamp_of(std::slice::from_ref(file)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a credential object of the host's own answers, made safe to use. For bindings.
 
-use super::{FetchedToken, aadsts, service_text};
+use super::{FetchedToken, entra::error_codes, sanitize};
 use crate::{
     error::{Error, ErrorKind, HostCause, Result, ServiceErrorDetails},
     runtime::now,
@@ -33,18 +33,15 @@ impl Error {
     /// `unavailable` says that it is not set up here, so that a chain goes on past it. What the text quotes of Entra counts
     /// as if Entra had said it to us: a wrong secret stays wrong.
     pub fn from_host(class: &str, message: &str, unavailable: bool, cause: HostCause) -> Error {
-        let aadsts = aadsts::find(message);
-        let known = aadsts.and_then(aadsts::lookup);
+        let aadsts = error_codes::find(message);
+        let known = aadsts.and_then(error_codes::lookup);
         let kind = match known {
             _ if unavailable => ErrorKind::CredentialUnavailable,
             Some(entry) => entry.verdict.kind(),
             None => ErrorKind::HostCredential,
         };
-        let service = ServiceErrorDetails {
-            aadsts,
-            message: service_text::sentence(message, &[]),
-            ..ServiceErrorDetails::default()
-        };
+        let service =
+            ServiceErrorDetails { aadsts, message: sanitize::sentence(message, &[]), ..ServiceErrorDetails::default() };
         Error::new(kind, format!("the credential raised {class}"))
             .with_service(service)
             .with_known(known)

@@ -1,15 +1,17 @@
 //! A credential that is not there, and says why when asked.
 
-use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+    error::{Error, ErrorKind, Result},
+};
 
-pub(super) struct Unavailable {
+pub(in crate::credential) struct Unavailable {
     name: &'static str,
     error: Error,
 }
 
 impl Unavailable {
-    pub(super) fn new(name: &'static str, why: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(in crate::credential) fn new(name: &'static str, why: impl Into<String>, advice: impl Into<String>) -> Self {
         let error = Error::new(ErrorKind::CredentialUnavailable, why).with_advice(advice);
         Unavailable { name, error }
     }

@@ -4,20 +4,22 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+    error::{Error, ErrorKind, Result},
+};
 
-pub(super) const NAME: &str = "ChainedTokenCredential";
+pub(in crate::credential) const NAME: &str = "ChainedTokenCredential";
 
 /// A walk ends this much before its bound, so that its own error is heard and not the bound's.
 const MARGIN: Duration = Duration::from_millis(500);
 
-pub(super) struct ChainedCredential {
+pub(in crate::credential) struct ChainedCredential {
     members: Vec<Arc<dyn Credential>>,
 }
 
 impl ChainedCredential {
-    pub(super) fn new(members: Vec<Arc<dyn Credential>>) -> Self {
+    pub(in crate::credential) fn new(members: Vec<Arc<dyn Credential>>) -> Self {
         ChainedCredential { members }
     }
 
@@ -50,30 +52,30 @@ impl Credential for ChainedCredential {
     }
 }
 
-pub(super) fn longest_bound<'a>(members: impl Iterator<Item = &'a dyn Credential>) -> Duration {
+pub(in crate::credential) fn longest_bound<'a>(members: impl Iterator<Item = &'a dyn Credential>) -> Duration {
     members.map(Credential::bound).max().unwrap_or(Duration::from_secs(30))
 }
 
 /// The stamps of all members, whichever of them the token is from: a change costs one more fetch.
-pub(super) fn combined_stamp<'a>(members: impl Iterator<Item = &'a dyn Credential>) -> Option<u64> {
+pub(in crate::credential) fn combined_stamp<'a>(members: impl Iterator<Item = &'a dyn Credential>) -> Option<u64> {
     members.filter_map(Credential::stamp).reduce(|one, other| one.rotate_left(1) ^ other)
 }
 
 /// One walk along a chain, with what came of each member so far.
-pub(super) struct Walk {
+pub(in crate::credential) struct Walk {
     chain: &'static str,
     deadline: Instant,
     attempts: Vec<Error>,
 }
 
 impl Walk {
-    pub(super) fn new(chain: &'static str, bound: Duration) -> Walk {
+    pub(in crate::credential) fn new(chain: &'static str, bound: Duration) -> Walk {
         Walk { chain, deadline: Instant::now() + bound.saturating_sub(MARGIN), attempts: Vec::new() }
     }
 
     /// Asks one member. Goes on only past "unavailable"; any other failure ends the walk with that error, which carries
     /// the attempts before it.
-    pub(super) async fn attempt(
+    pub(in crate::credential) async fn attempt(
         &mut self,
         member: &str,
         fetch: impl Future<Output = Result<FetchedToken>>,
@@ -98,12 +100,12 @@ impl Walk {
     }
 
     /// Forgets what came of a member that is asked once more.
-    pub(super) fn forget(&mut self, member: &str) {
+    pub(in crate::credential) fn forget(&mut self, member: &str) {
         self.attempts.retain(|attempt| attempt.credential() != Some(member));
     }
 
     /// The error for a walk that found nobody.
-    pub(super) fn nothing_available(self) -> Error {
+    pub(in crate::credential) fn nothing_available(self) -> Error {
         let tried: Vec<&str> = self.attempts.iter().filter_map(Error::credential).collect();
         let message = format!("none of its credentials is available here ({})", tried.join(", "));
         Error::new(ErrorKind::CredentialUnavailable, message)
