@@ -20,7 +20,6 @@ pub use self::credential::*;
 pub use self::inputs::BuildInputs;
 pub(crate) use self::inputs::Input;
 pub(crate) use self::reader::read;
-pub use crate::cache::refresh_state::RefreshMode;
 use crate::{
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -198,6 +197,21 @@ impl Config {
     pub fn effective_mode(&self) -> RefreshMode {
         self.mode.unwrap_or_else(|| usual_mode(&self.environment))
     }
+}
+
+/// When a provider may refresh. Providers of different modes can share one cached token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshMode {
+    /// Refreshes beside the caller who asks after the refresh point. The default.
+    #[default]
+    Background,
+    /// Never refreshes while nobody asks and never beside the caller, who fetches instead. For functions and lambdas,
+    /// which are frozen between calls.
+    Lazy,
+    /// As `Background`, and on a timer while nobody asks.
+    Ahead,
 }
 
 /// When tokens are refreshed where nothing is said of it.

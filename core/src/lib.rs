@@ -3,6 +3,8 @@
 //! Azure Database for PostgreSQL takes an Entra access token as the password. [`TokenProvider`] acquires it from a
 //! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
 
+#[cfg(feature = "azure_core")]
+mod azure_sdk;
 mod byte_order_mark;
 pub mod cache;
 mod cached_credential;

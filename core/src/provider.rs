@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     cache::{
@@ -18,7 +19,10 @@ use crate::{
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
     logging,
-    postgres::role_name::{self, Claims, Management, Principal},
+    postgres::{
+        ConnectionPlan,
+        role_name::{self, Claims, Management, Principal},
+    },
     runtime::Pending,
     secret::Secret,
 };
@@ -242,6 +246,39 @@ impl Builder {
             appid_as_username: config.appid_as_username,
             warm: ArcSwapOption::empty(),
         })))
+    }
+}
+
+impl ConnectionPlan {
+    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
+    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
+    /// [`Builder::credential`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConnection`] if the connection logs in with a password of its own, and
+    /// [`ErrorKind::InvalidConfiguration`], naming the key of the configuration document.
+    pub fn provider(&self) -> Result<Builder> {
+        if !self.uses_entra {
+            return Err(Error::new(
+                ErrorKind::InvalidConnection,
+                "no token is needed: the connection has a user and a password of its own",
+            )
+            .with_advice("Check `uses_entra` of the plan first."));
+        }
+        let mut document = self.config.clone().unwrap_or_default();
+        let has_environment = document.contains_key("environment");
+        let filled = [
+            ("host", self.host.clone().map(Value::from)),
+            ("user", self.user.clone().map(Value::from)),
+            ("credential", self.credential.clone()),
+        ];
+        for (key, value) in filled {
+            if let (Some(value), false) = (value, document.contains_key(key)) {
+                document.insert(key.to_owned(), value);
+            }
+        }
+        let builder = TokenProvider::builder().config(Config::from_value(Value::Object(document))?);
+        Ok(if has_environment { builder } else { builder.environment_of_process() })
     }
 }
 

@@ -21,9 +21,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{BuildInputs, Environment},
-    credential::BoxFuture,
     error::{Error, ErrorKind, Result},
-    runtime::{PerProcess, lock},
+    runtime::{BoxFuture, PerProcess, lock},
     secret::Secret,
 };
 

@@ -28,63 +28,13 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::{config::RefreshMode, runtime::Now};
+
 /// Longer lifetimes count as this one: a hundred years, in milliseconds.
 const LONGEST_LIFETIME_MS: i64 = 100 * 365 * 24 * 3_600_000;
 
 /// How many tokens a refresh state recognises beside its current one, see [`RefreshState::known`].
 const RECOGNISED: usize = 3;
-
-/// One moment as both clocks saw it, in milliseconds.
-///
-/// A deadline kept on both clocks counts as reached when either says so: the wall clock runs on while a machine is
-/// suspended, the monotonic one is not moved when somebody sets the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Now {
-    /// Since the Unix epoch.
-    pub wall_ms: i64,
-    /// Since any origin, as long as it stays the same for the life of the state.
-    pub mono_ms: i64,
-}
-
-impl Now {
-    /// This moment moved by `ms` on both clocks.
-    #[must_use]
-    pub fn plus_ms(self, ms: i64) -> Now {
-        Now { wall_ms: self.wall_ms.saturating_add(ms), mono_ms: self.mono_ms.saturating_add(ms) }
-    }
-
-    /// Whether `point` has come by either clock.
-    #[inline]
-    pub fn reached(self, point: Now) -> bool {
-        self.wall_ms >= point.wall_ms || self.mono_ms >= point.mono_ms
-    }
-
-    /// Milliseconds until `point`, by the clock on which it comes first. Negative once it has passed.
-    pub fn ms_until(self, point: Now) -> i64 {
-        point.wall_ms.saturating_sub(self.wall_ms).min(point.mono_ms.saturating_sub(self.mono_ms))
-    }
-
-    /// Milliseconds since `earlier`, by the clock on which more time went by.
-    pub fn ms_since(self, earlier: Now) -> i64 {
-        self.wall_ms.saturating_sub(earlier.wall_ms).max(self.mono_ms.saturating_sub(earlier.mono_ms))
-    }
-}
-
-/// When a provider may refresh. Providers of different modes can share one state, so it is a matter of each
-/// [`ask`](RefreshState::ask).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RefreshMode {
-    /// Refreshes beside the caller who asks after the refresh point. The default.
-    #[default]
-    Background,
-    /// Never refreshes while nobody asks and never beside the caller, who fetches instead. For functions and lambdas,
-    /// which are frozen between calls.
-    Lazy,
-    /// As `Background`, and on a timer while nobody asks: see [`RefreshState::next_wakeup`].
-    Ahead,
-}
 
 /// The figures of the timing rules, in milliseconds. The fractions beside them in the text are fixed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ mod sanitize;
 mod static_token;
 mod workload_identity;
 
-use std::{cell::OnceCell, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     cloud::{AUTHORITY_VARIABLE, Authority, Cloud},
@@ -37,9 +37,7 @@ use crate::{
 pub use self::azure_core::AzureCoreCredential;
 pub use self::entra::error_codes::{Aadsts, Verdict, aadsts_advice};
 pub(crate) use self::on_behalf_of::MiddleTier;
-
-/// A boxed future, as async traits return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use crate::runtime::BoxFuture;
 
 /// What is asked of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -20,10 +20,9 @@ use super::{
 };
 use crate::{
     cloud,
-    config::{Config, Environment, read, variable},
+    config::{Environment, read, variable},
     error::{Error, ErrorKind, Result},
     logging,
-    provider::{Builder, TokenProvider},
     secret::Secret,
 };
 
@@ -258,37 +257,6 @@ impl ConnectionPlan {
             plan.warnings.retain(|warning| logging::is_first_warning(warning));
         }
         Ok(plan)
-    }
-
-    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
-    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
-    /// [`Builder::credential`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidConnection`] if the connection logs in with a password of its own, and
-    /// [`ErrorKind::InvalidConfiguration`], naming the key of the configuration document.
-    pub fn provider(&self) -> Result<Builder> {
-        if !self.uses_entra {
-            return Err(Error::new(
-                ErrorKind::InvalidConnection,
-                "no token is needed: the connection has a user and a password of its own",
-            )
-            .with_advice("Check `uses_entra` of the plan first."));
-        }
-        let mut document = self.config.clone().unwrap_or_default();
-        let has_environment = document.contains_key("environment");
-        let filled = [
-            ("host", self.host.clone().map(Value::from)),
-            ("user", self.user.clone().map(Value::from)),
-            ("credential", self.credential.clone()),
-        ];
-        for (key, value) in filled {
-            if let (Some(value), false) = (value, document.contains_key(key)) {
-                document.insert(key.to_owned(), value);
-            }
-        }
-        let builder = TokenProvider::builder().config(Config::from_value(Value::Object(document))?);
-        Ok(if has_environment { builder } else { builder.environment_of_process() })
     }
 
     /// The plan as a JSON document. Its `settings`, `credential` and `config` may hold secrets: it is for a driver, never for
