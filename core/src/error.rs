@@ -161,10 +161,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// `Display` is one non-empty line that says what failed, for which credential, what the service said and what to do;
 /// the attempts of a chain follow on lines of their own. It never holds a token, a secret or a raw response body.
 #[derive(Clone)]
-pub struct Error(Arc<Contents>);
+pub struct Error(Arc<ErrorContents>);
 
 #[derive(Clone)]
-struct Contents {
+struct ErrorContents {
     kind: ErrorKind,
     message: String,
     advice: Option<String>,
@@ -200,7 +200,7 @@ pub struct ServiceErrorDetails {
 impl Error {
     /// An error of `kind` whose first line begins with `message`: what failed and why, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Arc::new(Contents {
+        Error(Arc::new(ErrorContents {
             kind,
             message: message.into(),
             advice: None,
@@ -213,7 +213,7 @@ impl Error {
         }))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Contents)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut ErrorContents)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }

@@ -76,13 +76,13 @@ impl Warm {
 
 struct State {
     refresh: RefreshState<Arc<Token>, Error>,
-    waiters: Vec<oneshot::Sender<Settlement>>,
+    waiters: Vec<oneshot::Sender<WaitResult>>,
     /// The timer of `RefreshMode::Ahead` runs.
     has_timer: bool,
 }
 
 #[derive(Clone)]
-enum Settlement {
+enum WaitResult {
     Done(Result<Arc<Token>>),
     AskAgain,
 }
@@ -97,9 +97,9 @@ struct Counters {
 }
 
 /// What [`CacheEntry::ask`] leads to.
-enum Asked {
+enum RequestOutcome {
     Now(Result<Arc<Token>>),
-    Later(oneshot::Receiver<Settlement>),
+    Later(oneshot::Receiver<WaitResult>),
 }
 
 impl CacheEntry {
@@ -215,7 +215,7 @@ impl CacheEntry {
         let mut state = lock(self.state());
         state.refresh.forget();
         self.publish(&state);
-        answer(&mut state.waiters, &Settlement::AskAgain);
+        answer(&mut state.waiters, &WaitResult::AskAgain);
         true
     }
 
@@ -230,16 +230,16 @@ impl CacheEntry {
     }
 
     /// A token now, or the wait for one.
-    fn ask(self: &Arc<Self>, mode: RefreshMode) -> Asked {
+    fn ask(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         if let Some(token) = self.fresh() {
-            return Asked::Now(Ok(token));
+            return RequestOutcome::Now(Ok(token));
         }
         self.last_used.store(now().mono_ms, Ordering::Relaxed);
         self.decide(mode)
     }
 
     /// As [`ask`](Self::ask), where nobody uses the token.
-    fn decide(self: &Arc<Self>, mode: RefreshMode) -> Asked {
+    fn decide(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         let moment = now();
         self.forget_if_stamped(moment.mono_ms);
         let mut state = lock(self.state());
@@ -248,15 +248,15 @@ impl CacheEntry {
                 if self.warm.load().as_ref().is_none_or(|warm| warm.generation != generation()) {
                     self.publish(&state);
                 }
-                (Asked::Now(Ok(token)), None)
+                (RequestOutcome::Now(Ok(token)), None)
             }
             Decision::UseAndRefresh(token, fetch_id) => {
                 self.counters.refreshes.fetch_add(1, Ordering::Relaxed);
-                (Asked::Now(Ok(token)), Some(fetch_id))
+                (RequestOutcome::Now(Ok(token)), Some(fetch_id))
             }
-            Decision::Fetch(fetch_id) => (Asked::Later(state.wait()), Some(fetch_id)),
-            Decision::Wait(_) => (Asked::Later(state.wait()), None),
-            Decision::Fail(error) => (Asked::Now(Err(error)), None),
+            Decision::Fetch(fetch_id) => (RequestOutcome::Later(state.wait()), Some(fetch_id)),
+            Decision::Wait(_) => (RequestOutcome::Later(state.wait()), None),
+            Decision::Fail(error) => (RequestOutcome::Now(Err(error)), None),
         };
         let context = state.fetch_context(moment);
         drop(state);
@@ -270,10 +270,10 @@ impl CacheEntry {
     pub(crate) async fn get(self: &Arc<Self>, mode: RefreshMode) -> Result<Arc<Token>> {
         for _ in 0..MOST_ROUNDS {
             match self.ask(mode) {
-                Asked::Now(outcome) => return outcome,
-                Asked::Later(settled) => match settled.await {
-                    Ok(Settlement::Done(outcome)) => return outcome,
-                    Ok(Settlement::AskAgain) => {}
+                RequestOutcome::Now(outcome) => return outcome,
+                RequestOutcome::Later(settled) => match settled.await {
+                    Ok(WaitResult::Done(outcome)) => return outcome,
+                    Ok(WaitResult::AskAgain) => {}
                     Err(_) => return Err(lost_work()),
                 },
             }
@@ -292,8 +292,8 @@ impl CacheEntry {
         let usable = |warm: &Warm| warm.times.is_good(moment) && mode != RefreshMode::Lazy;
         match self.warm.load().as_deref() {
             Some(warm) if usable(warm) => match self.ask(mode) {
-                Asked::Now(outcome) => Some(outcome),
-                Asked::Later(_) => None,
+                RequestOutcome::Now(outcome) => Some(outcome),
+                RequestOutcome::Later(_) => None,
             },
             _ => None,
         }
@@ -339,7 +339,7 @@ impl CacheEntry {
             settled
         };
         match settled.await {
-            Ok(Settlement::Done(Ok(token))) if token.secret() != refused => Some(token),
+            Ok(WaitResult::Done(Ok(token))) if token.secret() != refused => Some(token),
             _ => None,
         }
     }
@@ -347,10 +347,10 @@ impl CacheEntry {
     /// Runs the fetch of `fetch_id` on the engine.
     fn start(self: &Arc<Self>, fetch_id: FetchId, context: FetchContext) {
         self.counters.fetches.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { entry: Arc::clone(self), fetch_id, settled: false };
-        let started = spawn(async move { flight.run(context).await });
+        let task = FetchTask { entry: Arc::clone(self), fetch_id, settled: false };
+        let started = spawn(async move { task.run(context).await });
         if let Err(error) = started {
-            // The flight was dropped with the future, which abandoned the fetch; those who wait need the reason.
+            // The task was dropped with the future, which abandoned the fetch; those who wait need the reason.
             debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
         }
     }
@@ -387,11 +387,11 @@ impl CacheEntry {
         self.keep_timer(&mut state);
         match settled {
             Settled::Token(token) | Settled::TokenTaken(token) => {
-                answer(&mut state.waiters, &Settlement::Done(Ok(token)));
+                answer(&mut state.waiters, &WaitResult::Done(Ok(token)));
             }
-            Settled::Failed(error) => answer(&mut state.waiters, &Settlement::Done(Err(error))),
+            Settled::Failed(error) => answer(&mut state.waiters, &WaitResult::Done(Err(error))),
             Settled::Stale if state.refresh.stats(moment).in_flight => {}
-            Settled::Stale => answer(&mut state.waiters, &Settlement::AskAgain),
+            Settled::Stale => answer(&mut state.waiters, &WaitResult::AskAgain),
         }
         drop(state);
         // A program's subscriber may take its time, or ask this entry.
@@ -506,7 +506,7 @@ impl State {
         }
     }
 
-    fn wait(&mut self) -> oneshot::Receiver<Settlement> {
+    fn wait(&mut self) -> oneshot::Receiver<WaitResult> {
         self.waiters.retain(|waiter| !waiter.is_closed());
         let (sender, receiver) = oneshot::channel();
         self.waiters.push(sender);
@@ -514,7 +514,7 @@ impl State {
     }
 }
 
-fn answer(waiters: &mut Vec<oneshot::Sender<Settlement>>, settlement: &Settlement) {
+fn answer(waiters: &mut Vec<oneshot::Sender<WaitResult>>, settlement: &WaitResult) {
     for waiter in waiters.drain(..) {
         // Who gave up its wait is gone.
         let _ = waiter.send(settlement.clone());
@@ -531,13 +531,13 @@ impl Drop for KeptAhead {
 }
 
 /// A fetch under way. Dropped before its end (a panic, the engine's end), it abandons the fetch.
-struct Flight {
+struct FetchTask {
     entry: Arc<CacheEntry>,
     fetch_id: FetchId,
     settled: bool,
 }
 
-impl Flight {
+impl FetchTask {
     async fn run(mut self, context: FetchContext) {
         let entry = Arc::clone(&self.entry);
         let bound = entry.credential.bound();
@@ -568,7 +568,7 @@ impl Flight {
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 let mut state = lock(entry.state());
                 state.refresh.abandon(self.fetch_id);
-                answer(&mut state.waiters, &Settlement::AskAgain);
+                answer(&mut state.waiters, &WaitResult::AskAgain);
             }
             outcome => entry.settle(self.fetch_id, outcome),
         }
@@ -576,7 +576,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for FetchTask {
     fn drop(&mut self) {
         if self.settled {
             return;
@@ -584,7 +584,7 @@ impl Drop for Flight {
         if is_shutting_down() {
             let mut state = lock(self.entry.state());
             state.refresh.abandon(self.fetch_id);
-            answer(&mut state.waiters, &Settlement::Done(Err(lost_work())));
+            answer(&mut state.waiters, &WaitResult::Done(Err(lost_work())));
         } else {
             self.entry.settle(self.fetch_id, Err(lost_work()));
         }

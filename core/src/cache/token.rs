@@ -21,9 +21,9 @@ use crate::{
 ///
 /// Aligned so that the reference counts of two handles never share a cache line (processors fetch them in pairs).
 #[repr(align(128))]
-pub struct Token(Arc<Contents>);
+pub struct Token(Arc<TokenContents>);
 
-struct Contents {
+struct TokenContents {
     secret: Secret,
     expires_on: i64,
     /// Read twice rather than waited for: a child forked in the middle would wait for ever.
@@ -33,7 +33,7 @@ struct Contents {
 impl Token {
     /// A token that ends at `expires_on`, seconds since the epoch.
     pub(crate) fn new(secret: Secret, expires_on: i64) -> Self {
-        Token(Arc::new(Contents { secret, expires_on, claims: OnceBox::new() }))
+        Token(Arc::new(TokenContents { secret, expires_on, claims: OnceBox::new() }))
     }
 
     /// Whether both are the same arrival of the same token.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
     entra::response,
-    entra::token_endpoint::{BOUND, Proof, TokenEndpoint},
+    entra::token_endpoint::{BOUND, ClientCredential, TokenEndpoint},
     exchange::exchange,
     retry::{self, Tries},
     sanitize,
@@ -70,7 +70,7 @@ impl AzurePipelinesCredential {
                 outcome => break outcome?,
             }
         };
-        self.endpoint.client_credentials_until(ends, Proof::Assertion(&assertion), request, context).await
+        self.endpoint.client_credentials_until(ends, ClientCredential::Assertion(&assertion), request, context).await
     }
 
     async fn assertion(&self, address: &str, time: Duration) -> Result<Secret> {
@@ -98,8 +98,8 @@ impl AzurePipelinesCredential {
     ) -> Error {
         let secrets = [&self.access_token];
         let source = format!("Azure Pipelines at {}", endpoint(address));
-        let error =
-            response::refusal(response, object, &secrets, response::Refuser::Remote).into_error(response, &source);
+        let error = response::error_response(response, object, &secrets, response::ResponseOrigin::Remote)
+            .into_error(response, &source);
         // What Azure DevOps wants to hear in a support request.
         let id = |name: &str| response.header(name).and_then(|id| sanitize::identifier(id, &secrets));
         let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));

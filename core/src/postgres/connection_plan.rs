@@ -307,7 +307,7 @@ struct Sources<'a> {
 
 /// Where a value came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum SettingSource {
     Argument,
     Text,
     Connector,
@@ -365,18 +365,18 @@ impl<'a> Sources<'a> {
         let Some((service, _)) = self.find("service") else { return };
         let file = self.find("servicefile").map(|(file, _)| file);
         match service_file::find(service, file, &self.request.environment) {
-            service_file::Service::Found(settings) => self.service = settings,
-            service_file::Service::Unknown => self.is_service_unknown = true,
+            service_file::ServiceLookup::Found(settings) => self.service = settings,
+            service_file::ServiceLookup::Unknown => self.is_service_unknown = true,
         }
     }
 
     /// The value that counts, and its source.
-    fn find(&self, keyword: &str) -> Option<(&str, Source)> {
+    fn find(&self, keyword: &str) -> Option<(&str, SettingSource)> {
         let layers = [
-            (Some(&self.arguments), Source::Argument),
-            (Some(&self.text), Source::Text),
-            (self.connector.as_ref().map(|connector| &connector.settings), Source::Connector),
-            (Some(&self.service), Source::Service),
+            (Some(&self.arguments), SettingSource::Argument),
+            (Some(&self.text), SettingSource::Text),
+            (self.connector.as_ref().map(|connector| &connector.settings), SettingSource::Connector),
+            (Some(&self.service), SettingSource::Service),
         ];
         for (settings, source) in layers {
             match settings.and_then(|settings| settings.given(keyword)) {
@@ -386,7 +386,7 @@ impl<'a> Sources<'a> {
             }
         }
         let value = self.variable_of(keyword).and_then(|name| variable(&self.request.environment, name))?;
-        Some((value, Source::Variable))
+        Some((value, SettingSource::Variable))
     }
 
     /// libpq takes an empty value of its own arguments for the default and does not look further. An empty user or password is
@@ -506,9 +506,9 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
     }
 
     let user = sources.find("user");
-    let password = sources.find("password").filter(|(_, source)| *source != Source::Variable);
+    let password = sources.find("password").filter(|(_, source)| *source != SettingSource::Variable);
     let replaces = request.replace_login && password.is_some();
-    let drops_user = replaces && user.is_some_and(|(_, source)| source != Source::Variable);
+    let drops_user = replaces && user.is_some_and(|(_, source)| source != SettingSource::Variable);
     // What is dropped no longer counts; `PGUSER` does.
     let user = if drops_user { sources.pguser() } else { user };
     if password.is_some() && request.require_entra {
@@ -545,7 +545,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         if sslmode.is_some() && sources.value("sslrootcert") == Some("system") {
             sslmode = Some("verify-full");
         }
-        let is_explicit = given.is_some_and(|(_, source)| matches!(source, Source::Argument | Source::Text));
+        let is_explicit =
+            given.is_some_and(|(_, source)| matches!(source, SettingSource::Argument | SettingSource::Text));
         if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
             // A file of the user's own lets every driver verify.
             if request.verifies_certificates || sources.value("sslrootcert").is_some() {
@@ -562,10 +563,10 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 
     let settings = sources.for_driver(uses_entra);
     let user_source = user.map(|(_, source)| match source {
-        Source::Argument | Source::Text => "user".to_owned(),
-        Source::Service => "service file".to_owned(),
-        Source::Variable => "PGUSER".to_owned(),
-        Source::Connector => {
+        SettingSource::Argument | SettingSource::Text => "user".to_owned(),
+        SettingSource::Service => "service file".to_owned(),
+        SettingSource::Variable => "PGUSER".to_owned(),
+        SettingSource::Connector => {
             let name = sources.connector.as_ref().and_then(|connector| connector.user_variable.as_deref());
             format!("variable {}", name.unwrap_or_default())
         }
@@ -606,8 +607,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 }
 
 impl Sources<'_> {
-    fn pguser(&self) -> Option<(&str, Source)> {
-        variable(&self.request.environment, "PGUSER").map(|user| (user, Source::Variable))
+    fn pguser(&self) -> Option<(&str, SettingSource)> {
+        variable(&self.request.environment, "PGUSER").map(|user| (user, SettingSource::Variable))
     }
 }
 

@@ -61,7 +61,7 @@ struct Settle {
     token: Option<TokenStep>,
     error: Option<String>,
     #[serde(default)]
-    kind: Kind,
+    kind: FailureKindName,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +83,7 @@ struct SourcePoints {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum FailureKindName {
     #[default]
     Ordinary,
     DefiniteRefusal,
@@ -338,9 +338,9 @@ impl Run {
             (None, Some(error)) => Ok(FetchOutcome::Failed(FetchFailure {
                 error: error.clone(),
                 kind: match settle.kind {
-                    Kind::Ordinary => FailureKind::Ordinary,
-                    Kind::DefiniteRefusal => FailureKind::DefiniteRefusal,
-                    Kind::RetryAfter(time) => FailureKind::RetryAfter(time.0),
+                    FailureKindName::Ordinary => FailureKind::Ordinary,
+                    FailureKindName::DefiniteRefusal => FailureKind::DefiniteRefusal,
+                    FailureKindName::RetryAfter(time) => FailureKind::RetryAfter(time.0),
                 },
             })),
             _ => Err("settle takes a token or an error".into()),

@@ -10,7 +10,7 @@ use crate::{
     credential::{
         BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, build,
         certificate::Certificate,
-        entra::token_endpoint::{BOUND, Proof, TokenEndpoint},
+        entra::token_endpoint::{BOUND, ClientCredential, TokenEndpoint},
     },
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -50,8 +50,8 @@ impl ConfidentialClient {
 
     async fn own(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let ends = Instant::now() + self.bound();
-        let proven = self.authentication.prove(&self.endpoint, request, context, ends).await?;
-        self.endpoint.client_credentials_until(ends, proven.as_proof(), request, context).await
+        let client_credential = self.authentication.client_credential(&self.endpoint, request, context, ends).await?;
+        self.endpoint.client_credentials_until(ends, client_credential.as_client_credential(), request, context).await
     }
 
     /// A token of the user whose own token is `assertion`.
@@ -62,8 +62,8 @@ impl ConfidentialClient {
         context: FetchContext,
     ) -> Result<FetchedToken> {
         let ends = Instant::now() + self.bound();
-        let proven = self.authentication.prove(&self.endpoint, request, context, ends).await?;
-        self.endpoint.on_behalf_of(ends, proven.as_proof(), assertion, request, context).await
+        let client_credential = self.authentication.client_credential(&self.endpoint, request, context, ends).await?;
+        self.endpoint.on_behalf_of(ends, client_credential.as_client_credential(), assertion, request, context).await
     }
 }
 
@@ -88,16 +88,16 @@ pub(in crate::credential) enum ClientAuthentication {
 }
 
 /// What an application proves itself by in one fetch.
-enum Proven {
+enum OwnedClientCredential {
     Secret(Secret),
     Assertion(Secret),
 }
 
-impl Proven {
-    fn as_proof(&self) -> Proof<'_> {
+impl OwnedClientCredential {
+    fn as_client_credential(&self) -> ClientCredential<'_> {
         match self {
-            Proven::Secret(secret) => Proof::Secret(secret),
-            Proven::Assertion(assertion) => Proof::Assertion(assertion),
+            OwnedClientCredential::Secret(secret) => ClientCredential::Secret(secret),
+            OwnedClientCredential::Assertion(assertion) => ClientCredential::Assertion(assertion),
         }
     }
 }
@@ -111,25 +111,25 @@ impl ClientAuthentication {
         }
     }
 
-    /// The proof for one fetch, which ends at `ends`.
+    /// The client credential for one fetch, which ends at `ends`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a certificate that cannot be used; those of the assertion's source.
-    async fn prove(
+    async fn client_credential(
         &self,
         endpoint: &TokenEndpoint,
         request: &TokenRequest,
         context: FetchContext,
         ends: Instant,
-    ) -> Result<Proven> {
+    ) -> Result<OwnedClientCredential> {
         match self {
-            ClientAuthentication::Secret(secret) => Ok(Proven::Secret(secret.clone())),
+            ClientAuthentication::Secret(secret) => Ok(OwnedClientCredential::Secret(secret.clone())),
             ClientAuthentication::Certificate(certificate) => {
                 let audience = endpoint.audience(request)?;
-                certificate.assertion(endpoint.client_id(), &audience).await.map(Proven::Assertion)
+                certificate.assertion(endpoint.client_id(), &audience).await.map(OwnedClientCredential::Assertion)
             }
             ClientAuthentication::Assertion(source) => {
-                source.assertion(context, ends - FOR_THE_EXCHANGE).await.map(Proven::Assertion)
+                source.assertion(context, ends - FOR_THE_EXCHANGE).await.map(OwnedClientCredential::Assertion)
             }
         }
     }

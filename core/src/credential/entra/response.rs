@@ -67,8 +67,8 @@ pub(in crate::credential) fn usable(value: Option<Value>) -> Option<Secret> {
     (!token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret::new(token))
 }
 
-/// What a service said of a refusal.
-pub(in crate::credential) struct Refusal {
+/// An error response of a token source, as far as it can be read.
+pub(in crate::credential) struct ErrorResponse {
     pub(in crate::credential) service: ServiceErrorDetails,
     suberror: Option<String>,
     /// Whether it is a refusal in the service's own form, and not somebody else's page.
@@ -77,9 +77,9 @@ pub(in crate::credential) struct Refusal {
     is_passing: bool,
 }
 
-/// Who refuses.
+/// Where a response comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::credential) enum Refuser {
+pub(in crate::credential) enum ResponseOrigin {
     /// A service far away: others may answer in its place.
     Remote,
     /// An endpoint of this machine or cluster: whatever it says in words is its own.
@@ -91,13 +91,13 @@ fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Reads a refusal. `secrets` are those that the request held.
-pub(in crate::credential) fn refusal(
+/// Reads an error response. `secrets` are those that the request held.
+pub(in crate::credential) fn error_response(
     response: &Response,
     object: Option<&Map<String, Value>>,
     secrets: &[&Secret],
-    refuser: Refuser,
-) -> Refusal {
+    origin: ResponseOrigin,
+) -> ErrorResponse {
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     };
@@ -121,7 +121,7 @@ pub(in crate::credential) fn refusal(
     let told = told.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
     let is_described = told.is_some();
     let words = || {
-        let words = object.is_none().then(|| sanitize::plain_words(response, refuser == Refuser::Local));
+        let words = object.is_none().then(|| sanitize::plain_words(response, origin == ResponseOrigin::Local));
         words.flatten().map(str::to_owned)
     };
     let description = told.or_else(words).unwrap_or_default();
@@ -136,13 +136,13 @@ pub(in crate::credential) fn refusal(
         .or_else(|| error.as_deref().and_then(error_codes::find));
     let is_refusal = is_described
         || object.is_some_and(|object| member(object, "error").is_some() || error.is_some())
-        || refuser == Refuser::Local && !description.is_empty();
+        || origin == ResponseOrigin::Local && !description.is_empty();
     let claims = match object.and_then(|object| object.get("claims")) {
         Some(Value::String(claims)) => Some(claims.clone()),
         Some(claims @ Value::Object(_)) => Some(claims.to_string()),
         _ => None,
     };
-    Refusal {
+    ErrorResponse {
         service: ServiceErrorDetails {
             status: Some(response.status),
             error,
@@ -166,7 +166,7 @@ pub(in crate::credential) fn refusal(
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// The error it becomes. `source` names the service.
     pub(in crate::credential) fn into_error(self, response: &Response, source: &str) -> Error {
         let known = self.service.aadsts.and_then(error_codes::lookup);

@@ -10,7 +10,7 @@ use crate::{
     credential::{
         BuildContext, FetchContext, FetchedToken, TokenRequest,
         entra::region::{self, Region},
-        entra::response::{self, Refuser},
+        entra::response::{self, ResponseOrigin},
         entra::tenant::TenantRule,
         exchange::exchange,
         retry::{self, Tries},
@@ -38,8 +38,8 @@ pub(in crate::credential) struct TokenEndpoint {
     retry: RetryOptions,
 }
 
-/// How an application proves who it is.
-pub(in crate::credential) enum Proof<'a> {
+/// The OAuth client credential of an application.
+pub(in crate::credential) enum ClientCredential<'a> {
     /// With its secret.
     Secret(&'a Secret),
     /// With a signed JWT: of its certificate, or of a federated issuer.
@@ -63,10 +63,10 @@ impl Form {
         self.secrets.push(value.clone());
     }
 
-    fn prove(&mut self, proof: &Proof<'_>) {
-        match proof {
-            Proof::Secret(secret) => self.secret("client_secret", secret),
-            Proof::Assertion(assertion) => {
+    fn client_credential(&mut self, client_credential: &ClientCredential<'_>) {
+        match client_credential {
+            ClientCredential::Secret(secret) => self.secret("client_secret", secret),
+            ClientCredential::Assertion(assertion) => {
                 self.plain("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 self.secret("client_assertion", assertion);
             }
@@ -134,25 +134,25 @@ impl TokenEndpoint {
     /// The application's own token.
     pub(in crate::credential) async fn client_credentials(
         &self,
-        proof: Proof<'_>,
+        client_credential: ClientCredential<'_>,
         request: &TokenRequest,
         context: FetchContext,
     ) -> Result<FetchedToken> {
-        self.client_credentials_until(Instant::now() + BOUND, proof, request, context).await
+        self.client_credentials_until(Instant::now() + BOUND, client_credential, request, context).await
     }
 
     /// The same, in a fetch that ends at `ends`.
     pub(in crate::credential) async fn client_credentials_until(
         &self,
         ends: Instant,
-        proof: Proof<'_>,
+        client_credential: ClientCredential<'_>,
         request: &TokenRequest,
         context: FetchContext,
     ) -> Result<FetchedToken> {
         let mut form = Form::default();
         form.plain("grant_type", "client_credentials");
         form.plain("client_id", &self.client_id);
-        form.prove(&proof);
+        form.client_credential(&client_credential);
         form.plain("scope", &request.scope);
         // Checked before anybody is asked for the region.
         self.audience(request)?;
@@ -168,9 +168,9 @@ impl TokenEndpoint {
             let asked = self.ask(form, &authority, ends, &request, context).await;
             if is_regional { asked.map_err(region::explain) } else { asked }
         };
-        outcome.map_err(|error| match proof {
-            Proof::Secret(secret) => with_flaw(secret, error),
-            Proof::Assertion(_) => error,
+        outcome.map_err(|error| match client_credential {
+            ClientCredential::Secret(secret) => with_flaw(secret, error),
+            ClientCredential::Assertion(_) => error,
         })
     }
 
@@ -178,7 +178,7 @@ impl TokenEndpoint {
     pub(in crate::credential) async fn on_behalf_of(
         &self,
         ends: Instant,
-        proof: Proof<'_>,
+        client_credential: ClientCredential<'_>,
         assertion: &Secret,
         request: &TokenRequest,
         context: FetchContext,
@@ -188,12 +188,12 @@ impl TokenEndpoint {
         form.plain("requested_token_use", "on_behalf_of");
         form.secret("assertion", assertion);
         form.plain("client_id", &self.client_id);
-        form.prove(&proof);
+        form.client_credential(&client_credential);
         form.plain("scope", &request.scope);
         // The regions' endpoints serve applications alone.
-        self.ask(form, &self.authority, ends, request, context).await.map_err(|error| match proof {
-            Proof::Secret(secret) => with_flaw(secret, error),
-            Proof::Assertion(_) => error,
+        self.ask(form, &self.authority, ends, request, context).await.map_err(|error| match client_credential {
+            ClientCredential::Secret(secret) => with_flaw(secret, error),
+            ClientCredential::Assertion(_) => error,
         })
     }
 
@@ -229,11 +229,12 @@ impl TokenEndpoint {
             return Ok(token);
         }
         let secrets: Vec<&Secret> = form.secrets.iter().collect();
-        let (source, refuser) = match self.is_proxied {
-            true => (format!("the cluster's token proxy {}", crate::transport::endpoint(url)), Refuser::Local),
-            false => (format!("the token service {}", crate::transport::endpoint(url)), Refuser::Remote),
+        let (source, origin) = match self.is_proxied {
+            true => (format!("the cluster's token proxy {}", crate::transport::endpoint(url)), ResponseOrigin::Local),
+            false => (format!("the token service {}", crate::transport::endpoint(url)), ResponseOrigin::Remote),
         };
-        let error = response::refusal(&response, object.as_ref(), &secrets, refuser).into_error(&response, &source);
+        let error =
+            response::error_response(&response, object.as_ref(), &secrets, origin).into_error(&response, &source);
         Err(self.with_hints(error))
     }
 

@@ -7,7 +7,7 @@ use crate::{
     config::BuildInputs,
     credential::{
         FetchContext, FetchedToken,
-        entra::response::{self, Refuser},
+        entra::response::{self, ResponseOrigin},
         retry::{self, Tries},
     },
     error::{Error, ErrorKind, Result},
@@ -116,7 +116,7 @@ fn is_stranger(response: &Response) -> bool {
 }
 
 fn not_imds(response: &Response) -> Error {
-    match response::refusal(response, None, &[], Refuser::Local).service {
+    match response::error_response(response, None, &[], ResponseOrigin::Local).service {
         // What stands in its place, such as a cluster's proxy for identities, may say why.
         service if service.message.is_some() => {
             let why = "what answers at the address of IMDS is not IMDS, and says".to_owned();
