@@ -64,7 +64,7 @@ pub(crate) fn note_own_entry(entry: &Arc<CacheEntry>) {
     });
 }
 
-/// Every entry of this process: those shared by equal settings, those of user_cache, and those of hosts' own credentials.
+/// Every entry of this process: those shared by equal settings, those of users, and those of hosts' own credentials.
 pub fn stats() -> Vec<EntryStats> {
     let shared = ENTRIES.load();
     let own = OWN_ENTRIES.load();
