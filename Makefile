@@ -196,6 +196,7 @@ lint-c: prerequisites
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_words.py
+	@"$(PYTHON)" tools/check_cycles.py
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh bindings-c/install/*.sh .ci/run; else echo 'not tried: shellcheck'; fi
 
 # $(call npm,FOLDER): the packages of a folder's lock file, if they are not there yet.

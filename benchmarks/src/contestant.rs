@@ -98,8 +98,8 @@ impl Surroundings {
         document["client_id"] = json!(self.client_id);
         document["client_secret"] = json!(self.client_secret);
         document["authority_host"] = json!(self.authority_host);
-        let surroundings = pgentra::Surroundings { ca_file: Some(self.ca_file.clone()), ..Default::default() };
-        Ok(CachedCredential::new(&CredentialConfig::from_value(document)?, &surroundings)?)
+        let context = pgentra::CredentialContext { ca_file: Some(self.ca_file.clone()), ..Default::default() };
+        Ok(CachedCredential::new(&CredentialConfig::from_value(document)?, &context)?)
     }
 
     fn peer(self) -> Outcome<Arc<ClientSecretCredential>> {

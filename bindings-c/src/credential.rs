@@ -8,7 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use pgentra::{CachedCredential, Config, Result, Surroundings, Token, credential::TokenRequest};
+use pgentra::{CachedCredential, Config, CredentialContext, Result, Token, credential::TokenRequest};
 
 use crate::{
     error::pgentra_error,
@@ -88,12 +88,12 @@ pub unsafe extern "C" fn pgentra_credential_open(
         let members = members.iter().map(|member| CREDENTIALS.get(*member)).collect::<Result<Vec<_>>>()?;
         let inner = CachedCredential::new(
             &config.credential,
-            &Surroundings {
+            &CredentialContext {
                 environment: config.environment,
                 ca_file: config.ca_file,
-                host: config.host,
+                server_host: config.host,
                 scope: config.scope,
-                hosts: members.iter().map(|member| Arc::clone(member.inner.credential())).collect(),
+                custom_credentials: members.iter().map(|member| Arc::clone(member.inner.credential())).collect(),
             },
         )?;
         place.write(Credential::insert(inner, members.iter().flat_map(|member| member.hosts.clone()).collect())?);

@@ -4,10 +4,12 @@ use std::ffi::c_char;
 
 use pgentra::{
     Error, ErrorKind, Result,
-    claims::{self, Claims},
     cloud::{self, CloudInputs},
     config::{Environment, KNOWN_VARIABLES},
-    postgres, refusal,
+    postgres::{
+        self, login_error,
+        role_name::{self, Claims},
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -17,7 +19,7 @@ use crate::{
     text::interned,
 };
 
-fn undecodable(error: &claims::ClaimsError) -> Error {
+fn undecodable(error: &role_name::ClaimsError) -> Error {
     Error::new(ErrorKind::TokenDecode, error.to_string())
 }
 
@@ -36,7 +38,7 @@ pub unsafe extern "C" fn pgentra_decode_jwt(
 ) -> i32 {
     let work = || {
         // SAFETY: as promised by the caller.
-        let claims = claims::decode_jwt(unsafe { text("token", token) }?).map_err(|error| undecodable(&error))?;
+        let claims = role_name::decode_jwt(unsafe { text("token", token) }?).map_err(|error| undecodable(&error))?;
         Ok(Some(Value::Object(claims).to_string()))
     };
     // SAFETY: as promised by the caller.
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn pgentra_parse_principal_name(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     // SAFETY: as promised by the caller.
-    let work = || Ok(claims::parse_principal_name(unsafe { text("xms_mirid", xms_mirid) }?));
+    let work = || Ok(role_name::parse_principal_name(unsafe { text("xms_mirid", xms_mirid) }?));
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_parse_principal_name", "name", name, error, work) }
 }
@@ -130,10 +132,10 @@ pub unsafe extern "C" fn pgentra_resolve_cloud(
 
 /// # Safety
 /// Texts are NULL or C strings.
-unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<refusal::Refusal> {
+unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<login_error::LoginError> {
     // SAFETY: as promised by the caller.
     let (sqlstate, message) = unsafe { (optional_text("sqlstate", sqlstate)?, optional_text("message", message)?) };
-    Ok(refusal::classify(sqlstate, message.unwrap_or_default()))
+    Ok(login_error::classify(sqlstate, message.unwrap_or_default()))
 }
 
 /// Why a server refused a login, by its SQLSTATE (NULL where the driver gives none) and message: "token_expired",
@@ -211,7 +213,7 @@ pub unsafe extern "C" fn pgentra_refusal_explain(
             (Some(_), None) => postgres::environment_of_process(),
         };
         let unused = host.map(|host| (host, &environment));
-        Ok(Some(refusal::explain_login(sqlstate, message, role, source, token, unused)))
+        Ok(Some(login_error::explain_login(sqlstate, message, role, source, token, unused)))
     };
     // SAFETY: as promised by the caller.
     unsafe { to_text("pgentra_refusal_explain", "explanation", explanation, error, work) }

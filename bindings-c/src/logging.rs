@@ -84,7 +84,7 @@ fn start() {
         return;
     }
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-    let _ = pgentra::events::set_sink(Box::new(|level, target, message| {
+    let _ = pgentra::logging::set_sink(Box::new(|level, target, message| {
         let level = match level {
             Level::ERROR => PGENTRA_LOG_ERROR,
             Level::WARN => PGENTRA_LOG_WARNING,

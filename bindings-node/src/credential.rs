@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use napi::bindgen_prelude::{ClassInstance, Either5, Result};
 use napi_derive::napi;
-use pgentra::{CachedCredential, CredentialConfig, Error, ErrorKind, Surroundings, Token, credential::TokenRequest};
+use pgentra::{
+    CachedCredential, CredentialConfig, CredentialContext, Error, ErrorKind, Token, credential::TokenRequest,
+};
 
 use crate::{
     courier::{Courier, Issued},
@@ -28,14 +30,14 @@ impl Credential {
         host: Option<String>,
         scope: Option<String>,
     ) -> Result<Self> {
-        let surroundings = Surroundings {
+        let context = CredentialContext {
             environment: read_environment(&environment)?,
             ca_file,
-            host,
+            server_host: host,
             scope,
-            hosts: hosts.iter().map(|host| host.credential()).collect(),
+            custom_credentials: hosts.iter().map(|host| host.credential()).collect(),
         };
-        let built = read_document(&document).and_then(|document| CachedCredential::new(&document, &surroundings));
+        let built = read_document(&document).and_then(|document| CachedCredential::new(&document, &context));
         built.map(Credential).map_err(|error| thrown(&error))
     }
 

@@ -8,10 +8,12 @@ use std::{
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
-    Error, ErrorKind, claims,
+    Error, ErrorKind,
     config::KNOWN_VARIABLES,
-    postgres::{ConnectionPlan, ConnectionRequest, connection_plan::CONNECTION_VARIABLES, connection_string, settings},
-    refusal,
+    postgres::{
+        ConnectionPlan, ConnectionRequest, connection_plan::CONNECTION_VARIABLES, connection_string, login_error,
+        role_name, settings,
+    },
 };
 
 use crate::{credential::read_environment, error::thrown};
@@ -29,7 +31,7 @@ pub fn known_variables() -> Vec<&'static str> {
 /// All claims of a token, unverified, as JSON.
 #[napi(catch_unwind)]
 pub fn decode_jwt(token: String) -> Result<String> {
-    match claims::decode_jwt(&token) {
+    match role_name::decode_jwt(&token) {
         Ok(claims) => Ok(serde_json::Value::Object(claims).to_string()),
         Err(error) => Err(thrown(&Error::new(ErrorKind::TokenDecode, error.to_string()))),
     }
@@ -38,7 +40,7 @@ pub fn decode_jwt(token: String) -> Result<String> {
 /// The name of the user-assigned identity that an `xms_mirid` claim stands for.
 #[napi(catch_unwind)]
 pub fn parse_principal_name(xms_mirid: String) -> Option<String> {
-    claims::parse_principal_name(&xms_mirid)
+    role_name::parse_principal_name(&xms_mirid)
 }
 
 /// The variables that a connection plan reads where Service Connector is not used.
@@ -73,13 +75,13 @@ pub fn sslmode_of_text(text: String) -> Option<&'static str> {
 /// Why a server refused a login: the cause's stable name.
 #[napi(catch_unwind)]
 pub fn refusal_cause(sqlstate: Option<String>, message: String) -> &'static str {
-    refusal::classify(sqlstate.as_deref(), &message).cause.as_str()
+    login_error::classify(sqlstate.as_deref(), &message).cause.as_str()
 }
 
 /// Whether a newer token may succeed where a server refused a login so.
 #[napi(catch_unwind)]
 pub fn is_retriable(sqlstate: Option<String>, message: String) -> bool {
-    refusal::classify(sqlstate.as_deref(), &message).retry
+    login_error::classify(sqlstate.as_deref(), &message).retry
 }
 
 /// Lines to add to the server's message. `host` and `environment` (JSON): where variables of Azure Service Connector may have
@@ -96,7 +98,7 @@ pub fn explain_refusal(
 ) -> Result<String> {
     let environment = environment.map(|environment| read_environment(&environment)).transpose()?;
     let unused = host.as_deref().zip(environment.as_ref());
-    Ok(refusal::explain_login(sqlstate.as_deref(), &message, &role, &role_source, Some(&token), unused))
+    Ok(login_error::explain_login(sqlstate.as_deref(), &message, &role, &role_source, Some(&token), unused))
 }
 
 /// What every cached token of this process is about, as JSON.

@@ -17,7 +17,7 @@ pub fn subscribe(courier: &Courier, id: f64) {
     SUBSCRIBERS.write().unwrap_or_else(PoisonError::into_inner).push((id, courier.clone()));
     STARTED.call_once(|| {
         // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-        let _ = pgentra::events::set_sink(Box::new(|level, _, message| {
+        let _ = pgentra::logging::set_sink(Box::new(|level, _, message| {
             let level = match level {
                 Level::ERROR => 3.0,
                 Level::WARN => 2.0,

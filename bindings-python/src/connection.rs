@@ -2,8 +2,7 @@
 
 use pgentra::{
     Error, ErrorKind,
-    postgres::{ConnectionPlan, ConnectionRequest, Form, connection_string},
-    refusal,
+    postgres::{ConnectionPlan, ConnectionRequest, Form, connection_string, login_error},
 };
 use pyo3::{intern, prelude::*, types::PyDict};
 use serde_json::Value;
@@ -125,5 +124,5 @@ pub fn explain_refusal(
 ) -> String {
     let unused = host.map(|host| (host, every_variable(py).unwrap_or_default()));
     let unused = unused.as_ref().map(|(host, environment)| (*host, environment));
-    refusal::explain_login(sqlstate, message, role, role_source, Some(token), unused)
+    login_error::explain_login(sqlstate, message, role, role_source, Some(token), unused)
 }

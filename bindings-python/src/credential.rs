@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgentra::{CachedCredential, CredentialConfig, Surroundings, Token, credential::TokenRequest};
+use pgentra::{CachedCredential, CredentialConfig, CredentialContext, Token, credential::TokenRequest};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
 use crate::{convert::to_value, environment::Environment, error::raised, exit::detached, host::HostCredential, wait};
@@ -26,15 +26,15 @@ impl Credential {
     ) -> PyResult<Self> {
         // A wrong type is refused by the provider, which has all options.
         let text = |option: Option<&Bound<'_, PyAny>>| option.and_then(|option| option.extract::<String>().ok());
-        let surroundings = Surroundings {
+        let context = CredentialContext {
             environment: environment.variables().clone(),
             ca_file: ca_file.and_then(|file| to_value(file).ok()?.as_str().map(str::to_owned)),
-            host: text(host),
+            server_host: text(host),
             scope: text(scope),
-            hosts: hosts.iter().map(|host| host.credential()).collect(),
+            custom_credentials: hosts.iter().map(|host| host.credential()).collect(),
         };
         let document = to_value(document)?;
-        detached(py, || CachedCredential::new(&CredentialConfig::from_value(document)?, &surroundings))
+        detached(py, || CachedCredential::new(&CredentialConfig::from_value(document)?, &context))
             .map(Credential)
             .map_err(|error| raised(py, &error))
     }

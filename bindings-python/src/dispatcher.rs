@@ -110,7 +110,7 @@ impl PythonState {
         let interpreter = INTERPRETER.load(Ordering::Acquire);
         // SAFETY: no thread has to be attached for it, and the main interpreter goes after our threads only (exit.rs). Who
         // forks holds the GIL, which this does not wait for.
-        let made = pgentra::undivided(|| unsafe { ffi::PyThreadState_New(interpreter) });
+        let made = pgentra::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
         (!made.is_null()).then_some(PythonState)
     }
 }

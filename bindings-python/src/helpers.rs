@@ -1,6 +1,9 @@
 //! Rules of the engine that Python's side of a driver asks for.
 
-use pgentra::{Error, ErrorKind, claims, refusal};
+use pgentra::{
+    Error, ErrorKind,
+    postgres::{login_error, role_name},
+};
 use pyo3::{prelude::*, types::PyString};
 
 use crate::{convert::to_python, error::raised, exit::detached};
@@ -17,20 +20,20 @@ pub fn decode_jwt<'py>(token: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
     let Ok(text) = text.to_str() else {
         return Err(failed("Invalid JWT token format: the string has surrogates".to_owned()));
     };
-    let claims = claims::decode_jwt(text).map_err(|error| failed(error.to_string()))?;
+    let claims = role_name::decode_jwt(text).map_err(|error| failed(error.to_string()))?;
     to_python(py, &serde_json::Value::Object(claims))
 }
 
 /// The name of the user-assigned identity that an `xms_mirid` claim stands for.
 #[pyfunction]
 pub fn parse_principal_name(xms_mirid: &Bound<'_, PyAny>) -> Option<String> {
-    claims::parse_principal_name(&xms_mirid.extract::<String>().ok()?)
+    role_name::parse_principal_name(&xms_mirid.extract::<String>().ok()?)
 }
 
 /// Whether a newer token may succeed where a server refused a login so.
 #[pyfunction]
 pub fn is_retriable(sqlstate: Option<&str>, message: &str) -> bool {
-    refusal::classify(sqlstate, message).retry
+    login_error::classify(sqlstate, message).retry
 }
 
 /// What every cached token of this process is about.

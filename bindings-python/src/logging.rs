@@ -16,7 +16,7 @@ static LOGGING: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 pub fn start(py: Python<'_>) -> PyResult<()> {
     LOGGING.get_or_try_init(py, || py.import("logging").map(Bound::unbind))?;
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-    let _ = pgentra::events::set_sink(Box::new(|level, _, message| {
+    let _ = pgentra::logging::set_sink(Box::new(|level, _, message| {
         let message = message.to_owned();
         EVENTS.send(move |py| {
             // What a handler raises is its own affair.

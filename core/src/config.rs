@@ -20,7 +20,6 @@ pub use self::credential::*;
 pub use self::inputs::BuildInputs;
 pub(crate) use self::inputs::Input;
 pub(crate) use self::reader::read;
-pub use crate::cell::Mode;
 use crate::{
     error::{Error, ErrorKind, Result},
     secret::Secret,
@@ -119,7 +118,7 @@ pub struct Config {
     /// Whether the token's `appid` is the role where nothing else names one (the Sequelize hook). Default: false.
     pub appid_as_username: bool,
     /// When tokens are refreshed. Default: `background`; `lazy` where `AWS_LAMBDA_FUNCTION_NAME` is set.
-    pub mode: Option<Mode>,
+    pub mode: Option<RefreshMode>,
     /// Whether tokens are cached. Default: true; false asks the credential at every connection.
     pub cache: bool,
     /// A PEM file of certificate authorities to trust besides the system's.
@@ -195,16 +194,31 @@ impl Config {
     }
 
     /// When tokens are refreshed, with the default worked out.
-    pub fn effective_mode(&self) -> Mode {
+    pub fn effective_mode(&self) -> RefreshMode {
         self.mode.unwrap_or_else(|| usual_mode(&self.environment))
     }
 }
 
+/// When a provider may refresh. Providers of different modes can share one cached token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshMode {
+    /// Refreshes beside the caller who asks after the refresh point. The default.
+    #[default]
+    Background,
+    /// Never refreshes while nobody asks and never beside the caller, who fetches instead. For functions and lambdas,
+    /// which are frozen between calls.
+    Lazy,
+    /// As `Background`, and on a timer while nobody asks.
+    Ahead,
+}
+
 /// When tokens are refreshed where nothing is said of it.
-pub(crate) fn usual_mode(environment: &Environment) -> Mode {
+pub(crate) fn usual_mode(environment: &Environment) -> RefreshMode {
     match variable(environment, "AWS_LAMBDA_FUNCTION_NAME") {
-        Some(_) => Mode::Lazy,
-        None => Mode::Background,
+        Some(_) => RefreshMode::Lazy,
+        None => RefreshMode::Background,
     }
 }
 

@@ -161,15 +161,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// `Display` is one non-empty line that says what failed, for which credential, what the service said and what to do;
 /// the attempts of a chain follow on lines of their own. It never holds a token, a secret or a raw response body.
 #[derive(Clone)]
-pub struct Error(Arc<Contents>);
+pub struct Error(Arc<ErrorContents>);
 
 #[derive(Clone)]
-struct Contents {
+struct ErrorContents {
     kind: ErrorKind,
     message: String,
     advice: Option<String>,
     credential: Option<String>,
-    service: Service,
+    service: ServiceErrorDetails,
     attempts: Vec<Error>,
     definite: bool,
     host_cause: Option<HostCause>,
@@ -178,7 +178,7 @@ struct Contents {
 
 /// What a token service said of itself and of the failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceErrorDetails {
     /// HTTP status.
     pub status: Option<u16>,
     /// The OAuth `error` code, such as `invalid_client`.
@@ -200,12 +200,12 @@ pub struct Service {
 impl Error {
     /// An error of `kind` whose first line begins with `message`: what failed and why, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Arc::new(Contents {
+        Error(Arc::new(ErrorContents {
             kind,
             message: message.into(),
             advice: None,
             credential: None,
-            service: Service::default(),
+            service: ServiceErrorDetails::default(),
             attempts: Vec::new(),
             definite: false,
             host_cause: None,
@@ -213,7 +213,7 @@ impl Error {
         }))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Contents)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut ErrorContents)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
@@ -258,7 +258,7 @@ impl Error {
 
     /// What the service said.
     #[must_use]
-    pub fn with_service(self, service: Service) -> Self {
+    pub fn with_service(self, service: ServiceErrorDetails) -> Self {
         self.with(|e| e.service = service)
     }
 
@@ -304,7 +304,7 @@ impl Error {
     }
 
     /// What the service said.
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &ServiceErrorDetails {
         &self.0.service
     }
 

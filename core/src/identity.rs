@@ -8,7 +8,9 @@ pub use crate::config::{
     ClientSecretArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, HostArguments,
     ManagedIdentityArguments, NoArguments, OnBehalfOfArguments, StaticTokenArguments, WorkloadIdentityArguments,
 };
-use crate::{CachedCredential, CredentialConfig, CredentialKind, Result, Surroundings, config::with_credential_kinds};
+use crate::{
+    CachedCredential, CredentialConfig, CredentialContext, CredentialKind, Result, config::with_credential_kinds,
+};
 
 macro_rules! classes {
     ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
@@ -24,11 +26,11 @@ macro_rules! classes {
                 pub fn new(
                     arguments: $arguments,
                     options: CredentialOptions,
-                    surroundings: &Surroundings,
+                    context: &CredentialContext,
                 ) -> Result<$class> {
                     let config = CredentialConfig { kind: CredentialKind::$variant(arguments), options };
                     config.validate("")?;
-                    CachedCredential::new(&config, surroundings).map($class)
+                    CachedCredential::new(&config, context).map($class)
                 }
             }
 

@@ -3,37 +3,30 @@
 //! Azure Database for PostgreSQL takes an Entra access token as the password. [`TokenProvider`] acquires it from a
 //! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
 
+#[cfg(feature = "azure_core")]
+mod azure_sdk;
 mod byte_order_mark;
-mod cached;
-pub mod cell;
-pub mod claims;
+pub mod cache;
+mod cached_credential;
 pub mod cloud;
 pub mod config;
 pub mod credential;
 mod error;
-pub mod events;
 pub mod identity;
+pub mod logging;
 pub mod postgres;
 mod provider;
-pub mod refusal;
-mod registry;
-mod report;
 mod runtime;
 mod secret;
-mod shared_cell;
-mod token;
 pub mod transport;
-mod users;
 
-pub use cached::{CachedCredential, Surroundings};
+pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
+pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind};
-pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, Service};
+pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, ServiceErrorDetails};
 pub use provider::{Builder, Login, Stats, TokenProvider};
-pub use registry::stats;
-pub use runtime::{Pending, PerProcess, shutdown, start_thread, undivided};
+pub use runtime::{Pending, PerProcess, shutdown, start_thread, without_fork};
 pub use secret::Secret;
-pub use shared_cell::CellStats;
-pub use token::Token;
 
 /// The Rust of the repository's README, compiled with the tests.
 #[cfg(doctest)]

@@ -4,20 +4,27 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
-    cached::{CachedCredential, LONGEST_WAIT, Surroundings, within},
-    cell::Mode,
-    claims::{self, Claims, Management, Principal},
+    cache::{
+        entry::{CacheEntry, EntryStats, KeptAhead, Warm},
+        refresh_state::RefreshMode,
+        role_names::{remember_name, remembered_name},
+        token::{Handle, Shards, Token},
+    },
+    cached_credential::{CachedCredential, CredentialContext, LONGEST_WAIT, within},
     cloud::{self, CloudInputs},
     config::{self, Config, Environment, duration},
     credential::{Credential, TokenRequest},
     error::{Error, ErrorKind, Result},
-    registry::{self, remember_name, remembered_name},
+    logging,
+    postgres::{
+        ConnectionPlan,
+        role_name::{self, Claims, Management, Principal},
+    },
     runtime::Pending,
     secret::Secret,
-    shared_cell::{CellStats, KeptAhead, SharedCell, Warm},
-    token::{Handle, Shards, Token},
 };
 
 /// Hands out tokens and logins. Cheap to clone; clones and providers of equal settings share one cached token.
@@ -39,8 +46,8 @@ struct Inner {
     credential: Arc<CachedCredential>,
     request: TokenRequest,
     management: TokenRequest,
-    cell: Arc<SharedCell>,
-    mode: Mode,
+    entry: Arc<CacheEntry>,
+    mode: RefreshMode,
     _ahead: Option<KeptAhead>,
     cache: bool,
     limit: Duration,
@@ -51,7 +58,7 @@ struct Inner {
     warm: ArcSwapOption<WarmLogin>,
 }
 
-/// The login derived from `token`, which `cell` held at `epoch`.
+/// The login derived from `token`, which `entry` held at `epoch`.
 struct WarmLogin {
     login: Shards<Login>,
     token: Arc<Warm>,
@@ -114,13 +121,13 @@ pub struct Builder {
     config: Config,
     /// Whether the process's environment takes the place of the configuration's.
     reads_process: bool,
-    hosts: Vec<Arc<dyn Credential>>,
+    custom_credentials: Vec<Arc<dyn Credential>>,
     credential: Option<Arc<CachedCredential>>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { config: Config::default(), reads_process: true, hosts: Vec::new(), credential: None }
+        Builder { config: Config::default(), reads_process: true, custom_credentials: Vec::new(), credential: None }
     }
 }
 
@@ -143,8 +150,8 @@ impl Builder {
 
     /// Host credentials that the document names by index.
     #[must_use]
-    pub fn hosts(mut self, hosts: Vec<Arc<dyn Credential>>) -> Self {
-        self.hosts = hosts;
+    pub fn custom_credentials(mut self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
+        self.custom_credentials = custom_credentials;
         self
     }
 
@@ -201,23 +208,23 @@ impl Builder {
         })
         .map_err(|error| error.of_credential(class))?;
         if let Some(warning) = resolved.warning {
-            registry::warn_once(warning);
+            logging::warn_once(warning);
         }
         let credential = match self.credential {
             Some(credential) => credential,
             None => CachedCredential::new(
                 &config.credential,
-                &Surroundings {
+                &CredentialContext {
                     environment: config.environment.clone(),
                     ca_file: config.ca_file.clone(),
-                    host: config.host.clone(),
+                    server_host: config.host.clone(),
                     scope: config.scope.clone(),
-                    hosts: self.hosts,
+                    custom_credentials: self.custom_credentials,
                 },
             )?,
         };
         let request = TokenRequest::new(resolved.scope);
-        let cell = credential.cell(&request);
+        let entry = credential.entry(&request);
         let mode = config.effective_mode();
         let user = match (&config.user, config.variable("PGUSER")) {
             (Some(user), _) => Some((user.clone(), "user")),
@@ -228,8 +235,8 @@ impl Builder {
             management: TokenRequest::new(resolved.management_scope),
             credential,
             request,
-            _ahead: (config.cache && mode == Mode::Ahead).then(|| cell.keep_ahead()),
-            cell,
+            _ahead: (config.cache && mode == RefreshMode::Ahead).then(|| entry.keep_ahead()),
+            entry,
             mode,
             cache: config.cache,
             limit: duration(config.timeout).min(LONGEST_WAIT),
@@ -239,6 +246,39 @@ impl Builder {
             appid_as_username: config.appid_as_username,
             warm: ArcSwapOption::empty(),
         })))
+    }
+}
+
+impl ConnectionPlan {
+    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
+    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
+    /// [`Builder::credential`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConnection`] if the connection logs in with a password of its own, and
+    /// [`ErrorKind::InvalidConfiguration`], naming the key of the configuration document.
+    pub fn provider(&self) -> Result<Builder> {
+        if !self.uses_entra {
+            return Err(Error::new(
+                ErrorKind::InvalidConnection,
+                "no token is needed: the connection has a user and a password of its own",
+            )
+            .with_advice("Check `uses_entra` of the plan first."));
+        }
+        let mut document = self.config.clone().unwrap_or_default();
+        let has_environment = document.contains_key("environment");
+        let filled = [
+            ("host", self.host.clone().map(Value::from)),
+            ("user", self.user.clone().map(Value::from)),
+            ("credential", self.credential.clone()),
+        ];
+        for (key, value) in filled {
+            if let (Some(value), false) = (value, document.contains_key(key)) {
+                document.insert(key.to_owned(), value);
+            }
+        }
+        let builder = TokenProvider::builder().config(Config::from_value(Value::Object(document))?);
+        Ok(if has_environment { builder } else { builder.environment_of_process() })
     }
 }
 
@@ -267,7 +307,7 @@ impl TokenProvider {
         if !self.0.cache {
             return None;
         }
-        self.0.cell.try_get(self.0.mode)
+        self.0.entry.try_get(self.0.mode)
     }
 
     /// As [`try_get`](Self::try_get), for a look that keeps no handle.
@@ -277,9 +317,9 @@ impl TokenProvider {
         if !inner.cache {
             return None;
         }
-        match inner.cell.with_fresh(|warm| look(warm.token())) {
+        match inner.entry.with_fresh(|warm| look(warm.token())) {
             Some(found) => Some(Ok(found)),
-            None => Some(inner.cell.try_get(inner.mode)?.map(|token| look(&token))),
+            None => Some(inner.entry.try_get(inner.mode)?.map(|token| look(&token))),
         }
     }
 
@@ -289,7 +329,7 @@ impl TokenProvider {
             return Pending::ready(outcome);
         }
         let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
-        Pending::start(async move { within(&inner.asked_cell(), inner.mode, limit).await })
+        Pending::start(async move { within(&inner.asked_entry(), inner.mode, limit).await })
     }
 
     /// A token.
@@ -322,8 +362,8 @@ impl TokenProvider {
             return None;
         }
         if let Some(warm) = inner.warm.load().as_deref()
-            && warm.epoch == inner.cell.epoch()
-            && inner.cell.is_fresh(&warm.token)
+            && warm.epoch == inner.entry.epoch()
+            && inner.entry.is_fresh(&warm.token)
         {
             return Some(Ok(Arc::clone(warm.login.here())));
         }
@@ -338,7 +378,7 @@ impl TokenProvider {
         let (inner, limit) = (Arc::clone(&self.0), self.limit(limit));
         Pending::start(async move {
             let ends = tokio::time::Instant::now() + limit;
-            let token = within(&inner.asked_cell(), inner.mode, limit).await?;
+            let token = within(&inner.asked_entry(), inner.mode, limit).await?;
             let left = ends.saturating_duration_since(tokio::time::Instant::now());
             inner.log_in(token, left).await
         })
@@ -385,7 +425,7 @@ impl TokenProvider {
         let (inner, refused, limit) = (Arc::clone(&self.0), refused.map(Secret::new), self.limit(limit));
         Pending::start(async move {
             let refused = refused.as_ref().map(Secret::expose);
-            let renewed = tokio::time::timeout(limit, inner.cell.invalidate(refused)).await;
+            let renewed = tokio::time::timeout(limit, inner.entry.invalidate(refused)).await;
             Ok(renewed.ok().flatten())
         })
     }
@@ -404,7 +444,7 @@ impl TokenProvider {
     pub fn stats(&self) -> Stats {
         let login = self.0.warm.load();
         Stats {
-            cell: self.0.cell.stats(),
+            entry: self.0.entry.stats(),
             mode: self.0.mode,
             role: login.as_ref().map(|warm| warm.login.here().user().to_owned()).or(self
                 .0
@@ -434,17 +474,17 @@ impl fmt::Debug for TokenProvider {
 }
 
 impl Inner {
-    /// The shared cell; with `cache=False` one of its own for each asking.
-    fn asked_cell(&self) -> Arc<SharedCell> {
+    /// The shared entry; with `cache=False` one of its own for each asking.
+    fn asked_entry(&self) -> Arc<CacheEntry> {
         match self.cache {
-            true => Arc::clone(&self.cell),
-            false => self.cell.unshared(),
+            true => Arc::clone(&self.entry),
+            false => self.entry.unshared(),
         }
     }
 
     #[cold]
     fn try_login_cold(&self) -> Option<Result<Arc<Login>>> {
-        let token = match self.cell.try_get(self.mode)? {
+        let token = match self.entry.try_get(self.mode)? {
             Ok(token) => token,
             Err(error) => return Some(Err(error)),
         };
@@ -454,8 +494,8 @@ impl Inner {
     fn remember(&self, (user, user_source): (String, &'static str), token: Arc<Token>) -> Arc<Login> {
         let login = Login(Arc::new(LoginContents { user, user_source, token }));
         // The epoch first: a token that arrives in between makes what is remembered here out of date, not wrong.
-        let epoch = self.cell.epoch();
-        let held = self.cell.warm().filter(|warm| self.cell.is_fresh(warm) && warm.token().is(login.token()));
+        let epoch = self.entry.epoch();
+        let held = self.entry.warm().filter(|warm| self.entry.is_fresh(warm) && warm.token().is(login.token()));
         if let Some(token) = held {
             self.warm.store(Some(Arc::new(WarmLogin { login: Shards::new(&login), token, epoch })));
         }
@@ -502,7 +542,7 @@ impl Inner {
         };
         let principal = claims.principal();
         // It is needed once, so nobody keeps it fresh.
-        let asked = within(&self.credential.cell(&self.management), Mode::Lazy, limit).await;
+        let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
                 Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
@@ -540,7 +580,7 @@ impl Inner {
             Some(_) => Management::Failed,
             None => Management::Nameless,
         };
-        let told = claims::explain_missing_name(&principal, lookup);
+        let told = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A name may come when the service is back, so whoever retries transient errors should.
             Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),
@@ -566,11 +606,11 @@ fn same_principal(database: &Principal, management: &Principal) -> bool {
 /// What a provider knows of itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
-    /// The shared cell's figures.
+    /// The shared entry's figures.
     #[serde(flatten)]
-    pub cell: CellStats,
+    pub entry: EntryStats,
     /// When it refreshes.
-    pub mode: Mode,
+    pub mode: RefreshMode,
     /// The role of the last login.
     pub role: Option<String>,
     /// Where the role name came from.

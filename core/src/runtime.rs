@@ -3,12 +3,14 @@
 //! Everything that belongs to one process (the runtime, HTTP clients, locks) hangs off a [`PerProcess`]. A forked child
 //! never locks, polls or drops what its parent had: it leaks that and makes its own.
 
+mod clock;
 mod fork;
 mod pending;
 
 use std::{
     cell::Cell,
     future::Future,
+    pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -16,15 +18,17 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use fork::{Inherited, generation};
-pub use fork::{PerProcess, undivided};
+pub use clock::Now;
+pub(crate) use clock::now;
+pub(crate) use fork::{ForkShared, generation};
+pub use fork::{PerProcess, without_fork};
 pub use pending::Pending;
 use tokio::sync::oneshot;
 
-use crate::{
-    cell::Now,
-    error::{Error, ErrorKind, Result},
-};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A boxed future, as async traits return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The generation in which [`shutdown`] was called, 0 for none.
 static SHUT_DOWN_IN: AtomicU64 = AtomicU64::new(0);
@@ -32,33 +36,6 @@ static SHUT_DOWN_IN: AtomicU64 = AtomicU64::new(0);
 /// Locks, ignoring that another holder panicked: every state behind our locks is whole between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// This moment by both clocks. The coarse clocks (a few milliseconds) cost a tenth of the exact ones.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[inline]
-pub(crate) fn now() -> Now {
-    fn read(clock: libc::clockid_t) -> i64 {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the pointer is to a live timespec; both clocks exist since Linux 2.6.32.
-        unsafe { libc::clock_gettime(clock, &mut time) };
-        #[allow(clippy::useless_conversion, reason = "the fields are narrower on 32-bit targets")]
-        let (seconds, nanoseconds) = (i64::from(time.tv_sec), i64::from(time.tv_nsec));
-        seconds * 1000 + nanoseconds / 1_000_000
-    }
-    Now { wall_ms: read(libc::CLOCK_REALTIME_COARSE), mono_ms: read(libc::CLOCK_MONOTONIC_COARSE) }
-}
-
-/// This moment by both clocks.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn now() -> Now {
-    use std::{
-        sync::OnceLock,
-        time::{Instant, SystemTime, UNIX_EPOCH},
-    };
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-    Now { wall_ms: wall, mono_ms: ORIGIN.get_or_init(Instant::now).elapsed().as_millis() as i64 }
 }
 
 /// A number that differs between processes and calls, from the operating system.
@@ -104,7 +81,7 @@ fn handle() -> Result<tokio::runtime::Handle> {
         return Ok(engine.handle.clone());
     }
     let failed = |e: std::io::Error| Error::new(ErrorKind::Internal, format!("the engine's thread cannot start: {e}"));
-    let built = undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let built = without_fork(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
     let runtime = built.map_err(failed)?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();

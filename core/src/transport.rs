@@ -21,9 +21,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{BuildInputs, Environment},
-    credential::BoxFuture,
     error::{Error, ErrorKind, Result},
-    runtime::{PerProcess, lock},
+    runtime::{BoxFuture, PerProcess, lock},
     secret::Secret,
 };
 
@@ -61,7 +60,7 @@ pub struct Transport(Arc<Inner>);
 
 enum Inner {
     Network { settings: Arc<Settings>, trust: Option<Arc<Trust>>, clients: PerProcess<Mutex<Option<Arc<Clients>>>> },
-    Canned(Answerer),
+    Canned(CannedResponder),
 }
 
 /// The settings as they were read when the transport was made. Later nothing of the environment is looked at, so that the
@@ -73,7 +72,7 @@ struct Settings {
     proxies: Option<ProxySettings>,
 }
 
-type Answerer = Box<dyn Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync>;
+type CannedResponder = Box<dyn Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync>;
 
 /// The HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use pgentra::{
-    CachedCredential, Config, CredentialConfig, Error, ErrorKind, Result, Surroundings, TokenProvider,
+    CachedCredential, Config, CredentialConfig, CredentialContext, Error, ErrorKind, Result, TokenProvider,
     config::{BuildInputs, Environment},
     credential::{self, BuildContext, FetchContext, TokenRequest},
     transport::{Response, Transport},
@@ -120,9 +120,9 @@ fn with(case: &Case, setting: Setting, authority: &str) -> (Value, Environment) 
 fn build(case: &Case, setting: Setting, authority: &str) -> [Result<()>; 2] {
     let (document, environment) = with(case, setting, authority);
     let config = CredentialConfig::from_value(document.clone()).expect("a document");
-    let surroundings = Surroundings { environment: environment.clone(), ..Surroundings::default() };
+    let context = CredentialContext { environment: environment.clone(), ..CredentialContext::default() };
     let provider = Config { credential: config.clone(), environment, ..Config::default() };
-    [CachedCredential::new(&config, &surroundings).map(drop), TokenProvider::from_config(provider).map(drop)]
+    [CachedCredential::new(&config, &context).map(drop), TokenProvider::from_config(provider).map(drop)]
 }
 
 fn check(error: &Error, case: &Case, setting: Setting, authority: &str) {

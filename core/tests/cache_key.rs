@@ -6,7 +6,7 @@ mod servers;
 use std::sync::Arc;
 
 use pgentra::{
-    CachedCredential, CredentialConfig, Surroundings,
+    CachedCredential, CredentialConfig, CredentialContext,
     config::{Environment, KNOWN_VARIABLES},
     credential::TokenRequest,
 };
@@ -307,7 +307,7 @@ fn environment(set: &[(&str, &str)]) -> Environment {
 
 fn credential(document: &Value, environment: Environment) -> pgentra::Result<Arc<CachedCredential>> {
     let config = CredentialConfig::from_value(document.clone()).expect("a document");
-    CachedCredential::new(&config, &Surroundings { environment, ..Surroundings::default() })
+    CachedCredential::new(&config, &CredentialContext { environment, ..CredentialContext::default() })
 }
 
 /// Two values that a variable may have.
@@ -359,8 +359,9 @@ fn cache_key_consists_of_the_variables_that_the_credential_reads() {
 fn cache_key_holds_ca_file_and_cloud_only_where_they_are_used() {
     let with = |document: &Value, ca_file: Option<&str>, host: Option<&str>| {
         let config = CredentialConfig::from_value(document.clone()).expect("a document");
-        let [ca_file, host] = [ca_file, host].map(|text| text.map(str::to_owned));
-        CachedCredential::new(&config, &Surroundings { ca_file, host, ..Surroundings::default() }).expect("builds")
+        let [ca_file, server_host] = [ca_file, host].map(|text| text.map(str::to_owned));
+        CachedCredential::new(&config, &CredentialContext { ca_file, server_host, ..CredentialContext::default() })
+            .expect("builds")
     };
     let secret = [("client_secret", json!("planted-s"))];
     let china = [secret[0].clone(), ("cloud", json!("china"))];

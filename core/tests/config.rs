@@ -174,9 +174,12 @@ fn refusals_name_key_expectation_and_type() {
 #[test]
 fn a_lambda_is_lazy_by_itself() {
     let mode = |document| Config::from_value(document).expect("valid").effective_mode();
-    assert_eq!(mode(json!({})), config::Mode::Background);
-    assert_eq!(mode(json!({"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f"}})), config::Mode::Lazy);
-    assert_eq!(mode(json!({"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f"}, "mode": "ahead"})), config::Mode::Ahead);
+    assert_eq!(mode(json!({})), config::RefreshMode::Background);
+    assert_eq!(mode(json!({"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f"}})), config::RefreshMode::Lazy);
+    assert_eq!(
+        mode(json!({"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f"}, "mode": "ahead"})),
+        config::RefreshMode::Ahead
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn logged() -> &'static Mutex<Vec<String>> {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     static SINK: std::sync::Once = std::sync::Once::new();
     SINK.call_once(|| {
-        let is_set = pgentra::events::set_sink(Box::new(|level, target, text| {
+        let is_set = pgentra::logging::set_sink(Box::new(|level, target, text| {
             LINES.lock().unwrap().push(format!("{level} {target} {text}"));
         }));
         assert!(is_set);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use pgentra::{CachedCredential, CredentialConfig, Surroundings, credential::TokenRequest};
+use pgentra::{CachedCredential, CredentialConfig, CredentialContext, credential::TokenRequest};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -16,9 +16,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn credential(endpoint: &str, home: Option<&str>) -> std::sync::Arc<CachedCredential> {
     let variables = [("IDENTITY_ENDPOINT", Some(endpoint)), ("IDENTITY_HEADER", Some("planted-h")), ("HOME", home)];
     let set = variables.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-    let surroundings = Surroundings { environment: set.collect(), ..Surroundings::default() };
+    let context = CredentialContext { environment: set.collect(), ..CredentialContext::default() };
     let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).expect("a document");
-    CachedCredential::new(&config, &surroundings).expect("builds")
+    CachedCredential::new(&config, &context).expect("builds")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use pgentra::{
-    CachedCredential, CredentialConfig, Error, ErrorKind, Result, Surroundings,
+    CachedCredential, CredentialConfig, CredentialContext, Error, ErrorKind, Result,
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
 };
 use serde_json::{Value, json};
@@ -33,18 +33,18 @@ impl Entra {
         self.credential_with(document, vec![])
     }
 
-    fn credential_with(&self, document: Value, hosts: Vec<Arc<dyn Credential>>) -> Arc<CachedCredential> {
-        self.built(document, Surroundings { hosts, ..Surroundings::default() })
+    fn credential_with(&self, document: Value, custom_credentials: Vec<Arc<dyn Credential>>) -> Arc<CachedCredential> {
+        self.built(document, CredentialContext { custom_credentials, ..CredentialContext::default() })
     }
 
-    fn built(&self, document: Value, surroundings: Surroundings) -> Arc<CachedCredential> {
+    fn built(&self, document: Value, context: CredentialContext) -> Arc<CachedCredential> {
         let mut document = document;
         document["tenant_id"] = "t".into();
         document["client_id"] = "c".into();
         document["authority_host"] = self.server.url("https", "localhost", "").into();
         let config = CredentialConfig::from_value(document).expect("a document");
-        let surroundings = Surroundings { ca_file: Some(self.authority.path()), ..surroundings };
-        CachedCredential::new(&config, &surroundings).expect("a credential")
+        let context = CredentialContext { ca_file: Some(self.authority.path()), ..context };
+        CachedCredential::new(&config, &context).expect("a credential")
     }
 
     fn user(&self, assertion: &str) -> Arc<CachedCredential> {
@@ -100,7 +100,7 @@ async fn middle_tier_is_shared_by_environments_that_differ_in_nothing_that_it_re
     let ask_with = async |user: &str, variables: &[(&str, &str)]| {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let document = json!({"type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": format!("planted.{user}")});
-        let credential = entra.built(document, Surroundings { environment, ..Surroundings::default() });
+        let credential = entra.built(document, CredentialContext { environment, ..CredentialContext::default() });
         ask(&credential, &request).await.expect("a token");
         (entra.sent("assertion").len(), entra.server.connections())
     };

@@ -32,7 +32,7 @@ fn one_fetch_for_everybody_who_waits() {
         assert_eq!(thread.join().expect("no panic").expect("logs in"), "alice@contoso.example");
     }
     assert_eq!(credential.calls(), 1);
-    assert_eq!(provider.stats().cell.fetches, 1);
+    assert_eq!(provider.stats().entry.fetches, 1);
     assert_eq!(provider.stats().role.as_deref(), Some("alice@contoso.example"));
 }
 
@@ -172,7 +172,7 @@ fn without_cache_every_asking_fetches() {
         provider.login_blocking().expect("logs in");
     }
     assert_eq!(credential.calls(), 3);
-    assert_eq!(provider.stats().cell.fetches, 3);
+    assert_eq!(provider.stats().entry.fetches, 3);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn an_invalidated_token_is_replaced_only_when_old_enough() {
 }
 
 #[test]
-fn equal_settings_share_a_cell_and_others_do_not() {
+fn equal_settings_share_a_cache_entry_and_others_do_not() {
     let provider = |document| TokenProvider::from_config(config(document)).expect("builds");
     let secret =
         |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
@@ -326,7 +326,7 @@ fn equal_settings_share_a_cell_and_others_do_not() {
     assert_eq!(place(&with("planted-5")), fetched.secret().as_ptr());
     assert_eq!(place(&with("planted-5")), place(&with("planted-6")));
     assert!(format!("{:?}", provider(json!({"credential": secret("planted-3")}))).find("planted").is_none());
-    assert!(pgentra::stats().iter().any(|cell| cell.credential == "StaticTokenCredential"));
+    assert!(pgentra::stats().iter().any(|entry| entry.credential == "StaticTokenCredential"));
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn only_the_first_fetch_repeats_by_itself() {
     // The back-off of the first failure, at most 1.2 s.
     std::thread::sleep(Duration::from_millis(1300));
     let later = timed();
-    assert_eq!(provider.stats().cell.fetches, 2);
+    assert_eq!(provider.stats().entry.fetches, 2);
     assert!(later < first, "{later:?} after {first:?}");
 }
 

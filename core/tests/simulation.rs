@@ -7,8 +7,9 @@ use std::{
     collections::{BinaryHeap, HashMap, HashSet},
 };
 
-use pgentra::cell::{
-    Answer, Arrival, CellSettings, Failure, FailureKind, Mode, Now, Outcome, SameToken, Settled, Ticket, TokenCell,
+use pgentra::cache::refresh_state::{
+    Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Now, RefreshMode, RefreshSettings,
+    RefreshState, SameToken, Settled,
 };
 
 const SECOND: i64 = 1_000;
@@ -58,7 +59,7 @@ impl SameToken for Token {
     }
 }
 
-type Cell = TokenCell<Token, &'static str>;
+type Cell = RefreshState<Token, &'static str>;
 
 // ---------------------------------------------------------------------------------------------- services
 
@@ -200,7 +201,7 @@ enum Clocks {
 struct Scenario {
     service: Kind,
     callers: usize,
-    mode: Mode,
+    mode: RefreshMode,
     clocks: Clocks,
 }
 
@@ -219,7 +220,7 @@ enum Event {
 }
 
 struct Fetch {
-    ticket: Ticket,
+    fetch_id: FetchId,
     started: Now,
     reply: Reply,
     settled: bool,
@@ -243,7 +244,7 @@ struct Month {
     time: i64,
     wall_off: i64,
     frozen: i64,
-    cell: Cell,
+    state: Cell,
     service: Service,
     dice: Dice,
     queue: BinaryHeap<Reverse<(i64, u64, Event)>>,
@@ -252,7 +253,7 @@ struct Month {
     /// Waiting callers with the number of their wait.
     waiting: HashMap<usize, (u32, i64)>,
     waits: u32,
-    /// The tokens that the cell was given.
+    /// The tokens that the state was given.
     arrived: HashSet<u32>,
     last_failure: Option<(Now, i64)>,
     tally: Tally,
@@ -268,7 +269,7 @@ impl Month {
             time: 0,
             wall_off: 0,
             frozen: 0,
-            cell: Cell::new(CellSettings { fetch_bound_ms: BOUND, ..CellSettings::default() }, seed),
+            state: Cell::new(RefreshSettings { fetch_bound_ms: BOUND, ..RefreshSettings::default() }, seed),
             service: Service::new(scenario.service, seed + 1),
             dice: Dice(seed + 2),
             queue: BinaryHeap::new(),
@@ -286,7 +287,7 @@ impl Month {
         if scenario.clocks != Clocks::Right {
             month.at(HOUR, Event::ClockTrouble);
         }
-        if scenario.mode == Mode::Ahead {
+        if scenario.mode == RefreshMode::Ahead {
             month.at(SECOND, Event::Timer);
         }
         while let Some(Reverse((time, _, event))) = month.queue.pop() {
@@ -325,7 +326,7 @@ impl Month {
                 if self.waiting.get(&caller).is_some_and(|(waits, _)| *waits == wait) {
                     self.waiting.remove(&caller);
                     self.tally.patience_ended += 1;
-                    let fallback = self.cell.fallback(self.now()).copied();
+                    let fallback = self.state.fallback(self.now()).copied();
                     match fallback {
                         Some(token) => self.handed(token),
                         None => self.tally.errors += 1,
@@ -349,13 +350,13 @@ impl Month {
                 self.at(next, Event::ClockTrouble);
             }
             Event::Timer => {
-                if self.cell.next_wakeup().is_some_and(|wakeup| self.now().reached(wakeup)) {
-                    match self.cell.ask(self.now(), Mode::Ahead) {
-                        Answer::UseAndRefresh(_, ticket) | Answer::Fetch(ticket) => self.start(ticket),
+                if self.state.next_wakeup().is_some_and(|wakeup| self.now().reached(wakeup)) {
+                    match self.state.ask(self.now(), RefreshMode::Ahead) {
+                        Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => self.start(fetch_id),
                         answer => panic!("woken for nothing: {answer:?}"),
                     }
                 }
-                let nap = self.cell.next_wakeup().map_or(SECOND, |wakeup| self.now().ms_until(wakeup));
+                let nap = self.state.next_wakeup().map_or(SECOND, |wakeup| self.now().ms_until(wakeup));
                 self.at(self.time + nap.clamp(10, MINUTE), Event::Timer);
             }
         }
@@ -363,22 +364,22 @@ impl Month {
 
     fn ask(&mut self, caller: usize) {
         self.tally.asks += 1;
-        match self.cell.ask(self.now(), self.scenario.mode) {
-            Answer::Use(token) => {
+        match self.state.ask(self.now(), self.scenario.mode) {
+            Decision::Use(token) => {
                 self.handed(token);
                 self.ask_again(caller);
             }
-            Answer::UseAndRefresh(token, ticket) => {
+            Decision::UseAndRefresh(token, fetch_id) => {
                 self.handed(token);
-                self.start(ticket);
+                self.start(fetch_id);
                 self.ask_again(caller);
             }
-            Answer::Fetch(ticket) => {
-                self.start(ticket);
-                self.wait(caller, self.scenario.mode == Mode::Lazy);
+            Decision::Fetch(fetch_id) => {
+                self.start(fetch_id);
+                self.wait(caller, self.scenario.mode == RefreshMode::Lazy);
             }
-            Answer::Wait(_) => self.wait(caller, false),
-            Answer::Fail(_) => {
+            Decision::Wait(_) => self.wait(caller, false),
+            Decision::Fail(_) => {
                 self.tally.errors += 1;
                 self.assert_no_token(0, "a caller fails");
                 // Nobody fails for longer than the longest step after the service is back.
@@ -407,7 +408,7 @@ impl Month {
         if self.scenario.clocks != Clocks::Right {
             return;
         }
-        let current = self.cell.current().map(|(token, _)| *token);
+        let current = self.state.current().map(|(token, _)| *token);
         let alive = self.service.issued.iter().rev().take(8).find(|issued| {
             // Of tokens of very different lifetimes the one that ends later can be in its margin before the other.
             if self.scenario.service == Kind::Wild && current != Some(issued.token) {
@@ -419,14 +420,14 @@ impl Month {
         assert!(alive.is_none(), "{what} at {} though there is {:?}", self.time, alive.map(|issued| issued.token));
     }
 
-    /// Every token that leaves the cell passes here.
+    /// Every token that leaves the state passes here.
     fn handed(&self, token: Token) {
         let issued = self.service.issued[token.0 as usize];
         let left = issued.at + issued.lifetime - self.time;
         assert!(left > 0, "{token:?} is handed out {} ms after its end", -left);
     }
 
-    fn start(&mut self, ticket: Ticket) {
+    fn start(&mut self, fetch_id: FetchId) {
         let now = self.now();
         let in_flight = self.fetches.iter().rev().take(8).filter(|fetch| !fetch.settled);
         let in_flight = in_flight.filter(|fetch| now.ms_since(fetch.started) <= BOUND).count();
@@ -441,31 +442,31 @@ impl Month {
             self.at(self.time + BOUND, Event::TimeUp(fetch));
         }
         self.at(self.time + reply.after, Event::FetchEnds(fetch));
-        self.fetches.push(Fetch { ticket, started: now, reply, settled: false });
+        self.fetches.push(Fetch { fetch_id, started: now, reply, settled: false });
     }
 
     fn settle(&mut self, fetch: usize, brings: Result<(Token, i64), FailureKind>) {
         let now = self.now();
-        let Fetch { ticket, ref mut settled, .. } = self.fetches[fetch];
+        let Fetch { fetch_id, ref mut settled, .. } = self.fetches[fetch];
         *settled = true;
         let outcome = match brings {
-            Ok((token, expires_in)) => Outcome::Token(Arrival {
+            Ok((token, expires_in)) => FetchOutcome::Token(Arrival {
                 token,
                 expires_on_ms: None,
                 expires_in_ms: Some(expires_in),
                 refresh_in_ms: None,
-                points: None,
+                times: None,
             }),
-            Err(kind) => Outcome::Failed(Failure { error: "the service", kind }),
+            Err(kind) => FetchOutcome::Failed(FetchFailure { error: "the service", kind }),
         };
-        let before = self.cell.stats(now).consecutive_failures;
-        let answer = self.cell.settle(ticket, now, outcome, |_| "arrived dead");
+        let before = self.state.stats(now).consecutive_failures;
+        let answer = self.state.settle(fetch_id, now, outcome, |_| "arrived dead");
         if let Ok((token, expires_in)) = brings
             && expires_in > 0
         {
             self.arrived.insert(token.0);
         }
-        if self.cell.stats(now).consecutive_failures > before {
+        if self.state.stats(now).consecutive_failures > before {
             self.tally.failed += 1;
             self.note_failure(now, brings.err().unwrap_or(FailureKind::Ordinary));
         }
@@ -495,13 +496,13 @@ impl Month {
     /// How long, at the least, no other fetch begins: the first step, or half of what a token has left. Passing the
     /// end of a token lifts it, so a failure within five minutes of one is not watched.
     fn note_failure(&mut self, now: Now, kind: FailureKind) {
-        let stats = self.cell.stats(now);
+        let stats = self.state.stats(now);
         let step = match kind {
             FailureKind::Ordinary => 800,
             FailureKind::DefiniteRefusal => 30 * SECOND,
             FailureKind::RetryAfter(ms) => ms.clamp(SECOND, 5 * MINUTE),
         };
-        let alive = self.cell.fallback(now).is_some();
+        let alive = self.state.fallback(now).is_some();
         self.last_failure = match stats.expires_in_ms.filter(|_| alive) {
             Some(left) if left < 6 * MINUTE => None,
             Some(left) => Some((now, step.min(left / 2))),
@@ -520,7 +521,7 @@ impl Month {
     }
 }
 
-fn months(service: Kind, scenarios: &[(usize, Mode, Clocks)]) -> Vec<Tally> {
+fn months(service: Kind, scenarios: &[(usize, RefreshMode, Clocks)]) -> Vec<Tally> {
     scenarios
         .iter()
         .map(|&(callers, mode, clocks)| {
@@ -549,9 +550,9 @@ fn months(service: Kind, scenarios: &[(usize, Mode, Clocks)]) -> Vec<Tally> {
 }
 
 use Clocks::{Right, Suspended, WallSet};
-use Mode::{Ahead, Background, Lazy};
+use RefreshMode::{Ahead, Background, Lazy};
 
-const ALL: &[(usize, Mode, Clocks)] = &[
+const ALL: &[(usize, RefreshMode, Clocks)] = &[
     (1, Background, Right),
     (30, Background, Right),
     (500, Background, Right),
@@ -623,7 +624,7 @@ fn a_month_of_everything() {
 
 // ---------------------------------------------------------------------------------------------- a fleet
 
-/// Processes that start within one second, each with a cell of its own, all asking one service for hour-long tokens.
+/// Processes that start within one second, each with a state of its own, all asking one service for hour-long tokens.
 struct Fleet {
     /// Between two asks of one process.
     ask_every: i64,
@@ -632,8 +633,8 @@ struct Fleet {
 }
 
 struct Process {
-    cell: Cell,
-    flight: Option<Ticket>,
+    state: Cell,
+    flight: Option<FetchId>,
     /// It has asked since its last token was over and was told no.
     failing: bool,
 }
@@ -650,8 +651,8 @@ impl Fleet {
         let mut processes: Vec<Process> = (0..Self::PROCESSES)
             .map(|index| {
                 queue.push(Reverse((dice.between(0, SECOND), index)));
-                let cell = Cell::new(CellSettings::default(), dice.next());
-                Process { cell, flight: None, failing: false }
+                let state = Cell::new(RefreshSettings::default(), dice.next());
+                Process { state, flight: None, failing: false }
             })
             .collect();
         while let Some(Reverse((time, index))) = queue.pop() {
@@ -660,40 +661,40 @@ impl Fleet {
             }
             let process = &mut processes[index];
             let now = Now { wall_ms: 1_900_000_000_000 + time, mono_ms: time };
-            if let Some(ticket) = process.flight.take() {
+            if let Some(fetch_id) = process.flight.take() {
                 let outcome = if self.down.contains(&time) {
-                    Outcome::Failed(Failure { error: "down", kind: FailureKind::Ordinary })
+                    FetchOutcome::Failed(FetchFailure { error: "down", kind: FailureKind::Ordinary })
                 } else {
                     tokens += 1;
                     process.failing = false;
-                    Outcome::Token(Arrival {
+                    FetchOutcome::Token(Arrival {
                         token: Token(tokens),
                         expires_on_ms: None,
                         expires_in_ms: Some(HOUR),
                         refresh_in_ms: None,
-                        points: None,
+                        times: None,
                     })
                 };
-                process.cell.settle(ticket, now, outcome, |_| "arrived dead");
+                process.state.settle(fetch_id, now, outcome, |_| "arrived dead");
             } else {
-                match process.cell.ask(now, Mode::Background) {
-                    Answer::UseAndRefresh(_, ticket) | Answer::Fetch(ticket) => {
+                match process.state.ask(now, RefreshMode::Background) {
+                    Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => {
                         requests[(time / SECOND) as usize] += 1;
-                        process.flight = Some(ticket);
+                        process.flight = Some(fetch_id);
                         queue.push(Reverse((time + dice.between(20, 200), index)));
                         continue;
                     }
-                    Answer::Fail(_) => {
+                    Decision::Fail(_) => {
                         process.failing = true;
                         assert!(time < self.down.end + 6 * SECOND + 200, "process {index} still fails at {time}");
                     }
-                    Answer::Use(_) => {}
-                    Answer::Wait(_) => unreachable!("a process asks once at a time"),
+                    Decision::Use(_) => {}
+                    Decision::Wait(_) => unreachable!("a process asks once at a time"),
                 }
             }
             // Asks come at random, so the first after the next one that matters is as far from it as from any other
             // moment: those in between need not be played.
-            let matters = process.cell.next_wakeup().map_or(time, |wakeup| time + now.ms_until(wakeup).max(0));
+            let matters = process.state.next_wakeup().map_or(time, |wakeup| time + now.ms_until(wakeup).max(0));
             queue.push(Reverse((matters + dice.gap(self.ask_every), index)));
         }
         requests

@@ -423,7 +423,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
 #[tokio::test]
 async fn a_wrong_clock_is_logged_once() {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    assert!(pgentra::events::set_sink(Box::new(|level, target, text| {
+    assert!(pgentra::logging::set_sink(Box::new(|level, target, text| {
         LINES.lock().unwrap().push(format!("{level} {target} {text}"));
     })));
     let server = Server::plain(Reply::json(200, &json!({})).header("date", "Fri, 14 Jul 2017 02:40:00 GMT")).await;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use common::{ORDERS_API, PROGRAM, Started, answer, client_trusting, current_user, log_in};
 use pgentra::credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
 use pgentra::identity::*;
-use pgentra::{CachedCredential, Config, CredentialConfig, CredentialKind, Surroundings, TokenProvider};
+use pgentra::{CachedCredential, Config, CredentialConfig, CredentialContext, CredentialKind, TokenProvider};
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -62,13 +62,13 @@ impl World {
             "ca_file": self.told("/bundle_file"),
         }))?;
         let asserting: Arc<dyn Credential> = Arc::new(Asserting(case.assertion.clone()));
-        let surroundings = Surroundings {
+        let context = CredentialContext {
             environment: config.environment.clone(),
             ca_file: config.ca_file.clone(),
-            hosts: vec![asserting],
-            ..Surroundings::default()
+            custom_credentials: vec![asserting],
+            ..CredentialContext::default()
         };
-        let credential = class_of(config.credential.clone(), &surroundings)?;
+        let credential = class_of(config.credential.clone(), &context)?;
         let provider = TokenProvider::builder().config(config).credential(credential).build()?;
         let login = provider.login().await?;
         let port = self.started.ready["postgres"]["port"].as_u64().unwrap().try_into().unwrap();
@@ -79,11 +79,11 @@ impl World {
 }
 
 /// The class with these arguments.
-fn class_of(config: CredentialConfig, surroundings: &Surroundings) -> pgentra::Result<Arc<CachedCredential>> {
+fn class_of(config: CredentialConfig, context: &CredentialContext) -> pgentra::Result<Arc<CachedCredential>> {
     macro_rules! classes {
         ($($variant:ident $class:ident)+) => {
             match config.kind {
-                $(CredentialKind::$variant(a) => $class::new(a, config.options, surroundings).map(Into::into),)+
+                $(CredentialKind::$variant(a) => $class::new(a, config.options, context).map(Into::into),)+
             }
         };
     }

@@ -20,26 +20,26 @@ struct Reader(Value);
 
 /// What was refused, and why: the key by its path, which grows from within as the readers around it are left.
 #[derive(Debug)]
-struct Refusal {
+struct ReadError {
     path: String,
     why: String,
 }
 
-impl Refusal {
-    fn new(why: impl Into<String>) -> Refusal {
-        Refusal { path: String::new(), why: why.into() }
+impl ReadError {
+    fn new(why: impl Into<String>) -> ReadError {
+        ReadError { path: String::new(), why: why.into() }
     }
 
-    fn within(self, outer: &str) -> Refusal {
+    fn within(self, outer: &str) -> ReadError {
         let path = match self.path.as_str() {
             path if path.is_empty() || path.starts_with('[') => format!("{outer}{path}"),
             path => join(outer, path),
         };
-        Refusal { path, ..self }
+        ReadError { path, ..self }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => write!(f, "the configuration: {}", self.why),
@@ -48,31 +48,31 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Refusal {
+impl de::Error for ReadError {
     /// A credential within is read by a reader of its own, whose refusal comes as its text.
     fn custom<T: fmt::Display>(message: T) -> Self {
         let text = message.to_string();
         match text.strip_prefix("option `").and_then(|rest| rest.split_once("`: ")) {
-            Some((path, why)) => Refusal { path: path.to_owned(), why: why.to_owned() },
-            None => Refusal::new(text.strip_prefix("the configuration: ").unwrap_or(&text)),
+            Some((path, why)) => ReadError { path: path.to_owned(), why: why.to_owned() },
+            None => ReadError::new(text.strip_prefix("the configuration: ").unwrap_or(&text)),
         }
     }
 
     fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Refusal::new(format!("expected {expected}, got {}", unexpected(&came)))
+        ReadError::new(format!("expected {expected}, got {}", unexpected(&came)))
     }
 
     fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Refusal::new(format!(
+        ReadError::new(format!(
             "expected {expected}, got another {}",
             unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
         ))
     }
 
     fn unknown_variant(_came: &str, expected: &'static [&'static str]) -> Self {
-        Refusal::new(format!("expected one of {}, got another text", expected.join(", ")))
+        ReadError::new(format!("expected one of {}, got another text", expected.join(", ")))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -80,13 +80,13 @@ impl de::Error for Refusal {
         let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
         match looks_like_a_name {
-            true => Refusal::new(format!("not known here; known are {known}")).within(field),
-            false => Refusal::new(format!("an option that is not a name; known are {known}")),
+            true => ReadError::new(format!("not known here; known are {known}")).within(field),
+            false => ReadError::new(format!("an option that is not a name; known are {known}")),
         }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Refusal::new("expected a value, got nothing").within(field)
+        ReadError::new("expected a value, got nothing").within(field)
     }
 }
 
@@ -106,9 +106,9 @@ fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
 }
 
 impl<'de> Deserializer<'de> for Reader {
-    type Error = Refusal;
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
@@ -123,7 +123,7 @@ impl<'de> Deserializer<'de> for Reader {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
@@ -135,10 +135,10 @@ impl<'de> Deserializer<'de> for Reader {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refusal> {
+    ) -> Result<V::Value, ReadError> {
         match self.0 {
-            Value::String(text) => visitor.visit_enum(IntoDeserializer::<Refusal>::into_deserializer(text)),
-            other => Err(Refusal::new(format!("expected a string, got {}", type_of(&other)))),
+            Value::String(text) => visitor.visit_enum(IntoDeserializer::<ReadError>::into_deserializer(text)),
+            other => Err(ReadError::new(format!("expected a string, got {}", type_of(&other)))),
         }
     }
 
@@ -147,15 +147,19 @@ impl<'de> Deserializer<'de> for Reader {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refusal> {
+    ) -> Result<V::Value, ReadError> {
         match &self.0 {
             Value::Object(_) => self.deserialize_any(visitor),
             // serde would also take the fields as an array, in their order.
-            other => Err(Refusal::new(format!("expected an object, got {}", type_of(other)))),
+            other => Err(ReadError::new(format!("expected an object, got {}", type_of(other)))),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -168,9 +172,9 @@ impl<'de> Deserializer<'de> for Reader {
 struct Items(std::iter::Enumerate<std::vec::IntoIter<Value>>);
 
 impl<'de> SeqAccess<'de> for Items {
-    type Error = Refusal;
+    type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
         let Some((index, value)) = self.0.next() else { return Ok(None) };
         seed.deserialize(Reader(value)).map(Some).map_err(|refusal| refusal.within(&format!("[{index}]")))
     }
@@ -182,20 +186,20 @@ struct Entries {
 }
 
 impl<'de> MapAccess<'de> for Entries {
-    type Error = Refusal;
+    type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         self.next = self.entries.next();
         self.next
             .as_ref()
-            .map(|(key, _)| seed.deserialize(IntoDeserializer::<Refusal>::into_deserializer(key.clone())))
+            .map(|(key, _)| seed.deserialize(IntoDeserializer::<ReadError>::into_deserializer(key.clone())))
             .transpose()
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         match self.next.take() {
             Some((key, value)) => seed.deserialize(Reader(value)).map_err(|refusal| refusal.within(&key)),
-            None => Err(Refusal::new("a value without a key")),
+            None => Err(ReadError::new("a value without a key")),
         }
     }
 }

@@ -1,17 +1,15 @@
-//! The Azure SDK for Rust: any credential of it as one of ours, and ours as those of it.
+//! Any credential of the Azure SDK for Rust as one of ours.
 
 use std::{fmt::Write, sync::Arc};
 
 use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
+    credentials::TokenCredential,
     error::{Error as AzureError, ErrorKind as AzureKind},
 };
 
-use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, aadsts, service_text};
+use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, entra::error_codes, sanitize};
 use crate::{
-    Builder, CachedCredential,
-    config::with_credential_kinds,
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
 };
 
@@ -56,58 +54,6 @@ impl Credential for AzureCoreCredential {
     }
 }
 
-impl CachedCredential {
-    /// Takes any `azure_core` credential.
-    pub fn from_azure_core(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
-        Self::from_credential(Arc::new(AzureCoreCredential::new(credential)))
-    }
-}
-
-impl Builder {
-    /// Any `azure_core` credential.
-    #[must_use]
-    pub fn azure_credential(self, credential: Arc<dyn TokenCredential>) -> Self {
-        self.credential(CachedCredential::from_azure_core(credential))
-    }
-}
-
-#[async_trait::async_trait]
-impl TokenCredential for CachedCredential {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        _: Option<TokenRequestOptions<'_>>,
-    ) -> ::azure_core::Result<AccessToken> {
-        let failed = |error: Error| AzureError::new(AzureKind::Credential, error);
-        let [scope] = scopes else {
-            return Err(failed(Error::new(ErrorKind::InvalidConfiguration, "exactly one scope can be asked for")));
-        };
-        let token = self.start_token(&TokenRequest::new(*scope), None).await.map_err(failed)?;
-        let expires_on = ::azure_core::time::OffsetDateTime::from_unix_timestamp(token.expires_on())
-            .unwrap_or(::azure_core::time::OffsetDateTime::UNIX_EPOCH);
-        Ok(AccessToken::new(token.secret().to_owned(), expires_on))
-    }
-}
-
-macro_rules! classes {
-    ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
-        $(
-            #[async_trait::async_trait]
-            impl TokenCredential for crate::identity::$class {
-                async fn get_token(
-                    &self,
-                    scopes: &[&str],
-                    options: Option<TokenRequestOptions<'_>>,
-                ) -> ::azure_core::Result<AccessToken> {
-                    Arc::<CachedCredential>::from(self.clone()).get_token(scopes, options).await
-                }
-            }
-        )+
-    };
-}
-
-with_credential_kinds!(classes);
-
 /// The leading name of a `Debug` text. Only what ends in `Credential` is taken: anything else may be content.
 fn class_name(credential: &dyn TokenCredential) -> Option<String> {
     struct Start(String);
@@ -132,13 +78,13 @@ fn translate(error: &AzureError) -> Error {
     });
     let text = error.to_string();
     let lower = text.to_ascii_lowercase();
-    let number = aadsts::find(&text).or_else(|| {
+    let number = error_codes::find(&text).or_else(|| {
         chain(error).find_map(|cause| match cause.kind() {
             AzureKind::HttpResponse { error_code: Some(code), .. } => code.split(',').next()?.trim().parse().ok(),
             _ => None,
         })
     });
-    let known = number.and_then(aadsts::lookup);
+    let known = number.and_then(error_codes::lookup);
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let is_io = chain(error).any(|cause| matches!(cause.kind(), AzureKind::Io | AzureKind::Connection));
     let is_data = chain(error).any(|cause| matches!(cause.kind(), AzureKind::DataConversion));
@@ -176,8 +122,8 @@ fn translate(error: &AzureError) -> Error {
     // "{class} authentication failed. {what}\nTo troubleshoot, visit {link}"
     let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
     let told = told.split("To troubleshoot").next().unwrap_or_default();
-    let message = service_text::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
-    let service = Service { status, aadsts: number, ..Service::default() };
+    let message = sanitize::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
+    let service = ServiceErrorDetails { status, aadsts: number, ..ServiceErrorDetails::default() };
     Error::new(kind, message).with_service(service).with_known(known)
 }
 

@@ -6,15 +6,16 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, answer,
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    entra::response,
+    entra::token_endpoint::{BOUND, ClientCredential, TokenEndpoint},
     exchange::exchange,
-    service_text,
-    token_endpoint::{BOUND, Proof, TokenEndpoint},
-    tries::{self, Tries},
+    retry::{self, Tries},
+    sanitize,
 };
 use crate::{
     config::{AzurePipelinesArguments, BuildInputs, CredentialOptions, RetryOptions},
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
     transport::{Request, Response, Transport, endpoint, form_encoded},
 };
@@ -65,11 +66,11 @@ impl AzurePipelinesCredential {
         let mut tries = Tries::new(BOUND - FOR_THE_EXCHANGE, context);
         let assertion = loop {
             match self.assertion(address, tries.time()).await {
-                Err(error) if tries.again(&error, |error, done| tries::pause(&self.retry, error, done)).await => {}
+                Err(error) if tries.again(&error, |error, done| retry::pause(&self.retry, error, done)).await => {}
                 outcome => break outcome?,
             }
         };
-        self.endpoint.client_credentials_until(ends, Proof::Assertion(&assertion), request, context).await
+        self.endpoint.client_credentials_until(ends, ClientCredential::Assertion(&assertion), request, context).await
     }
 
     async fn assertion(&self, address: &str, time: Duration) -> Result<Secret> {
@@ -80,9 +81,9 @@ impl AzurePipelinesCredential {
             // Else a bad token is answered with a redirect to a page for signing in.
             .header("x-tfs-fedauthredirect", "Suppress");
         let response = exchange(&self.transport, NAME, request).await?;
-        let mut object = answer::object(&response);
+        let mut object = response::object(&response);
         if response.status == 200
-            && let Some(token) = object.as_mut().and_then(|object| answer::usable(object.remove("oidcToken")))
+            && let Some(token) = object.as_mut().and_then(|object| response::usable(object.remove("oidcToken")))
         {
             return Ok(token);
         }
@@ -97,11 +98,13 @@ impl AzurePipelinesCredential {
     ) -> Error {
         let secrets = [&self.access_token];
         let source = format!("Azure Pipelines at {}", endpoint(address));
-        let error = answer::refusal(response, object, &secrets, answer::Refuser::Remote).into_error(response, &source);
+        let error = response::error_response(response, object, &secrets, response::ResponseOrigin::Remote)
+            .into_error(response, &source);
         // What Azure DevOps wants to hear in a support request.
-        let id = |name: &str| response.header(name).and_then(|id| service_text::identifier(id, &secrets));
+        let id = |name: &str| response.header(name).and_then(|id| sanitize::identifier(id, &secrets));
         let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));
-        let service = Service { trace_id: error.service().trace_id.clone().or(trace_id), ..error.service().clone() };
+        let service =
+            ServiceErrorDetails { trace_id: error.service().trace_id.clone().or(trace_id), ..error.service().clone() };
         let error = error.with_service(service);
         let refused = |why: &str, advice: &str| {
             Error::new(ErrorKind::AuthenticationFailed, format!("{source} {why}"))

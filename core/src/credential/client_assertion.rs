@@ -2,7 +2,7 @@
 
 use super::{
     BuildContext,
-    application::{Application, AssertionSource, ClientAuthentication},
+    entra::confidential_client::{AssertionSource, ClientAuthentication, ConfidentialClient},
 };
 use crate::{
     config::{ClientAssertionArguments, CredentialOptions},
@@ -16,7 +16,7 @@ pub(super) fn build(
     arguments: &ClientAssertionArguments,
     options: &CredentialOptions,
     context: &BuildContext<'_>,
-) -> Result<Application> {
+) -> Result<ConfidentialClient> {
     let source = ClientAuthentication::Assertion(AssertionSource::new(&arguments.get_assertion, context)?);
-    Application::new(name, &arguments.tenant_id, &arguments.client_id, source, options, context)
+    ConfidentialClient::new(name, &arguments.tenant_id, &arguments.client_id, source, options, context)
 }

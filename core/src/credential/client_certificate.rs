@@ -2,8 +2,8 @@
 
 use super::{
     BuildContext,
-    application::{Application, ClientAuthentication},
     certificate::Certificate,
+    entra::confidential_client::{ClientAuthentication, ConfidentialClient},
 };
 use crate::{
     config::{ClientCertificateArguments, CredentialOptions},
@@ -18,12 +18,12 @@ pub(super) fn build(
     arguments: &ClientCertificateArguments,
     options: &CredentialOptions,
     context: &BuildContext<'_>,
-) -> Result<Application> {
+) -> Result<ConfidentialClient> {
     let certificate = ClientAuthentication::Certificate(Certificate::new(
         arguments.certificate_path.as_deref(),
         arguments.certificate.as_ref(),
         arguments.certificate_password.as_ref(),
         arguments.send_certificate_chain,
     )?);
-    Application::new(name, &arguments.tenant_id, &arguments.client_id, certificate, options, context)
+    ConfidentialClient::new(name, &arguments.tenant_id, &arguments.client_id, certificate, options, context)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     BuildContext,
-    application::{Application, ClientAuthentication},
+    entra::confidential_client::{ClientAuthentication, ConfidentialClient},
 };
 use crate::{
     config::{ClientSecretArguments, CredentialOptions},
@@ -16,7 +16,7 @@ pub(super) fn build(
     arguments: &ClientSecretArguments,
     options: &CredentialOptions,
     context: &BuildContext<'_>,
-) -> Result<Application> {
+) -> Result<ConfidentialClient> {
     let secret = ClientAuthentication::Secret(arguments.client_secret.clone());
-    Application::new(name, &arguments.tenant_id, &arguments.client_id, secret, options, context)
+    ConfidentialClient::new(name, &arguments.tenant_id, &arguments.client_id, secret, options, context)
 }

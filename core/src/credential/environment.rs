@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Credential, client_certificate, client_secret, tenant::with_environment, unavailable::Unavailable,
+    BuildContext, Credential, chain::unavailable::Unavailable, client_certificate, client_secret,
+    entra::tenant::with_environment,
 };
 use crate::{
     config::{ClientCertificateArguments, ClientSecretArguments, CredentialOptions},

@@ -1,40 +1,29 @@
-//! Credentials: where a token comes from. One file a credential; `token_endpoint.rs` speaks Entra's token endpoint for
-//! every grant, `managed_identity/` one file a source.
+//! Credentials: where a token comes from. One file a credential; `entra/` is Entra's token endpoint for every grant,
+//! `managed_identity/` one file a source, `developer_tools/` one file a tool, `chain/` what tries several.
 
-mod aadsts;
-mod answer;
-mod application;
-mod azure_cli;
 #[cfg(feature = "azure_core")]
 mod azure_core;
-mod azure_developer_cli;
 mod azure_pipelines;
-mod azure_powershell;
 mod certificate;
-mod chained;
+mod chain;
 mod client_assertion;
 mod client_certificate;
 mod client_secret;
+mod custom;
 mod dates;
-mod default;
-mod developer_tool;
+mod developer_tools;
+mod entra;
 mod environment;
 mod exchange;
 mod file;
-mod host;
 mod managed_identity;
 mod on_behalf_of;
-mod region;
-mod service_text;
+mod retry;
+mod sanitize;
 mod static_token;
-mod tenant;
-mod token_endpoint;
-mod tool_text;
-mod tries;
-mod unavailable;
 mod workload_identity;
 
-use std::{cell::OnceCell, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     cloud::{AUTHORITY_VARIABLE, Authority, Cloud},
@@ -44,13 +33,11 @@ use crate::{
     transport::{Transport, Trust},
 };
 
-pub use self::aadsts::{Aadsts, Verdict, aadsts_advice};
 #[cfg(feature = "azure_core")]
 pub use self::azure_core::AzureCoreCredential;
+pub use self::entra::error_codes::{Aadsts, Verdict, aadsts_advice};
 pub(crate) use self::on_behalf_of::MiddleTier;
-
-/// A boxed future, as async traits return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use crate::runtime::BoxFuture;
 
 /// What is asked of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +62,7 @@ impl TokenRequest {
 /// How one fetch should go about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchContext {
-    /// Whether a usable token remains: then the credential's own retries are off, the cell's back-off does it.
+    /// Whether a usable token remains: then the credential's own retries are off, the cache entry's back-off does it.
     pub has_fallback: bool,
     /// Whether the fetch before this one failed: then, too, the back-off does it, and callers learn of the failure at
     /// once.
@@ -125,7 +112,7 @@ pub struct BuildContext<'a> {
     pub(crate) inputs: &'a BuildInputs<'a>,
     transports: Transports,
     authority: AuthoritySource,
-    hosts: Vec<Arc<dyn Credential>>,
+    custom_credentials: Vec<Arc<dyn Credential>>,
 }
 
 /// HTTP for the credentials of one document.
@@ -158,7 +145,7 @@ impl<'a> BuildContext<'a> {
             inputs,
             transports: Transports::Network(Rc::default()),
             authority: AuthoritySource::Inputs,
-            hosts: Vec::new(),
+            custom_credentials: Vec::new(),
         }
     }
 
@@ -168,10 +155,10 @@ impl<'a> BuildContext<'a> {
         BuildContext { transports: Transports::Given(transport), ..self }
     }
 
-    /// With the host's credentials that a document names by index.
+    /// With the application's credentials that a document names by index.
     #[must_use]
-    pub fn with_hosts(self, hosts: Vec<Arc<dyn Credential>>) -> Self {
-        BuildContext { hosts, ..self }
+    pub fn with_custom_credentials(self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
+        BuildContext { custom_credentials, ..self }
     }
 
     /// With the authority host or the cloud that a credential names itself.
@@ -264,11 +251,11 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
     let built: Result<Arc<dyn Credential>> = (|| {
         let credential: Arc<dyn Credential> = match &config.kind {
             CredentialKind::Default(arguments) => {
-                Arc::new(default::DefaultCredential::new(arguments, options, context)?)
+                Arc::new(chain::default::DefaultCredential::new(arguments, options, context)?)
             }
             CredentialKind::Chained(arguments) => {
                 let members = arguments.credentials.iter().map(|member| build(member, context));
-                Arc::new(chained::ChainedCredential::new(members.collect::<Result<_>>()?))
+                Arc::new(chain::chained::ChainedCredential::new(members.collect::<Result<_>>()?))
             }
             CredentialKind::Environment(_) => environment::build(options, context)?,
             CredentialKind::WorkloadIdentity(arguments) => {
@@ -278,14 +265,14 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
                 Arc::new(managed_identity::ManagedIdentityCredential::new(arguments, options, context)?)
             }
             CredentialKind::AzureCli(arguments) => {
-                Arc::new(azure_cli::AzureCliCredential::new(arguments, options, context)?)
+                Arc::new(developer_tools::azure_cli::AzureCliCredential::new(arguments, options, context)?)
             }
-            CredentialKind::AzurePowerShell(arguments) => {
-                Arc::new(azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?)
-            }
-            CredentialKind::AzureDeveloperCli(arguments) => {
-                Arc::new(azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?)
-            }
+            CredentialKind::AzurePowerShell(arguments) => Arc::new(
+                developer_tools::azure_powershell::AzurePowerShellCredential::new(arguments, options, context)?,
+            ),
+            CredentialKind::AzureDeveloperCli(arguments) => Arc::new(
+                developer_tools::azure_developer_cli::AzureDeveloperCliCredential::new(arguments, options, context)?,
+            ),
             CredentialKind::ClientSecret(arguments) => {
                 Arc::new(client_secret::build(class, arguments, options, context)?)
             }
@@ -303,7 +290,7 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
             }
             CredentialKind::StaticToken(arguments) => Arc::new(static_token::StaticTokenCredential::new(arguments)),
             CredentialKind::Host(arguments) => {
-                let host = context.hosts.get(arguments.index).ok_or_else(|| {
+                let host = context.custom_credentials.get(arguments.index).ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidConfiguration,
                         format!("option `index`: no host credential {} was handed in", arguments.index),

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
-    application::{Application, AssertionSource, ClientAuthentication},
     certificate::Certificate,
+    entra::confidential_client::{AssertionSource, ClientAuthentication, ConfidentialClient},
 };
 use crate::{
     config::{CredentialOptions, OnBehalfOfArguments},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) const NAME: &str = "OnBehalfOfCredential";
 
 /// The application between the user and the resource. One serves all its users.
-pub(crate) struct MiddleTier(Application);
+pub(crate) struct MiddleTier(ConfidentialClient);
 
 /// The application for one of its users.
 pub(crate) struct OnBehalfOfCredential {
@@ -46,7 +46,8 @@ impl MiddleTier {
             )?),
         };
         let (tenant, client_id) = (&arguments.tenant_id, &arguments.client_id);
-        Application::new(NAME, tenant, client_id, authentication, options, context).map(|it| Arc::new(MiddleTier(it)))
+        ConfidentialClient::new(NAME, tenant, client_id, authentication, options, context)
+            .map(|it| Arc::new(MiddleTier(it)))
     }
 
     /// The credential for the user of the arguments.

@@ -1,7 +1,7 @@
 //! A token from elsewhere.
 
 use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
-use crate::{claims::Claims, config::StaticTokenArguments, error::Result, secret::Secret};
+use crate::{config::StaticTokenArguments, error::Result, postgres::role_name::Claims, secret::Secret};
 
 /// How long a token is taken to last that does not say.
 const ASSUMED_LIFETIME: i64 = 3600;

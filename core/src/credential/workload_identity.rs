@@ -6,8 +6,9 @@ use reqwest::Url;
 use rustls::pki_types::DnsName;
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, file,
-    token_endpoint::{Proof, TokenEndpoint},
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    entra::token_endpoint::{ClientCredential, TokenEndpoint},
+    file,
 };
 use crate::{
     config::{BuildInputs, CredentialOptions, WorkloadIdentityArguments},
@@ -76,7 +77,7 @@ impl WorkloadIdentityCredential {
     async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let setup = self.setup.as_ref().map_err(Error::clone)?;
         let assertion = setup.read()?;
-        setup.endpoint.client_credentials(Proof::Assertion(&assertion), request, context).await
+        setup.endpoint.client_credentials(ClientCredential::Assertion(&assertion), request, context).await
     }
 }
 

@@ -20,10 +20,9 @@ use super::{
 };
 use crate::{
     cloud,
-    config::{Config, Environment, read, variable},
+    config::{Environment, read, variable},
     error::{Error, ErrorKind, Result},
-    provider::{Builder, TokenProvider},
-    registry,
+    logging,
     secret::Secret,
 };
 
@@ -255,40 +254,9 @@ impl ConnectionPlan {
     pub fn new(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         let mut plan = decide(request)?;
         if !request.repeat_warnings {
-            plan.warnings.retain(|warning| registry::is_first_warning(warning));
+            plan.warnings.retain(|warning| logging::is_first_warning(warning));
         }
         Ok(plan)
-    }
-
-    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
-    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
-    /// [`Builder::credential`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidConnection`] if the connection logs in with a password of its own, and
-    /// [`ErrorKind::InvalidConfiguration`], naming the key of the configuration document.
-    pub fn provider(&self) -> Result<Builder> {
-        if !self.uses_entra {
-            return Err(Error::new(
-                ErrorKind::InvalidConnection,
-                "no token is needed: the connection has a user and a password of its own",
-            )
-            .with_advice("Check `uses_entra` of the plan first."));
-        }
-        let mut document = self.config.clone().unwrap_or_default();
-        let has_environment = document.contains_key("environment");
-        let filled = [
-            ("host", self.host.clone().map(Value::from)),
-            ("user", self.user.clone().map(Value::from)),
-            ("credential", self.credential.clone()),
-        ];
-        for (key, value) in filled {
-            if let (Some(value), false) = (value, document.contains_key(key)) {
-                document.insert(key.to_owned(), value);
-            }
-        }
-        let builder = TokenProvider::builder().config(Config::from_value(Value::Object(document))?);
-        Ok(if has_environment { builder } else { builder.environment_of_process() })
     }
 
     /// The plan as a JSON document. Its `settings`, `credential` and `config` may hold secrets: it is for a driver, never for
@@ -339,7 +307,7 @@ struct Sources<'a> {
 
 /// Where a value came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum SettingSource {
     Argument,
     Text,
     Connector,
@@ -397,18 +365,18 @@ impl<'a> Sources<'a> {
         let Some((service, _)) = self.find("service") else { return };
         let file = self.find("servicefile").map(|(file, _)| file);
         match service_file::find(service, file, &self.request.environment) {
-            service_file::Service::Found(settings) => self.service = settings,
-            service_file::Service::Unknown => self.is_service_unknown = true,
+            service_file::ServiceLookup::Found(settings) => self.service = settings,
+            service_file::ServiceLookup::Unknown => self.is_service_unknown = true,
         }
     }
 
     /// The value that counts, and its source.
-    fn find(&self, keyword: &str) -> Option<(&str, Source)> {
+    fn find(&self, keyword: &str) -> Option<(&str, SettingSource)> {
         let layers = [
-            (Some(&self.arguments), Source::Argument),
-            (Some(&self.text), Source::Text),
-            (self.connector.as_ref().map(|connector| &connector.settings), Source::Connector),
-            (Some(&self.service), Source::Service),
+            (Some(&self.arguments), SettingSource::Argument),
+            (Some(&self.text), SettingSource::Text),
+            (self.connector.as_ref().map(|connector| &connector.settings), SettingSource::Connector),
+            (Some(&self.service), SettingSource::Service),
         ];
         for (settings, source) in layers {
             match settings.and_then(|settings| settings.given(keyword)) {
@@ -418,7 +386,7 @@ impl<'a> Sources<'a> {
             }
         }
         let value = self.variable_of(keyword).and_then(|name| variable(&self.request.environment, name))?;
-        Some((value, Source::Variable))
+        Some((value, SettingSource::Variable))
     }
 
     /// libpq takes an empty value of its own arguments for the default and does not look further. An empty user or password is
@@ -538,9 +506,9 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
     }
 
     let user = sources.find("user");
-    let password = sources.find("password").filter(|(_, source)| *source != Source::Variable);
+    let password = sources.find("password").filter(|(_, source)| *source != SettingSource::Variable);
     let replaces = request.replace_login && password.is_some();
-    let drops_user = replaces && user.is_some_and(|(_, source)| source != Source::Variable);
+    let drops_user = replaces && user.is_some_and(|(_, source)| source != SettingSource::Variable);
     // What is dropped no longer counts; `PGUSER` does.
     let user = if drops_user { sources.pguser() } else { user };
     if password.is_some() && request.require_entra {
@@ -577,7 +545,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         if sslmode.is_some() && sources.value("sslrootcert") == Some("system") {
             sslmode = Some("verify-full");
         }
-        let is_explicit = given.is_some_and(|(_, source)| matches!(source, Source::Argument | Source::Text));
+        let is_explicit =
+            given.is_some_and(|(_, source)| matches!(source, SettingSource::Argument | SettingSource::Text));
         if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
             // A file of the user's own lets every driver verify.
             if request.verifies_certificates || sources.value("sslrootcert").is_some() {
@@ -594,10 +563,10 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 
     let settings = sources.for_driver(uses_entra);
     let user_source = user.map(|(_, source)| match source {
-        Source::Argument | Source::Text => "user".to_owned(),
-        Source::Service => "service file".to_owned(),
-        Source::Variable => "PGUSER".to_owned(),
-        Source::Connector => {
+        SettingSource::Argument | SettingSource::Text => "user".to_owned(),
+        SettingSource::Service => "service file".to_owned(),
+        SettingSource::Variable => "PGUSER".to_owned(),
+        SettingSource::Connector => {
             let name = sources.connector.as_ref().and_then(|connector| connector.user_variable.as_deref());
             format!("variable {}", name.unwrap_or_default())
         }
@@ -638,8 +607,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 }
 
 impl Sources<'_> {
-    fn pguser(&self) -> Option<(&str, Source)> {
-        variable(&self.request.environment, "PGUSER").map(|user| (user, Source::Variable))
+    fn pguser(&self) -> Option<(&str, SettingSource)> {
+        variable(&self.request.environment, "PGUSER").map(|user| (user, SettingSource::Variable))
     }
 }
 

@@ -36,6 +36,8 @@
 
 pub mod connection_plan;
 pub mod connection_string;
+pub mod login_error;
+pub mod role_name;
 pub mod service_connector;
 pub mod service_file;
 pub mod settings;

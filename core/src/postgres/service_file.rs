@@ -27,7 +27,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
 
 /// What was found of a service.
 #[derive(Debug)]
-pub enum Service {
+pub enum ServiceLookup {
     /// Its settings.
     Found(ConnectionSettings),
     /// The service is in no file that can be read here, or its definition is elsewhere (LDAP).
@@ -36,7 +36,7 @@ pub enum Service {
 
 /// Looks a service up: `servicefile` or `PGSERVICEFILE`, else the user's file; then `PGSYSCONFDIR`, else the system-wide
 /// folders. `files`: the setting `servicefile`.
-pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment) -> Service {
+pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment) -> ServiceLookup {
     let users = match servicefile.or_else(|| variable(environment, "PGSERVICEFILE")) {
         Some(file) => Some(PathBuf::from(file)),
         None => users_file(environment),
@@ -46,18 +46,18 @@ pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment)
     }
     let file = |folder: &str| PathBuf::from(folder).join("pg_service.conf");
     if let Some(folder) = variable(environment, "PGSYSCONFDIR") {
-        return section_of(&file(folder), service).unwrap_or(Service::Unknown);
+        return section_of(&file(folder), service).unwrap_or(ServiceLookup::Unknown);
     }
     // Where two folders define the service differently, only libpq knows which one counts.
     let mut found: Option<ConnectionSettings> = None;
     for section in SYSTEM_FOLDERS.iter().filter_map(|folder| section_of(&file(folder), service)) {
         match (section, &found) {
-            (Service::Found(settings), None) => found = Some(settings),
-            (Service::Found(settings), Some(before)) if settings == *before => {}
-            _ => return Service::Unknown,
+            (ServiceLookup::Found(settings), None) => found = Some(settings),
+            (ServiceLookup::Found(settings), Some(before)) if settings == *before => {}
+            _ => return ServiceLookup::Unknown,
         }
     }
-    found.map_or(Service::Unknown, Service::Found)
+    found.map_or(ServiceLookup::Unknown, ServiceLookup::Found)
 }
 
 fn users_file(environment: &Environment) -> Option<PathBuf> {
@@ -70,7 +70,7 @@ fn users_file(environment: &Environment) -> Option<PathBuf> {
 
 /// The service's section of a file; `None` if the file cannot be read or has none. libpq itself reports a file that it
 /// cannot read.
-fn section_of(file: &PathBuf, service: &str) -> Option<Service> {
+fn section_of(file: &PathBuf, service: &str) -> Option<ServiceLookup> {
     // A named pipe would block.
     if !fs::metadata(file).ok()?.is_file() {
         return None;
@@ -81,7 +81,7 @@ fn section_of(file: &PathBuf, service: &str) -> Option<Service> {
 }
 
 /// The first section with that name; of a key that occurs twice, the first value counts.
-fn section(text: &str, service: &str) -> Option<Service> {
+fn section(text: &str, service: &str) -> Option<ServiceLookup> {
     let mut values: Option<BTreeMap<String, String>> = None;
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
@@ -96,14 +96,14 @@ fn section(text: &str, service: &str) -> Option<Service> {
             }
         } else if let Some(values) = &mut values {
             if line.starts_with("ldap") {
-                return Some(Service::Unknown);
+                return Some(ServiceLookup::Unknown);
             }
             if let Some((key, value)) = line.split_once('=') {
                 values.entry(key.trim_end().to_owned()).or_insert_with(|| value.trim_start().to_owned());
             }
         }
     }
-    values.map(|values| Service::Found(ConnectionSettings::new(values)))
+    values.map(|values| ServiceLookup::Found(ConnectionSettings::new(values)))
 }
 
 #[cfg(test)]
@@ -112,8 +112,8 @@ mod tests {
 
     fn found(text: &str, service: &str) -> Option<ConnectionSettings> {
         match section(text, service) {
-            Some(Service::Found(settings)) => Some(settings),
-            Some(Service::Unknown) => panic!("unknown"),
+            Some(ServiceLookup::Found(settings)) => Some(settings),
+            Some(ServiceLookup::Unknown) => panic!("unknown"),
             None => None,
         }
     }
@@ -131,6 +131,9 @@ mod tests {
 
     #[test]
     fn section_with_ldap_is_unknown() {
-        assert!(matches!(section("[app]\nldap://ldap.example/dc=x?y?one\nhost=h", "app"), Some(Service::Unknown)));
+        assert!(matches!(
+            section("[app]\nldap://ldap.example/dc=x?y?one\nhost=h", "app"),
+            Some(ServiceLookup::Unknown)
+        ));
     }
 }

@@ -17,7 +17,7 @@ fn watch_forks() {
     extern "C" fn before() {
         FORKS.fetch_add(1, Ordering::SeqCst);
         for _ in 0..MOST_PAUSES {
-            if UNDIVIDED.load(Ordering::SeqCst) == 0 {
+            if WITHOUT_FORK.load(Ordering::SeqCst) == 0 {
                 break;
             }
             std::thread::sleep(PAUSE);
@@ -28,7 +28,7 @@ fn watch_forks() {
     }
     extern "C" fn in_child() {
         FORKS.store(0, Ordering::SeqCst);
-        UNDIVIDED.store(0, Ordering::SeqCst);
+        WITHOUT_FORK.store(0, Ordering::SeqCst);
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
     // Marked only when it is done, or a fork in between would go unseen; where two threads register it, a child counts
@@ -41,26 +41,26 @@ fn watch_forks() {
     }
 }
 
-/// Forks under way, and threads inside [`undivided`].
+/// Forks under way, and threads inside [`without_fork`].
 static FORKS: AtomicUsize = AtomicUsize::new(0);
-static UNDIVIDED: AtomicUsize = AtomicUsize::new(0);
+static WITHOUT_FORK: AtomicUsize = AtomicUsize::new(0);
 
-/// How long a fork and undivided work wait for each other between two looks, and how often they look at most: 1 s.
+/// How long a fork and such work wait for each other between two looks, and how often they look at most: 1 s.
 const PAUSE: Duration = Duration::from_micros(100);
 const MOST_PAUSES: usize = 10_000;
 
 /// Runs short work in which no fork may happen: what a library sets up (tokio its registry of signals, Python a thread's
 /// state) would stay half made in a child for ever, and keep it waiting. The work must not wait for whoever may fork.
-pub fn undivided<T>(work: impl FnOnce() -> T) -> T {
+pub fn without_fork<T>(work: impl FnOnce() -> T) -> T {
     struct Inside;
     impl Drop for Inside {
         fn drop(&mut self) {
-            UNDIVIDED.fetch_sub(1, Ordering::SeqCst);
+            WITHOUT_FORK.fetch_sub(1, Ordering::SeqCst);
         }
     }
     watch_forks();
     for _ in 0..MOST_PAUSES {
-        UNDIVIDED.fetch_add(1, Ordering::SeqCst);
+        WITHOUT_FORK.fetch_add(1, Ordering::SeqCst);
         if FORKS.load(Ordering::SeqCst) == 0 {
             let _inside = Inside;
             return work();
@@ -151,15 +151,15 @@ unsafe impl<T: Send> Send for PerProcess<T> {}
 
 /// What a forked child reads as its parent left it, without a lock. It is copied on write, and made by whoever comes
 /// first without keeping others waiting: a child forked in the middle would wait for ever.
-pub(crate) struct Inherited<T>(OnceBox<ArcSwap<T>>);
+pub(crate) struct ForkShared<T>(OnceBox<ArcSwap<T>>);
 
-impl<T: Default> Inherited<T> {
+impl<T: Default> ForkShared<T> {
     pub(crate) const fn new() -> Self {
-        Inherited(OnceBox::new())
+        ForkShared(OnceBox::new())
     }
 }
 
-impl<T: Default> std::ops::Deref for Inherited<T> {
+impl<T: Default> std::ops::Deref for ForkShared<T> {
     type Target = ArcSwap<T>;
 
     fn deref(&self) -> &ArcSwap<T> {

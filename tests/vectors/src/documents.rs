@@ -2,9 +2,11 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgentra::{
-    claims::{Claims, Management, Principal, PrincipalKind},
     cloud::{CloudInputs, Resolved},
-    refusal::{self, Refusal},
+    postgres::{
+        login_error::{self, LoginError},
+        role_name::{Claims, Management, Principal, PrincipalKind},
+    },
 };
 use serde_json::{Value, json};
 
@@ -72,12 +74,12 @@ pub fn resolved(cloud: &Resolved) -> Value {
     })
 }
 
-/// The first refusal of `refusals.json` with that cause.
-pub fn refusal(cause: &Value) -> Refusal {
+/// The first login error of `refusals.json` with that cause.
+pub fn login_error(cause: &Value) -> LoginError {
     let vectors: Value = serde_json::from_str(include_str!("../refusals.json")).expect("refusals.json is JSON");
     let case = vectors["refusals"].as_array().into_iter().flatten().find(|case| case["cause"] == *cause);
-    let case = case.unwrap_or_else(|| panic!("no refusal has the cause {cause}"));
-    refusal::classify(case["sqlstate"].as_str(), case["message"].as_str().expect("message"))
+    let case = case.unwrap_or_else(|| panic!("no login error has the cause {cause}"));
+    login_error::classify(case["sqlstate"].as_str(), case["message"].as_str().expect("message"))
 }
 
 /// The principal of a case, if it has one.

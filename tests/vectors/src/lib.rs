@@ -15,9 +15,11 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result,
-    claims::{self, Claims, RoleType},
-    cloud, refusal,
+    Error, ErrorKind, Result, cloud,
+    postgres::{
+        login_error,
+        role_name::{self, Claims, RoleType},
+    },
 };
 use serde_json::{Value, json};
 
@@ -60,13 +62,13 @@ fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
         },
         "missing_names" => {
             let claims = Claims::decode(&documents::token_of(&case["claims"])).expect("claims");
-            json!(claims::explain_missing_name(&claims.principal(), documents::management(&case)))
+            json!(role_name::explain_missing_name(&claims.principal(), documents::management(&case)))
         }
-        "resource_ids" => json!(claims::identity_name(text("xms_mirid"))),
+        "resource_ids" => json!(role_name::identity_name(text("xms_mirid"))),
         "create_role" => {
             let types = [RoleType::User, RoleType::Group, RoleType::Service];
             let role_type = types.into_iter().find(|one| one.as_str() == text("type")).expect("a type of role");
-            json!(claims::create_role_statement(text("role"), text("oid"), role_type))
+            json!(role_name::create_role_statement(text("role"), text("oid"), role_type))
         }
         "clouds" => match cloud::resolve(&documents::cloud_inputs(&case)) {
             Ok(resolved) => documents::resolved(&resolved),
@@ -74,10 +76,10 @@ fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
         },
         "resources" => json!(cloud::resource_of(text("scope"))),
         "explanations" => {
-            let refusal = documents::refusal(&case["cause"]);
+            let login_error = documents::login_error(&case["cause"]);
             let principal = documents::principal(&case["principal"]);
-            json!(refusal::explain(
-                &refusal,
+            json!(login_error::explain(
+                &login_error,
                 text("role"),
                 text("role_source"),
                 principal.as_ref(),

@@ -2,9 +2,9 @@
 
 use std::{error::Error, sync::LazyLock};
 
-use pgentra::cell::{
-    Answer, Arrival, CellSettings, Failure, FailureKind, Invalidation, Mode, Now, Outcome, Points, SameToken, Settled,
-    Ticket, TimingRules, TokenCell,
+use pgentra::cache::refresh_state::{
+    Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
+    RefreshSettings, RefreshState, SameToken, Settled, TimingRules, TokenTimes,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub struct Case {
     pub name: String,
     pub rule: String,
     #[serde(default)]
-    mode: Mode,
+    mode: RefreshMode,
     fetch_bound: Option<Time>,
     #[serde(default)]
     rules: TimingRules,
@@ -42,7 +42,7 @@ pub struct Step {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum Op {
-    Ask { mode: Option<Mode> },
+    Ask { mode: Option<RefreshMode> },
     Settle(Settle),
     Abandon { ticket: String },
     Invalidate { bytes: String },
@@ -61,7 +61,7 @@ struct Settle {
     token: Option<TokenStep>,
     error: Option<String>,
     #[serde(default)]
-    kind: Kind,
+    kind: FailureKindName,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +83,7 @@ struct SourcePoints {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum FailureKindName {
     #[default]
     Ordinary,
     DefiniteRefusal,
@@ -150,29 +150,32 @@ pub fn start() -> Now {
 }
 
 impl RefreshPoint {
-    /// When a cell refreshes such a token, after its arrival.
+    /// When a state refreshes such a token, after its arrival.
     ///
     /// # Panics
-    /// If the cell does not keep it.
+    /// If the state does not keep it.
     pub fn refresh(&self, jitter: Option<f64>, seed: u64) -> Time {
         let start = start();
-        let mut cell = TokenCell::new(CellSettings { jitter, ..CellSettings::default() }, seed);
-        let Answer::Fetch(ticket) = cell.ask(start, Mode::Background) else { panic!("an empty cell fetches") };
+        let mut state = RefreshState::new(RefreshSettings { jitter, ..RefreshSettings::default() }, seed);
+        let Decision::Fetch(ticket) = state.ask(start, RefreshMode::Background) else {
+            panic!("an empty state fetches")
+        };
         let arrival = Arrival {
             token: Token("A".into()),
             expires_on_ms: None,
             expires_in_ms: Some(self.expires_in.0),
             refresh_in_ms: self.refresh_in.map(|time| time.0),
-            points: None,
+            times: None,
         };
-        let _: Settled<_, String> = cell.settle(ticket, start, Outcome::Token(arrival), |_| "arrived_dead".into());
-        let (_, points) = cell.current().expect("a token that lives is kept");
+        let _: Settled<_, String> =
+            state.settle(ticket, start, FetchOutcome::Token(arrival), |_| "arrived_dead".into());
+        let (_, points) = state.current().expect("a token that lives is kept");
         assert_eq!(points.refresh.wall_ms - start.wall_ms, points.refresh.mono_ms - start.mono_ms);
         Time(points.refresh.mono_ms - start.mono_ms)
     }
 }
 
-/// The bounds of a row of `refresh_points`, as a cell has them.
+/// The bounds of a row of `refresh_points`, as a state has them.
 ///
 /// # Panics
 /// If that is no row.
@@ -192,26 +195,27 @@ pub fn answers(case: &str) -> Value {
     case.steps.iter().map(answer).collect()
 }
 
-/// A case as it runs: the cell, how far the clocks are off, and the names of the tickets.
+/// A case as it runs: the state, how far the clocks are off, and the names of the fetches.
 pub struct Run {
-    cell: TokenCell<Token, String>,
-    mode: Mode,
+    state: RefreshState<Token, String>,
+    mode: RefreshMode,
     rules: TimingRules,
     jitter: f64,
     start: Now,
     jumped: Clocks<i64>,
-    tickets: Vec<Ticket>,
+    tickets: Vec<FetchId>,
 }
 
 impl Run {
     pub fn new(case: &Case, start: Now) -> Self {
         let jitter = case.jitter.unwrap_or(0.5);
-        let mut settings = CellSettings { rules: case.rules.clone(), jitter: Some(jitter), ..CellSettings::default() };
+        let mut settings =
+            RefreshSettings { rules: case.rules.clone(), jitter: Some(jitter), ..RefreshSettings::default() };
         if let Some(bound) = case.fetch_bound {
             settings.fetch_bound_ms = bound.0;
         }
         Run {
-            cell: TokenCell::new(settings, 1),
+            state: RefreshState::new(settings, 1),
             mode: case.mode,
             rules: case.rules.clone(),
             jitter,
@@ -229,8 +233,8 @@ impl Run {
         }
     }
 
-    /// Tickets are named in the order in which the cell issues them.
-    fn name(&mut self, ticket: Ticket) -> String {
+    /// Fetches are named in the order in which the state issues them.
+    fn name(&mut self, ticket: FetchId) -> String {
         let index = self.tickets.iter().position(|known| *known == ticket).unwrap_or_else(|| {
             self.tickets.push(ticket);
             self.tickets.len() - 1
@@ -238,48 +242,48 @@ impl Run {
         format!("t{}", index + 1)
     }
 
-    fn ticket(&self, name: &str) -> Result<Ticket, Box<dyn Error>> {
+    fn ticket(&self, name: &str) -> Result<FetchId, Box<dyn Error>> {
         let index: usize = name.strip_prefix('t').ok_or("a ticket is called t1, t2, ...")?.parse()?;
         self.tickets.get(index.wrapping_sub(1)).copied().ok_or_else(|| format!("{name} was never issued").into())
     }
 
-    fn points(&self, source: &SourcePoints) -> Points {
-        Points::new(self.start.plus_ms(source.arrived.0), source.lifetime.0, None, &self.rules, self.jitter)
+    fn points(&self, source: &SourcePoints) -> TokenTimes {
+        TokenTimes::new(self.start.plus_ms(source.arrived.0), source.lifetime.0, None, &self.rules, self.jitter)
     }
 
     /// What the step gives, in the words of the file.
     pub fn step(&mut self, step: &Step) -> Result<Value, Box<dyn Error>> {
         let now = self.now(step.at);
         let answer = match &step.op {
-            Op::Ask { mode } => match self.cell.ask(now, mode.unwrap_or(self.mode)) {
-                Answer::Use(token) => format!("use {}", token.0),
-                Answer::UseAndRefresh(token, ticket) => format!("use_and_refresh {} {}", token.0, self.name(ticket)),
-                Answer::Fetch(ticket) => format!("fetch {}", self.name(ticket)),
-                Answer::Wait(ticket) => format!("wait {}", self.name(ticket)),
-                Answer::Fail(error) => format!("fail {error}"),
+            Op::Ask { mode } => match self.state.ask(now, mode.unwrap_or(self.mode)) {
+                Decision::Use(token) => format!("use {}", token.0),
+                Decision::UseAndRefresh(token, ticket) => format!("use_and_refresh {} {}", token.0, self.name(ticket)),
+                Decision::Fetch(ticket) => format!("fetch {}", self.name(ticket)),
+                Decision::Wait(ticket) => format!("wait {}", self.name(ticket)),
+                Decision::Fail(error) => format!("fail {error}"),
             },
             Op::Settle(settle) => {
                 let outcome = self.outcome(settle)?;
-                match self.cell.settle(self.ticket(&settle.ticket)?, now, outcome, |_| "arrived_dead".into()) {
+                match self.state.settle(self.ticket(&settle.ticket)?, now, outcome, |_| "arrived_dead".into()) {
                     Settled::Token(token) => format!("token {}", token.0),
                     Settled::TokenTaken(token) => format!("token_taken {}", token.0),
                     Settled::Failed(error) => format!("failed {error}"),
                     Settled::Stale => "stale".into(),
                 }
             }
-            Op::Invalidate { bytes } => match self.cell.invalidate(now, |token| token.0 == *bytes) {
+            Op::Invalidate { bytes } => match self.state.invalidate(now, |token| token.0 == *bytes) {
                 Invalidation::Ignored => "ignored".into(),
                 Invalidation::Fetch(ticket) => format!("fetch {}", self.name(ticket)),
                 Invalidation::Wait(ticket) => format!("wait {}", self.name(ticket)),
             },
-            Op::Fallback => self.cell.fallback(now).map_or("none".into(), |token| token.0.clone()),
+            Op::Fallback => self.state.fallback(now).map_or("none".into(), |token| token.0.clone()),
             Op::Adopt { token } => {
                 let points = self.points(token.points.as_ref().ok_or("adopt needs points")?);
-                return Ok(json!(self.cell.adopt(now, Token(token.bytes.clone()), points)));
+                return Ok(json!(self.state.adopt(now, Token(token.bytes.clone()), points)));
             }
-            Op::Wakeup => return Ok(self.cell.next_wakeup().map_or(Value::Null, |point| self.after_start(point))),
+            Op::Wakeup => return Ok(self.state.next_wakeup().map_or(Value::Null, |point| self.after_start(point))),
             Op::Points => {
-                let (token, points) = self.cell.current().ok_or("no token has points")?;
+                let (token, points) = self.state.current().ok_or("no token has points")?;
                 let named = [
                     ("arrived", points.arrived),
                     ("refresh", points.refresh),
@@ -293,7 +297,7 @@ impl Run {
                 return Ok(only_expected(all, &step.expect));
             }
             Op::Stats => {
-                let stats = self.cell.stats(now);
+                let stats = self.state.stats(now);
                 let all = json!({
                     "consecutive_failures": stats.consecutive_failures,
                     "last_error": stats.last_error,
@@ -306,11 +310,11 @@ impl Run {
                 return Ok(only_expected(all.as_object().cloned().unwrap_or_default(), &step.expect));
             }
             Op::Abandon { ticket } => {
-                self.cell.abandon(self.ticket(ticket)?);
+                self.state.abandon(self.ticket(ticket)?);
                 return Ok(Value::Null);
             }
             Op::Forget => {
-                self.cell.forget();
+                self.state.forget();
                 return Ok(Value::Null);
             }
             Op::Jump { wall, mono } => {
@@ -322,21 +326,21 @@ impl Run {
         Ok(Value::String(answer))
     }
 
-    fn outcome(&self, settle: &Settle) -> Result<Outcome<Token, String>, Box<dyn Error>> {
+    fn outcome(&self, settle: &Settle) -> Result<FetchOutcome<Token, String>, Box<dyn Error>> {
         match (&settle.token, &settle.error) {
-            (Some(token), None) => Ok(Outcome::Token(Arrival {
+            (Some(token), None) => Ok(FetchOutcome::Token(Arrival {
                 token: Token(token.bytes.clone()),
                 expires_on_ms: token.expires_on.map(|after| self.start.wall_ms.saturating_add(after.0)),
                 expires_in_ms: token.expires_in.map(|time| time.0),
                 refresh_in_ms: token.refresh_in.map(|time| time.0),
-                points: token.points.as_ref().map(|points| self.points(points)),
+                times: token.points.as_ref().map(|points| self.points(points)),
             })),
-            (None, Some(error)) => Ok(Outcome::Failed(Failure {
+            (None, Some(error)) => Ok(FetchOutcome::Failed(FetchFailure {
                 error: error.clone(),
                 kind: match settle.kind {
-                    Kind::Ordinary => FailureKind::Ordinary,
-                    Kind::DefiniteRefusal => FailureKind::DefiniteRefusal,
-                    Kind::RetryAfter(time) => FailureKind::RetryAfter(time.0),
+                    FailureKindName::Ordinary => FailureKind::Ordinary,
+                    FailureKindName::DefiniteRefusal => FailureKind::DefiniteRefusal,
+                    FailureKindName::RetryAfter(time) => FailureKind::RetryAfter(time.0),
                 },
             })),
             _ => Err("settle takes a token or an error".into()),

@@ -9,7 +9,7 @@ use std::{
 use super::{Client, Identity, endpoint};
 use crate::{
     config::BuildInputs,
-    credential::{FetchContext, FetchedToken, answer, file},
+    credential::{FetchContext, FetchedToken, entra::response, file},
     error::{Error, ErrorKind, Result},
     secret::Secret,
     transport::{Request, Response},
@@ -149,7 +149,7 @@ fn confirm(identity: &Identity, response: &Response) -> Result<()> {
         msi_res_id: Option<String>,
         mi_res_id: Option<String>,
     }
-    let told: Told = answer::read(response).unwrap_or_default();
+    let told: Told = response::read(response).unwrap_or_default();
     let (wanted, told) = match identity {
         Identity::System => return Ok(()),
         Identity::ClientId(id) | Identity::ClientIdOf(_, id) => (id, told.client_id),

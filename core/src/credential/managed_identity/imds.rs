@@ -7,8 +7,8 @@ use crate::{
     config::BuildInputs,
     credential::{
         FetchContext, FetchedToken,
-        answer::{self, Refuser},
-        tries::{self, Tries},
+        entra::response::{self, ResponseOrigin},
+        retry::{self, Tries},
     },
     error::{Error, ErrorKind, Result},
     transport::{Request, Response},
@@ -79,7 +79,7 @@ impl Imds {
                 Err(error) => Err(error),
             };
             let pause = |error: &Error, done| match &client.retry {
-                Some(options) => tries::pause(options, error, done),
+                Some(options) => retry::pause(options, error, done),
                 None => pause(error, done),
             };
             match outcome {
@@ -98,7 +98,7 @@ impl Imds {
     async fn probe(&self, client: &Client, resource: &str, limit: Duration) -> Result<()> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
         match client.send(Request::get_local(url, limit)).await {
-            Ok(response) if response.status == 400 && answer::is_object(&response) => Ok(()),
+            Ok(response) if response.status == 400 && response::is_object(&response) => Ok(()),
             Ok(response) => Err(not_imds(&response)),
             Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),
         }
@@ -112,11 +112,11 @@ fn is_stranger(response: &Response) -> bool {
         403 => String::from_utf8_lossy(&response.body).contains("unreachable"),
         status => matches!(status, 410 | 429 | 500..),
     };
-    !may_be_imds && !answer::is_object(response)
+    !may_be_imds && !response::is_object(response)
 }
 
 fn not_imds(response: &Response) -> Error {
-    match answer::refusal(response, None, &[], Refuser::Local).service {
+    match response::error_response(response, None, &[], ResponseOrigin::Local).service {
         // What stands in its place, such as a cluster's proxy for identities, may say why.
         service if service.message.is_some() => {
             let why = "what answers at the address of IMDS is not IMDS, and says".to_owned();
@@ -125,7 +125,7 @@ fn not_imds(response: &Response) -> Error {
         _ => nobody_there(format!(
             "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
             response.status,
-            answer::describe_body(response)
+            response::describe_body(response)
         )),
     }
 }
@@ -161,9 +161,9 @@ fn pause(error: &Error, done: u32) -> Option<Duration> {
         Some(_) if error.kind() == ErrorKind::CredentialUnavailable => None,
         // Exactly, so that the whole of an update is waited for; the service is this machine's own.
         Some(410) => PAUSES_UPDATING.get(done as usize - 1).map(|seconds| Duration::from_secs(*seconds)),
-        Some(404 | 429 | 500..) if done <= REPEATS => Some(tries::doubling(FIRST_PAUSE, done, LONGEST_PAUSE)),
+        Some(404 | 429 | 500..) if done <= REPEATS => Some(retry::doubling(FIRST_PAUSE, done, LONGEST_PAUSE)),
         None if is_unreached(error) && done <= REPEATS_UNREACHED => {
-            Some(tries::doubling(FIRST_PAUSE, done, LONGEST_PAUSE))
+            Some(retry::doubling(FIRST_PAUSE, done, LONGEST_PAUSE))
         }
         _ => None,
     };
@@ -173,12 +173,12 @@ fn pause(error: &Error, done: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Service;
+    use crate::error::ServiceErrorDetails;
 
     #[test]
     fn pauses_by_what_was_said() {
         let with = |status| {
-            let service = Service { status, ..Service::default() };
+            let service = ServiceErrorDetails { status, ..ServiceErrorDetails::default() };
             Error::new(ErrorKind::Network, "x").with_service(service)
         };
         let total = |status| (1..=5).map(|done| pause(&with(status), done).unwrap().as_secs_f64()).sum::<f64>();

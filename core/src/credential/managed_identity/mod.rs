@@ -12,15 +12,15 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
-    answer::{self, Refusal, Refuser},
+    entra::response::{self, ErrorResponse, ResponseOrigin},
     exchange::exchange,
-    tries::{self, Tries},
+    retry::{self, Tries},
     workload_identity::WorkloadIdentityCredential,
 };
 use crate::{
     cloud,
     config::{CredentialOptions, ManagedIdentityArguments, RetryOptions, WorkloadIdentityArguments},
-    error::{Error, ErrorKind, Result, Service},
+    error::{Error, ErrorKind, Result, ServiceErrorDetails},
     secret::Secret,
     transport::{Request, Response, Transport, form_encoded},
 };
@@ -36,7 +36,7 @@ const BOUND: Duration = Duration::from_secs(75);
 const LOCAL_BOUND: Duration = Duration::from_secs(30);
 
 pub(super) struct ManagedIdentityCredential {
-    source: Source,
+    source: ManagedIdentitySource,
     client: Client,
 }
 
@@ -59,7 +59,7 @@ enum Identity {
 }
 
 /// Where the identity's tokens come from.
-enum Source {
+enum ManagedIdentitySource {
     Imds(imds::Imds),
     AppService(app_service::AppService),
     ServiceFabric(service_fabric::ServiceFabric),
@@ -100,7 +100,7 @@ impl ManagedIdentityCredential {
             (.., Some(id)) => Identity::ResourceId(id.clone()),
             _ => Identity::System,
         };
-        let source = Source::choose(&identity, options, context)?;
+        let source = ManagedIdentitySource::choose(&identity, options, context)?;
         let transport = source.transport(context);
         let client = Client { transport, identity, retry: options.retry.clone() };
         Ok(ManagedIdentityCredential { source, client })
@@ -113,7 +113,7 @@ impl ManagedIdentityCredential {
         context: FetchContext,
         probe: Option<Duration>,
     ) -> Result<FetchedToken> {
-        if request.claims.is_some() && !matches!(self.source, Source::WorkloadIdentity(_)) {
+        if request.claims.is_some() && !matches!(self.source, ManagedIdentitySource::WorkloadIdentity(_)) {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
                 "a managed identity cannot answer a claims challenge",
@@ -122,19 +122,19 @@ impl ManagedIdentityCredential {
         }
         let resource = cloud::resource_of(&request.scope);
         match &self.source {
-            Source::WorkloadIdentity(credential) => credential.fetch(request, context).await,
-            Source::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
-            Source::AppService(service) => service.fetch(&self.client, resource, context).await,
-            Source::ServiceFabric(fabric) => fabric.fetch(&self.client, resource, context).await,
-            Source::AzureArc(arc) => arc.fetch(&self.client, resource, context).await,
-            Source::AzureMl(ml) => ml.fetch(&self.client, resource, context).await,
-            Source::CloudShell(shell) => shell.fetch(&self.client, resource, context).await,
+            ManagedIdentitySource::WorkloadIdentity(credential) => credential.fetch(request, context).await,
+            ManagedIdentitySource::Imds(imds) => imds.fetch(&self.client, resource, context, probe).await,
+            ManagedIdentitySource::AppService(service) => service.fetch(&self.client, resource, context).await,
+            ManagedIdentitySource::ServiceFabric(fabric) => fabric.fetch(&self.client, resource, context).await,
+            ManagedIdentitySource::AzureArc(arc) => arc.fetch(&self.client, resource, context).await,
+            ManagedIdentitySource::AzureMl(ml) => ml.fetch(&self.client, resource, context).await,
+            ManagedIdentitySource::CloudShell(shell) => shell.fetch(&self.client, resource, context).await,
         }
     }
 
     /// Whether asking again with more patience could find the source.
     pub(super) fn is_probed(&self) -> bool {
-        matches!(self.source, Source::Imds(_))
+        matches!(self.source, ManagedIdentitySource::Imds(_))
     }
 }
 
@@ -152,29 +152,37 @@ impl Credential for ManagedIdentityCredential {
     }
 }
 
-impl Source {
-    fn choose(identity: &Identity, options: &CredentialOptions, context: &BuildContext<'_>) -> Result<Source> {
+impl ManagedIdentitySource {
+    fn choose(
+        identity: &Identity,
+        options: &CredentialOptions,
+        context: &BuildContext<'_>,
+    ) -> Result<ManagedIdentitySource> {
         let inputs = context.inputs;
         let get = |name: &str| inputs.variable(name);
         let source = match (get("IDENTITY_ENDPOINT"), get("IDENTITY_HEADER"), get("MSI_ENDPOINT")) {
             (Some(endpoint), Some(header), _) => match get("IDENTITY_SERVER_THUMBPRINT") {
                 Some(thumbprint) => {
                     let fabric = service_fabric::ServiceFabric::new(endpoint, Secret::new(header), thumbprint)?;
-                    Source::ServiceFabric(fabric)
+                    ManagedIdentitySource::ServiceFabric(fabric)
                 }
-                None => Source::AppService(app_service::AppService::new(endpoint, Secret::new(header))?),
+                None => ManagedIdentitySource::AppService(app_service::AppService::new(endpoint, Secret::new(header))?),
             },
             (Some(endpoint), None, _) if get("IMDS_ENDPOINT").is_some() => {
-                Source::AzureArc(azure_arc::AzureArc::new(Some(endpoint), inputs)?)
+                ManagedIdentitySource::AzureArc(azure_arc::AzureArc::new(Some(endpoint), inputs)?)
             }
             (_, _, Some(endpoint)) => match get("MSI_SECRET") {
-                Some(secret) => Source::AzureMl(azure_ml::AzureMl::new(endpoint, Secret::new(secret), inputs)?),
-                None => Source::CloudShell(cloud_shell::CloudShell::new(endpoint)?),
+                Some(secret) => {
+                    ManagedIdentitySource::AzureMl(azure_ml::AzureMl::new(endpoint, Secret::new(secret), inputs)?)
+                }
+                None => ManagedIdentitySource::CloudShell(cloud_shell::CloudShell::new(endpoint)?),
             },
             _ => match federated(identity, options, context)? {
-                Some(credential) => Source::WorkloadIdentity(Arc::new(credential)),
-                None if azure_arc::is_installed(inputs) => Source::AzureArc(azure_arc::AzureArc::new(None, inputs)?),
-                None => Source::Imds(imds::Imds::new(inputs)?),
+                Some(credential) => ManagedIdentitySource::WorkloadIdentity(Arc::new(credential)),
+                None if azure_arc::is_installed(inputs) => {
+                    ManagedIdentitySource::AzureArc(azure_arc::AzureArc::new(None, inputs)?)
+                }
+                None => ManagedIdentitySource::Imds(imds::Imds::new(inputs)?),
             },
         };
         Ok(source)
@@ -183,14 +191,14 @@ impl Source {
     /// HTTP for the endpoint: never through a proxy, and without certificate authorities where it has no use for them.
     fn transport(&self, context: &BuildContext<'_>) -> Transport {
         let endpoint = match self {
-            Source::ServiceFabric(fabric) => return context.transport_trusting(fabric.trust()),
+            ManagedIdentitySource::ServiceFabric(fabric) => return context.transport_trusting(fabric.trust()),
             // It has its own.
-            Source::WorkloadIdentity(_) => return context.transport_of_local(false),
-            Source::Imds(imds) => imds.endpoint(),
-            Source::AppService(service) => service.endpoint(),
-            Source::AzureArc(arc) => arc.endpoint(),
-            Source::AzureMl(ml) => ml.endpoint(),
-            Source::CloudShell(shell) => shell.endpoint(),
+            ManagedIdentitySource::WorkloadIdentity(_) => return context.transport_of_local(false),
+            ManagedIdentitySource::Imds(imds) => imds.endpoint(),
+            ManagedIdentitySource::AppService(service) => service.endpoint(),
+            ManagedIdentitySource::AzureArc(arc) => arc.endpoint(),
+            ManagedIdentitySource::AzureMl(ml) => ml.endpoint(),
+            ManagedIdentitySource::CloudShell(shell) => shell.endpoint(),
         };
         context.transport_of_local(!endpoint.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:")))
     }
@@ -310,17 +318,17 @@ impl Client {
         let mut tries = Tries::new(LOCAL_BOUND, context);
         loop {
             match once(tries.time()).await {
-                Err(error) if tries.again(&error, |error, done| tries::pause(&options, error, done)).await => {}
+                Err(error) if tries.again(&error, |error, done| retry::pause(&options, error, done)).await => {}
                 outcome => return outcome,
             }
         }
     }
 
-    /// The token in an answer, or the refusal.
+    /// The token in an answer, or the error_response.
     fn read(&self, response: &Response, source: &str, secrets: &[&Secret]) -> Result<FetchedToken> {
-        let mut object = answer::object(response);
+        let mut object = response::object(response);
         if (200..300).contains(&response.status)
-            && let Some(mut token) = object.as_mut().and_then(answer::token)
+            && let Some(mut token) = object.as_mut().and_then(response::token)
         {
             // `expires_in` counts from when the token was made, which may be long ago: sources keep tokens. The service's
             // own clock says what is left.
@@ -330,37 +338,37 @@ impl Client {
             }
             return Ok(token);
         }
-        let refusal = answer::refusal(response, object.as_ref(), secrets, Refuser::Local);
+        let error_response = response::error_response(response, object.as_ref(), secrets, ResponseOrigin::Local);
         let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
         if response.status == 403 && body.contains("unreachable") {
-            return Err(unavailable(format!("{source} is not reachable from here"), refusal.service)
+            return Err(unavailable(format!("{source} is not reachable from here"), error_response.service)
                 .with_advice("Assign the identity to this machine or service, or pass the id of one that is."));
         }
-        match self.lack(&refusal) {
-            Some(Lack::Identity) => Err(unavailable(format!("{source} has {}", self.identity), refusal.service)
+        match self.lack(&error_response) {
+            Some(Lack::Identity) => Err(unavailable(format!("{source} has {}", self.identity), error_response.service)
                 .with_advice(self.identity.advice())),
             Some(Lack::Choice) => {
-                Err(unavailable(format!("{source} has several identities, and none is chosen"), refusal.service)
+                Err(unavailable(format!("{source} has several identities, and none is chosen"), error_response.service)
                     .with_advice("Pass the client id of the one to use, or set AZURE_CLIENT_ID for the default chain."))
             }
             Some(Lack::Audience) => {
-                Err(unavailable(format!("{source} gives no token for this resource"), refusal.service)
+                Err(unavailable(format!("{source} gives no token for this resource"), error_response.service)
                     .with_advice("Use another credential here, such as the developer's own sign-in."))
             }
-            None => Err(self.refused(refusal, response, source)),
+            None => Err(self.refused(error_response, response, source)),
         }
     }
 
     /// The error for a refusal that is not for want of the identity.
-    fn refused(&self, refusal: Refusal, response: &Response, source: &str) -> Error {
-        let known = refusal.service.aadsts.is_some();
+    fn refused(&self, error_response: ErrorResponse, response: &Response, source: &str) -> Error {
+        let known = error_response.service.aadsts.is_some();
         // An endpoint that refuses without a word has refused: no portal stands between it and the program.
         let is_silent = (400..500).contains(&response.status)
-            && (response.body.trim_ascii().is_empty() || answer::is_object(response));
-        let service = refusal.service.clone();
-        let error = match refusal.into_error(response, source) {
+            && (response.body.trim_ascii().is_empty() || response::is_object(response));
+        let service = error_response.service.clone();
+        let error = match error_response.into_error(response, source) {
             error if is_silent && error.kind() == ErrorKind::BadResponse => {
-                let why = format!("{source} refused the request with {}", answer::describe_body(response));
+                let why = format!("{source} refused the request with {}", response::describe_body(response));
                 Error::new(ErrorKind::AuthenticationFailed, why).with_service(service)
             }
             error => error,
@@ -376,11 +384,11 @@ impl Client {
     }
 
     /// What a refusal says is missing. Each source has its own code or words for it; a status alone says nothing.
-    fn lack(&self, refusal: &Refusal) -> Option<Lack> {
-        if refusal.service.aadsts.is_some() {
+    fn lack(&self, error_response: &ErrorResponse) -> Option<Lack> {
+        if error_response.service.aadsts.is_some() {
             return None;
         }
-        match refusal.service.error.as_deref() {
+        match error_response.service.error.as_deref() {
             Some("ManagedIdentityNotFound" | "DefaultIdentityNotDefined" | "IdentityNotFound") => {
                 return Some(Lack::Identity);
             }
@@ -388,10 +396,10 @@ impl Client {
             Some("AudienceNotSupported") => return Some(Lack::Audience),
             _ => {}
         }
-        let text = refusal.service.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let text = error_response.service.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         // What an overloaded or starting endpoint says is of the moment.
-        if matches!(refusal.service.status, Some(408 | 429 | 500..)) || !says(&["identit"]) {
+        if matches!(error_response.service.status, Some(408 | 429 | 500..)) || !says(&["identit"]) {
             return None;
         }
         if says(&["multiple user assigned", "multiple user-assigned", "more than one", "please specify the client"]) {
@@ -435,7 +443,7 @@ enum Lack {
     Audience,
 }
 
-fn unavailable(why: String, service: Service) -> Error {
+fn unavailable(why: String, service: ServiceErrorDetails) -> Error {
     Error::new(ErrorKind::CredentialUnavailable, why).with_service(service)
 }
 
@@ -477,14 +485,14 @@ mod tests {
             .collect();
         let inputs = BuildInputs::new(&environment);
         let context = BuildContext::new(&inputs);
-        match Source::choose(&Identity::System, &CredentialOptions::default(), &context) {
-            Ok(Source::Imds(_)) => "IMDS",
-            Ok(Source::AppService(_)) => "App Service",
-            Ok(Source::WorkloadIdentity(_)) => "workload identity",
-            Ok(Source::ServiceFabric(_)) => "Service Fabric",
-            Ok(Source::AzureArc(_)) => "Azure Arc",
-            Ok(Source::AzureMl(_)) => "Azure Machine Learning",
-            Ok(Source::CloudShell(_)) => "Cloud Shell",
+        match ManagedIdentitySource::choose(&Identity::System, &CredentialOptions::default(), &context) {
+            Ok(ManagedIdentitySource::Imds(_)) => "IMDS",
+            Ok(ManagedIdentitySource::AppService(_)) => "App Service",
+            Ok(ManagedIdentitySource::WorkloadIdentity(_)) => "workload identity",
+            Ok(ManagedIdentitySource::ServiceFabric(_)) => "Service Fabric",
+            Ok(ManagedIdentitySource::AzureArc(_)) => "Azure Arc",
+            Ok(ManagedIdentitySource::AzureMl(_)) => "Azure Machine Learning",
+            Ok(ManagedIdentitySource::CloudShell(_)) => "Cloud Shell",
             Err(_) => "error",
         }
     }

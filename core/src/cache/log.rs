@@ -1,0 +1,104 @@
+//! What a settled fetch is worth in the log: the first failed refresh, the last minutes, the recovery.
+
+use tracing::{Level, debug, error, info, warn};
+
+use super::refresh_state::RefreshStats;
+use crate::error::Error;
+
+/// Seconds of a token under which a failed refresh is an error.
+const LAST_MINUTES: i64 = 300;
+
+/// Times in seconds.
+pub(crate) enum LogEvent {
+    Fetched { left: i64 },
+    Recovered { failures: u32 },
+    Failed { failures: u32, left: i64, next: i64, cause: String },
+    Nothing,
+}
+
+impl LogEvent {
+    pub(crate) fn of(stats: &RefreshStats<'_, Error>, failures_before: u32) -> LogEvent {
+        let left = stats.expires_in_ms.unwrap_or(0).max(0) / 1000;
+        match (stats.consecutive_failures, stats.last_error) {
+            (0, _) if failures_before > 0 => LogEvent::Recovered { failures: failures_before },
+            (0, _) => LogEvent::Fetched { left },
+            (failures, Some(cause)) if failures > failures_before => {
+                let next = stats.next_try_in_ms.unwrap_or(0).max(0).saturating_add(999) / 1000;
+                LogEvent::Failed { failures, left, next, cause: cause.headline() }
+            }
+            _ => LogEvent::Nothing,
+        }
+    }
+
+    pub(crate) fn log(&self, credential: &str, scope: &str) {
+        match self.line() {
+            None => {}
+            Some((Level::ERROR, line)) => error!(target: "pgentra::cell", credential, scope, "{line}"),
+            Some((Level::WARN, line)) => warn!(target: "pgentra::cell", credential, scope, "{line}"),
+            Some((Level::INFO, line)) => info!(target: "pgentra::cell", credential, scope, "{line}"),
+            Some((_, line)) => debug!(target: "pgentra::cell", credential, scope, "{line}"),
+        }
+    }
+
+    fn line(&self) -> Option<(Level, String)> {
+        Some(match self {
+            LogEvent::Nothing => return None,
+            LogEvent::Fetched { left } => (Level::DEBUG, format!("token fetched, good for {left} s")),
+            LogEvent::Recovered { failures } => (Level::INFO, format!("token fetched again after {failures} failures")),
+            LogEvent::Failed { left: 0, next, cause, .. } => {
+                (Level::ERROR, format!("token fetch failed, no token left, next try in {next} s: {cause}"))
+            }
+            LogEvent::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => {
+                (Level::ERROR, format!("refresh failed, token good for {left} s more, next try in {next} s: {cause}"))
+            }
+            LogEvent::Failed { failures: 1, left, next, cause } => {
+                let minutes = left / 60;
+                (
+                    Level::WARN,
+                    format!("refresh failed, token good for {minutes} min more, next try in {next} s: {cause}"),
+                )
+            }
+            LogEvent::Failed { failures, next, cause, .. } => {
+                (Level::DEBUG, format!("refresh failed {failures} times, next try in {next} s: {cause}"))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn what_a_settled_fetch_is_worth() {
+        const NOTHING: &str = "";
+        // Failures before and now, milliseconds left and to the next try.
+        let table = [
+            (0, 0, 3_600_000, 0, "DEBUG token fetched, good for 3600 s"),
+            (3, 0, 3_600_000, 0, "INFO token fetched again after 3 failures"),
+            (0, 1, 719_999, 3_001, "WARN refresh failed, token good for 11 min more, next try in 4 s: down"),
+            (1, 2, 700_000, 8_000, "DEBUG refresh failed 2 times, next try in 8 s: down"),
+            (0, 1, 300_000, 4_000, "WARN refresh failed, token good for 5 min more, next try in 4 s: down"),
+            (0, 1, 299_999, 4_000, "ERROR refresh failed, token good for 299 s more, next try in 4 s: down"),
+            (7, 8, 1_000, 4_000, "ERROR refresh failed, token good for 1 s more, next try in 4 s: down"),
+            (8, 9, -1_000, 4_000, "ERROR token fetch failed, no token left, next try in 4 s: down"),
+            (2, 2, 700_000, 4_000, NOTHING),
+        ];
+        let down = Error::new(ErrorKind::ServiceUnavailable, "down");
+        for (before, now, left, next, expected) in table {
+            let stats = RefreshStats {
+                consecutive_failures: now,
+                last_error: (now > 0).then_some(&down),
+                expires_in_ms: Some(left),
+                next_try_in_ms: Some(next),
+                last_success_ms: None,
+                refresh_due_in_ms: None,
+                in_flight: false,
+            };
+            let line =
+                LogEvent::of(&stats, before).line().map_or(String::new(), |(level, line)| format!("{level} {line}"));
+            assert_eq!(line, expected, "{before} failures, then {now}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Tokens in memory: when they are fetched and refreshed, and which credentials share them.
+
+pub(crate) mod application_cache;
+pub(crate) mod entry;
+pub(crate) mod key;
+mod log;
+pub mod refresh_state;
+pub(crate) mod role_names;
+pub(crate) mod token;
+pub(crate) mod user_cache;

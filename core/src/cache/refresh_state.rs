@@ -1,0 +1,725 @@
+//! The life of one token: when it is used, refreshed, waited for, and how long a failure is remembered.
+//!
+//! Every timing rule of the project is in this file and nowhere else. [`RefreshState`] is pure: time and outcomes come
+//! in, decisions go out. It has no clock, no I/O, no runtime and no randomness but a seeded generator of its own, so
+//! the code that runs in production is the code that tables (`tests/vectors/timing.json`), random schedules and a
+//! simulation of weeks are run against.
+//!
+//! ```text
+//! arrived              refresh              good_until    dead   expires
+//!    |------ fresh -------|------- due ---------|-- margin --|------|
+//! ```
+//!
+//! | token is     | no fetch in flight                 | fetch in flight | back-off running |
+//! | ------------ | ---------------------------------- | --------------- | ---------------- |
+//! | fresh        | use                                | use             | use              |
+//! | due          | use and refresh; lazy mode: fetch  | use             | use              |
+//! | in margin    | fetch                              | wait            | use              |
+//! | dead or none | fetch                              | wait            | fail             |
+//!
+//! # What the caller of a refresh state must do
+//!
+//! - Whoever is handed a [`FetchId`] runs one fetch and ends it with [`settle`](RefreshState::settle), or with
+//!   [`abandon`](RefreshState::abandon) if the place where it ran is gone. The fetch has a time limit of its own, no
+//!   longer than [`RefreshSettings::fetch_bound_ms`].
+//! - Waiters of a fetch get what `settle` returns for it. A waiter of a fetch that was abandoned or replaced asks
+//!   again.
+//! - A waiter whose patience ends before the fetch does takes [`fallback`](RefreshState::fallback), if there is one.
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::{config::RefreshMode, runtime::Now};
+
+/// Longer lifetimes count as this one: a hundred years, in milliseconds.
+const LONGEST_LIFETIME_MS: i64 = 100 * 365 * 24 * 3_600_000;
+
+/// How many tokens a refresh state recognises beside its current one, see [`RefreshState::known`].
+const RECOGNISED: usize = 3;
+
+/// The figures of the timing rules, in milliseconds. The fractions beside them in the text are fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimingRules {
+    /// A lifetime from here on is refreshed at its half. Default: 2 h.
+    pub long_lifetime_ms: i64,
+    /// A shorter lifetime is refreshed this long before its end, or a fifth of it if that is more. Default: 5 min.
+    pub refresh_lead_ms: i64,
+    /// A token is good until this long before its end, at most a tenth of its lifetime. Default: 60 s.
+    pub margin_ms: i64,
+    /// A token is dead this long before its end, at most a twentieth of its lifetime. Default: 5 s.
+    pub dead_ms: i64,
+    /// How long a failure is remembered, give or take 20 %: the first, the second, ..., the last and all after it.
+    /// Default: 1, 2, 4, 5 s.
+    pub backoff_ms: [i64; 4],
+    /// How long a definite refusal is remembered. Default: 30 s.
+    pub refusal_ms: i64,
+    /// The longest `Retry-After` that is heeded. Default: 5 min. The shortest is the first back-off: a service that
+    /// answers `Retry-After: 0` is not hammered.
+    pub retry_after_max_ms: i64,
+    /// Only a token older than this, or than a tenth of its lifetime if that is less, can be invalidated.
+    /// Default: 30 s.
+    pub invalidate_age_ms: i64,
+    /// Refreshes forced by `invalidate` start at least this far apart, or a quarter of the lifetime if that is less.
+    /// Default: 30 s.
+    pub invalidate_gap_ms: i64,
+}
+
+impl Default for TimingRules {
+    fn default() -> Self {
+        Self {
+            long_lifetime_ms: 7_200_000,
+            refresh_lead_ms: 300_000,
+            margin_ms: 60_000,
+            dead_ms: 5_000,
+            backoff_ms: [1_000, 2_000, 4_000, 5_000],
+            refusal_ms: 30_000,
+            retry_after_max_ms: 300_000,
+            invalidate_age_ms: 30_000,
+            invalidate_gap_ms: 30_000,
+        }
+    }
+}
+
+/// The settings of a [`RefreshState`].
+#[derive(Clone, Debug)]
+pub struct RefreshSettings {
+    /// How long a fetch can last. A fetch older than this by either clock counts as lost (a frozen CPU), and the
+    /// next asker starts a new fetch. Default: 30 s; managed identity takes [`Self::MANAGED_IDENTITY_BOUND_MS`].
+    pub fetch_bound_ms: i64,
+    /// The figures of the rules.
+    pub rules: TimingRules,
+    /// Puts this fraction (0 to 1) in place of every random one, for tests. 0 is the latest refresh point and the
+    /// shortest back-off. Default: none.
+    pub jitter: Option<f64>,
+}
+
+impl RefreshSettings {
+    /// The bound of a managed-identity fetch, whose service asks to be retried for more than a minute.
+    pub const MANAGED_IDENTITY_BOUND_MS: i64 = 75_000;
+}
+
+impl Default for RefreshSettings {
+    fn default() -> Self {
+        Self { fetch_bound_ms: 30_000, rules: TimingRules::default(), jitter: None }
+    }
+}
+
+/// Tells whether two tokens are the same bytes, whatever came along with them.
+pub trait SameToken {
+    /// Whether `other` is the same token.
+    fn same_bytes(&self, other: &Self) -> bool;
+}
+
+/// The moments of a token's life. Set when it first arrives, never moved by the same bytes arriving again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenTimes {
+    /// When it first arrived.
+    pub arrived: Now,
+    /// From here on it is worth refreshing.
+    pub refresh: Now,
+    /// Until here it is handed out without a second thought; after it only if nothing newer can be had.
+    pub good_until: Now,
+    /// From here on it is never handed out.
+    pub dead: Now,
+    /// The end that the service stated.
+    pub expires: Now,
+    /// From arrival to end; 0 for a token that had ended when it came.
+    pub lifetime_ms: i64,
+    /// By how much chance moved the refresh point forward.
+    pub spread_ms: i64,
+}
+
+impl TokenTimes {
+    /// The times of a token that arrives at `arrived` with `lifetime_ms` to go. `refresh_in_ms` is the service's
+    /// wish; `jitter` is a random fraction, 0 to 1.
+    #[must_use]
+    pub fn new(
+        arrived: Now,
+        lifetime_ms: i64,
+        refresh_in_ms: Option<i64>,
+        rules: &TimingRules,
+        jitter: f64,
+    ) -> TokenTimes {
+        let lifetime = lifetime_ms.clamp(0, LONGEST_LIFETIME_MS);
+        let wish = match refresh_in_ms {
+            Some(refresh_in) => refresh_in,
+            None if lifetime >= rules.long_lifetime_ms => lifetime / 2,
+            None => lifetime.saturating_sub(rules.refresh_lead_ms),
+        };
+        // Never in the last fifth; and as the spread takes up to a tenth off, from a half on is from two fifths on, with
+        // the whole spread kept whatever the wish was.
+        let latest = wish.clamp(lifetime / 2, lifetime * 4 / 5);
+        let spread_ms = spread(lifetime, jitter);
+        TokenTimes {
+            arrived,
+            refresh: arrived.plus_ms(latest - spread_ms),
+            good_until: arrived.plus_ms(lifetime - rules.margin_ms.clamp(0, lifetime / 10)),
+            dead: arrived.plus_ms(lifetime - rules.dead_ms.clamp(0, lifetime / 20)),
+            expires: arrived.plus_ms(lifetime),
+            lifetime_ms: lifetime,
+            spread_ms,
+        }
+    }
+
+    /// The hot path, usable without the state: neither at its refresh point nor beyond it.
+    #[inline]
+    pub fn is_fresh(&self, now: Now) -> bool {
+        now.wall_ms < self.refresh.wall_ms && now.mono_ms < self.refresh.mono_ms
+    }
+
+    /// Not yet in the margin before its end: nobody waits while there is such a token.
+    #[inline]
+    pub fn is_good(&self, now: Now) -> bool {
+        !now.reached(self.good_until) && !self.is_dead(now)
+    }
+
+    /// Never to be handed out again.
+    #[inline]
+    pub fn is_dead(&self, now: Now) -> bool {
+        now.reached(self.dead)
+    }
+
+    /// The same times with a refresh point by another draw: for a copy in a forked process, which would otherwise
+    /// refresh in step with its parent and siblings.
+    #[must_use]
+    pub fn spread_anew(mut self, seed: u64) -> TokenTimes {
+        let spread_ms = spread(self.lifetime_ms, Dice(seed).fraction());
+        self.refresh = self.refresh.plus_ms(self.spread_ms - spread_ms);
+        self.spread_ms = spread_ms;
+        self
+    }
+
+    fn phase(&self, now: Now) -> TokenPhase {
+        if self.is_dead(now) {
+            TokenPhase::Dead
+        } else if self.is_fresh(now) {
+            TokenPhase::Fresh
+        } else if self.is_good(now) {
+            TokenPhase::Due
+        } else {
+            TokenPhase::Margin
+        }
+    }
+
+    /// "Newer": ends later, each end measured from `now` by the clock on which it comes first, so that a token from
+    /// before a clock was set compares rightly with one from after it.
+    fn ends_after(&self, other: &TokenTimes, now: Now) -> bool {
+        now.ms_until(self.expires) > now.ms_until(other.expires)
+    }
+}
+
+fn spread(lifetime_ms: i64, jitter: f64) -> i64 {
+    (lifetime_ms as f64 / 10.0 * jitter.clamp(0.0, 1.0)) as i64
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TokenPhase {
+    Fresh,
+    Due,
+    Margin,
+    Dead,
+}
+
+/// A token as it comes from its source. A lifetime that is stated by none of the fields is a lifetime of zero.
+#[derive(Clone, Debug)]
+pub struct Arrival<T> {
+    /// The token.
+    pub token: T,
+    /// Its end by the service's clock, milliseconds since the Unix epoch. Used where `expires_in_ms` is absent.
+    pub expires_on_ms: Option<i64>,
+    /// The lifetime that the service stated.
+    pub expires_in_ms: Option<i64>,
+    /// When the service wishes it to be refreshed, from now.
+    pub refresh_in_ms: Option<i64>,
+    /// The times that were set for these bytes elsewhere in this process; they stand in place of all the above.
+    pub times: Option<TokenTimes>,
+}
+
+/// A fetch that brought no token.
+#[derive(Clone, Debug)]
+pub struct FetchFailure<E> {
+    /// Why. Cloned for every caller it is told to.
+    pub error: E,
+    /// How long it is remembered.
+    pub kind: FailureKind,
+}
+
+/// What a failure says about the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Nothing: 1, 2, 4, then 5 s.
+    Ordinary,
+    /// It will fail again until somebody changes something (`invalid_client`, unknown tenant): 30 s.
+    DefiniteRefusal,
+    /// The service said when, in milliseconds from now: as given, at most 5 min.
+    RetryAfter(i64),
+}
+
+/// How a fetch ended.
+#[derive(Clone, Debug)]
+pub enum FetchOutcome<T, E> {
+    /// With a token, which may be the old one again, or dead.
+    Token(Arrival<T>),
+    /// Without one.
+    Failed(FetchFailure<E>),
+}
+
+/// Why a token that arrived is a failed fetch: for the error that [`RefreshState::settle`] asks its caller for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArrivedDead {
+    /// How long it had to go by what came with it, in milliseconds; negative if it had ended.
+    pub stated_ms: i64,
+    /// The bytes had come before, and their time is over whatever came with them now.
+    pub seen_before: bool,
+}
+
+/// The right, and the duty, to run one fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FetchId {
+    id: u64,
+    started: Now,
+}
+
+/// What a caller who needs a token does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<T, E> {
+    /// Use this token.
+    Use(T),
+    /// Use this token, and start the fetch of this id in the background.
+    UseAndRefresh(T, FetchId),
+    /// Start the fetch of this id and wait for it.
+    Fetch(FetchId),
+    /// Wait for the fetch of this id.
+    Wait(FetchId),
+    /// No token: a failure that is remembered.
+    Fail(E),
+}
+
+/// What the waiters of a settled fetch get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled<T, E> {
+    /// This token: the new one, or the old one where the fetch failed or brought nothing newer.
+    Token(T),
+    /// This error: there is no token that is not dead.
+    Failed(E),
+    /// The fetch counted as lost, its token is newer and taken all the same: all waiters, of any fetch, get it.
+    TokenTaken(T),
+    /// The fetch counted as lost and nothing changed. Callers that still wait for it ask again.
+    Stale,
+}
+
+/// What a caller whose token was refused by a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// Nothing: it is not the current token, or too young, or a forced refresh or a failure was just now.
+    Ignored,
+    /// Start the fetch of this id and wait for it. Only a token with other bytes is worth another login.
+    Fetch(FetchId),
+    /// Wait for the fetch of this id, likewise.
+    Wait(FetchId),
+}
+
+/// The statistics of a refresh state, for statistics and log lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshStats<'a, E> {
+    /// Failed fetches since the last one that brought a token.
+    pub consecutive_failures: u32,
+    /// The error of the last fetch that failed, also after a later success.
+    pub last_error: Option<&'a E>,
+    /// When a fetch last brought a token, by the wall clock, milliseconds since the Unix epoch.
+    pub last_success_ms: Option<i64>,
+    /// Until the end of the current token; not positive once it has ended.
+    pub expires_in_ms: Option<i64>,
+    /// Until the current token is worth refreshing; not positive once it is.
+    pub refresh_due_in_ms: Option<i64>,
+    /// Until the back-off that runs now ends.
+    pub next_try_in_ms: Option<i64>,
+    /// Whether a fetch is in flight.
+    pub in_flight: bool,
+}
+
+struct Held<T> {
+    token: T,
+    times: TokenTimes,
+    /// A server refused a login with it.
+    refused: bool,
+}
+
+struct Flight {
+    fetch_id: FetchId,
+    /// Somebody waits for it because a server refused the current token.
+    forced: bool,
+}
+
+/// After a fetch that brought nothing newer: no further one before `until`.
+struct Backoff<E> {
+    until: Now,
+    /// Absent where the old token came again.
+    error: Option<E>,
+}
+
+/// The refresh state of one token. See the module.
+pub struct RefreshState<T, E> {
+    settings: RefreshSettings,
+    dice: Dice,
+    current: Option<Held<T>>,
+    earlier: [Option<Held<T>>; RECOGNISED],
+    flight: Option<Flight>,
+    backoff: Option<Backoff<E>>,
+    backoff_step: usize,
+    /// Whether the current token was dead when last looked at.
+    ended: bool,
+    last_forced: Option<Now>,
+    next_fetch_id: u64,
+    /// Ids below this one were issued before `forget`.
+    first_valid_fetch_id: u64,
+    failures: u32,
+    last_error: Option<E>,
+    last_success_ms: Option<i64>,
+}
+
+impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
+    /// A state without a token. `seed` is the source of its randomness: draw it from the operating system, also after a fork.
+    pub fn new(settings: RefreshSettings, seed: u64) -> Self {
+        Self {
+            settings,
+            dice: Dice(seed),
+            current: None,
+            earlier: [const { None }; RECOGNISED],
+            flight: None,
+            backoff: None,
+            backoff_step: 0,
+            ended: false,
+            last_forced: None,
+            next_fetch_id: 1,
+            first_valid_fetch_id: 1,
+            failures: 0,
+            last_error: None,
+            last_success_ms: None,
+        }
+    }
+
+    /// A caller needs a token.
+    pub fn ask(&mut self, now: Now, mode: RefreshMode) -> Decision<T, E> {
+        self.notice_end(now);
+        let in_flight = self.live_fetch(now);
+        let holding_back = self.running_backoff(now).is_some();
+        if let Some(held) = &self.current {
+            let token = || held.token.clone();
+            match held.times.phase(now) {
+                TokenPhase::Fresh => return Decision::Use(token()),
+                TokenPhase::Due if in_flight.is_some() || holding_back => return Decision::Use(token()),
+                TokenPhase::Due if mode != RefreshMode::Lazy => {
+                    let token = token();
+                    return Decision::UseAndRefresh(token, self.start(now, false));
+                }
+                TokenPhase::Margin if in_flight.is_none() && holding_back => return Decision::Use(token()),
+                TokenPhase::Due | TokenPhase::Margin | TokenPhase::Dead => {}
+            }
+        }
+        if let Some(fetch_id) = in_flight {
+            return Decision::Wait(fetch_id);
+        }
+        match self.running_backoff(now).and_then(|backoff| backoff.error.clone()) {
+            Some(error) => Decision::Fail(error),
+            None => Decision::Fetch(self.start(now, false)),
+        }
+    }
+
+    /// The fetch of `fetch_id` has ended. A token is taken even if the fetch counted as lost; a failure then counts for
+    /// nothing. `arrived_dead` makes the error for a token that cannot be used any more.
+    pub fn settle(
+        &mut self,
+        fetch_id: FetchId,
+        now: Now,
+        outcome: FetchOutcome<T, E>,
+        arrived_dead: impl FnOnce(ArrivedDead) -> E,
+    ) -> Settled<T, E> {
+        self.notice_end(now);
+        let flight = self.flight.take_if(|flight| flight.fetch_id == fetch_id);
+        if fetch_id.id < self.first_valid_fetch_id {
+            return Settled::Stale;
+        }
+        let live = flight.is_some();
+        let forced = flight.is_some_and(|flight| flight.forced);
+        match outcome {
+            FetchOutcome::Failed(failure) if live => self.fail(now, failure),
+            FetchOutcome::Failed(_) => Settled::Stale,
+            FetchOutcome::Token(arrival) => {
+                let late = self.is_lost(fetch_id, now);
+                // What a frozen process finds in its buffers may be as old as the request for it.
+                let counted_from = if late { fetch_id.started } else { now };
+                let (known, refused) = self.known(&arrival.token).unzip();
+                let stated_ms = match (arrival.expires_in_ms, arrival.expires_on_ms) {
+                    (Some(expires_in), _) => expires_in,
+                    (None, Some(expires_on)) => expires_on.saturating_sub(counted_from.wall_ms),
+                    (None, None) => arrival.times.map_or(0, |times| now.ms_until(times.expires)),
+                };
+                let times = known.or(arrival.times).unwrap_or_else(|| {
+                    let jitter = self.jitter();
+                    TokenTimes::new(counted_from, stated_ms, arrival.refresh_in_ms, &self.settings.rules, jitter)
+                });
+                let token = arrival.token;
+                if !times.is_dead(now) {
+                    let refused = refused.unwrap_or(false);
+                    if self.offer(now, Held { token: token.clone(), times, refused }, forced) {
+                        self.succeeded(now);
+                        if live { Settled::Token(token) } else { Settled::TokenTaken(token) }
+                    } else if live {
+                        self.succeeded(now);
+                        self.nothing_newer(now, token)
+                    } else {
+                        Settled::Stale
+                    }
+                } else if live && !late {
+                    let error = arrived_dead(ArrivedDead { stated_ms, seen_before: known.is_some() });
+                    self.fail(now, FetchFailure { error, kind: FailureKind::Ordinary })
+                } else {
+                    Settled::Stale
+                }
+            }
+        }
+    }
+
+    /// The place where the fetch of `fetch_id` ran is gone (its loop closed, its worker ended, it panicked). The next
+    /// asker starts a new one.
+    pub fn abandon(&mut self, fetch_id: FetchId) {
+        self.flight.take_if(|flight| flight.fetch_id == fetch_id);
+    }
+
+    /// A server refused a login; `is_refused` recognises the token it was tried with. Removes nothing: starts, or
+    /// joins, one refresh for which only this caller waits. What that brings replaces the refused token even if it
+    /// ends earlier, and the refused one does not come back while that is good.
+    pub fn invalidate(&mut self, now: Now, is_refused: impl FnOnce(&T) -> bool) -> Invalidation {
+        self.notice_end(now);
+        let rules = &self.settings.rules;
+        let Some(held) = &mut self.current else { return Invalidation::Ignored };
+        let lifetime = held.times.lifetime_ms;
+        if !is_refused(&held.token) || now.ms_since(held.times.arrived) <= rules.invalidate_age_ms.min(lifetime / 10) {
+            return Invalidation::Ignored;
+        }
+        held.refused = true;
+        if let Some(fetch_id) = self.live_fetch(now) {
+            if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.forced) {
+                flight.forced = true;
+                self.last_forced = Some(now);
+            }
+            return Invalidation::Wait(fetch_id);
+        }
+        let gap_ms = rules.invalidate_gap_ms.min(lifetime / 4);
+        if self.last_forced.is_some_and(|last| now.ms_since(last) < gap_ms) || self.running_backoff(now).is_some() {
+            return Invalidation::Ignored;
+        }
+        self.last_forced = Some(now);
+        Invalidation::Fetch(self.start(now, true))
+    }
+
+    /// When a timer asks although nobody does, for [`RefreshMode::Ahead`]: at the refresh point or the end of the token, but
+    /// not before the back-off is over or the fetch in flight counts as lost. `None` until somebody has asked. Once it
+    /// is reached by either clock, an `ask` starts a fetch, unless something happened in between.
+    pub fn next_wakeup(&self) -> Option<Now> {
+        let lost = self.flight.as_ref().map(|flight| {
+            let bound_ms = self.settings.fetch_bound_ms.saturating_add(1);
+            flight.fetch_id.started.plus_ms(bound_ms)
+        });
+        let retry = self.backoff.as_ref().map(|backoff| backoff.until);
+        let due = match &self.current {
+            None => retry,
+            Some(_) if self.ended && retry.is_some() => retry,
+            Some(Held { times, .. }) => {
+                let refresh = retry.map_or(times.refresh, |retry| latest(times.refresh, retry));
+                Some(earliest(refresh, times.dead))
+            }
+        };
+        match (due, lost) {
+            (Some(due), Some(lost)) => Some(latest(due, lost)),
+            (due, lost) => due.or(lost),
+        }
+    }
+
+    /// The current token, dead or not, for the snapshot of the lock-free path.
+    pub fn current(&self) -> Option<(&T, &TokenTimes)> {
+        self.current.as_ref().map(|held| (&held.token, &held.times))
+    }
+
+    /// A token to use if no better one can be had in time. Where there is one, a fetch need not retry by itself.
+    pub fn fallback(&self, now: Now) -> Option<&T> {
+        self.current.as_ref().filter(|held| !held.times.is_dead(now)).map(|held| &held.token)
+    }
+
+    /// Takes a token copied from another state (across event loops or a fork), with the times it had there. False if
+    /// it is dead or not newer than the current one.
+    pub fn adopt(&mut self, now: Now, token: T, times: TokenTimes) -> bool {
+        self.notice_end(now);
+        let (times, refused) = self.known(&token).unwrap_or((times, false));
+        !times.is_dead(now) && self.offer(now, Held { token, times, refused }, false)
+    }
+
+    /// Starts over, because tokens would now be somebody else's (the CLI's profile changed). What fetches started
+    /// until now still bring is not taken.
+    pub fn forget(&mut self) {
+        *self = Self {
+            next_fetch_id: self.next_fetch_id,
+            first_valid_fetch_id: self.next_fetch_id,
+            ..Self::new(self.settings.clone(), self.dice.next())
+        };
+    }
+
+    /// Lets go of what remembered errors hold beside their words: the last one at once, the back-off's when that is over.
+    pub fn let_go(&mut self, now: Now, words: impl FnOnce(E) -> E) {
+        self.last_error = self.last_error.take().map(words);
+        if let Some(over) = self.backoff.as_mut().filter(|backoff| now.reached(backoff.until)) {
+            over.error = None;
+        }
+    }
+
+    /// The statistics of this state.
+    pub fn stats(&self, now: Now) -> RefreshStats<'_, E> {
+        let until = |point: fn(&TokenTimes) -> Now| self.current.as_ref().map(|held| now.ms_until(point(&held.times)));
+        RefreshStats {
+            consecutive_failures: self.failures,
+            last_error: self.last_error.as_ref(),
+            last_success_ms: self.last_success_ms,
+            expires_in_ms: until(|times| times.expires),
+            refresh_due_in_ms: until(|times| times.refresh),
+            next_try_in_ms: self.running_backoff(now).map(|backoff| now.ms_until(backoff.until)),
+            in_flight: self.live_fetch(now).is_some(),
+        }
+    }
+
+    /// Passing the end of the token starts the back-off over: what was bearable beside a good token is not without.
+    fn notice_end(&mut self, now: Now) {
+        let ended = self.current.as_ref().is_some_and(|held| held.times.is_dead(now));
+        if ended && !self.ended {
+            self.backoff = None;
+            self.backoff_step = 0;
+        }
+        self.ended = ended;
+    }
+
+    fn start(&mut self, now: Now, forced: bool) -> FetchId {
+        let fetch_id = FetchId { id: self.next_fetch_id, started: now };
+        self.next_fetch_id += 1;
+        self.flight = Some(Flight { fetch_id, forced });
+        fetch_id
+    }
+
+    fn live_fetch(&self, now: Now) -> Option<FetchId> {
+        self.flight.as_ref().map(|flight| flight.fetch_id).filter(|&fetch_id| !self.is_lost(fetch_id, now))
+    }
+
+    fn is_lost(&self, fetch_id: FetchId, now: Now) -> bool {
+        now.ms_since(fetch_id.started) > self.settings.fetch_bound_ms
+    }
+
+    fn running_backoff(&self, now: Now) -> Option<&Backoff<E>> {
+        self.backoff.as_ref().filter(|backoff| !now.reached(backoff.until))
+    }
+
+    /// The times of these bytes if they came before: as the current token, or as one of the few before it, because
+    /// replicas of a service (or caches in front of it) can hand out two tokens in turn. And whether a server refused them.
+    fn known(&self, token: &T) -> Option<(TokenTimes, bool)> {
+        self.current
+            .iter()
+            .chain(self.earlier.iter().flatten())
+            .find(|held| held.token.same_bytes(token))
+            .map(|held| (held.times, held.refused))
+    }
+
+    /// Makes a token that is not dead the current one if it is newer. One that comes because the current one was
+    /// refused need only be another: lifetimes vary, and the refused one may well end later.
+    fn offer(&mut self, now: Now, held: Held<T>, forced: bool) -> bool {
+        let same = |other: &Held<T>| other.token.same_bytes(&held.token);
+        if self.current.as_ref().is_some_and(same) {
+            return false;
+        }
+        let better = self.current.as_ref().is_none_or(|current| {
+            let is_newer = || held.times.ends_after(&current.times, now) || forced && held.times.is_fresh(now);
+            current.times.is_dead(now) || !held.refused && is_newer()
+        });
+        let slot = self.earlier.iter().position(|slot| slot.as_ref().is_some_and(same)).unwrap_or(RECOGNISED - 1);
+        let aside = if better {
+            self.backoff = None;
+            self.backoff_step = 0;
+            self.ended = false;
+            self.current.replace(held)
+        } else {
+            Some(held)
+        };
+        self.earlier[..=slot].rotate_right(1);
+        self.earlier[0] = aside;
+        better
+    }
+
+    fn succeeded(&mut self, now: Now) {
+        self.failures = 0;
+        self.last_success_ms = Some(now.wall_ms);
+    }
+
+    fn nothing_newer(&mut self, now: Now, brought: T) -> Settled<T, E> {
+        let delay_ms = self.next_backoff_ms();
+        self.hold_back(now, delay_ms, None);
+        Settled::Token(self.fallback(now).cloned().unwrap_or(brought))
+    }
+
+    fn fail(&mut self, now: Now, FetchFailure { error, kind }: FetchFailure<E>) -> Settled<T, E> {
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(error.clone());
+        let rules = &self.settings.rules;
+        let delay_ms = match kind {
+            FailureKind::Ordinary => self.next_backoff_ms(),
+            FailureKind::DefiniteRefusal => rules.refusal_ms,
+            FailureKind::RetryAfter(ms) => ms.max(rules.backoff_ms[0]).min(rules.retry_after_max_ms),
+        };
+        self.hold_back(now, delay_ms, Some(error.clone()));
+        match self.fallback(now) {
+            Some(token) => Settled::Token(token.clone()),
+            None => Settled::Failed(error),
+        }
+    }
+
+    fn next_backoff_ms(&mut self) -> i64 {
+        let steps = &self.settings.rules.backoff_ms;
+        let step_ms = steps[self.backoff_step.min(steps.len() - 1)];
+        self.backoff_step = self.backoff_step.saturating_add(1);
+        (step_ms as f64 * (0.8 + 0.4 * self.jitter())) as i64
+    }
+
+    /// Beside a token that is not dead, never for longer than half of what it has left.
+    fn hold_back(&mut self, now: Now, delay_ms: i64, error: Option<E>) {
+        let left = self.current.as_ref().filter(|held| !held.times.is_dead(now));
+        let delay_ms = left.map_or(delay_ms, |held| delay_ms.min(now.ms_until(held.times.expires) / 2));
+        self.backoff = Some(Backoff { until: now.plus_ms(delay_ms), error });
+    }
+
+    fn jitter(&mut self) -> f64 {
+        self.settings.jitter.unwrap_or_else(|| self.dice.fraction())
+    }
+}
+
+fn earliest(a: Now, b: Now) -> Now {
+    Now { wall_ms: a.wall_ms.min(b.wall_ms), mono_ms: a.mono_ms.min(b.mono_ms) }
+}
+
+fn latest(a: Now, b: Now) -> Now {
+    Now { wall_ms: a.wall_ms.max(b.wall_ms), mono_ms: a.mono_ms.max(b.mono_ms) }
+}
+
+/// SplitMix64: small, seeded, and good enough to keep a fleet out of step.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 up to, but not including, 1.
+    fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

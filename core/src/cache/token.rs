@@ -1,0 +1,117 @@
+//! A token as it is handed out.
+
+use std::{
+    cell::Cell,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use once_cell::race::OnceBox;
+
+use super::refresh_state::SameToken;
+use crate::{
+    postgres::role_name::{Claims, ClaimsError},
+    secret::Secret,
+};
+
+/// An access token. `Debug` shows no part of it.
+///
+/// Aligned so that the reference counts of two handles never share a cache line (processors fetch them in pairs).
+#[repr(align(128))]
+pub struct Token(Arc<TokenContents>);
+
+struct TokenContents {
+    secret: Secret,
+    expires_on: i64,
+    /// Read twice rather than waited for: a child forked in the middle would wait for ever.
+    claims: OnceBox<Result<Claims, ClaimsError>>,
+}
+
+impl Token {
+    /// A token that ends at `expires_on`, seconds since the epoch.
+    pub(crate) fn new(secret: Secret, expires_on: i64) -> Self {
+        Token(Arc::new(TokenContents { secret, expires_on, claims: OnceBox::new() }))
+    }
+
+    /// Whether both are the same arrival of the same token.
+    pub(crate) fn is(&self, other: &Token) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The token itself: the password to send to the server, over TLS only.
+    pub fn secret(&self) -> &str {
+        self.0.secret.expose()
+    }
+
+    /// Its end in seconds since the epoch, by this machine's clock.
+    pub fn expires_on(&self) -> i64 {
+        self.0.expires_on
+    }
+
+    /// Its claims, read at the first call.
+    ///
+    /// # Errors
+    /// Where the token is not a readable JWT.
+    pub fn claims(&self) -> Result<&Claims, &ClaimsError> {
+        self.0.claims.get_or_init(|| Box::new(Claims::decode(self.secret()))).as_ref()
+    }
+}
+
+impl SameToken for Arc<Token> {
+    fn same_bytes(&self, other: &Self) -> bool {
+        self.0.secret == other.0.secret
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("expires_on", &self.expires_on()).finish_non_exhaustive()
+    }
+}
+
+/// A cheap handle of shared contents, of which there can be several.
+pub(crate) trait Handle {
+    /// Another handle of the same contents, with a reference count of its own.
+    fn another(&self) -> Self;
+}
+
+impl Handle for Token {
+    fn another(&self) -> Self {
+        Token(Arc::clone(&self.0))
+    }
+}
+
+/// Handles of one thing, one a shard of threads: threads that ask at once would otherwise spend their time passing the
+/// cache line of one reference count around.
+pub(crate) struct Shards<T>([Arc<T>; SHARDS]);
+
+const SHARDS: usize = 8;
+
+impl<T: Handle> Shards<T> {
+    pub(crate) fn new(one: &T) -> Self {
+        Shards(std::array::from_fn(|_| Arc::new(one.another())))
+    }
+
+    /// The same handle for every thread, which takes an eighth of the memory.
+    pub(crate) fn of_one(one: &Arc<T>) -> Self {
+        Shards(std::array::from_fn(|_| Arc::clone(one)))
+    }
+
+    /// The handle of this thread's shard.
+    #[inline]
+    pub(crate) fn here(&self) -> &Arc<T> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static HERE: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let mut here = HERE.get();
+        if here == usize::MAX {
+            here = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            HERE.set(here);
+        }
+        &self.0[here % SHARDS]
+    }
+}

@@ -1,0 +1,94 @@
+//! What a credential object of the host's own answers, made safe to use. For bindings.
+
+use super::{FetchedToken, entra::error_codes, sanitize};
+use crate::{
+    error::{Error, ErrorKind, HostCause, Result, ServiceErrorDetails},
+    runtime::now,
+    secret::Secret,
+};
+
+impl FetchedToken {
+    /// A token that a host's credential returned, or an assertion, with its end and its refresh point in seconds since
+    /// the epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CredentialValue`] where it cannot be a token: empty, or with blanks or control characters.
+    pub fn from_host(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
+        let refused =
+            |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
+        if token.is_empty() {
+            return refused("an empty token");
+        }
+        if token.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return refused("a token with blanks or control characters in it");
+        }
+        let refresh_in = refresh_on.map(|at| at.saturating_sub(now().wall_ms / 1000));
+        Ok(FetchedToken { token: Secret::new(token), expires_on, expires_in: None, refresh_in })
+    }
+}
+
+impl Error {
+    /// The failure of a host's credential: `class` and `message` of its own error, which is kept as the cause.
+    ///
+    /// `unavailable` says that it is not set up here, so that a chain goes on past it. What the text quotes of Entra counts
+    /// as if Entra had said it to us: a wrong secret stays wrong.
+    pub fn from_host(class: &str, message: &str, unavailable: bool, cause: HostCause) -> Error {
+        let aadsts = error_codes::find(message);
+        let known = aadsts.and_then(error_codes::lookup);
+        let kind = match known {
+            _ if unavailable => ErrorKind::CredentialUnavailable,
+            Some(entry) => entry.verdict.kind(),
+            None => ErrorKind::HostCredential,
+        };
+        let service =
+            ServiceErrorDetails { aadsts, message: sanitize::sentence(message, &[]), ..ServiceErrorDetails::default() };
+        Error::new(kind, format!("the credential raised {class}"))
+            .with_service(service)
+            .with_known(known)
+            .with_host_cause(class, cause)
+    }
+
+    /// Whether a host's credential said that Entra refused it, by the names that the Azure SDKs have for that.
+    pub(crate) fn host_was_refused(&self) -> bool {
+        let refusals = ["ClientAuthenticationError", "AuthenticationError", "AuthenticationFailedException"];
+        self.host_class().is_some_and(|class| refusals.contains(&class))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_token_is_refused_without_being_shown() {
+        for bad in ["", "two words", "line\nbreak", "nul\0"] {
+            let error = FetchedToken::from_host(bad, Some(1), None).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::CredentialValue);
+            assert!(bad.is_empty() || !error.to_string().contains(bad));
+        }
+    }
+
+    #[test]
+    fn a_hosts_failure_shows_its_first_sentence_and_no_token() {
+        let message = "AADSTS7000215: bad eyJhbGciOiJub25lIn0.eyJhIjoxfQ.s. Trace ID: 1";
+        let error = Error::from_host("ClientAuthenticationError", message, false, std::sync::Arc::new(()));
+        assert_eq!(error.aadsts(), Some(7_000_215));
+        assert!(
+            error.to_string().starts_with("the credential raised ClientAuthenticationError: bad [redacted]"),
+            "{error}"
+        );
+        assert!(Error::from_host("X", "", true, std::sync::Arc::new(())).is_unavailable());
+    }
+
+    #[test]
+    fn what_entra_said_to_a_hosts_credential_decides() {
+        let raised = |message: &str| Error::from_host("X", message, false, std::sync::Arc::new(()));
+        let wrong = raised("X failed: see the log.\nOriginal exception: AADSTS7000215: Invalid secret. Trace ID: 1");
+        assert_eq!(wrong.kind(), ErrorKind::AuthenticationFailed);
+        assert!(wrong.is_definite() && !wrong.is_transient());
+        assert!(wrong.to_string().contains("Pass the secret's value"), "{wrong}");
+        assert_eq!(raised("AADSTS50076: act").kind(), ErrorKind::InteractionRequired);
+        assert!(raised("AADSTS90033: later").is_transient() && !raised("AADSTS90033: later").is_definite());
+        assert!(raised("AADSTS1: nobody knows").is_transient() && raised("no answer").is_transient());
+    }
+}

@@ -1,0 +1,450 @@
+//! What developers' command-line tools print: the cause of a failure among warnings and tracebacks, the commands that they
+//! name, and the JSON object among other lines.
+
+use serde_json::{Map, Value};
+
+use crate::credential::{developer_tools::process::Output, sanitize};
+
+/// No more objects than this are looked for in a tool's output.
+const MAX_OBJECTS: usize = 1000;
+
+/// The longest command that is repeated.
+const MAX_COMMAND: usize = 600;
+
+/// What a tool said of its failure.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::credential) struct Complaint {
+    /// The error itself, without what stands around it.
+    pub(in crate::credential) cause: String,
+    /// Everything but warnings and tracebacks; the tool's own commands stand there.
+    pub(in crate::credential) rest: String,
+    /// The tool's own advice, where it is set apart.
+    pub(in crate::credential) suggestion: Option<String>,
+}
+
+impl Complaint {
+    /// What a tool says by its output for errors, else by the other one, where that is words.
+    pub(in crate::credential) fn of(output: &Output) -> Complaint {
+        // Lines of JSON are for programs; who reads them has taken what they say.
+        let plain = |text: &str| {
+            let lines = text.lines().filter(|line| serde_json::from_str::<Map<String, Value>>(line.trim()).is_err());
+            Complaint::read(&lines.collect::<Vec<_>>().join("\n"))
+        };
+        let complaint = plain(&output.stderr);
+        if !complaint.cause.is_empty() {
+            return complaint;
+        }
+        let other = plain(&output.stdout);
+        let is_words = !other.cause.contains(['{', '}']) && sanitize::words(&other.cause).is_some();
+        if is_words { other } else { complaint }
+    }
+
+    /// Reads the lines that a tool printed. What begins with `ERROR:` is the error, unless it only announces a traceback;
+    /// without such a line it is the first line that is no warning, then the last exception of the traceback.
+    pub(in crate::credential) fn read(text: &str) -> Complaint {
+        let text = &without_colours(text);
+        let mut said: Vec<&str> = Vec::new();
+        let mut rest: Vec<&str> = Vec::new();
+        let (mut exception, mut warning) = (None, None);
+        let (mut in_traceback, mut in_warning) = (false, false);
+        let (mut is_marked, mut is_complete) = (false, false);
+        for line in text.lines() {
+            let is_indented = line.starts_with([' ', '\t']);
+            let words = line.trim();
+            if words.is_empty() {
+                // The end of a paragraph.
+                if !said.is_empty() && !is_complete {
+                    said.push("");
+                }
+                continue;
+            }
+            if words.ends_with("Traceback (most recent call last):") {
+                (in_traceback, in_warning) = (true, false);
+                is_complete = !said.is_empty();
+                continue;
+            }
+            if in_traceback && is_indented {
+                continue;
+            }
+            if std::mem::take(&mut in_traceback) {
+                exception = Some(words);
+                continue;
+            }
+            // Below a warning of Python stands the line that it is about.
+            if in_warning && is_indented {
+                continue;
+            }
+            in_warning = is_warning(words);
+            if in_warning {
+                warning = Some(words);
+                continue;
+            }
+            if joins_exceptions(words) {
+                continue;
+            }
+            let (marked, words) = without_marks(words);
+            let words = without_heading(words);
+            if words.is_empty() {
+                continue;
+            }
+            rest.push(words);
+            if is_complete {
+                continue;
+            }
+            if is_instruction(words) {
+                is_complete = !said.is_empty();
+                continue;
+            }
+            if marked && !is_marked {
+                // What came before the first error is no part of it.
+                said.clear();
+                is_marked = true;
+            }
+            said.push(words);
+        }
+        let cause = match said.is_empty() {
+            false => said.join("\n").trim_end().to_owned(),
+            true => exception.or(rest.first().copied()).or(warning).map_or("", |line| without_marks(line).1).to_owned(),
+        };
+        Complaint { cause: without_retries(cause), rest: rest.join("\n"), suggestion: None }
+    }
+
+    /// The commands of the tool that it says to run, each beginning with one of `names`, the most detailed ones of a kind.
+    pub(in crate::credential) fn commands(&self, names: &[&str]) -> Vec<String> {
+        let found = commands(&self.rest, names);
+        match &self.suggestion {
+            Some(suggestion) if found.is_empty() => commands(suggestion, names),
+            _ => found,
+        }
+    }
+}
+
+/// Notes beside the error: of the tool, of the Python that runs it, and of its releases.
+fn is_warning(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    let is_level = ["warning:", "warn:", "info:", "debug:", "notice:"].iter().any(|level| lower.starts_with(level));
+    let is_notice = ["update(s) available", "is in preview", "release is available", "version is available"]
+        .iter()
+        .any(|words| lower.contains(words))
+        && !lower.starts_with("error");
+    // `/path/to/file.py:12: SyntaxWarning: ...`, or without the place.
+    let is_of_python = line.split_once("Warning: ").is_some_and(|(before, _)| {
+        let (place, class) = before.rsplit_once(' ').unwrap_or(("", before));
+        let line_number = place.strip_suffix(':').and_then(|place| place.rsplit_once(':')).map(|(_, number)| number);
+        class.chars().all(|c| c.is_ascii_alphanumeric())
+            && (place.is_empty() || line_number.is_some_and(|number| number.parse::<u32>().is_ok()))
+    });
+    is_level || is_notice || is_of_python
+}
+
+/// Lines of a traceback that join two exceptions.
+fn joins_exceptions(line: &str) -> bool {
+    line.starts_with("During handling of the above exception")
+        || line.starts_with("The above exception was the direct cause")
+}
+
+/// Lines that say what to do or where to report, below the error.
+fn is_instruction(line: &str) -> bool {
+    const STARTS: [&str; 9] = [
+        "interactive authentication is needed",
+        "to re-authenticate",
+        "please explicitly log in with",
+        "run the command below",
+        "to open an issue",
+        "to check existing issues",
+        "if the problem persists",
+        "please report",
+        "if you want to contact",
+    ];
+    let lower = line.to_ascii_lowercase();
+    STARTS.iter().any(|start| lower.starts_with(start)) || lower.ends_with("please run:")
+}
+
+/// The line without what marks it as an error, and whether it was marked.
+fn without_marks(line: &str) -> (bool, &str) {
+    let mut words = line;
+    let mut is_marked = false;
+    loop {
+        let lower = words.to_ascii_lowercase();
+        // `az : ERROR:` is PowerShell's way of passing it on; the long ones are names of loggers and classes.
+        let mark = ["error:", "az :", "azd :", "cliinternalerror:", "cli.azure.cli.core.azclierror:", "warning:"]
+            .iter()
+            .find(|mark| lower.starts_with(**mark));
+        match mark {
+            Some(mark) => {
+                is_marked |= *mark != "warning:";
+                words = words[mark.len()..].trim_start();
+            }
+            None => return (is_marked, words),
+        }
+    }
+}
+
+/// What stands behind the announcement of a traceback.
+fn without_heading(line: &str) -> &str {
+    const HEADING: &str = "the command failed with an unexpected error";
+    match line.to_ascii_lowercase().starts_with(HEADING) {
+        true => {
+            let behind = &line[HEADING.len()..];
+            behind.split_once("traceback:").map_or(behind, |(_, behind)| behind).trim_matches([' ', '.'])
+        }
+        false => line,
+    }
+}
+
+/// Python's HTTP library puts a long address between the host and the reason, which a limit would cut off.
+fn without_retries(cause: String) -> String {
+    const START: &str = "Max retries exceeded with url:";
+    const END: &str = "(Caused by ";
+    match (cause.find(START), cause.find(END)) {
+        (Some(start), Some(end)) if start < end => {
+            let reason = &cause[end + END.len()..];
+            let reason = reason.trim_end().strip_suffix(')').unwrap_or(reason);
+            format!("{}{reason}", &cause[..start])
+        }
+        _ => cause,
+    }
+}
+
+fn commands(text: &str, names: &[&str]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut add = |command: &str| {
+        let shown = sanitize::mask(command, &[]);
+        let shown: String = shown.chars().filter(|c| !c.is_control()).collect();
+        let shown = shown.trim().trim_end_matches('.').to_owned();
+        if shown.len() <= MAX_COMMAND && !found.contains(&shown) {
+            found.push(shown);
+        }
+    };
+    for line in text.lines().map(str::trim) {
+        // A line of its own: the name alone or with options.
+        let alone = names.iter().find_map(|name| {
+            let behind = line.strip_prefix(name)?;
+            let options = behind.trim_start();
+            let is_whole = options.is_empty() || options.starts_with('-') && behind.starts_with(' ');
+            is_whole.then_some(line)
+        });
+        if let Some(command) = alone {
+            add(command);
+            continue;
+        }
+        for quote in ['`', '\'', '"'] {
+            let mut rest = line;
+            while let Some((_, quoted)) = rest.split_once(quote) {
+                if names.iter().any(|name| quoted.starts_with(name))
+                    && let Some((command, behind)) = quoted.split_once(quote)
+                {
+                    add(command);
+                    rest = behind;
+                } else {
+                    rest = quoted;
+                }
+            }
+        }
+    }
+    let all = found.clone();
+    found.retain(|command| {
+        !all.iter().any(|other| other.strip_prefix(command.as_str()).is_some_and(|more| more.starts_with(' ')))
+    });
+    found
+}
+
+/// The last complete JSON object in a tool's output that has this member: extensions, updates and warnings print lines of
+/// their own around it, which may hold braces.
+pub(in crate::credential) fn last_object(text: &str, member: &str) -> Option<Map<String, Value>> {
+    let mut last = None;
+    let mut at = 0;
+    for _ in 0..MAX_OBJECTS {
+        let Some(found) = text[at..].find('{') else { break };
+        at += found;
+        let mut objects = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Map<String, Value>>();
+        match objects.next() {
+            Some(Ok(object)) => {
+                at += objects.byte_offset().max(1);
+                if object.contains_key(member) {
+                    last = Some(object);
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    last
+}
+
+/// A text without the sequences that colour it on a terminal.
+pub(in crate::credential) fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(text: &str) -> String {
+        Complaint::read(text).cause
+    }
+
+    #[test]
+    fn the_cause_among_warnings_and_tracebacks() {
+        let cases = [
+            ("", ""),
+            ("ERROR: No such thing.\n", "No such thing."),
+            ("WARNING: You have 2 update(s) available.\nERROR: No such thing.", "No such thing."),
+            ("You have 2 update(s) available. Consider 'az upgrade'\nNo such thing.", "No such thing."),
+            (
+                "/opt/az/lib/x.py:12: SyntaxWarning: invalid escape sequence '\\s'\n  re.compile('\\s')\nERROR: No.",
+                "No.",
+            ),
+            ("UserWarning: old\n  warnings.warn(\nERROR: No.", "No."),
+            (
+                "ERROR: The command failed with an unexpected error. Here is the traceback:\nERROR: 407\n\
+                 Traceback (most recent call last):\n  File \"x\"\n    y()\nx.Error: 407\n\n\
+                 During handling of the above exception, another exception occurred:\n\n\
+                 Traceback (most recent call last):\n  File \"x\"\nz.Error: no\nTo open an issue, please run: 'az feedback'",
+                "407",
+            ),
+            (
+                "The command failed with an unexpected error. Here is the traceback:\n\nTraceback (most recent call last):\n  \
+                 File \"x\"\nValueError: no",
+                "ValueError: no",
+            ),
+            ("ERROR: The command failed with an unexpected error. Here is the traceback:\nno", "no"),
+            (
+                "CLIInternalError: The command failed with an unexpected error. Here is the traceback: [WinError 87]",
+                "[WinError 87]",
+            ),
+            ("noise\nERROR: first\nsecond", "first\nsecond"),
+            ("WARNING: only this", "only this"),
+            ("\nERROR: one\n\ntwo\n\n", "one\n\ntwo"),
+            (
+                "ERROR: cli.azure.cli.core.azclierror: AADSTS50076: You must.\nInteractive authentication is needed. Please run:\naz login",
+                "AADSTS50076: You must.",
+            ),
+            (
+                "ERROR: HTTPSConnectionPool(host='h', port=443): Max retries exceeded with url: /a/b (Caused by \
+                 ProxyError('no', OSError('407')))",
+                "HTTPSConnectionPool(host='h', port=443): ProxyError('no', OSError('407'))",
+            ),
+            ("ERROR: The Warning: is no warning", "The Warning: is no warning"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(cause(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn commands_as_the_tool_prints_them() {
+        let names = ["az login", "az logout", "az account set"];
+        let cases: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("Please run 'az login' to setup account.", &["az login"]),
+            ("Run `az login`. Or `az account set`.", &["az login", "az account set"]),
+            (
+                "Please run:\naz login --tenant \"t\" --scope \"s/.default\"",
+                &["az login --tenant \"t\" --scope \"s/.default\""],
+            ),
+            ("Run:\naz logout\naz login --tenant t", &["az logout", "az login --tenant t"]),
+            ("Run 'az login' or\naz login --tenant t", &["az login --tenant t"]),
+            ("az login is what you need", &[]),
+            ("az loginx", &[]),
+            ("it's 'az feedback'", &[]),
+            ("Run 'az login --scope \"x\"' now", &["az login --scope \"x\""]),
+            ("Run 'az login", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(commands(text, &names), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_object_with_the_member() {
+        let token = |text: &str| last_object(text, "t").and_then(|object| object["t"].as_i64());
+        let cases = [
+            ("", None),
+            ("{}", None),
+            ("}{", None),
+            ("{\"t\":1}", Some(1)),
+            ("WARNING: {x} and {\n{\"t\":1}\n{\"u\":2} {", Some(1)),
+            ("{\"t\":1}{\"t\":2}", Some(2)),
+            ("note\n{\n  \"t\": 1,\n  \"u\": {\"t\": 3}\n}\n}", Some(1)),
+            ("é{é{\"t\":1}é", Some(1)),
+            ("{\"t\":1", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(token(text), expected, "{text:?}");
+        }
+        assert_eq!(token(&"{".repeat(300_000)), None);
+        assert_eq!(token(&"{\"a\":[".repeat(50_000)), None);
+    }
+
+    #[test]
+    fn colours_are_taken_away() {
+        assert_eq!(without_colours("\u{1b}[31;1mred\u{1b}[0m"), "red");
+        assert_eq!(without_colours("\u{1b}[ü"), "");
+    }
+
+    proptest::proptest! {
+        /// Whatever is printed is read without a panic, and what is shown of it is short and holds no secret.
+        #[test]
+        fn texts_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
+            let text = parts.concat();
+            let complaint = Complaint::read(&text);
+            let commands = complaint.commands(&["az login", "azd auth login"]);
+            let shown = sanitize::sentence(&complaint.cause, &[]).unwrap_or_default();
+            let masked = sanitize::mask(&text, &[]);
+            for shown in commands.iter().map(String::as_str).chain([&*shown, &*masked]) {
+                assert!(!shown.contains("c2lnbmF0dXJl"), "{shown:?}");
+            }
+            assert!(shown.chars().count() <= 301 && !shown.contains(['\n', '\u{1b}']), "{shown:?}");
+            let _ = last_object(&text, "accessToken");
+            let _ = sanitize::words(&text);
+        }
+    }
+
+    const PARTS: &[&str] = &[
+        "\n",
+        "\r\n",
+        " ",
+        "  ",
+        ". ",
+        ":",
+        "'",
+        "`",
+        "\"",
+        "{",
+        "}",
+        "\\",
+        "=",
+        "ERROR: ",
+        "WARNING: ",
+        "é",
+        "\u{1b}[31m",
+        "x",
+        "Traceback (most recent call last):\n",
+        "The command failed with an unexpected error",
+        "Here is the traceback:",
+        "Max retries exceeded with url:",
+        "(Caused by ",
+        "az login",
+        "azd auth login --scope s",
+        "AADSTS",
+        "50076",
+        "Trace ID:",
+        "/home/",
+        "C:\\Users\\",
+        "password=",
+        "Bearer ",
+        "access_token",
+        "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2lnbmF0dXJl",
+        "{\"accessToken\":",
+        "file.py:1: UserWarning: ",
+    ];
+}

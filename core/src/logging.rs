@@ -1,0 +1,111 @@
+//! Hands the engine's `tracing` events to a host's own logging. A Rust program needs none of it: its subscriber sees
+//! them already.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+    subscriber::Interest,
+    warn,
+};
+
+use crate::runtime::ForkShared;
+
+/// Warnings that are remembered at most.
+const MOST_WARNINGS: usize = 1024;
+
+/// Where events go: level, target (`pgentra` or below it), message with its fields. It must not block.
+pub type Sink = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
+
+/// Passes the events of targets `pgentra*` to `sink`, for the life of the process. Spans and other libraries' events are
+/// left out. False if a sink or another subscriber is set already.
+pub fn set_sink(sink: Sink) -> bool {
+    tracing::subscriber::set_global_default(Forwarder(sink)).is_ok()
+}
+
+struct Forwarder(Sink);
+
+impl Subscriber for Forwarder {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && metadata.target().split("::").next() == Some("pgentra")
+            && *metadata.level() <= Level::DEBUG
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::DEBUG)
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let text = match (line.message.is_empty(), line.fields.is_empty()) {
+            (_, true) => line.message,
+            (true, false) => line.fields.trim_start().to_owned(),
+            (false, false) => format!("{} ({})", line.message, line.fields.trim_start()),
+        };
+        (self.0)(*event.metadata().level(), event.metadata().target(), &text);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}
+
+/// Warnings told in this process.
+static WARNED: ForkShared<HashSet<String>> = ForkShared::new();
+
+/// Logs a warning, once in this process.
+pub(crate) fn warn_once(warning: String) {
+    if is_first_warning(&warning) {
+        warn!(target: "pgentra::cloud", "{warning}");
+    }
+}
+
+/// Whether the warning is new in this process; it is remembered. The number of texts is bounded, since they name hosts.
+pub(crate) fn is_first_warning(warning: &str) -> bool {
+    let told = WARNED.load();
+    if told.contains(warning) || told.len() >= MOST_WARNINGS {
+        return false;
+    }
+    WARNED.rcu(|told| told.iter().cloned().chain([warning.to_owned()]).collect::<HashSet<_>>());
+    true
+}

@@ -1,0 +1,295 @@
+//! A login that the server refused: whether a new token may help, and what to tell the person who reads the error.
+//!
+//! Every text that is recognised is a case of `tests/vectors/refusals.json`, marked as seen on Azure or assumed.
+
+use serde::Serialize;
+
+use super::{
+    role_name::{Claims, Principal, PrincipalKind, RoleType, create_role_statement, sql_literal},
+    service_connector,
+};
+use crate::config::Environment;
+
+/// Why a login was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginErrorCause {
+    /// The token's time is over, by the server's clock.
+    TokenExpired,
+    /// The token is for another resource than PostgreSQL, or for another cloud.
+    WrongAudience,
+    /// The server could not read or verify the token.
+    TokenRejected,
+    /// The role is a group's, and the token's owner is no member of it.
+    NotInGroup,
+    /// PostgreSQL's answer to any wrong password, and to a role that is missing or not made for Entra.
+    BadPassword,
+    /// The role does not exist.
+    RoleMissing,
+    /// The role belongs to another object id.
+    PrincipalMismatch,
+    /// The role is of another type (user, group, service) than the token.
+    WrongTokenType,
+    /// The connection has no TLS.
+    NoTls,
+    /// No rule of the server lets this user, host and database in.
+    NotAllowed,
+    /// A refused login of unknown cause.
+    Other,
+    /// Not a refused login as far as can be told.
+    NotALogin,
+}
+
+impl LoginErrorCause {
+    /// Stable name, as the vectors and the error detail spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::WrongAudience => "wrong_audience",
+            Self::TokenRejected => "token_rejected",
+            Self::NotInGroup => "not_in_group",
+            Self::BadPassword => "bad_password",
+            Self::RoleMissing => "role_missing",
+            Self::PrincipalMismatch => "principal_mismatch",
+            Self::WrongTokenType => "wrong_token_type",
+            Self::NoTls => "no_tls",
+            Self::NotAllowed => "not_allowed",
+            Self::Other => "other",
+            Self::NotALogin => "not_a_login",
+        }
+    }
+
+    /// Whether one more try with a newer token may succeed. It may where the token was refused; where the role or the
+    /// connection was, the same answer would come again.
+    pub fn retry(self) -> bool {
+        match self {
+            // A newer token may also know of a newer membership.
+            Self::TokenExpired | Self::WrongAudience | Self::TokenRejected | Self::NotInGroup | Self::BadPassword => {
+                true
+            }
+            Self::RoleMissing | Self::PrincipalMismatch | Self::WrongTokenType => false,
+            Self::NoTls | Self::NotAllowed | Self::Other | Self::NotALogin => false,
+        }
+    }
+}
+
+/// The verdict on a failed connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LoginError {
+    /// Whether to invalidate the token and try once more.
+    pub retry: bool,
+    /// Why the login was refused.
+    pub cause: LoginErrorCause,
+}
+
+/// Words that must all occur in a line, in lower case and outside of quoted names, and what they mean. The first rule
+/// that fits a line counts.
+const RULES: [(&[&str], LoginErrorCause); 11] = [
+    (&["aad_auth_tokentype"], LoginErrorCause::WrongTokenType),
+    (&["role", "does not exist"], LoginErrorCause::RoleMissing),
+    (&["pg_hba.conf", "no encryption"], LoginErrorCause::NoTls),
+    (&["pg_hba.conf", "ssl off"], LoginErrorCause::NoTls),
+    (&["pg_hba.conf"], LoginErrorCause::NotAllowed),
+    (&["oid mismatch"], LoginErrorCause::PrincipalMismatch),
+    (&["access token", "does not contain group"], LoginErrorCause::NotInGroup),
+    (&["access token", "expired"], LoginErrorCause::TokenExpired),
+    (&["access token", "audience"], LoginErrorCause::WrongAudience),
+    (&["access token"], LoginErrorCause::TokenRejected),
+    (&["password authentication failed"], LoginErrorCause::BadPassword),
+];
+
+/// Judges a failed connection by its SQLSTATE, where the driver gives one, and by the message.
+///
+/// libpq gives only text. PostgreSQL's own texts follow the server's `lc_messages`; a translated one is recognised by
+/// its SQLSTATE alone, and without one it is [`LoginErrorCause::NotALogin`]. Azure's own texts are not translated.
+pub fn classify(sqlstate: Option<&str>, message: &str) -> LoginError {
+    let cause = match sqlstate.filter(|state| !state.is_empty()) {
+        Some("28P01") => by_text(message).unwrap_or(LoginErrorCause::BadPassword),
+        Some("28000") => by_text(message).unwrap_or(LoginErrorCause::Other),
+        Some(_) => LoginErrorCause::NotALogin,
+        None => by_text(message).unwrap_or(LoginErrorCause::NotALogin),
+    };
+    LoginError { retry: cause.retry(), cause }
+}
+
+fn by_text(message: &str) -> Option<LoginErrorCause> {
+    // libpq puts its attempts one below the other. Under sslmode=prefer the first, with TLS, is the one that counts;
+    // the second, without, only says that Azure wants TLS.
+    let causes = || message.lines().filter_map(by_line);
+    causes().find(|cause| *cause != LoginErrorCause::NoTls).or_else(|| causes().next())
+}
+
+fn by_line(line: &str) -> Option<LoginErrorCause> {
+    let line = without_names(line).to_ascii_lowercase();
+    RULES.iter().find(|(words, _)| words.iter().all(|word| line.contains(word))).map(|(_, cause)| *cause)
+}
+
+/// Leaves out what stands in quotes or brackets: a role may be called "access token".
+fn without_names(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(open) = rest.find(['"', '[']) {
+        let close = if rest.as_bytes()[open] == b'"' { '"' } else { ']' };
+        let Some(length) = rest[open + 1..].find(close) else { break };
+        plain.push_str(&rest[..open]);
+        rest = &rest[open + 1 + length + 1..];
+    }
+    plain + rest
+}
+
+/// A few lines below the server's own message: who tried to log in as what, and what to do.
+///
+/// `role_source` is a login's or a connection plan's `user_source`. `unused_connector` lists variables of Azure Service Connector
+/// that are set for this server and were not used: Service Connector made a role of its own, so that no other one is proposed.
+/// Empty for [`LoginErrorCause::NotALogin`].
+pub fn explain(
+    login_error: &LoginError,
+    role: &str,
+    role_source: &str,
+    principal: Option<&Principal>,
+    unused_connector: Option<&str>,
+) -> String {
+    use LoginErrorCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
+
+    if login_error.cause == NotALogin {
+        return String::new();
+    }
+    let kind = principal.map_or(PrincipalKind::Unknown, |principal| principal.kind);
+    let source = match role_source {
+        "user" => "the user given to the connection",
+        "PGUSER" => "the environment variable PGUSER",
+        "fallback_username" => "the fallback user name",
+        "management token" => "a management-scope token",
+        "service file" => "the connection service file",
+        other => &match other.strip_prefix("variable ") {
+            Some(name) => format!("the environment variable {name}"),
+            None => format!("claim {other} of the token"),
+        },
+    };
+    let owner = principal.map_or("unknown, its claims cannot be read".to_owned(), ToString::to_string);
+    let mut lines = vec![
+        format!("Role tried: {} (from {source}).", sql_literal(role)),
+        format!("Token of: {owner}."),
+        advice(login_error.cause, kind.role_type()),
+    ];
+    if let Some(variables) = unused_connector {
+        lines.push(format!(
+            "Azure Service Connector set up this server with an identity and a role of its own, which this connection does not \
+             use. Its variables: {variables}. Turn on the option for Service Connector."
+        ));
+        return lines.join("\n");
+    }
+    if matches!(login_error.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
+        let oid = principal.and_then(|principal| principal.oid.as_deref()).unwrap_or("OBJECT_ID");
+        lines.push("To create the role, as Entra administrator, in database postgres:".to_owned());
+        lines.push(format!("  {}", create_role_statement(role, oid, kind.role_type())));
+    }
+    if matches!(login_error.cause, BadPassword | RoleMissing | PrincipalMismatch | Other) {
+        lines.push("To list the roles that exist for Entra:".to_owned());
+        lines.push("  select * from pgaadauth_list_principals(false);".to_owned());
+        let hint = match kind {
+            PrincipalKind::Guest => {
+                "A guest's role is usually named name_home.com#EXT#@tenant.onmicrosoft.com, which the token does not \
+                 tell: pass it as the connection's user."
+            }
+            PrincipalKind::User => {
+                "To log in as a member of a group, pass the group's name as the connection's user; its role has the group's object id \
+                 and type 'group'."
+            }
+            _ => return lines.join("\n"),
+        };
+        lines.push(hint.to_owned());
+    }
+    lines.join("\n")
+}
+
+/// As [`explain`], from what a driver's module has: `host` lists the server's names, separated by commas, and `environment` is
+/// the process's, both only where Service Connector's variables were not used for the connection.
+pub fn explain_login(
+    sqlstate: Option<&str>,
+    message: &str,
+    role: &str,
+    role_source: &str,
+    token: Option<&str>,
+    unused: Option<(&str, &Environment)>,
+) -> String {
+    let login_error = classify(sqlstate, message);
+    if login_error.cause == LoginErrorCause::NotALogin {
+        return String::new();
+    }
+    let principal = token.and_then(|token| Claims::decode(token).ok()).map(|claims| claims.principal());
+    let connector = unused.and_then(|(host, environment)| service_connector::unused(host, environment));
+    let explained = explain(&login_error, role, role_source, principal.as_ref(), connector.as_deref());
+    match unused.and_then(|(host, _)| without_server(role, host)) {
+        // The statement would create a role of that name, which nobody wants.
+        Some(name) if matches!(login_error.cause, LoginErrorCause::BadPassword | LoginErrorCause::RoleMissing) => {
+            let tried = explained.lines().take(2).collect::<Vec<_>>().join("\n");
+            format!(
+                "{tried}\nThe form user@server was that of Azure's single server. A flexible server has roles without the \
+                 server's name: log in as {}.",
+                sql_literal(name)
+            )
+        }
+        _ => explained,
+    }
+}
+
+/// The role without `@server`, if it ends in the name of one of the servers in `host`.
+fn without_server<'a>(role: &'a str, host: &str) -> Option<&'a str> {
+    let (name, server) = role.rsplit_once('@').filter(|(name, _)| !name.is_empty())?;
+    let is_server = |host: &str| {
+        let host = host.trim().trim_end_matches('.');
+        crate::cloud::is_azure_server(host)
+            && (host.eq_ignore_ascii_case(server)
+                || host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(server)))
+    };
+    host.split(',').any(is_server).then_some(name)
+}
+
+fn advice(cause: LoginErrorCause, role_type: RoleType) -> String {
+    let text = match cause {
+        LoginErrorCause::TokenExpired => {
+            "The token's time is over by the server's clock. If this comes again, check this machine's clock, and that \
+             each new connection asks for its token anew."
+        }
+        LoginErrorCause::WrongAudience => {
+            "The token is for another resource. Leave out the option scope, or give the one of the server's cloud; a \
+             credential of your own must pass on the scope that it is asked for."
+        }
+        LoginErrorCause::TokenRejected => {
+            "The server could not read or verify the token. It must be of the server's own tenant and reach the server \
+             unchanged: a pooler in between may cut long passwords."
+        }
+        LoginErrorCause::NotInGroup => {
+            "The role is a group's, and the token's owner is no member of the group, or was not yet when the token was \
+             issued."
+        }
+        LoginErrorCause::BadPassword => {
+            "If the token is fresh, the role is missing on the server, is written differently (case counts), or was \
+             not made for Entra."
+        }
+        LoginErrorCause::RoleMissing => {
+            "The role is missing on the server, or is written differently there (case counts)."
+        }
+        LoginErrorCause::PrincipalMismatch => {
+            "The role belongs to another object id: the principal was deleted and made again, or another one has its \
+             name. A role of a deleted principal has to be dropped first."
+        }
+        LoginErrorCause::WrongTokenType => {
+            return format!(
+                "The role is not of type {}, which the token's owner is. Log in as another role, or drop this one and \
+                 create it with that type.",
+                role_type.as_str()
+            );
+        }
+        LoginErrorCause::NoTls => {
+            "The server takes connections with TLS only: sslmode=verify-full, or at least require."
+        }
+        LoginErrorCause::NotAllowed => {
+            "The server has no rule for this user, database and address: check that Entra authentication is turned on \
+             for the server, and that the connection uses TLS."
+        }
+        LoginErrorCause::Other | LoginErrorCause::NotALogin => "The cause is not one that pgentra knows.",
+    };
+    text.to_owned()
+}
