@@ -308,7 +308,7 @@ export function setLogger(
 
 /** Base of all errors of this library. None holds a token, a secret or a raw response body. */
 export class PgEntraError extends Error {
-  /** The stable name of the error's kind; the table is in docs/errors.md. */
+  /** The stable name of the error's kind; the table is in https://github.com/pgentra/pgentra/blob/main/docs/errors.md. */
   readonly code: string
   /** The kind's stable number. */
   readonly kind: number

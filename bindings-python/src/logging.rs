@@ -8,6 +8,9 @@ use crate::{dispatcher::EVENTS, exit::call_method};
 /// The module `logging`.
 static LOGGING: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
+/// The start of the core's record of a fetch that failed while no usable token was left.
+const RAISED_FAILURE: &str = "token fetch failed, no token left";
+
 /// Begins to pass events on. Imports `logging` on this thread, which is the application's: Python 3.10 to 3.12 take the
 /// thread that first imports `threading`, as `logging` does, for the main thread, and never end if that is one of ours.
 ///
@@ -35,6 +38,11 @@ fn log(py: Python<'_>, level: Level, message: &str) -> PyResult<()> {
     };
     let Some(logging) = LOGGING.get(py) else { return Ok(()) };
     let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
+    // Callers raise this failure as an exception. Where the application has not configured logging, Python would print the
+    // record to standard error as well.
+    if message.starts_with(RAISED_FAILURE) && !call_method(&logger, intern!(py, "hasHandlers"), ())?.is_truthy()? {
+        return Ok(());
+    }
     call_method(&logger, intern!(py, "log"), (number, intern!(py, "%s"), message))?;
     Ok(())
 }

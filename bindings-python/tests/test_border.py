@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from pgentra.identity import ManagedIdentityCredential
 Run = Callable[..., Ended]
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+# Not imported: pgentra would take this process for one that uses it.
+needs_eventlet = pytest.mark.skipif(find_spec("eventlet") is None, reason="eventlet is not installed")
 
 
 @pytest.mark.parametrize("kind", ["built-in", "foreign"])
@@ -430,6 +433,129 @@ gevent.sleep(1.5)
     assert "Traceback" not in ended.err
 
 
+EVENTLET = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import eventlet
+eventlet.monkey_patch()
+import asyncio, os, time
+import pgentra
+from conftest import AsyncRecording, Recording
+from pgentra.identity import ManagedIdentityCredential
+"""
+
+EVENTLET_BEATS = """
+credential = {credential}
+largest, beating = 0.0, True
+def beat():
+    global largest
+    while beating:
+        before = time.monotonic()
+        eventlet.sleep(0.01)
+        largest = max(largest, time.monotonic() - before - 0.01)
+for number in range(3):
+    largest, beating = 0.0, True
+    heart = eventlet.spawn(beat)
+    scope = f"https://{{number}}.example/.default"
+    greenlets = [eventlet.spawn(pgentra.get_entra_token, credential, scope, timeout=10) for _ in range(30)]
+    assert len(set(one.wait() for one in greenlets)) == 1
+    beating = False
+    heart.wait()
+    print(largest)
+"""
+
+
+@needs_eventlet
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "Recording(lambda: time.sleep(1))",
+        "AsyncRecording(lambda: asyncio.sleep(1))",
+        "ManagedIdentityCredential()",
+    ],
+)
+def test_eventlet_green_threads_go_on_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
+    service.delay = 1.0
+    ended = run(EVENTLET + EVENTLET_BEATS.format(credential=credential))
+    assert ended.status == 0, ended.err
+    # A busy machine is slow now and then; a blocked hub misses a whole second each time.
+    assert min(map(float, ended.out.split())) <= 0.05
+
+
+@needs_eventlet
+def test_eventlet_wait_that_is_cut_off_leaves_no_file_and_no_noise(run: Run) -> None:
+    ended = run(
+        EVENTLET
+        + """
+def files():
+    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+def failing():
+    raise ValueError("planted")
+try:
+    pgentra.get_entra_token(failing)
+except pgentra.errors.AuthenticationError as error:
+    print(type(error.__cause__).__name__)
+async def awaited(scope):
+    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    return "e30.e30.s", 4e9
+print(pgentra.get_entra_token(awaited, timeout=10))
+before = files()
+released = []
+def slow(scope):
+    while not released:
+        time.sleep(0.01)
+    return "e30.e30.s", 4e9
+for _ in range(3):
+    with eventlet.Timeout(0.1, False):
+        pgentra.get_entra_token(slow)
+        print("not cut off")
+released.append(True)
+print(pgentra.get_entra_token(slow, timeout=10))
+eventlet.sleep(0.1)
+# The credential's own thread has a hub of eventlet's.
+print(files() - before <= 3)
+"""
+    )
+    assert ended.out.split() == ["ValueError", "e30.e30.s", "e30.e30.s", "True"], ended.err
+    assert "Traceback" not in ended.err
+
+
+@needs_eventlet
+def test_eventlet_log_handlers_that_wait_are_not_called_on_other_threads(run: Run) -> None:
+    """A lock of eventlet's that two threads want stops both."""
+    ended = run(
+        EVENTLET
+        + """
+import logging
+seen = set()
+class Slow(logging.Handler):
+    def emit(self, record):
+        eventlet.sleep(0.005)
+        seen.add(record.name)
+logging.getLogger().addHandler(Slow())
+logging.getLogger().setLevel(logging.DEBUG)
+stopped = []
+def chatter():
+    while not stopped:
+        logging.getLogger("application").info("planted")
+        eventlet.sleep(0)
+threads = [eventlet.spawn(chatter) for _ in range(3)]
+for _ in range(20):
+    pgentra.get_entra_token(lambda: ("e30.e30.s", 4e9), timeout=10)
+with eventlet.Timeout(20):
+    while "pgentra" not in seen:
+        eventlet.sleep(0.01)
+stopped.append(True)
+for thread in threads:
+    thread.wait()
+print(*sorted(seen))
+""",
+        limit=60,
+    )
+    assert ended.out.split() == ["application", "pgentra"], ended.err
+    assert "Traceback" not in ended.err
+
+
 # The environment
 
 
@@ -515,6 +641,29 @@ def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture
     assert told("WARNING") == []
 
 
+@pytest.mark.parametrize(("setup", "lines"), [("", 0), ("logging.basicConfig()", 1)], ids=["no handler", "a handler"])
+def test_logging_a_failure_that_is_raised(run: Run, setup: str, lines: int) -> None:
+    """Python prints records on standard error itself where no logging is configured; the exception tells the same."""
+    ended = run(
+        f"""
+import logging
+{setup}
+import pgentra
+def credential():
+    raise ValueError("planted")
+try:
+    pgentra.get_entra_token(credential)
+except pgentra.errors.AuthenticationError:
+    print("raised")
+pgentra._shutdown()
+logging.getLogger("pgentra").warning("another record")
+"""
+    )
+    assert ended.out == "raised\n"
+    assert ended.err.count("token fetch failed") == lines, ended.err
+    assert ended.err.count("another record") == 1
+
+
 def test_a_blocked_log_handler_holds_nobody_up(run: Run) -> None:
     ended = run(
         """
@@ -588,9 +737,13 @@ print(pgentra.get_entra_token(lambda: ("token", 2**40)))
     assert ended.out.endswith("token\n"), ended.err
 
 
-def test_objects_that_belong_to_this_process_are_not_pickled() -> None:
-    with pytest.raises(TypeError):
-        pickle.dumps(pgentra.TokenProvider(Recording()))
+def test_pickling_a_provider_makes_an_equal_one() -> None:
+    provider = pgentra.TokenProvider(Recording(), user="role", timeout=5)
+    copy = pickle.loads(pickle.dumps(provider))
+    assert copy.conninfo()["user"] == "role"
+    assert copy.conninfo()["password"] != provider.conninfo()["password"], "the credential is a copy too"
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        pickle.dumps(pgentra.TokenProvider(lambda: ("token", None)))
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
@@ -598,3 +751,16 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
     assert version("pgentra") == pgentra.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", pgentra.__version__)
+
+
+def test_the_distribution_links_to_the_documentation() -> None:
+    from importlib.metadata import metadata
+
+    links = dict(line.split(", ") for line in metadata("pgentra").get_all("Project-URL") or [])
+    assert links["Documentation"] == "https://github.com/pgentra/pgentra/tree/main/docs"
+
+
+def test_an_error_without_a_role_name_links_to_the_documentation() -> None:
+    with pytest.raises(PgEntraError) as caught:
+        pgentra.get_entra_conninfo(Recording(oid="nameless"), management_lookup=False)
+    assert "https://github.com/pgentra/pgentra/blob/main/docs/troubleshooting.md#no-role-name" in str(caught.value)

@@ -21,7 +21,7 @@ from conftest import AccessToken, AsyncRecording, Recording, make_token
 
 import pgentra
 from pgentra.errors import AuthenticationError, CredentialUnavailableError, CredentialValueError, PgEntraError
-from pgentra.identity import ChainedTokenCredential
+from pgentra.identity import ChainedTokenCredential, StaticTokenCredential
 
 DATABASE, MANAGEMENT = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE, pgentra.AZURE_MANAGEMENT_SCOPE
 
@@ -229,6 +229,123 @@ def test_what_is_no_credential(given: Any) -> None:
     with pytest.raises(CredentialValueError, match=r"^credential is required") as caught:
         pgentra.get_entra_token(given)
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_text_as_a_credential_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(CredentialValueError, match=r"got str.*StaticTokenCredential\(token\).*default chain"):
+        pgentra.get_entra_token("default")  # type: ignore[arg-type]
+
+
+# What a callable may look like
+
+
+def _by_keyword(*, scope: str) -> tuple[str, int]:
+    return make_token(scope=scope), in_an_hour()
+
+
+def _of_tenant(tenant: str, scope: str) -> tuple[str, int]:
+    return make_token(tenant=tenant, scope=scope), in_an_hour()
+
+
+async def _awaited_of_tenant(tenant: str, scope: str) -> tuple[str, int]:
+    return _of_tenant(tenant, scope)
+
+
+class Client:
+    def acquire(self, tenant: str, *, scope: str) -> tuple[str, int]:
+        return _of_tenant(tenant, scope)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        _by_keyword,
+        functools.partial(_of_tenant, "t1"),
+        functools.partial(_of_tenant, tenant="t1"),
+        functools.partial(_awaited_of_tenant, "t1"),
+        functools.partial(Client().acquire, "t1"),
+    ],
+    ids=["keyword-only", "partial", "partial by keyword", "awaitable partial", "partial method"],
+)
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_callable_is_passed_the_scope_that_it_requires(credential: Any, how: str) -> None:
+    assert pgentra.decode_jwt(asked(credential, how))["scope"] == DATABASE
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        functools.partial(_of_tenant, "t1", "own"),
+        functools.partial(_of_tenant, "t1", scope="own"),
+        functools.partial(_by_keyword, scope="own"),
+    ],
+)
+def test_a_callable_with_a_scope_of_its_own_keeps_it(credential: Any) -> None:
+    assert pgentra.decode_jwt(pgentra.get_entra_token(credential))["scope"] == "own"
+
+
+def test_a_callable_that_requires_more_is_told_as_python_tells_it() -> None:
+    with pytest.raises(AuthenticationError, match=r"raised TypeError: .*'tenant' and 'scope'"):
+        pgentra.get_entra_token(_of_tenant)
+
+
+LIFETIMES: list[tuple[str, Any]] = [
+    ("a pair", lambda token: (token, 1800)),
+    ("MSAL", lambda token: {"access_token": token, "expires_in": 1800, "token_type": "Bearer", "refresh_in": 900}),
+    ("text", lambda token: {"access_token": token, "expires_in": "1800"}),
+    ("moment", lambda token: {"access_token": token, "expires_on": str(int(time.time()) + 1800)}),
+]
+
+
+@pytest.mark.parametrize("shape", [shape for _, shape in LIFETIMES], ids=[name for name, _ in LIFETIMES])
+def test_a_callable_may_return_a_token_response(shape: Any) -> None:
+    token = make_token(lifetime=7200)
+
+    def credential() -> Any:
+        return shape(token)
+
+    provider = pgentra.TokenProvider(credential)
+    assert provider.get() == token
+    assert 1780 < provider.stats()["expires_in"] <= 1800
+
+
+def test_a_pair_with_a_moment_of_the_past_has_expired() -> None:
+    for moment in (0, -1, int(time.time()) - 10):
+        with pytest.raises(PgEntraError):
+            pgentra.get_entra_token(lambda moment=moment: ("token", moment), timeout=1)
+
+
+def test_an_error_response_of_msal_is_the_cause() -> None:
+    def credential() -> Any:
+        return {"error": "invalid_client", "error_description": "AADSTS7000215: Bad secret. Trace ID: x", "claims": ""}
+
+    with pytest.raises(AuthenticationError, match=r"Bad secret") as caught:
+        pgentra.get_entra_token(credential)
+    assert caught.value.aadsts == 7000215
+
+
+def test_a_response_without_a_token_is_refused_without_its_content() -> None:
+    for response in ({"secret": "planted"}, None):
+        with pytest.raises(CredentialValueError, match=rf"returned {'dict' if response else 'None'}, where") as caught:
+            pgentra.get_entra_token(lambda response=response: response)
+        assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"])
+def test_a_line_end_after_a_token_is_removed(end: str, how: str) -> None:
+    token = make_token()
+    assert asked(lambda: (token + end, in_an_hour()), how) == token
+    assert asked(Returning(AccessToken(token + end, in_an_hour())), how) == token
+    assert asked(StaticTokenCredential(token + end), how) == token
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_naive_datetime_as_expiry_is_refused(how: str) -> None:
+    naive = datetime.now() + timedelta(hours=1)
+    for result in ((make_token(), naive), AccessToken(make_token(), naive)):  # type: ignore[arg-type]
+        with pytest.raises(CredentialValueError, match=r"expiry without a time zone.*tzinfo"):
+            asked(Returning(result), how)
 
 
 # Who is asked, and how often

@@ -255,6 +255,32 @@ def test_credentials_can_be_copied_and_pickled_before_use_and_after(
     assert ask(outlives).count(".") == 2
 
 
+def _assertion() -> str:
+    return "planted.assertion"
+
+
+@pytest.mark.parametrize("module", [identity, aio])
+def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -> None:
+    application = {"tenant_id": "contoso.onmicrosoft.com", "client_id": "c1"}
+    with_assertion = module.ClientAssertionCredential(**application, func=_assertion)
+    credentials = [
+        with_assertion,
+        module.OnBehalfOfCredential(**application, user_assertion="planted", client_assertion_func=_assertion),
+        module.ChainedTokenCredential(Recording(), with_assertion, Recording()),
+    ]
+    for credential in credentials:
+        copied = pickle.loads(pickle.dumps(credential))
+        assert type(copied) is type(credential)
+        assert copied._pgentra_source.document == credential._pgentra_source.document
+        assert [one.name for one in copied._pgentra_source.foreign] == [
+            one.name for one in credential._pgentra_source.foreign
+        ]
+    assert pgentra.get_entra_token(pickle.loads(pickle.dumps(credentials[-1]))).count(".") == 2
+    unpicklable = module.ClientAssertionCredential(**application, func=lambda: "planted")
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        pickle.dumps(unpicklable)
+
+
 def test_threads_share_a_tokens_string(service: TokenService, client_id: str) -> None:
     provider = pgentra.TokenProvider(identity.ManagedIdentityCredential(client_id=client_id))
     token = provider.get()

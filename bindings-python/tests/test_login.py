@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from conftest import AsyncRecording, Recording, make_token
 
-from pgentra import TokenProvider, _login
+from pgentra import TokenProvider, _login, _native
 from pgentra.errors import (
     AuthenticationError,
     CredentialValueError,
     EntraConnectionValueError,
     PgEntraError,
     UsernameExtractionError,
+    _also,
 )
 
 REMOTE = {"host": "db.postgres.database.azure.com"}
@@ -325,6 +326,34 @@ def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize("code", ["would_deadlock", "shutting_down", "cancelled", "internal"])
+def test_errors_of_the_base_class_are_raised_inside_a_connect(code: str) -> None:
+    """Their class is ``PgEntraError`` itself, of which the class for a driver's connect is a subclass."""
+    error = _native.error(code, "planted", None)
+    assert type(error) is PgEntraError
+    raised = _also(error, EntraConnectionValueError, OperationalError)
+    assert isinstance(raised, EntraConnectionValueError)
+    assert isinstance(raised, OperationalError)
+    assert (raised.code, raised.kind, str(raised)) == (code, error.kind, str(error))
+    copy = pickle.loads(pickle.dumps(raised))
+    assert (type(copy), copy.code, str(copy)) == (type(raised), code, str(error))
+
+
+def test_a_connect_on_the_loop_of_its_awaitable_credential_is_refused() -> None:
+    credential = AsyncRecording()
+
+    async def main() -> None:
+        plan = planned(REMOTE, credential)
+        await _login.connect_async(plan, Server().attempt_async, OperationalError)
+        _login.connect(
+            planned(REMOTE, credential, scope="https://other.example/.default"), Server().attempt, OperationalError
+        )
+
+    with pytest.raises(EntraConnectionValueError) as caught:
+        asyncio.run(main())
+    assert caught.value.code == "would_deadlock"
 
 
 @both

@@ -589,7 +589,7 @@ impl Inner {
         };
         // The explanation ends with what to pass.
         Err(Error::new(kind, told)
-            .with_advice("See docs/troubleshooting.md, \"no role name\".")
+            .with_advice("See https://github.com/pgentra/pgentra/blob/main/docs/troubleshooting.md#no-role-name.")
             .with_attempts(attempts)
             .for_credential(self.credential.name()))
     }

@@ -15,6 +15,11 @@ impl Secret {
         Secret(Zeroizing::new(text.into()))
     }
 
+    /// Returns the text without the whitespace around it, such as the line end of the file that it was read from.
+    pub(crate) fn trimmed(&self) -> Secret {
+        Secret::new(self.0.trim())
+    }
+
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0

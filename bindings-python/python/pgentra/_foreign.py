@@ -13,7 +13,7 @@ import weakref
 from _queue import SimpleQueue  # Not `queue`, whose own gevent replaces.
 from _thread import get_native_id  # Not `get_ident`, which there names a greenlet.
 from contextvars import copy_context
-from time import monotonic
+from time import monotonic, time
 from types import MethodType
 
 from . import _native
@@ -67,9 +67,9 @@ class Source:
         # By settings.
         self._credentials: dict[tuple[Any, ...], _native.Credential] = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without what the engine has made of it, which belongs to this process.
-        return type(self), (self.document, self.foreign, self._variables, self.ca_file)
+    def settings(self) -> tuple[dict[str, Any], dict[str, str] | None, Any]:
+        """Returns what a copy needs besides the custom credentials, without the objects of this process."""
+        return self.document, self._variables, self.ca_file
 
     @property
     def name(self) -> str:
@@ -136,6 +136,7 @@ class Foreign:
         self._context: Context | None = None
         self._signals: _Signals = None
         self.takes_scope = True
+        self._call: Callable[[Any, _native.Request], Any]
         method = getattr(credential, "get_token", None)
         if callable(method):
             self.name = type(credential).__name__
@@ -146,9 +147,10 @@ class Foreign:
                 self._call = _call_get_token
         else:
             self.name = f"callable {getattr(credential, '__qualname__', type(credential).__name__)}"
-            self.takes_scope = not asserts and _takes_scope(credential)
-            self._call, method = (_call_with_scope if self.takes_scope else _call), credential
+            self._call, method = (_call if asserts else _call_of(credential)), credential
+            self.takes_scope = self._call is not _call
         self.is_async = _is_async(method)
+        _thread_starter()  # eventlet imports the original module at the first call: here, on the application's thread.
         # Users of a middle tier share tokens where its assertions come from the same one.
         self.shared_host = self.host()
 
@@ -534,6 +536,9 @@ _NOT_OURS = frozenset({"asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg_pool
 """Packages whose objects are engines, sessions, pools or connections, though some of them can be called."""
 
 
+_ADVICE_FOR_TEXT = "Pass a token as StaticTokenCredential(token); leave the credential out for the default chain."
+
+
 def _check(credential: Any) -> None:
     kind = type(credential)
     advice = getattr(kind, "_pgentra_not_credential", None)
@@ -547,6 +552,7 @@ def _check(credential: Any) -> None:
         "credential is required and must be an object with get_token, or a callable that returns a token and its "
         f"expiry; got {came}" + ("" if advice is None else f" ({advice})"),
         None,
+        *([_ADVICE_FOR_TEXT] if isinstance(credential, str) else []),
     )
 
 
@@ -560,6 +566,10 @@ def _call_get_token(credential: Any, request: _native.Request) -> Any:
 
 def _call_with_scope(credential: Any, request: _native.Request) -> Any:
     return credential(request.scope)
+
+
+def _call_with_keyword(credential: Any, request: _native.Request) -> Any:
+    return credential(scope=request.scope)
 
 
 def _call(credential: Any, request: _native.Request) -> Any:
@@ -589,17 +599,42 @@ def _is_async(function: Any) -> bool:
     return bool(getattr(code, "co_flags", 0) & _COROUTINE_FLAGS)
 
 
-def _takes_scope(function: Any) -> bool:
-    """Whether a callable wants the scope: it has one positional argument without a default, or ``*scopes``."""
-    if getattr(function, "func", None) is not None:  # A partial: what is left to be given is not told.
-        return False
+def _call_of(function: Any) -> Callable[[Any, _native.Request], Any]:
+    """How a callable is called: with the scope where it has one positional argument without a default, or ``*scopes``;
+    by keyword where it has a keyword-only ``scope`` without a default; otherwise without arguments."""
+    if getattr(function, "func", None) is not None:
+        return _call_of_partial(function)
     plain = _unwrapped(function)
     code = getattr(plain, "__code__", None)
     if code is None:
-        return False
+        return _call
     bound = 0 if plain is function else 1
     required = code.co_argcount - len(getattr(plain, "__defaults__", None) or ()) - bound
-    return required == 1 or (required <= 0 and bool(code.co_flags & _VARARGS_FLAG))
+    if required == 1 or (required <= 0 and bool(code.co_flags & _VARARGS_FLAG)):
+        return _call_with_scope
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if "scope" in keywords and "scope" not in (getattr(plain, "__kwdefaults__", None) or ()):
+        return _call_with_keyword
+    return _call
+
+
+def _call_of_partial(function: Any) -> Callable[[Any, _native.Request], Any]:
+    """The same for a ``functools.partial``, by the arguments that it leaves to be given."""
+    from inspect import Parameter, signature
+
+    try:
+        left = signature(function).parameters.values()
+    except (TypeError, ValueError):  # A built-in function may have no signature.
+        return _call
+    required = [parameter for parameter in left if parameter.default is Parameter.empty]
+    if any(parameter.kind is Parameter.KEYWORD_ONLY and parameter.name == "scope" for parameter in required):
+        return _call_with_keyword
+    positional = [p for p in required if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    return _call_with_scope if len(positional) == 1 else _call
+
+
+class TokenResponseError(Exception):
+    """The error response that a callable returned in the place of a token, as MSAL's functions do."""
 
 
 def _read(result: Any, request: _native.Request) -> None:
@@ -612,10 +647,24 @@ def _read(result: Any, request: _native.Request) -> None:
         refresh_on = getattr(result, "refresh_on", None)
     elif isinstance(result, (tuple, list)) and len(result) == 2:
         token, expires_on = result
+        expires_on = _after_now(expires_on) if _is_lifetime(expires_on) else expires_on
+    elif isinstance(result, dict) and "access_token" in result:
+        token, expires_on = result["access_token"], _number(result.get("expires_on"))
+        if expires_on is None:
+            expires_on = _after_now(_number(result.get("expires_in")))
+        refresh_on = _after_now(_number(result.get("refresh_in")))
+    elif isinstance(result, dict) and "error" in result:
+        parts = (result["error"], result.get("error_description"))
+        return request.fail(TokenResponseError(": ".join(str(part) for part in parts if part)))
     else:
         return request.refuse(f"returned {_type(result)}, where a token and its expiry were expected")
     if not isinstance(token, str):
         return request.refuse(f"returned a token of type {_type(token)}, where a string was expected")
+    if _is_naive(expires_on) or _is_naive(refresh_on):
+        return request.refuse(
+            "returned an expiry without a time zone, which does not say when the token expires. Return a datetime with "
+            "tzinfo, such as datetime.now(timezone.utc) + timedelta(hours=1), or seconds since the epoch"
+        )
     try:
         request.succeed(token, _epoch(expires_on), _epoch(refresh_on))
     except (TypeError, ValueError, OverflowError, OSError):
@@ -623,6 +672,33 @@ def _read(result: Any, request: _native.Request) -> None:
             f"returned an expiry of type {_type(expires_on)}, where seconds since the epoch, a datetime or nothing "
             "were expected"
         )
+
+
+_LONGEST_LIFETIME = 10**9
+"""Seconds. As seconds since the epoch it is a moment of 2001, before any token of Entra."""
+
+
+def _is_lifetime(value: Any) -> bool:
+    """Whether the second of a pair is ``expires_in``, as token endpoints return it, and not a moment."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LONGEST_LIFETIME
+
+
+def _after_now(seconds: Any) -> Any:
+    """The moment that is a number of seconds away, in seconds since the epoch."""
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool):
+        return time() + seconds
+    return seconds
+
+
+def _number(value: Any) -> Any:
+    """A number of a token response, where some endpoints send it as text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _is_naive(moment: Any) -> bool:
+    """Whether it is a ``datetime`` without a time zone. Python takes that for local time, and most of them are UTC."""
+    offset = getattr(moment, "utcoffset", None)
+    return callable(offset) and offset() is None
 
 
 def _read_assertion(result: Any, request: _native.Request) -> None:
@@ -675,8 +751,9 @@ def _blocked_signals() -> _Signals:
 
 
 def _start_thread(signals: _Signals, function: Callable[..., Any], *arguments: Any) -> None:
-    """Starts a real thread, also where gevent has put greenlets in their place. It keeps out the caller's ``signals``:
-    the engine's own threads, which start it, keep out all, and so would the processes that a credential runs."""
+    """Starts a real thread, also where gevent or eventlet has put greenlets in their place. It keeps out the caller's
+    ``signals``: the engine's own threads, which start it, keep out all, and so would the processes that a credential
+    runs."""
 
     def run() -> None:
         if signals is not None and sys.platform != "win32":
@@ -685,9 +762,17 @@ def _start_thread(signals: _Signals, function: Callable[..., Any], *arguments: A
             pthread_sigmask(SIG_SETMASK, signals)
         function(*arguments)
 
+    _thread_starter()(run, ())
+
+
+def _thread_starter() -> Callable[..., int]:
+    """Python's own ``start_new_thread``, whatever gevent or eventlet have put in its place."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:
-        start = monkey.get_original("_thread", "start_new_thread")
-    else:
-        from _thread import start_new_thread as start
-    start(run, ())
+        return monkey.get_original("_thread", "start_new_thread")  # type: ignore[no-any-return]
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None:
+        return patcher.original("_thread").start_new_thread  # type: ignore[no-any-return]
+    from _thread import start_new_thread
+
+    return start_new_thread

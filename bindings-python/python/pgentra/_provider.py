@@ -147,12 +147,13 @@ class TokenProvider(NotText):
     Raises ``CredentialValueError`` for what is no credential and for an option that is unknown or of the wrong type.
     """
 
-    __slots__ = ("__weakref__", "_credential", "_doors")
+    __slots__ = ("__weakref__", "_credential", "_doors", "_options")
     _pgentra_not_credential = "pass the credential that it was made from"
 
     def __init__(self, credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> None:
         self._credential = credential
-        self._doors = Doors(source_of(credential), _given(options), _native.environment())
+        self._options = _given(options)
+        self._doors = Doors(source_of(credential), self._options, _native.environment())
 
     def get(self) -> str:
         """An access token; blocks while there is none."""
@@ -203,6 +204,17 @@ class TokenProvider(NotText):
 
     def __deepcopy__(self, _memo: Any) -> TokenProvider:
         return self  # It never changes.
+
+    def __copy__(self) -> TokenProvider:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_provider, (type(self), self._credential, self._options)
+
+
+def _make_provider(kind: type[TokenProvider], credential: Any, options: dict[str, Any]) -> TokenProvider:
+    """A pickled provider in the process that reads it."""
+    return kind(credential, **options)
 
 
 DOORS: dict[Any, tuple[_native.Provider | None, _native.Environment, Doors, Reference]] = {}
@@ -269,8 +281,8 @@ def _block(source: Source, door: Callable[..., Any], door_into: Callable[..., No
     for foreign in source.foreign:
         foreign.before_blocking()
     try:
-        hub = _gevent_hub()
-        return door(*arguments) if hub is None else _Greenlet(hub).wait(door_into, *arguments)
+        green = _green_wait()
+        return door(*arguments) if green is None else green.wait(door_into, *arguments)
     finally:
         for foreign in source.foreign:
             foreign.after_waiting()
@@ -303,34 +315,30 @@ def _loop_here(source: Source) -> AbstractEventLoop:
     return loop
 
 
-def _gevent_hub() -> Any:
-    """This thread's hub where gevent has patched threads: a wait in native code would stop every greenlet."""
+def _green_wait() -> _GreenWait | None:
+    """How this thread waits where gevent or eventlet has patched threads: a wait in native code would stop every
+    greenlet."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return None
-    from gevent import get_hub
+    if monkey is not None and monkey.is_module_patched("threading"):
+        from gevent import get_hub
 
-    return get_hub()
+        return _GeventWait(get_hub())
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("thread"):
+        from . import _eventlet
+
+        return _EventletWait() if _eventlet.may_wait() else None
+    return None
 
 
-class _Greenlet:
+class _GreenWait:
     """A greenlet that waits, as the event loop and the future that a door completes from another thread."""
 
-    def __init__(self, hub: Any) -> None:
-        from gevent.hub import Waiter
-
-        self._waiter = Waiter(hub)
-        self._alarm = hub.loop.async_()
+    _outcome: tuple[Any, ...]
 
     def wait(self, door_into: Callable[..., None], *arguments: Any) -> Any:
         """What the door brings; other greenlets go on."""
-        self._alarm.start(self._waiter.switch, None)
-        try:
-            door_into(self, self, *arguments)
-            self._waiter.get()
-        finally:
-            self._alarm.stop()
-            self._alarm.close()
+        self._wait(door_into, arguments)
         value, error = self._outcome
         if error is not None:
             raise error
@@ -339,4 +347,44 @@ class _Greenlet:
     def call_soon_threadsafe(self, _settle: Any, _future: Any, *outcome: Any) -> None:
         """On another thread."""
         self._outcome = outcome
+        self._wake()
+
+    def _wait(self, door_into: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+
+class _GeventWait(_GreenWait):
+    def __init__(self, hub: Any) -> None:
+        from gevent.hub import Waiter
+
+        self._waiter = Waiter(hub)
+        self._alarm = hub.loop.async_()
+
+    def _wait(self, door_into: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._alarm.start(self._waiter.switch, None)
+        try:
+            door_into(self, self, *arguments)
+            self._waiter.get()
+        finally:
+            self._alarm.stop()
+            self._alarm.close()
+
+    def _wake(self) -> None:
         self._alarm.send()
+
+
+class _EventletWait(_GreenWait):
+    def _wait(self, door_into: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        from ._eventlet import wait_for
+
+        def begin(wake: Callable[[], None]) -> None:
+            self._wake_up = wake
+            door_into(self, self, *arguments)
+
+        wait_for(begin)
+
+    def _wake(self) -> None:
+        self._wake_up()

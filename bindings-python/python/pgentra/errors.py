@@ -1,8 +1,9 @@
 """What pgentra raises.
 
 Every error carries, as data, what its text says: ``kind`` (the stable number), ``code`` (its stable string), ``aadsts``
-(the number behind ``AADSTS``, or None) and ``detail`` (a dict; the table is in docs/errors.md). No error holds a token,
-a secret or a raw response body. A credential's own exception is ``__cause__``.
+(the number behind ``AADSTS``, or None) and ``detail`` (a dict; the table is in
+https://github.com/pgentra/pgentra/blob/main/docs/errors.md). No error holds a token, a secret or a raw response body. A
+credential's own exception is ``__cause__``.
 """
 
 from __future__ import annotations
@@ -126,6 +127,8 @@ def _also(error: PgEntraError, *classes: type[BaseException] | None) -> PgEntraE
     if not wanted:
         return error
     bases = (*error.__dict__.get("_combined", (type(error),)), *wanted)
+    # Python refuses a class that names a base before its own subclass.
+    bases = tuple(b for b in bases if not any(issubclass(other, b) for other in bases if other is not b))
     _, (_, args, state) = error.__reduce__()
     twin = _rebuild(bases, args, state)
     twin.__cause__ = error.__cause__

@@ -36,7 +36,7 @@ impl AzureCoreCredential {
         let answer = self.inner.get_token(&[request.scope.as_str()], None).await;
         let token = answer.map_err(|error| translate(&error))?;
         Ok(FetchedToken {
-            token: Secret::new(token.token.secret()),
+            token: Secret::new(token.token.secret().trim()),
             expires_on: Some(token.expires_on.unix_timestamp()),
             expires_in: None,
             refresh_in: None,

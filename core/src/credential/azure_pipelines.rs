@@ -56,7 +56,7 @@ impl AzurePipelinesCredential {
             transport: context.transport(),
             retry: options.retry.clone().unwrap_or_default(),
             address,
-            access_token: arguments.system_access_token.clone(),
+            access_token: arguments.system_access_token.trimmed(),
         })
     }
 

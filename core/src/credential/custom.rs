@@ -9,13 +9,14 @@ use crate::{
 
 impl FetchedToken {
     /// A token that a host's credential returned, or an assertion, with its end and its refresh point in seconds since
-    /// the epoch.
+    /// the epoch. Whitespace around the token is removed: files and command output end with a line end.
     ///
     /// # Errors
-    /// [`ErrorKind::CredentialValue`] where it cannot be a token: empty, or with blanks or control characters.
+    /// [`ErrorKind::CredentialValue`] where it cannot be a token: empty, or with blanks or control characters inside.
     pub fn from_host(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
         let refused =
             |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
+        let token = token.trim();
         if token.is_empty() {
             return refused("an empty token");
         }
@@ -61,10 +62,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_token_is_refused_without_being_shown() {
-        for bad in ["", "two words", "line\nbreak", "nul\0"] {
+        for bad in ["", " \r\n", "two words", "line\nbreak", "nul\0"] {
             let error = FetchedToken::from_host(bad, Some(1), None).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::CredentialValue);
-            assert!(bad.is_empty() || !error.to_string().contains(bad));
+            assert!(bad.trim().is_empty() || !error.to_string().contains(bad));
+        }
+    }
+
+    #[test]
+    fn from_host_removes_whitespace_around_a_token() {
+        for read in ["planted", "planted\n", "planted\r\n", "planted\n\n", " \tplanted "] {
+            let fetched = FetchedToken::from_host(read, Some(1), None).expect("a token");
+            assert_eq!(fetched.token.expose(), "planted");
         }
     }
 

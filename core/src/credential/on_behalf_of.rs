@@ -52,7 +52,7 @@ impl MiddleTier {
 
     /// The credential for the user of the arguments.
     pub(crate) fn on_behalf_of(self: &Arc<Self>, arguments: &OnBehalfOfArguments) -> OnBehalfOfCredential {
-        OnBehalfOfCredential { middle_tier: Arc::clone(self), user_assertion: arguments.user_assertion_token.clone() }
+        OnBehalfOfCredential { middle_tier: Arc::clone(self), user_assertion: arguments.user_assertion_token.trimmed() }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct StaticTokenCredential {
 
 impl StaticTokenCredential {
     pub(super) fn new(arguments: &StaticTokenArguments) -> Self {
-        let token = arguments.token.clone();
+        let token = arguments.token.trimmed();
         let claimed = || Claims::decode(token.expose()).ok().and_then(|claims| claims.expires_on());
         let expires_on = arguments.expires_on.or_else(claimed);
         StaticTokenCredential { token, expires_on }

@@ -111,6 +111,19 @@ class Credential:
     def __deepcopy__(self, _memo: Any) -> Self:
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The assertion's callable and the members of a chain are pickled as themselves.
+        return {**self.__dict__, "_pgentra_source": self._pgentra_source.settings()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        document, variables, ca_file = state["_pgentra_source"]
+        sources = [source_of(member) for member in state.get("_members", ())]
+        if "_assertion" in state:
+            sources.append(source_of_assertions(state["_assertion"]))
+        foreign = tuple(foreign for source in sources for foreign in source.foreign)
+        self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
+
 
 class SyncCredential(Credential):
     """``get_token`` and its like, for any client of the Azure SDK."""
