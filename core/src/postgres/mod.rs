@@ -31,7 +31,7 @@
 //! that switches TLS off is refused with [`ErrorKind::InsecureTransport`](crate::ErrorKind::InsecureTransport). A driver whose default
 //! is to fall back to plain text, as `prefer` does, must be given that mode.
 //!
-//! Where the server refuses a login, [`refusal::explain_login`](crate::refusal::explain_login) tells what to do. Given
+//! Where the server refuses a login, [`login_error::explain_login`] tells what to do. Given
 //! [`ConnectionPlan::host`] and the environment, it names variables of Service Connector that were not used.
 
 pub mod connection_plan;
