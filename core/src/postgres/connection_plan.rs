@@ -489,7 +489,8 @@ impl<'a> Sources<'a> {
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
         if let Some(connector) = &self.connector {
-            connector.settings.iter().for_each(|(keyword, value)| merged.set_default(keyword, value));
+            let settings = connector.settings.iter().filter(|(keyword, _)| !self.is_foreign(keyword));
+            settings.for_each(|(keyword, value)| merged.set_default(keyword, value));
         }
         for keyword in self.request.arguments.keys() {
             if self.arguments.get(keyword).is_some() {
@@ -501,6 +502,20 @@ impl<'a> Sources<'a> {
             merged.remove("password");
         }
         merged
+    }
+}
+
+impl Sources<'_> {
+    /// Whether only the client type that Service Connector wrote its connection string for has such a setting. Npgsql, whose
+    /// hosts have ports of their own, knows its own keywords.
+    fn is_foreign(&self, keyword: &str) -> bool {
+        !self.request.hosts_with_ports && !connection_string::is_keyword(keyword)
+    }
+
+    /// The settings of Service Connector that the driver is not given.
+    fn foreign(&self) -> Vec<&str> {
+        let settings = self.connector.iter().flat_map(|connector| connector.settings.iter());
+        settings.map(|(keyword, _)| keyword).filter(|keyword| self.is_foreign(keyword)).collect()
     }
 }
 
@@ -534,6 +549,14 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         warnings.push(format!(
             "The connection service {service:?} was found in no service file that pgentra reads, so the server counts as \
              remote and TLS is required."
+        ));
+    }
+
+    for keyword in sources.foreign() {
+        // Part of a password that is not quoted may look like a keyword.
+        let named = if sources.value("password").is_some() { String::new() } else { format!(" ({keyword})") };
+        warnings.push(format!(
+            "A setting{named} of Azure Service Connector's variables is not used, because libpq has no such setting."
         ));
     }
 
