@@ -562,10 +562,11 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 
     let user = sources.find("user");
     let password = sources.find("password").filter(|(_, source)| *source != Source::Variable);
-    let replaces = request.replace_login && password.is_some();
-    let drops_user = replaces && user.is_some_and(|(_, source)| source != Source::Variable);
-    // What is dropped no longer counts; `PGUSER` does.
-    let user = if drops_user { sources.pguser() } else { user };
+    // The login of the application's own settings is replaced; what Service Connector sets is not.
+    let is_own = |(_, source): (&str, Source)| matches!(source, Source::Argument | Source::Text);
+    let replaces = request.replace_login && password.is_some_and(is_own);
+    let drops_user = replaces && user.is_some_and(is_own);
+    let user = if drops_user { sources.user_behind_own() } else { user };
     if password.is_some() && request.require_entra {
         let role = user.map(|(user, _)| format!(" as {user:?}")).unwrap_or_default();
         return Err(Error::new(
@@ -661,8 +662,14 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 }
 
 impl Sources<'_> {
-    fn pguser(&self) -> Option<(&str, Source)> {
-        variable(&self.request.environment, "PGUSER").map(|user| (user, Source::Variable))
+    /// The user where that of the arguments and of the text does not count.
+    fn user_behind_own(&self) -> Option<(&str, Source)> {
+        let connector = self.connector.as_ref().and_then(|connector| connector.settings.get("user"));
+        let variable = variable(&self.request.environment, "PGUSER");
+        connector
+            .map(|user| (user, Source::Connector))
+            .or_else(|| self.service.get("user").map(|user| (user, Source::Service)))
+            .or_else(|| variable.map(|user| (user, Source::Variable)))
     }
 }
 
