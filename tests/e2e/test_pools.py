@@ -27,9 +27,7 @@ def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Prin
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", POOLS)
-def test_pool_of_one_driver_over_short_tokens(
-    emulator: Emulator, identity: Principal, mine: Target, name: str
-) -> None:
+def test_pool_of_one_driver_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target, name: str) -> None:
     run_pools(emulator, identity, mine, {name: POOLS[name]}, 60.0)
 
 
