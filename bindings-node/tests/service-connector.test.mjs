@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import pg from 'pg'
 import {
@@ -15,6 +16,11 @@ import {
 } from 'pgentra'
 import { ManagedIdentityCredential } from 'pgentra/identity'
 import { Emulator, PACKAGE, run } from './emulator.mjs'
+
+const require = createRequire(import.meta.url)
+const { Sequelize } = require('sequelize')
+const { Sequelize: Sequelize7 } = require('@sequelize/core')
+const { PostgresDialect } = require('@sequelize/postgres')
 
 let emulator
 before(async () => {
@@ -119,6 +125,25 @@ test("a password among the variables: the connection's own login, and no token",
     assert.deepEqual([config.user, config.password], ['app-mi', 'not-a-secret'])
     await assert.rejects(entraConfig({}, undefined, { ...options, requireEntra: true }), /requireEntra/)
     assert.throws(() => new TokenProvider(undefined, options), { code: 'invalid_connection' })
+})
+
+test('Sequelize: a password among the variables is not the one that the hook replaces', async () => {
+    const { name } = await emulator.addPrincipal()
+    const { token } = await emulator.mint(name)
+    Object.assign(process.env, variablesFor({ role: name, variables: { PASSWORD: token } }))
+    const ssl = { ca: emulator.ca }
+    const instances = [
+        new Sequelize({ dialect: 'postgres', dialectOptions: { ssl }, logging: false }),
+        new Sequelize7({ dialect: PostgresDialect, ssl, logging: false }),
+    ]
+    for (const sequelize of instances) {
+        configureEntraAuthentication(sequelize, undefined, { serviceConnector: true })
+        const [[{ role }]] = await sequelize.query('select current_user as role')
+        await sequelize.close()
+        assert.equal(role, name)
+    }
+    const { requests } = await emulator.call('GET', '/requests')
+    assert.deepEqual(requests, [])
 })
 
 test('a login error names variables that are not used', async () => {

@@ -308,7 +308,7 @@ def test_what_is_no_credential_is_refused_everywhere() -> None:
 
 
 def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
-    """Everything public whose first argument says where to connect to."""
+    """Everything public that takes the settings of a connection, with one of them."""
     import pgentra.asyncpg
     import pgentra.psycopg2
     import pgentra.psycopg3
@@ -319,6 +319,9 @@ def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
         "psycopg2": pgentra.psycopg2.EntraConnection,
         "psycopg2.connect": pgentra.psycopg2.EntraConnection.connect,
         "psycopg2, second": lambda one: pgentra.psycopg2.EntraConnection("host=db.example", one),
+        "psycopg2, host": lambda one: pgentra.psycopg2.EntraConnection.connect(host=one),
+        "psycopg2, user": lambda one: pgentra.psycopg2.EntraConnection(host="db.example", user=one),
+        "psycopg2, password": lambda one: pgentra.psycopg2.EntraConnection.connect(user="alice", password=one),
         "psycopg3": pgentra.psycopg3.EntraConnection.connect,
         "psycopg3 async": lambda one: _run(pgentra.psycopg3.AsyncEntraConnection.connect(one)),
         "psycopg3, host": lambda one: pgentra.psycopg3.EntraConnection.connect(host=one),

@@ -253,6 +253,21 @@ def test_separate_variables(way: Way, role: str, emulator: Emulator, monkeypatch
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
+def test_settings_that_the_driver_does_not_have(
+    way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection string of another client type, with settings of its driver alone."""
+    connected(emulator, "app-mi", role)
+    place = emulator.place
+    server = f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;User Id={role}"
+    monkeypatch.setenv(PREFIX + "CONNECTIONSTRING", f"{server};Timeout=15;Keepalive=30;Trust Server Certificate=true")
+    assert way.who() == role
+    url = f"jdbc:postgresql://{place.host}:{place.port}/{place.database}?sslmode=require&user={role}"
+    monkeypatch.setenv(PREFIX + "CONNECTIONSTRING", f"{url}&loginTimeout=15&authenticationPluginClassName=a.B")
+    assert way.who() == role
+
+
+@pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
 def test_several_connections(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     connected(emulator, "app-mi", role)
     set_variables(monkeypatch, emulator, "somebody-else")

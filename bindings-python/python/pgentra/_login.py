@@ -101,6 +101,8 @@ def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) 
             None,
             "Leave out password, and pass the credential as credential=...",
         )
+    for name in _SETTINGS.intersection(keywords):
+        _refuse_credential(name, keywords[name])  # psycopg2 makes texts of them.
     credential = keywords.pop("credential", None)
     names = OPTIONS.difference(leave).intersection(keywords)
     return credential, {name: keywords.pop(name) for name in names}
@@ -374,6 +376,12 @@ def _text(name: str, value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [None if item is None else _text(name, item) for item in value]
+    _refuse_credential(name, value)
+    return str(value)
+
+
+def _refuse_credential(name: str, value: Any) -> None:
+    """Refuses a credential in the place of a setting."""
     if is_credential(value):
         raise _native.error(
             "invalid_connection",
@@ -381,7 +389,6 @@ def _text(name: str, value: Any) -> Any:
             None,
             "Pass a credential by its name: credential=...",
         )
-    return str(value)
 
 
 def _refuse_abstract_sockets(host: Any) -> None:

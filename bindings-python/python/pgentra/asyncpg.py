@@ -46,6 +46,27 @@ _SETTINGS = ("dbname", "host", "password", "port", "sslmode", "sslrootcert", "us
 _KEYWORDS = {"dbname": "database", "host": "host", "password": "password", "port": "port", "user": "user"}
 """Settings that are keywords too. The others can be given in a URL only."""
 
+_OF_URL = frozenset(
+    {
+        "application_name",
+        "client_encoding",
+        "gsslib",
+        "krbsrvname",
+        "options",
+        "passfile",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "target_session_attrs",
+    }
+)
+"""Further settings of libpq that asyncpg reads in a URL, or hands on to the server. The server refuses the others."""
+
 _HAS_SERVICES = "service" in (asyncpg.connect.__kwdefaults__ or {})
 """Since 0.31."""
 
@@ -246,8 +267,8 @@ def _arguments(
                 value = [int(item) for item in items] if name == "port" else items
                 value = value[0] if len(items) == 1 else value
             arguments[keyword] = value
-    if settings:
-        arguments["dsn"] = with_settings(dsn, settings)
+    if more := {name: value for name, value in settings.items() if name in _OF_URL}:
+        arguments["dsn"] = with_settings(dsn, more)
     if sslmode == "verify-full" and file in (None, "", "system"):
         # The system's authorities: asyncpg would take that word for the name of a file.
         arguments["ssl"] = True

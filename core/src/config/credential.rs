@@ -309,19 +309,19 @@ pub struct OnBehalfOfArguments {
     /// The application's secret.
     #[serde(default)]
     pub client_secret: Option<Secret>,
-    /// As of `client_certificate`.
+    /// See `client_certificate`.
     #[serde(default)]
     pub certificate_path: Option<String>,
-    /// As of `client_certificate`.
+    /// See `client_certificate`.
     #[serde(default)]
     pub certificate: Option<Secret>,
-    /// As of `client_certificate`.
+    /// See `client_certificate`.
     #[serde(default)]
     pub certificate_password: Option<Secret>,
-    /// As of `client_certificate`.
+    /// See `client_certificate`.
     #[serde(default)]
     pub send_certificate_chain: bool,
-    /// As of `client_assertion`.
+    /// See `client_assertion`.
     #[serde(default)]
     pub get_assertion: Option<Box<CredentialConfig>>,
 }

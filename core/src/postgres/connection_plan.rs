@@ -457,7 +457,8 @@ impl<'a> Sources<'a> {
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
         if let Some(connector) = &self.connector {
-            connector.settings.iter().for_each(|(keyword, value)| merged.set_default(keyword, value));
+            let settings = connector.settings.iter().filter(|(keyword, _)| !self.is_foreign(keyword));
+            settings.for_each(|(keyword, value)| merged.set_default(keyword, value));
         }
         for keyword in self.request.arguments.keys() {
             if self.arguments.get(keyword).is_some() {
@@ -469,6 +470,20 @@ impl<'a> Sources<'a> {
             merged.remove("password");
         }
         merged
+    }
+}
+
+impl Sources<'_> {
+    /// Whether only the client type that Service Connector wrote its connection string for has such a setting. Npgsql, whose
+    /// hosts have ports of their own, knows its own keywords.
+    fn is_foreign(&self, keyword: &str) -> bool {
+        !self.request.hosts_with_ports && !connection_string::is_keyword(keyword)
+    }
+
+    /// The settings of Service Connector that the driver is not given.
+    fn foreign(&self) -> Vec<&str> {
+        let settings = self.connector.iter().flat_map(|connector| connector.settings.iter());
+        settings.map(|(keyword, _)| keyword).filter(|keyword| self.is_foreign(keyword)).collect()
     }
 }
 
@@ -505,12 +520,21 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         ));
     }
 
+    for keyword in sources.foreign() {
+        // Part of a password that is not quoted may look like a keyword.
+        let named = if sources.value("password").is_some() { String::new() } else { format!(" ({keyword})") };
+        warnings.push(format!(
+            "A setting{named} of Azure Service Connector's variables is not used, because libpq has no such setting."
+        ));
+    }
+
     let user = sources.find("user");
     let password = sources.find("password").filter(|(_, source)| *source != SettingSource::Variable);
-    let replaces = request.replace_login && password.is_some();
-    let drops_user = replaces && user.is_some_and(|(_, source)| source != SettingSource::Variable);
-    // What is dropped no longer counts; `PGUSER` does.
-    let user = if drops_user { sources.pguser() } else { user };
+    // The login of the application's own settings is replaced; what Service Connector sets is not.
+    let is_own = |(_, source): (&str, SettingSource)| matches!(source, SettingSource::Argument | SettingSource::Text);
+    let replaces = request.replace_login && password.is_some_and(is_own);
+    let drops_user = replaces && user.is_some_and(is_own);
+    let user = if drops_user { sources.user_behind_own() } else { user };
     if password.is_some() && request.require_entra {
         let role = user.map(|(user, _)| format!(" as {user:?}")).unwrap_or_default();
         return Err(Error::new(
@@ -607,8 +631,14 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 }
 
 impl Sources<'_> {
-    fn pguser(&self) -> Option<(&str, SettingSource)> {
-        variable(&self.request.environment, "PGUSER").map(|user| (user, SettingSource::Variable))
+    /// The user where that of the arguments and of the text does not count.
+    fn user_behind_own(&self) -> Option<(&str, SettingSource)> {
+        let connector = self.connector.as_ref().and_then(|connector| connector.settings.get("user"));
+        let variable = variable(&self.request.environment, "PGUSER");
+        connector
+            .map(|user| (user, SettingSource::Connector))
+            .or_else(|| self.service.get("user").map(|user| (user, SettingSource::Service)))
+            .or_else(|| variable.map(|user| (user, SettingSource::Variable)))
     }
 }
 

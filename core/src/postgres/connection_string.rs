@@ -136,7 +136,7 @@ fn keywords(text: &str) -> Parsed {
 /// Writes settings as a libpq connection string. Settings that libpq has no keyword for are left out.
 pub(super) fn write_libpq(settings: &ConnectionSettings) -> String {
     let mut text = String::new();
-    for (keyword, value) in settings.iter().filter(|(keyword, _)| known(keyword).is_ok()) {
+    for (keyword, value) in settings.iter().filter(|(keyword, _)| is_keyword(keyword)) {
         if !text.is_empty() {
             text.push(' ');
         }
@@ -223,7 +223,12 @@ fn uri(text: &str) -> Parsed {
 
 /// libpq refuses a keyword that it does not know; so a text of another form does not pass for one of libpq's.
 fn known(keyword: &str) -> std::result::Result<(), &'static str> {
-    if LIBPQ_KEYWORDS.contains(&keyword) { Ok(()) } else { Err("it has a keyword that libpq does not know") }
+    if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not know") }
+}
+
+/// Whether libpq has such a setting.
+pub(super) fn is_keyword(keyword: &str) -> bool {
+    LIBPQ_KEYWORDS.contains(&keyword)
 }
 
 /// The keywords of libpq 18 and those of earlier versions. Source: libpq, "Parameter Key Words".

@@ -164,6 +164,16 @@ fn connection(prefix: String, environment: &Environment) -> Result<Connection> {
         })?;
         settings.set("sslmode", sslmode);
     }
+    // Drivers differ in what they make of another text.
+    if let Some(ports) = settings.get("port")
+        && !ports.split(',').all(|port| port.is_empty() || port.parse::<u16>().is_ok())
+    {
+        return Err(Error::new(
+            ErrorKind::InvalidConnection,
+            format!("the variables {prefix}* of Azure Service Connector: the port is not a number from 0 to 65535"),
+        )
+        .with_advice(format!("Correct {prefix}PORT or {prefix}CONNECTIONSTRING.")));
+    }
     let credential = credential(&prefix, get("CLIENTID"), get("TENANTID"), get("CLIENTSECRET"))?;
     if settings.get("host").is_none() {
         return Err(Error::new(
@@ -181,16 +191,21 @@ fn credential(prefix: &str, client: Option<&str>, tenant: Option<&str>, secret: 
             ErrorKind::InvalidConnection,
             format!("the variables {prefix}* of Azure Service Connector are incomplete: {prefix}{name} is not set"),
         )
-        .with_advice("A service principal has a client id, a tenant id and a client secret."))
+        .with_advice(
+            "A service principal has a client id, a tenant id and a client secret, a user-assigned identity has a client id \
+             alone.",
+        ))
     };
     match (client.map(str::trim), tenant.map(str::trim), secret) {
         (Some(client), Some(tenant), Some(secret)) => Ok(Some(
             json!({"type": "client_secret", "tenant_id": tenant, "client_id": client, "client_secret": secret}),
         )),
-        (Some(client), _, None) => Ok(Some(json!({"type": "managed_identity", "client_id": client}))),
+        (Some(client), None, None) => Ok(Some(json!({"type": "managed_identity", "client_id": client}))),
+        // Another identity than the one that is meant must not log in.
+        (Some(_), Some(_), None) => missing("CLIENTSECRET"),
         (Some(_), None, Some(_)) => missing("TENANTID"),
-        (None, _, Some(_)) => missing("CLIENTID"),
-        (None, _, None) => Ok(None),
+        (None, Some(_), _) | (None, None, Some(_)) => missing("CLIENTID"),
+        (None, None, None) => Ok(None),
     }
 }
 

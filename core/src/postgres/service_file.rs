@@ -65,7 +65,9 @@ fn users_file(environment: &Environment) -> Option<PathBuf> {
         let folder = PathBuf::from(variable(environment, "APPDATA")?);
         return Some(folder.join("postgresql").join(".pg_service.conf"));
     }
-    Some(PathBuf::from(variable(environment, "HOME")?).join(".pg_service.conf"))
+    // Without the variable, as in some services of systemd, libpq asks for the home directory of the account.
+    let home = variable(environment, "HOME").map(PathBuf::from).or_else(std::env::home_dir);
+    Some(home.filter(|home| !home.as_os_str().is_empty())?.join(".pg_service.conf"))
 }
 
 /// The service's section of a file; `None` if the file cannot be read or has none. libpq itself reports a file that it
@@ -127,6 +129,16 @@ mod tests {
         assert_eq!(settings.get("user"), Some("alice"));
         assert_eq!(settings.get("port"), None);
         assert!(found(text, "ap").is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn users_file_is_in_the_home_of_the_account_without_home() {
+        let of = |environment: &Environment| users_file(environment).expect("a file");
+        let home = std::env::home_dir().expect("a home");
+        assert_eq!(of(&Environment::new()), home.join(".pg_service.conf"));
+        let environment = Environment::from_iter([("HOME".to_owned(), "/elsewhere".into())]);
+        assert_eq!(of(&environment), PathBuf::from("/elsewhere/.pg_service.conf"));
     }
 
     #[test]
