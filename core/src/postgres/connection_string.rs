@@ -531,6 +531,8 @@ fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::R
             values.insert("sslmode".to_owned(), mode.to_owned());
             return Ok(());
         }
+        "applicationname" => "application_name",
+        "options" => "options",
         "rootcertificate" => "sslrootcert",
         "timeout" => "connect_timeout",
         "passfile" => "passfile",
@@ -597,6 +599,7 @@ fn jdbc(text: &str) -> Parsed {
             ("ssl", "" | "true") => {
                 values.entry("sslmode".to_owned()).or_insert_with(|| "verify-full".to_owned());
             }
+            ("ApplicationName", _) => store(&mut values, "application_name", value),
             ("connectTimeout" | "loginTimeout", _) => store(&mut values, "connect_timeout", value),
             _ => store(&mut values, &keyword, value),
         }
