@@ -393,6 +393,8 @@ fn url(text: &str, query_wins: bool) -> Parsed {
     let rest = if query_wins { rest } else { rest.split_once('#').map_or(rest, |(rest, _)| rest) };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // A fragment is not part of the database's name.
+    let path = path.split_once('#').map_or(path, |(path, _)| path);
     // A password may hold raw "@", which none of Node's drivers refuses. asyncpg ends a login at the first one.
     if !query_wins && authority.matches('@').count() > 1 {
         return Err("there are several \"@\" before its database; write one of a password as %40");
@@ -531,6 +533,8 @@ fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::R
             values.insert("sslmode".to_owned(), mode.to_owned());
             return Ok(());
         }
+        "applicationname" => "application_name",
+        "options" => "options",
         "rootcertificate" => "sslrootcert",
         "timeout" => "connect_timeout",
         "passfile" => "passfile",
@@ -597,6 +601,7 @@ fn jdbc(text: &str) -> Parsed {
             ("ssl", "" | "true") => {
                 values.entry("sslmode".to_owned()).or_insert_with(|| "verify-full".to_owned());
             }
+            ("ApplicationName", _) => store(&mut values, "application_name", value),
             ("connectTimeout" | "loginTimeout", _) => store(&mut values, "connect_timeout", value),
             _ => store(&mut values, &keyword, value),
         }
