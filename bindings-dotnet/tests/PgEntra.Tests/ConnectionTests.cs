@@ -411,7 +411,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
         {
             // The address would be judged, and Npgsql would connect to the name.
             ("host=db.example hostaddr=127.0.0.1 user=u", "hostaddr"),
-            ("host=db.example port=planted user=u", "Port"),
+            ("host=db.example port=planted user=u", "the port"),
             ("host=db.example sslmode=planted user=u", "SSL Mode"),
         })
         {
