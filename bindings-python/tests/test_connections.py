@@ -15,6 +15,10 @@ import pgentra
 from pgentra import _login, _native, identity
 from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError
 
+#: `make test-all` tries more random strings, from other seeds.
+MORE = 50 if os.environ.get("PGENTRA_LONG") else 1
+SEED = random.randrange(2**32) if MORE > 1 else 13
+
 KEYS = ("dbname", "host", "hostaddr", "password", "port", "service", "sslmode", "user")
 
 
@@ -98,9 +102,9 @@ class Grammar:
 def test_core_reads_what_libpq_reads_or_refuses() -> None:
     """The property that every binding without libpq's parser stands on."""
     pq = pytest.importorskip("psycopg").pq
-    grammar = Grammar(13)
+    grammar = Grammar(SEED)
     same = refused = 0
-    for _ in range(20_000):
+    for _ in range(20_000 * MORE):
         text = grammar.text()
         try:
             ours = _native.connection_read(text, "libpq")
@@ -142,9 +146,9 @@ def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.Mo
     parse: Any = connect_utils._parse_connect_dsn_and_args
     nothing = dict.fromkeys(parse.__kwdefaults__ or parse.__code__.co_varnames[: parse.__code__.co_kwonlyargcount])
     credential = Recording()
-    grammar = Grammar(13)
+    grammar = Grammar(SEED)
     same = refused = 0
-    for _ in range(8_000):
+    for _ in range(8_000 * MORE):
         url = grammar.damaged(grammar.uri())
         ssl = grammar.pick(None, None, "prefer", "require")
         try:
@@ -196,7 +200,7 @@ def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pyt
         return "# services\n" + "".join(section(name) for name in ("one", "two") if chosen.random() < 0.7)
 
     known = unknown = 0
-    for _ in range(400):
+    for _ in range(400 * MORE):
         (folder / "pg_service.conf").write_text(services())
         (home / ".pg_service.conf").write_text(services())
         with monkeypatch.context() as patch:
