@@ -54,7 +54,7 @@ def no_sense_for_an_expiry() -> Any:
 
 
 def expired_long_ago() -> Any:
-    return "eyJ0.x.y", 1
+    return "eyJ0.x.y", 1_000_000_001  # A smaller number is a lifetime.
 
 
 def surrogates() -> Any:
