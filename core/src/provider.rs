@@ -27,7 +27,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Hands out tokens and logins. Cheap to clone; clones and providers of equal settings share one cached token.
+/// Provides tokens and logins. It is cheap to clone; clones and providers of equal settings share one cached token.
 ///
 /// ```no_run
 /// # async fn example() -> pgentra::Result<()> {

@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A boxed future, as async traits return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The generation in which [`shutdown`] was called, 0 for none.
+/// The generation in which [`shutdown`] was called; 0 before that.
 static SHUT_DOWN_IN: AtomicU64 = AtomicU64::new(0);
 
 /// Locks, and ignores a panic of an earlier holder: all state behind these locks is consistent between statements.

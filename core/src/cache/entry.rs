@@ -29,7 +29,7 @@ use crate::{
     transport::skew_seen,
 };
 
-/// How often a caller requests the token again after its fetch was abandoned, before it gets an error.
+/// How often a caller requests the token while each of its fetches is abandoned, before it gets an error.
 const MOST_ROUNDS: usize = 4;
 
 /// How often the [`stamp`](Credential::stamp) of a credential is compared.
@@ -176,7 +176,7 @@ impl CacheEntry {
         self.with_fresh(|warm| Arc::clone(warm.token()))
     }
 
-    /// Returns the same as [`fresh`](Self::fresh), with the token's times.
+    /// Calls `read` with the fresh token and its times, if there is one. This does not take a handle.
     #[inline]
     pub(crate) fn with_fresh<R>(&self, read: impl FnOnce(&Warm) -> R) -> Option<R> {
         let warm = self.warm.load();
@@ -425,8 +425,8 @@ impl CacheEntry {
         let _ = spawn(later);
     }
 
-    /// Keeps the token refreshed without further callers while the returned value lives. This starts after the first
-    /// request for the token.
+    /// Keeps the token refreshed without further callers until the returned value is dropped. This starts after the
+    /// first request for the token.
     pub(crate) fn keep_ahead(self: &Arc<Self>) -> KeptAhead {
         self.ahead.fetch_add(1, Ordering::Relaxed);
         if self.warm.load().is_some() {

@@ -1,4 +1,4 @@
-//! The access token that the cache hands out.
+//! Access tokens as the cache returns them.
 
 use std::{
     cell::Cell,

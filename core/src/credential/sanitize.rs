@@ -17,8 +17,8 @@ use crate::{
 /// The maximum length of a text that is passed on.
 const MAX_SENTENCE: usize = 300;
 
-/// The number of sentences that are passed on, because the second one often contains the reason. More are passed on up
-/// to this length.
+/// The number of sentences that are passed on, because the second one often contains the reason. More sentences are
+/// added while the text is shorter than `SHORT`.
 const SENTENCES: usize = 2;
 const SHORT: usize = 120;
 

@@ -227,9 +227,9 @@ pub struct ConnectionPlan {
     pub credential: Option<Value>,
     /// Warnings to log, each once per process.
     pub warnings: Vec<String>,
-    /// The whole connection as a libpq connection string, if the request asks for it: arguments, `settings`, `sslmode`
-    /// and `user`. If `uses_entra` is true it contains no password, which must be passed to the driver separately;
-    /// otherwise it contains the connection's own password.
+    /// The whole connection as a libpq connection string, if the request sets `conninfo`: arguments, `settings`,
+    /// `sslmode` and `user`. If `uses_entra` is true it contains no password, which must be passed to the driver
+    /// separately; otherwise it contains the connection's own password.
     pub conninfo: Option<Secret>,
     /// The provider's configuration document, if the request had one.
     pub config: Option<Map<String, Value>>,

@@ -48,7 +48,7 @@ pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment)
     if let Some(folder) = variable(environment, "PGSYSCONFDIR") {
         return section_of(&file(folder), service).unwrap_or(ServiceLookup::Unknown);
     }
-    // If two folders define the service differently, only libpq knows which one it uses.
+    // If two folders define the service differently, it cannot be determined which one libpq uses.
     let mut found: Option<ConnectionSettings> = None;
     for section in SYSTEM_FOLDERS.iter().filter_map(|folder| section_of(&file(folder), service)) {
         match (section, &found) {

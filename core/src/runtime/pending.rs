@@ -1,4 +1,4 @@
-//! A pending result, by which the engine's thread hands results to callers.
+//! A pending result, with which the engine's thread passes results to callers.
 
 use std::{
     future::Future,

@@ -60,7 +60,7 @@ impl Proxied {
             while !line.contains(&b'\n') && reader.read_buf(&mut line).await.ok()? > 0 {}
             let line = String::from_utf8_lossy(&line).into_owned();
             let status = line.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()?;
-            // Otherwise the proxy would now open the tunnel, and the status of the refusal is unknown.
+            // With another status the proxy would now open the tunnel; the status of the refusal is then unknown.
             (300..600).contains(&status).then_some(status)
         };
         tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok().flatten()

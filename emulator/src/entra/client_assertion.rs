@@ -142,8 +142,8 @@ fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principa
     matching_credential(&jws.claims, &principal.federated_credentials)
 }
 
-/// Finds the credential that matches. If there is no match, returns the first of issuer, audience and subject that does
-/// not occur in any configured credential.
+/// Checks that a configured credential matches the assertion. The error names the first of issuer, subject and audience
+/// that does not match.
 fn matching_credential(claims: &Map<String, Value>, configured: &[FederatedCredential]) -> Result<(), Failure> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject) = (text("iss"), text("sub"));

@@ -34,7 +34,7 @@ pub(crate) use token_proxy::{PATH as TOKEN_PROXY_PATH, SERVER_NAME as TOKEN_PROX
 
 /// One dialect of token requests, or of the requests that come before them.
 pub(crate) trait Endpoint: Send + Sync + 'static {
-    /// The name in faults, counters and the log.
+    /// Returns the name in faults, counters and the log.
     fn name(&self) -> &'static str;
 
     /// Returns whether a request on this endpoint's listener is for it.

@@ -37,7 +37,7 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
 }
 
-/// Returns the scope without those that MSAL always adds: an id token and a refresh token.
+/// Returns the scope without the scopes that MSAL always adds for an id token and a refresh token.
 fn resource_scope(scope: &str) -> &str {
     const BESIDES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
     let mut others = scope.split(' ').filter(|part| !BESIDES.contains(part));

@@ -274,7 +274,7 @@ impl Desk {
         book.logins.push_back(login);
     }
 
-    /// Counts a session while the returned value lives.
+    /// Counts a session until the returned value is dropped.
     pub(super) fn session(&self) -> impl Drop + '_ {
         struct Session<'a>(&'a Desk);
         impl Drop for Session<'_> {

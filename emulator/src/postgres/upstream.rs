@@ -30,8 +30,8 @@ const DATABASE: &str = "postgres";
 const SETUP: &str = include_str!("roles.sql");
 const IS_ABLE: &str = "
     SELECT rolsuper AND current_setting('server_version_num')::integer >= 130000 FROM pg_roles WHERE rolname = current_user";
-/// Creates all roles in one statement, so that either all changes are made or none of them. Its arguments are the
-/// tenant; names, oids and types of principals; the same of their roles, and which are administrators.
+/// Creates all roles in one statement, so that a failure leaves the database unchanged. Its arguments are the tenant;
+/// names, oids and types of principals; the same of their roles, and which are administrators.
 const MAKE_ROLES: &str = "
     WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
     stored AS (

@@ -64,7 +64,7 @@ pub(super) struct Startup {
     pub(super) user: String,
     /// The `database`, by default the user.
     pub(super) database: String,
-    /// The `application_name`, empty if there is none.
+    /// The `application_name`; empty if it is absent.
     pub(super) application_name: String,
 }
 

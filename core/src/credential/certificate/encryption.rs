@@ -112,7 +112,7 @@ impl Password {
         if !text.is_empty() {
             // For years, NSS passed to PBES2 the input of PKCS#12's own key derivation.
             forms.bytes.push(utf16);
-            // A file without a password is read whatever password is given.
+            // A file without a password is readable with any given password.
             forms.bytes.push(Bytes::default());
             forms.utf16.push(Zeroizing::new(vec![0, 0]));
         }

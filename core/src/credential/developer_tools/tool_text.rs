@@ -23,7 +23,8 @@ pub(in crate::credential) struct Complaint {
 }
 
 impl Complaint {
-    /// Reads the tool's error output, or its standard output if only that contains text.
+    /// Reads the cause from the tool's error output. If that does not contain one, it is read from the standard output,
+    /// if that is plain text.
     pub(in crate::credential) fn of(output: &Output) -> Complaint {
         // Lines of JSON are meant for programs. A caller that parses them has already used their contents.
         let plain = |text: &str| {

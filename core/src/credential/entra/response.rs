@@ -83,7 +83,7 @@ pub(in crate::credential) struct ErrorResponse {
 pub(in crate::credential) enum ResponseOrigin {
     /// A remote service. Another server, such as a proxy, can respond instead.
     Remote,
-    /// An endpoint of this machine or cluster. A response in words is its own.
+    /// An endpoint of this machine or cluster. A text response is its own.
     Local,
 }
 

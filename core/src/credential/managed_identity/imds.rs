@@ -70,7 +70,7 @@ impl Imds {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
             let outcome = match client.send(request).await {
                 Ok(response) if !context.has_fallback && is_stranger(&response) => {
-                    // A cluster's identity proxy reports in words that there is no identity.
+                    // A cluster's identity proxy reports in text that there is no identity.
                     let refusal = client.read(&response, "IMDS", &[]).err();
                     let lacks_identity = |error: &Error| error.kind() == ErrorKind::CredentialUnavailable;
                     return Err(refusal.filter(lacks_identity).unwrap_or_else(|| not_imds(&response)));
@@ -141,7 +141,7 @@ fn is_unreached(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout)
 }
 
-/// Marks 404 and 410, with which IMDS reports that it is starting or updating.
+/// Classifies 404 and 410 as a temporary failure, because IMDS reports with them that it is starting or updating.
 fn as_updating(error: Error) -> Error {
     match error.service().status {
         // A response with a reason does not come from a starting service.

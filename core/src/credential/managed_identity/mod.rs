@@ -386,7 +386,7 @@ impl Client {
         error
     }
 
-    /// Returns what is missing according to a refusal. Each source has its own code or words for it; a status alone is
+    /// Returns what is missing according to a refusal. Each source has its own code or text for it; a status alone is
     /// not sufficient.
     fn lack(&self, error_response: &ErrorResponse) -> Option<Lack> {
         if error_response.service.aadsts.is_some() {
