@@ -619,6 +619,6 @@ pub struct Stats {
     pub mode: RefreshMode,
     /// The role of the last login.
     pub role: Option<String>,
-    /// Where the role name came from.
+    /// The source of the role name.
     pub role_source: Option<&'static str>,
 }

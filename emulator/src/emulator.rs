@@ -377,7 +377,7 @@ pub struct Database {
     pub door: FrontDoor,
 }
 
-/// A running emulator. Dropping it ends it; [`Running::stop`] also waits until PostgreSQL and its files are gone.
+/// A running emulator. Dropping it ends it; [`Running::stop`] also waits until PostgreSQL and its files are removed.
 pub struct Running {
     addresses: Arc<Addresses>,
     state: Arc<State>,

@@ -644,7 +644,7 @@ pub struct EntryStats {
     pub consecutive_failures: u32,
     /// The first line of the last failure.
     pub last_error: Option<String>,
-    /// Whether a fetch is under way.
+    /// Whether a fetch is in flight.
     pub in_flight: bool,
     /// The number of fetches that started.
     pub fetches: u64,

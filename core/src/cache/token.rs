@@ -17,7 +17,7 @@ use crate::{
     secret::Secret,
 };
 
-/// An access token. `Debug` shows no part of it.
+/// An access token. `Debug` does not show any part of it.
 ///
 /// Aligned so that the reference counts of two handles never share a cache line (processors fetch them in pairs).
 #[repr(align(128))]

@@ -199,7 +199,7 @@ impl ConnectionRequest {
     }
 }
 
-/// How a connection logs in. `Debug` shows no setting's value.
+/// How a connection logs in. `Debug` does not show the values of settings.
 #[derive(Clone)]
 pub struct ConnectionPlan {
     /// Whether the password is a token. If not, the connection's own user and password are used.
