@@ -409,7 +409,8 @@ impl Authority {
     /// `https://login.microsoftonline.com`.
     ///
     /// # Errors
-    /// [`CloudError::PathOfAuthority`]: users paste the address of their tenant, which is accepted. Any other path (AD FS, Azure AD B2C, dSTS) is an error, because a request without it would go to another authority.
+    /// [`CloudError::PathOfAuthority`]: users paste the address of their tenant, which is accepted. Any other path (AD
+    /// FS, Azure AD B2C, dSTS) is an error, because a request without it would go to another authority.
     pub(crate) fn for_tenant(&self, tenant: &str) -> Result<&str, CloudError> {
         match &self.path {
             Some(path) if !path.eq_ignore_ascii_case(tenant) => {

@@ -99,7 +99,7 @@ pub struct Addresses {
     pub imds_host: String,
     /// App Service's endpoint.
     pub app_service: AppServiceAddress,
-    /// The environment variables by which a program finds each other source of identities: `imds`, `azure_arc`,
+    /// For each other source of identities, the environment variables by which a program finds it: `imds`, `azure_arc`,
     /// `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`, `azure_pipelines`.
     pub hosts: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     /// The endpoint for `az`, `azd` and `pwsh`; see `--as`.

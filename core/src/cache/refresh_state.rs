@@ -132,7 +132,7 @@ pub struct TokenTimes {
     pub expires: Now,
     /// The time from arrival to expiry; 0 for a token that had expired when it arrived.
     pub lifetime_ms: i64,
-    /// The random amount by which the refresh point was moved forward.
+    /// The random amount by which the refresh point is earlier.
     pub spread_ms: i64,
 }
 
