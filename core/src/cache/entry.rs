@@ -201,7 +201,7 @@ impl CacheEntry {
         !self.forget_if_stamped(mono_ms)
     }
 
-    /// Drops the token of a developer tool whose profile changed.
+    /// Drops the token of a developer tool whose profile changed, and returns whether it did.
     fn forget_if_stamped(&self, mono_ms: i64) -> bool {
         let looked_at = self.stamp_looked_at.load(Ordering::Relaxed);
         if looked_at != i64::MIN && mono_ms.wrapping_sub(looked_at) < STAMP_EVERY_MS {

@@ -61,7 +61,8 @@ enum TunnelRefusal {
     OtherStatus,
 }
 
-/// Returns whether a proxy refused to open the tunnel. The client's own error type is private, so its text is compared.
+/// Returns how a proxy refused to open the tunnel, if that is the cause. The client's own error type is private, so its
+/// text is compared.
 fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelRefusal> {
     causes(error).find_map(|cause| match cause.to_string().as_str() {
         "tunnel error: proxy authorization required" => Some(TunnelRefusal::Authentication),

@@ -208,8 +208,9 @@ impl Loaded {
     }
 }
 
-/// Reads the attributes that OpenSSL writes after a certificate in `TRUSTED CERTIFICATE`: `X509_CERT_AUX`, the purposes
-/// for which it is trusted and rejected. Files of distributions contain rejected certificate authorities too.
+/// Returns whether a certificate is trusted for servers, by the attributes that OpenSSL writes after it in `TRUSTED
+/// CERTIFICATE`: `X509_CERT_AUX`, the purposes for which it is trusted and rejected. Files of distributions contain
+/// rejected certificate authorities too.
 fn is_trusted_for_servers(attributes: &[u8]) -> bool {
     fn names_servers<S: bcder::decode::Source>(
         purposes: &mut Constructed<'_, S>,
