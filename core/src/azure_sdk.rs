@@ -1,4 +1,4 @@
-//! Our credentials for clients of the Azure SDK for Rust, and its credentials for a provider.
+//! Conversions between pgentra's credentials and those of the Azure SDK for Rust.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl CachedCredential {
 }
 
 impl Builder {
-    /// Any `azure_core` credential.
+    /// Sets any `azure_core` credential.
     #[must_use]
     pub fn azure_credential(self, credential: Arc<dyn TokenCredential>) -> Self {
         self.credential(CachedCredential::from_azure_core(credential))

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-/// The text in UTF-8 without its mark, of a file in UTF-8 or UTF-16; `None` for a file without a mark.
+/// Returns the text in UTF-8 without its mark, from a file in UTF-8 or UTF-16; `None` for a file without a mark.
 pub(crate) fn unmarked(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let unit: fn([u8; 2]) -> u16 = match content {
         [0xef, 0xbb, 0xbf, text @ ..] => return Some(Zeroizing::new(text.to_vec())),
@@ -11,7 +11,8 @@ pub(crate) fn unmarked(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         _ => return None,
     };
     let units = content[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    // Large enough not to grow: that would leave a copy behind. A unit takes up to three bytes.
+    // The buffer must not grow, because that would leave a copy of the secret in memory. A unit takes up to three
+    // bytes.
     let mut text = Zeroizing::new(Vec::with_capacity(content.len() / 2 * 3));
     let mut utf8 = Zeroizing::new([0; 4]);
     for character in char::decode_utf16(units) {

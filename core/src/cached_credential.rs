@@ -1,4 +1,4 @@
-//! A credential with its entries: what `get_token` of every language's credential class stands on.
+//! A credential with its cache entries, on which `get_token` of every binding is built.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -14,47 +14,47 @@ use crate::{
     secret::Secret,
 };
 
-/// The longest wait of a caller who names no time limit.
+/// The longest wait of a caller that sets no time limit.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What a credential is built from besides its own settings.
+/// What a credential is built from in addition to its own settings.
 #[derive(Clone, Default)]
 pub struct CredentialContext {
     /// The application's environment variables.
     pub environment: Environment,
-    /// A PEM file of certificate authorities to trust besides the system's.
+    /// A PEM file of certificate authorities to trust in addition to the system's.
     pub ca_file: Option<String>,
-    /// The PostgreSQL server's host name, which may tell the cloud.
+    /// The host name of the PostgreSQL server, from which the cloud can be derived.
     pub server_host: Option<String>,
-    /// The scope that will be asked for, which may tell the cloud.
+    /// The scope of the later requests, from which the cloud can be derived.
     pub scope: Option<String>,
-    /// The application's own credentials, for documents that name them by index.
+    /// The custom credentials, which documents refer to by index.
     pub custom_credentials: Vec<Arc<dyn Credential>>,
 }
 
 impl CredentialContext {
-    /// This process's environment as it is now, and nothing more.
+    /// Returns a context with the current environment of this process and nothing else.
     pub fn of_process() -> CredentialContext {
         CredentialContext { environment: config::environment_of_process(), ..CredentialContext::default() }
     }
 }
 
-/// A credential whose tokens are cached, refreshed ahead and fetched once for everybody who waits.
+/// A credential whose tokens are cached and refreshed in advance. Concurrent callers share one fetch.
 pub struct CachedCredential {
     credential: Arc<dyn Credential>,
     entries: Entries,
     mode: RefreshMode,
 }
 
-/// Scopes, tenants and claims for which one object of a host's own is asked.
+/// The maximum number of combinations of scope, tenant and claims for one custom credential.
 const MOST_OWN_ENTRIES: usize = 64;
 
 enum Entries {
     /// Shared with every credential of equal settings in the process.
     Shared(Key),
-    /// The same for one of the many users of an application.
+    /// The same, for one of the many users of an application.
     User(Key),
-    /// A host's object: shared by those who share the object.
+    /// A custom credential: shared by the users of the same object.
     Own(ArcSwap<HashMap<TokenRequest, Arc<CacheEntry>>>),
 }
 
@@ -62,11 +62,12 @@ impl CachedCredential {
     /// Builds the credential of a document.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] where an option cannot be used; what a credential lacks at run time is told by
-    /// its first token.
+    /// [`ErrorKind::InvalidConfiguration`] if an option cannot be used. What a credential lacks at run time is reported
+    /// by its first token request.
     pub fn new(config: &CredentialConfig, context: &CredentialContext) -> Result<Arc<Self>> {
         let class = config.kind.class();
-        // Refuses what cannot be used, even where this credential has no use for it: the variable decides about the scope too.
+        // Rejects invalid values even if this credential does not use them, because the variable also decides about the
+        // scope.
         cloud::resolve(&CloudInputs {
             scope_option: context.scope.as_deref(),
             host: context.server_host.as_deref(),
@@ -81,7 +82,7 @@ impl CachedCredential {
             .with_connection(context.scope.as_deref(), context.server_host.as_deref());
         let build_context = BuildContext::new(&inputs).with_custom_credentials(context.custom_credentials.clone());
         if let CredentialKind::OnBehalfOf(arguments) = &config.kind {
-            // A host's object stays where it is as long as anything here is kept that was built with it.
+            // A custom credential keeps its index while any cached value exists that was built with it.
             let hosts: Vec<usize> =
                 context.custom_credentials.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
             let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
@@ -106,7 +107,8 @@ impl CachedCredential {
         Ok(Arc::new(CachedCredential { credential, entries, mode }))
     }
 
-    /// Takes any credential, such as a binding's wrapper of a host object. Its entries are its own.
+    /// Takes any credential, such as a binding's wrapper of a custom credential. Its entries are not shared with other
+    /// credentials.
     pub fn from_credential(credential: Arc<dyn Credential>) -> Arc<Self> {
         Arc::new(CachedCredential {
             credential,
@@ -115,12 +117,12 @@ impl CachedCredential {
         })
     }
 
-    /// The class name.
+    /// Returns the class name.
     pub fn name(&self) -> &str {
         self.credential.name()
     }
 
-    /// Whether both have the same cached tokens: they are equal in their settings and in the variables that they use.
+    /// Returns whether both use the same cached tokens: their settings, and the variables that they use, are equal.
     pub fn shares_tokens_with(&self, other: &CachedCredential) -> bool {
         match (&self.entries, &other.entries) {
             (Entries::Shared(one), Entries::Shared(other)) | (Entries::User(one), Entries::User(other)) => one == other,
@@ -128,17 +130,17 @@ impl CachedCredential {
         }
     }
 
-    /// The credential itself, to be a member of a chain.
+    /// Returns the credential itself, for use as a member of a chain.
     pub fn credential(&self) -> &Arc<dyn Credential> {
         &self.credential
     }
 
-    /// A token at once, if a usable one is cached.
+    /// Returns a token at once, if a usable one is cached.
     pub fn try_token(&self, request: &TokenRequest) -> Option<Result<Arc<Token>>> {
         self.entry(request).try_get(self.mode)
     }
 
-    /// A token, waited for at most `limit` (30 s where none is given).
+    /// Starts to obtain a token, and waits at most `limit` (by default 30 s).
     pub fn start_token(&self, request: &TokenRequest, limit: Option<Duration>) -> Pending<Arc<Token>> {
         let (entry, mode) = (self.entry(request), self.mode);
         match entry.try_get(mode) {
@@ -147,7 +149,7 @@ impl CachedCredential {
         }
     }
 
-    /// When the cached token will be refreshed, in seconds since the epoch; `None` while there is none.
+    /// Returns when the cached token will be refreshed, in seconds since the epoch; `None` if no token is cached.
     pub fn refresh_on(&self, request: &TokenRequest) -> Option<i64> {
         self.entry(request).warm().map(|warm| warm.refresh_on())
     }
@@ -155,7 +157,7 @@ impl CachedCredential {
     pub(crate) fn entry(&self, request: &TokenRequest) -> Arc<CacheEntry> {
         let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
         if is_blank(&request.claims) || is_blank(&request.tenant_id) {
-            // Clients pass on what they were given, an empty text for nothing.
+            // Bindings pass an empty text for an option that is not set.
             let plain = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
             let (claims, tenant_id) = (plain(&request.claims), plain(&request.tenant_id));
             return self.entry(&TokenRequest { claims, tenant_id, ..request.clone() });
@@ -184,7 +186,8 @@ impl CachedCredential {
     }
 }
 
-/// A token of `entry` within `limit`; when that passes, whatever is not dead yet.
+/// Returns a token of `entry` within `limit`. When the limit passes, returns a token that is not dead yet, if there is
+/// one.
 pub(crate) async fn within(entry: &Arc<CacheEntry>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
     match tokio::time::timeout(limit, entry.get(mode)).await {
         Ok(outcome) => outcome,

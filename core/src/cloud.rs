@@ -1,4 +1,4 @@
-//! Which Azure cloud a connection belongs to, and with it the scopes and the authority host.
+//! Determines the Azure cloud of a connection, and from it the scopes and the authority host.
 //!
 //! Every rule of this module is a case of `tests/vectors/clouds.json`.
 
@@ -17,22 +17,22 @@ pub enum Cloud {
     UsGovernment,
     /// Azure operated by 21Vianet (China).
     China,
-    /// Somebody's own authority, such as the emulator. Its scopes are those of the public cloud.
+    /// An authority that Microsoft does not run, such as the emulator. Its scopes are those of the public cloud.
     Custom,
 }
 
-/// What is fixed for a cloud.
+/// The constants of a cloud.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CloudFacts {
-    /// Scope of a token for PostgreSQL.
+    /// The scope of a token for PostgreSQL.
     pub scope: &'static str,
-    /// Scope of a token for Azure Resource Manager.
+    /// The scope of a token for Azure Resource Manager.
     pub management_scope: &'static str,
-    /// What the names of its servers end in.
+    /// The suffix of its servers' names.
     pub host_suffix: &'static str,
-    /// The same for the private names of its servers, which no certificate is for.
+    /// The suffix of its servers' private names, which are not in their certificates.
     pub private_link_zone: &'static str,
-    /// Hosts of its token service: the one to use first, then its other names.
+    /// The hosts of its token service: the one to use first, then its other names.
     pub authority_hosts: &'static [&'static str],
 }
 
@@ -64,7 +64,7 @@ impl Cloud {
     /// The clouds that Microsoft runs.
     pub const KNOWN: [Self; 3] = [Self::Public, Self::UsGovernment, Self::China];
 
-    /// What is fixed for this cloud; for [`Cloud::Custom`] that of the public one.
+    /// Returns the constants of this cloud; for [`Cloud::Custom`], those of the public cloud.
     pub fn facts(self) -> &'static CloudFacts {
         match self {
             Self::Public | Self::Custom => &PUBLIC,
@@ -73,7 +73,7 @@ impl Cloud {
         }
     }
 
-    /// Stable name, as the option `cloud` takes it.
+    /// Returns the stable name, which the option `cloud` accepts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -83,7 +83,7 @@ impl Cloud {
         }
     }
 
-    /// Where its tokens are requested, such as `https://login.microsoftonline.com`.
+    /// Returns the host for token requests, such as `https://login.microsoftonline.com`.
     pub(crate) fn authority_host(self) -> String {
         format!("https://{}", self.facts().authority_hosts[0])
     }
@@ -96,7 +96,7 @@ impl Cloud {
         let resource = resource_of(scope).trim_end_matches('/');
         Self::of(|facts| {
             let known = resource_of(facts.scope);
-            // A delegated scope goes on after the resource: `https://resource/user_impersonation`.
+            // In a delegated scope the resource is followed by a permission: `https://resource/user_impersonation`.
             resource.get(..known.len()).is_some_and(|r| r.eq_ignore_ascii_case(known))
                 && matches!(resource.as_bytes().get(known.len()), None | Some(b'/'))
         })
@@ -112,27 +112,27 @@ impl Cloud {
     }
 }
 
-/// Whether a server's name is one of Azure Database for PostgreSQL.
+/// Returns whether a server's name is one of Azure Database for PostgreSQL.
 pub fn is_azure_server(host: &str) -> bool {
     host_name(host).is_some_and(|name| Cloud::of_host(&name).is_some())
 }
 
-/// The variable that holds the authority host of the whole process.
+/// The variable with the authority host of the whole process.
 pub(crate) const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
-/// The cloud of an authority host, such as `https://login.microsoftonline.us`.
+/// Returns the cloud of an authority host, such as `https://login.microsoftonline.us`.
 pub(crate) fn of_authority(authority_host: &str) -> Cloud {
     let url = Url::parse(authority_host).ok();
     url.as_ref().and_then(Url::host_str).and_then(Cloud::of_authority).unwrap_or(Cloud::Custom)
 }
 
-/// The cloud that the scope or the server's name of a connection shows, else the public one.
+/// Returns the cloud of a connection's scope or server name, otherwise the public cloud.
 pub(crate) fn of_connection(scope: Option<&str>, host: Option<&str>) -> Cloud {
     let of_hosts = || host?.split(',').filter_map(host_name).find_map(|host| Cloud::of_host(&host));
     given(scope).and_then(Cloud::of_scope).or_else(of_hosts).unwrap_or(Cloud::Public)
 }
 
-/// For the middle of a sentence: "the public cloud".
+/// Formats the cloud for the middle of a sentence: "the public cloud".
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -144,7 +144,7 @@ impl fmt::Display for Cloud {
     }
 }
 
-/// Takes [`Cloud::as_str`]'s names and those of the Azure SDKs and tools (`AzureUSGovernment`, `AzureChinaCloud`), in
+/// Parses [`Cloud::as_str`]'s names and those of the Azure SDKs and tools (`AzureUSGovernment`, `AzureChinaCloud`), in
 /// any case.
 impl FromStr for Cloud {
     type Err = CloudError;
@@ -161,33 +161,34 @@ impl FromStr for Cloud {
     }
 }
 
-/// A setting that cannot be used to determine the cloud or the authority host. No message repeats the setting's value.
+/// A setting that cannot be used to determine the cloud or the authority host. Messages do not repeat the setting's
+/// value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CloudError {
-    /// The option `cloud` names none.
+    /// The value of the option `cloud` is unknown.
     #[error("cloud: expected public, us_government or china")]
     UnknownCloud,
-    /// An authority host is unusable.
+    /// An authority host cannot be used.
     #[error("{setting}: expected an https URL such as https://login.microsoftonline.com, {found}")]
     BadAuthority {
-        /// Option or variable that holds it.
+        /// The option or variable that contains it.
         setting: &'static str,
-        /// What came instead.
+        /// What was found instead.
         found: &'static str,
     },
     /// An authority host has a path that is not the credential's tenant.
     #[error("{setting}: a path is not supported, except the credential's tenant id")]
     PathOfAuthority {
-        /// Option or variable that holds it.
+        /// The option or variable that contains it.
         setting: &'static str,
     },
-    /// The scope is no single scope.
+    /// The scope is not a single scope.
     #[error("scope: expected one scope such as https://ossrdbms-aad.database.windows.net/.default, without blanks")]
     BadScope,
 }
 
 impl CloudError {
-    /// Option or variable that has to be corrected.
+    /// Returns the option or variable that has to be corrected.
     pub fn setting(&self) -> &'static str {
         match self {
             Self::UnknownCloud => "cloud",
@@ -196,7 +197,7 @@ impl CloudError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the advice.
     pub(crate) fn advice(&self) -> String {
         match self {
             Self::PathOfAuthority { setting } => format!(
@@ -207,59 +208,60 @@ impl CloudError {
         }
     }
 
-    /// Whether the setting is one of the credential, and not of the connection.
+    /// Returns whether the setting belongs to the credential, and not to the connection.
     pub(crate) fn is_of_credential(&self) -> bool {
         !matches!(self, Self::BadScope)
     }
 }
 
-/// Everything that can tell the cloud. Blank settings count as missing.
+/// All settings from which the cloud can be derived. Blank settings count as missing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CloudInputs<'a> {
-    /// Option `scope` of the connection.
+    /// The option `scope` of the connection.
     pub scope_option: Option<&'a str>,
-    /// Host or hosts of the connection, separated by commas, as the driver was given them.
+    /// The host or hosts of the connection, separated by commas, as they were passed to the driver.
     pub host: Option<&'a str>,
-    /// Option `authority_host` of the credential.
+    /// The option `authority_host` of the credential.
     pub authority_option: Option<&'a str>,
-    /// Option `cloud` of the credential.
+    /// The option `cloud` of the credential.
     pub cloud_option: Option<&'a str>,
-    /// `AZURE_AUTHORITY_HOST`.
+    /// The variable `AZURE_AUTHORITY_HOST`.
     pub env_authority_host: Option<&'a str>,
 }
 
-/// The outcome of [`resolve`].
+/// The result of [`resolve`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resolved {
     /// The cloud.
     pub cloud: Cloud,
-    /// Scope of the database token.
+    /// The scope of the database token.
     pub scope: String,
-    /// Scope of the token that a role name is looked up in.
+    /// The scope of the management token that is used to look up a role name.
     pub management_scope: String,
-    /// Where tokens are requested: `https://host` or `https://host:port`, never with a slash at the end.
+    /// The host for token requests: `https://host` or `https://host:port`, without a slash at the end.
     pub authority_host: String,
-    /// What does not fit together, to be logged once.
+    /// A contradiction between settings, to be logged once.
     pub warning: Option<String>,
 }
 
-/// A cloud, and the setting that names it.
+/// A cloud, and the setting that it was derived from.
 struct Evidence {
     cloud: Cloud,
     setting: &'static str,
 }
 
-/// Works out cloud, scopes and authority host.
+/// Determines cloud, scopes and authority host.
 ///
-/// The cloud follows the option `scope`, else the host's known suffix, else the credential's `authority_host` or
-/// `cloud`, else `AZURE_AUTHORITY_HOST`, else it is public. Tokens are requested from the credential's own authority
-/// host, else from its cloud's, else from `AZURE_AUTHORITY_HOST`, else from that of the cloud found.
+/// The cloud is derived from the first of these that is set: the option `scope`, the host's known suffix, the
+/// credential's `authority_host` or `cloud`, `AZURE_AUTHORITY_HOST`; otherwise it is public. Tokens are requested from
+/// the first of these that is set: the credential's own authority host, that of its cloud, `AZURE_AUTHORITY_HOST`;
+/// otherwise from the authority host of the derived cloud.
 ///
-/// The cloud follows from the name of an authority host alone. Its path is not part of the outcome: each credential that
+/// Only the name of an authority host decides about the cloud. Its path is not part of the result: each credential that
 /// requests tokens there accepts no path but its own tenant, and the others do not use the path.
 ///
 /// # Errors
-/// [`CloudError`] where the scope, the cloud's name or the authority host that would be used is malformed.
+/// [`CloudError`] if the scope, the cloud's name or the authority host that would be used is malformed.
 pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
     let cloud_option: Option<Cloud> = given(inputs.cloud_option).map(str::parse).transpose()?;
     let scope = given(inputs.scope_option).map(complete_scope).transpose()?;
@@ -268,7 +270,7 @@ pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
 
     let authority = match (given(inputs.authority_option), given(inputs.env_authority_host)) {
         (Some(option), _) => Some(Authority::of_option(option)?),
-        // The credential's cloud beats the variable, as in the Azure SDKs.
+        // The credential's cloud takes precedence over the variable, as in the Azure SDKs.
         (None, _) if cloud_option.is_some() => None,
         (None, variable) => Authority::of_variable(variable)?,
     };
@@ -334,15 +336,15 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// The resource that a scope belongs to, as managed identity endpoints and `az --resource` want it.
+/// Returns the resource of a scope, in the form for managed identity endpoints and `az --resource`.
 pub fn resource_of(scope: &str) -> &str {
     scope.strip_suffix("/.default").unwrap_or(scope)
 }
 
-/// A bare `https://host` is a resource, which no token endpoint takes as a scope: `/.default` is added. Anything else
-/// stays as it is.
+/// Adds `/.default` to a bare `https://host`, because it is a resource, which token endpoints do not accept as a scope.
+/// Any other scope is returned unchanged.
 fn complete_scope(scope: &str) -> Result<String, CloudError> {
-    // A connection string in its place is not sent anywhere: it may hold a password.
+    // A connection string in this option is not sent, because it can contain a password.
     let is_connection_string = scope.contains(['=', ';']) || scope.starts_with("postgres");
     if is_connection_string || scope.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(CloudError::BadScope);
@@ -354,18 +356,18 @@ fn complete_scope(scope: &str) -> Result<String, CloudError> {
     }
 }
 
-/// One host of a connection as a lower-case DNS name, without its port; `None` for socket paths and blanks.
+/// Returns one host of a connection as a lower-case DNS name, without its port; `None` for socket paths and blanks.
 fn host_name(host: &str) -> Option<String> {
     let host = host.trim();
     if host.is_empty() || host.starts_with(['/', '@']) {
         return None;
     }
-    // What this leaves of an IPv6 address is no name in any cloud, and none is needed.
+    // The rest of an IPv6 address does not match a name in any cloud.
     let name = host.split_once(':').map_or(host, |(name, _port)| name);
     Some(name.trim_end_matches('.').to_ascii_lowercase())
 }
 
-/// What stands before a zone in a name that lies in it.
+/// Returns the part before a zone, if the name is in that zone.
 fn strip_zone<'a>(name: &'a str, zone: &str) -> Option<&'a str> {
     name.strip_suffix(zone)?.strip_suffix('.').filter(|rest| !rest.is_empty())
 }
@@ -374,14 +376,14 @@ fn lies_in(name: &str, zone: &str) -> bool {
     strip_zone(name, zone).is_some()
 }
 
-/// An authority host as a setting holds it.
+/// An authority host from a setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Authority {
-    /// `https://host` or `https://host:port`.
+    /// The address: `https://host` or `https://host:port`.
     url: String,
-    /// Without the slash in front and one at the end.
+    /// The path without slashes at its start and end.
     path: Option<String>,
-    /// `None` for an authority that Microsoft does not run.
+    /// The cloud; `None` for an authority that Microsoft does not run.
     cloud: Option<Cloud>,
     setting: &'static str,
 }
@@ -395,7 +397,7 @@ impl Authority {
         Self::parse("authority_host", text.trim())
     }
 
-    /// Parses `AZURE_AUTHORITY_HOST`; `None` where it is blank.
+    /// Parses `AZURE_AUTHORITY_HOST`; `None` if it is blank.
     ///
     /// # Errors
     /// [`CloudError::BadAuthority`].
@@ -403,11 +405,12 @@ impl Authority {
         given(text).map(|text| Self::parse(AUTHORITY_VARIABLE, text)).transpose()
     }
 
-    /// The address below which the token endpoints of `tenant` are, such as `https://login.microsoftonline.com`.
+    /// Returns the address below which the token endpoints of `tenant` are, such as
+    /// `https://login.microsoftonline.com`.
     ///
     /// # Errors
-    /// [`CloudError::PathOfAuthority`]: people paste the address of their tenant, which is accepted; a request to any other
-    /// path would go elsewhere without it (AD FS, Azure AD B2C, dSTS).
+    /// [`CloudError::PathOfAuthority`]: users paste the address of their tenant, which is accepted. Any other path (AD
+    /// FS, Azure AD B2C, dSTS) is an error, because a request without it would go to another authority.
     pub(crate) fn for_tenant(&self, tenant: &str) -> Result<&str, CloudError> {
         match &self.path {
             Some(path) if !path.eq_ignore_ascii_case(tenant) => {
@@ -417,12 +420,12 @@ impl Authority {
         }
     }
 
-    /// Its cloud.
+    /// Returns its cloud.
     pub(crate) fn cloud(&self) -> Cloud {
         self.cloud.unwrap_or(Cloud::Custom)
     }
 
-    /// Takes a URL or a bare host.
+    /// Parses a URL or a bare host.
     fn parse(setting: &'static str, text: &str) -> Result<Self, CloudError> {
         let refuse = |found| CloudError::BadAuthority { setting, found };
         let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("https://{text}")) };

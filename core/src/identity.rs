@@ -1,5 +1,6 @@
-//! The credentials as classes, by the names of the Azure Identity libraries. Each is a `TokenCredential` for
-//! any client of the Azure SDK, and taken by [`Builder::credential`](crate::Builder::credential); equal ones share their tokens.
+//! Credential classes with the names that they have in the Azure Identity libraries. Each is a `TokenCredential` for
+//! any client of the Azure SDK, and can be passed to [`Builder::credential`](crate::Builder::credential). Equal
+//! credentials share their tokens.
 
 use std::sync::Arc;
 
@@ -20,9 +21,11 @@ macro_rules! classes {
             pub struct $class(Arc<CachedCredential>);
 
             impl $class {
+                /// Creates the credential.
+                ///
                 /// # Errors
-                /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) where an argument cannot be used; what
-                /// is missing at run time is told by its first token.
+                /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if an argument cannot be used. What
+                /// is missing at run time is reported by its first token request.
                 pub fn new(
                     arguments: $arguments,
                     options: CredentialOptions,

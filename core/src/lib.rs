@@ -1,7 +1,7 @@
 //! pgentra logs an application in to PostgreSQL with a Microsoft Entra identity instead of a password.
 //!
-//! Azure Database for PostgreSQL takes an Entra access token as the password. [`TokenProvider`] acquires it from a
-//! credential, keeps it fresh without making anyone wait, and works out the role name from its claims.
+//! Azure Database for PostgreSQL accepts an Entra access token as the password. [`TokenProvider`] obtains it from a
+//! credential, refreshes it in the background, and derives the role name from its claims.
 
 #[cfg(feature = "azure_core")]
 mod azure_sdk;
@@ -28,17 +28,17 @@ pub use provider::{Builder, Login, Stats, TokenProvider};
 pub use runtime::{Pending, PerProcess, shutdown, start_thread, without_fork};
 pub use secret::Secret;
 
-/// The Rust of the repository's README, compiled with the tests.
+/// Compiles the Rust examples of the repository's README as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// And that of the page about credentials.
+/// Compiles the Rust examples of the page about credentials.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/credentials.md")]
 struct Credentials;
 
-/// And that of the page about Service Connector.
+/// Compiles the Rust examples of the page about Service Connector.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/service-connector.md")]
 struct ServiceConnector;

@@ -1,5 +1,5 @@
-//! Hands the engine's `tracing` events to a host's own logging. A Rust program needs none of it: its subscriber sees
-//! them already.
+//! Passes the engine's `tracing` events to the logging of an application in another language. A Rust program does not
+//! need this, because its subscriber receives them already.
 
 use std::{
     collections::HashSet,
@@ -17,14 +17,14 @@ use tracing::{
 
 use crate::runtime::ForkShared;
 
-/// Warnings that are remembered at most.
+/// The maximum number of warnings that are remembered.
 const MOST_WARNINGS: usize = 1024;
 
-/// Where events go: level, target (`pgentra` or below it), message with its fields. It must not block.
+/// The receiver of events: level, target (`pgentra` or below it), message with its fields. It must not block.
 pub type Sink = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
 
-/// Passes the events of targets `pgentra*` to `sink`, for the life of the process. Spans and other libraries' events are
-/// left out. False if a sink or another subscriber is set already.
+/// Passes the events of targets `pgentra*` to `sink`, for the life of the process. Spans and other libraries' events
+/// are left out. Returns false if a sink or another subscriber is set already.
 pub fn set_sink(sink: Sink) -> bool {
     tracing::subscriber::set_global_default(Forwarder(sink)).is_ok()
 }
@@ -90,7 +90,7 @@ impl Visit for Line {
     }
 }
 
-/// Warnings told in this process.
+/// The warnings that were logged in this process.
 static WARNED: ForkShared<HashSet<String>> = ForkShared::new();
 
 /// Logs a warning, once in this process.
@@ -100,7 +100,8 @@ pub(crate) fn warn_once(warning: String) {
     }
 }
 
-/// Whether the warning is new in this process; it is remembered. The number of texts is bounded, since they name hosts.
+/// Returns whether the warning is new in this process, and remembers it. The number of texts is limited, because they
+/// contain host names.
 pub(crate) fn is_first_warning(warning: &str) -> bool {
     let told = WARNED.load();
     if told.contains(warning) || told.len() >= MOST_WARNINGS {

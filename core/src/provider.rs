@@ -1,4 +1,4 @@
-//! The doors: a token, or a login (role name and token), blocking or awaited, for one way of connecting.
+//! `TokenProvider`: a token, or a login (role name and token), blocking or awaited, for one connection configuration.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Hands out tokens and logins. Cheap to clone; clones and providers of equal settings share one cached token.
+/// Provides tokens and logins. It is cheap to clone; clones and providers of equal settings share one cached token.
 ///
 /// ```no_run
 /// # async fn example() -> pgentra::Result<()> {
@@ -37,8 +37,9 @@ use crate::{
 /// # Ok(()) }
 /// ```
 ///
-/// A provider knows no connection, so it cannot see whether one uses TLS: never pass a login's password to a connection that
-/// may fall back to plain text. [`postgres`](crate::postgres) decides on `sslmode`, and reads Azure Service Connector's variables.
+/// A provider does not handle connections, so it cannot check whether a connection uses TLS. Never pass a login's
+/// password to a connection that can fall back to plain text. [`postgres`](crate::postgres) decides on `sslmode`, and
+/// reads Azure Service Connector's variables.
 #[derive(Clone)]
 pub struct TokenProvider(Arc<Inner>);
 
@@ -67,7 +68,7 @@ struct WarmLogin {
 
 /// A role name and the token that is its password.
 ///
-/// It does not know the connection that it is for: the caller makes sure that this uses TLS.
+/// A login is not tied to a connection. The caller must make sure that the connection uses TLS.
 ///
 /// Aligned as [`Token`] is.
 #[repr(align(128))]
@@ -86,22 +87,23 @@ impl Handle for Login {
 }
 
 impl Login {
-    /// The role to log in as.
+    /// Returns the role to log in as.
     pub fn user(&self) -> &str {
         &self.0.user
     }
 
-    /// Where the role name came from: `user`, `PGUSER`, a claim's name, `management token`, `fallback_username`, `appid`.
+    /// Returns the source of the role name: `user`, `PGUSER`, a claim's name, `management token`, `fallback_username`,
+    /// `appid`.
     pub fn user_source(&self) -> &'static str {
         self.0.user_source
     }
 
-    /// The password: an access token, to be sent over TLS only.
+    /// Returns the password: an access token, to be sent over TLS only.
     pub fn password(&self) -> &str {
         self.0.token.secret()
     }
 
-    /// The token.
+    /// Returns the token.
     pub fn token(&self) -> &Arc<Token> {
         &self.0.token
     }
@@ -119,7 +121,7 @@ impl fmt::Debug for Login {
 /// Builds a [`TokenProvider`].
 pub struct Builder {
     config: Config,
-    /// Whether the process's environment takes the place of the configuration's.
+    /// Whether the process's environment replaces that of the configuration.
     reads_process: bool,
     custom_credentials: Vec<Arc<dyn Credential>>,
     credential: Option<Arc<CachedCredential>>,
@@ -132,7 +134,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets every option at once. Its `environment` takes the place of the process's, also an empty one.
+    /// Sets every option at once. The `environment` of the document replaces the process's, even if it is empty.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -140,36 +142,36 @@ impl Builder {
         self
     }
 
-    /// A credential built before: a class of [`identity`](crate::identity), or one of the host's. The document's own is not
-    /// used then.
+    /// Sets a credential that was built before: a class of [`identity`](crate::identity), or a custom credential. The
+    /// credential in the document is then not used.
     #[must_use]
     pub fn credential(mut self, credential: impl Into<Arc<CachedCredential>>) -> Self {
         self.credential = Some(credential.into());
         self
     }
 
-    /// Host credentials that the document names by index.
+    /// Sets the custom credentials that the document refers to by index.
     #[must_use]
     pub fn custom_credentials(mut self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
         self.custom_credentials = custom_credentials;
         self
     }
 
-    /// The PostgreSQL server's host name; it may tell the cloud.
+    /// Sets the host name of the PostgreSQL server. The cloud can be derived from it.
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.config.host = Some(host.into());
         self
     }
 
-    /// The role to log in as.
+    /// Sets the role to log in as.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.config.user = Some(user.into());
         self
     }
 
-    /// Uses these variables in place of the process's.
+    /// Uses these variables instead of the process's environment.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.config.environment = environment;
@@ -177,15 +179,15 @@ impl Builder {
         self
     }
 
-    /// Uses the process's environment, as it is when the provider is built. This is the default; after [`config`](Self::config)
-    /// or [`environment`](Self::environment) it takes their variables' place.
+    /// Uses the process's environment at the time when the provider is built. This is the default. After
+    /// [`config`](Self::config) or [`environment`](Self::environment) it replaces their variables.
     #[must_use]
     pub fn environment_of_process(mut self) -> Self {
         self.reads_process = true;
         self
     }
 
-    /// Builds the provider. Nothing is fetched yet.
+    /// Builds the provider. This does not fetch a token.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`].
@@ -250,8 +252,8 @@ impl Builder {
 }
 
 impl ConnectionPlan {
-    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's environment;
-    /// where the request had another one, pass that to [`Builder::environment`]. A credential of the application's own goes to
+    /// Starts a provider with the plan's configuration document, server, user and credential. It reads the process's
+    /// environment; if the request had another one, pass that to [`Builder::environment`]. Pass a custom credential to
     /// [`Builder::credential`].
     ///
     /// # Errors
@@ -283,12 +285,12 @@ impl ConnectionPlan {
 }
 
 impl TokenProvider {
-    /// Starts with the default chain, the process's environment and every default.
+    /// Starts with the default chain, the process's environment and all defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Builds from the document. Its `environment` is all that is read, also where it is empty.
+    /// Builds a provider from the document. Only the document's `environment` is read, even if it is empty.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`].
@@ -296,12 +298,12 @@ impl TokenProvider {
         Self::builder().config(config).build()
     }
 
-    /// The credential behind it.
+    /// Returns the provider's credential.
     pub fn credential(&self) -> &Arc<CachedCredential> {
         &self.0.credential
     }
 
-    /// A token at once, if a usable one is cached. Starts a refresh where one is due.
+    /// Returns a token at once, if a usable one is cached. Starts a refresh if one is due.
     #[inline]
     pub fn try_get(&self) -> Option<Result<Arc<Token>>> {
         if !self.0.cache {
@@ -310,7 +312,7 @@ impl TokenProvider {
         self.0.entry.try_get(self.0.mode)
     }
 
-    /// As [`try_get`](Self::try_get), for a look that keeps no handle.
+    /// Calls `look` as [`try_get`](Self::try_get) would return the token, without taking a handle.
     #[inline]
     pub fn with_token<R>(&self, look: impl Fn(&Arc<Token>) -> R) -> Option<Result<R>> {
         let inner = &*self.0;
@@ -323,7 +325,7 @@ impl TokenProvider {
         }
     }
 
-    /// A token under way; `limit` shortens the wait set by the `timeout` option.
+    /// Starts to obtain a token; `limit` shortens the wait set by the `timeout` option.
     pub fn start_get(&self, limit: Option<Duration>) -> Pending<Arc<Token>> {
         if let Some(outcome) = self.try_get() {
             return Pending::ready(outcome);
@@ -332,10 +334,10 @@ impl TokenProvider {
         Pending::start(async move { within(&inner.asked_entry(), inner.mode, limit).await })
     }
 
-    /// A token.
+    /// Returns a token.
     ///
     /// # Errors
-    /// Of the credential, or [`ErrorKind::Timeout`].
+    /// Those of the credential, or [`ErrorKind::Timeout`].
     pub async fn get(&self) -> Result<Arc<Token>> {
         match self.try_get() {
             Some(outcome) => outcome,
@@ -343,10 +345,10 @@ impl TokenProvider {
         }
     }
 
-    /// A token; blocks this thread while there is none.
+    /// Returns a token; blocks this thread if no usable one is cached.
     ///
     /// # Errors
-    /// As [`get`](Self::get), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
+    /// Those of [`get`](Self::get), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
     pub fn get_blocking(&self) -> Result<Arc<Token>> {
         match self.try_get() {
             Some(outcome) => outcome,
@@ -354,7 +356,7 @@ impl TokenProvider {
         }
     }
 
-    /// A login at once, if a usable token is cached and its role name known.
+    /// Returns a login at once, if a usable token is cached and its role name is known.
     #[inline]
     pub fn try_login(&self) -> Option<Result<Arc<Login>>> {
         let inner = &*self.0;
@@ -370,7 +372,7 @@ impl TokenProvider {
         inner.try_login_cold()
     }
 
-    /// A login under way; `limit` shortens the wait set by the `timeout` option.
+    /// Starts to obtain a login; `limit` shortens the wait set by the `timeout` option.
     pub fn start_login(&self, limit: Option<Duration>) -> Pending<Arc<Login>> {
         if let Some(outcome) = self.try_login() {
             return Pending::ready(outcome);
@@ -384,10 +386,11 @@ impl TokenProvider {
         })
     }
 
-    /// A role name and a token.
+    /// Returns a role name and a token.
     ///
     /// # Errors
-    /// Of the credential, [`ErrorKind::Timeout`], or [`ErrorKind::UsernameExtraction`] and its relatives.
+    /// Those of the credential, [`ErrorKind::Timeout`], or [`ErrorKind::UsernameExtraction`] and the other kinds about
+    /// the role name.
     pub async fn login(&self) -> Result<Arc<Login>> {
         match self.try_login() {
             Some(outcome) => outcome,
@@ -395,10 +398,10 @@ impl TokenProvider {
         }
     }
 
-    /// A role name and a token; blocks this thread while there is none.
+    /// Returns a role name and a token; blocks this thread if no usable token is cached.
     ///
     /// # Errors
-    /// As [`login`](Self::login), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
+    /// Those of [`login`](Self::login), or [`ErrorKind::WouldDeadlock`] on the engine's own thread.
     pub fn login_blocking(&self) -> Result<Arc<Login>> {
         match self.try_login() {
             Some(outcome) => outcome,
@@ -406,14 +409,14 @@ impl TokenProvider {
         }
     }
 
-    /// Tells that a server refused a login with this token. Resolves to the newer token that is worth one more try, or
-    /// to none: then the server's own error stands.
+    /// Reports that a server refused a login with this token. Resolves to the newer token to retry with once, or to
+    /// `None`: then the caller raises the server's error.
     pub fn start_invalidate(&self, refused: &str) -> Pending<Option<Arc<Token>>> {
         self.start_invalidate_within(Some(refused), None)
     }
 
-    /// As [`start_invalidate`](Self::start_invalidate), where none is named of the current token; `limit` shortens the wait
-    /// set by the `timeout` option.
+    /// Does the same as [`start_invalidate`](Self::start_invalidate). Without `refused`, the current token is meant;
+    /// `limit` shortens the wait set by the `timeout` option.
     pub fn start_invalidate_within(
         &self,
         refused: Option<&str>,
@@ -430,17 +433,17 @@ impl TokenProvider {
         })
     }
 
-    /// As [`start_invalidate`](Self::start_invalidate), awaited.
+    /// Does the same as [`start_invalidate`](Self::start_invalidate), awaited.
     pub async fn invalidate(&self, refused: &str) -> Option<Arc<Token>> {
         self.start_invalidate(refused).await.ok().flatten()
     }
 
-    /// As [`start_invalidate`](Self::start_invalidate), blocking.
+    /// Does the same as [`start_invalidate`](Self::start_invalidate), blocking.
     pub fn invalidate_blocking(&self, refused: &str) -> Option<Arc<Token>> {
         self.start_invalidate(refused).join().ok().flatten()
     }
 
-    /// What the provider knows of itself. Fetches nothing.
+    /// Returns the provider's statistics. This does not fetch a token.
     pub fn stats(&self) -> Stats {
         let login = self.0.warm.load();
         Stats {
@@ -474,7 +477,7 @@ impl fmt::Debug for TokenProvider {
 }
 
 impl Inner {
-    /// The shared entry; with `cache=False` one of its own for each asking.
+    /// Returns the shared entry; with `cache=False`, a new entry for each request.
     fn asked_entry(&self) -> Arc<CacheEntry> {
         match self.cache {
             true => Arc::clone(&self.entry),
@@ -493,7 +496,7 @@ impl Inner {
 
     fn remember(&self, (user, user_source): (String, &'static str), token: Arc<Token>) -> Arc<Login> {
         let login = Login(Arc::new(LoginContents { user, user_source, token }));
-        // The epoch first: a token that arrives in between makes what is remembered here out of date, not wrong.
+        // The epoch is read first: if a token arrives in between, the stored login is outdated, not wrong.
         let epoch = self.entry.epoch();
         let held = self.entry.warm().filter(|warm| self.entry.is_fresh(warm) && warm.token().is(login.token()));
         if let Some(token) = held {
@@ -510,7 +513,8 @@ impl Inner {
         Ok(self.remember(name, token))
     }
 
-    /// The role name, where it follows from what is here. `None` where a management token has to be asked.
+    /// Returns the role name, if it follows from the token and the settings. `None` means that a management token is
+    /// needed.
     fn name_at_once(&self, token: &Token) -> Option<Result<(String, &'static str)>> {
         if let Some((user, source)) = &self.user {
             return Some(Ok((user.clone(), source)));
@@ -535,13 +539,14 @@ impl Inner {
         }
     }
 
-    /// The name by the same claims of a management token: managed-identity tokens for the database often carry none.
+    /// Returns the name from the same claims of a management token, because managed-identity tokens for the database
+    /// often carry no name.
     async fn name_by_management(&self, token: &Token, limit: Duration) -> Result<(String, &'static str)> {
         let Ok(claims) = token.claims() else {
             return Err(Error::new(ErrorKind::TokenDecode, "the token tells no role name"));
         };
         let principal = claims.principal();
-        // It is needed once, so nobody keeps it fresh.
+        // The token is needed once, so it is not refreshed in advance.
         let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
@@ -566,7 +571,7 @@ impl Inner {
         }
     }
 
-    /// What is left when no claim names the role.
+    /// Returns the role name, or the error, for a token without a claim that names the role.
     fn last_resort(&self, claims: &Claims, management: Option<Error>) -> Result<(String, &'static str)> {
         if let Some(user) = &self.fallback_username {
             return Ok((user.clone(), "fallback_username"));
@@ -582,12 +587,12 @@ impl Inner {
         };
         let told = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
-            // A name may come when the service is back, so whoever retries transient errors should.
+            // A later attempt can succeed when the service is available again, so the error is transient.
             Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),
             Some(error) => (ErrorKind::ScopePermission, vec![error]),
             None => (ErrorKind::UsernameExtraction, Vec::new()),
         };
-        // The explanation ends with what to pass.
+        // The explanation ends with the option to pass.
         Err(Error::new(kind, told)
             .with_advice("See https://github.com/pgentra/pgentra/blob/main/docs/troubleshooting.md#no-role-name.")
             .with_attempts(attempts)
@@ -595,7 +600,8 @@ impl Inner {
     }
 }
 
-/// A management token of somebody else must not name this login's role.
+/// Returns whether both are the same principal. A management token of another principal must not name the role of this
+/// login.
 fn same_principal(database: &Principal, management: &Principal) -> bool {
     match (&database.oid, &management.oid) {
         (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
@@ -603,16 +609,16 @@ fn same_principal(database: &Principal, management: &Principal) -> bool {
     }
 }
 
-/// What a provider knows of itself.
+/// The statistics of a provider.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
-    /// The shared entry's figures.
+    /// The figures of the shared entry.
     #[serde(flatten)]
     pub entry: EntryStats,
-    /// When it refreshes.
+    /// The refresh mode.
     pub mode: RefreshMode,
     /// The role of the last login.
     pub role: Option<String>,
-    /// Where the role name came from.
+    /// The source of the role name.
     pub role_source: Option<&'static str>,
 }

@@ -1,7 +1,7 @@
-//! The engine's thread, its clock, and what happens at exit.
+//! The engine's thread, its clock, and its shutdown.
 //!
-//! Everything that belongs to one process (the runtime, HTTP clients, locks) hangs off a [`PerProcess`]. A forked child
-//! never locks, polls or drops what its parent had: it leaks that and makes its own.
+//! All state that belongs to one process (the runtime, HTTP clients, locks) is held by a [`PerProcess`]. A forked child
+//! never locks, polls or drops the state of its parent: it leaks that state and creates its own.
 
 mod clock;
 mod fork;
@@ -27,24 +27,24 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A boxed future, as async traits return.
+/// A boxed future, as async traits return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The generation in which [`shutdown`] was called, 0 for none.
+/// The generation in which [`shutdown`] was called; 0 before that.
 static SHUT_DOWN_IN: AtomicU64 = AtomicU64::new(0);
 
-/// Locks, ignoring that another holder panicked: every state behind our locks is whole between statements.
+/// Locks, and ignores a panic of an earlier holder: all state behind these locks is consistent between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A number that differs between processes and calls, from the operating system.
+/// Returns a number from the operating system that differs between processes and calls.
 pub(crate) fn random_seed() -> u64 {
     use rustls::crypto::ring::default_provider;
     let mut bytes = [0u8; 8];
     match default_provider().secure_random.fill(&mut bytes) {
         Ok(()) => u64::from_ne_bytes(bytes),
-        // Only the spread of a fleet depends on it, so a process id and a clock do.
+        // The number only spreads the refreshes of many processes, so a process id and a clock are sufficient.
         Err(_) => (u64::from(std::process::id()) << 32) ^ (now().wall_ms as u64),
     }
 }
@@ -61,7 +61,7 @@ struct Engine {
 
 static ENGINE: PerProcess<Mutex<Option<Engine>>> = PerProcess::new();
 
-/// Whether [`shutdown`] was called in this process.
+/// Returns whether [`shutdown`] was called in this process.
 pub(crate) fn is_shutting_down() -> bool {
     SHUT_DOWN_IN.load(Ordering::Relaxed) == generation()
 }
@@ -70,10 +70,11 @@ fn shutting_down() -> Error {
     Error::new(ErrorKind::ShuttingDown, "the process is ending, no token is fetched any more")
 }
 
-/// Starts the engine's thread at the first call.
+/// Returns a handle of the engine's runtime. The first call starts the engine's thread.
 fn handle() -> Result<tokio::runtime::Handle> {
     let mut engine = lock(ENGINE.get(|| Mutex::new(None)));
-    // Under the lock that `shutdown` takes after it has said so: no engine starts behind its back.
+    // This is checked under the lock that `shutdown` takes after it has set the flag, so that no engine starts after
+    // that.
     if is_shutting_down() {
         return Err(shutting_down());
     }
@@ -100,18 +101,18 @@ fn handle() -> Result<tokio::runtime::Handle> {
     Ok(handle)
 }
 
-/// Starts a thread that no signal ever reaches: a host's handlers must run on the host's own threads. Every native
-/// thread of the engine and of a binding is started here.
+/// Starts a thread with all signals blocked, because the application's handlers must run on the application's own
+/// threads. Every native thread of the engine and of a binding is started here.
 ///
 /// # Errors
-/// The operating system's.
+/// The operating system's error.
 pub fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     #[cfg(unix)]
     let _inherited = BlockedSignals::new();
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-/// Signals are kept from this thread, and from those it starts, until this is dropped.
+/// Blocks signals for this thread, and for threads that it starts, until this value is dropped.
 #[cfg(unix)]
 struct BlockedSignals {
     before: libc::sigset_t,
@@ -120,12 +121,12 @@ struct BlockedSignals {
 #[cfg(unix)]
 impl BlockedSignals {
     fn new() -> Self {
-        // SAFETY: the set is initialised by sigfillset before it is read, the one before by pthread_sigmask, and only this
-        // thread's mask changes.
+        // SAFETY: the set is initialised by sigfillset before it is read, the one before by pthread_sigmask, and only
+        // this thread's mask changes.
         unsafe {
             let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
             libc::sigfillset(&mut all);
-            // Faults must reach their handler on the thread that caused them.
+            // Fault signals must reach their handler on the thread that caused them.
             for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP] {
                 libc::sigdelset(&mut all, fault);
             }
@@ -149,13 +150,13 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result
     Ok(())
 }
 
-/// Stops the background work of this process, waiting at most 1 s. Calls that need a fetch fail with `shutting_down`
-/// from now on. A binding calls it when its host begins to exit.
+/// Stops the background work of this process, and waits at most 1 s. Later calls that need a fetch fail with
+/// `shutting_down`. A binding calls this when the application begins to exit.
 pub fn shutdown() {
     SHUT_DOWN_IN.store(generation(), Ordering::Relaxed);
     let Some(mut engine) = lock(ENGINE.get(|| Mutex::new(None))).take() else { return };
     if let Some(stop) = engine.stop.take() {
-        // It may have ended by itself.
+        // The engine can have ended by itself.
         let _ = stop.send(());
     }
     if ON_ENGINE.get() {
@@ -165,7 +166,7 @@ pub fn shutdown() {
     let _ = changed.wait_timeout_while(lock(ended), Duration::from_secs(1), |ended| !*ended);
 }
 
-/// Why work ended without a word.
+/// Returns the error for work that ended without a result.
 pub(crate) fn lost_work() -> Error {
     match is_shutting_down() {
         true => shutting_down(),

@@ -1,16 +1,17 @@
-//! Text that must not be seen: zeroized when dropped, redacted wherever it is printed.
+//! Secret text: zeroized when dropped, redacted wherever it is printed.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// A secret or token. `Debug`, `Display` through containers and JSON show `[redacted]`; only [`Secret::expose`] reads it.
+/// A secret or token. `Debug`, `Display` through containers and JSON show `[redacted]`; only [`Secret::expose`] returns
+/// the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(Zeroizing::new(text.into()))
     }
@@ -20,7 +21,7 @@ impl Secret {
         Secret::new(self.0.trim())
     }
 
-    /// The text itself.
+    /// Returns the text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! HTTP for every credential: timeouts, bounded bodies, proxies, trusted certificate authorities, and failures as
-//! [`Error`]s that name the host and the cause.
+//! HTTP for every credential: timeouts, size limits for bodies, proxies, trusted certificate authorities, and failures
+//! as [`Error`]s that name the host and the cause.
 
 mod failure;
 mod proxy;
@@ -32,24 +32,24 @@ use self::{
     roots::RootSettings,
 };
 
-/// The largest body that is read; a token is under 64 KB.
+/// The maximum size of a body. Tokens are smaller than 64 KB.
 const MAX_BODY: usize = 1 << 20;
 
-/// A connection that takes longer is not coming.
+/// The time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same for endpoints on this machine or its link.
+/// The time limit for connecting to endpoints on this machine or its link.
 const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A difference to the service's clock that is worth telling.
+/// Differences to the service's clock above this number of seconds are reported.
 const NOTABLE_SKEW: i64 = 300;
 
 /// What a transport is built from.
 #[derive(Clone, Debug, Default)]
 pub struct TransportSettings {
-    /// A PEM file of certificate authorities to trust besides the others.
+    /// A PEM file of certificate authorities to trust in addition to the others.
     pub ca_file: Option<String>,
-    /// The host's environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `REQUESTS_CA_BUNDLE`,
+    /// The application's environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `REQUESTS_CA_BUNDLE`,
     /// `CURL_CA_BUNDLE`, and the proxy variables.
     pub environment: Arc<Environment>,
 }
@@ -63,10 +63,10 @@ enum Inner {
     Canned(CannedResponder),
 }
 
-/// The settings as they were read when the transport was made. Later nothing of the environment is looked at, so that the
-/// record of what was read is complete.
+/// The settings as they were read when the transport was created. The environment is not read later, so that the record
+/// of the inputs is complete.
 struct Settings {
-    /// `None` for endpoints without TLS, and for those that have authorities of their own.
+    /// `None` for endpoints without TLS, and for endpoints with their own certificate authorities.
     roots: Option<RootSettings>,
     /// `None` for endpoints that are reached directly.
     proxies: Option<ProxySettings>,
@@ -87,22 +87,23 @@ pub enum Method {
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The whole address, with its query.
+    /// The complete address, with its query.
     pub url: String,
-    /// Headers besides the client's own.
+    /// Headers in addition to the client's own.
     pub headers: Vec<(&'static str, Secret)>,
     /// Fields of a form body.
     pub form: Vec<(&'static str, Secret)>,
-    /// The longest the whole exchange may take.
+    /// The time limit of the whole exchange.
     pub timeout: Duration,
     /// Whether the proxy variables apply. Managed-identity endpoints are reached directly whatever their address.
     pub proxy: bool,
-    /// How the server is known, where the transport has a rule of its own ([`Transport::trusting`]), which sets this.
+    /// How the server's certificate is verified, if the transport has its own rule ([`Transport::trusting`]), which
+    /// sets this field.
     pub trust: Option<Arc<Trust>>,
 }
 
 impl Request {
-    /// A GET of an endpoint on this machine or its link: no proxy.
+    /// Creates a GET request to an endpoint on this machine or its link, without a proxy.
     pub fn get_local(url: impl Into<String>, timeout: Duration) -> Self {
         Request {
             method: Method::Get,
@@ -115,12 +116,12 @@ impl Request {
         }
     }
 
-    /// A form POST to an endpoint on this machine or its link: no proxy.
+    /// Creates a form POST to an endpoint on this machine or its link, without a proxy.
     pub fn post_local(url: impl Into<String>, form: Vec<(&'static str, Secret)>, timeout: Duration) -> Self {
         Request { proxy: false, ..Request::post_form(url, form, timeout) }
     }
 
-    /// A form POST to a service.
+    /// Creates a form POST to a service.
     pub fn post_form(url: impl Into<String>, form: Vec<(&'static str, Secret)>, timeout: Duration) -> Self {
         Request { method: Method::Post, url: url.into(), headers: vec![], form, timeout, proxy: true, trust: None }
     }
@@ -142,20 +143,20 @@ impl fmt::Debug for Request {
     }
 }
 
-/// One answer.
+/// A response.
 pub struct Response {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     headers: HeaderMap,
     /// The body, at most 1 MB of it.
     pub body: Zeroizing<Vec<u8>>,
-    /// Whether the body ended early: larger than 1 MB, or broken off.
+    /// Whether the body is incomplete: larger than 1 MB, or interrupted.
     pub truncated: bool,
     clock_skew: Option<i64>,
 }
 
 impl Response {
-    /// An answer made by hand, for [`Transport::canned`]. Headers that are not valid are left out.
+    /// Creates a response for [`Transport::canned`]. Invalid headers are left out.
     pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -181,24 +182,25 @@ impl Response {
         Response { status, headers, body, truncated, clock_skew }
     }
 
-    /// A header's value, where it is text.
+    /// Returns the value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How many seconds this machine's clock is ahead of the service's, where the difference is worth telling
-    /// (over 5 min); negative: behind.
+    /// Returns how many seconds this machine's clock is ahead of the service's (negative: behind), if the difference is
+    /// more than 5 min.
     pub fn clock_skew(&self) -> Option<i64> {
         self.clock_skew.filter(|skew| skew.abs() > NOTABLE_SKEW)
     }
 
-    /// The service's own time in seconds since the epoch, else this machine's.
+    /// Returns the service's time in seconds since the epoch, or this machine's if the response has no date.
     pub(crate) fn service_time(&self) -> i64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, seconds);
         now.saturating_sub(self.clock_skew.unwrap_or(0))
     }
 
-    /// How long the service asks to be left alone: `Retry-After` in seconds or as a date, or Azure's `-ms` variants.
+    /// Returns how long to wait before the next request: `Retry-After` in seconds or as a date, or Azure's `-ms`
+    /// variants.
     pub fn retry_after(&self) -> Option<Duration> {
         for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
             if let Some(ms) = self.header(name).and_then(|text| text.trim().parse::<u64>().ok()) {
@@ -211,7 +213,7 @@ impl Response {
             Err(_) => {
                 let until = httpdate::parse_http_date(text).ok()?;
                 let since_epoch = until.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-                // The date is by the service's clock, which may differ from ours.
+                // The date is by the service's clock, which can differ from this machine's.
                 Some(Duration::from_secs(
                     since_epoch.as_secs().saturating_sub(self.service_time().max(0).unsigned_abs()),
                 ))
@@ -230,17 +232,18 @@ impl fmt::Debug for Response {
 }
 
 impl Transport {
-    /// HTTP over the network. Clients are made at the first request; what is wrong with the settings is told then.
+    /// Creates a transport that uses the network. Clients are created at the first request, which also reports invalid
+    /// settings.
     pub fn new(settings: TransportSettings) -> Self {
         Self::of_inputs(&BuildInputs::new(&settings.environment).with_ca_file(settings.ca_file.as_deref()))
     }
 
-    /// The same of what a credential is built from.
+    /// Creates the same from the inputs of a credential.
     pub(crate) fn of_inputs(inputs: &BuildInputs<'_>) -> Self {
         Self::network(Settings { roots: Some(RootSettings::new(inputs)), proxies: Some(ProxySettings::new(inputs)) })
     }
 
-    /// HTTP for an endpoint that is never reached through a proxy.
+    /// Creates a transport for an endpoint that is never reached through a proxy.
     pub(crate) fn local(inputs: &BuildInputs<'_>, uses_tls: bool) -> Self {
         Self::network(Settings { roots: uses_tls.then(|| RootSettings::new(inputs)), proxies: None })
     }
@@ -249,7 +252,7 @@ impl Transport {
         Transport(Arc::new(Inner::Network { settings: Arc::new(settings), trust: None, clients: PerProcess::new() }))
     }
 
-    /// The same, but for a server that is known by `trust`, and never through a proxy.
+    /// Returns the same transport for a server that is verified by `trust`, which is never reached through a proxy.
     #[must_use]
     pub fn trusting(&self, trust: Trust) -> Self {
         let trust = Some(Arc::new(trust));
@@ -272,18 +275,18 @@ impl Transport {
         }
     }
 
-    /// A transport that hands every request to `answer`, for tests.
+    /// Creates a transport that passes every request to `answer`, for tests.
     pub fn canned(answer: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
         Transport(Arc::new(Inner::Canned(Box::new(answer))))
     }
 
-    /// Sends a request and reads the answer, whatever its status.
+    /// Sends a request and reads the response, whatever its status.
     ///
     /// # Errors
     /// - [`ErrorKind::Timeout`] after the request's time limit.
-    /// - [`ErrorKind::UntrustedCertificate`] where the server's certificate is refused.
-    /// - [`ErrorKind::Network`] where it could not be reached or broke off.
-    /// - [`ErrorKind::BadResponse`] for a successful answer that ended early.
+    /// - [`ErrorKind::UntrustedCertificate`] if the server's certificate is rejected.
+    /// - [`ErrorKind::Network`] if the server could not be reached or the connection broke.
+    /// - [`ErrorKind::BadResponse`] for a successful response that ended early.
     /// - [`ErrorKind::InvalidConfiguration`] for a certificate file or a proxy variable that cannot be used.
     pub async fn send(&self, request: Request) -> Result<Response> {
         let endpoint = endpoint(&request.url);
@@ -324,18 +327,18 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// One set of clients: they differ in what reqwest fixes at construction.
+/// A set of clients, which differ in settings that reqwest fixes at construction.
 struct Clients {
-    /// For endpoints on this machine or its link.
+    /// The client for endpoints on this machine or its link.
     local: Client,
     direct: Client,
-    /// Or what is wrong with the variables, which is no matter to who needs no proxy.
+    /// The proxy rules, or the error in the variables. The error has no effect on requests that do not use a proxy.
     rules: Result<ProxyRules>,
-    /// What is wrong with the certificate authorities, which is no matter without TLS.
+    /// The error in the certificate authorities. It has no effect on requests without TLS.
     distrust: Option<Error>,
-    /// What could not be loaded of the certificate authorities, for the error that follows from it.
+    /// The certificate authorities that could not be loaded. They are added to an error about an untrusted certificate.
     trust_notes: Vec<String>,
-    /// The PEM text of a server's own authorities, as it was.
+    /// The PEM text of a server's own certificate authorities, from which the clients were made.
     pem: Option<Vec<u8>>,
 }
 
@@ -405,13 +408,14 @@ impl Clients {
     }
 }
 
-/// The clients, made at the first request, and again when the server's own authorities have changed.
+/// Returns the clients. They are created at the first request, and again when the server's own certificate authorities
+/// have changed.
 fn clients_for(settings: &Settings, trust: Option<&Trust>, slot: &Mutex<Option<Arc<Clients>>>) -> Result<Arc<Clients>> {
     let made = lock(slot).clone();
     let pem = match (trust.and_then(Trust::pem), &made) {
         (None, Some(made)) => return Ok(Arc::clone(made)),
         (None, None) => None,
-        // A file that is just being replaced may be empty, or not there.
+        // A file that is being replaced can be empty or missing.
         (Some(Ok(pem)), Some(made)) if pem.is_empty() || made.pem.as_ref() == Some(&pem) => {
             return Ok(Arc::clone(made));
         }
@@ -424,7 +428,8 @@ fn clients_for(settings: &Settings, trust: Option<&Trust>, slot: &Mutex<Option<A
             ));
         }
     };
-    // Made without the lock, because certificate files are read; made again next time if something is wrong.
+    // The clients are created without the lock, because certificate files are read. After an error, the next request
+    // creates them again.
     match (Clients::new(settings, trust, pem), made) {
         (Ok(clients), _) if clients.is_whole() => Ok(lock(slot).insert(Arc::new(clients)).clone()),
         (Ok(clients), _) => Ok(Arc::new(clients)),
@@ -448,7 +453,7 @@ async fn exchange(
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        // A name that is none has been refused when the rule was made.
+        // An invalid name was rejected when the rule was created.
         let _ = url.set_host(Some(name));
         host
     });
@@ -472,7 +477,7 @@ async fn exchange(
         outgoing = outgoing.header(*name, value);
     }
     if request.method == Method::Post {
-        // Whoever posts no form says what it is.
+        // Callers that send another body set Content-Type themselves.
         if request.headers.iter().all(|(name, _)| *name != "content-type") {
             outgoing = outgoing.header("content-type", "application/x-www-form-urlencoded");
         }
@@ -496,7 +501,7 @@ async fn exchange(
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
             Ok(Some(_)) => truncated = true,
             Ok(None) => break,
-            // The status alone tells what a refusal is.
+            // For a refusal the status is sufficient.
             Err(_) if !status.is_success() => truncated = true,
             Err(error) => return Err(failed(error).await),
         }
@@ -511,9 +516,9 @@ async fn exchange(
     Ok(Response::seen(status.as_u16(), headers, body, truncated))
 }
 
-/// The fields as `application/x-www-form-urlencoded`, zeroized when the last owner lets go.
+/// Encodes the fields as `application/x-www-form-urlencoded`. The buffer is zeroized when it is dropped.
 fn encode_form(form: &[(&'static str, Secret)]) -> Zeroizing<Vec<u8>> {
-    // Large enough not to grow: a reallocation would leave a copy behind.
+    // The buffer must not grow, because a reallocation would leave a copy of the secret in memory.
     let size = form.iter().map(|(name, value)| 2 + 3 * (name.len() + value.expose().len())).sum();
     let mut text = Zeroizing::new(String::with_capacity(size));
     for (name, value) in form {
@@ -542,14 +547,14 @@ fn push_form_encoded(out: &mut String, text: &str) {
     }
 }
 
-/// A text as a form or query encodes it.
+/// Encodes a text for a form or a query.
 pub(crate) fn form_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 3);
     push_form_encoded(&mut out, text);
     out
 }
 
-/// Host and port of an address, for messages: no path, query, or credentials.
+/// Returns host and port of an address, for messages: without path, query and credentials.
 pub(crate) fn endpoint(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) => match (url.host_str(), url.port_or_known_default()) {
@@ -565,18 +570,18 @@ fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A clock's difference in words, for errors: "7 min ahead of" the other.
+/// Describes the difference of two clocks for errors: "7 min ahead of" the other.
 pub(crate) fn describe_skew(skew: i64) -> String {
     let minutes = (skew.abs() + 30) / 60;
     let amount = if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
     format!("{amount} {}", if skew > 0 { "ahead of" } else { "behind" })
 }
 
-/// By how many seconds this machine's clock was ahead of the service that last told the time; 0 where that is not worth
-/// telling.
+/// How many seconds this machine's clock was ahead of the clock of the service that last sent its time; 0 if the
+/// difference is not reported.
 static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
 
-/// The difference to the clock of the service that last told the time, in words for the middle of a sentence.
+/// Describes the difference to the clock of the service that last sent its time, for the middle of a sentence.
 pub(crate) fn skew_seen() -> Option<String> {
     let skew = SKEW_SEEN.load(Ordering::Relaxed);
     (skew != 0).then(|| format!("this machine's clock is {} the token service's", describe_skew(skew)))

@@ -1,4 +1,5 @@
-//! Certificates of applications: read from a configuration, found by their thumbprints, and what their keys signed.
+//! Certificates of applications: reads them from a configuration, finds them by their thumbprints, and verifies their
+//! signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -8,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// A certificate, as PEM text. A configuration may name a PEM file instead, from which the first certificate is taken.
+/// A certificate, as PEM text. In a configuration it can be the path of a PEM file, whose first certificate is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Certificate {
     der: Vec<u8>,
 }
 
-/// Whom an application trusts besides its own certificates: any that this authority issued for this subject.
+/// A rule by which an application trusts certificates other than its own: those that this authority issued for this
+/// subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedSubject {
@@ -47,13 +49,13 @@ impl From<Certificate> for String {
 }
 
 impl Certificate {
-    /// `None` for what is no certificate, or has bytes after its end.
+    /// Reads a certificate. Returns `None` for bytes that are not a certificate, or that continue after its end.
     pub(crate) fn from_der(der: Vec<u8>) -> Option<Self> {
         let is_one = matches!(X509Certificate::from_der(&der), Ok(([], _)));
         is_one.then_some(Self { der })
     }
 
-    /// One of an assertion's `x5c`.
+    /// Reads one entry of an assertion's `x5c`.
     pub(crate) fn from_x5c(entry: &str) -> Result<Self, X5cFault> {
         let bytes = STANDARD.decode(entry).map_err(|_| X5cFault::NotBase64)?;
         if bytes.starts_with(b"-----BEGIN") {
@@ -66,7 +68,7 @@ impl Certificate {
         X509Certificate::from_der(&self.der).expect("it was read when it was made").1
     }
 
-    /// In hexadecimal digits, as the portal shows it.
+    /// Returns the thumbprint in hexadecimal digits, as the portal shows it.
     pub fn thumbprint(&self) -> String {
         digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der)
             .as_ref()
@@ -75,7 +77,7 @@ impl Certificate {
             .collect()
     }
 
-    /// Whether `x5t` (SHA-1) or `x5t#S256` of a header, in either alphabet, is of this certificate.
+    /// Returns whether a header's `x5t` (SHA-1) or `x5t#S256`, in either alphabet, matches this certificate.
     pub(crate) fn has_thumbprint(&self, encoded: &str) -> bool {
         let Some(bytes) = decode_either(encoded) else { return false };
         [&digest::SHA256, &digest::SHA1_FOR_LEGACY_USE_ONLY]
@@ -83,7 +85,7 @@ impl Certificate {
             .any(|algorithm| digest::digest(algorithm, &self.der).as_ref() == bytes)
     }
 
-    /// Whether its time has passed, or not come, at `now` (seconds since 1970).
+    /// Returns whether the certificate has expired, or is not valid yet, at `now` (seconds since 1970).
     pub(crate) fn is_outside_validity(&self, now: i64) -> bool {
         let certificate = self.parsed();
         let validity = certificate.validity();
@@ -95,13 +97,13 @@ impl Certificate {
         certificate.subject().iter_common_name().next()?.as_str().ok().map(str::to_owned)
     }
 
-    /// Whether the other's key signed this one.
+    /// Returns whether the issuer's key signed this certificate.
     pub(crate) fn is_issued_by(&self, issuer: &Self) -> bool {
         let (certificate, issuer) = (self.parsed(), issuer.parsed());
         certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
     }
 
-    /// Whether its key made this signature.
+    /// Returns whether the certificate's key made this signature.
     pub(crate) fn verifies(&self, algorithm: &'static RsaParameters, message: &[u8], signature: &[u8]) -> bool {
         let certificate = self.parsed();
         let key = &certificate.public_key().subject_public_key.data;
@@ -109,11 +111,11 @@ impl Certificate {
     }
 }
 
-/// What is wrong with an entry of `x5c`.
+/// The error in an entry of `x5c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum X5cFault {
     NotBase64,
-    /// A known mistake of libraries: the file's text in place of the certificate.
+    /// A known error of libraries: the text of the file instead of the certificate.
     PemText,
     NotACertificate,
 }
@@ -128,7 +130,7 @@ impl X5cFault {
     }
 }
 
-/// The algorithm of an assertion's `alg`, if it is one that is taken.
+/// Returns the algorithm of an assertion's `alg`, if it is accepted.
 pub(crate) fn algorithm(name: &str) -> Option<&'static RsaParameters> {
     match name {
         "RS256" => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -137,7 +139,7 @@ pub(crate) fn algorithm(name: &str) -> Option<&'static RsaParameters> {
     }
 }
 
-/// Libraries write thumbprints in base64 for URLs, as the standard says, or in the usual one.
+/// Decodes a thumbprint. Libraries write it in base64 for URLs, as the standard requires, or in standard base64.
 fn decode_either(encoded: &str) -> Option<Vec<u8>> {
     [&URL_SAFE_NO_PAD, &STANDARD, &STANDARD_NO_PAD, &URL_SAFE].iter().find_map(|base64| base64.decode(encoded).ok())
 }

@@ -7,7 +7,7 @@ use crate::jwt::issuer_of;
 use crate::principal::{Principal, PrincipalKind};
 use crate::resource::ResourceKind;
 
-/// When a token is valid, seconds since 1970.
+/// The time in which a token is valid, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Validity {
     pub(crate) issued_at: i64,
@@ -15,16 +15,16 @@ pub(crate) struct Validity {
     pub(crate) expires_on: i64,
 }
 
-/// How an application proved itself.
+/// How an application authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     Secret,
-    /// Its certificate's, or a federated one.
+    /// With an assertion: of its certificate, or a federated one.
     Assertion,
 }
 
 impl Proof {
-    /// What `appidacr` says of it.
+    /// Returns the value of `appidacr`.
     pub(crate) fn as_appidacr(self) -> &'static str {
         match self {
             Self::Secret => "1",
@@ -33,7 +33,7 @@ impl Proof {
     }
 }
 
-/// `named` decides whether a managed identity's database token tells its name.
+/// Returns the claims. `named` decides whether a managed identity's database token contains its name.
 pub(crate) fn of(
     principal: &Principal,
     tenant_id: &str,
@@ -89,7 +89,8 @@ fn user(principal: &Principal) -> Map<String, Value> {
     }))
 }
 
-/// `bob_home.example#EXT#@tenant` signed in at home as `bob@home.example`; that is what the token says.
+/// Returns the claims of a guest: `bob_home.example#EXT#@tenant` signed in to the home tenant as `bob@home.example`,
+/// which is the name in the token.
 fn guest(principal: &Principal) -> Map<String, Value> {
     let local = principal.name.split("#EXT#").next().unwrap_or_default();
     let home = match local.rsplit_once('_') {

@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == developer_tools::MARK) {
         return developer_tools::run(arguments);
     }
-    // Before anything else: a parent that goes early must not be missed.
+    // This must come first, so that the early end of the parent is not missed.
     let parent = parent();
     let result = match parse(lexopt::Parser::from_env()) {
         Ok(Some(arguments)) => run(arguments, parent),
@@ -61,12 +61,12 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("pgentra-emulator: {error}");
-        // As shells do for a wrong use of their own commands; a command run by --exec rarely ends with it.
+        // Shells use this status for wrong usage of their own commands. A command run by --exec rarely ends with it.
         ExitCode::from(125)
     })
 }
 
-/// `None` if there is nothing left to do.
+/// Parses the arguments. Returns `None` if there is nothing left to do.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
     let mut options = Options { postgres: Postgres::Own, ..Options::default() };
     let (mut config, mut ready_file, mut identity, mut command) = (None, None, None, None);
@@ -85,7 +85,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
             Long("stop-on-stdin-eof") => stop_on_stdin_eof = true,
             Long("as") => identity = Some(parser.value()?.string()?),
             Long("exec") => {
-                // Everything after it is the command's own.
+                // All further arguments belong to the command.
                 let words: Vec<OsString> = parser.raw_args()?.collect();
                 let words = match words.first() {
                     Some(first) if first == "--" => words[1..].to_vec(),
@@ -149,7 +149,7 @@ fn run(arguments: Arguments, parent: i32) -> Result<ExitCode, String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        // From here on a signal ends the emulator in good order, also while it starts.
+        // From here on a signal ends the emulator cleanly, even while it starts.
         let mut signals = exec::Signals::listen().map_err(|error| error.to_string())?;
         let starting = Emulator::start(arguments.options.clone());
         let running = tokio::select! {
@@ -162,7 +162,7 @@ fn run(arguments: Arguments, parent: i32) -> Result<ExitCode, String> {
     })
 }
 
-/// Until something ends it.
+/// Serves until a signal, the parent's end or a request ends it.
 async fn serve(
     running: &Running,
     arguments: &Arguments,
@@ -187,7 +187,7 @@ async fn serve(
     announce(addresses).map_err(|error| format!("cannot write to standard output: {error}"))?;
     tokio::select! {
         () = end => Ok(ExitCode::SUCCESS),
-        // A signal is how an emulator is meant to end.
+        // A signal is the normal way to end an emulator.
         _ = signals.next() => Ok(ExitCode::SUCCESS),
     }
 }
@@ -214,14 +214,16 @@ fn parent() -> i32 {
     std::os::unix::process::parent_id().try_into().unwrap_or(i32::MAX)
 }
 
-/// Polled, because the kernel's own notice (`PR_SET_PDEATHSIG`) comes when the parent's *thread* ends, and on Linux only.
+/// Waits until the parent has ended. It is polled, because the kernel's own notification (`PR_SET_PDEATHSIG`) is sent
+/// when the parent's *thread* ends, and exists only on Linux.
 async fn parent_gone(parent_at_start: i32) {
     while parent() == parent_at_start {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// On a thread of its own, since a read of standard input cannot be cancelled.
+/// Waits for the end of standard input. This uses a separate thread, because a read of standard input cannot be
+/// cancelled.
 async fn stdin_end() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

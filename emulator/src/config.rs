@@ -1,4 +1,4 @@
-//! The configuration file, and the world that the emulator has without one.
+//! The configuration file, and the default configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -7,51 +7,52 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Shape};
 use crate::principal::{Principal, PrincipalKind, RoleSetting};
 
-/// The tenant, who is in it, and what goes wrong. Every part may be left out: that of the default world is used then.
+/// The tenant, its principals, and the faults. Every part can be left out; the default configuration is then used for
+/// it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Tenant id.
+    /// The tenant id.
     pub tenant_id: String,
-    /// Domain names that stand for the tenant in addresses.
+    /// The domain names that can replace the tenant id in addresses.
     pub tenant_domains: Vec<String>,
-    /// Resources that tokens can be had for besides the database's and the management's of each cloud.
+    /// Resources for which tokens are issued in addition to the database and the management resource of each cloud.
     pub resources: Vec<String>,
-    /// Who is in the tenant.
+    /// The principals in the tenant.
     pub principals: Vec<Principal>,
-    /// Which identities IMDS has.
+    /// The identities of IMDS.
     pub imds: Identities,
-    /// Which identities App Service has.
+    /// The identities of App Service.
     pub app_service: Identities,
-    /// Which identities the agent of Azure Arc has.
+    /// The identities of Azure Arc's agent.
     pub azure_arc: Identities,
-    /// Which identity an application on Service Fabric has: its default.
+    /// The identity of an application on Service Fabric: its default.
     pub service_fabric: Identities,
-    /// Which identities Azure Machine Learning has.
+    /// The identities of Azure Machine Learning.
     pub azure_ml: Identities,
-    /// What tasks of Azure Pipelines find.
+    /// The organization in Azure Pipelines that its tasks use.
     pub azure_pipelines: AzurePipelines,
-    /// Name of the user who opened Cloud Shell; none: nobody.
+    /// The name of the user of Cloud Shell. If it is absent, Cloud Shell has no user.
     pub cloud_shell: Option<String>,
-    /// The folder that stands for `/` where Azure Arc's key files are written; by default one that goes away with the
-    /// emulator. Programs that know nothing of `PGENTRA_AZCMAGENT_ROOT` need `/`. Read at the start only.
+    /// The folder that replaces `/` for Azure Arc's key files. By default it is a temporary folder that is removed with
+    /// the emulator. Programs that do not support `PGENTRA_AZCMAGENT_ROOT` need `/`. It is read only at the start.
     pub azure_arc_root: Option<PathBuf>,
-    /// What the header or secret of App Service, Service Fabric and Azure Machine Learning has to say; a new one at every
-    /// start, if left out. Read at the start only.
+    /// The expected value of the header or secret of App Service, Service Fabric and Azure Machine Learning. If it is
+    /// left out, a new one is generated at every start. It is read only at the start.
     pub identity_header: Option<String>,
-    /// Properties of all tokens and answers.
+    /// Properties of all tokens and responses.
     pub tokens: Shape,
-    /// What goes wrong from the start.
+    /// The faults that are active from the start.
     pub faults: Vec<Fault>,
 }
 
-/// The identities of one place that hands out managed identity tokens.
+/// The identities of one source of managed identity tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identities {
-    /// Name of the identity given when none is asked for; none: such a request is refused.
+    /// The name of the identity for requests that do not specify one. If it is absent, such requests are refused.
     pub default: Option<String>,
-    /// Names of the identities that can be asked for; all managed identities if left out.
+    /// The names of the identities that can be requested; all managed identities if left out.
     pub assigned: Option<Vec<String>>,
 }
 
@@ -59,9 +60,9 @@ pub struct Identities {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AzurePipelines {
-    /// The tasks' `System.AccessToken`.
+    /// The value of `System.AccessToken` in the tasks.
     pub system_access_token: String,
-    /// Whom the tasks can be.
+    /// The service connections that the tasks can use.
     pub service_connections: Vec<ServiceConnection>,
 }
 
@@ -69,11 +70,11 @@ pub struct AzurePipelines {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConnection {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// `sub` of its tokens, such as `sc://organization/project/connection`.
+    /// The `sub` of its tokens, such as `sc://organization/project/connection`.
     pub subject: String,
-    /// `iss` of its tokens; that of the organization, if left out.
+    /// The `iss` of its tokens; that of the organization if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
 }
@@ -103,7 +104,7 @@ impl Config {
     /// Reads a TOML file, or a JSON file if its name ends in `.json`.
     ///
     /// # Errors
-    /// The file cannot be read, is not of that format, or has unknown or wrong entries.
+    /// Fails if the file cannot be read, is not of that format, or has unknown or invalid entries.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let error = |problem: String| ConfigError { path: path.display().to_string(), problem };
         let text = std::fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
@@ -115,13 +116,13 @@ impl Config {
     }
 }
 
-/// The tenant of the default world.
+/// The tenant of the default configuration.
 pub const TENANT_ID: &str = "99999999-0000-0000-0000-000000000009";
-/// The client secret of `orders-api` in the default world.
+/// The client secret of `orders-api` in the default configuration.
 pub const ORDERS_API_SECRET: &str = "orders-api-secret";
 
 impl Default for Config {
-    /// The default world; `README.md` has it as a table.
+    /// Returns the default configuration, which `README.md` shows as a table.
     fn default() -> Self {
         let id = |letter: char, number: u8| {
             let run = |length| letter.to_string().repeat(length);

@@ -1,5 +1,5 @@
-//! The control endpoint: changes the emulator while it runs, and tells what it has seen. JSON both ways; `README.md` is
-//! its reference.
+//! The control endpoint: changes the emulator while it runs, and returns what it recorded. Requests and responses are
+//! JSON; `README.md` is the reference.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::fault::{Fault, Shape};
 use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct Control {
     pub(crate) state: Arc<State>,
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) addresses: Arc<Addresses>,
-    /// Where developer tools are put.
+    /// The folder for developer tools.
     pub(crate) tools: PathBuf,
     pub(crate) stop: Arc<Notify>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn router(control: Control) -> Router {
         .with_state(control)
 }
 
-/// A refusal: status 400 (or another) and `{"error": ...}`.
+/// An error response: status 400 (or another) and `{"error": ...}`.
 struct Refused(StatusCode, String);
 
 type Answer = Result<Response, Refused>;
@@ -78,7 +78,8 @@ fn json_response(value: &impl serde::Serialize) -> Response {
     }
 }
 
-/// Any content type will do, so that `curl -d` works as it is. An empty body is `{}`.
+/// Parses a body. Every content type is accepted, so that `curl -d` works without options. An empty body is read as
+/// `{}`.
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
@@ -88,7 +89,7 @@ fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Refused> {
     serde_json::from_value(value).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-/// `current` with the members of the object `changes` put in.
+/// Returns `current` with the members of the object `changes` replaced.
 fn changed<T: serde::Serialize + DeserializeOwned>(current: &T, changes: Value) -> Result<T, Refused> {
     let error = |text: String| Refused(StatusCode::BAD_REQUEST, text);
     let mut document = serde_json::to_value(current).map_err(|problem| error(problem.to_string()))?;
@@ -99,7 +100,7 @@ fn changed<T: serde::Serialize + DeserializeOwned>(current: &T, changes: Value) 
     from_value(document)
 }
 
-/// One or several, as the body has it.
+/// Returns the documents of a body that contains one or several.
 fn one_or_many(document: Value) -> Vec<Value> {
     match document {
         Value::Array(many) => many,
@@ -170,7 +171,7 @@ async fn patch_tokens(Shared(control): Shared<Control>, body: Bytes) -> Answer {
 #[derive(Deserialize)]
 struct RequestFilter {
     endpoint: Option<String>,
-    /// Only requests with a greater id.
+    /// Returns only requests with a greater id.
     since: Option<u64>,
 }
 
@@ -191,7 +192,7 @@ async fn delete_requests(Shared(control): Shared<Control>) -> Response {
 async fn mint(Shared(control): Shared<Control>, body: Bytes) -> Answer {
     let request: MintRequest = parse(&body)?;
     let state = control.state.clone();
-    // The first forged token needs a key of its own, which takes a while.
+    // The first forged token needs its own key, which takes a while to generate.
     match tokio::task::spawn_blocking(move || state.mint(&request)).await {
         Ok(minted) => Ok(json_response(&minted?)),
         Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
@@ -204,7 +205,7 @@ struct SignIn {
     principal: String,
 }
 
-/// Signs a user in to developer tools of their own: the folder for `PATH`.
+/// Signs a user in to a new set of developer tools, and returns the folder for `PATH`.
 async fn tools(Shared(control): Shared<Control>, body: Bytes) -> Answer {
     let SignIn { principal } = parse(&body)?;
     let refused = |text: String| Refused(StatusCode::BAD_REQUEST, text);
@@ -236,7 +237,7 @@ async fn rotate_keys(Shared(control): Shared<Control>, body: Bytes) -> Answer {
 }
 
 impl Control {
-    /// Gives new principals their roles in the database.
+    /// Creates the roles of new principals in the database.
     async fn make_roles(&self) -> Result<(), Refused> {
         let Some(database) = &self.database else { return Ok(()) };
         let made = database.upstream.make_roles(&self.state).await;
@@ -260,7 +261,7 @@ async fn post_postgres(Shared(control): Shared<Control>, body: Bytes) -> Answer 
 }
 
 async fn stop(Shared(control): Shared<Control>) -> Response {
-    // After the answer: the listener goes away with everything else.
+    // The response is sent before this stops the listener.
     control.stop.notify_one();
     json_response(&json!({}))
 }

@@ -1,5 +1,5 @@
-//! `az`, `azd` and `pwsh` for a user: tiny programs put first in the `PATH` of a command, which ask the emulator for the
-//! token.
+//! `az`, `azd` and `pwsh` for a user: small programs at the start of a command's `PATH`, which request the token from
+//! the emulator.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,13 +13,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The first argument by which the program knows that it is one of the tools; the second is the address to ask.
+/// The first argument, which makes the program act as one of the tools. The second one is the address of the emulator.
 pub(crate) const MARK: &str = "--developer-tool";
 
-/// The tools there are.
+/// The supported tools.
 pub(crate) const TOOLS: [&str; 3] = ["az", "azd", "pwsh"];
 
-/// Writes the programs for one user into a directory; `base` is the endpoint's address.
+/// Writes the programs for one user to a directory. `base` is the endpoint's address.
 pub(crate) fn install(directory: &Path, base: &str, oid: &str) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let program = std::env::current_exe()?;
@@ -27,7 +27,7 @@ pub(crate) fn install(directory: &Path, base: &str, oid: &str) -> io::Result<()>
         return Err(io::Error::other("they are part of the program pgentra-emulator, and this is another one"));
     }
     for tool in TOOLS {
-        // Renamed into place: a tool that is just being run must not be written to.
+        // The file is renamed to its final name, because a tool that is being run must not be written to.
         let file = tempfile::NamedTempFile::new_in(directory)?;
         fs::write(file.path(), format!("#!/bin/sh\nexec {} {MARK} {base}/{tool}/{oid} \"$@\"\n", quoted(&program)))?;
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o755))?;
@@ -40,11 +40,11 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
-/// Is one of the tools: prints what the emulator answers.
+/// Acts as one of the tools: prints the emulator's response.
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let address = arguments.next().and_then(|address| address.into_string().ok()).unwrap_or_default();
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
-    // How callers find out that there is a PowerShell.
+    // Callers use this to detect PowerShell.
     if arguments == ["/?"] {
         return ExitCode::SUCCESS;
     }
@@ -76,7 +76,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `--resource R` or `--scope R/.default`, the value also behind an equals sign.
+/// Returns the value of `--resource R` or `--scope R/.default`, also with an equals sign.
 fn resource(arguments: &[String]) -> Option<&str> {
     let value = |name: &str| {
         let position = arguments.iter().position(|argument| argument.split('=').next() == Some(name))?;
@@ -85,7 +85,7 @@ fn resource(arguments: &[String]) -> Option<&str> {
     value("--resource").or_else(|| value("--scope").map(|scope| scope.strip_suffix("/.default").unwrap_or(scope)))
 }
 
-/// The script that PowerShell is given, encoded or as it is.
+/// Returns the script that is passed to PowerShell, encoded or as it is.
 fn script(arguments: &[String]) -> Option<String> {
     let value = |name: &str| {
         arguments.iter().position(|argument| argument == name).and_then(|position| arguments.get(position + 1))
@@ -98,7 +98,7 @@ fn script(arguments: &[String]) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-/// What a script sets `ResourceUrl` to, in either kind of quotation marks.
+/// Returns the value that a script assigns to `ResourceUrl`, in either kind of quotation marks.
 fn resource_of_script(script: &str) -> Option<String> {
     let rest = script.split_once("ResourceUrl")?.1;
     let start = rest.split_once('=')?.1.trim_start();
@@ -106,7 +106,7 @@ fn resource_of_script(script: &str) -> Option<String> {
     Some(start[1..].split_once(mark)?.0.to_owned())
 }
 
-/// What a script prints: the one line that some ask for, or an object.
+/// Returns the output of a script: the single line that some scripts print, or an object.
 fn for_script(body: String, script: &str) -> String {
     let Ok(mut fields) = serde_json::from_str::<Value>(&body) else { return body };
     let epoch = fields.as_object_mut().and_then(|fields| fields.remove("epoch")).unwrap_or_default();
@@ -116,7 +116,7 @@ fn for_script(body: String, script: &str) -> String {
     }
 }
 
-/// How the tool ends, and what it prints.
+/// The exit status and the output of the tool.
 struct Answer {
     exit: u8,
     body: String,
@@ -128,7 +128,7 @@ fn ask(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<Ans
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let query = format!("resource={}&arguments={}", encoded(resource.unwrap_or_default()), encoded(arguments));
     let mut stream = TcpStream::connect(host)?;
-    // Version 1.0, so that the answer ends with the connection.
+    // With version 1.0 the end of the connection ends the response.
     write!(stream, "GET /{path}?{query} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: developer-tool\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
@@ -145,7 +145,7 @@ fn ask(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<Ans
     Ok(Answer { exit, body: body.to_owned(), local_time_only: header("x-local-time-only").is_some() })
 }
 
-/// `az` tells the expiry in local time without a zone as well, and older programs read only that.
+/// Adds the expiry in local time without a zone, as `az` does. Older programs read only that.
 fn with_local_expiry(body: String, alone: bool) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(&body) else { return body };
     if let Some(local) = fields.get("expires_on").and_then(Value::as_i64).and_then(local_time) {

@@ -1,4 +1,4 @@
-//! Starting and stopping everything together.
+//! Starts and stops all parts of the emulator.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,47 +24,48 @@ use crate::scratch::Scratch;
 use crate::state::{State, StateError};
 use crate::tls::{Authority, SelfSigned};
 
-/// What to start.
+/// The options for starting an emulator.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The tenant and its faults.
     pub config: Config,
-    /// The PostgreSQL behind the front door.
+    /// The PostgreSQL server behind the proxy.
     pub postgres: Postgres,
-    /// Where everything but the control endpoint listens; by default 127.0.0.1. The control endpoint never leaves loopback.
+    /// The address of all listeners except the control endpoint; by default 127.0.0.1. The control endpoint always
+    /// listens on loopback.
     pub listen: IpAddr,
-    /// Fixed ports; 0, the default, is a free one.
+    /// Fixed ports; the default 0 selects a free port.
     pub ports: Ports,
-    /// Names and addresses besides `localhost`, 127.0.0.1 and ::1 that the server certificate is for.
+    /// Names and addresses in the server certificate, in addition to `localhost`, 127.0.0.1 and ::1.
     pub dns_names: Vec<String>,
-    /// Where the certificate authority is kept; without, there is a new one each time.
+    /// The folder of the certificate authority. If it is absent, a new certificate authority is created at each start.
     pub ca_dir: Option<PathBuf>,
 }
 
-/// The PostgreSQL behind the front door.
+/// The PostgreSQL server behind the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Postgres {
-    /// No front door at all: Entra and managed identity alone. The default for use from Rust.
+    /// No PostgreSQL: only Entra and managed identity. This is the default for use from Rust.
     #[default]
     None,
-    /// A server of the emulator's own, thrown away at the end.
+    /// A temporary server of the emulator, removed at the end.
     Own,
-    /// A user's own server, by URL; its user has to be a superuser.
+    /// An existing server, by URL. Its user must be a superuser.
     Upstream(String),
 }
 
-/// Ports by listener; 0 is a free one.
+/// The port of each listener; 0 selects a free port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
-    /// Token endpoint and discovery.
+    /// The token endpoint and discovery.
     pub entra: u16,
-    /// Instance metadata service.
+    /// The instance metadata service.
     pub imds: u16,
     /// App Service.
     pub app_service: u16,
-    /// Control endpoint.
+    /// The control endpoint.
     pub control: u16,
-    /// PostgreSQL front door.
+    /// The PostgreSQL proxy.
     pub postgres: u16,
 }
 
@@ -81,50 +82,50 @@ impl Default for Options {
     }
 }
 
-/// Where everything is: the line that the program prints when it is ready.
+/// The addresses of the emulator. The program prints them in one line when it is ready.
 #[derive(Clone, Debug, Serialize)]
 pub struct Addresses {
     /// Always true.
     pub ready: bool,
-    /// Process id of the emulator.
+    /// The process id of the emulator.
     pub pid: u32,
     /// The tenant.
     pub tenant_id: String,
-    /// For `AZURE_AUTHORITY_HOST`.
+    /// The value for `AZURE_AUTHORITY_HOST`.
     pub authority_host: String,
     /// The token endpoint of the tenant.
     pub token_url: String,
-    /// For `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    /// The value for `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     pub imds_host: String,
     /// App Service's endpoint.
     pub app_service: AppServiceAddress,
-    /// For each other place that a program can have an identity from, the environment variables by which it finds it:
-    /// `imds`, `azure_arc`, `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`, `azure_pipelines`.
+    /// For each other source of identities, the environment variables by which a program finds it: `imds`, `azure_arc`,
+    /// `service_fabric`, `azure_ml`, `cloud_shell`, `token_proxy`, `azure_pipelines`.
     pub hosts: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
-    /// What stands behind `az`, `azd` and `pwsh`; see `--as`.
+    /// The endpoint for `az`, `azd` and `pwsh`; see `--as`.
     #[serde(skip)]
     pub(crate) developer_tools: String,
     /// The control endpoint.
     pub control: String,
-    /// PEM file with the certificate authority.
+    /// A PEM file with the certificate authority.
     pub ca_file: PathBuf,
-    /// PEM file with the system's roots and the certificate authority.
+    /// A PEM file with the system's certificate authorities and the emulator's.
     pub bundle_file: PathBuf,
-    /// The front door; `None` if there is none.
+    /// The PostgreSQL proxy; `None` if it is not started.
     pub postgres: Option<PostgresAddress>,
 }
 
-/// How programs on App Service reach their identity.
+/// The endpoint and the header for programs on App Service.
 #[derive(Clone, Debug, Serialize)]
 pub struct AppServiceAddress {
-    /// For `IDENTITY_ENDPOINT`.
+    /// The value for `IDENTITY_ENDPOINT`.
     pub endpoint: String,
-    /// For `IDENTITY_HEADER`.
+    /// The value for `IDENTITY_HEADER`.
     pub header: String,
 }
 
 impl AppServiceAddress {
-    /// The endpoint that gives this identity when none is asked for.
+    /// Returns the endpoint that issues tokens of this identity by default.
     pub fn endpoint_for(&self, identity: &Principal) -> String {
         match self.endpoint.strip_suffix(entra::APP_SERVICE_PATH) {
             Some(base) => format!("{base}/{}{}", identity.oid, entra::APP_SERVICE_PATH),
@@ -133,18 +134,18 @@ impl AppServiceAddress {
     }
 }
 
-/// How clients reach the database.
+/// The connection settings for clients of the database.
 #[derive(Clone, Debug, Serialize)]
 pub struct PostgresAddress {
-    /// For `PGHOST`.
+    /// The value for `PGHOST`.
     pub host: String,
-    /// For `PGPORT`.
+    /// The value for `PGPORT`.
     pub port: u16,
-    /// For `PGDATABASE`.
+    /// The value for `PGDATABASE`.
     pub database: String,
-    /// A port without TLS; there is none: `POST /postgres {"plaintext": true}` takes TLS away from the one.
+    /// A port without TLS. It is always absent: `POST /postgres {"plaintext": true}` switches TLS off on `port`.
     pub plaintext_port: Option<u16>,
-    /// The superuser's way past the front door, where the server is the emulator's own.
+    /// The superuser's connection string, which bypasses the proxy. It is set if the server is the emulator's own.
     pub admin_dsn: Option<String>,
 }
 
@@ -154,22 +155,22 @@ pub enum Error {
     /// The configuration contradicts itself.
     #[error("configuration: {0}")]
     Config(#[from] StateError),
-    /// There is no temporary directory.
+    /// A temporary directory could not be created.
     #[error("temporary directory: {0}")]
     Scratch(#[source] io::Error),
-    /// Certificates cannot be made or kept.
+    /// Certificates could not be created or stored.
     #[error("certificate authority: {0}")]
     Tls(#[source] io::Error),
-    /// An address cannot be listened at.
+    /// The emulator could not listen on an address.
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
     /// PostgreSQL did not start.
     #[error(transparent)]
     Server(#[from] StartError),
-    /// The server behind the front door is of no use.
+    /// The server behind the proxy cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The runtime or a thread could not be made.
+    /// The runtime or a thread could not be created.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -181,7 +182,7 @@ impl Emulator {
     /// Starts everything on the caller's tokio runtime.
     ///
     /// # Errors
-    /// Nothing of it runs then.
+    /// After an error, no part of the emulator is running.
     pub async fn start(options: Options) -> Result<Running, Error> {
         let keys = tokio::task::spawn_blocking(KeySet::generate);
         let server = match options.postgres {
@@ -245,7 +246,7 @@ impl Emulator {
         };
         let (control, control_address) = listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports.control)).await?;
 
-        // Clients elsewhere put another of the certificate's names in place of this one.
+        // Clients on other machines replace this name with another one of the certificate.
         let port = |name: &str| ports_of.iter().find(|(known, _)| *known == name).map_or(0, |(_, port)| *port);
         let plain_host = if options.listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { options.listen };
         let plain = |name: &str| format!("http://{}", SocketAddr::new(plain_host, port(name)));
@@ -327,16 +328,16 @@ impl Emulator {
             stop: asked_to_stop.clone(),
         });
         tasks.spawn(async move {
-            // Ends with an error only if the listener does.
+            // This returns an error only if the listener fails.
             let _ = axum::serve(control, router).await;
         });
         Ok(Running { addresses, state, postgres, server, asked_to_stop, _tasks: tasks, scratch })
     }
 
-    /// Starts everything on a thread and a runtime of its own, for tests that have none.
+    /// Starts everything on a new thread with its own runtime, for tests without a runtime.
     ///
     /// # Errors
-    /// As for [`Emulator::start`].
+    /// Those of [`Emulator::start`].
     pub fn start_blocking(options: Options) -> Result<RunningThread, Error> {
         let (started, start) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -353,7 +354,7 @@ impl Emulator {
                             running.state.clone(),
                             running.postgres.clone(),
                         )));
-                        // An error means that the handle is gone: the same.
+                        // An error means that the handle was dropped, which has the same meaning.
                         let _ = stopped.await;
                         running.stop().await;
                     }
@@ -368,15 +369,15 @@ impl Emulator {
     }
 }
 
-/// The database: its front door, and the server behind.
+/// The database: the proxy, and the server behind it.
 pub struct Database {
-    /// The server behind the front door.
+    /// The server behind the proxy.
     pub upstream: Arc<Upstream>,
-    /// What clients connect to.
+    /// The proxy that clients connect to.
     pub door: FrontDoor,
 }
 
-/// A running emulator. Dropping it ends it; [`Running::stop`] also waits until PostgreSQL and its files are gone.
+/// A running emulator. Dropping it ends it; [`Running::stop`] also waits until PostgreSQL and its files are removed.
 pub struct Running {
     addresses: Arc<Addresses>,
     state: Arc<State>,
@@ -388,32 +389,32 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where everything is.
+    /// Returns the addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// What the control endpoint changes and tells.
+    /// Returns the state that the control endpoint changes and reads.
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
 
-    /// The database, if there is one.
+    /// Returns the database, if there is one.
     pub fn database(&self) -> Option<&Database> {
         self.postgres.as_deref()
     }
 
-    /// A directory that goes away with the emulator.
+    /// Returns a directory that is removed with the emulator.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// Waits until the control endpoint is asked to stop the emulator.
+    /// Waits until the control endpoint receives a request to stop the emulator.
     pub async fn asked_to_stop(&self) {
         self.asked_to_stop.notified().await;
     }
 
-    /// Ends everything.
+    /// Stops everything.
     pub async fn stop(self) {
         let Self { server, postgres, _tasks: tasks, .. } = self;
         drop((tasks, postgres));
@@ -423,7 +424,7 @@ impl Running {
     }
 }
 
-/// A running emulator with a thread of its own. Dropping it ends it and waits until everything is gone.
+/// A running emulator on its own thread. Dropping it ends it and waits until everything is removed.
 pub struct RunningThread {
     addresses: Arc<Addresses>,
     state: Arc<State>,
@@ -433,17 +434,17 @@ pub struct RunningThread {
 }
 
 impl RunningThread {
-    /// Where everything is.
+    /// Returns the addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// What the control endpoint changes and tells.
+    /// Returns the state that the control endpoint changes and reads.
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
 
-    /// The database, if there is one.
+    /// Returns the database, if there is one.
     pub fn database(&self) -> Option<&Database> {
         self.database.as_deref()
     }
@@ -454,7 +455,7 @@ impl Drop for RunningThread {
         self.database = None;
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic has been reported by the panic hook already.
+            // The panic hook has already reported a panic of the thread.
             let _ = thread.join();
         }
     }

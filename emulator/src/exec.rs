@@ -1,4 +1,4 @@
-//! `--exec`: a command that finds the emulator where it expects Azure.
+//! `--exec`: runs a command with the emulator in place of Azure.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,12 +17,12 @@ use crate::developer_tools;
 use crate::principal::{Principal, PrincipalKind};
 use crate::{Addresses, Running};
 
-/// How long a command may take to end when the emulator has to.
+/// The time that a command has to end when the emulator ends.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Inherited variables with these beginnings would lead the command elsewhere.
+/// Prefixes of inherited variables that would direct the command to other services.
 const REMOVED_PREFIXES: [&str; 3] = ["AZURE_", "IDENTITY_", "MSI_"];
-/// And these, names in upper case; variables for proxies are also read in lower case.
+/// Further such variables, in upper case. Proxy variables are also removed in lower case.
 const REMOVED: [&str; 9] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -35,11 +35,11 @@ const REMOVED: [&str; 9] = [
     "SSL_CERT_DIR",
 ];
 
-/// Who the command is.
+/// The identity of the command.
 pub(crate) enum Identity {
-    /// Whichever App Service gives by default.
+    /// The default identity of App Service.
     AppService,
-    /// A managed identity; an App Service endpoint of its own gives it without being asked for it.
+    /// A managed identity. It is the default of a separate App Service endpoint.
     Managed(Arc<Principal>),
     /// An application with its secret.
     Secret(Arc<Principal>),
@@ -48,7 +48,7 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    /// The principal of this name.
+    /// Returns the identity for the principal of this name.
     pub(crate) fn of(running: &Running, name: Option<&str>) -> Result<Self, String> {
         let Some(name) = name else { return Ok(Self::AppService) };
         let principal = running.state().principal(name).ok_or_else(|| format!("there is no principal {name:?}"))?;
@@ -69,7 +69,7 @@ impl Identity {
     }
 }
 
-/// What is set for the command.
+/// Returns the environment variables for the command.
 fn environment(identity: &Identity, addresses: &Addresses, dns_names: &[String]) -> BTreeMap<&'static str, OsString> {
     let mut set: BTreeMap<&'static str, OsString> = BTreeMap::new();
     for name in ["SSL_CERT_FILE", "PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"] {
@@ -103,7 +103,7 @@ fn environment(identity: &Identity, addresses: &Addresses, dns_names: &[String])
         Identity::User(tools) => {
             let inherited = std::env::var_os("PATH").unwrap_or_default();
             let directories = std::iter::once(tools.clone()).chain(std::env::split_paths(&inherited));
-            // Joining fails only over a separator in a name, and temporary directories have none.
+            // Joining fails only if a name contains a separator, which names of temporary directories do not.
             set.insert("PATH", std::env::join_paths(directories).unwrap_or(inherited));
             set.insert("AZURE_TOKEN_CREDENTIALS", "dev".into());
         }
@@ -116,7 +116,7 @@ fn is_removed(name: &str) -> bool {
     REMOVED.contains(&name.as_str()) || REMOVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Runs the command until it ends, or until `end` does; then it is asked to terminate, and killed after [`GRACE`].
+/// Runs the command until it or `end` ends. In the second case the command is terminated, and killed after [`GRACE`].
 pub(crate) async fn run(
     command: &[OsString],
     identity: &Identity,
@@ -135,8 +135,8 @@ pub(crate) async fn run(
     }
     child.envs(environment(identity, addresses, dns_names));
     #[cfg(target_os = "linux")]
-    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and touches no memory. The signal comes
-    // when the thread that forks ends: this is the program's main thread.
+    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and touches no memory. The
+    // signal is sent when the thread that forks ends: this is the program's main thread.
     unsafe {
         child.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
             0 => Ok(()),
@@ -147,7 +147,7 @@ pub(crate) async fn run(
         Ok(child) => child,
         Err(error) => {
             eprintln!("pgentra-emulator: cannot run {}: {error}", program.display());
-            // As shells say it.
+            // The exit codes are those of shells.
             return Ok(ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }));
         }
     };
@@ -170,7 +170,8 @@ pub(crate) async fn run(
 }
 
 fn forward(child: &Child, received: i32) {
-    // At a terminal the whole foreground group gets these from the keyboard; twice would be once too often.
+    // At a terminal, the keyboard sends these signals to the whole foreground group. The command must not get them
+    // twice.
     let from_keyboard = matches!(received, libc::SIGINT | libc::SIGQUIT) && io::stdin().is_terminal();
     if !from_keyboard {
         send(child, received);
@@ -192,12 +193,12 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     }
 }
 
-/// As shells say it: 128 and the signal's number.
+/// Returns the exit code that shells use: 128 and the signal's number.
 pub(crate) fn exit_code_of_signal(number: i32) -> ExitCode {
     ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX))
 }
 
-/// The signals that are passed on to a command, or end an emulator without one.
+/// The signals that are forwarded to a command, or end an emulator without one.
 pub(crate) struct Signals {
     hangup: Signal,
     interrupt: Signal,
@@ -219,7 +220,7 @@ impl Signals {
         })
     }
 
-    /// The next one's number.
+    /// Returns the number of the next signal.
     pub(crate) async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.hangup.recv() => libc::SIGHUP,

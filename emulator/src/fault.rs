@@ -1,42 +1,45 @@
-//! Faults: what is to go wrong, where, and how often; and the shape of answers, which a fault can change too.
+//! Faults: which failures occur, at which endpoint, and how often; and the shape of responses, which a fault can change
+//! too.
 
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{self, ResourceKind};
 
-/// Properties of the tokens and answers that are handed out. Set for all by the token settings, for some by a fault;
-/// a property that is left out (`null`) keeps its usual value.
+/// Properties of issued tokens and of responses. The token settings set them for all, a fault for some. A property that
+/// is left out (`null`) keeps its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shape {
-    /// Seconds that a token lives; by default 86,400 for managed identities, 3,600 for the others. 0 or less: it arrives dead.
+    /// The lifetime of a token in seconds; by default 86,400 for managed identities, 3,600 for the others. With 0 or
+    /// less, the token has expired when it arrives.
     pub lifetime_s: Option<i64>,
-    /// `refresh_in` in seconds; by default half the lifetime where that is at least 2 h at the token endpoint, and absent
-    /// at managed identity endpoints.
+    /// The value of `refresh_in` in seconds. At the token endpoint the default is half the lifetime if that is at least
+    /// 2 h; at managed identity endpoints it is absent.
     pub refresh_in_s: Option<i64>,
-    /// Never send `refresh_in`.
+    /// Whether `refresh_in` is never sent.
     pub omit_refresh_in: Option<bool>,
-    /// Answer with the bytes of the last token given to this principal for this resource, even when it has expired.
+    /// Whether the response contains the last token for this principal and resource again, even if it has expired.
     pub same_token: Option<bool>,
-    /// Managed identities' database tokens carry `xms_mirid`; real ones do not.
+    /// Whether managed identities' database tokens contain `xms_mirid`. Real ones do not.
     pub named_database_tokens: Option<bool>,
-    /// Seconds by which the service's clock is ahead of this machine's, in tokens, `Date` headers and at the database.
+    /// How many seconds the service's clock is ahead of this machine's, in tokens, `Date` headers and at the database.
     pub clock_skew_s: Option<i64>,
-    /// How `expires_on` is written.
+    /// The format of `expires_on`.
     pub expires_on: Option<ExpiresOn>,
-    /// How `expires_in` and its like are written: by default numbers at the token endpoint, strings at managed identity endpoints.
+    /// The format of `expires_in` and similar fields: by default numbers at the token endpoint, strings at managed
+    /// identity endpoints.
     pub numbers: Option<Numbers>,
-    /// Fields left out of a successful answer, such as `resource` or `expires_in`.
+    /// Fields that are left out of a successful response, such as `resource` or `expires_in`.
     pub omit: Option<Vec<String>>,
-    /// Separate the trailer of AADSTS descriptions by `\r\n` as until 2023, not by spaces.
+    /// Whether the trailer of AADSTS descriptions is separated by `\r\n`, as until 2023, instead of spaces.
     pub escaped_errors: Option<bool>,
 }
 
-/// How a managed identity endpoint writes `expires_on`.
+/// The format of `expires_on` at a managed identity endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiresOn {
-    /// Seconds since 1970 as text: what IMDS and App Service send.
+    /// Seconds since 1970 as text, as IMDS and App Service send them.
     String,
     /// Seconds since 1970 as a number.
     Number,
@@ -46,22 +49,22 @@ pub enum ExpiresOn {
     DateLinux,
     /// `2030-06-20T02:57:58Z`.
     Iso,
-    /// Not at all.
+    /// The field is left out.
     Missing,
 }
 
-/// How durations are written.
+/// The format of durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Numbers {
-    /// `"3599"`
+    /// Text: `"3599"`.
     String,
-    /// `3599`
+    /// A number: `3599`.
     Number,
 }
 
 impl Shape {
-    /// These properties, and where one is not set, that of `base`.
+    /// Returns these properties, completed by those of `base`.
     pub(crate) fn over(&self, base: &Shape) -> Shape {
         Shape {
             lifetime_s: self.lifetime_s.or(base.lifetime_s),
@@ -77,7 +80,7 @@ impl Shape {
         }
     }
 
-    /// Takes the fields named by `omit` out of an answer.
+    /// Removes the fields in `omit` from a response.
     pub(crate) fn remove_omitted(&self, body: &mut serde_json::Value) {
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|name, _| !self.omit.iter().flatten().any(|omitted| omitted == name));
@@ -85,85 +88,86 @@ impl Shape {
     }
 }
 
-/// What happens to the connection instead of an answer.
+/// What happens to the connection instead of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// Closed without an answer.
+    /// Closed without a response.
     Drop,
-    /// Closed in the middle of the answer's body.
+    /// Closed in the middle of the response's body.
     DropMidBody,
-    /// Kept open without an answer, until the client goes or the fault is cleared.
+    /// Kept open without a response, until the client disconnects or the fault is removed.
     BlackHole,
-    /// Answered with bytes that are not HTTP.
+    /// The response consists of bytes that are not HTTP.
     Garbage,
 }
 
-/// What becomes of the answer's body.
+/// What happens to the response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// An HTML error page.
     Html,
-    /// No byte.
+    /// An empty body.
     Empty,
     /// The first half of the JSON.
     Truncated,
-    /// JSON of 1 MB and a little: an error description without end.
+    /// JSON of slightly more than 1 MB: a very long error description.
     Big,
-    /// `{}`
+    /// An empty object: `{}`.
     EmptyObject,
-    /// Not UTF-8.
+    /// Bytes that are not UTF-8.
     Binary,
 }
 
-/// One thing that goes wrong. The first active fault that fits a request is used, in the order they were added.
-/// The effects that a fault names are applied together; one that names none but `times` or `after` does nothing.
+/// One fault. The first active fault that matches a request is used, in the order in which they were added. All effects
+/// of a fault are applied together; a fault with only `times` or `after` has no effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Assigned when the fault is added.
+    /// The id, assigned when the fault is added.
     #[serde(default)]
     pub id: u64,
-    /// `token`, `discovery`, `imds`, `app_service`, another endpoint's name, or `*` (the default) for all.
+    /// The endpoint: `token`, `discovery`, `imds`, `app_service`, another endpoint's name, or `*` (the default) for
+    /// all.
     #[serde(default = "Fault::everywhere")]
     pub endpoint: String,
     /// Only for requests of this principal, by name, client id or object id.
     pub principal: Option<String>,
     /// Only for requests for this resource: `database`, `management` (of any cloud), or the resource itself.
     pub resource: Option<String>,
-    /// Fitting requests to let pass first.
+    /// The number of matching requests before the fault starts.
     #[serde(default)]
     pub after: u64,
-    /// Fitting requests to hit then; all, if left out, until the fault is cleared.
+    /// The number of matching requests that the fault then affects. If left out, it affects all until it is removed.
     pub times: Option<u64>,
 
-    /// Milliseconds to wait before the answer.
+    /// The delay before the response, in milliseconds.
     #[serde(default)]
     pub latency_ms: u64,
-    /// HTTP status of an error answer, which is sent instead of a token.
+    /// The HTTP status of an error response, which is sent instead of a token.
     pub status: Option<u16>,
-    /// AADSTS code of an error answer (status 400 or 401 by itself).
+    /// The AADSTS code of an error response (with status 400 or 401 by default).
     pub aadsts: Option<u32>,
-    /// `error` of the error answer; by default what goes with the code or the status.
+    /// The `error` of the error response; by default that of the code or the status.
     pub error: Option<String>,
-    /// Text of the error answer; by default what goes with the code or the status.
+    /// The text of the error response; by default that of the code or the status.
     pub description: Option<String>,
-    /// Sent as `Retry-After`: seconds or an HTTP date.
+    /// The `Retry-After` header: seconds or an HTTP date.
     pub retry_after: Option<RetryAfter>,
-    /// Repeat the secret that the client sent inside the error description (401 by itself).
+    /// Whether the error description repeats the secret that the client sent (with status 401 by default).
     #[serde(default)]
     pub echo_secret: bool,
-    /// What becomes of the body. `html` and `big` are errors (503, 500) unless `status` says otherwise.
+    /// What happens to the body. `html` and `big` are errors (503, 500) unless `status` is set.
     pub body: Option<Body>,
-    /// `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     pub content_type: Option<String>,
     /// What happens to the connection.
     pub connection: Option<Connection>,
-    /// Make a new signing key before answering.
+    /// Whether a new signing key is created before the response.
     #[serde(default)]
     pub rotate_keys: bool,
-    /// Changes to the successful answer.
+    /// Changes to the successful response.
     #[serde(default)]
     pub shape: Shape,
 }
@@ -217,12 +221,12 @@ impl Fault {
         "*".into()
     }
 
-    /// A fault of one endpoint, to be filled in with struct update syntax.
+    /// Returns a fault of one endpoint, to be completed with struct update syntax.
     pub fn at(endpoint: &str) -> Self {
         Self { endpoint: endpoint.into(), ..Self::default() }
     }
 
-    /// Whether a request is of the kind that this fault is about. `names` are all names and ids of the principal.
+    /// Returns whether the fault matches a request. `names` are all names and ids of the principal.
     pub(crate) fn fits(&self, endpoint: &str, names: &[&str], resource: Option<&str>) -> bool {
         let principal_fits = self.principal.as_deref().is_none_or(|wanted| names.contains(&wanted));
         let resource_fits = self.resource.as_deref().is_none_or(|wanted| {
@@ -235,7 +239,7 @@ impl Fault {
         (self.endpoint == "*" || self.endpoint == endpoint) && principal_fits && resource_fits
     }
 
-    /// Whether the client gets an error in place of a token.
+    /// Returns whether the client gets an error instead of a token.
     pub(crate) fn is_error(&self) -> bool {
         self.status.is_some_and(|status| status >= 300)
             || self.aadsts.is_some()

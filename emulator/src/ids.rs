@@ -3,12 +3,12 @@
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A random GUID.
+/// Returns a random GUID.
 pub(crate) fn random() -> String {
     guid(random_bytes())
 }
 
-/// A GUID that depends on `seed` alone, so that a role's security label still fits after a restart.
+/// Returns a GUID that depends only on `seed`, so that a role's security label still matches after a restart.
 pub(crate) fn derived(seed: &str) -> String {
     let digest = digest::digest(&digest::SHA256, seed.as_bytes());
     let mut bytes = [0; 16];
@@ -16,14 +16,14 @@ pub(crate) fn derived(seed: &str) -> String {
     guid(bytes)
 }
 
-/// Random text for a secret header.
+/// Returns a random text for a secret header.
 pub(crate) fn secret() -> String {
     random().replace('-', "").to_uppercase()
 }
 
 fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
-    // Without the system's randomness TLS could not have started either.
+    // Without the system's random numbers TLS could not have started either.
     SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }

@@ -1,4 +1,4 @@
-//! Access tokens as signed JWTs (RS256): keys, signing, and the verification that a database server does.
+//! Access tokens as signed JWTs (RS256): keys, signing, and verification as a database server does it.
 
 use std::sync::OnceLock;
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::resource::ResourceKind;
 
-/// Seconds by which a token may be used before its `nbf` or after its `exp`.
+/// The tolerance in seconds for use of a token before its `nbf` or after its `exp`.
 pub const LEEWAY_S: i64 = 0;
 
-/// Why a database server refuses a token. The texts clients see for each are in the PostgreSQL front door.
+/// Why a database server refuses a token. The corresponding texts for clients are in the PostgreSQL proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Not three base64url parts with JSON objects in the first two, or claims of a wrong type.
@@ -24,37 +24,37 @@ pub enum Refusal {
     BadSignature,
     /// `aud` is not the PostgreSQL resource of any cloud.
     WrongAudience,
-    /// `exp` is past.
+    /// The `exp` is in the past.
     Expired,
-    /// `nbf` is ahead.
+    /// The `nbf` is in the future.
     NotYetValid,
-    /// `tid` or `iss` is another tenant's.
+    /// The `tid` or `iss` is that of another tenant.
     WrongTenant,
-    /// There is no object id.
+    /// The object id is missing.
     NoOid,
 }
 
 /// The claims of a verified token.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// Object id of the principal; roles are matched by it.
+    /// The object id of the principal, by which roles are matched.
     pub oid: String,
-    /// Tenant id.
+    /// The tenant id.
     pub tid: String,
     /// Whether the token is an application's own (`idtyp` = `app`), as opposed to a user's.
     pub app_only: bool,
-    /// `nbf`, seconds since 1970.
+    /// The `nbf`, in seconds since 1970.
     pub not_before: i64,
-    /// `exp`, seconds since 1970.
+    /// The `exp`, in seconds since 1970.
     pub expires_on: i64,
     /// All claims.
     pub all: Map<String, Value>,
 }
 
-/// Checks a token as the database server of `tenant_id` does at `now` (seconds since 1970).
+/// Verifies a token as the database server of `tenant_id` does at `now` (seconds since 1970).
 ///
 /// # Errors
-/// The first of the checks that fails, in the order of [`Refusal`]'s use below: form, signature, tenant, audience, time, object id.
+/// The refusal of the first check that fails, in this order: form, signature, tenant, audience, time, object id.
 pub fn verify(keys: &KeySet, tenant_id: &str, token: &str, now: i64) -> Result<Claims, Refusal> {
     let all = keys.verified_claims(token)?;
     let text = |name: &str| match all.get(name) {
@@ -82,24 +82,24 @@ pub fn verify(keys: &KeySet, tenant_id: &str, token: &str, now: i64) -> Result<C
     Ok(Claims { oid, tid: tenant_id.into(), app_only, not_before, expires_on, all })
 }
 
-/// `iss` of a tenant's v1 tokens.
+/// Returns the `iss` of a tenant's v1 tokens.
 pub fn issuer_of(tenant_id: &str) -> String {
     format!("https://sts.windows.net/{tenant_id}/")
 }
 
-/// How a token is signed; all but [`Signing::Current`] are for tests of refusals.
+/// How a token is signed. All values except [`Signing::Current`] are for tests of refusals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Signing {
-    /// By the newest published key.
+    /// With the newest published key.
     #[default]
     Current,
-    /// With the newest key's id, by a key that was never published.
+    /// With a key that was never published, under the newest key's id.
     Forged,
     /// `alg` = `none`, with an empty signature.
     Unsigned,
 }
 
-/// The service's RSA keys, newest last. Older ones verify until they are retired.
+/// The service's RSA keys, newest last. Tokens of older keys are accepted until the keys are retired.
 pub struct KeySet {
     keys: Vec<SigningKey>,
     unpublished: OnceLock<SigningKey>,
@@ -113,12 +113,12 @@ struct SigningKey {
 }
 
 impl KeySet {
-    /// A set of one new key. Takes a few tenths of a second of processor time.
+    /// Creates a set of one new key. This takes a few tenths of a second of processor time.
     pub fn generate() -> Self {
         Self { keys: vec![SigningKey::generate()], unpublished: OnceLock::new() }
     }
 
-    /// Makes a new current key; with `retire`, tokens signed by the older ones are refused from now on.
+    /// Adds a new current key. With `retire`, tokens signed by the older keys are refused from now on.
     pub(crate) fn rotate(&mut self, key: NewKey, retire: bool) {
         if retire {
             self.keys.clear();
@@ -126,7 +126,7 @@ impl KeySet {
         self.keys.push(key.0);
     }
 
-    /// The key that signs now.
+    /// Returns the id of the current signing key.
     pub fn current_key_id(&self) -> &str {
         self.keys.last().map_or("", |key| &key.id)
     }
@@ -135,7 +135,7 @@ impl KeySet {
         self.keys.iter().any(|key| key.id == id)
     }
 
-    /// The published keys as a JSON Web Key Set.
+    /// Returns the published keys as a JSON Web Key Set.
     pub fn jwks(&self, issuer: &str) -> Value {
         let keys: Vec<Value> = self
             .keys
@@ -170,7 +170,7 @@ impl KeySet {
         format!("{signed}.{signature}")
     }
 
-    /// The claims of a token that one of the published keys signed.
+    /// Returns the claims of a token that one of the published keys signed.
     pub(crate) fn verified_claims(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
         let jws = Jws::parse(token).ok_or(Refusal::Malformed)?;
         let text = |name: &str| jws.header.get(name).and_then(Value::as_str);
@@ -185,7 +185,7 @@ impl KeySet {
     }
 }
 
-/// A token taken apart, nothing of it checked.
+/// The parts of a token, without any verification.
 pub(crate) struct Jws<'t> {
     pub(crate) header: Map<String, Value>,
     pub(crate) claims: Map<String, Value>,
@@ -194,7 +194,7 @@ pub(crate) struct Jws<'t> {
 }
 
 impl<'t> Jws<'t> {
-    /// What the signature is of.
+    /// Returns the signed part of the token.
     pub(crate) fn signed(&self) -> &'t str {
         self.signed
     }
@@ -203,18 +203,18 @@ impl<'t> Jws<'t> {
         &self.signature
     }
 
-    /// `None` if it is not a JWS in compact form with a JSON object as payload.
+    /// Parses a token. Returns `None` if it is not a JWS in compact form with a JSON object as payload.
     pub(crate) fn parse(token: &'t str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
-        // As Entra does, with and without padding.
+        // Entra accepts it with and without padding.
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
         let object = |part: &str| -> Option<Map<String, Value>> { serde_json::from_slice(&decode(part)?).ok() };
         Some(Self { header: object(header)?, claims: object(payload)?, signed, signature: decode(signature)? })
     }
 }
 
-/// A key that is made but not in use yet: making one is slow and needs no lock.
+/// A key that is created but not in use yet, because creating one is slow and does not need the lock.
 pub(crate) struct NewKey(SigningKey);
 
 impl NewKey {

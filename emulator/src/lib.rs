@@ -1,5 +1,5 @@
 //! A local Microsoft Entra for tests and demos: the token endpoint over TLS, the managed identity endpoints of Azure's
-//! hosts, and a PostgreSQL front door that checks tokens as Azure Database for PostgreSQL does.
+//! hosts, and a PostgreSQL proxy that checks tokens as Azure Database for PostgreSQL does.
 //!
 //! The program `pgentra-emulator` is a thin shell over [`Emulator`]; Rust tests can use that in their own process:
 //!

@@ -1,4 +1,5 @@
-//! Who can sign in: users, guests, groups, service principals and managed identities, and the database role of each.
+//! Principals that can sign in: users, guests, groups, service principals and managed identities, with their database
+//! roles.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,36 +7,36 @@ use serde_json::{Map, Value};
 use crate::certificate::{Certificate, TrustedSubject};
 use crate::ids;
 
-/// What kind of directory object a principal is. It decides the claims of its tokens and the type of its database role.
+/// The kind of directory object. It decides the claims of its tokens and the type of its database role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
-    /// A member of the tenant; tokens carry `upn`.
+    /// A member of the tenant; tokens contain `upn`.
     User,
-    /// A user of another directory; tokens carry no `upn`.
+    /// A user of another directory; tokens do not contain `upn`.
     Guest,
-    /// Never signs in; its members log in to the database under its name with their own tokens.
+    /// A group. It does not sign in itself; its members log in to the database under its name with their own tokens.
     Group,
     /// An application with a secret, a certificate or federated credentials.
     ServicePrincipal,
-    /// A managed identity that is a resource of its own.
+    /// A managed identity that is its own resource.
     UserAssigned,
     /// The managed identity of one resource, such as a virtual machine.
     SystemAssigned,
 }
 
 impl PrincipalKind {
-    /// Whether tokens of this kind are app-only (`idtyp` = `app`).
+    /// Returns whether tokens of this kind are app-only (`idtyp` = `app`).
     pub fn is_app(self) -> bool {
         matches!(self, Self::ServicePrincipal | Self::UserAssigned | Self::SystemAssigned)
     }
 
-    /// Whether this is an identity that managed identity endpoints hand tokens to.
+    /// Returns whether managed identity endpoints issue tokens for this kind.
     pub fn is_managed_identity(self) -> bool {
         matches!(self, Self::UserAssigned | Self::SystemAssigned)
     }
 
-    /// The type that its database role has in the security label.
+    /// Returns the type of its database role in the security label.
     pub fn role_kind(self) -> RoleKind {
         match self {
             Self::User | Self::Guest => RoleKind::User,
@@ -45,20 +46,20 @@ impl PrincipalKind {
     }
 }
 
-/// The type in a database role's security label.
+/// The type of a database role in its security label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleKind {
     /// Users and guests.
     User,
-    /// Members of a group log in under it.
+    /// A group, whose members log in under its name.
     Group,
     /// Service principals and managed identities.
     Service,
 }
 
 impl RoleKind {
-    /// The word used in `aadauth` labels and in `pgaadauth_create_principal_with_oid`.
+    /// Returns the word in `aadauth` labels and in `pgaadauth_create_principal_with_oid`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -68,36 +69,37 @@ impl RoleKind {
     }
 }
 
-/// The database role that is made for a principal when the emulator starts.
+/// The database role that is created for a principal when the emulator starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Role {
-    /// Role name, case-sensitive.
+    /// The role name, case-sensitive.
     pub name: String,
-    /// Type in the security label.
+    /// The type in the security label.
     pub kind: RoleKind,
-    /// Object id in the security label.
+    /// The object id in the security label.
     pub oid: String,
-    /// Whether the role is a Microsoft Entra administrator of the server (it may create principals).
+    /// Whether the role is a Microsoft Entra administrator of the server (it can create principals).
     pub admin: bool,
 }
 
-/// How a principal's `role` is written in a configuration: `true` (the default), `false`, a name, or a table.
+/// The form of a principal's `role` in a configuration: `true` (the default), `false`, a name, or a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RoleSetting {
-    /// `true`: a role with the usual name; `false`: no role.
+    /// With `true`, a role with the default name; with `false`, no role.
     Wanted(bool),
     /// A role of this name.
     Named(String),
-    /// Everything spelled out.
+    /// A role with all its properties.
     Detailed {
-        /// Role name; the usual one if left out.
+        /// The role name; the default one if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// Security label's type; that of the principal's kind if left out. A wrong one is how to test its refusal.
+        /// The type in the security label; that of the principal's kind if left out. A wrong type is for tests of its
+        /// refusal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<RoleKind>,
-        /// Whether the role administers the server.
+        /// Whether the role is an administrator of the server.
         #[serde(default)]
         admin: bool,
     },
@@ -109,7 +111,7 @@ impl Default for RoleSetting {
     }
 }
 
-/// What a workload identity assertion has to say to be taken.
+/// The claims that a workload identity assertion must contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredential {
@@ -123,7 +125,7 @@ pub struct FederatedCredential {
 }
 
 impl FederatedCredential {
-    /// The audience that workload identity federation asks for in the public cloud.
+    /// The audience that workload identity federation requires in the public cloud.
     pub const DEFAULT_AUDIENCE: &'static str = "api://AzureADTokenExchange";
 
     fn default_audience() -> String {
@@ -131,60 +133,62 @@ impl FederatedCredential {
     }
 }
 
-/// One directory object. Ids left out of a configuration are derived from the name, the same at every start.
+/// A directory object. Ids that are left out of a configuration are derived from the name, so they are the same at
+/// every start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "PrincipalDocument")]
 pub struct Principal {
-    /// Display name; for users the user principal name.
+    /// The display name; for users the user principal name.
     pub name: String,
-    /// What it is.
+    /// The kind.
     pub kind: PrincipalKind,
-    /// Object id.
+    /// The object id.
     pub oid: String,
-    /// Application (client) id; for users, of the program they signed in with.
+    /// The application (client) id; for users, that of the program that they signed in with.
     pub appid: String,
-    /// The secret that the token endpoint takes from this client.
+    /// The secret with which this client authenticates at the token endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
-    /// Home tenant, if it is not the emulator's: tokens are then of the wrong tenant.
+    /// The home tenant, if it is not the emulator's. Tokens are then from the wrong tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<String>,
-    /// `upn` claim; users have their name here by default, nobody else has one.
+    /// The `upn` claim. For users it is their name by default; for other kinds it is absent by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upn: Option<String>,
-    /// Names of the groups that it is a member of.
+    /// The names of the groups that it is a member of.
     pub groups: Vec<String>,
-    /// Assertions of other issuers taken instead of a secret. Empty: any well-formed one in its valid time.
+    /// Assertions of other issuers that are accepted instead of a secret. If empty, every valid assertion is accepted.
     pub federated_credentials: Vec<FederatedCredential>,
-    /// Certificates whose keys may sign its own assertions.
+    /// Certificates whose keys sign the application's own assertions.
     pub certificates: Vec<Certificate>,
-    /// Authorities that may issue such certificates for a subject.
+    /// Certificate authorities that can issue such certificates for a subject.
     pub trusted_subjects: Vec<TrustedSubject>,
-    /// Whether nobody acts for this user who signed in without a second factor (`amr` of their token): they are told to
-    /// sign in again, with a claims challenge.
+    /// Whether on-behalf-of requests need a token from a sign-in with a second factor (its `amr`). Without it they are
+    /// refused with a claims challenge, with which the user signs in again.
     pub requires_mfa: bool,
-    /// `xms_mirid` of a managed identity.
+    /// The `xms_mirid` of a managed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xms_mirid: Option<String>,
-    /// `xms_az_rid`: the resource that a user-assigned identity is used from.
+    /// The `xms_az_rid`: the resource that a user-assigned identity is used from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xms_az_rid: Option<String>,
-    /// Whether database tokens carry `xms_mirid`; real ones do not. Overrides `named_database_tokens` of the token settings.
+    /// Whether database tokens contain `xms_mirid`; real ones do not. Overrides `named_database_tokens` of the token
+    /// settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named_database_token: Option<bool>,
     /// The database role.
     pub role: RoleSetting,
-    /// Claims put over those of its kind, in every token; `null` removes one.
+    /// Claims that override those of its kind, in every token; `null` removes a claim.
     pub claims: Map<String, Value>,
 }
 
 impl Principal {
-    /// A principal with everything at its default.
+    /// Creates a principal with default values.
     pub fn new(name: &str, kind: PrincipalKind) -> Self {
         PrincipalDocument { name: name.into(), kind, ..PrincipalDocument::empty() }.complete()
     }
 
-    /// The database role to make for it; `None` for one that has none.
+    /// Returns the database role to create; `None` if the principal has no role.
     pub fn role(&self) -> Option<Role> {
         let usual_kind = self.kind.role_kind();
         let (name, kind, admin) = match &self.role {
@@ -199,7 +203,7 @@ impl Principal {
     }
 }
 
-/// A principal as people write it: nearly everything may be left out.
+/// A principal in a configuration, where nearly every field can be left out.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PrincipalDocument {
@@ -295,10 +299,10 @@ impl TryFrom<PrincipalDocument> for Principal {
     }
 }
 
-/// The public client that users sign in with through the Azure CLI.
+/// The public client of the Azure CLI, with which users sign in.
 const AZURE_CLI_CLIENT_ID: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 
-/// `resourcegroups` is lower-case in real claims.
+/// The resource group. `resourcegroups` is lower-case in real claims.
 const RESOURCE_GROUP: &str = "/subscriptions/99999999-0000-0000-0000-0000000000a5/resourcegroups/emulator/providers";
 
 fn default_resource_id(kind: PrincipalKind, name: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Every request that was made, without its secrets, for tests to assert on.
+//! The log of all requests, without their secrets, for assertions in tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,66 +8,66 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Requests kept; older ones are forgotten, but stay counted.
+/// The maximum number of requests that are kept. Older ones are dropped, but stay counted.
 const CAPACITY: usize = 100_000;
 
-/// One request.
+/// A request.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RecordedRequest {
-    /// Counts from 1 since the start of the emulator.
+    /// The number, counted from 1 since the start of the emulator.
     pub id: u64,
-    /// The name by which faults and counters know the endpoint.
+    /// The name of the endpoint in faults and counters.
     pub endpoint: String,
-    /// HTTP method.
+    /// The HTTP method.
     pub method: String,
-    /// Path without the query.
+    /// The path without the query.
     pub path: String,
-    /// Query parameters; secret values as `***`.
+    /// The query parameters, with secret values as `***`.
     pub query: BTreeMap<String, String>,
-    /// Headers, names in lower case; secret values as `***`.
+    /// The headers, with names in lower case and secret values as `***`.
     pub headers: BTreeMap<String, String>,
-    /// Form fields; secret values as `***`.
+    /// The form fields, with secret values as `***`.
     pub form: BTreeMap<String, String>,
-    /// Name of the principal that asked, as far as it is known.
+    /// The name of the principal of the request, as far as it is known.
     pub principal: Option<String>,
-    /// Resource asked for.
+    /// The requested resource.
     pub resource: Option<String>,
-    /// Header and claims of the client's assertion, and what is wrong with its `x5c`.
+    /// Header and claims of the client's assertion, and the error in its `x5c`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_assertion: Option<Value>,
-    /// Number of the connection it came over.
+    /// The number of the connection.
     pub connection: u64,
-    /// Id of the fault that hit it.
+    /// The id of the fault that affected the request.
     pub fault: Option<u64>,
-    /// Status of the answer; `None` while there is none, and where none was sent.
+    /// The status of the response; `None` before the response, and if a response was not sent.
     pub status: Option<u16>,
-    /// Milliseconds since 1970, by this machine's clock.
+    /// The start in milliseconds since 1970, by this machine's clock.
     pub started_ms: u64,
-    /// Milliseconds since 1970; `None` while in flight.
+    /// The end in milliseconds since 1970; `None` while in flight.
     pub finished_ms: Option<u64>,
 }
 
-/// Counts of one endpoint.
+/// The counters of one endpoint.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Counters {
-    /// Requests begun.
+    /// The number of requests that started.
     pub total: u64,
-    /// Requests without an answer yet.
+    /// The number of requests without a response yet.
     pub in_flight: u64,
-    /// The most there ever were at once.
+    /// The highest number of requests in flight at the same time.
     pub max_in_flight: u64,
-    /// Connections that carried at least one of these requests.
+    /// The number of connections with at least one of these requests.
     pub connections: u64,
 }
 
 /// A copy of the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Requests {
-    /// By endpoint.
+    /// The counters by endpoint.
     pub counters: BTreeMap<String, Counters>,
-    /// Connections accepted, by listener; those that carried no request are counted too.
+    /// The number of accepted connections by listener, including those without a request.
     pub accepted: BTreeMap<String, u64>,
-    /// In the order they began.
+    /// The requests in the order in which they started.
     pub requests: Vec<RecordedRequest>,
 }
 
@@ -91,7 +91,7 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
 }
 
 impl RequestLog {
-    /// The log as it is now.
+    /// Returns a copy of the current log.
     pub fn snapshot(&self) -> Requests {
         let entries = lock(&self.entries);
         Requests {
@@ -101,12 +101,12 @@ impl RequestLog {
         }
     }
 
-    /// The counts of one endpoint.
+    /// Returns the counters of one endpoint.
     pub fn counters(&self, endpoint: &str) -> Counters {
         lock(&self.entries).counters.get(endpoint).copied().unwrap_or_default()
     }
 
-    /// Forgets requests and counts, but not those in flight.
+    /// Removes requests and counters, except those in flight.
     pub fn clear(&self) {
         let mut entries = lock(&self.entries);
         entries.requests.retain(|request| request.finished_ms.is_none());
@@ -117,13 +117,13 @@ impl RequestLog {
         }
     }
 
-    /// Counts a connection and numbers it.
+    /// Counts a connection and returns its number.
     pub(crate) fn accept(&self, listener: &str) -> u64 {
         *lock(&self.entries).accepted.entry(listener.into()).or_default() += 1;
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Begins a request. It ends when what is returned is dropped, however that comes about.
+    /// Starts a request. It ends when the returned value is dropped, for whatever reason.
     pub(crate) fn begin(&self, mut request: RecordedRequest, first_on_connection: bool) -> InFlight {
         let mut entries = lock(&self.entries);
         entries.next_id += 1;
@@ -148,7 +148,7 @@ impl RequestLog {
     }
 }
 
-/// A request that is being answered.
+/// A request in flight.
 pub(crate) struct InFlight {
     id: u64,
     endpoint: String,
@@ -166,7 +166,7 @@ impl InFlight {
     }
 
     fn update(&self, change: impl FnOnce(&mut RecordedRequest)) {
-        // From the back: the newest are the ones in flight.
+        // The search starts at the end, because the newest requests are in flight.
         if let Some(request) = lock(&self.entries).requests.iter_mut().rev().find(|request| request.id == self.id) {
             change(request);
         }

@@ -1,13 +1,13 @@
-//! What tokens are for: the resources of each cloud.
+//! The resources that tokens are for, in each cloud.
 
-/// The resource that a token is asked for, by what the emulator does with it.
+/// The kind of the requested resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// Azure Database for PostgreSQL, in any cloud.
     Database,
     /// Azure Resource Manager, in any cloud.
     Management,
-    /// Anything else.
+    /// Any other resource.
     Other,
 }
 
@@ -20,7 +20,7 @@ const DATABASES: [&str; 4] = [
     DATABASE,
     "https://ossrdbms-aad.database.usgovcloudapi.net",
     "https://ossrdbms-aad.database.chinacloudapi.cn",
-    // The application id of the same resource, which is an audience of its own.
+    // This is the application id of the same resource, which is a separate audience.
     "123cd850-d9df-40bd-94d5-c9f07b7fa203",
 ];
 const MANAGEMENTS: [&str; 5] = [
@@ -32,7 +32,7 @@ const MANAGEMENTS: [&str; 5] = [
 ];
 
 impl ResourceKind {
-    /// The kind of a resource or audience, with or without a trailing slash.
+    /// Returns the kind of a resource or audience, with or without a trailing slash.
     pub fn of(resource: &str) -> Self {
         let resource = resource.strip_suffix('/').unwrap_or(resource);
         let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(resource));
@@ -46,7 +46,8 @@ impl ResourceKind {
     }
 }
 
-/// `database` and `management` as short names for the public cloud's resources; anything else as it is.
+/// Expands the short names `database` and `management` to the public cloud's resources. Other resources are returned
+/// unchanged.
 pub fn expand(resource: &str) -> &str {
     match resource {
         "database" => DATABASE,

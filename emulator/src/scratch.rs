@@ -1,4 +1,5 @@
-//! The emulator's temporary directory, which goes away with it: at once, or after a crash with the next emulator's start.
+//! The emulator's temporary directory. It is removed when the emulator ends, or after a crash when the next emulator
+//! starts.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -9,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const PREFIX: &str = "pgentra-emulator-";
-/// Locked for as long as its directory is in use. The kernel unlocks it however its process ends.
+/// A file that is locked while its directory is in use. The kernel unlocks it however its process ends.
 const LOCK_FILE: &str = "lock";
 
 pub(crate) struct Scratch {
@@ -18,14 +19,14 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory, and removes those of emulators that are no more.
+    /// Creates a directory, and removes those of emulators that have ended.
     pub(crate) fn new() -> io::Result<Self> {
         let parent = std::env::temp_dir();
         remove_abandoned(&parent);
-        // Programs of other users may need what is in it.
+        // Programs of other users can need its contents.
         let directory =
             tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o755)).tempdir_in(parent)?;
-        // Locked before it has its name: nobody may find it unlocked.
+        // The file is locked before it gets its name, so that other processes never find it unlocked.
         let lock = tempfile::NamedTempFile::new_in(directory.path())?;
         if !try_lock(lock.as_file()) {
             return Err(io::Error::other("cannot lock a file in the temporary directory"));
@@ -39,7 +40,8 @@ impl Scratch {
     }
 }
 
-/// Whatever cannot be looked at or removed is somebody else's.
+/// Removes the directories of emulators that have ended. Entries that cannot be read or removed belong to other users
+/// and are skipped.
 fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {

@@ -1,4 +1,5 @@
-//! What the whole emulator shares: the directory, the faults, the keys, the clock and the log of requests.
+//! The state that all parts of the emulator share: the directory, the faults, the keys, the clock and the log of
+//! requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,11 +17,11 @@ pub use crate::principal::{FederatedCredential, Principal, PrincipalKind, Role, 
 use crate::request_log::RequestLog;
 use crate::resource::{self, ResourceKind};
 
-/// Shared by all endpoints and by the PostgreSQL front door. Every method may be called from anywhere at any time.
+/// The state that all endpoints and the PostgreSQL proxy share. All methods can be called from any thread at any time.
 pub struct State {
     directory: Mutex<Directory>,
     keys: RwLock<KeySet>,
-    /// Every request that was made.
+    /// The log of all requests.
     pub requests: RequestLog,
     fault_changes: watch::Sender<u64>,
 }
@@ -39,62 +40,64 @@ struct ArmedFault {
     left: Option<u64>,
 }
 
-/// A token and what an endpoint says about it.
+/// A token, and the values that an endpoint sends with it.
 #[derive(Clone, Debug)]
 pub(crate) struct IssuedToken {
     pub(crate) access_token: String,
     pub(crate) not_before: i64,
     pub(crate) expires_on: i64,
-    /// Seconds left when it was handed out.
+    /// The remaining lifetime in seconds when it was issued.
     pub(crate) expires_in: i64,
     pub(crate) lifetime: i64,
 }
 
-/// What [`State::mint`] is to make. The usual token of a principal, if nothing but the principal is named.
+/// The token that [`State::mint`] creates. If only the principal is set, it is the principal's usual token.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MintRequest {
-    /// Name, client id or object id.
+    /// The principal's name, client id or object id.
     pub principal: String,
-    /// `database` (the default), `management`, or a resource.
+    /// The audience: `database` (the default), `management`, or a resource.
     pub audience: Option<String>,
-    /// Seconds from now to `exp`; may be negative. By default that of the token settings.
+    /// Seconds from now to `exp`; can be negative. The default is that of the token settings.
     pub lifetime_s: Option<i64>,
     /// Seconds from now to `nbf`, 0 by default (`iat` is the same).
     pub not_before_s: i64,
-    /// Sets both `tid` and `iss`.
+    /// The tenant in both `tid` and `iss`.
     pub tenant_id: Option<String>,
-    /// Whether a managed identity's database token tells its name.
+    /// Whether a managed identity's database token contains its name.
     pub named: Option<bool>,
-    /// Claims put over the usual ones; `null` removes one.
+    /// Claims that override the usual ones; `null` removes a claim.
     pub claims: Map<String, Value>,
-    /// Signed by a key that the service does not have.
+    /// Whether the token is signed by a key that the service does not have.
     pub forged: bool,
-    /// Not signed at all (`alg` = `none`).
+    /// Whether the token is not signed (`alg` = `none`).
     pub unsigned: bool,
-    /// Makes a workload's assertion with this subject in place of an access token.
+    /// Creates a workload's assertion with this subject instead of an access token.
     pub federated: Option<FederatedCredential>,
 }
 
-/// A token made by [`State::mint`].
+/// A token that [`State::mint`] created.
 #[derive(Clone, Debug, Serialize)]
 pub struct Minted {
     /// The JWT.
     pub token: String,
-    /// `exp`, seconds since 1970.
+    /// The `exp`, in seconds since 1970.
     pub expires_on: i64,
     /// All claims.
     pub claims: Map<String, Value>,
 }
 
-/// A request that the state refuses; the text says why.
+/// The error for a request that the state refuses. Its text has the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StateError(pub(crate) String);
 
 impl State {
+    /// Creates the state.
+    ///
     /// # Errors
-    /// Two principals share a name or an id, or a name in the configuration is not a principal's.
+    /// Fails if two principals share a name or an id, or if a name in the configuration is not a principal's.
     pub fn new(config: Config, keys: KeySet) -> Result<Self, StateError> {
         let state = Self {
             directory: Mutex::new(Directory {
@@ -118,15 +121,15 @@ impl State {
 
     // The configuration.
 
-    /// Everything that is set now, faults included.
+    /// Returns the current configuration, including faults.
     pub fn config(&self) -> Config {
         self.directory().config()
     }
 
-    /// Replaces everything but keys and log.
+    /// Replaces everything except keys and log.
     ///
     /// # Errors
-    /// As for [`State::new`]; nothing is changed then.
+    /// Those of [`State::new`]; the state is then unchanged.
     pub fn configure(&self, config: Config) -> Result<(), StateError> {
         check(&config)?;
         let mut directory = self.directory();
@@ -142,7 +145,7 @@ impl State {
         Ok(())
     }
 
-    /// The emulated tenant's id.
+    /// Returns the id of the emulated tenant.
     pub fn tenant_id(&self) -> String {
         self.directory().config.tenant_id.clone()
     }
@@ -173,23 +176,23 @@ impl State {
 
     // The directory.
 
-    /// Everybody, in the order of the configuration.
+    /// Returns all principals, in the order of the configuration.
     pub fn principals(&self) -> Vec<Arc<Principal>> {
         self.directory().principals.clone()
     }
 
-    /// The principal with this name, client id (applications only) or object id.
+    /// Returns the principal with this name, client id (applications only) or object id.
     pub fn principal(&self, name_or_id: &str) -> Option<Arc<Principal>> {
         let directory = self.directory();
         directory.principals.iter().find(|principal| names(principal).contains(&name_or_id)).cloned()
     }
 
-    /// The principal with this object id.
+    /// Returns the principal with this object id.
     pub fn principal_by_oid(&self, oid: &str) -> Option<Arc<Principal>> {
         self.directory().principals.iter().find(|principal| principal.oid == oid).cloned()
     }
 
-    /// Whether the first object is a member of the second, which is a group.
+    /// Returns whether the first object is a member of the second, which is a group.
     pub fn is_member(&self, member_oid: &str, group_oid: &str) -> bool {
         match (self.principal_by_oid(member_oid), self.principal_by_oid(group_oid)) {
             (Some(member), Some(group)) => group.kind == PrincipalKind::Group && member.groups.contains(&group.name),
@@ -200,7 +203,7 @@ impl State {
     /// Adds a principal, or replaces the one of the same name.
     ///
     /// # Errors
-    /// Another principal has one of its ids.
+    /// Fails if another principal has one of its ids.
     pub fn put_principal(&self, principal: Principal) -> Result<(), StateError> {
         let mut directory = self.directory();
         let mut config = directory.config();
@@ -210,7 +213,7 @@ impl State {
         }
         check(&config)?;
         directory.principals = config.principals.into_iter().map(Arc::new).collect();
-        // Tokens kept for `same_token` speak of principals as they were.
+        // Tokens that are kept for `same_token` have the principals' old properties.
         directory.last_tokens.clear();
         Ok(())
     }
@@ -224,18 +227,18 @@ impl State {
         id
     }
 
-    /// Removes one fault, or all; requests kept waiting by a black hole are dropped.
+    /// Removes one fault, or all. Requests that a black hole keeps waiting are dropped.
     pub fn clear_faults(&self, id: Option<u64>) {
         self.directory().faults.retain(|armed| id.is_some_and(|id| armed.fault.id != id));
         self.announce_fault_change();
     }
 
-    /// The faults that can still hit, with what is left of `after` and `times`.
+    /// Returns the faults that are still active, with the rest of `after` and `times`.
     pub fn faults(&self) -> Vec<Fault> {
         self.directory().faults()
     }
 
-    /// The fault that hits this request, if any; counts it.
+    /// Returns the fault for this request, if any, and counts it.
     pub(crate) fn take_fault(
         &self,
         endpoint: &str,
@@ -261,7 +264,7 @@ impl State {
         self.directory().faults.iter().any(|armed| armed.fault.id == id)
     }
 
-    /// Tells when faults are added or cleared.
+    /// Returns a receiver that changes when faults are added or removed.
     pub(crate) fn fault_change(&self) -> watch::Receiver<u64> {
         self.fault_changes.subscribe()
     }
@@ -270,27 +273,27 @@ impl State {
         self.fault_changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Properties of all tokens and answers.
+    /// Returns the properties of all tokens and responses.
     pub fn token_settings(&self) -> Shape {
         self.directory().config.tokens.clone()
     }
 
-    /// Replaces the properties of all tokens and answers.
+    /// Replaces the properties of all tokens and responses.
     pub fn set_token_settings(&self, settings: Shape) {
         self.directory().config.tokens = settings;
     }
 
     // The clock.
 
-    /// Seconds since 1970 by the service's clock, which `clock_skew_s` puts ahead of this machine's.
+    /// Returns the time in seconds since 1970 by the service's clock, which is `clock_skew_s` ahead of this machine's.
     pub fn now(&self) -> i64 {
         now_with(&self.token_settings())
     }
 
     // Keys and tokens.
 
-    /// Makes a new signing key; with `retire_old`, tokens signed before are refused from now on. Takes a few tenths of
-    /// a second of processor time.
+    /// Creates a new signing key. With `retire_old`, tokens signed before are refused from now on. This takes a few
+    /// tenths of a second of processor time.
     pub fn rotate_keys(&self, retire_old: bool) -> String {
         let key = NewKey::generate();
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -302,7 +305,7 @@ impl State {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks(issuer)
     }
 
-    /// Checks an access token as the database server does, by the service's clock.
+    /// Verifies an access token as the database server does, by the service's clock.
     ///
     /// # Errors
     /// See [`jwt::verify`].
@@ -315,7 +318,7 @@ impl State {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).has_key(id)
     }
 
-    /// Whether one of the published keys signed this token (see [`MintRequest::federated`]).
+    /// Returns whether one of the published keys signed this token (see [`MintRequest::federated`]).
     pub(crate) fn signed_here(&self, token: &str) -> bool {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).verified_claims(token).is_ok()
     }
@@ -324,12 +327,12 @@ impl State {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).sign(claims, signing)
     }
 
-    /// A token as an endpoint hands it out.
+    /// Issues a token as an endpoint does.
     pub(crate) fn issue(&self, principal: &Principal, resource: &str, shape: &Shape) -> IssuedToken {
         self.issue_with(principal, resource, shape, Map::new())
     }
 
-    /// An application's own token, with what is known of how it asked.
+    /// Issues an application's own token, with the claims about its request.
     pub(crate) fn issue_to(
         &self,
         application: &Principal,
@@ -340,7 +343,7 @@ impl State {
         self.issue_with(application, resource, shape, asked)
     }
 
-    /// A user's token that an application is given.
+    /// Issues a user's token to an application.
     pub(crate) fn issue_on_behalf_of(
         &self,
         user: &Principal,
@@ -355,7 +358,7 @@ impl State {
         self.issue_with(user, resource, shape, asked)
     }
 
-    /// What a workload is given to prove itself by.
+    /// Issues an assertion with which a workload authenticates.
     pub(crate) fn assertion(&self, federated: &FederatedCredential, shape: &Shape) -> String {
         let now = now_with(shape);
         let validity = Validity { issued_at: now, not_before: now, expires_on: now + 600 };
@@ -377,12 +380,12 @@ impl State {
             return IssuedToken { expires_in: last.expires_on - now, ..last.clone() };
         }
         let lifetime = shape.lifetime_s.unwrap_or_else(|| usual_lifetime(principal.kind));
-        // Real tokens begin five minutes early; `expires_in` counts from now all the same.
+        // Real tokens are valid from five minutes before their issue, but `expires_in` counts from the issue.
         let validity = Validity { issued_at: now - 300, not_before: now - 300, expires_on: now + lifetime };
         let named = principal.named_database_token.or(shape.named_database_tokens).unwrap_or(false);
         let mut claims = claims::of(principal, &self.tenant_id(), resource, named, validity);
         for (name, value) in extra {
-            // A principal's own claims stand above everything.
+            // A principal's own claims take precedence over all others.
             if !principal.claims.contains_key(&name) {
                 claims.insert(name, value);
             }
@@ -398,10 +401,10 @@ impl State {
         issued
     }
 
-    /// Makes a token, good or bad, without any endpoint.
+    /// Creates a token, valid or invalid, without an endpoint.
     ///
     /// # Errors
-    /// There is no such principal, or it is a group.
+    /// Fails if the principal does not exist, or is a group.
     pub fn mint(&self, request: &MintRequest) -> Result<Minted, StateError> {
         let principal = self
             .principal(&request.principal)
@@ -450,7 +453,7 @@ impl Directory {
         self.faults.iter().filter(|armed| armed.left != Some(0)).map(left).collect()
     }
 
-    /// A fault that has an id keeps it: it was there before.
+    /// Activates a fault. A fault with an id keeps it, because it was active before.
     fn arm(&mut self, fault: Fault) -> u64 {
         let id = if fault.id == 0 { self.next_fault_id } else { fault.id };
         self.next_fault_id = self.next_fault_id.max(id.saturating_add(1));
@@ -468,7 +471,7 @@ fn usual_lifetime(kind: PrincipalKind) -> i64 {
     if kind.is_managed_identity() { 86_400 } else { 3_600 }
 }
 
-/// What Kubernetes puts into a service account's token.
+/// Returns the claims of a Kubernetes service account's token.
 fn assertion(federated: &FederatedCredential, validity: Validity) -> Map<String, Value> {
     let mut claims = Map::new();
     claims.insert("iss".into(), federated.issuer.clone().into());
@@ -480,7 +483,7 @@ fn assertion(federated: &FederatedCredential, validity: Validity) -> Map<String,
     claims
 }
 
-/// What a principal can be called by. Users share the client id of the program they sign in with.
+/// Returns all names of a principal. The client id of users is left out, because users of the same program share it.
 fn names(principal: &Principal) -> Vec<&str> {
     let mut names = vec![principal.name.as_str(), principal.oid.as_str()];
     if principal.kind.is_app() {
@@ -493,7 +496,7 @@ fn check(config: &Config) -> Result<(), StateError> {
     let mut seen: HashMap<&str, &str> = HashMap::new();
     for principal in &config.principals {
         let mut names = names(principal);
-        // A managed identity may have one id for both of its objects.
+        // A managed identity can have the same id for both of its objects.
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -524,7 +527,8 @@ fn check(config: &Config) -> Result<(), StateError> {
     for (place, identities) in places {
         for name in identities.default.iter().chain(identities.assigned.iter().flatten()) {
             let is_identity = |known: &Principal| known.name == *name && known.kind.is_managed_identity();
-            // The default world's names stay in a configuration that lists its own principals and no identities.
+            // A configuration that lists its own principals and no identities still contains the names of the default
+            // configuration.
             let is_of_default_world = matches!(name.as_str(), "app-mi" | "vm-prod") && identities.assigned.is_none();
             if !config.principals.iter().any(is_identity) && !is_of_default_world {
                 return Err(StateError(format!("{place}: there is no managed identity {name:?}")));

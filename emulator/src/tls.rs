@@ -1,4 +1,4 @@
-//! The emulator's certificate authority, the certificate of its servers, and the bundle that clients are given.
+//! The emulator's certificate authority, the certificate of its servers, and the bundle for clients.
 
 use std::fs;
 use std::io;
@@ -16,22 +16,24 @@ const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 const BUNDLE_FILE: &str = "bundle.pem";
 
-/// The authority and the one certificate that all its TLS listeners show.
+/// The certificate authority, and the certificate that all its TLS listeners use.
 pub struct Authority {
-    /// PEM file with the authority's certificate alone.
+    /// A PEM file with only the authority's certificate.
     pub ca_file: PathBuf,
-    /// PEM file with the system's roots and the authority's certificate: it replaces the system's in a client's settings.
+    /// A PEM file with the system's certificate authorities and the emulator's. It replaces the system's in a client's
+    /// settings.
     pub bundle_file: PathBuf,
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
 }
 
 impl Authority {
-    /// The authority kept in `directory`, made there if there is none. Its server certificate is for `localhost`, the loopback
-    /// addresses and `names` (DNS names or IP addresses).
+    /// Opens the certificate authority in `directory`, and creates it if it does not exist. Its server certificate is
+    /// for `localhost`, the loopback addresses and `names` (DNS names or IP addresses).
     ///
     /// # Errors
-    /// The directory cannot be written, what is in it is not an authority's certificate and key, or a name is impossible.
+    /// Fails if the directory cannot be written, if its files are not a certificate and key of an authority, or if a
+    /// name is invalid.
     pub fn open(directory: &Path, names: &[String]) -> io::Result<Self> {
         let directory = std::path::absolute(directory)?;
         fs::create_dir_all(&directory)?;
@@ -45,7 +47,7 @@ impl Authority {
             write(&ca_file, certificate.as_bytes())?;
             (certificate, key)
         };
-        // The authority's name and extensions never change, so that the file's certificate needs no reading.
+        // The authority's name and extensions never change, so the certificate in the file does not need to be read.
         let issuer = Issuer::new(authority_params(), key);
         let (server, server_key) = make_server(&issuer, names).map_err(io::Error::other)?;
 
@@ -58,10 +60,10 @@ impl Authority {
         Ok(Self { ca_file, bundle_file, chain: vec![server], key })
     }
 
-    /// Settings for a listener that offers the given protocols (`http/1.1`; `postgresql` for direct TLS).
+    /// Returns settings for a listener that offers the given protocols (`http/1.1`; `postgresql` for direct TLS).
     ///
     /// # Errors
-    /// The certificate that was made does not fit its key.
+    /// Fails if the created certificate does not match its key.
     pub fn server_config(&self, protocols: &[&str]) -> io::Result<Arc<rustls::ServerConfig>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -75,7 +77,7 @@ impl Authority {
     }
 }
 
-/// A certificate that nobody signed, for one name.
+/// A self-signed certificate for one name.
 pub struct SelfSigned {
     name: String,
     certificate: CertificateDer<'static>,
@@ -83,10 +85,10 @@ pub struct SelfSigned {
 }
 
 impl SelfSigned {
-    /// A new one for this name.
+    /// Creates a certificate for this name.
     ///
     /// # Errors
-    /// The name is impossible.
+    /// Fails if the name is invalid.
     pub fn new(name: &str) -> io::Result<Self> {
         let make = || {
             let key = KeyPair::generate()?;
@@ -101,21 +103,22 @@ impl SelfSigned {
         Ok(Self { name: name.to_owned(), certificate, key })
     }
 
-    /// The SHA-1 digest of the certificate, as hex digits.
+    /// Returns the SHA-1 digest of the certificate as hex digits.
     pub fn thumbprint(&self) -> String {
         let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &self.certificate);
         digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
     }
 
-    /// The certificate as PEM.
+    /// Returns the certificate as PEM.
     pub fn pem(&self) -> String {
         pem::encode(&pem::Pem::new("CERTIFICATE", self.certificate.to_vec()))
     }
 
-    /// Settings for a listener; with `by_name_only`, clients that do not ask for its name in TLS get nowhere.
+    /// Returns settings for a listener. With `by_name_only`, clients that do not request the certificate's name in TLS
+    /// are rejected.
     ///
     /// # Errors
-    /// The certificate that was made does not fit its key.
+    /// Fails if the created certificate does not match its key.
     pub fn server_config(&self, by_name_only: bool) -> io::Result<Arc<rustls::ServerConfig>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = vec![self.certificate.clone()];
@@ -160,7 +163,7 @@ fn make_server(
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
-    // Some clients take no server certificate that is valid for longer than 825 days.
+    // Some clients reject server certificates that are valid for longer than 825 days.
     valid_for_years(&mut params, 2);
     let always = ["localhost", "127.0.0.1", "::1"].map(String::from);
     for name in always.iter().chain(names) {
@@ -175,12 +178,13 @@ fn make_server(
 
 fn valid_for_years(params: &mut CertificateParams, years: i64) {
     let now = time::OffsetDateTime::now_utc();
-    // From yesterday: the clocks of containers and their hosts differ.
+    // The validity starts yesterday, because the clocks of containers and their hosts can differ.
     params.not_before = now - time::Duration::days(1);
     params.not_after = now + time::Duration::days(365 * years);
 }
 
-/// The roots that programs on this machine trust, as PEM. None is a valid answer: slim images have none.
+/// Returns the certificate authorities that programs on this machine trust, as PEM. The text can be empty, because slim
+/// images do not have any.
 fn system_roots() -> String {
     let roots = rustls_native_certs::load_native_certs().certs;
     let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
@@ -192,7 +196,7 @@ fn invalid(file: &Path, error: rcgen::Error) -> io::Error {
 }
 
 fn write(file: &Path, content: &[u8]) -> io::Result<()> {
-    // Renamed into place: another emulator with the same directory may be reading it.
+    // The file is renamed to its final name, because another emulator with the same directory can be reading it.
     let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
     io::Write::write_all(&mut temporary, content)?;
     temporary.as_file().set_permissions(mode(0o644))?;
@@ -201,7 +205,7 @@ fn write(file: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn write_private(file: &Path, content: &str) -> io::Result<()> {
-    // Temporary files are readable by their owner alone.
+    // Temporary files are readable only by their owner.
     let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
     io::Write::write_all(&mut temporary, content.as_bytes())?;
     temporary.persist(file).map_err(|error| error.error)?;

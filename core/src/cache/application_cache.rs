@@ -1,4 +1,4 @@
-//! Which credentials of this process share a cache entry: those of equal settings.
+//! The application cache: credentials with equal settings share one cache entry in this process.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use crate::{
     runtime::{ForkShared, now},
 };
 
-/// Entries kept for sharing; the least recently used goes first.
+/// The maximum number of shared entries. The least recently used entry is dropped first.
 const MOST_ENTRIES: usize = 1024;
 
 type Entries = HashMap<(Key, TokenRequest), Arc<CacheEntry>>;
 
 static ENTRIES: ForkShared<Entries> = ForkShared::new();
 
-/// The entry of equal settings, made at the first call.
+/// Returns the entry for these settings, and creates it at the first call.
 pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
     let at = (key, request.clone());
     if let Some(entry) = ENTRIES.load().get(&at) {
@@ -40,11 +40,11 @@ pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Crede
     found
 }
 
-/// Drops from a copy of a store whom nobody holds or used for its token's life, and the least recently used ones down to one
-/// less than `most`.
+/// Drops entries from a copy of a store: those that only the cache holds and that were unused for the lifetime of their
+/// token, then the least recently used ones, until one less than `most` remain.
 pub(crate) fn make_room<K: Clone + Eq + Hash>(entries: &mut HashMap<K, Arc<CacheEntry>>, most: usize) {
     let moment = now().mono_ms;
-    // The store itself and its copy hold each.
+    // The store and its copy each hold one reference.
     entries.retain(|_, entry| Arc::strong_count(entry) > 2 || !entry.is_idle(moment));
     while entries.len() >= most {
         let oldest = entries.iter().min_by_key(|(_, entry)| entry.last_used());
@@ -53,10 +53,10 @@ pub(crate) fn make_room<K: Clone + Eq + Hash>(entries: &mut HashMap<K, Arc<Cache
     }
 }
 
-/// The entries of hosts' own credentials, which live as long as these.
+/// The entries of custom credentials. The references are weak, so an entry ends with its credential.
 static OWN_ENTRIES: ForkShared<Vec<Weak<CacheEntry>>> = ForkShared::new();
 
-/// Makes an entry of a host's own credential known to [`stats`].
+/// Adds an entry of a custom credential to those that [`stats`] returns.
 pub(crate) fn note_own_entry(entry: &Arc<CacheEntry>) {
     OWN_ENTRIES.rcu(|entries| {
         let alive = entries.iter().filter(|entry| entry.strong_count() > 0).cloned();
@@ -64,7 +64,8 @@ pub(crate) fn note_own_entry(entry: &Arc<CacheEntry>) {
     });
 }
 
-/// Every entry of this process: those shared by equal settings, those of users, and those of hosts' own credentials.
+/// Returns the statistics of every entry in this process: those shared by equal settings, those of users, and those of
+/// custom credentials.
 pub fn stats() -> Vec<EntryStats> {
     let shared = ENTRIES.load();
     let own = OWN_ENTRIES.load();

@@ -1,4 +1,4 @@
-//! One token of one credential for everybody who asks for the same: its fetches, and those who wait for them.
+//! A cache entry: one token of one credential for one request, its fetches, and the callers that wait for them.
 
 use std::{
     sync::{
@@ -29,31 +29,32 @@ use crate::{
     transport::skew_seen,
 };
 
-/// Rounds a caller asks again after its fetch lost its host, before that is an error.
+/// How often a caller requests the token while each of its fetches is abandoned, before it gets an error.
 const MOST_ROUNDS: usize = 4;
 
-/// How often a credential's [`stamp`](Credential::stamp) is looked at.
+/// How often the [`stamp`](Credential::stamp) of a credential is compared.
 const STAMP_EVERY_MS: i64 = 1000;
 
-/// A fetch that outlives its bound is still listened to for this long.
+/// How long the result of a fetch is still accepted after its time limit.
 const LATE_SUCCESS: Duration = Duration::from_secs(600);
 
-/// One token of one credential for one request, shared by everybody who asks for the same.
+/// One token of one credential for one request, shared by all callers with the same request.
 pub(crate) struct CacheEntry {
     credential: Arc<dyn Credential>,
     request: TokenRequest,
-    /// What the warm path reads. A forked child reads its parent's, copied with the memory.
+    /// The data that the warm path reads. A forked child reads its parent's value, which was copied with the memory.
     warm: ArcSwapOption<Warm>,
     state: PerProcess<Mutex<State>>,
-    /// Counts the changes of `warm`, so that what was derived from it can be told to be out of date.
+    /// Counts the changes of `warm`, so that values derived from it can be recognised as outdated.
     epoch: AtomicU64,
     last_used: AtomicI64,
     stamp: AtomicU64,
     stamp_looked_at: AtomicI64,
     counters: Arc<Counters>,
-    /// Providers alive that want the token refreshed while nobody asks.
+    /// The number of live providers that refresh the token without waiting for a caller.
     ahead: AtomicUsize,
-    /// Whether it belongs to one of many users: it is kept small, and threads seldom meet at it.
+    /// Whether the entry belongs to one of many users. Such an entry is kept small, because threads seldom use it at
+    /// the same time.
     is_users: bool,
 }
 
@@ -68,7 +69,7 @@ impl Warm {
         self.token.here()
     }
 
-    /// When the token is worth refreshing, in seconds since the epoch.
+    /// Returns the refresh point of the token, in seconds since the epoch.
     pub(crate) fn refresh_on(&self) -> i64 {
         self.times.refresh.wall_ms / 1000
     }
@@ -77,7 +78,7 @@ impl Warm {
 struct State {
     refresh: RefreshState<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<WaitResult>>,
-    /// The timer of `RefreshMode::Ahead` runs.
+    /// Whether the timer of `RefreshMode::Ahead` is running.
     has_timer: bool,
 }
 
@@ -87,7 +88,7 @@ enum WaitResult {
     AskAgain,
 }
 
-/// How often what happened, since the process began (a forked child goes on counting from its parent's figures).
+/// Event counters since the start of the process. A forked child continues from the figures of its parent.
 #[derive(Default)]
 struct Counters {
     fetches: AtomicU64,
@@ -96,7 +97,7 @@ struct Counters {
     invalidations: AtomicU64,
 }
 
-/// What [`CacheEntry::ask`] leads to.
+/// The result of [`CacheEntry::ask`].
 enum RequestOutcome {
     Now(Result<Arc<Token>>),
     Later(oneshot::Receiver<WaitResult>),
@@ -107,12 +108,12 @@ impl CacheEntry {
         Self::make(credential, request, false, Arc::default())
     }
 
-    /// An entry of one of many users.
+    /// Creates an entry for one of many users.
     pub(crate) fn of_user(credential: Arc<dyn Credential>, request: TokenRequest) -> Arc<Self> {
         Self::make(credential, request, true, Arc::default())
     }
 
-    /// An empty entry that nobody shares, and that counts with this one.
+    /// Returns an empty entry that no other caller shares. It uses the same counters as this one.
     pub(crate) fn unshared(&self) -> Arc<Self> {
         Self::make(Arc::clone(&self.credential), self.request.clone(), false, Arc::clone(&self.counters))
     }
@@ -151,13 +152,13 @@ impl CacheEntry {
     }
 
     fn settings(&self) -> RefreshSettings {
-        // The fetch itself ends at the bound; only one that was frozen is still there a second later.
+        // The fetch ends at its time limit. A fetch that is still there one second later was frozen.
         let bound = i64::try_from(self.credential.bound().as_millis()).unwrap_or(i64::MAX).saturating_add(1000);
         RefreshSettings { fetch_bound_ms: bound, ..RefreshSettings::default() }
     }
 
-    /// The state of this process. After a fork it begins with the parent's token, if that is good, with a refresh point
-    /// of its own.
+    /// Returns the state of this process. After a fork it starts with the parent's token, if that is still good, and
+    /// draws its own refresh point.
     fn state(&self) -> &Mutex<State> {
         self.state.get(|| {
             let seed = random_seed();
@@ -169,13 +170,13 @@ impl CacheEntry {
         })
     }
 
-    /// The warm path: a fresh token, without lock or allocation.
+    /// Returns a fresh token without a lock or an allocation. This is the warm path.
     #[inline]
     pub(crate) fn fresh(&self) -> Option<Arc<Token>> {
         self.with_fresh(|warm| Arc::clone(warm.token()))
     }
 
-    /// As [`fresh`](Self::fresh), with the token's times.
+    /// Calls `read` with the fresh token and its times, if there is one. This does not take a handle.
     #[inline]
     pub(crate) fn with_fresh<R>(&self, read: impl FnOnce(&Warm) -> R) -> Option<R> {
         let warm = self.warm.load();
@@ -183,13 +184,13 @@ impl CacheEntry {
         self.is_fresh(warm).then(|| read(warm))
     }
 
-    /// Whether `warm`, which this entry has, can be handed out without a further thought.
+    /// Returns whether `warm`, which must be from this entry, can be handed out without another check.
     #[inline]
     pub(crate) fn is_fresh(&self, warm: &Warm) -> bool {
         let now = now();
         warm.times.is_fresh(now)
             && warm.generation == generation()
-            // The stamp, and being used, are looked at once a second.
+            // The stamp and the time of last use are updated once a second.
             && (now.mono_ms.wrapping_sub(self.last_used.load(Ordering::Relaxed)) < STAMP_EVERY_MS
                 || self.still_valid(now.mono_ms))
     }
@@ -200,7 +201,7 @@ impl CacheEntry {
         !self.forget_if_stamped(mono_ms)
     }
 
-    /// Drops the token of a developer tool whose profile changed.
+    /// Drops the token of a developer tool whose profile changed, and returns whether it did.
     fn forget_if_stamped(&self, mono_ms: i64) -> bool {
         let looked_at = self.stamp_looked_at.load(Ordering::Relaxed);
         if looked_at != i64::MIN && mono_ms.wrapping_sub(looked_at) < STAMP_EVERY_MS {
@@ -219,7 +220,7 @@ impl CacheEntry {
         true
     }
 
-    /// Makes the entry's current token the one the warm path reads.
+    /// Publishes the entry's current token for the warm path.
     fn publish(&self, state: &State) {
         let next = state.refresh.current().map(|(token, times)| {
             let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
@@ -229,7 +230,7 @@ impl CacheEntry {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A token now, or the wait for one.
+    /// Returns a token, or the fetch to wait for.
     fn ask(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         if let Some(token) = self.fresh() {
             return RequestOutcome::Now(Ok(token));
@@ -238,7 +239,7 @@ impl CacheEntry {
         self.decide(mode)
     }
 
-    /// As [`ask`](Self::ask), where nobody uses the token.
+    /// Decides as [`ask`](Self::ask) does, but does not count as a use of the token.
     fn decide(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         let moment = now();
         self.forget_if_stamped(moment.mono_ms);
@@ -266,7 +267,7 @@ impl CacheEntry {
         asked
     }
 
-    /// A token, waited for if need be. The caller sets the time limit.
+    /// Returns a token, and waits for it if necessary. The caller sets the time limit.
     pub(crate) async fn get(self: &Arc<Self>, mode: RefreshMode) -> Result<Arc<Token>> {
         for _ in 0..MOST_ROUNDS {
             match self.ask(mode) {
@@ -282,12 +283,14 @@ impl CacheEntry {
             .for_credential(self.credential.name()))
     }
 
-    /// What can be had at once without waiting: also a token past its refresh point, whose refresh is then started.
+    /// Returns what is available without waiting. This can be a token past its refresh point, whose refresh is then
+    /// started.
     pub(crate) fn try_get(self: &Arc<Self>, mode: RefreshMode) -> Option<Result<Arc<Token>>> {
         if let Some(token) = self.fresh() {
             return Some(Ok(token));
         }
-        // In lazy mode the caller itself fetches past the refresh point, so there is nothing to be had at once.
+        // In lazy mode the caller itself fetches a token past the refresh point, so nothing is available without
+        // waiting.
         let moment = now();
         let usable = |warm: &Warm| warm.times.is_good(moment) && mode != RefreshMode::Lazy;
         match self.warm.load().as_deref() {
@@ -299,18 +302,18 @@ impl CacheEntry {
         }
     }
 
-    /// What the warm path reads.
+    /// Returns the data that the warm path reads.
     pub(crate) fn warm(&self) -> Option<Arc<Warm>> {
         self.warm.load_full()
     }
 
-    /// A token that is not dead, for a caller whose patience ended before the fetch did.
+    /// Returns a token that is not dead, for a caller whose time limit passed before the fetch ended.
     pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
         lock(self.state()).refresh.fallback(now()).cloned()
     }
 
-    /// A server refused a login with `refused`, or with the current token: the newer one that is worth another try, if
-    /// there is one.
+    /// Reports that a server refused a login with `refused`, or with the current token. Returns the newer token to
+    /// retry with, if there is one.
     pub(crate) async fn invalidate(self: &Arc<Self>, refused: Option<&str>) -> Option<Arc<Token>> {
         let current;
         let refused = {
@@ -350,7 +353,7 @@ impl CacheEntry {
         let task = FetchTask { entry: Arc::clone(self), fetch_id, settled: false };
         let started = spawn(async move { task.run(context).await });
         if let Err(error) = started {
-            // The task was dropped with the future, which abandoned the fetch; those who wait need the reason.
+            // The task was dropped with the future, which abandoned the fetch. The waiting callers need the reason.
             debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
         }
     }
@@ -394,14 +397,16 @@ impl CacheEntry {
             Settled::Stale => answer(&mut state.waiters, &WaitResult::AskAgain),
         }
         drop(state);
-        // A program's subscriber may take its time, or ask this entry.
+        // The application's log subscriber can be slow, or can use this entry.
         if !is_stale {
             event.log(name, &self.request.scope);
         }
     }
 
-    /// Errors of a host's credential hold its own error, and with that often the credential, which holds this entry. So they
-    /// are not kept longer than they are told.
+    /// Drops the causes of remembered errors as soon as the errors have been returned.
+    ///
+    /// The error of a custom credential holds the application's error object, which often refers to the credential,
+    /// which in turn holds this entry.
     fn let_go_of_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
         if !state.refresh.stats(moment).last_error.is_some_and(Error::has_host_cause) {
             return;
@@ -416,11 +421,12 @@ impl CacheEntry {
                 lock(entry.state()).refresh.let_go(now(), words);
             }
         };
-        // Where it cannot start, the process is ending.
+        // If it cannot start, the process is ending.
         let _ = spawn(later);
     }
 
-    /// While what is returned lives, the token is refreshed though nobody asks, once somebody has asked.
+    /// Keeps the token refreshed without further callers until the returned value is dropped. This starts after the
+    /// first request for the token.
     pub(crate) fn keep_ahead(self: &Arc<Self>) -> KeptAhead {
         self.ahead.fetch_add(1, Ordering::Relaxed);
         if self.warm.load().is_some() {
@@ -429,7 +435,8 @@ impl CacheEntry {
         KeptAhead(Arc::clone(self))
     }
 
-    /// Starts the timer of `RefreshMode::Ahead` where one is wanted and does not run. It ends with the last who wants it.
+    /// Starts the timer of `RefreshMode::Ahead` if a provider needs it and it is not running. The timer ends with the
+    /// last such provider.
     fn keep_timer(self: &Arc<Self>, state: &mut State) {
         if state.has_timer || self.ahead.load(Ordering::Relaxed) == 0 {
             return;
@@ -447,20 +454,21 @@ impl CacheEntry {
                     state.refresh.next_wakeup()
                 };
                 if wakeup.is_some_and(|wakeup| now().reached(wakeup)) {
-                    // The answer is for callers; the fetch it started is what was wanted.
+                    // The decision is meant for callers. The timer only needs the fetch that it started.
                     let _ = entry.decide(RefreshMode::Background);
                 }
                 drop(entry);
-                // Short naps: a timer of the runtime does not see a suspended machine, nor that nobody wants it any more.
+                // The pauses are short, because a timer of the runtime does not notice that the machine was suspended
+                // or that the last provider is gone.
                 let left = wakeup.map_or(1000, |wakeup| now().ms_until(wakeup)).clamp(10, 1000);
                 tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(1000))).await;
             }
         };
-        // Where it cannot start, the process is ending.
+        // If it cannot start, the process is ending.
         state.has_timer = spawn(timer).is_ok();
     }
 
-    /// The statistics of this entry.
+    /// Returns the statistics of this entry.
     pub(crate) fn stats(&self) -> EntryStats {
         let moment = now();
         let state = lock(self.state());
@@ -486,12 +494,12 @@ impl CacheEntry {
         }
     }
 
-    /// When somebody last asked, by the monotonic clock.
+    /// Returns the time of last use, by the monotonic clock.
     pub(crate) fn last_used(&self) -> i64 {
         self.last_used.load(Ordering::Relaxed)
     }
 
-    /// Only the cache holds it, and its token's life has passed since it was used.
+    /// Returns whether only the cache holds the entry and it was unused for the lifetime of its token.
     pub(crate) fn is_idle(&self, mono_ms: i64) -> bool {
         let lifetime = self.warm.load().as_ref().map_or(0, |warm| warm.times.lifetime_ms).max(60_000);
         mono_ms.saturating_sub(self.last_used.load(Ordering::Relaxed)) > lifetime
@@ -516,12 +524,12 @@ impl State {
 
 fn answer(waiters: &mut Vec<oneshot::Sender<WaitResult>>, settlement: &WaitResult) {
     for waiter in waiters.drain(..) {
-        // Who gave up its wait is gone.
+        // A send fails if the caller stopped waiting.
         let _ = waiter.send(settlement.clone());
     }
 }
 
-/// Somebody wants the token of an entry refreshed while nobody asks.
+/// Keeps the token of an entry refreshed without callers, until it is dropped.
 pub(crate) struct KeptAhead(Arc<CacheEntry>);
 
 impl Drop for KeptAhead {
@@ -530,7 +538,7 @@ impl Drop for KeptAhead {
     }
 }
 
-/// A fetch under way. Dropped before its end (a panic, the engine's end), it abandons the fetch.
+/// A fetch in flight. If it is dropped before its end (after a panic, or with the engine), it abandons the fetch.
 struct FetchTask {
     entry: Arc<CacheEntry>,
     fetch_id: FetchId,
@@ -624,27 +632,27 @@ pub struct EntryStats {
     pub credential: String,
     /// The scope of its token.
     pub scope: String,
-    /// Whom the token is for.
+    /// The principal of the token.
     pub principal: Option<Principal>,
-    /// Until the token's end; negative once passed.
+    /// The time until the token expires; negative after that.
     pub expires_in: Option<f64>,
-    /// Until the token is worth refreshing.
+    /// The time until the refresh point.
     pub refresh_due_in: Option<f64>,
-    /// When a fetch last brought a token, since the epoch.
+    /// When a fetch last returned a token, since the epoch.
     pub last_success: Option<f64>,
-    /// Failed fetches since then.
+    /// The number of failed fetches since `last_success`.
     pub consecutive_failures: u32,
     /// The first line of the last failure.
     pub last_error: Option<String>,
-    /// Whether a fetch is under way.
+    /// Whether a fetch is in flight.
     pub in_flight: bool,
-    /// Fetches begun.
+    /// The number of fetches that started.
     pub fetches: u64,
-    /// Fetches failed.
+    /// The number of fetches that failed.
     pub failures: u64,
-    /// Fetches begun in the background, past the refresh point.
+    /// The number of fetches that started in the background, past the refresh point.
     pub refreshes: u64,
-    /// Refreshes forced by a refused login.
+    /// The number of refreshes forced by a refused login.
     pub invalidations: u64,
 }
 
@@ -659,7 +667,7 @@ mod tests {
         secret::Secret,
     };
 
-    /// Answers the n-th fetch, from 0.
+    /// Calls the function with the number of the fetch, counted from 0.
     struct Counting<F>(AtomicUsize, F);
 
     impl<F: Fn(usize) -> Result<FetchedToken> + Send + Sync + 'static> Credential for Counting<F> {

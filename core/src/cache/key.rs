@@ -1,4 +1,4 @@
-//! The key of a cache entry: what makes two credentials equal.
+//! The key of a cache entry. Two credentials with equal keys share their tokens.
 
 use once_cell::race::OnceBox;
 use ring::hmac;
@@ -10,22 +10,22 @@ use crate::{
     secret::Secret,
 };
 
-/// What makes cache entries equal.
+/// The key of a cache entry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// Of a credential's document, with what else identifies it. Secrets go through an HMAC under a key that only this process
-    /// knows, so that no digest of one is ever worth anything outside.
+    /// Returns the key of a credential's document and of the other values that identify the credential. Secrets enter
+    /// through an HMAC whose key exists only in this process, so that a digest cannot be used elsewhere.
     pub(crate) fn of_document(config: &CredentialConfig, beside: &impl Serialize) -> Key {
-        // Neither can fail: both are plain data with text keys. Secrets in them are redacted.
+        // Neither call can fail, because both values are plain data with text keys. Secrets in them are redacted.
         let plain = [serde_json::to_vec(config), serde_json::to_vec(beside)].map(Result::unwrap_or_default);
         let secrets = config.secrets().into_iter().map(|secret| secret.expose().as_bytes());
         Self::of(plain.iter().map(Vec::as_slice).chain(secrets))
     }
 
-    /// Of a document with the inputs that its credential used while it was built. An input that is not set counts too: once it
-    /// is set, the credential would be another one.
+    /// Returns the key of a document together with the inputs that its credential used when it was built. An input that
+    /// is not set counts too, because setting it would build another credential.
     pub(crate) fn with_inputs<'a>(&self, inputs: &BuildInputs<'_>, used: impl IntoIterator<Item = &'a Input>) -> Key {
         let used = used.into_iter().flat_map(|input| {
             let value = inputs.value(input);
@@ -35,7 +35,7 @@ impl Key {
         Self::of([self.0.as_slice()].into_iter().chain(used))
     }
 
-    /// Of one user of what this key stands for.
+    /// Returns the key for one user of the credential that this key stands for.
     pub(crate) fn of_user(&self, assertion: &Secret) -> Key {
         Self::of([self.0.as_slice(), assertion.expose().as_bytes()].into_iter())
     }

@@ -1,14 +1,14 @@
-//! What a settled fetch is worth in the log: the first failed refresh, the last minutes, the recovery.
+//! The log messages about a settled fetch: the first failed refresh, failures in the last minutes, and the recovery.
 
 use tracing::{Level, debug, error, info, warn};
 
 use super::refresh_state::RefreshStats;
 use crate::error::Error;
 
-/// Seconds of a token under which a failed refresh is an error.
+/// If the token is valid for less than this number of seconds, a failed refresh is logged as an error.
 const LAST_MINUTES: i64 = 300;
 
-/// Times in seconds.
+/// An event to log. Times are in seconds.
 pub(crate) enum LogEvent {
     Fetched { left: i64 },
     Recovered { failures: u32 },
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn what_a_settled_fetch_is_worth() {
         const NOTHING: &str = "";
-        // Failures before and now, milliseconds left and to the next try.
+        // The columns are: failures before and after, milliseconds left, milliseconds until the next attempt.
         let table = [
             (0, 0, 3_600_000, 0, "DEBUG token fetched, good for 3600 s"),
             (3, 0, 3_600_000, 0, "INFO token fetched again after 3 failures"),

@@ -1,4 +1,4 @@
-//! Tokens in memory: when they are fetched and refreshed, and which credentials share them.
+//! The token cache: when tokens are fetched and refreshed, and which credentials share them.
 
 pub(crate) mod application_cache;
 pub(crate) mod entry;

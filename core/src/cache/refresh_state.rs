@@ -1,9 +1,10 @@
-//! The life of one token: when it is used, refreshed, waited for, and how long a failure is remembered.
+//! The refresh state of one token: when the token is used, refreshed or waited for, and how long a failure is
+//! remembered.
 //!
-//! Every timing rule of the project is in this file and nowhere else. [`RefreshState`] is pure: time and outcomes come
-//! in, decisions go out. It has no clock, no I/O, no runtime and no randomness but a seeded generator of its own, so
-//! the code that runs in production is the code that tables (`tests/vectors/timing.json`), random schedules and a
-//! simulation of weeks are run against.
+//! This file contains every timing rule of the project. [`RefreshState`] is pure: times and results are its input,
+//! decisions are its output. It has no clock, no I/O and no runtime, and its only randomness is its own seeded
+//! generator. So the tables (`tests/vectors/timing.json`), random schedules and a simulation of weeks test the code
+//! that runs in production.
 //!
 //! ```text
 //! arrived              refresh              good_until    dead   expires
@@ -15,51 +16,54 @@
 //! | fresh        | use                                | use             | use              |
 //! | due          | use and refresh; lazy mode: fetch  | use             | use              |
 //! | in margin    | fetch                              | wait            | use              |
-//! | dead or none | fetch                              | wait            | fail             |
+//! | dead, absent | fetch                              | wait            | fail             |
 //!
 //! # What the caller of a refresh state must do
 //!
-//! - Whoever is handed a [`FetchId`] runs one fetch and ends it with [`settle`](RefreshState::settle), or with
-//!   [`abandon`](RefreshState::abandon) if the place where it ran is gone. The fetch has a time limit of its own, no
-//!   longer than [`RefreshSettings::fetch_bound_ms`].
-//! - Waiters of a fetch get what `settle` returns for it. A waiter of a fetch that was abandoned or replaced asks
+//! - A caller that receives a [`FetchId`] runs one fetch and ends it with [`settle`](RefreshState::settle), or with
+//!   [`abandon`](RefreshState::abandon) if the task that ran it is gone. The fetch has its own time limit, not longer
+//!   than [`RefreshSettings::fetch_bound_ms`].
+//! - The waiters of a fetch get what `settle` returns for it. A waiter of a fetch that was abandoned or replaced asks
 //!   again.
-//! - A waiter whose patience ends before the fetch does takes [`fallback`](RefreshState::fallback), if there is one.
+//! - A waiter whose time limit passes before the fetch ends uses [`fallback`](RefreshState::fallback), if it returns a
+//!   token.
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::{config::RefreshMode, runtime::Now};
 
-/// Longer lifetimes count as this one: a hundred years, in milliseconds.
+/// The longest lifetime: a hundred years, in milliseconds. Longer lifetimes are treated as this one.
 const LONGEST_LIFETIME_MS: i64 = 100 * 365 * 24 * 3_600_000;
 
-/// How many tokens a refresh state recognises beside its current one, see [`RefreshState::known`].
+/// The number of earlier tokens that a refresh state recognises in addition to its current one. See
+/// [`RefreshState::known`].
 const RECOGNISED: usize = 3;
 
-/// The figures of the timing rules, in milliseconds. The fractions beside them in the text are fixed.
+/// The figures of the timing rules, in milliseconds. The fractions named in the documentation of the fields are fixed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimingRules {
-    /// A lifetime from here on is refreshed at its half. Default: 2 h.
+    /// Tokens with at least this lifetime are refreshed at half of it. Default: 2 h.
     pub long_lifetime_ms: i64,
-    /// A shorter lifetime is refreshed this long before its end, or a fifth of it if that is more. Default: 5 min.
+    /// Tokens with a shorter lifetime are refreshed this long before their expiry, or a fifth of the lifetime before it
+    /// if that is more. Default: 5 min.
     pub refresh_lead_ms: i64,
-    /// A token is good until this long before its end, at most a tenth of its lifetime. Default: 60 s.
+    /// A token is good until this long before its expiry, at most a tenth of its lifetime. Default: 60 s.
     pub margin_ms: i64,
-    /// A token is dead this long before its end, at most a twentieth of its lifetime. Default: 5 s.
+    /// A token is dead from this long before its expiry, at most a twentieth of its lifetime. Default: 5 s.
     pub dead_ms: i64,
-    /// How long a failure is remembered, give or take 20 %: the first, the second, ..., the last and all after it.
-    /// Default: 1, 2, 4, 5 s.
+    /// How long a failure is remembered, plus or minus 20 %. The values are for the first failure, the second and so
+    /// on; the last value is for all further failures. Default: 1, 2, 4, 5 s.
     pub backoff_ms: [i64; 4],
     /// How long a definite refusal is remembered. Default: 30 s.
     pub refusal_ms: i64,
-    /// The longest `Retry-After` that is heeded. Default: 5 min. The shortest is the first back-off: a service that
-    /// answers `Retry-After: 0` is not hammered.
+    /// The longest `Retry-After` that is honoured. Default: 5 min. The shortest is the first back-off, so that a
+    /// service that responds with `Retry-After: 0` is not overloaded.
     pub retry_after_max_ms: i64,
-    /// Only a token older than this, or than a tenth of its lifetime if that is less, can be invalidated.
+    /// Only a token older than this, or older than a tenth of its lifetime if that is less, can be invalidated.
     /// Default: 30 s.
     pub invalidate_age_ms: i64,
-    /// Refreshes forced by `invalidate` start at least this far apart, or a quarter of the lifetime if that is less.
+    /// The shortest time between two refreshes forced by `invalidate`, or a quarter of the lifetime if that is less.
     /// Default: 30 s.
     pub invalidate_gap_ms: i64,
 }
@@ -83,18 +87,19 @@ impl Default for TimingRules {
 /// The settings of a [`RefreshState`].
 #[derive(Clone, Debug)]
 pub struct RefreshSettings {
-    /// How long a fetch can last. A fetch older than this by either clock counts as lost (a frozen CPU), and the
-    /// next asker starts a new fetch. Default: 30 s; managed identity takes [`Self::MANAGED_IDENTITY_BOUND_MS`].
+    /// The longest duration of a fetch. A fetch that is older than this by either clock counts as lost (for example
+    /// because the CPU was frozen), and the next caller starts a new fetch. Default: 30 s; managed identity uses
+    /// [`Self::MANAGED_IDENTITY_BOUND_MS`].
     pub fetch_bound_ms: i64,
     /// The figures of the rules.
     pub rules: TimingRules,
-    /// Puts this fraction (0 to 1) in place of every random one, for tests. 0 is the latest refresh point and the
-    /// shortest back-off. Default: none.
+    /// Replaces every random fraction (0 to 1) with this one, for tests. 0 gives the latest refresh point and the
+    /// shortest back-off. Default: not set.
     pub jitter: Option<f64>,
 }
 
 impl RefreshSettings {
-    /// The bound of a managed-identity fetch, whose service asks to be retried for more than a minute.
+    /// The bound of a managed-identity fetch. The documentation of the service requires retries for more than a minute.
     pub const MANAGED_IDENTITY_BOUND_MS: i64 = 75_000;
 }
 
@@ -104,35 +109,36 @@ impl Default for RefreshSettings {
     }
 }
 
-/// Tells whether two tokens are the same bytes, whatever came along with them.
+/// Compares tokens by their bytes, regardless of the values that arrived with them.
 pub trait SameToken {
-    /// Whether `other` is the same token.
+    /// Returns whether `other` is the same token.
     fn same_bytes(&self, other: &Self) -> bool;
 }
 
-/// The moments of a token's life. Set when it first arrives, never moved by the same bytes arriving again.
+/// The times of a token. They are set when the token first arrives, and stay the same when the same bytes arrive again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenTimes {
-    /// When it first arrived.
+    /// When the token first arrived.
     pub arrived: Now,
-    /// From here on it is worth refreshing.
+    /// The refresh point.
     pub refresh: Now,
-    /// Until here it is handed out without a second thought; after it only if nothing newer can be had.
+    /// The token is handed out without restriction until this time. After it, the token is used only if a newer one is
+    /// not available.
     pub good_until: Now,
-    /// From here on it is never handed out.
+    /// From this time on the token is never handed out.
     pub dead: Now,
-    /// The end that the service stated.
+    /// The expiry that the service stated.
     pub expires: Now,
-    /// From arrival to end; 0 for a token that had ended when it came.
+    /// The time from arrival to expiry; 0 for a token that had expired when it arrived.
     pub lifetime_ms: i64,
-    /// By how much chance moved the refresh point forward.
+    /// The random amount by which the refresh point is earlier.
     pub spread_ms: i64,
 }
 
 impl TokenTimes {
-    /// The times of a token that arrives at `arrived` with `lifetime_ms` to go. `refresh_in_ms` is the service's
-    /// wish; `jitter` is a random fraction, 0 to 1.
+    /// Returns the times of a token that arrives at `arrived` and is valid for `lifetime_ms`. `refresh_in_ms` is the
+    /// refresh time that the service suggests; `jitter` is a random fraction, 0 to 1.
     #[must_use]
     pub fn new(
         arrived: Now,
@@ -147,8 +153,9 @@ impl TokenTimes {
             None if lifetime >= rules.long_lifetime_ms => lifetime / 2,
             None => lifetime.saturating_sub(rules.refresh_lead_ms),
         };
-        // Never in the last fifth; and as the spread takes up to a tenth off, from a half on is from two fifths on, with
-        // the whole spread kept whatever the wish was.
+        // The refresh point is never in the last fifth of the lifetime. The random spread takes off up to a tenth, so a
+        // suggestion of half the lifetime or later gives a refresh point after two fifths or later, with the whole
+        // spread kept.
         let latest = wish.clamp(lifetime / 2, lifetime * 4 / 5);
         let spread_ms = spread(lifetime, jitter);
         TokenTimes {
@@ -162,26 +169,26 @@ impl TokenTimes {
         }
     }
 
-    /// The hot path, usable without the state: neither at its refresh point nor beyond it.
+    /// Returns whether the token is before its refresh point. The hot path uses this without the state.
     #[inline]
     pub fn is_fresh(&self, now: Now) -> bool {
         now.wall_ms < self.refresh.wall_ms && now.mono_ms < self.refresh.mono_ms
     }
 
-    /// Not yet in the margin before its end: nobody waits while there is such a token.
+    /// Returns whether the token is before its safety margin. Callers do not wait while there is such a token.
     #[inline]
     pub fn is_good(&self, now: Now) -> bool {
         !now.reached(self.good_until) && !self.is_dead(now)
     }
 
-    /// Never to be handed out again.
+    /// Returns whether the token must not be handed out any more.
     #[inline]
     pub fn is_dead(&self, now: Now) -> bool {
         now.reached(self.dead)
     }
 
-    /// The same times with a refresh point by another draw: for a copy in a forked process, which would otherwise
-    /// refresh in step with its parent and siblings.
+    /// Returns the same times with another random refresh point. A forked process uses this for its copy, so that it
+    /// does not refresh at the same time as its parent and siblings.
     #[must_use]
     pub fn spread_anew(mut self, seed: u64) -> TokenTimes {
         let spread_ms = spread(self.lifetime_ms, Dice(seed).fraction());
@@ -202,8 +209,8 @@ impl TokenTimes {
         }
     }
 
-    /// "Newer": ends later, each end measured from `now` by the clock on which it comes first, so that a token from
-    /// before a clock was set compares rightly with one from after it.
+    /// Returns whether these times end later than `other`. Each end is measured from `now` by the clock on which it
+    /// comes first, so that tokens from before and after a change of the system time compare correctly.
     fn ends_after(&self, other: &TokenTimes, now: Now) -> bool {
         now.ms_until(self.expires) > now.ms_until(other.expires)
     }
@@ -221,67 +228,69 @@ enum TokenPhase {
     Dead,
 }
 
-/// A token as it comes from its source. A lifetime that is stated by none of the fields is a lifetime of zero.
+/// A token as its source returned it. If no field states a lifetime, the lifetime is zero.
 #[derive(Clone, Debug)]
 pub struct Arrival<T> {
     /// The token.
     pub token: T,
-    /// Its end by the service's clock, milliseconds since the Unix epoch. Used where `expires_in_ms` is absent.
+    /// The expiry by the service's clock, in milliseconds since the Unix epoch. It is used if `expires_in_ms` is
+    /// absent.
     pub expires_on_ms: Option<i64>,
     /// The lifetime that the service stated.
     pub expires_in_ms: Option<i64>,
-    /// When the service wishes it to be refreshed, from now.
+    /// The refresh time that the service suggests, from now.
     pub refresh_in_ms: Option<i64>,
-    /// The times that were set for these bytes elsewhere in this process; they stand in place of all the above.
+    /// The times that were set for the same bytes elsewhere in this process. They replace all values above.
     pub times: Option<TokenTimes>,
 }
 
-/// A fetch that brought no token.
+/// The failure of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchFailure<E> {
-    /// Why. Cloned for every caller it is told to.
+    /// The error. It is cloned for every caller that it is returned to.
     pub error: E,
-    /// How long it is remembered.
+    /// The kind, which decides how long the failure is remembered.
     pub kind: FailureKind,
 }
 
-/// What a failure says about the next try.
+/// The effect of a failure on the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Nothing: 1, 2, 4, then 5 s.
+    /// An ordinary failure: the back-off is 1, 2, 4, then 5 s.
     Ordinary,
-    /// It will fail again until somebody changes something (`invalid_client`, unknown tenant): 30 s.
+    /// The request fails until the configuration changes (`invalid_client`, unknown tenant): the back-off is 30 s.
     DefiniteRefusal,
-    /// The service said when, in milliseconds from now: as given, at most 5 min.
+    /// The service stated when to retry, in milliseconds from now. The value is used as given, up to 5 min.
     RetryAfter(i64),
 }
 
-/// How a fetch ended.
+/// The result of a fetch.
 #[derive(Clone, Debug)]
 pub enum FetchOutcome<T, E> {
-    /// With a token, which may be the old one again, or dead.
+    /// The fetch returned a token. It can be the old one again, or dead.
     Token(Arrival<T>),
-    /// Without one.
+    /// The fetch failed.
     Failed(FetchFailure<E>),
 }
 
-/// Why a token that arrived is a failed fetch: for the error that [`RefreshState::settle`] asks its caller for.
+/// Why a token that arrived counts as a failed fetch. [`RefreshState::settle`] passes it to the function that makes the
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrivedDead {
-    /// How long it had to go by what came with it, in milliseconds; negative if it had ended.
+    /// The remaining lifetime that was stated with the token, in milliseconds; negative if the token had expired.
     pub stated_ms: i64,
-    /// The bytes had come before, and their time is over whatever came with them now.
+    /// The same bytes arrived before, and their time is over regardless of the values that arrived with them now.
     pub seen_before: bool,
 }
 
-/// The right, and the duty, to run one fetch.
+/// The permission and the duty to run one fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FetchId {
     id: u64,
     started: Now,
 }
 
-/// What a caller who needs a token does.
+/// What a caller that needs a token does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<T, E> {
     /// Use this token.
@@ -292,48 +301,48 @@ pub enum Decision<T, E> {
     Fetch(FetchId),
     /// Wait for the fetch of this id.
     Wait(FetchId),
-    /// No token: a failure that is remembered.
+    /// Fail with this remembered error.
     Fail(E),
 }
 
 /// What the waiters of a settled fetch get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled<T, E> {
-    /// This token: the new one, or the old one where the fetch failed or brought nothing newer.
+    /// This token: the new one, or the old one if the fetch failed or did not return a newer one.
     Token(T),
-    /// This error: there is no token that is not dead.
+    /// This error: every token is dead or absent.
     Failed(E),
-    /// The fetch counted as lost, its token is newer and taken all the same: all waiters, of any fetch, get it.
+    /// The fetch counted as lost, but its token is newer and is used. The waiters of every fetch get it.
     TokenTaken(T),
-    /// The fetch counted as lost and nothing changed. Callers that still wait for it ask again.
+    /// The fetch counted as lost and its result changed nothing. Callers that still wait for it ask again.
     Stale,
 }
 
-/// What a caller whose token was refused by a server does.
+/// What a caller does whose token was refused by a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
-    /// Nothing: it is not the current token, or too young, or a forced refresh or a failure was just now.
+    /// Nothing: the token is not the current one or is too young, or a forced refresh or a failure was too recent.
     Ignored,
-    /// Start the fetch of this id and wait for it. Only a token with other bytes is worth another login.
+    /// Start the fetch of this id and wait for it. Retry the login only with a token of other bytes.
     Fetch(FetchId),
-    /// Wait for the fetch of this id, likewise.
+    /// Wait for the fetch of this id. Retry the login only with a token of other bytes.
     Wait(FetchId),
 }
 
-/// The statistics of a refresh state, for statistics and log lines.
+/// The figures of a refresh state for statistics and log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshStats<'a, E> {
-    /// Failed fetches since the last one that brought a token.
+    /// The number of failed fetches since the last one that returned a token.
     pub consecutive_failures: u32,
-    /// The error of the last fetch that failed, also after a later success.
+    /// The error of the last fetch that failed. It stays after a later success.
     pub last_error: Option<&'a E>,
-    /// When a fetch last brought a token, by the wall clock, milliseconds since the Unix epoch.
+    /// When a fetch last returned a token, by the wall clock, in milliseconds since the Unix epoch.
     pub last_success_ms: Option<i64>,
-    /// Until the end of the current token; not positive once it has ended.
+    /// The time until the current token expires; zero or negative after that.
     pub expires_in_ms: Option<i64>,
-    /// Until the current token is worth refreshing; not positive once it is.
+    /// The time until the refresh point of the current token; zero or negative after that.
     pub refresh_due_in_ms: Option<i64>,
-    /// Until the back-off that runs now ends.
+    /// The time until the current back-off ends.
     pub next_try_in_ms: Option<i64>,
     /// Whether a fetch is in flight.
     pub in_flight: bool,
@@ -342,24 +351,24 @@ pub struct RefreshStats<'a, E> {
 struct Held<T> {
     token: T,
     times: TokenTimes,
-    /// A server refused a login with it.
+    /// Whether a server refused a login with this token.
     refused: bool,
 }
 
 struct Flight {
     fetch_id: FetchId,
-    /// Somebody waits for it because a server refused the current token.
+    /// Whether a caller waits for this fetch because a server refused the current token.
     forced: bool,
 }
 
-/// After a fetch that brought nothing newer: no further one before `until`.
+/// The pause after a fetch that did not return a newer token. The next fetch starts at `until` or later.
 struct Backoff<E> {
     until: Now,
-    /// Absent where the old token came again.
+    /// Absent if the old token was returned again.
     error: Option<E>,
 }
 
-/// The refresh state of one token. See the module.
+/// The refresh state of one token. See the module documentation.
 pub struct RefreshState<T, E> {
     settings: RefreshSettings,
     dice: Dice,
@@ -368,11 +377,11 @@ pub struct RefreshState<T, E> {
     flight: Option<Flight>,
     backoff: Option<Backoff<E>>,
     backoff_step: usize,
-    /// Whether the current token was dead when last looked at.
+    /// Whether the current token was dead at the last check.
     ended: bool,
     last_forced: Option<Now>,
     next_fetch_id: u64,
-    /// Ids below this one were issued before `forget`.
+    /// Smaller ids were issued before `forget`.
     first_valid_fetch_id: u64,
     failures: u32,
     last_error: Option<E>,
@@ -380,7 +389,8 @@ pub struct RefreshState<T, E> {
 }
 
 impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
-    /// A state without a token. `seed` is the source of its randomness: draw it from the operating system, also after a fork.
+    /// Creates a state without a token. `seed` initialises its random generator: draw it from the operating system,
+    /// also after a fork.
     pub fn new(settings: RefreshSettings, seed: u64) -> Self {
         Self {
             settings,
@@ -400,7 +410,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// A caller needs a token.
+    /// Decides what a caller that needs a token does.
     pub fn ask(&mut self, now: Now, mode: RefreshMode) -> Decision<T, E> {
         self.notice_end(now);
         let in_flight = self.live_fetch(now);
@@ -427,8 +437,8 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// The fetch of `fetch_id` has ended. A token is taken even if the fetch counted as lost; a failure then counts for
-    /// nothing. `arrived_dead` makes the error for a token that cannot be used any more.
+    /// Ends the fetch of `fetch_id`. If the fetch counts as lost, its token is still used, but its failure is ignored.
+    /// `arrived_dead` makes the error for a token that cannot be used any more.
     pub fn settle(
         &mut self,
         fetch_id: FetchId,
@@ -448,7 +458,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
             FetchOutcome::Failed(_) => Settled::Stale,
             FetchOutcome::Token(arrival) => {
                 let late = self.is_lost(fetch_id, now);
-                // What a frozen process finds in its buffers may be as old as the request for it.
+                // A response that a process reads after it was frozen can be as old as its request.
                 let counted_from = if late { fetch_id.started } else { now };
                 let (known, refused) = self.known(&arrival.token).unzip();
                 let stated_ms = match (arrival.expires_in_ms, arrival.expires_on_ms) {
@@ -482,15 +492,16 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// The place where the fetch of `fetch_id` ran is gone (its loop closed, its worker ended, it panicked). The next
-    /// asker starts a new one.
+    /// Ends the fetch of `fetch_id` without a result, because the task that ran it is gone (its loop closed, its worker
+    /// ended, it panicked). The next caller starts a new fetch.
     pub fn abandon(&mut self, fetch_id: FetchId) {
         self.flight.take_if(|flight| flight.fetch_id == fetch_id);
     }
 
-    /// A server refused a login; `is_refused` recognises the token it was tried with. Removes nothing: starts, or
-    /// joins, one refresh for which only this caller waits. What that brings replaces the refused token even if it
-    /// ends earlier, and the refused one does not come back while that is good.
+    /// Reports that a server refused a login. `is_refused` recognises the token that was used. The token is not
+    /// removed. Instead, one refresh is started or joined, and only this caller waits for it. The token that the
+    /// refresh returns replaces the refused one even if it expires earlier, and the refused one is not used again while
+    /// the new one is good.
     pub fn invalidate(&mut self, now: Now, is_refused: impl FnOnce(&T) -> bool) -> Invalidation {
         self.notice_end(now);
         let rules = &self.settings.rules;
@@ -515,9 +526,9 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         Invalidation::Fetch(self.start(now, true))
     }
 
-    /// When a timer asks although nobody does, for [`RefreshMode::Ahead`]: at the refresh point or the end of the token, but
-    /// not before the back-off is over or the fetch in flight counts as lost. `None` until somebody has asked. Once it
-    /// is reached by either clock, an `ask` starts a fetch, unless something happened in between.
+    /// Returns when the timer of [`RefreshMode::Ahead`] must ask: at the refresh point or the end of the token, but not
+    /// before the back-off ends or the fetch in flight counts as lost. Returns `None` until the first `ask`. Once the
+    /// time is reached by either clock, an `ask` starts a fetch, unless the state changed in between.
     pub fn next_wakeup(&self) -> Option<Now> {
         let lost = self.flight.as_ref().map(|flight| {
             let bound_ms = self.settings.fetch_bound_ms.saturating_add(1);
@@ -538,26 +549,27 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// The current token, dead or not, for the snapshot of the lock-free path.
+    /// Returns the current token, dead or not, for the snapshot of the lock-free path.
     pub fn current(&self) -> Option<(&T, &TokenTimes)> {
         self.current.as_ref().map(|held| (&held.token, &held.times))
     }
 
-    /// A token to use if no better one can be had in time. Where there is one, a fetch need not retry by itself.
+    /// Returns a token to use if a better one does not arrive in time. If there is one, a fetch does not need retries
+    /// of its own.
     pub fn fallback(&self, now: Now) -> Option<&T> {
         self.current.as_ref().filter(|held| !held.times.is_dead(now)).map(|held| &held.token)
     }
 
-    /// Takes a token copied from another state (across event loops or a fork), with the times it had there. False if
-    /// it is dead or not newer than the current one.
+    /// Takes a token copied from another state (across event loops or a fork), with its times from there. Returns false
+    /// if the token is dead or not newer than the current one.
     pub fn adopt(&mut self, now: Now, token: T, times: TokenTimes) -> bool {
         self.notice_end(now);
         let (times, refused) = self.known(&token).unwrap_or((times, false));
         !times.is_dead(now) && self.offer(now, Held { token, times, refused }, false)
     }
 
-    /// Starts over, because tokens would now be somebody else's (the CLI's profile changed). What fetches started
-    /// until now still bring is not taken.
+    /// Starts over without a token, because new tokens would be for another identity (the profile of the CLI changed).
+    /// Results of fetches that started before are dropped.
     pub fn forget(&mut self) {
         *self = Self {
             next_fetch_id: self.next_fetch_id,
@@ -566,7 +578,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         };
     }
 
-    /// Lets go of what remembered errors hold beside their words: the last one at once, the back-off's when that is over.
+    /// Reduces remembered errors to their texts: the last error at once, the error of the back-off when that is over.
     pub fn let_go(&mut self, now: Now, words: impl FnOnce(E) -> E) {
         self.last_error = self.last_error.take().map(words);
         if let Some(over) = self.backoff.as_mut().filter(|backoff| now.reached(backoff.until)) {
@@ -574,7 +586,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// The statistics of this state.
+    /// Returns the statistics of this state.
     pub fn stats(&self, now: Now) -> RefreshStats<'_, E> {
         let until = |point: fn(&TokenTimes) -> Now| self.current.as_ref().map(|held| now.ms_until(point(&held.times)));
         RefreshStats {
@@ -588,7 +600,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         }
     }
 
-    /// Passing the end of the token starts the back-off over: what was bearable beside a good token is not without.
+    /// Resets the back-off when the token expires, because callers now depend on the next attempt.
     fn notice_end(&mut self, now: Now) {
         let ended = self.current.as_ref().is_some_and(|held| held.times.is_dead(now));
         if ended && !self.ended {
@@ -617,8 +629,9 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         self.backoff.as_ref().filter(|backoff| !now.reached(backoff.until))
     }
 
-    /// The times of these bytes if they came before: as the current token, or as one of the few before it, because
-    /// replicas of a service (or caches in front of it) can hand out two tokens in turn. And whether a server refused them.
+    /// Returns the times of these bytes if they arrived before, and whether a server refused them. The current token
+    /// and a few earlier ones are compared, because replicas of a service (or caches in front of it) can return two
+    /// tokens in turn.
     fn known(&self, token: &T) -> Option<(TokenTimes, bool)> {
         self.current
             .iter()
@@ -627,8 +640,8 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
             .map(|held| (held.times, held.refused))
     }
 
-    /// Makes a token that is not dead the current one if it is newer. One that comes because the current one was
-    /// refused need only be another: lifetimes vary, and the refused one may well end later.
+    /// Makes a token that is not dead the current one if it is newer. If the current token was refused, any other token
+    /// replaces it: lifetimes vary, and the refused one can expire later.
     fn offer(&mut self, now: Now, held: Held<T>, forced: bool) -> bool {
         let same = |other: &Held<T>| other.token.same_bytes(&held.token);
         if self.current.as_ref().is_some_and(same) {
@@ -686,7 +699,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
         (step_ms as f64 * (0.8 + 0.4 * self.jitter())) as i64
     }
 
-    /// Beside a token that is not dead, never for longer than half of what it has left.
+    /// Starts the back-off. While the current token is not dead, the back-off is at most half of its remaining time.
     fn hold_back(&mut self, now: Now, delay_ms: i64, error: Option<E>) {
         let left = self.current.as_ref().filter(|held| !held.times.is_dead(now));
         let delay_ms = left.map_or(delay_ms, |held| delay_ms.min(now.ms_until(held.times.expires) / 2));
@@ -706,7 +719,7 @@ fn latest(a: Now, b: Now) -> Now {
     Now { wall_ms: a.wall_ms.max(b.wall_ms), mono_ms: a.mono_ms.max(b.mono_ms) }
 }
 
-/// SplitMix64: small, seeded, and good enough to keep a fleet out of step.
+/// SplitMix64: small, seeded, and random enough to spread the refreshes of many processes.
 struct Dice(u64);
 
 impl Dice {
@@ -718,7 +731,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// From 0 up to, but not including, 1.
+    /// Returns a fraction from 0 up to, but not including, 1.
     fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

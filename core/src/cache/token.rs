@@ -1,4 +1,4 @@
-//! A token as it is handed out.
+//! Access tokens as the cache returns them.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use crate::{
     secret::Secret,
 };
 
-/// An access token. `Debug` shows no part of it.
+/// An access token. `Debug` does not show any part of it.
 ///
 /// Aligned so that the reference counts of two handles never share a cache line (processors fetch them in pairs).
 #[repr(align(128))]
@@ -26,35 +26,36 @@ pub struct Token(Arc<TokenContents>);
 struct TokenContents {
     secret: Secret,
     expires_on: i64,
-    /// Read twice rather than waited for: a child forked in the middle would wait for ever.
+    /// If two threads read the claims at once, both parse them. A lock would block a child that was forked while it was
+    /// held.
     claims: OnceBox<Result<Claims, ClaimsError>>,
 }
 
 impl Token {
-    /// A token that ends at `expires_on`, seconds since the epoch.
+    /// Creates a token that expires at `expires_on`, in seconds since the epoch.
     pub(crate) fn new(secret: Secret, expires_on: i64) -> Self {
         Token(Arc::new(TokenContents { secret, expires_on, claims: OnceBox::new() }))
     }
 
-    /// Whether both are the same arrival of the same token.
+    /// Returns whether both are the same arrival of the same token.
     pub(crate) fn is(&self, other: &Token) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The token itself: the password to send to the server, over TLS only.
+    /// Returns the token's text: the password to send to the server, over TLS only.
     pub fn secret(&self) -> &str {
         self.0.secret.expose()
     }
 
-    /// Its end in seconds since the epoch, by this machine's clock.
+    /// Returns the expiry in seconds since the epoch, by this machine's clock.
     pub fn expires_on(&self) -> i64 {
         self.0.expires_on
     }
 
-    /// Its claims, read at the first call.
+    /// Returns the token's claims, which are parsed at the first call.
     ///
     /// # Errors
-    /// Where the token is not a readable JWT.
+    /// Fails if the token is not a readable JWT.
     pub fn claims(&self) -> Result<&Claims, &ClaimsError> {
         self.0.claims.get_or_init(|| Box::new(Claims::decode(self.secret()))).as_ref()
     }
@@ -74,7 +75,7 @@ impl fmt::Debug for Token {
 
 /// A cheap handle of shared contents, of which there can be several.
 pub(crate) trait Handle {
-    /// Another handle of the same contents, with a reference count of its own.
+    /// Returns another handle of the same contents, with its own reference count.
     fn another(&self) -> Self;
 }
 
@@ -84,8 +85,8 @@ impl Handle for Token {
     }
 }
 
-/// Handles of one thing, one a shard of threads: threads that ask at once would otherwise spend their time passing the
-/// cache line of one reference count around.
+/// Handles of one value, one for each shard of threads. With a single reference count, threads that read at the same
+/// time would spend their time passing its cache line around.
 pub(crate) struct Shards<T>([Arc<T>; SHARDS]);
 
 const SHARDS: usize = 8;
@@ -95,12 +96,12 @@ impl<T: Handle> Shards<T> {
         Shards(std::array::from_fn(|_| Arc::new(one.another())))
     }
 
-    /// The same handle for every thread, which takes an eighth of the memory.
+    /// Uses the same handle for every thread, which takes an eighth of the memory.
     pub(crate) fn of_one(one: &Arc<T>) -> Self {
         Shards(std::array::from_fn(|_| Arc::clone(one)))
     }
 
-    /// The handle of this thread's shard.
+    /// Returns the handle of this thread's shard.
     #[inline]
     pub(crate) fn here(&self) -> &Arc<T> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -1,7 +1,8 @@
-//! The users on whose behalf an application acts: an entry for each, as many as memory allows for.
+//! The user cache: an entry for each user on whose behalf an application acts, up to a limit set by memory.
 //!
-//! A service sees more users than its other credentials have settings, and each for a while only. So they have a store of
-//! their own: least recently used first, and whoever has not asked for a token's lifetime, is dropped.
+//! A service has more users than settings of other credentials, and each user only for a while. So users have a
+//! separate store. It drops the least recently used ones first, and those that were unused for the lifetime of their
+//! token.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,15 +21,16 @@ use crate::{
     runtime::{ForkShared, PerProcess, lock, now},
 };
 
-/// Users whose tokens are kept. With tokens of 2 KB, their own and ours for them, they take some 80 MB.
+/// The maximum number of users whose tokens are kept. With tokens of 2 KB, the user's and the fetched one, they take
+/// about 80 MB.
 pub(crate) const MOST_USERS: usize = 12_288;
 
-/// Scopes, tenants and claims for which one user's tokens are kept.
+/// The maximum number of combinations of scope, tenant and claims kept for one user.
 const MOST_REQUESTS: usize = 8;
 
 type Users = LruCache<Key, Vec<Arc<CacheEntry>>, ByKey>;
 
-/// A forked child begins with none: its parent's may be locked.
+/// A forked child starts with an empty store, because its parent's can be locked.
 static USERS: PerProcess<Mutex<Users>> = PerProcess::new();
 
 fn users() -> &'static Mutex<Users> {
@@ -38,7 +40,7 @@ fn users() -> &'static Mutex<Users> {
     })
 }
 
-/// The entry of a user for a request, made at the first call.
+/// Returns the entry of a user for a request, and creates it at the first call.
 pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
     let mut users = lock(users());
     if let Some(entries) = users.get_mut(&key) {
@@ -56,12 +58,13 @@ pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Crede
     let made = CacheEntry::of_user(Arc::clone(credential), request.clone());
     dropped.extend(users.push(key, vec![Arc::clone(&made)]));
     drop(users);
-    // What goes may be the last owner of a host's object, whose end is the host's own code.
+    // A dropped entry can be the last owner of an object of the application, whose destructor runs the application's
+    // code.
     drop(dropped);
     made
 }
 
-/// Takes out those who have not asked for a token's lifetime, who are the least recently used ones.
+/// Takes out the users that were idle for the lifetime of their token. They are the least recently used ones.
 fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<CacheEntry>>)> {
     let mut idle = Vec::new();
     while users.peek_lru().is_some_and(|(_, entries)| entries.iter().all(|entry| entry.is_idle(mono_ms))) {
@@ -70,12 +73,12 @@ fn without_idle(users: &mut Users, mono_ms: i64) -> Vec<(Key, Vec<Arc<CacheEntry
     idle
 }
 
-/// Every user's entries, for statistics.
+/// Returns the entries of all users, for statistics.
 pub(crate) fn entries() -> Vec<Arc<CacheEntry>> {
     lock(users()).iter().flat_map(|(_, entries)| entries.iter().cloned()).collect()
 }
 
-/// A [`Key`] is a digest already.
+/// Uses the [`Key`] as it is, because it is already a digest.
 #[derive(Clone, Copy)]
 struct ByKey;
 
@@ -105,22 +108,24 @@ impl Hasher for FirstBytes {
 
 type MiddleTiers = HashMap<Key, Vec<Built>>;
 
-/// Applications by their documents without the user.
+/// Confidential clients by their documents without the user.
 static MIDDLE_TIERS: ForkShared<MiddleTiers> = ForkShared::new();
 
-/// An application that was built.
+/// A confidential client that was built.
 #[derive(Clone)]
 struct Built {
-    /// What it used, which its key was made of. Where the values are still the same, another one would be the same too.
+    /// The inputs that its key was made of. While their values are unchanged, building it again would give the same
+    /// client.
     used: BTreeSet<Input>,
     key: Key,
     middle_tier: Weak<MiddleTier>,
 }
 
-/// The application of a document, and its key: its connections and its certificate serve all its users. `build` reads `inputs`.
+/// Returns the confidential client of a document, and its key. All its users share its connections and its certificate.
+/// `build` reads `inputs`.
 ///
 /// # Errors
-/// Of `build`.
+/// Fails as `build` does.
 pub(crate) fn middle_tier(
     document: Key,
     inputs: &BuildInputs<'_>,
@@ -170,7 +175,7 @@ mod tests {
         transport::{Response, Transport},
     };
 
-    /// Those who stay have tokens of the usual size, on both sides; the others short ones, because this is not optimised.
+    /// The users that stay have tokens of the usual size, the others short ones, because this build is not optimised.
     const MANY: usize = 100_000;
 
     /// A middle tier.
@@ -218,7 +223,7 @@ mod tests {
         }
     }
 
-    /// In bytes, of this process.
+    /// Returns the memory of this process in bytes.
     #[cfg(target_os = "linux")]
     fn resident() -> usize {
         let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_users_take_little_memory() {
-        // What the whole process takes is measured, so no other test may run beside this one.
+        // The test measures the memory of the whole process, so no other test can run at the same time.
         const IS_ALONE: &str = "PGENTRA_TEST_IS_ALONE";
         if std::env::var_os(IS_ALONE).is_none() {
             let path = concat!(module_path!(), "::a_hundred_thousand_users_take_little_memory");
@@ -264,7 +269,7 @@ mod tests {
         assert!(is_kept(count - 1) && is_kept(count - MOST_USERS), "the last ones are kept");
         assert!(!is_kept(0), "the first one went");
 
-        // Whoever asks stays, though others come.
+        // A user that keeps requesting tokens stays, even if others are added.
         let faithful = count - MOST_USERS + 2;
         for user in count..count + MOST_USERS {
             of(faithful);
@@ -272,7 +277,7 @@ mod tests {
         }
         assert!(is_kept(faithful));
 
-        // Those that never had a token go after a minute, the others after their tokens' lifetime.
+        // Users without a token are dropped after a minute, the others after the lifetime of their token.
         let mut users = lock(users());
         assert!(without_idle(&mut users, now().mono_ms).is_empty());
         let left = users.len();

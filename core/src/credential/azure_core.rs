@@ -1,4 +1,4 @@
-//! Any credential of the Azure SDK for Rust as one of ours.
+//! An adapter for any credential of the Azure SDK for Rust.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -20,7 +20,7 @@ pub struct AzureCoreCredential {
 }
 
 impl AzureCoreCredential {
-    /// Takes the credential. Its class name is read from its `Debug`, as far as that is one.
+    /// Wraps the credential. Its class name is read from its `Debug` text, if that contains one.
     pub fn new(inner: Arc<dyn TokenCredential>) -> Self {
         AzureCoreCredential { name: class_name(&*inner).unwrap_or_else(|| "TokenCredential".to_owned()), inner }
     }
@@ -54,7 +54,8 @@ impl Credential for AzureCoreCredential {
     }
 }
 
-/// The leading name of a `Debug` text. Only what ends in `Credential` is taken: anything else may be content.
+/// Returns the leading name of a `Debug` text. Only a name that ends in `Credential` is used, because other text can be
+/// a value.
 fn class_name(credential: &dyn TokenCredential) -> Option<String> {
     struct Start(String);
     impl Write for Start {
@@ -69,8 +70,9 @@ fn class_name(credential: &dyn TokenCredential) -> Option<String> {
     (name.len() < 64 && name.ends_with("Credential")).then_some(name)
 }
 
-/// What the Azure SDK's error is in our kinds. It draws no line between "not set up here" and "refused", so that is read
-/// from its causes: no answer, no tool, nobody signed in, an identity that is not assigned.
+/// Converts an error of the Azure SDK to one of our kinds. The SDK does not distinguish "not set up here" from
+/// "refused", so the kind is derived from the causes: no response, no tool, no signed-in user, an identity that is not
+/// assigned.
 fn translate(error: &AzureError) -> Error {
     let status = chain(error).find_map(|cause| match cause.kind() {
         AzureKind::HttpResponse { status, .. } => Some(u16::from(*status)),
@@ -113,7 +115,7 @@ fn translate(error: &AzureError) -> Error {
         }
         (None, Some(403)) if lower.contains("unreachable") => ErrorKind::CredentialUnavailable,
         (None, Some(_)) => ErrorKind::AuthenticationFailed,
-        // No answer at all from an endpoint that exists only on Azure's machines.
+        // There was no response from an endpoint that exists only on Azure's machines.
         _ if is_io && lower.contains("managedidentitycredential") => ErrorKind::CredentialUnavailable,
         _ if is_io => ErrorKind::Network,
         _ if is_data => ErrorKind::BadResponse,
@@ -127,7 +129,7 @@ fn translate(error: &AzureError) -> Error {
     Error::new(kind, message).with_service(service).with_known(known)
 }
 
-/// The error and those of the Azure SDK behind it.
+/// Returns the error and the errors of the Azure SDK behind it.
 fn chain(error: &AzureError) -> impl Iterator<Item = &AzureError> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! A task of Azure Pipelines: its service connection's federated token, exchanged for one of the application.
+//! A task of Azure Pipelines: exchanges the federated token of its service connection for a token of the application.
 
 use std::time::Duration;
 
@@ -24,19 +24,21 @@ const NAME: &str = "AzurePipelinesCredential";
 
 const REQUEST_URI: &str = "SYSTEM_OIDCREQUESTURI";
 
-/// What remains for the token endpoint when the service was slow.
+/// The time that remains for the token endpoint when the service was slow.
 const FOR_THE_EXCHANGE: Duration = Duration::from_secs(10);
 
 pub(super) struct AzurePipelinesCredential {
     endpoint: TokenEndpoint,
     transport: Transport,
     retry: RetryOptions,
-    /// The address that gives federated tokens, or what is missing of it.
+    /// The address that issues federated tokens, or the error about what is missing.
     address: Result<String>,
     access_token: Secret,
 }
 
 impl AzurePipelinesCredential {
+    /// Creates the credential.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or address.
     pub(super) fn new(
@@ -78,7 +80,7 @@ impl AzurePipelinesCredential {
         let request = Request::post_form(address, vec![], time)
             .header("authorization", bearer.as_str())
             .header("content-type", "application/json")
-            // Else a bad token is answered with a redirect to a page for signing in.
+            // Without this header, the service responds to an invalid token with a redirect to a sign-in page.
             .header("x-tfs-fedauthredirect", "Suppress");
         let response = exchange(&self.transport, NAME, request).await?;
         let mut object = response::object(&response);
@@ -100,7 +102,7 @@ impl AzurePipelinesCredential {
         let source = format!("Azure Pipelines at {}", endpoint(address));
         let error = response::error_response(response, object, &secrets, response::ResponseOrigin::Remote)
             .into_error(response, &source);
-        // What Azure DevOps wants to hear in a support request.
+        // Azure DevOps needs this id in a support request.
         let id = |name: &str| response.header(name).and_then(|id| sanitize::identifier(id, &secrets));
         let trace_id = id("x-vss-e2eid").or_else(|| id("x-msedge-ref"));
         let service =
@@ -125,7 +127,7 @@ impl AzurePipelinesCredential {
     }
 }
 
-/// The address that gives federated tokens, without its query.
+/// Returns the address that issues federated tokens, without its query.
 fn request_address(organization_url: Option<&str>, inputs: &BuildInputs<'_>) -> Result<String> {
     let (setting, address) = match (inputs.variable(REQUEST_URI), organization_url) {
         (Some(address), _) => (REQUEST_URI, address.to_owned()),
@@ -149,7 +151,7 @@ fn request_address(organization_url: Option<&str>, inputs: &BuildInputs<'_>) -> 
                 .with_advice("Run it in a task of Azure Pipelines, which sets it."));
         }
     };
-    // The access token must not go over the wire in the clear.
+    // The access token must not be sent unencrypted.
     match Url::parse(&address) {
         Ok(url) if url.scheme() == "https" && url.host_str().is_some() && url.query().is_none() => Ok(address),
         _ => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is no https address without a query"))

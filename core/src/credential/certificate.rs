@@ -1,4 +1,4 @@
-//! An application's certificate with its key: read from PEM or PFX, and the assertion that it signs.
+//! The certificate and key of an application: reads them from PEM or PFX, and signs the client assertion.
 
 mod ber;
 mod encryption;
@@ -33,21 +33,21 @@ use crate::{
     secret::Secret,
 };
 
-/// Larger than any file with a key and a chain.
+/// The maximum size of a file. Files with a key and a chain are smaller.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Longer than any: a file of certificates alone must not keep the machine busy.
+/// The maximum length of a chain, which limits the work for a file with many certificates.
 const LONGEST_CHAIN: usize = 16;
 
-/// How long an assertion is good, in seconds: as long as Entra advises at most.
+/// The lifetime of an assertion in seconds: the longest that Entra recommends.
 const ASSERTION_LIFETIME: i64 = 600;
 
-/// A certificate by its settings.
+/// A certificate with its settings.
 pub(super) struct Certificate {
     source: Source,
     password: Option<Secret>,
     send_chain: bool,
-    /// A forked child reads its parent's, copied with the memory.
+    /// A forked child reads its parent's value, which was copied with the memory.
     loaded: ArcSwapOption<Loaded>,
 }
 
@@ -58,23 +58,23 @@ enum Source {
 
 struct Loaded {
     identity: Identity,
-    /// The file that it was read from, as it was then.
+    /// The version of the file at the time when it was read.
     version: Option<Version>,
 }
 
-/// What tells whether a file changed.
+/// The properties by which a change of a file is detected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Version {
     modified: Option<SystemTime>,
     length: u64,
-    /// Mounted secrets are replaced by a link to another file, which may have the times of the old one.
+    /// Mounted secrets are replaced by a link to another file, which can have the times of the old one.
     inode: u64,
 }
 
 /// Why a certificate cannot be used.
 #[derive(Debug)]
 struct Fault {
-    /// The end of a sentence that begins with what it was read from.
+    /// The end of a sentence that begins with the source of the certificate.
     why: String,
     remedy: Remedy,
 }
@@ -82,13 +82,13 @@ struct Fault {
 #[derive(Debug)]
 enum Remedy {
     Pass,
-    /// Another program reads the file and writes one that is read here.
+    /// The file has a form that is not supported; another program can convert it.
     Convert(Conversion),
     NewKey,
     OneKey,
 }
 
-/// What writes a file that is read here from one that is not.
+/// The program that converts a file to a supported form.
 #[derive(Debug)]
 enum Conversion {
     Pfx,
@@ -118,7 +118,7 @@ impl Fault {
         self.with(Remedy::Convert(conversion))
     }
 
-    /// The error about the certificate of `source`.
+    /// Returns the error about the certificate of `source`.
     fn of(self, source: &Source) -> Error {
         let file = match source {
             Source::File(path) => format!("\"{}\"", path.display()),
@@ -157,10 +157,10 @@ impl Fault {
 }
 
 impl Certificate {
-    /// From a file, or from the text of one: PEM, or either kind in base64.
+    /// Creates a certificate from a file, or from the contents of one: PEM, or either kind in base64.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a text that cannot be used. A file is first read when it is wanted.
+    /// [`ErrorKind::InvalidConfiguration`] for contents that cannot be used. A file is read at the first use.
     pub(super) fn new(
         path: Option<&str>,
         text: Option<&Secret>,
@@ -178,10 +178,10 @@ impl Certificate {
         Ok(Certificate { source, password: password.cloned(), send_chain, loaded: ArcSwapOption::new(loaded) })
     }
 
-    /// A signed assertion of `client_id` for the token endpoint `audience`.
+    /// Returns a signed assertion of `client_id` for the token endpoint `audience`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a file that cannot be used, and a certificate outside its validity.
+    /// [`ErrorKind::InvalidConfiguration`] for a file that cannot be used, and for a certificate outside its validity.
     pub(super) async fn assertion(&self, client_id: &str, audience: &str) -> Result<Secret> {
         let loaded = self.current().await?;
         let seconds = now().wall_ms / 1000;
@@ -189,7 +189,7 @@ impl Certificate {
         loaded.identity.sign(client_id, audience, seconds, self.send_chain)
     }
 
-    /// The certificate of the file as it is now.
+    /// Returns the certificate of the file in its current version.
     async fn current(&self) -> Result<Arc<Loaded>> {
         let kept = self.loaded.load_full();
         let path = match (&self.source, kept) {
@@ -230,38 +230,38 @@ fn version_of(path: &Path) -> Option<Version> {
 
 impl Loaded {
     fn from_file(path: &Path, password: Option<&Secret>) -> Result<Loaded, Fault> {
-        // Looked at before it is read: what changes in between is read again the next time.
+        // The version is determined before reading, so that a change in between causes another read the next time.
         let version = version_of(path);
         let content = file::read(path, MAX_FILE).map_err(|error| format!("cannot be read: {error}"))?;
         Ok(Loaded { identity: Identity::read(&content, password)?, version })
     }
 }
 
-/// What a file holds: private keys and certificates, not yet put together.
+/// The contents of a file: private keys and certificates, not yet matched.
 #[derive(Default)]
 struct Contents {
     keys: Vec<PrivateKey>,
-    /// In DER.
+    /// The certificates in DER.
     certificates: Vec<Vec<u8>>,
 }
 
 enum PrivateKey {
     Pkcs8(Zeroizing<Vec<u8>>),
-    /// RSA alone.
+    /// An RSA key.
     Pkcs1(Zeroizing<Vec<u8>>),
     OpenSsh,
-    /// A kind of key that Entra takes no signatures of, by its name.
+    /// A kind of key whose signatures Entra does not accept, by its name.
     Other(String),
 }
 
-/// A key with its certificate and those above it.
+/// A key with its certificate and the issuing certificates.
 struct Identity {
     key: RsaKeyPair,
-    /// Base64 of the DER, the key's own certificate first.
+    /// The certificates as base64 of their DER, the key's own certificate first.
     chain: Vec<String>,
-    /// `x5t#S256`.
+    /// The value of `x5t#S256`.
     thumbprint: String,
-    /// Seconds since the epoch.
+    /// The start of the validity, in seconds since the epoch.
     not_before: i64,
     not_after: i64,
 }
@@ -280,7 +280,7 @@ impl Identity {
             },
             [] => return Err("is empty".into()),
             [0x30, ..] => pfx_file::read(content, password)?,
-            // The first bytes of JKS and JCEKS.
+            // The first bytes of JKS and of JCEKS files.
             [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
                 return Err(Fault::from("is a Java key store of an old form (JKS or JCEKS), which is not supported")
                     .converted(Conversion::JavaKeyStore));
@@ -290,13 +290,13 @@ impl Identity {
         Identity::assemble(contents, now().wall_ms / 1000)
     }
 
-    /// Of the key that has a certificate. `seconds` is the time.
+    /// Returns the identity of the key that has a certificate. `seconds` is the current time.
     fn assemble(contents: Contents, seconds: i64) -> Result<Identity, Fault> {
         let mut keys: Vec<RsaKeyPair> = Vec::new();
         let mut unusable = None;
         for key in &contents.keys {
             match key.parse() {
-                // A key that is there twice, for instance in two forms, is one.
+                // A key that occurs twice, for instance in two forms, counts as one.
                 Ok(key) if keys.iter().any(|other| other.public_key().as_ref() == key.public_key().as_ref()) => {}
                 Ok(key) => keys.push(key),
                 Err(fault) => unusable = unusable.or(Some(fault)),
@@ -328,12 +328,12 @@ impl Identity {
                 return Err(Fault::from(why).with(Remedy::OneKey));
             }
         };
-        // Where a renewed certificate stands beside the old one, the old one is of no use any more.
+        // If a renewed certificate is in the file with the old one, the renewed one is used.
         let own = || (0..parsed.len()).filter(|index| is_of(&parsed[*index], &key));
         let current = own().find(|index| parsed[*index].validity().not_after.timestamp() >= seconds);
         let own =
             current.or_else(|| own().next()).ok_or_else(|| "holds no certificate of its private key".to_owned())?;
-        // From each to the one that issued it, as far as they are there.
+        // Follows the issuers as far as they are in the file.
         let mut chain = vec![own];
         while let Some(last) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN) {
             let issuer = parsed[*last].issuer();
@@ -359,14 +359,14 @@ impl Identity {
         if seconds > self.not_after {
             return Err(format!("expired on {} by this machine's clock", day(self.not_after)).into());
         }
-        // Entra's clock counts, and it may be ahead of this one.
+        // Entra's clock decides, and it can be ahead of this machine's.
         if seconds + ASSERTION_LIFETIME < self.not_before {
             return Err(format!("is valid from {} on only, by this machine's clock", day(self.not_before)).into());
         }
         Ok(())
     }
 
-    /// A client assertion as Entra documents it: PS256, the certificate by its SHA-256.
+    /// Signs a client assertion as Entra documents it: PS256, with the SHA-256 of the certificate.
     fn sign(&self, client_id: &str, audience: &str, seconds: i64, with_chain: bool) -> Result<Secret> {
         let random = SystemRandom::new();
         let failed = |_| Error::new(ErrorKind::Internal, "signing with the certificate's key failed");
@@ -433,7 +433,7 @@ impl PrivateKey {
     }
 }
 
-/// A key in the form of PKCS#1, or what is wrong with it.
+/// Returns a key in the form of PKCS#1, or the reason why it cannot be used.
 fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
     let rejected = match RsaKeyPair::from_der(der) {
         Ok(key) => return Ok(key),
@@ -472,19 +472,19 @@ fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
     Err(Fault::from(why).with(Remedy::NewKey))
 }
 
-/// Whether the certificate is for this key. Both write the public key in the one way that DER allows.
+/// Returns whether the certificate is for this key. Both write the public key in the only way that DER allows.
 fn is_of(certificate: &X509Certificate<'_>, key: &RsaKeyPair) -> bool {
     certificate.public_key().subject_public_key.data == key.public_key().as_ref()
 }
 
-/// The bytes behind base64 with line breaks or without.
+/// Decodes base64 with or without line breaks.
 fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let packed: Zeroizing<Vec<u8>> =
         Zeroizing::new(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
     STANDARD.decode(&*packed).ok().map(Zeroizing::new)
 }
 
-/// PEM with the line ends that an environment variable or a YAML file had written out as `\\n`.
+/// Returns PEM with line ends where an environment variable or a YAML file contained them as `\\n`.
 fn with_line_ends(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let is_escaped = pem.windows(7).any(|window| matches!(window, b"-----\\n" | b"-----\\r"));
     is_escaped.then(|| {
@@ -503,7 +503,7 @@ fn with_line_ends(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     })
 }
 
-/// A random UUID.
+/// Returns a random UUID.
 fn uuid(random: &SystemRandom) -> Result<String, ring::error::Unspecified> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes)?;
@@ -537,7 +537,7 @@ mod tests {
                 let _ = Identity::read(&whole[..cut], Some(&password));
                 let mut changed = whole.clone();
                 changed[cut] ^= 0x20;
-                // A change that is not noticed may be in a name; the key still is the certificate's.
+                // A change that is not detected can be in a name; the key still belongs to the certificate.
                 let _ = Identity::read(&changed, Some(&password));
             }
         }
@@ -546,7 +546,7 @@ mod tests {
         }
     }
 
-    /// An element in an element, deeper than any stack.
+    /// Elements nested more deeply than any stack.
     #[test]
     fn read_nested_without_end_fails_at_once() {
         for element in [&b"0\x80"[..], b"\x24\x80", b"\xa0\x80"] {

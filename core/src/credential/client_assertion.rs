@@ -1,4 +1,5 @@
-//! An application and what somebody asserts of it: a callback of the host, or an identity that the application trusts.
+//! A confidential client with an assertion: from a callback of the application, or from an identity that the
+//! confidential client trusts.
 
 use super::{
     BuildContext,
@@ -9,8 +10,10 @@ use crate::{
     error::Result,
 };
 
+/// Builds the credential.
+///
 /// # Errors
-/// `InvalidConfiguration` for a malformed tenant, and where the assertion's source cannot be built.
+/// `InvalidConfiguration` for a malformed tenant, and if the assertion's source cannot be built.
 pub(super) fn build(
     name: &'static str,
     arguments: &ClientAssertionArguments,

@@ -1,4 +1,4 @@
-//! An application and its certificate.
+//! A confidential client with a certificate.
 
 use super::{
     BuildContext,
@@ -10,9 +10,11 @@ use crate::{
     error::Result,
 };
 
+/// Builds the credential.
+///
 /// # Errors
-/// `InvalidConfiguration` for a malformed tenant and for a certificate in the document that cannot be used; a file is
-/// first read when a token is asked for.
+/// `InvalidConfiguration` for a malformed tenant and for a certificate in the document that cannot be used. A file is
+/// read at the first token request.
 pub(super) fn build(
     name: &'static str,
     arguments: &ClientCertificateArguments,

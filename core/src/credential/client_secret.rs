@@ -1,4 +1,4 @@
-//! An application and its secret.
+//! A confidential client with a secret.
 
 use super::{
     BuildContext,
@@ -9,6 +9,8 @@ use crate::{
     error::Result,
 };
 
+/// Builds the credential.
+///
 /// # Errors
 /// `InvalidConfiguration` for a malformed tenant.
 pub(super) fn build(

@@ -1,4 +1,4 @@
-//! What a credential object of the host's own answers, made safe to use. For bindings.
+//! Validates what a custom credential returns. For bindings.
 
 use super::{FetchedToken, entra::error_codes, sanitize};
 use crate::{
@@ -8,11 +8,12 @@ use crate::{
 };
 
 impl FetchedToken {
-    /// A token that a host's credential returned, or an assertion, with its end and its refresh point in seconds since
-    /// the epoch. Whitespace around the token is removed: files and command output end with a line end.
+    /// Converts a token that a custom credential returned, or an assertion, with its expiry and its refresh point in
+    /// seconds since the epoch. Whitespace around the token is removed, because files and command output end with a
+    /// line end.
     ///
     /// # Errors
-    /// [`ErrorKind::CredentialValue`] where it cannot be a token: empty, or with blanks or control characters inside.
+    /// [`ErrorKind::CredentialValue`] if it cannot be a token: empty, or with whitespace or control characters inside.
     pub fn from_host(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
         let refused =
             |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
@@ -29,10 +30,12 @@ impl FetchedToken {
 }
 
 impl Error {
-    /// The failure of a host's credential: `class` and `message` of its own error, which is kept as the cause.
+    /// Converts the failure of a custom credential. `class` and `message` are those of its own error, which is kept as
+    /// the cause.
     ///
-    /// `unavailable` says that it is not set up here, so that a chain goes on past it. What the text quotes of Entra counts
-    /// as if Entra had said it to us: a wrong secret stays wrong.
+    /// `unavailable` means that the credential is not set up here, so that a chain continues with its next member. An
+    /// Entra error quoted in the message has the same effect as one in a response of Entra: for example, a wrong secret
+    /// is a definite refusal.
     pub fn from_host(class: &str, message: &str, unavailable: bool, cause: HostCause) -> Error {
         let aadsts = error_codes::find(message);
         let known = aadsts.and_then(error_codes::lookup);
@@ -49,7 +52,8 @@ impl Error {
             .with_host_cause(class, cause)
     }
 
-    /// Whether a host's credential said that Entra refused it, by the names that the Azure SDKs have for that.
+    /// Returns whether a custom credential reported that Entra refused it, by the names of the Azure SDKs' errors for
+    /// that.
     pub(crate) fn host_was_refused(&self) -> bool {
         let refusals = ["ClientAuthenticationError", "AuthenticationError", "AuthenticationFailedException"];
         self.host_class().is_some_and(|class| refusals.contains(&class))

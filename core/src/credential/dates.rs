@@ -1,9 +1,9 @@
-//! The ways in which token sources write a moment or a number of seconds.
+//! Parses the ways in which token sources write a time or a number of seconds.
 
 use serde_json::Value;
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
-/// Seconds, as a number or as a text that holds one.
+/// Reads seconds from a number or from a text that contains one.
 pub(super) fn seconds(value: &Value) -> Option<i64> {
     let from_float = |number: f64| (number.abs() < 9e15).then_some(number as i64);
     match value {
@@ -13,10 +13,10 @@ pub(super) fn seconds(value: &Value) -> Option<i64> {
     }
 }
 
-/// A later moment than this, the year 5138, is given in milliseconds or less.
+/// The latest time in seconds, in the year 5138. A larger number is in milliseconds or a smaller unit.
 const LATEST: i64 = 100_000_000_000;
 
-/// A moment in seconds since the epoch: such a number, or a date with its zone.
+/// Reads a time as seconds since the epoch, from such a number or from a date with its zone.
 pub(super) fn moment(value: &Value) -> Option<i64> {
     let number = seconds(value).map(|number| {
         std::iter::successors(Some(number), |number| Some(number / 1000)).find(|number| *number <= LATEST).unwrap_or(0)
@@ -27,7 +27,7 @@ pub(super) fn moment(value: &Value) -> Option<i64> {
     })
 }
 
-/// A moment whose date may lack a zone: then it is this machine's local time.
+/// Reads a time whose date can lack a zone. It is then this machine's local time.
 pub(super) fn moment_or_local(value: &Value) -> Option<i64> {
     moment(value).or_else(|| {
         let (date, zone) = parse(value.as_str()?)?;
@@ -82,7 +82,8 @@ fn parse_zone(text: &str) -> Option<UtcOffset> {
     UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()
 }
 
-/// A local date and time in seconds since the epoch. In the hour that occurs twice a year either is taken.
+/// Converts a local date and time to seconds since the epoch. In the hour that occurs twice a year, either time is
+/// used.
 #[cfg(unix)]
 fn from_local(date: PrimitiveDateTime) -> Option<i64> {
     fn offset_at(moment: i64) -> Option<i64> {
@@ -100,7 +101,8 @@ fn from_local(date: PrimitiveDateTime) -> Option<i64> {
     Some(as_utc - offset_at(guess)?)
 }
 
-/// The local zone cannot be had here without reading the process's environment; every tool of today names it.
+/// Returns `None`: the local zone is not available here without reading the process's environment, and all current
+/// tools state the zone.
 #[cfg(not(unix))]
 fn from_local(_date: PrimitiveDateTime) -> Option<i64> {
     None

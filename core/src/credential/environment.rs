@@ -1,5 +1,5 @@
-//! What the environment variables say: an application with its secret or its certificate. A user name with password
-//! would come after them, and is told to be out of date.
+//! The credential from environment variables: an application with its secret or its certificate. A user name with a
+//! password comes last and is rejected as outdated.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::{
 
 pub(super) const NAME: &str = "EnvironmentCredential";
 
-/// The first complete set of variables decides; an incomplete one is unavailable, naming what is missing.
+/// Builds the credential from the first complete set of variables. For an incomplete set the credential is unavailable,
+/// and its error names what is missing.
 ///
 /// # Errors
 /// `InvalidConfiguration` for a malformed tenant.
@@ -59,7 +60,7 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext<'_>) -> 
         ),
         _ => {
             let all = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
-            // A certificate stands for the secret.
+            // A certificate replaces the secret.
             let has_certificate = get("AZURE_CLIENT_CERTIFICATE_PATH").is_some();
             let names = missing(if has_certificate { &all[..2] } else { &all });
             let verb = if names.contains(" and ") { "are" } else { "is" };

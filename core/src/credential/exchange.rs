@@ -1,4 +1,4 @@
-//! One HTTP exchange of a credential, as an event of the log.
+//! Sends one HTTP request of a credential and logs it.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::{
     transport::{Request, Response, Transport, endpoint},
 };
 
-/// Sends the request and logs who asked whom, how long it took and what came of it.
+/// Sends the request and logs the credential, the address, the duration and the result.
 pub(super) async fn exchange(transport: &Transport, credential: &str, request: Request) -> Result<Response> {
     let endpoint = endpoint(&request.url);
     let started = Instant::now();

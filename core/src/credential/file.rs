@@ -1,4 +1,4 @@
-//! Files that hold secrets.
+//! Reads files that contain secrets.
 
 use std::{
     fs::File,
@@ -10,14 +10,14 @@ use zeroize::Zeroizing;
 
 use crate::{byte_order_mark::unmarked, secret::Secret};
 
-/// A regular file of at most `most` bytes.
+/// Reads a regular file of at most `most` bytes.
 pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
     let metadata = std::fs::metadata(path)?;
     // Opening a pipe would wait for a writer.
     if !metadata.is_file() {
         return Err(Error::other("it is not a regular file"));
     }
-    // Large enough not to grow: that would leave a copy behind.
+    // The buffer must not grow, because that would leave a copy of the secret in memory.
     let size = usize::try_from(metadata.len().min(most)).unwrap_or(0);
     let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
     File::open(path)?.take(most + 1).read_to_end(&mut content)?;
@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// The same as text, without a byte order mark and the blanks around it.
+/// Reads a file as text, without a byte order mark and surrounding whitespace.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<Secret> {
     let content = read(path, most)?;
     let content = unmarked(&content).unwrap_or(content);

@@ -1,5 +1,6 @@
-//! Credentials: where a token comes from. One file a credential; `entra/` is Entra's token endpoint for every grant,
-//! `managed_identity/` one file a source, `developer_tools/` one file a tool, `chain/` what tries several.
+//! Credentials, which obtain tokens. Each credential has its own file; `entra/` is Entra's token endpoint for every
+//! grant, `managed_identity/` has a file for each source, `developer_tools/` has a file for each tool, and `chain/`
+//! tries several credentials.
 
 #[cfg(feature = "azure_core")]
 mod azure_core;
@@ -39,107 +40,108 @@ pub use self::entra::error_codes::{Aadsts, Verdict, aadsts_advice};
 pub(crate) use self::on_behalf_of::MiddleTier;
 pub use crate::runtime::BoxFuture;
 
-/// What is asked of a credential.
+/// A token request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRequest {
     /// The scope, such as `https://ossrdbms-aad.database.windows.net/.default`.
     pub scope: String,
-    /// Another tenant than the credential's own.
+    /// A tenant other than the credential's own.
     pub tenant_id: Option<String>,
     /// A claims challenge (JSON text).
     pub claims: Option<String>,
-    /// Whether the token may be revoked by a claims challenge.
+    /// Whether a claims challenge can revoke the token.
     pub enable_cae: bool,
 }
 
 impl TokenRequest {
-    /// A request for a scope, nothing more.
+    /// Creates a request with only a scope.
     pub fn new(scope: impl Into<String>) -> Self {
         TokenRequest { scope: scope.into(), tenant_id: None, claims: None, enable_cae: false }
     }
 }
 
-/// How one fetch should go about it.
+/// The circumstances of one fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchContext {
-    /// Whether a usable token remains: then the credential's own retries are off, the cache entry's back-off does it.
+    /// Whether a usable token remains. The credential's own retries are then off, and the cache entry's back-off is
+    /// used instead.
     pub has_fallback: bool,
-    /// Whether the fetch before this one failed: then, too, the back-off does it, and callers learn of the failure at
+    /// Whether the previous fetch failed. The back-off is then used in the same way, and callers get the failure at
     /// once.
     pub after_failure: bool,
 }
 
-/// A token as its source sent it. Seconds. Without any end its own `exp` counts, and without that it is no token, but may be
-/// an assertion.
+/// A token response as its source sent it. Times are in seconds. If no field states an expiry, the `exp` claim of the
+/// token is used. If that is missing too, the value is not a token, but can be an assertion.
 #[derive(Clone, Debug)]
 pub struct FetchedToken {
     /// The access token.
     pub token: Secret,
-    /// Seconds since the epoch.
+    /// The expiry in seconds since the epoch.
     pub expires_on: Option<i64>,
-    /// Seconds from now; wins over `expires_on`.
+    /// The expiry in seconds from now; takes precedence over `expires_on`.
     pub expires_in: Option<i64>,
-    /// Seconds from now after which the source wants it refreshed.
+    /// The time after which the source recommends a refresh, in seconds from now.
     pub refresh_in: Option<i64>,
 }
 
-/// A source of tokens. Built-in credentials implement it, bindings for the host's own objects, and
+/// A source of tokens. The built-in credentials implement it, bindings implement it for custom credentials, and
 /// [`AzureCoreCredential`] for any `azure_core` credential.
 pub trait Credential: Send + Sync + 'static {
-    /// The class name for errors and logs.
+    /// Returns the class name for errors and logs.
     fn name(&self) -> &str;
 
-    /// The longest one fetch takes. Default: 30 s.
+    /// Returns the longest duration of one fetch. Default: 30 s.
     fn bound(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// Fetches one token. Runs on the engine's runtime and must not block it. An error of kind `Cancelled` says that the
-    /// credential's host went away (loop closed, worker ended): those who wait ask again.
+    /// Fetches one token. Runs on the engine's runtime and must not block it. An error of kind `Cancelled` means that
+    /// the event loop or worker that ran the credential is gone; the callers that wait then request the token again.
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>>;
 
-    /// A value that changes when cached tokens must be dropped (a developer tool's profile file), cheap enough to be
-    /// read once a second. Default: none.
+    /// Returns a value that changes when cached tokens must be dropped (a developer tool's profile file). It must be
+    /// cheap enough to read once a second. Default: `None`.
     fn stamp(&self) -> Option<u64> {
         None
     }
 }
 
-/// What building a credential needs besides its own settings.
+/// What a credential is built from in addition to its own settings.
 #[derive(Clone)]
 pub struct BuildContext<'a> {
-    /// Variables and other settings, which become part of the cache key once they are read.
+    /// Variables and other settings, which become part of the cache key when they are read.
     pub(crate) inputs: &'a BuildInputs<'a>,
     transports: Transports,
     authority: AuthoritySource,
     custom_credentials: Vec<Arc<dyn Credential>>,
 }
 
-/// HTTP for the credentials of one document.
+/// The HTTP transports for the credentials of one document.
 #[derive(Clone)]
 enum Transports {
-    /// Made at the first use, and shared by all of them.
+    /// Created at the first use, and shared by all of them.
     Network(Rc<OnceCell<Transport>>),
-    /// One for all, of a test.
+    /// One transport for all, from a test.
     Given(Transport),
 }
 
-/// Where the address of the token endpoints comes from.
+/// The source of the token endpoints' address.
 #[derive(Clone)]
 enum AuthoritySource {
-    /// `AZURE_AUTHORITY_HOST`, else the cloud of the connection.
+    /// `AZURE_AUTHORITY_HOST`, otherwise the cloud of the connection.
     Inputs,
     /// The option `authority_host`.
     Option(Authority),
     /// The option `cloud`.
     Cloud(Cloud),
-    /// The cluster's token proxy, whose address may have a path, and how it is known.
+    /// The cluster's token proxy. Its address can have a path. The second value is how its certificate is verified.
     Proxy(String, Trust),
 }
 
 impl<'a> BuildContext<'a> {
-    /// Over the network, with the authority host that the variables or the cloud of the connection give, and without custom
-    /// credentials.
+    /// Creates a context that uses the network, the authority host from the variables or the cloud of the connection,
+    /// and no custom credentials.
     pub fn new(inputs: &'a BuildInputs<'a>) -> Self {
         BuildContext {
             inputs,
@@ -149,19 +151,19 @@ impl<'a> BuildContext<'a> {
         }
     }
 
-    /// With this transport for every request.
+    /// Uses this transport for every request.
     #[must_use]
     pub fn with_transport(self, transport: Transport) -> Self {
         BuildContext { transports: Transports::Given(transport), ..self }
     }
 
-    /// With the application's credentials that a document names by index.
+    /// Sets the custom credentials that a document refers to by index.
     #[must_use]
     pub fn with_custom_credentials(self, custom_credentials: Vec<Arc<dyn Credential>>) -> Self {
         BuildContext { custom_credentials, ..self }
     }
 
-    /// With the authority host or the cloud that a credential names itself.
+    /// Uses the authority host or the cloud in a credential's own options.
     fn of_options(&self, options: &CredentialOptions) -> Result<Self> {
         let given = |option: &Option<String>| option.clone().filter(|text| !text.trim().is_empty());
         let cloud: Option<Cloud> = given(&options.cloud).map(|name| name.parse()).transpose()?;
@@ -173,12 +175,12 @@ impl<'a> BuildContext<'a> {
         Ok(BuildContext { authority, ..self.clone() })
     }
 
-    /// With the cluster's token proxy in the authority's place.
+    /// Uses the cluster's token proxy instead of the authority.
     fn at_proxy(&self, address: String, trust: Trust) -> Self {
         BuildContext { authority: AuthoritySource::Proxy(address, trust), ..self.clone() }
     }
 
-    /// The address below which the token endpoints of `tenant` are.
+    /// Returns the address below which the token endpoints of `tenant` are.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a setting that cannot be used with this tenant.
@@ -194,7 +196,7 @@ impl<'a> BuildContext<'a> {
         })
     }
 
-    /// The cloud of the authority host.
+    /// Returns the cloud of the authority host.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a setting that cannot be used.
@@ -210,12 +212,12 @@ impl<'a> BuildContext<'a> {
         })
     }
 
-    /// Whether requests go to the cluster's token proxy.
+    /// Returns whether requests go to the cluster's token proxy.
     fn is_at_proxy(&self) -> bool {
         matches!(self.authority, AuthoritySource::Proxy(..))
     }
 
-    /// HTTP for a token endpoint.
+    /// Returns the HTTP transport for a token endpoint.
     fn transport(&self) -> Transport {
         match (&self.authority, &self.transports) {
             (AuthoritySource::Proxy(_, trust), _) => self.transport_trusting(trust.clone()),
@@ -224,7 +226,7 @@ impl<'a> BuildContext<'a> {
         }
     }
 
-    /// HTTP for an endpoint of this machine or its link, which never goes through a proxy.
+    /// Returns the HTTP transport for an endpoint of this machine or its link, which never goes through a proxy.
     fn transport_of_local(&self, uses_tls: bool) -> Transport {
         match &self.transports {
             Transports::Given(transport) => transport.clone(),
@@ -232,18 +234,18 @@ impl<'a> BuildContext<'a> {
         }
     }
 
-    /// HTTP for a server that is known by `trust`, which never goes through a proxy.
+    /// Returns the HTTP transport for a server that is verified by `trust`, which never goes through a proxy.
     fn transport_trusting(&self, trust: Trust) -> Transport {
         let uses_roots = !trust.has_authorities();
         self.transport_of_local(uses_roots).trusting(trust)
     }
 }
 
-/// Builds the credential of a document. What it lacks at run time (a variable, a file, a tool) is told by its first
+/// Builds the credential of a document. What it lacks at run time (a variable, a file, a tool) is reported by its first
 /// fetch.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfiguration`] where an option or variable cannot be used.
+/// [`ErrorKind::InvalidConfiguration`] if an option or variable cannot be used.
 pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Arc<dyn Credential>> {
     let class = config.kind.class();
     let options = &config.options;
@@ -304,10 +306,10 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
     built.map_err(|error| error.for_credential(class))
 }
 
-/// The application between users and resources, for [`MiddleTier::on_behalf_of`]; the user's token is not looked at.
+/// Builds the middle tier for [`MiddleTier::on_behalf_of`], without the user's token.
 ///
 /// # Errors
-/// As [`build`].
+/// Those of [`build`].
 pub(crate) fn build_middle_tier(
     arguments: &OnBehalfOfArguments,
     options: &CredentialOptions,

@@ -1,4 +1,4 @@
-//! An application that acts for the user who called it: it exchanges the user's token for one of its own resource.
+//! The on-behalf-of flow: an application exchanges the token of its user for a token for another resource.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,21 +15,21 @@ use crate::{
 
 pub(super) const NAME: &str = "OnBehalfOfCredential";
 
-/// The application between the user and the resource. One serves all its users.
+/// The application between the user and the resource. One value serves all its users.
 pub(crate) struct MiddleTier(ConfidentialClient);
 
-/// The application for one of its users.
+/// The credential of the application for one of its users.
 pub(crate) struct OnBehalfOfCredential {
     middle_tier: Arc<MiddleTier>,
     user_assertion: Secret,
 }
 
 impl MiddleTier {
-    /// Of the arguments without the user's token.
+    /// Builds the middle tier from the arguments without the user's token.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant, a certificate in the document that cannot be used,
-    /// and where the assertion's source cannot be built.
+    /// and if the assertion's source cannot be built.
     pub(crate) fn new(
         arguments: &OnBehalfOfArguments,
         options: &CredentialOptions,
@@ -50,7 +50,7 @@ impl MiddleTier {
             .map(|it| Arc::new(MiddleTier(it)))
     }
 
-    /// The credential for the user of the arguments.
+    /// Returns the credential for the user of the arguments.
     pub(crate) fn on_behalf_of(self: &Arc<Self>, arguments: &OnBehalfOfArguments) -> OnBehalfOfCredential {
         OnBehalfOfCredential { middle_tier: Arc::clone(self), user_assertion: arguments.user_assertion_token.trimmed() }
     }

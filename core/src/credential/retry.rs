@@ -1,4 +1,4 @@
-//! How often and how long one fetch tries.
+//! The retries of one fetch: their number, pauses and time limits.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{
     runtime::random_seed,
 };
 
-/// No single exchange takes all of a fetch's time.
+/// The longest time for a single exchange, so that it does not use all of the fetch's time.
 const LONGEST_TRY: Duration = Duration::from_secs(20);
 
-/// A fetch ends this much before its bound, so that its own error is heard and not the bound's.
+/// A fetch ends this much before its bound, so that callers get its own error and not the one about the bound.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The tries of one fetch.
+/// The attempts of one fetch.
 pub(super) struct Tries {
     deadline: Instant,
     repeats: bool,
@@ -25,8 +25,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Within a credential's bound. Where a usable token remains, or the fetch before it failed, there is one try: the
-    /// cache entry's back-off does the rest.
+    /// Starts the attempts within a credential's bound. If a usable token remains, or the previous fetch failed, there
+    /// is one attempt; the cache entry's back-off then applies.
     pub(super) fn new(bound: Duration, context: FetchContext) -> Tries {
         Tries {
             deadline: Instant::now() + bound.saturating_sub(MARGIN),
@@ -35,17 +35,17 @@ impl Tries {
         }
     }
 
-    /// The time for the next try.
+    /// Returns the time for the next attempt.
     pub(super) fn time(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), LONGEST_TRY)
     }
 
-    /// Waits and answers whether to try again. `pause` says how long after so many tries, `None` for never.
+    /// Waits, and returns whether to try again. `pause` returns the pause after so many attempts, or `None` to stop.
     pub(super) async fn again(&mut self, error: &Error, pause: impl FnOnce(&Error, u32) -> Option<Duration>) -> bool {
         self.done += 1;
         let Some(pause) = pause(error, self.done).filter(|_| self.repeats) else { return false };
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // A try that could not be given a second is no try.
+        // An attempt needs at least one second.
         if pause + Duration::from_secs(1) > left {
             return false;
         }
@@ -54,7 +54,7 @@ impl Tries {
     }
 }
 
-/// The pause that the options and the service ask for, `None` where another try is pointless.
+/// Returns the pause by the options and the service, or `None` if another attempt is pointless.
 pub(super) fn pause(options: &RetryOptions, error: &Error, tries: u32) -> Option<Duration> {
     use ErrorKind::{Network, ServiceUnavailable, Throttled, Timeout};
     let may_pass = matches!(error.kind(), Network | ServiceUnavailable | Throttled | Timeout) && !error.is_definite();
@@ -65,8 +65,8 @@ pub(super) fn pause(options: &RetryOptions, error: &Error, tries: u32) -> Option
     Some(own.max(error.service().retry_after.unwrap_or_default()))
 }
 
-/// `first`, doubled for every try after the first, at most `longest`; a fifth more or less, so that many who failed at
-/// once do not come back at once.
+/// Returns `first`, doubled for every attempt after the first, at most `longest`. Jitter of a fifth keeps clients that
+/// failed at the same time from retrying at the same time.
 pub(super) fn doubling(first: Duration, tries: u32, longest: Duration) -> Duration {
     let factor = 2_u32.saturating_pow(tries.saturating_sub(1));
     let pause = first.saturating_mul(factor).min(longest);

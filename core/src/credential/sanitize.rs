@@ -1,4 +1,4 @@
-//! What services and tools say, made fit to be shown: no secret, no token, no control character, not long.
+//! Makes texts of services and tools safe to show: without secrets, tokens and control characters, and short.
 
 use std::borrow::Cow;
 
@@ -14,27 +14,29 @@ use crate::{
     transport::{Response, form_encoded},
 };
 
-/// The longest text that is passed on.
+/// The maximum length of a text that is passed on.
 const MAX_SENTENCE: usize = 300;
 
-/// How many sentences are passed on, because the second one often holds the reason; and more of them up to this length.
+/// The number of sentences that are passed on, because the second one often contains the reason. More sentences are
+/// added while the text is shorter than `SHORT`.
 const SENTENCES: usize = 2;
 const SHORT: usize = 120;
 
-/// A longer body is a page, not a message with the frames of a stack below.
+/// A longer body is a page, not a message followed by a stack trace.
 const MAX_BODY: usize = 16 * 1024;
 
-/// Runs of token characters from this length on that mix cases and digits are masked: secrets, keys, opaque tokens.
+/// Sequences of token characters of at least this length that mix cases and digits are masked: secrets, keys, opaque
+/// tokens.
 const OPAQUE: usize = 32;
 
-/// Shorter secrets would mask half the alphabet.
+/// Shorter secrets are not masked, because they would match too much ordinary text.
 const SHORTEST_SECRET: usize = 3;
 
-/// What stands in place of a secret.
+/// The replacement for a secret.
 const MASK: &str = "[redacted]";
 
-/// The first sentences of a service's description, without the trailer of ids; where Entra is quoted, its own, behind the
-/// `AADSTS` number: tools and Azure's SDKs put many lines before it.
+/// Returns the first sentences of a service's description, without the trailer of ids. If Entra is quoted, these are
+/// Entra's sentences after the `AADSTS` number: tools and Azure's SDKs put many lines before it.
 pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String> {
     let masked = mask(description, secrets);
     let mut text = error_codes::quoted(&masked).map_or(&*masked, |(_, rest)| rest.trim_start_matches([':', ' ']));
@@ -46,7 +48,7 @@ pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String>
         sentences += 1;
         let rest = &text[end..];
         let next = [". ", ".\r", ".\n"].iter().filter_map(|mark| rest.find(mark)).map(|at| at + 1);
-        // Behind a paragraph's end stand details, and the frames of a stack below an exception.
+        // Details follow after the end of a paragraph, and a stack trace after an exception.
         let paragraph = ["\r\n\r\n", "\n\n", "\n   at ", "\r\n   at "].iter().filter_map(|mark| rest.find(mark)).min();
         match (next.min(), paragraph) {
             (next, Some(paragraph)) if next.is_none_or(|next| paragraph < next) => {
@@ -69,7 +71,7 @@ pub(super) fn sentence(description: &str, secrets: &[&Secret]) -> Option<String>
     (!shown.is_empty()).then_some(shown)
 }
 
-/// Without control characters and those that show nothing; runs of blanks become one.
+/// Removes control characters and invisible characters, and reduces sequences of whitespace to one space.
 fn clean(text: &str) -> String {
     let mut clean = String::new();
     for c in text.chars() {
@@ -84,8 +86,8 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// What a body says in plain words that is no JSON object, if it can be shown: a short text that is neither markup nor
-/// data nor what looks like a token. `any_type`: whatever its content type, but HTML and XML.
+/// Returns the plain text of a body that is not a JSON object, if it can be shown: a short text that is neither markup
+/// nor data, and does not look like a token. `any_type` accepts every content type except HTML and XML.
 pub(super) fn plain_words(response: &Response, any_type: bool) -> Option<&str> {
     let media_type = response.header("content-type").unwrap_or_default().to_ascii_lowercase();
     let is_text =
@@ -96,10 +98,10 @@ pub(super) fn plain_words(response: &Response, any_type: bool) -> Option<&str> {
     words(std::str::from_utf8(&response.body).ok()?)
 }
 
-/// The text, if it is words in some language.
+/// Returns the text, if it consists of words in some language.
 pub(super) fn words(text: &str) -> Option<&str> {
     let text = text.trim_start_matches('\u{feff}').trim();
-    // A JSON text is words too.
+    // A JSON text is accepted too.
     let text = match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) if !inner.contains('"') => inner.trim(),
         _ => text,
@@ -117,7 +119,7 @@ pub(super) fn words(text: &str) -> Option<&str> {
     (has_letters && !is_data && !is_markup && !text.split_whitespace().any(looks_like_a_token)).then_some(text)
 }
 
-/// An identifier (an error code, a trace id): its usual characters, at most 64 of them, else nothing.
+/// Returns an identifier (an error code, a trace id), if it has at most 64 of the usual characters.
 pub(super) fn identifier(text: &str, secrets: &[&Secret]) -> Option<String> {
     let text = text.trim();
     let is_one = !text.is_empty()
@@ -126,8 +128,8 @@ pub(super) fn identifier(text: &str, secrets: &[&Secret]) -> Option<String> {
     (is_one && mask_secrets(text, secrets) == text).then(|| text.to_owned())
 }
 
-/// The text with everything masked that may be a secret: those of the request, tokens, values behind telling names, long
-/// opaque runs, names of users in paths.
+/// Masks everything that can be a secret: the secrets of the request, tokens, values after names that stand for
+/// secrets, long opaque sequences, user names in paths.
 pub(super) fn mask<'a>(text: &'a str, secrets: &[&Secret]) -> Cow<'a, str> {
     let mut masked = mask_secrets(text, secrets);
     for mask in [mask_named, mask_opaque, mask_homes] {
@@ -138,8 +140,7 @@ pub(super) fn mask<'a>(text: &'a str, secrets: &[&Secret]) -> Cow<'a, str> {
     masked
 }
 
-/// The text with every secret of the request masked, as it is and as forms and URLs encode it, and everything that looks
-/// like a JWT.
+/// Masks every secret of the request, as it is and as forms and URLs encode it, and everything that looks like a JWT.
 pub(super) fn mask_secrets<'a>(text: &'a str, secrets: &[&Secret]) -> Cow<'a, str> {
     let mut masked = Cow::Borrowed(text);
     for secret in secrets.iter().map(|secret| secret.expose()).filter(|secret| secret.len() >= SHORTEST_SECRET) {
@@ -166,7 +167,7 @@ fn mask_jwts(text: &str) -> Option<String> {
     let mut out: Option<String> = None;
     let mut rest = text;
     let mut done = 0;
-    // "eyJ" is how base64url begins for `{"`.
+    // In base64url, `{"` becomes "eyJ".
     while let Some(at) = rest.find("eyJ") {
         let length = rest[at..].find(|c| !is_part(c)).unwrap_or(rest.len() - at);
         if length >= 16 && !is_claims_challenge(&rest[at..at + length]) {
@@ -183,7 +184,8 @@ fn mask_jwts(text: &str) -> Option<String> {
     out
 }
 
-/// A claims challenge as tools print it for the next sign-in: it looks like a part of a JWT, and is no secret.
+/// Returns whether the text is a claims challenge as tools print it for the next sign-in. It looks like a part of a
+/// JWT, but is not a secret.
 fn is_claims_challenge(text: &str) -> bool {
     let text = text.trim_end_matches('=');
     let decoded = URL_SAFE_NO_PAD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).unwrap_or_default();
@@ -198,7 +200,7 @@ fn is_claims_challenge(text: &str) -> bool {
     })
 }
 
-/// Values behind names that stand for secrets: `password=…`, `"access_token": "…"`, `Bearer …`.
+/// Masks values after names that stand for secrets: `password=…`, `"access_token": "…"`, `Bearer …`.
 fn mask_named(text: &str) -> Option<String> {
     const GENERAL: [&str; 5] = ["secret", "token", "key", "code", "assertion"];
     const NAMES: [&str; 17] = [
@@ -234,7 +236,7 @@ fn mask_named(text: &str) -> Option<String> {
         let starts_a_word = !text[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
         let rest = &text[after..];
         let value = match name {
-            // A scheme: a blank parts it from the value.
+            // This is an authentication scheme: a space separates it from the value.
             "bearer" => rest.trim_start_matches(' '),
             _ => rest.trim_start_matches(['"', '\'', ' ']),
         };
@@ -248,7 +250,7 @@ fn mask_named(text: &str) -> Option<String> {
             continue;
         }
         let end = value.find(|c: char| c.is_whitespace() || "\"'&,;)}<".contains(c)).unwrap_or(value.len());
-        // Words of the sentence are no values of a header.
+        // Words of the sentence are not header values.
         let is_value = end >= if name == "bearer" { 16 } else { 4 };
         if !starts_a_word || !is_value || value[..end].starts_with(MASK) {
             continue;
@@ -266,7 +268,7 @@ fn mask_named(text: &str) -> Option<String> {
     out
 }
 
-/// Long runs that no language writes: capitals, small letters and digits without a blank.
+/// Masks long sequences that do not occur in a language: upper case, lower case and digits without a space.
 fn mask_opaque(text: &str) -> Option<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | '+' | '=');
     let is_opaque = |run: &str| {
@@ -295,7 +297,7 @@ fn mask_opaque(text: &str) -> Option<String> {
     found.then_some(out)
 }
 
-/// The names of users in the paths of their folders.
+/// Masks the names of users in the paths of their folders.
 fn mask_homes(text: &str) -> Option<String> {
     let mut out: Option<String> = None;
     for (start, separator) in [("/home/", '/'), ("/Users/", '/'), ("\\Users\\", '\\'), ("\\\\Users\\\\", '\\')] {
@@ -306,7 +308,7 @@ fn mask_homes(text: &str) -> Option<String> {
         let mut parts = current.split(start);
         let mut shown = parts.next().unwrap_or_default().to_owned();
         for part in parts {
-            // The drive goes too.
+            // The drive letter is removed too.
             if separator == '\\' && shown.ends_with(':') {
                 shown.pop();
                 shown.pop();
@@ -320,7 +322,7 @@ fn mask_homes(text: &str) -> Option<String> {
     out
 }
 
-/// Characters that show nothing or turn the direction of what follows.
+/// Returns whether a character is invisible or changes the text direction.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }

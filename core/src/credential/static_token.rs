@@ -1,9 +1,9 @@
-//! A token from elsewhere.
+//! A credential that returns a given token.
 
 use super::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
 use crate::{config::StaticTokenArguments, error::Result, postgres::role_name::Claims, secret::Secret};
 
-/// How long a token is taken to last that does not say.
+/// The assumed lifetime of a token that does not state its expiry.
 const ASSUMED_LIFETIME: i64 = 3600;
 
 pub(super) struct StaticTokenCredential {

@@ -1,4 +1,4 @@
-//! A federated token in a file, as Kubernetes' webhook mounts it.
+//! Workload identity: a federated token in a file, as Kubernetes' webhook mounts it.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::{
     transport::{Authorities, Trust},
 };
 
-/// Larger than any federated token.
+/// The maximum size of the file. Federated tokens are smaller.
 const MAX_FILE: u64 = 64 * 1024;
 
 pub(super) struct WorkloadIdentityCredential {
@@ -31,7 +31,8 @@ struct Setup {
 }
 
 impl WorkloadIdentityCredential {
-    /// What is missing makes it unavailable when asked, not an error now: a chain goes on past it.
+    /// Creates the credential. If a setting is missing, each token request reports the credential as unavailable, so
+    /// that a chain continues with its next member.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant.
@@ -82,7 +83,8 @@ impl WorkloadIdentityCredential {
 }
 
 impl Setup {
-    /// The file as it is now: Kubernetes replaces it long before its token ends, and a fetch is rare.
+    /// Reads the current contents of the file. Kubernetes replaces it long before its token expires, and fetches are
+    /// rare.
     fn read(&self) -> Result<Secret> {
         let unavailable = |why: String| {
             Error::new(
@@ -100,7 +102,8 @@ impl Setup {
     }
 }
 
-/// The cluster's own token proxy (AKS identity bindings): what stands in the authority's place, and how it is known.
+/// Returns the address of the cluster's own token proxy (AKS identity bindings), which replaces the authority, and how
+/// its certificate is verified.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] for variables that contradict each other or cannot be used.

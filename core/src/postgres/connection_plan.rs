@@ -1,10 +1,10 @@
-//! The decision how one connection logs in: with its password or with a token, as which role, with which `sslmode`.
+//! Decides how one connection logs in: with its password or with a token, as which role, and with which `sslmode`.
 //!
-//! A binding describes the connection in a [`ConnectionRequest`] and carries the [`ConnectionPlan`] out. The rules are cases of
-//! `tests/vectors/connections.json`, which every binding runs.
+//! A binding describes the connection in a [`ConnectionRequest`] and applies the [`ConnectionPlan`]. The rules are
+//! cases of `tests/vectors/connections.json`, which every binding runs.
 //!
-//! Each setting comes from the first of: argument, connection string, Service Connector's variables, service file, `PG*`
-//! variables.
+//! The value of each setting comes from the first source that has one: argument, connection string, Service Connector's
+//! variables, service file, `PG*` variables.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -26,8 +26,8 @@ use crate::{
     secret::Secret,
 };
 
-/// libpq's variables for the settings that decide how a connection logs in. `PGPASSWORD` and password files are not explicit
-/// passwords. Source: libpq, "Environment Variables".
+/// libpq's variables for the settings that decide how a connection logs in. `PGPASSWORD` and password files do not
+/// count as explicit passwords. Source: libpq, "Environment Variables".
 pub const LIBPQ_VARIABLES: &[(&str, &str)] = &[
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -40,7 +40,8 @@ pub const LIBPQ_VARIABLES: &[(&str, &str)] = &[
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
 ];
 
-/// The variables that a request's `environment` needs where Service Connector is not used. With it, pass all variables.
+/// The variables that a request's `environment` needs if Service Connector is not used. With Service Connector, pass
+/// all variables.
 pub const CONNECTION_VARIABLES: &[&str] = &[
     "APPDATA",
     "HOME",
@@ -57,7 +58,7 @@ pub const CONNECTION_VARIABLES: &[&str] = &[
     "PGUSER",
 ];
 
-/// How a language spells the names of options, for messages.
+/// The spelling of option names in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spelling {
@@ -88,27 +89,28 @@ impl Spelling {
     }
 }
 
-/// What a connection says itself, and what its driver reads besides.
+/// The settings of a connection, and the sources that its driver reads in addition.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionRequest {
-    /// Settings by libpq's keywords, as arguments or as the driver's own parser read them: texts, numbers, booleans, or lists of
-    /// these. `null` is not given. `timeout` is the driver's own connection time limit in seconds, `connect_timeout` libpq's.
+    /// Settings by libpq's keywords, as arguments or as the driver's own parser read them: texts, numbers, booleans, or
+    /// lists of these. `null` means not given. `timeout` is the driver's own connection time limit in seconds,
+    /// `connect_timeout` libpq's.
     pub arguments: Map<String, Value>,
-    /// A connection string that the driver does not parse itself.
+    /// A connection string that the driver does not parse.
     pub text: Option<Secret>,
     /// The form of `text`.
     pub form: Form,
-    /// Whether `host` lists hosts with ports of their own, as Npgsql's does.
+    /// Whether each host in `host` can have its own port, as in Npgsql.
     pub hosts_with_ports: bool,
-    /// The variable that the driver reads for each setting. Default: libpq's, and then an empty argument hides a variable, as in
-    /// libpq. `PGUSER` counts for every driver.
+    /// The variable that the driver reads for each setting. Default: libpq's variables; an empty argument then hides a
+    /// variable, as in libpq. `PGUSER` is used for every driver.
     pub variables: Option<BTreeMap<String, String>>,
     /// Whether the driver reads connection service files. Default: true.
     pub service_files: bool,
-    /// The process's environment, or what [`CONNECTION_VARIABLES`] lists of it.
+    /// The process's environment, or the variables of [`CONNECTION_VARIABLES`].
     pub environment: Environment,
-    /// Whether, and which, variables of Azure Service Connector are used. Default: none.
+    /// Whether the variables of Azure Service Connector are used, and which ones. Default: not used.
     #[serde(deserialize_with = "service_connector::optional")]
     pub service_connector: Option<ServiceConnector>,
     /// Whether the application passed a credential.
@@ -119,13 +121,13 @@ pub struct ConnectionRequest {
     pub allow_insecure_transport: bool,
     /// Whether a user and a password that are given together are both replaced (the Sequelize hook). Default: false.
     pub replace_login: bool,
-    /// Whether the server is unknown where no source names a host, instead of the driver's local default. Default: false.
+    /// Whether the server is unknown if no source has a host, instead of the driver's local default. Default: false.
     pub unknown_server: bool,
-    /// Whether the driver can verify the server's certificate without a file of the user's own. Default: false.
+    /// Whether the driver can verify the server's certificate without a certificate file of the user. Default: false.
     pub verifies_certificates: bool,
-    /// How messages spell the names of options.
+    /// The spelling of option names in messages.
     pub spelling: Spelling,
-    /// Returns warnings that were returned before in this process, too.
+    /// Whether to return warnings that were returned before in this process.
     pub repeat_warnings: bool,
     /// Whether the plan has a `conninfo`. Default: false.
     pub conninfo: bool,
@@ -160,7 +162,7 @@ impl Default for ConnectionRequest {
 
 impl fmt::Debug for ConnectionRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Arguments may hold a password.
+        // Arguments can contain a password.
         f.debug_struct("ConnectionRequest")
             .field("arguments", &self.arguments.keys().collect::<Vec<_>>())
             .field("service_connector", &self.service_connector)
@@ -169,7 +171,7 @@ impl fmt::Debug for ConnectionRequest {
 }
 
 impl ConnectionRequest {
-    /// A request with the process's environment and every default.
+    /// Returns a request with the process's environment and all defaults.
     pub fn from_process() -> ConnectionRequest {
         ConnectionRequest { environment: super::environment_of_process(), ..ConnectionRequest::default() }
     }
@@ -197,36 +199,37 @@ impl ConnectionRequest {
     }
 }
 
-/// How a connection logs in. `Debug` shows no setting's value.
+/// How a connection logs in. `Debug` does not show the values of settings.
 #[derive(Clone)]
 pub struct ConnectionPlan {
     /// Whether the password is a token. If not, the connection's own user and password are used.
     pub uses_entra: bool,
-    /// The role to log in as, if a source names it; `None` takes it from the token.
+    /// The role to log in as, if a source specifies one; with `None`, the role is taken from the token.
     pub user: Option<String>,
-    /// Where `user` came from: `user` (argument or connection string), `service file`, `PGUSER`, or `variable NAME`.
+    /// The source of `user`: `user` (argument or connection string), `service file`, `PGUSER`, or `variable NAME`.
     pub user_source: Option<String>,
-    /// Whether the given password is to be dropped.
+    /// Whether to drop the given password.
     pub drops_password: bool,
-    /// Whether the given user is to be dropped.
+    /// Whether to drop the given user.
     pub drops_user: bool,
-    /// The `sslmode` to connect with in place of the given one.
+    /// The `sslmode` that replaces the given one.
     pub sslmode: Option<String>,
     /// The server.
     pub server: Server,
-    /// The names of the server's hosts, separated by commas: they may tell the cloud.
+    /// The names of the server's hosts, separated by commas. The cloud can be derived from them.
     pub host: Option<String>,
     /// The connection's time limit in seconds.
     pub timeout: Option<f64>,
-    /// Settings of the connection string and of Service Connector that the driver must be given in addition to the arguments.
-    /// They hold a user and a password only where `uses_entra` is false.
+    /// Settings of the connection string and of Service Connector to pass to the driver in addition to the arguments.
+    /// They contain a user and a password only if `uses_entra` is false.
     pub settings: ConnectionSettings,
-    /// The credential's configuration, if Service Connector's variables describe one. It may hold a client secret.
+    /// The credential's configuration, if Service Connector's variables describe one. It can contain a client secret.
     pub credential: Option<Value>,
-    /// Warnings to log, each once in a process.
+    /// Warnings to log, each once per process.
     pub warnings: Vec<String>,
-    /// The whole connection as a connection string of libpq, if the request wants one: arguments, `settings`, `sslmode` and `user`.
-    /// Where `uses_entra` is true it has no password, which the driver is given besides it; else it has the connection's own.
+    /// The whole connection as a libpq connection string, if the request sets `conninfo`: arguments, `settings`,
+    /// `sslmode` and `user`. If `uses_entra` is true it contains no password, which must be passed to the driver
+    /// separately; otherwise it contains the connection's own password.
     pub conninfo: Option<Secret>,
     /// The provider's configuration document, if the request had one.
     pub config: Option<Map<String, Value>>,
@@ -246,11 +249,11 @@ impl fmt::Debug for ConnectionPlan {
 }
 
 impl ConnectionPlan {
-    /// Decides.
+    /// Decides how the connection logs in.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConnection`] for settings that cannot be read or contradict each other, and for a password where
-    /// Entra is required; [`ErrorKind::InsecureTransport`] if TLS is switched off for a server that is not local.
+    /// [`ErrorKind::InvalidConnection`] for settings that cannot be read or contradict each other, and for a password
+    /// if Entra is required; [`ErrorKind::InsecureTransport`] if TLS is switched off for a server that is not local.
     pub fn new(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         let mut plan = decide(request)?;
         if !request.repeat_warnings {
@@ -259,8 +262,8 @@ impl ConnectionPlan {
         Ok(plan)
     }
 
-    /// The plan as a JSON document. Its `settings`, `credential` and `config` may hold secrets: it is for a driver, never for
-    /// a log.
+    /// Returns the plan as a JSON document. Its `settings`, `credential` and `config` can contain secrets: pass it to a
+    /// driver, and never log it.
     pub fn to_json(&self) -> Value {
         let settings: Map<String, Value> =
             self.settings.iter().map(|(keyword, value)| (keyword.to_owned(), Value::from(value))).collect();
@@ -295,7 +298,7 @@ impl Serialize for Hosts<'_> {
     }
 }
 
-/// The settings of one connection by source, in the order in which they count.
+/// The settings of one connection by source, in the order of precedence.
 struct Sources<'a> {
     request: &'a ConnectionRequest,
     arguments: ConnectionSettings,
@@ -305,7 +308,7 @@ struct Sources<'a> {
     is_service_unknown: bool,
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SettingSource {
     Argument,
@@ -370,7 +373,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// The value that counts, and its source.
+    /// Returns the value with the highest precedence, and its source.
     fn find(&self, keyword: &str) -> Option<(&str, SettingSource)> {
         let layers = [
             (Some(&self.arguments), SettingSource::Argument),
@@ -389,8 +392,8 @@ impl<'a> Sources<'a> {
         Some((value, SettingSource::Variable))
     }
 
-    /// libpq takes an empty value of its own arguments for the default and does not look further. An empty user or password is
-    /// one that is not given.
+    /// Returns whether an empty argument hides the other sources. libpq treats an empty value of its own arguments as
+    /// the default and reads no other source. An empty user or password counts as not given.
     fn hides(&self, keyword: &str) -> bool {
         self.request.variables.is_none() && !matches!(keyword, "user" | "password")
     }
@@ -409,7 +412,7 @@ impl<'a> Sources<'a> {
 
     fn server(&self) -> Server {
         let (host, hostaddr) = (self.value("host"), self.value("hostaddr"));
-        // What the service says of `hostaddr` is not known, unless it is given here.
+        // The `hostaddr` in the service file is unknown, unless it is given here.
         if self.is_service_unknown && hostaddr.is_none() {
             return Server::Unknown;
         }
@@ -420,8 +423,9 @@ impl<'a> Sources<'a> {
         Server::Known(hosts)
     }
 
-    /// The connection's time limit: the driver's own, or libpq's, to which 1 second is 2. Zero and less are no limit, and
-    /// what is not a number the driver refuses itself. Source: libpq, `connect_timeout`.
+    /// Returns the connection's time limit: the driver's own, or libpq's, which treats 1 second as 2. Zero and negative
+    /// values mean no limit. A value that is not a number is left to the driver, which rejects it. Source: libpq,
+    /// `connect_timeout`.
     fn timeout(&self) -> Option<f64> {
         let (value, least) = match self.value("timeout") {
             Some(value) => (value, 0.0),
@@ -431,7 +435,7 @@ impl<'a> Sources<'a> {
         (seconds > 0.0 && seconds < 1e9).then(|| seconds.max(least))
     }
 
-    /// What the driver connects with, as a connection string of libpq: what libpq has no keyword for is left out.
+    /// Returns the connection as a libpq connection string. Settings without a libpq keyword are left out.
     fn conninfo(
         &self,
         settings: &ConnectionSettings,
@@ -453,7 +457,7 @@ impl<'a> Sources<'a> {
         Secret::new(connection_string::write_libpq(&merged))
     }
 
-    /// Settings that only we have read.
+    /// Returns the settings that only this library has read.
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
         if let Some(connector) = &self.connector {
@@ -474,13 +478,13 @@ impl<'a> Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// Whether only the client type that Service Connector wrote its connection string for has such a setting. Npgsql, whose
-    /// hosts have ports of their own, knows its own keywords.
+    /// Returns whether only the client type of Service Connector's connection string has such a setting. Npgsql, whose
+    /// hosts can each have a port, has its own keywords.
     fn is_foreign(&self, keyword: &str) -> bool {
         !self.request.hosts_with_ports && !connection_string::is_keyword(keyword)
     }
 
-    /// The settings of Service Connector that the driver is not given.
+    /// Returns the settings of Service Connector that are not passed to the driver.
     fn foreign(&self) -> Vec<&str> {
         let settings = self.connector.iter().flat_map(|connector| connector.settings.iter());
         settings.map(|(keyword, _)| keyword).filter(|keyword| self.is_foreign(keyword)).collect()
@@ -521,7 +525,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
     }
 
     for keyword in sources.foreign() {
-        // Part of a password that is not quoted may look like a keyword.
+        // A part of a password that is not quoted can look like a keyword.
         let named = if sources.value("password").is_some() { String::new() } else { format!(" ({keyword})") };
         warnings.push(format!(
             "A setting{named} of Azure Service Connector's variables is not used, because libpq has no such setting."
@@ -530,7 +534,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 
     let user = sources.find("user");
     let password = sources.find("password").filter(|(_, source)| *source != SettingSource::Variable);
-    // The login of the application's own settings is replaced; what Service Connector sets is not.
+    // A login in the application's own settings is replaced; one from Service Connector is not.
     let is_own = |(_, source): (&str, SettingSource)| matches!(source, SettingSource::Argument | SettingSource::Text);
     let replaces = request.replace_login && password.is_some_and(is_own);
     let drops_user = replaces && user.is_some_and(is_own);
@@ -565,14 +569,15 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         let given = sources.find("sslmode");
         let mode = given.map(|(mode, _)| mode);
         sslmode = secure_sslmode(mode, &server, request.allow_insecure_transport)?;
-        // With the system's authorities libpq refuses anything less than verify-full; before version 16 it has no such value.
+        // With the system's certificate authorities libpq rejects every mode below verify-full; versions before 16 do
+        // not have this value.
         if sslmode.is_some() && sources.value("sslrootcert") == Some("system") {
             sslmode = Some("verify-full");
         }
         let is_explicit =
             given.is_some_and(|(_, source)| matches!(source, SettingSource::Argument | SettingSource::Text));
         if sources.connector.is_some() && !is_explicit && is_azure(&server) && mode != Some("verify-full") {
-            // A file of the user's own lets every driver verify.
+            // With a certificate file of the user every driver can verify.
             if request.verifies_certificates || sources.value("sslrootcert").is_some() {
                 sslmode = Some("verify-full");
             } else {
@@ -631,7 +636,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 }
 
 impl Sources<'_> {
-    /// The user where that of the arguments and of the text does not count.
+    /// Returns the user if the one in the arguments and in the text is ignored.
     fn user_behind_own(&self) -> Option<(&str, SettingSource)> {
         let connector = self.connector.as_ref().and_then(|connector| connector.settings.get("user"));
         let variable = variable(&self.request.environment, "PGUSER");

@@ -1,8 +1,8 @@
-//! Connection strings and URLs, read into libpq's keywords.
+//! Connection strings and URLs, parsed into libpq's keywords.
 //!
-//! Used where the driver offers no parser of its own, and for Azure Service Connector's variables. A text of another form than
-//! the expected one is refused; it never becomes a connection to the local default. No error repeats any part of the text,
-//! which may hold a password.
+//! This is used if the driver has no public parser, and for Azure Service Connector's variables. A text of another form
+//! than the expected one is rejected; it never becomes a connection to the local default. Errors do not repeat any part
+//! of the text, which can contain a password.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,17 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// libpq: `host=... dbname=...`, or a `postgresql://` URI, read exactly as libpq reads them.
+    /// libpq's form: `host=... dbname=...`, or a `postgresql://` URI, parsed exactly as libpq does.
     #[default]
     Libpq,
-    /// A URL as the drivers of Node read it: several hosts, `socket:` URLs, `/folder database`, unknown parameters and raw
-    /// percent signs are accepted; a parameter wins over the same setting before the question mark.
+    /// A URL as the drivers of Node parse it: several hosts, `socket:` URLs, `/folder database`, unknown parameters and
+    /// raw percent signs are accepted. A parameter takes precedence over the same setting before the question mark.
     Url,
-    /// The same, but what stands before the question mark wins (asyncpg).
+    /// The same, but the settings before the question mark take precedence (asyncpg).
     UrlAuthorityFirst,
-    /// `Server=...;User Id=...` (Npgsql).
+    /// Npgsql's form: `Server=...;User Id=...`.
     Dotnet,
-    /// `jdbc:postgresql://...` (pgjdbc).
+    /// pgjdbc's form: `jdbc:postgresql://...`.
     Jdbc,
 }
 
@@ -47,10 +47,10 @@ impl Form {
     }
 }
 
-/// Reads a connection string.
+/// Parses a connection string.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConnection`], naming what is wrong and the expected form.
+/// [`ErrorKind::InvalidConnection`], naming the problem and the expected form.
 pub fn parse(text: &str, form: Form) -> Result<ConnectionSettings> {
     let found = match form {
         Form::Libpq if uri_rest(text).is_some() => uri(text),
@@ -66,10 +66,10 @@ pub fn parse(text: &str, form: Form) -> Result<ConnectionSettings> {
     })
 }
 
-/// Reads a connection string whose form shows in it, as those of Service Connector differ by client type.
+/// Parses a connection string and detects its form, because the forms of Service Connector differ by client type.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub fn parse_any(text: &str) -> Result<ConnectionSettings> {
     let text = text.trim();
     let form = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("jdbc:")) {
@@ -82,7 +82,7 @@ pub fn parse_any(text: &str) -> Result<ConnectionSettings> {
     parse(text, form)
 }
 
-/// Whether every part between semicolons is a setting: a password of libpq's form may hold a semicolon too.
+/// Returns whether every part between semicolons is a setting. A password of libpq's form can contain a semicolon too.
 fn is_dotnet(text: &str) -> bool {
     let key = |part: &str| part.split_once('=').map(|(key, _)| dotnet_key(key));
     let parts = text.split(';').filter(|part| !part.trim().is_empty());
@@ -100,7 +100,7 @@ fn uri_rest(text: &str) -> Option<&str> {
     text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
 }
 
-/// `conninfo_parse` of libpq's fe-connect.c.
+/// Parses keywords and values as `conninfo_parse` in libpq's fe-connect.c does.
 fn keywords(text: &str) -> Parsed {
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
     if text.contains('\0') {
@@ -133,7 +133,7 @@ fn keywords(text: &str) -> Parsed {
     Ok(values)
 }
 
-/// Writes settings as a libpq connection string. Settings that libpq has no keyword for are left out.
+/// Writes settings as a libpq connection string. Settings without a libpq keyword are left out.
 pub(super) fn write_libpq(settings: &ConnectionSettings) -> String {
     let mut text = String::new();
     for (keyword, value) in settings.iter().filter(|(keyword, _)| is_keyword(keyword)) {
@@ -159,7 +159,7 @@ pub(super) fn write_libpq(settings: &ConnectionSettings) -> String {
     text
 }
 
-/// `conninfo_storeval`: the last value counts; `requiressl` is the old name of two modes.
+/// Stores a value as `conninfo_storeval` does: the last value is used, and `requiressl` is the old name of two modes.
 fn store(values: &mut Values, keyword: &str, value: String) {
     if keyword == "requiressl" {
         let mode = if value.starts_with('1') { "require" } else { "prefer" };
@@ -169,15 +169,15 @@ fn store(values: &mut Values, keyword: &str, value: String) {
     }
 }
 
-/// `conninfo_uri_parse_options` of libpq's fe-connect.c. Spaces are refused wherever they are: what libpq makes of them
-/// differs by version.
+/// Parses a URI as `conninfo_uri_parse_options` in libpq's fe-connect.c does. Spaces are always rejected, because
+/// libpq's treatment of them differs by version.
 fn uri(text: &str) -> Parsed {
     if text.contains(|c: char| c.is_ascii_whitespace() || c == '\x0b' || c == '\0') {
         return Err("it contains white space, which a URI writes as %20");
     }
     let mut values = Values::new();
     let mut rest = uri_rest(text).unwrap_or_default();
-    // libpq looks for "@" up to the first slash, also behind a question mark.
+    // libpq searches for "@" up to the first slash, even after a question mark.
     let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
     if let Some((login, _)) = authority.split_once('@') {
         let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
@@ -221,12 +221,12 @@ fn uri(text: &str) -> Parsed {
     Ok(values)
 }
 
-/// libpq refuses a keyword that it does not know; so a text of another form does not pass for one of libpq's.
+/// Rejects unknown keywords as libpq does, so that a text of another form is not read as libpq's.
 fn known(keyword: &str) -> std::result::Result<(), &'static str> {
     if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not know") }
 }
 
-/// Whether libpq has such a setting.
+/// Returns whether libpq has such a setting.
 pub(super) fn is_keyword(keyword: &str) -> bool {
     LIBPQ_KEYWORDS.contains(&keyword)
 }
@@ -289,7 +289,7 @@ const LIBPQ_KEYWORDS: &[&str] = &[
     "user",
 ];
 
-/// Hosts and ports, each as a list separated by commas, and what stands behind them.
+/// Returns hosts and ports, each as a list separated by commas, and the text after them.
 fn uri_hosts(text: &str) -> std::result::Result<(String, String, &str), &'static str> {
     let (mut hosts, mut ports) = (String::new(), String::new());
     let mut rest = text;
@@ -320,12 +320,12 @@ fn uri_hosts(text: &str) -> std::result::Result<(String, String, &str), &'static
     }
 }
 
-/// `conninfo_uri_decode`: a plus sign is a plus sign.
+/// Decodes as `conninfo_uri_decode` does: a plus sign is a plus sign.
 fn decoded(text: &str) -> std::result::Result<String, &'static str> {
     percent_decoded(text, false)
 }
 
-/// Percent-decoding. `lenient` keeps a percent sign that no two hexadecimal digits follow.
+/// Decodes percent-encoding. `lenient` keeps a percent sign that is not followed by two hexadecimal digits.
 fn percent_decoded(text: &str, lenient: bool) -> std::result::Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -389,13 +389,14 @@ fn url(text: &str, query_wins: bool) -> Parsed {
         _ => return Err("its scheme is neither postgresql: nor postgres:"),
     }
     let rest = rest.strip_prefix("//").ok_or("behind its scheme \"//\" is missing")?;
-    // Python's `urlparse` ends the host at a fragment, too.
+    // Python's `urlparse` also ends the host at a fragment.
     let rest = if query_wins { rest } else { rest.split_once('#').map_or(rest, |(rest, _)| rest) };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     // A fragment is not part of the database's name.
     let path = path.split_once('#').map_or(path, |(path, _)| path);
-    // A password may hold raw "@", which none of Node's drivers refuses. asyncpg ends a login at the first one.
+    // A password can contain an unencoded "@", which all of Node's drivers accept. asyncpg ends a login at the first
+    // one.
     if !query_wins && authority.matches('@').count() > 1 {
         return Err("there are several \"@\" before its database; write one of a password as %40");
     }
@@ -413,13 +414,13 @@ fn url(text: &str, query_wins: bool) -> Parsed {
         ("dbname", lenient(path.strip_prefix('/').unwrap_or(path))?),
     ]);
     let parameters = query_of(query)?.into_iter().map(|(keyword, value)| match keyword.as_str() {
-        // asyncpg's and pg's name.
+        // This is the name in asyncpg and pg.
         "database" => ("dbname".to_owned(), value),
         _ => (keyword, value),
     });
     let mut values = before.clone();
     values.extend(parameters.filter(|(_, value)| !value.is_empty()));
-    // pg and postgres.js; sslmode wins over it, in both.
+    // pg and postgres.js have this setting; sslmode takes precedence over it in both.
     if query_wins && let Some(ssl) = values.remove("ssl") {
         let mode = sslmode_of_text(&ssl).ok_or("its parameter ssl is neither true, false nor an sslmode")?;
         values.entry("sslmode".to_owned()).or_insert_with(|| mode.to_owned());
@@ -448,13 +449,14 @@ fn without_empty<const N: usize>(pairs: [(&str, String); N]) -> Values {
 
 // Npgsql
 
-/// Letters only, in lower case: `User Id`, `UserId` and `user_id` are one key.
+/// Returns a key in lower case with only its letters: `User Id`, `UserId` and `user_id` are the same key.
 fn dotnet_key(key: &str) -> String {
     let key: String = key.trim().chars().filter(|c| !matches!(c, ' ' | '_')).collect();
     key.to_ascii_lowercase()
 }
 
-/// The rules of `DbConnectionStringBuilder`: a value may be quoted by either quote, which is doubled inside.
+/// Parses by the rules of `DbConnectionStringBuilder`: a value can be in either kind of quotes, which are doubled
+/// inside.
 fn dotnet(text: &str) -> Parsed {
     let mut values = Values::new();
     let mut rest = text.trim();
@@ -517,7 +519,7 @@ fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::R
             }
             return Ok(());
         }
-        // Ports of a list of hosts win.
+        // Ports in a list of hosts take precedence.
         "port" if values.contains_key("port") => return Ok(()),
         "port" => "port",
         "database" | "db" => "dbname",
@@ -538,14 +540,14 @@ fn store_dotnet(values: &mut Values, key: &str, value: String) -> std::result::R
         "rootcertificate" => "sslrootcert",
         "timeout" => "connect_timeout",
         "passfile" => "passfile",
-        // As it was written: Npgsql does not know every keyword without its blanks.
+        // The key stays as it was written, because Npgsql does not accept every keyword without its spaces.
         _ => key,
     };
     values.insert(keyword.to_owned(), value);
     Ok(())
 }
 
-/// Npgsql's `Host`: several names or addresses, each with a port of its own.
+/// Parses Npgsql's `Host`: several names or addresses, each with an optional port.
 pub(super) fn dotnet_hosts(text: &str) -> std::result::Result<(String, String), &'static str> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for place in text.split(',').map(str::trim).filter(|place| !place.is_empty()) {
@@ -553,7 +555,7 @@ pub(super) fn dotnet_hosts(text: &str) -> std::result::Result<(String, String), 
             let (address, behind) = inside.split_once(']').ok_or("an IPv6 address has no closing \"]\"")?;
             (address, behind.strip_prefix(':').unwrap_or_default())
         } else if place.starts_with('/') || place.matches(':').count() > 1 {
-            // A socket's folder, or an IPv6 address without brackets.
+            // This is a socket's folder, or an IPv6 address without brackets.
             (place, "")
         } else {
             place.split_once(':').unwrap_or((place, ""))

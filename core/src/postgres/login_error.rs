@@ -1,6 +1,6 @@
-//! A login that the server refused: whether a new token may help, and what to tell the person who reads the error.
+//! Login errors: whether a new token can help, and an explanation for the error message.
 //!
-//! Every text that is recognised is a case of `tests/vectors/refusals.json`, marked as seen on Azure or assumed.
+//! Every recognised text is a case of `tests/vectors/refusals.json`, marked as seen on Azure or assumed.
 
 use serde::Serialize;
 
@@ -14,34 +14,34 @@ use crate::config::Environment;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoginErrorCause {
-    /// The token's time is over, by the server's clock.
+    /// The token has expired by the server's clock.
     TokenExpired,
     /// The token is for another resource than PostgreSQL, or for another cloud.
     WrongAudience,
     /// The server could not read or verify the token.
     TokenRejected,
-    /// The role is a group's, and the token's owner is no member of it.
+    /// The role belongs to a group, and the token's principal is not a member of it.
     NotInGroup,
-    /// PostgreSQL's answer to any wrong password, and to a role that is missing or not made for Entra.
+    /// PostgreSQL's response to every wrong password, and to a role that is missing or was not created for Entra.
     BadPassword,
     /// The role does not exist.
     RoleMissing,
     /// The role belongs to another object id.
     PrincipalMismatch,
-    /// The role is of another type (user, group, service) than the token.
+    /// The type of the role (user, group, service) is not that of the token.
     WrongTokenType,
     /// The connection has no TLS.
     NoTls,
-    /// No rule of the server lets this user, host and database in.
+    /// The server has no rule that allows this user, host and database.
     NotAllowed,
-    /// A refused login of unknown cause.
+    /// A refused login with an unknown cause.
     Other,
-    /// Not a refused login as far as can be told.
+    /// Not recognised as a refused login.
     NotALogin,
 }
 
 impl LoginErrorCause {
-    /// Stable name, as the vectors and the error detail spell it.
+    /// Returns the stable name, as the vectors and the error detail spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TokenExpired => "token_expired",
@@ -59,11 +59,11 @@ impl LoginErrorCause {
         }
     }
 
-    /// Whether one more try with a newer token may succeed. It may where the token was refused; where the role or the
-    /// connection was, the same answer would come again.
+    /// Returns whether one retry with a newer token can succeed. It can if the token was refused. If the role or the
+    /// connection was refused, a retry would get the same response.
     pub fn retry(self) -> bool {
         match self {
-            // A newer token may also know of a newer membership.
+            // A newer token can also contain a newer group membership.
             Self::TokenExpired | Self::WrongAudience | Self::TokenRejected | Self::NotInGroup | Self::BadPassword => {
                 true
             }
@@ -73,17 +73,17 @@ impl LoginErrorCause {
     }
 }
 
-/// The verdict on a failed connection.
+/// The classification of a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LoginError {
-    /// Whether to invalidate the token and try once more.
+    /// Whether to invalidate the token and retry once.
     pub retry: bool,
     /// Why the login was refused.
     pub cause: LoginErrorCause,
 }
 
-/// Words that must all occur in a line, in lower case and outside of quoted names, and what they mean. The first rule
-/// that fits a line counts.
+/// The texts that must all occur in a line, in lower case and outside of quoted names, and their meaning. The first
+/// rule that matches a line is used.
 const RULES: [(&[&str], LoginErrorCause); 11] = [
     (&["aad_auth_tokentype"], LoginErrorCause::WrongTokenType),
     (&["role", "does not exist"], LoginErrorCause::RoleMissing),
@@ -98,10 +98,11 @@ const RULES: [(&[&str], LoginErrorCause); 11] = [
     (&["password authentication failed"], LoginErrorCause::BadPassword),
 ];
 
-/// Judges a failed connection by its SQLSTATE, where the driver gives one, and by the message.
+/// Classifies a failed connection by its SQLSTATE, if the driver provides one, and by the message.
 ///
-/// libpq gives only text. PostgreSQL's own texts follow the server's `lc_messages`; a translated one is recognised by
-/// its SQLSTATE alone, and without one it is [`LoginErrorCause::NotALogin`]. Azure's own texts are not translated.
+/// libpq provides only text. PostgreSQL's own texts depend on the server's `lc_messages`. A translated text is
+/// recognised only by its SQLSTATE, and without one it is [`LoginErrorCause::NotALogin`]. Azure's own texts are not
+/// translated.
 pub fn classify(sqlstate: Option<&str>, message: &str) -> LoginError {
     let cause = match sqlstate.filter(|state| !state.is_empty()) {
         Some("28P01") => by_text(message).unwrap_or(LoginErrorCause::BadPassword),
@@ -113,8 +114,8 @@ pub fn classify(sqlstate: Option<&str>, message: &str) -> LoginError {
 }
 
 fn by_text(message: &str) -> Option<LoginErrorCause> {
-    // libpq puts its attempts one below the other. Under sslmode=prefer the first, with TLS, is the one that counts;
-    // the second, without, only says that Azure wants TLS.
+    // libpq lists its attempts in separate lines. Under sslmode=prefer the first attempt, with TLS, is relevant; the
+    // second one, without TLS, only shows that Azure requires TLS.
     let causes = || message.lines().filter_map(by_line);
     causes().find(|cause| *cause != LoginErrorCause::NoTls).or_else(|| causes().next())
 }
@@ -124,7 +125,7 @@ fn by_line(line: &str) -> Option<LoginErrorCause> {
     RULES.iter().find(|(words, _)| words.iter().all(|word| line.contains(word))).map(|(_, cause)| *cause)
 }
 
-/// Leaves out what stands in quotes or brackets: a role may be called "access token".
+/// Removes text in quotes or brackets, because a role can have a name such as "access token".
 fn without_names(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
@@ -137,11 +138,12 @@ fn without_names(line: &str) -> String {
     plain + rest
 }
 
-/// A few lines below the server's own message: who tried to log in as what, and what to do.
+/// Returns a few lines to show below the server's own message: the principal and the role that were used, and what to
+/// do.
 ///
-/// `role_source` is a login's or a connection plan's `user_source`. `unused_connector` lists variables of Azure Service Connector
-/// that are set for this server and were not used: Service Connector made a role of its own, so that no other one is proposed.
-/// Empty for [`LoginErrorCause::NotALogin`].
+/// `role_source` is the `user_source` of a login or a connection plan. `unused_connector` lists variables of Azure
+/// Service Connector that are set for this server and were not used: Service Connector created its own role, so the
+/// text does not propose another one. The result is empty for [`LoginErrorCause::NotALogin`].
 pub fn explain(
     login_error: &LoginError,
     role: &str,
@@ -203,8 +205,9 @@ pub fn explain(
     lines.join("\n")
 }
 
-/// As [`explain`], from what a driver's module has: `host` lists the server's names, separated by commas, and `environment` is
-/// the process's, both only where Service Connector's variables were not used for the connection.
+/// Does the same as [`explain`] with the values that a driver's module has. `host` lists the server's names, separated
+/// by commas, and `environment` is the process's. Both are used only if Service Connector's variables were not used for
+/// the connection.
 pub fn explain_login(
     sqlstate: Option<&str>,
     message: &str,
@@ -221,7 +224,7 @@ pub fn explain_login(
     let connector = unused.and_then(|(host, environment)| service_connector::unused(host, environment));
     let explained = explain(&login_error, role, role_source, principal.as_ref(), connector.as_deref());
     match unused.and_then(|(host, _)| without_server(role, host)) {
-        // The statement would create a role of that name, which nobody wants.
+        // The statement would create a role with that name, which is not intended.
         Some(name) if matches!(login_error.cause, LoginErrorCause::BadPassword | LoginErrorCause::RoleMissing) => {
             let tried = explained.lines().take(2).collect::<Vec<_>>().join("\n");
             format!(
@@ -234,7 +237,7 @@ pub fn explain_login(
     }
 }
 
-/// The role without `@server`, if it ends in the name of one of the servers in `host`.
+/// Returns the role without `@server`, if it ends with the name of one of the servers in `host`.
 fn without_server<'a>(role: &'a str, host: &str) -> Option<&'a str> {
     let (name, server) = role.rsplit_once('@').filter(|(name, _)| !name.is_empty())?;
     let is_server = |host: &str| {

@@ -1,9 +1,9 @@
-//! What concerns PostgreSQL connections: their settings, and the decision how to log in.
+//! PostgreSQL connections: their settings, and the decision how to log in.
 //!
-//! A [`ConnectionRequest`] describes a connection, and a [`ConnectionPlan`] tells how it logs in: as which role, with a token or
-//! its own password, with which `sslmode`, and by which credential. The request takes a driver's arguments and a connection string,
-//! and, where wanted, the variables of Azure Service Connector ([`service_connector`]); libpq's `PG*` variables and service files
-//! count as in libpq.
+//! A [`ConnectionRequest`] describes a connection, and a [`ConnectionPlan`] states how it logs in: as which role, with
+//! a token or its own password, with which `sslmode`, and with which credential. The request contains a driver's
+//! arguments and a connection string, and optionally selects the variables of Azure Service Connector
+//! ([`service_connector`]). libpq's `PG*` variables and service files are used as in libpq.
 //!
 //! ```no_run
 //! use pgentra::postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector};
@@ -27,12 +27,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A token is sent over TLS only. For a server that is not local [`ConnectionPlan::sslmode`] is at least `require`, and a request
-//! that switches TLS off is refused with [`ErrorKind::InsecureTransport`](crate::ErrorKind::InsecureTransport). A driver whose default
-//! is to fall back to plain text, as `prefer` does, must be given that mode.
+//! A token is sent over TLS only. For a server that is not local [`ConnectionPlan::sslmode`] is at least `require`, and
+//! a request that switches TLS off is refused with
+//! [`ErrorKind::InsecureTransport`](crate::ErrorKind::InsecureTransport). Pass that mode to a driver whose default is
+//! to fall back to plain text, as `prefer` does.
 //!
-//! Where the server refuses a login, [`login_error::explain_login`] tells what to do. Given
-//! [`ConnectionPlan::host`] and the environment, it names variables of Service Connector that were not used.
+//! If the server refuses a login, [`login_error::explain_login`] explains what to do. With [`ConnectionPlan::host`] and
+//! the environment, it names variables of Service Connector that were not used.
 
 pub mod connection_plan;
 pub mod connection_string;
@@ -54,7 +55,8 @@ pub use self::{
 };
 use crate::config::Environment;
 
-/// All variables of this process, for a [`ConnectionRequest`]'s `environment`. Variables that are not UTF-8 are left out.
+/// Returns all variables of this process, for a [`ConnectionRequest`]'s `environment`. Variables that are not UTF-8 are
+/// left out.
 pub fn environment_of_process() -> Environment {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?.into()));
     std::env::vars_os().filter_map(text).collect()

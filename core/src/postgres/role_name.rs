@@ -1,7 +1,7 @@
-//! What a token says about its owner: role name, principal, audience and times.
+//! Reads the claims of a token: role name, principal, audience and times.
 //!
-//! The token is read, never verified: the database server does that. Nothing here trusts the claims with more than
-//! choosing a role name, which the server then checks against the token's object id.
+//! The token is decoded but not verified: the database server verifies it. The claims are only used to choose a role
+//! name, which the server then compares with the token's object id.
 //!
 //! Every rule of this module is a case of `tests/vectors/claims.json`, which all bindings run too.
 
@@ -12,30 +12,31 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Longest token that is decoded, in bytes. A server takes at most 65,535 bytes, so this only keeps a runaway input out.
+/// The maximum size of a token that is decoded, in bytes. A server accepts at most 65,535 bytes, so this limit only
+/// rejects invalid input.
 pub const MAX_TOKEN_BYTES: usize = 1024 * 1024;
 
-/// Longest role name that PostgreSQL stores, in bytes (`NAMEDATALEN - 1`).
+/// The maximum length of a role name in PostgreSQL, in bytes (`NAMEDATALEN - 1`).
 pub const MAX_ROLE_BYTES: usize = 63;
 
-/// Longest object, tenant or client id that is kept, in bytes. Real ones are GUIDs; longer ones are nobody's id.
+/// The maximum length of an object, tenant or client id, in bytes. Real ids are GUIDs; longer values are ignored.
 const MAX_ID_BYTES: usize = 128;
 
-/// Why a token's claims could not be read. No message repeats any part of the token.
+/// Why a token's claims could not be read. Messages do not repeat any part of the token.
 ///
-/// All begin with the words that users of `azure-postgresql-auth` match on.
+/// All messages begin with the text that users of `azure-postgresql-auth` match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsError {
-    /// The text has no second part: it is no JWT.
+    /// The text has no second part, so it is not a JWT.
     #[error(
         "Invalid JWT token format: the credential returned {length} characters without a payload part, \
          where header.payload.signature was expected"
     )]
     NotAJwt {
-        /// Length of the text in bytes.
+        /// The length of the text in bytes.
         length: usize,
     },
-    /// The payload is not base64url, nor standard base64.
+    /// The payload is neither base64url nor standard base64.
     #[error("Invalid JWT token format: the payload is not base64url; the token was cut or altered on its way")]
     BadBase64,
     /// The payload is not JSON.
@@ -44,19 +45,19 @@ pub enum ClaimsError {
     /// The payload is JSON, but not an object.
     #[error("Invalid JWT token format: the payload is a JSON {found}, where an object was expected")]
     NotAnObject {
-        /// JSON type that was found.
+        /// The JSON type of the payload.
         found: &'static str,
     },
     /// The token is longer than [`MAX_TOKEN_BYTES`].
     #[error("Invalid JWT token format: the token has {length} bytes, more than the {MAX_TOKEN_BYTES} that are read")]
     TooLarge {
-        /// Length of the token in bytes.
+        /// The length of the token in bytes.
         length: usize,
     },
 }
 
 impl ClaimsError {
-    /// Stable name of the variant, as the vectors and the error detail spell it.
+    /// Returns the stable name of the variant, as the vectors and the error detail spell it.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::NotAJwt { .. } => "not_a_jwt",
@@ -68,13 +69,13 @@ impl ClaimsError {
     }
 }
 
-/// All claims of a token, unverified.
+/// Returns all claims of a token, unverified.
 ///
-/// Takes two parts or more, base64url or standard base64, padded or not, and blanks around the token. Of a key that
-/// occurs twice the last one counts, as in every JSON parser of the other languages.
+/// Accepts two parts or more, base64url or standard base64, with or without padding, and whitespace around the token.
+/// If a key occurs twice, the last value is used, as in the JSON parsers of the other languages.
 ///
 /// # Errors
-/// [`ClaimsError`] where the text is not a readable JWT.
+/// [`ClaimsError`] if the text is not a readable JWT.
 pub fn decode_jwt(token: &str) -> Result<Map<String, Value>, ClaimsError> {
     let token = token.trim();
     if token.len() > MAX_TOKEN_BYTES {
@@ -109,25 +110,25 @@ fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// The claim that a role name was read from, in the order in which they are tried.
+/// The claim that a role name was read from. The variants are in the order in which the claims are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleSource {
-    /// Resource id of a managed identity, or of the resource that a system-assigned identity belongs to.
+    /// The resource id of a managed identity, or of the resource that a system-assigned identity belongs to.
     XmsMirid,
-    /// User principal name.
+    /// The user principal name.
     Upn,
-    /// The same, in version 2.0 tokens.
+    /// The user principal name in version 2.0 tokens.
     PreferredUsername,
-    /// Display form of the user, in version 1.0 tokens.
+    /// The display form of the user in version 1.0 tokens.
     UniqueName,
 }
 
 impl RoleSource {
-    /// Order in which the claims are tried.
+    /// The order in which the claims are tried.
     pub const ALL: [Self; 4] = [Self::XmsMirid, Self::Upn, Self::PreferredUsername, Self::UniqueName];
 
-    /// The claim's key in the token.
+    /// Returns the claim's key in the token.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::XmsMirid => "xms_mirid",
@@ -141,13 +142,13 @@ impl RoleSource {
 /// A role name read from a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RoleName {
-    /// The role, never longer than [`MAX_ROLE_BYTES`].
+    /// The role name, never longer than [`MAX_ROLE_BYTES`].
     pub name: String,
-    /// The claim that it was read from.
+    /// The claim that the name was read from.
     pub source: RoleSource,
 }
 
-/// What kind of principal a token was issued to, as far as its claims tell.
+/// The kind of principal that a token was issued to, as far as its claims show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
@@ -157,18 +158,18 @@ pub enum PrincipalKind {
     Guest,
     /// An application that signed in with a secret.
     ServicePrincipal,
-    /// A managed identity that is a resource of its own.
+    /// A managed identity that is its own resource.
     UserAssignedIdentity,
     /// The managed identity of one resource.
     SystemAssignedIdentity,
-    /// A service principal or a managed identity: the token carries nothing that tells them apart.
+    /// A service principal or a managed identity: the token does not distinguish them.
     Application,
-    /// The claims tell nothing.
+    /// The claims do not show the kind.
     Unknown,
 }
 
 impl PrincipalKind {
-    /// Stable name for statistics and vectors.
+    /// Returns the stable name for statistics and vectors.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -181,7 +182,7 @@ impl PrincipalKind {
         }
     }
 
-    /// The type that a role of this principal's own must have on the server.
+    /// Returns the type that a role for this principal must have on the server.
     pub fn role_type(self) -> RoleType {
         match self {
             Self::User | Self::Guest => RoleType::User,
@@ -204,29 +205,29 @@ impl fmt::Display for PrincipalKind {
     }
 }
 
-/// Who a token was issued to. Missing or implausible claims are `None`.
+/// The principal that a token was issued to. Missing or implausible claims are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Principal {
-    /// Kind of principal.
+    /// The kind of principal.
     pub kind: PrincipalKind,
-    /// Object id: what the server compares with the role's security label.
+    /// The object id, which the server compares with the role's security label.
     pub oid: Option<String>,
-    /// Tenant id.
+    /// The tenant id.
     pub tid: Option<String>,
-    /// Client id of the application, or of the application that a user signed in with.
+    /// The client id of the application, or of the application that a user signed in with.
     pub appid: Option<String>,
-    /// `app` or `user`; mostly missing in users' tokens.
+    /// The value is `app` or `user`; it is usually missing in users' tokens.
     pub idtyp: Option<String>,
-    /// Which name claims the token holds, usable or not, in the order in which they are tried.
+    /// The name claims in the token, usable or not, in the order in which they are tried.
     pub present: Vec<&'static str>,
 }
 
-/// "user-assigned managed identity, object id ..., tenant ...".
+/// The format is "user-assigned managed identity, object id ..., tenant ...".
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
         for (label, id) in [("object id", &self.oid), ("client id", &self.appid), ("tenant", &self.tid)] {
-            // A user's token names the client they signed in with, which is not who they are.
+            // The client id in a user's token is that of the sign-in client, which does not identify the user.
             if let Some(id) = id
                 && !(label == "client id" && self.kind.role_type() == RoleType::User)
             {
@@ -237,7 +238,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// What the engine needs of a token's claims, read once when the token arrives. Holds nothing secret.
+/// The token's claims that the engine needs, read once when the token arrives. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     role_name: Option<RoleName>,
@@ -252,7 +253,7 @@ impl Claims {
     /// Reads a token; see [`decode_jwt`]. A claim of the wrong JSON type counts as missing.
     ///
     /// # Errors
-    /// [`ClaimsError`] where the text is not a readable JWT.
+    /// [`ClaimsError`] if the text is not a readable JWT.
     pub fn decode(token: &str) -> Result<Self, ClaimsError> {
         Ok(Self::from_map(&decode_jwt(token)?))
     }
@@ -272,32 +273,32 @@ impl Claims {
         }
     }
 
-    /// The role that this token's owner is most likely to log in as.
+    /// Returns the role that the token's principal is most likely to log in as.
     pub fn role_name(&self) -> Option<RoleName> {
         self.role_name.clone()
     }
 
-    /// Who the token was issued to.
+    /// Returns the principal that the token was issued to.
     pub fn principal(&self) -> Principal {
         self.principal.clone()
     }
 
-    /// The resource that the token is for: a URI (perhaps with a trailing slash) or an application id.
+    /// Returns the resource that the token is for: a URI (perhaps with a trailing slash) or an application id.
     pub fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
 
-    /// End of the token's validity, in seconds since 1970.
+    /// Returns the end of the token's validity, in seconds since 1970.
     pub fn expires_on(&self) -> Option<i64> {
         self.expires_on
     }
 
-    /// Begin of the token's validity, in seconds since 1970.
+    /// Returns the start of the token's validity, in seconds since 1970.
     pub fn not_before(&self) -> Option<i64> {
         self.not_before
     }
 
-    /// When the token was issued, in seconds since 1970.
+    /// Returns when the token was issued, in seconds since 1970.
     pub fn issued_at(&self) -> Option<i64> {
         self.issued_at
     }
@@ -315,10 +316,11 @@ fn role_name(claims: &Map<String, Value>) -> Option<RoleName> {
     })
 }
 
-/// The name under which `CREATE ROLE` stored a longer one.
+/// Returns the name under which `CREATE ROLE` stores a longer name.
 ///
-/// The server cuts a login's user name after 63 bytes, and may do it inside a character, while `CREATE ROLE` cuts
-/// between characters. Cut the same way beforehand, a long guest name finds its role.
+/// The server truncates a login's user name after 63 bytes, even inside a character, while `CREATE ROLE` truncates
+/// between characters. A long guest name must therefore be truncated before the login, in the same way as by `CREATE
+/// ROLE`, so that it matches its role.
 fn clip_role(name: &str) -> &str {
     let mut end = name.len().min(MAX_ROLE_BYTES);
     while !name.is_char_boundary(end) {
@@ -358,7 +360,8 @@ fn principal_kind(claims: &Map<String, Value>) -> PrincipalKind {
             ResourceIdentity::SystemAssigned(_) => PrincipalKind::SystemAssignedIdentity,
         };
     }
-    // Tokens from before `idtyp` was a default: an application is its own subject and acts for nobody.
+    // In tokens from before `idtyp` was a default, an application's object id is also its subject, and there is no
+    // user.
     let own_subject = text("oid").is_some() && text("oid") == text("sub");
     if is("app") || (idtyp.is_none() && !delegated && own_subject) {
         return match text("appidacr") {
@@ -374,18 +377,19 @@ fn principal_kind(claims: &Map<String, Value>) -> PrincipalKind {
 
 fn is_guest(claims: &Map<String, Value>) -> bool {
     let text = |key| text(claims, key);
-    // `live.com#name`: the identity provider before the address. `name#EXT#@tenant`: the guest's object in the tenant.
+    // `live.com#name` has the identity provider before the address. `name#EXT#@tenant` is the guest's object in the
+    // tenant.
     let marked = ["upn", "preferred_username", "unique_name"].into_iter().filter_map(text).any(|n| n.contains('#'));
-    // A member's token names no identity provider, or the issuer itself.
+    // A member's token contains no identity provider, or the issuer itself.
     let home = [text("iss"), text("tid")];
     let foreign_idp = text("idp").is_some_and(|idp| !home.iter().flatten().any(|home| idp.contains(*home)));
-    // The optional claim `acct`: 0 for a member, 1 for a guest.
+    // The optional claim `acct` is 0 for a member, 1 for a guest.
     let account = claims.get("acct").and_then(Value::as_i64) == Some(1);
     marked || foreign_idp || account
 }
 
-/// A string claim that can be shown and sent: not blank, and without control characters. A NUL would end the name
-/// early in C, and a line break would forge log lines; no real name or id has either.
+/// Returns a string claim that can be shown and sent: not blank, and without control characters. A NUL would end the
+/// name early in C, and a line break would forge log lines; real names and ids contain neither.
 fn text<'a>(claims: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     let text = claims.get(key)?.as_str()?;
     (!text.trim().is_empty() && !text.contains(char::is_control)).then_some(text)
@@ -400,19 +404,19 @@ fn seconds(claims: &Map<String, Value>, key: &str) -> Option<i64> {
 
 const USER_ASSIGNED: &str = "providers/Microsoft.ManagedIdentity/userAssignedIdentities";
 
-/// Name of the user-assigned identity that an `xms_mirid` claim stands for, else `None`.
+/// Returns the name of the user-assigned identity in an `xms_mirid` claim, otherwise `None`.
 ///
-/// The helper of the same name in Microsoft's Python package; for the role name of other resources see
+/// This is the helper of the same name in Microsoft's Python package. For the role name of other resources see
 /// [`identity_name`].
 pub fn parse_principal_name(xms_mirid: &str) -> Option<String> {
     user_assigned_name(xms_mirid).map(str::to_owned)
 }
 
-/// Role name of the managed identity that an `xms_mirid` claim stands for.
+/// Returns the role name of the managed identity in an `xms_mirid` claim.
 ///
-/// A user-assigned identity's own name, a system-assigned identity's resource, `app/slots/slot` for a deployment slot
-/// of a web app. `None` for other nested resources, for which Entra's naming is not known, and for anything that is
-/// not a resource id. Names are taken as they are: nothing is percent-decoded or changed in case.
+/// The name is a user-assigned identity's own name, a system-assigned identity's resource, or `app/slots/slot` for a
+/// deployment slot of a web app. Returns `None` for other nested resources, for which Entra's naming is unknown, and
+/// for text that is not a resource id. Names are not percent-decoded, and their case is not changed.
 pub fn identity_name(xms_mirid: &str) -> Option<String> {
     match ResourceIdentity::parse(xms_mirid)? {
         ResourceIdentity::UserAssigned(name) => Some(name.to_owned()),
@@ -428,7 +432,7 @@ fn user_assigned_name(xms_mirid: &str) -> Option<&str> {
 
 enum ResourceIdentity<'a> {
     UserAssigned(&'a str),
-    /// Without a name where the resource is of a nested kind.
+    /// The name is absent if the resource is of a nested kind.
     SystemAssigned(Option<String>),
 }
 
@@ -442,7 +446,7 @@ impl<'a> ResourceIdentity<'a> {
             return None;
         }
         let is = |segment: &str, word: &str| segment.eq_ignore_ascii_case(word);
-        // A resource lies in a group; a few kinds (policy assignments) lie in the subscription itself.
+        // A resource is in a resource group; a few kinds (policy assignments) are directly in the subscription.
         let resource = match segments.as_slice() {
             [s, _, g, _, p, rest @ ..] if is(s, "subscriptions") && is(g, "resourceGroups") && is(p, "providers") => {
                 rest
@@ -451,7 +455,8 @@ impl<'a> ResourceIdentity<'a> {
             _ => return None,
         };
         match resource {
-            // A user-assigned identity that did not pass above, or something inside one: nobody's system identity.
+            // This is a user-assigned identity that was not accepted above, or a resource inside one. It is not a
+            // system-assigned identity.
             [provider, ..] if is(provider, "Microsoft.ManagedIdentity") => None,
             [_, _, name] => Some(Self::SystemAssigned(Some((*name).to_owned()))),
             [provider, kind, app, slots, slot]
@@ -465,20 +470,20 @@ impl<'a> ResourceIdentity<'a> {
     }
 }
 
-/// What came of the look at a management token for the name of a role.
+/// The result of the lookup of a role name in a management token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Management {
-    /// It is turned off.
+    /// The lookup is turned off.
     NotAsked,
-    /// There was none, or it was somebody else's.
+    /// There was no management token, or it was for another principal.
     Failed,
-    /// It names nobody.
+    /// The token contains no name.
     Nameless,
 }
 
-/// Why no role name could be found, for the person who has to pass one. One line, never empty.
+/// Explains why a role name could not be found, so that the user can pass one. The text is one line and never empty.
 ///
-/// `management_tried`: a management-scope token was asked for, and gave no name either.
+/// `management_tried`: a management-scope token was requested, and did not contain a name either.
 pub fn explain_missing_name(principal: &Principal, management: Management) -> String {
     let claims = match principal.present.as_slice() {
         [] => {
@@ -507,7 +512,7 @@ pub fn explain_missing_name(principal: &Principal, management: Management) -> St
     )
 }
 
-/// What an Entra role on the server stands for.
+/// The kind of Entra principal that a role on the server is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RoleType {
     /// A user or guest.
@@ -519,7 +524,7 @@ pub enum RoleType {
 }
 
 impl RoleType {
-    /// The word that `pgaadauth_create_principal_with_oid` and the security label take.
+    /// Returns the word for the type in `pgaadauth_create_principal_with_oid` and in the security label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -529,7 +534,8 @@ impl RoleType {
     }
 }
 
-/// The statement that creates a role for a principal; to be run by an Entra administrator in database `postgres`.
+/// Returns the statement that creates a role for a principal. An Entra administrator must run it in database
+/// `postgres`.
 pub fn create_role_statement(role: &str, oid: &str, role_type: RoleType) -> String {
     format!(
         "select * from pgaadauth_create_principal_with_oid({}, {}, '{}', false, false);",
@@ -539,7 +545,8 @@ pub fn create_role_statement(role: &str, oid: &str, role_type: RoleType) -> Stri
     )
 }
 
-/// As the server's `quote_literal` writes it: right under either setting of `standard_conforming_strings`.
+/// Quotes a text as the server's `quote_literal` does. The result is correct under either setting of
+/// `standard_conforming_strings`.
 pub(crate) fn sql_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }

@@ -1,7 +1,7 @@
-//! Azure Service Connector: the variables that it sets for an application, in the forms of every client type.
+//! Azure Service Connector: reads the variables that it sets for an application, in the forms of every client type.
 //!
-//! Source: "Integrate Azure Database for PostgreSQL with Service Connector" of Microsoft's documentation. A connection is a
-//! group of variables with one prefix: `AZURE_POSTGRESQL_`, or `AZURE_POSTGRESQL_<CONNECTION>_` for further ones.
+//! Source: "Integrate Azure Database for PostgreSQL with Service Connector" of Microsoft's documentation. A connection
+//! is a group of variables with one prefix: `AZURE_POSTGRESQL_`, or `AZURE_POSTGRESQL_<CONNECTION>_` for further ones.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::{
 
 const PREFIX: &str = "AZURE_POSTGRESQL_";
 
-/// App Service puts this in front of the names that are set on its page of connection strings.
+/// The prefix that App Service adds to the names on its page of connection strings.
 const APP_SERVICE_PREFIX: &str = "POSTGRESQLCONNSTR_";
 
-/// The names behind a prefix, longest first: `CLIENTID` is not a connection called `CLIENTID`.
+/// The names after a prefix, longest first: `CLIENTID` is not a connection with the name `CLIENTID`.
 const NAMES: &[&str] = &[
     "CONNECTIONSTRING",
     "CLIENTSECRET",
@@ -38,13 +38,13 @@ const NAMES: &[&str] = &[
 /// Which connection of Service Connector to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceConnector {
-    /// The only one there is.
+    /// The only one.
     Only,
     /// By the connection's name, or by a literal prefix of its variables.
     Named(String),
 }
 
-/// `true`, or a connection's name or prefix. `false` counts as not given.
+/// Reads `true`, or a connection's name or prefix. `false` counts as not given.
 pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServiceConnector>, D::Error> {
     struct Choice;
     impl de::Visitor<'_> for Choice {
@@ -57,7 +57,8 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
         }
         fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
             match value.trim() {
-                // A connection string in place of a name is not repeated in an error: it may hold a password.
+                // An error does not repeat a connection string that was passed instead of a name, because it can
+                // contain a password.
                 name if name.is_empty() || name.contains(['=', ';', '/']) => {
                     Err(E::invalid_value(de::Unexpected::Str(value), &self))
                 }
@@ -74,15 +75,15 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     deserializer.deserialize_any(Choice)
 }
 
-/// One connection as its variables describe it.
+/// A connection as its variables describe it.
 #[derive(Debug)]
 pub struct Connection {
-    /// Its settings. A user is taken verbatim; a password is an explicit one.
+    /// The settings. A user is used as it is; a password counts as explicit.
     pub settings: ConnectionSettings,
-    /// The variable that names the user.
+    /// The variable that contains the user.
     pub user_variable: Option<String>,
-    /// The credential's configuration: a user-assigned identity or a service principal; `None` for the default chain, which
-    /// finds a system-assigned identity.
+    /// The credential's configuration: a user-assigned identity or a service principal; `None` for the default chain,
+    /// which uses a system-assigned identity.
     pub credential: Option<Value>,
     /// The prefix of the variables.
     pub prefix: String,
@@ -91,7 +92,8 @@ pub struct Connection {
 /// Reads a connection's variables.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConnection`] if there is no such connection, if several fit, or if its variables are incomplete.
+/// [`ErrorKind::InvalidConnection`] if there is no such connection, if several match, or if its variables are
+/// incomplete.
 pub fn read(choice: &ServiceConnector, environment: &Environment) -> Result<Connection> {
     let prefixes = prefixes(environment);
     let prefix = match choice {
@@ -164,7 +166,7 @@ fn connection(prefix: String, environment: &Environment) -> Result<Connection> {
         })?;
         settings.set("sslmode", sslmode);
     }
-    // Drivers differ in what they make of another text.
+    // Drivers differ in how they read other text.
     if let Some(ports) = settings.get("port")
         && !ports.split(',').all(|port| port.is_empty() || port.parse::<u16>().is_ok())
     {
@@ -201,7 +203,7 @@ fn credential(prefix: &str, client: Option<&str>, tenant: Option<&str>, secret: 
             json!({"type": "client_secret", "tenant_id": tenant, "client_id": client, "client_secret": secret}),
         )),
         (Some(client), None, None) => Ok(Some(json!({"type": "managed_identity", "client_id": client}))),
-        // Another identity than the one that is meant must not log in.
+        // The login must not use another identity than the intended one.
         (Some(_), Some(_), None) => missing("CLIENTSECRET"),
         (Some(_), None, Some(_)) => missing("TENANTID"),
         (None, Some(_), _) | (None, None, Some(_)) => missing("CLIENTID"),
@@ -209,7 +211,7 @@ fn credential(prefix: &str, client: Option<&str>, tenant: Option<&str>, secret: 
     }
 }
 
-/// The variable, unless it is unset or empty.
+/// Returns the variable, unless it is unset or empty.
 fn value<'a>(environment: &'a Environment, prefix: &str, name: &str) -> Option<&'a str> {
     let name = format!("{prefix}{name}");
     variable(environment, &name)
@@ -217,8 +219,8 @@ fn value<'a>(environment: &'a Environment, prefix: &str, name: &str) -> Option<&
         .filter(|value| !value.trim().is_empty())
 }
 
-/// The prefixes of all connections with the usual beginning that name a server. `AZURE_POSTGRESQL_` alone, and
-/// `AZURE_POSTGRESQL_SHOP_`, are two connections.
+/// Returns the prefixes of all connections with the usual beginning that specify a server. `AZURE_POSTGRESQL_` alone,
+/// and `AZURE_POSTGRESQL_SHOP_`, are two connections.
 fn prefixes(environment: &Environment) -> Vec<String> {
     let mut found: BTreeMap<String, ()> = BTreeMap::new();
     for name in environment.keys() {
@@ -247,8 +249,8 @@ fn none(what: &str, prefixes: &[String]) -> Error {
     Error::new(ErrorKind::InvalidConnection, what).with_advice(advice)
 }
 
-/// The variables of a connection of Service Connector to one of the servers in `host` (names separated by commas), listed for
-/// the explanation of a login error. To be asked only where the connection did not use them.
+/// Returns the variables of a connection of Service Connector to one of the servers in `host` (names separated by
+/// commas), listed for the explanation of a login error. Call this only if the connection did not use them.
 pub fn unused(host: &str, environment: &Environment) -> Option<String> {
     for prefix in prefixes(environment) {
         let text =

@@ -1,4 +1,4 @@
-//! Connection services: the files that libpq reads them from, in its order.
+//! Connection service files, in the order in which libpq reads them.
 //!
 //! Source: libpq, "The Connection Service File", and `parseServiceInfo` of its fe-connect.c.
 
@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, fs, io::Read, path::PathBuf};
 use super::settings::ConnectionSettings;
 use crate::config::{Environment, variable};
 
-/// A larger file is not read: a service file has a few lines for each service.
+/// The maximum size of a file. A service file has a few lines for each service.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Folders that libpq's builds look in where `PGSYSCONFDIR` is not set. Which one is compiled into a given libpq cannot be
-/// read without it, so all are searched.
+/// The folders that libpq's builds search if `PGSYSCONFDIR` is not set. The one that is compiled into a libpq cannot be
+/// determined without that libpq, so all are searched.
 const SYSTEM_FOLDERS: &[&str] = &[
     "/etc/postgresql-common",
     "/etc/sysconfig/pgsql",
@@ -25,17 +25,17 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "/opt/local/etc",
 ];
 
-/// What was found of a service.
+/// The result of a lookup of a service.
 #[derive(Debug)]
 pub enum ServiceLookup {
-    /// Its settings.
+    /// The service's settings.
     Found(ConnectionSettings),
-    /// The service is in no file that can be read here, or its definition is elsewhere (LDAP).
+    /// The service is not in a file that can be read here, or it is defined elsewhere (LDAP).
     Unknown,
 }
 
-/// Looks a service up: `servicefile` or `PGSERVICEFILE`, else the user's file; then `PGSYSCONFDIR`, else the system-wide
-/// folders. `files`: the setting `servicefile`.
+/// Looks up a service: in `servicefile` or `PGSERVICEFILE`, otherwise in the user's file; then in `PGSYSCONFDIR`,
+/// otherwise in the system-wide folders. `files`: the setting `servicefile`.
 pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment) -> ServiceLookup {
     let users = match servicefile.or_else(|| variable(environment, "PGSERVICEFILE")) {
         Some(file) => Some(PathBuf::from(file)),
@@ -48,7 +48,7 @@ pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment)
     if let Some(folder) = variable(environment, "PGSYSCONFDIR") {
         return section_of(&file(folder), service).unwrap_or(ServiceLookup::Unknown);
     }
-    // Where two folders define the service differently, only libpq knows which one counts.
+    // If two folders define the service differently, it cannot be determined which one libpq uses.
     let mut found: Option<ConnectionSettings> = None;
     for section in SYSTEM_FOLDERS.iter().filter_map(|folder| section_of(&file(folder), service)) {
         match (section, &found) {
@@ -65,15 +65,15 @@ fn users_file(environment: &Environment) -> Option<PathBuf> {
         let folder = PathBuf::from(variable(environment, "APPDATA")?);
         return Some(folder.join("postgresql").join(".pg_service.conf"));
     }
-    // Without the variable, as in some services of systemd, libpq asks for the home directory of the account.
+    // Without the variable, as in some services of systemd, libpq uses the home directory of the account.
     let home = variable(environment, "HOME").map(PathBuf::from).or_else(std::env::home_dir);
     Some(home.filter(|home| !home.as_os_str().is_empty())?.join(".pg_service.conf"))
 }
 
-/// The service's section of a file; `None` if the file cannot be read or has none. libpq itself reports a file that it
-/// cannot read.
+/// Returns the service's section of a file; `None` if the file cannot be read or does not contain it. libpq itself
+/// reports a file that it cannot read.
 fn section_of(file: &PathBuf, service: &str) -> Option<ServiceLookup> {
-    // A named pipe would block.
+    // Opening a named pipe would block.
     if !fs::metadata(file).ok()?.is_file() {
         return None;
     }
@@ -82,7 +82,7 @@ fn section_of(file: &PathBuf, service: &str) -> Option<ServiceLookup> {
     section(&String::from_utf8_lossy(&bytes), service)
 }
 
-/// The first section with that name; of a key that occurs twice, the first value counts.
+/// Reads the first section with that name. If a key occurs twice, the first value is used.
 fn section(text: &str, service: &str) -> Option<ServiceLookup> {
     let mut values: Option<BTreeMap<String, String>> = None;
     for line in text.lines().map(str::trim) {

@@ -1,4 +1,4 @@
-//! Connection settings by libpq's names, whatever they were written in.
+//! Connection settings by libpq's names, from any form of connection string or arguments.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,25 +6,25 @@ use zeroize::Zeroize;
 
 use super::tls_policy::Host;
 
-/// Connection settings by libpq's keywords (`host`, `hostaddr`, `port`, `dbname`, `user`, `password`, `sslmode`, ...), with
-/// lists separated by commas. Settings that libpq does not have keep the name that they were written with.
+/// Connection settings by libpq's keywords (`host`, `hostaddr`, `port`, `dbname`, `user`, `password`, `sslmode`, ...),
+/// with lists separated by commas. Settings that libpq does not have keep the name that they were written with.
 ///
-/// No value is shown by `Debug`, and all are cleared when dropped: one may be a password.
+/// `Debug` does not show values, and all values are cleared when dropped, because one can be a password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnectionSettings(BTreeMap<String, String>);
 
 impl ConnectionSettings {
-    /// Takes the values over.
+    /// Creates settings from the values.
     pub fn new(values: BTreeMap<String, String>) -> Self {
         ConnectionSettings(values)
     }
 
-    /// The value, unless it is missing or empty.
+    /// Returns the value, unless it is missing or empty.
     pub fn get(&self, keyword: &str) -> Option<&str> {
         self.given(keyword).filter(|value| !value.is_empty())
     }
 
-    /// The value, also an empty one.
+    /// Returns the value, even if it is empty.
     pub fn given(&self, keyword: &str) -> Option<&str> {
         self.0.get(keyword).map(String::as_str)
     }
@@ -36,7 +36,7 @@ impl ConnectionSettings {
         }
     }
 
-    /// Sets a value that is not set yet.
+    /// Sets a value if it is not set yet.
     pub fn set_default(&mut self, keyword: &str, value: impl Into<String>) {
         if !self.0.contains_key(keyword) {
             self.set(keyword, value);
@@ -48,12 +48,12 @@ impl ConnectionSettings {
         self.0.remove(keyword)
     }
 
-    /// All keywords and values.
+    /// Returns all keywords and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(keyword, value)| (keyword.as_str(), value.as_str()))
     }
 
-    /// Whether nothing is set.
+    /// Returns whether no value is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -71,7 +71,7 @@ impl fmt::Debug for ConnectionSettings {
     }
 }
 
-/// Pairs the lists `host`, `hostaddr` and `port`, as libpq does: one port stands for all.
+/// Pairs the lists `host`, `hostaddr` and `port`, as libpq does. A single port is used for all hosts.
 pub(super) fn hosts(host: Option<&str>, hostaddr: Option<&str>, port: Option<&str>) -> Vec<Host> {
     let list = |text: Option<&str>| -> Vec<String> {
         let text = text.unwrap_or_default();
@@ -88,7 +88,7 @@ pub(super) fn hosts(host: Option<&str>, hostaddr: Option<&str>, port: Option<&st
         .collect()
 }
 
-/// An `ssl` switch or mode given as text, as libpq's `sslmode`. `no-verify` is pg's word and stays.
+/// Converts an `ssl` switch or mode in text form to libpq's `sslmode`. `no-verify` is specific to pg and stays.
 pub fn sslmode_of_text(text: &str) -> Option<&'static str> {
     Some(match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "on" | "yes" | "require" | "required" => "require",

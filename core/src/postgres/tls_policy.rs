@@ -1,6 +1,6 @@
-//! Which TLS mode a connection must use before a token is sent over it.
+//! Decides which TLS mode a connection must use before a token is sent over it.
 //!
-//! A token is a bearer secret: it never crosses a network without TLS. The rules are in `tests/vectors/tls.json`.
+//! A token is a bearer secret, so it must not cross a network without TLS. The rules are in `tests/vectors/tls.json`.
 
 use std::net::IpAddr;
 
@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// One address that a driver connects to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Host {
-    /// Host name, IP address or socket folder; empty for the driver's local default.
+    /// The host name, IP address or socket folder; empty for the driver's local default.
     pub host: String,
-    /// `hostaddr` or `PGHOSTADDR`: the address to connect to in place of the name's.
+    /// `hostaddr` or `PGHOSTADDR`: the address to connect to instead of the name's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostaddr: Option<String>,
     /// The port, if one is given.
@@ -22,7 +22,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// What the driver opens a socket to: `hostaddr` where given, else the name.
+    /// Returns the address that the driver opens a socket to: `hostaddr` if given, otherwise the name.
     pub fn address(&self) -> &str {
         self.hostaddr.as_deref().filter(|address| !address.is_empty()).unwrap_or(&self.host)
     }
@@ -31,7 +31,7 @@ impl Host {
 /// The server or servers of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
-    /// Every address that the driver may connect to; without any, the driver's local default.
+    /// Every address that the driver can connect to. An empty list means the driver's local default.
     Known(Vec<Host>),
     /// The address cannot be determined, for example because a service is defined in a file that was not found. Counts as
     /// remote.
@@ -39,12 +39,12 @@ pub enum Server {
 }
 
 impl Server {
-    /// The server with these names or addresses.
+    /// Returns the server with these names or addresses.
     pub fn named(hosts: &[&str]) -> Self {
         Server::Known(hosts.iter().map(|host| Host { host: (*host).to_owned(), ..Host::default() }).collect())
     }
 
-    /// Whether every address is loopback, a Unix socket or the driver's local default.
+    /// Returns whether every address is loopback, a Unix socket or the driver's local default.
     pub fn is_local(&self) -> bool {
         match self {
             Server::Known(hosts) => hosts.iter().all(|host| is_local(host.address())),
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// The hosts, if they are known.
+    /// Returns the hosts, if they are known.
     pub fn hosts(&self) -> &[Host] {
         match self {
             Server::Known(hosts) => hosts,
@@ -60,7 +60,7 @@ impl Server {
         }
     }
 
-    /// The first remote address, for an error message.
+    /// Returns the first remote address, for an error message.
     fn first_remote(&self) -> &str {
         let remote = self.hosts().iter().find(|host| !is_local(host.address()));
         remote.map(Host::address).unwrap_or("a server whose address is not known")
@@ -82,12 +82,12 @@ pub fn secure_sslmode(sslmode: Option<&str>, server: &Server, allow_insecure: bo
             ErrorKind::InsecureTransport,
             format!("TLS is switched off: the token would be sent unencrypted to {}", server.first_remote()),
         )),
-        // The driver itself refuses what is not a mode.
+        // The driver itself rejects an invalid mode.
         Some(_) => Ok(None),
     }
 }
 
-/// Whether a connection to `host` stays on this machine: loopback, a Unix socket, or the local default.
+/// Returns whether a connection to `host` stays on this machine: loopback, a Unix socket, or the local default.
 pub fn is_local(host: &str) -> bool {
     let host = host.trim();
     if host.is_empty() || host.starts_with(['/', '@']) {

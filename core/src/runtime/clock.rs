@@ -1,42 +1,42 @@
 //! The two clocks by which deadlines are kept.
 
-/// One moment as both clocks saw it, in milliseconds.
+/// One moment by both clocks, in milliseconds.
 ///
-/// A deadline kept on both clocks counts as reached when either says so: the wall clock runs on while a machine is
-/// suspended, the monotonic one is not moved when somebody sets the time.
+/// A deadline is reached when either clock reaches it: the wall clock continues while a machine is suspended, and the
+/// monotonic one is not changed when the system time is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Now {
-    /// Since the Unix epoch.
+    /// Milliseconds since the Unix epoch.
     pub wall_ms: i64,
-    /// Since any origin, as long as it stays the same for the life of the state.
+    /// Milliseconds since any origin that stays the same for the life of the state.
     pub mono_ms: i64,
 }
 
 impl Now {
-    /// This moment moved by `ms` on both clocks.
+    /// Returns this moment moved by `ms` on both clocks.
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Now {
         Now { wall_ms: self.wall_ms.saturating_add(ms), mono_ms: self.mono_ms.saturating_add(ms) }
     }
 
-    /// Whether `point` has come by either clock.
+    /// Returns whether `point` is reached by either clock.
     #[inline]
     pub fn reached(self, point: Now) -> bool {
         self.wall_ms >= point.wall_ms || self.mono_ms >= point.mono_ms
     }
 
-    /// Milliseconds until `point`, by the clock on which it comes first. Negative once it has passed.
+    /// Returns the milliseconds until `point`, by the clock on which it comes first. The value is negative after that.
     pub fn ms_until(self, point: Now) -> i64 {
         point.wall_ms.saturating_sub(self.wall_ms).min(point.mono_ms.saturating_sub(self.mono_ms))
     }
 
-    /// Milliseconds since `earlier`, by the clock on which more time went by.
+    /// Returns the milliseconds since `earlier`, by the clock on which more time passed.
     pub fn ms_since(self, earlier: Now) -> i64 {
         self.wall_ms.saturating_sub(earlier.wall_ms).max(self.mono_ms.saturating_sub(earlier.mono_ms))
     }
 }
 
-/// This moment by both clocks. The coarse clocks (a few milliseconds) cost a tenth of the exact ones.
+/// Returns this moment by both clocks. The coarse clocks (a few milliseconds) cost a tenth of the exact ones.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
 pub(crate) fn now() -> Now {
@@ -51,7 +51,7 @@ pub(crate) fn now() -> Now {
     Now { wall_ms: read(libc::CLOCK_REALTIME_COARSE), mono_ms: read(libc::CLOCK_MONOTONIC_COARSE) }
 }
 
-/// This moment by both clocks.
+/// Returns this moment by both clocks.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn now() -> Now {
     use std::{

@@ -1,4 +1,4 @@
-//! What belongs to one process, and what a fork may not divide.
+//! Values that belong to one process, and work that a fork must not interrupt.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use once_cell::race::OnceBox;
 
-/// Counts the forks that led to this process; a value made under another number belongs to an ancestor.
+/// Counts the forks that led to this process. A value made under another number belongs to an ancestor.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 #[cfg(unix)]
@@ -31,8 +31,8 @@ fn watch_forks() {
         WITHOUT_FORK.store(0, Ordering::SeqCst);
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
-    // Marked only when it is done, or a fork in between would go unseen; where two threads register it, a child counts
-    // two, which is as good.
+    // The flag is set only after the registration, otherwise a fork in between would be missed. If two threads
+    // register, a child counts two forks, which has the same effect.
     if !REGISTERED.load(Ordering::Acquire) {
         // SAFETY: the handlers touch atomics and sleep, which is safe around a fork; the library that holds them is never
         // unmapped.
@@ -41,16 +41,18 @@ fn watch_forks() {
     }
 }
 
-/// Forks under way, and threads inside [`without_fork`].
+/// The number of forks in progress and of threads inside [`without_fork`].
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 static WITHOUT_FORK: AtomicUsize = AtomicUsize::new(0);
 
-/// How long a fork and such work wait for each other between two looks, and how often they look at most: 1 s.
+/// The pause between two checks while a fork and such work wait for each other, and the maximum number of checks: 1 s
+/// in total.
 const PAUSE: Duration = Duration::from_micros(100);
 const MOST_PAUSES: usize = 10_000;
 
-/// Runs short work in which no fork may happen: what a library sets up (tokio its registry of signals, Python a thread's
-/// state) would stay half made in a child for ever, and keep it waiting. The work must not wait for whoever may fork.
+/// Runs short work during which no fork can happen. A structure that a library is setting up (tokio's registry of
+/// signals, Python's state of a thread) would stay incomplete in a child, and the child would wait for it for ever. The
+/// work must not wait for a thread that can fork.
 pub fn without_fork<T>(work: impl FnOnce() -> T) -> T {
     struct Inside;
     impl Drop for Inside {
@@ -74,7 +76,7 @@ pub fn without_fork<T>(work: impl FnOnce() -> T) -> T {
 #[cfg(not(unix))]
 fn watch_forks() {}
 
-/// The number of this process among its forebears.
+/// Returns the number of this process among its ancestors.
 #[inline]
 pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
@@ -89,12 +91,13 @@ struct Tagged<T> {
 }
 
 impl<T> PerProcess<T> {
-    /// Empty: the value is made at the first [`get`](Self::get) in each process.
+    /// Creates an empty value. Each process makes its value at the first [`get`](Self::get).
     pub const fn new() -> Self {
         PerProcess(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// This process's value. `make` must be quick; it may run on two threads at once, and one result is dropped.
+    /// Returns this process's value. `make` must be quick. It can run on two threads at once; one result is then
+    /// dropped.
     pub fn get(&self, make: impl FnOnce() -> T) -> &T {
         if let Some(value) = self.peek() {
             return value;
@@ -107,7 +110,7 @@ impl<T> PerProcess<T> {
             // replaced is null or an ancestor's, which is leaked on purpose.
             Ok(_) => unsafe { &(*made).value },
             Err(theirs) => {
-                // SAFETY: the exchange failed, so nobody else has seen `made`; `theirs` is non-null (only non-null
+                // SAFETY: the exchange failed, so no other thread has seen `made`; `theirs` is non-null (only non-null
                 // pointers are stored) and owned by `self`.
                 unsafe {
                     drop(Box::from_raw(made));
@@ -117,7 +120,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// This process's value, if it has been made.
+    /// Returns this process's value, if it exists.
     #[inline]
     pub fn peek(&self) -> Option<&T> {
         let pointer = self.0.load(Ordering::Acquire);
@@ -149,8 +152,8 @@ unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for PerProcess<T> {}
 
-/// What a forked child reads as its parent left it, without a lock. It is copied on write, and made by whoever comes
-/// first without keeping others waiting: a child forked in the middle would wait for ever.
+/// A value that a forked child reads without a lock as its parent left it. It is copied on write. If two threads need
+/// it first, both make it and neither waits: a child that was forked during a wait would wait for ever.
 pub(crate) struct ForkShared<T>(OnceBox<ArcSwap<T>>);
 
 impl<T: Default> ForkShared<T> {

@@ -1,4 +1,4 @@
-//! A result under way: the one way from the engine's thread to whoever waits.
+//! A pending result, with which the engine's thread passes results to callers.
 
 use std::{
     future::Future,
@@ -11,9 +11,9 @@ use std::{
 use super::{ON_ENGINE, generation, lock, lost_work, spawn};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A result under way. Dropping it gives up the wait, never the work.
+/// A pending result. Dropping it ends the wait, but not the work.
 ///
-/// One primitive for every door: block on it with [`wait`](Self::wait), await it on any executor, or hand it a callback.
+/// All entry points use it: block on it with [`wait`](Self::wait), await it on any executor, or pass it a callback.
 pub struct Pending<T>(Arc<Slot<T>>);
 
 struct Slot<T> {
@@ -46,7 +46,7 @@ impl<T: Send + 'static> Pending<T> {
         Pending(slot)
     }
 
-    /// A result already there.
+    /// Returns a result that is already complete.
     pub(crate) fn ready(outcome: Result<T>) -> Pending<T> {
         Pending(Arc::new(Slot {
             state: Mutex::new(SlotState::Done(Some(outcome))),
@@ -55,8 +55,8 @@ impl<T: Send + 'static> Pending<T> {
         }))
     }
 
-    /// Blocks at most `limit`; `None` when that passed, and it may be called again. On the engine's own thread, and in a
-    /// child forked while waiting, it fails at once.
+    /// Blocks at most `limit`. Returns `None` when that passed; it can then be called again. On the engine's own
+    /// thread, and in a child that was forked while waiting, it fails at once.
     pub fn wait(&self, limit: Duration) -> Option<Result<T>> {
         let slot = &*self.0;
         if slot.generation != generation() {
@@ -78,7 +78,7 @@ impl<T: Send + 'static> Pending<T> {
         }
     }
 
-    /// Blocks until the result is there; the work has a time limit of its own.
+    /// Blocks until the result is complete. The work has its own time limit.
     pub(crate) fn join(&self) -> Result<T> {
         loop {
             if let Some(outcome) = self.wait(Duration::from_secs(60)) {
@@ -87,8 +87,8 @@ impl<T: Send + 'static> Pending<T> {
         }
     }
 
-    /// Calls `callback` once with the result: here, if it is there already, else on the engine's thread, which it must
-    /// not block.
+    /// Calls `callback` once with the result: on this thread if the result is already complete, otherwise on the
+    /// engine's thread, which the callback must not block.
     pub fn on_done(self, callback: impl FnOnce(Result<T>) + Send + 'static) {
         let mut state = lock(&self.0.state);
         match &mut *state {
@@ -127,7 +127,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Completes its slot also when the work panicked or the engine ended.
+/// Completes its slot even if the work panicked or the engine ended.
 struct Completion<T>(Arc<Slot<T>>);
 
 impl<T> Drop for Completion<T> {

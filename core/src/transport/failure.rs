@@ -1,4 +1,4 @@
-//! What went wrong on the way, told by its cause.
+//! Converts failures of HTTP requests to errors by their cause.
 
 use std::{error::Error as StdError, io};
 
@@ -7,7 +7,7 @@ use rustls::CertificateError;
 use super::{proxy::Proxied, trust::Trust};
 use crate::error::{Error, ErrorKind};
 
-/// The error for a request that got no answer. `endpoint` is host and port.
+/// Returns the error for a request without a response. `endpoint` is host and port.
 pub(super) async fn classify(
     error: &reqwest::Error,
     endpoint: &str,
@@ -57,11 +57,12 @@ pub(super) async fn classify(
 /// Why a proxy did not open a tunnel.
 enum TunnelRefusal {
     Authentication,
-    /// The HTTP client does not say which one.
+    /// A status that the HTTP client does not report.
     OtherStatus,
 }
 
-/// Whether a proxy refused to open the tunnel. The client's own error type is private, so its text is compared.
+/// Returns how a proxy refused to open the tunnel, if that is the cause. The client's own error type is private, so its
+/// text is compared.
 fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelRefusal> {
     causes(error).find_map(|cause| match cause.to_string().as_str() {
         "tunnel error: proxy authorization required" => Some(TunnelRefusal::Authentication),
@@ -70,7 +71,7 @@ fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelRefusal> {
     })
 }
 
-/// The error for a proxy that does not open the tunnel, or does not pass a request on.
+/// Returns the error for a proxy that does not open the tunnel, or does not forward a request.
 pub(super) fn refused_by_proxy(way: &str, proxy: &Proxied, status: Option<u16>) -> Error {
     let failed = |why: &str| {
         let said = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
@@ -78,7 +79,7 @@ pub(super) fn refused_by_proxy(way: &str, proxy: &Proxied, status: Option<u16>) 
     };
     let variable = proxy.variable;
     match status {
-        // Asking again with the same password locks accounts.
+        // A retry with the same password can lock the account.
         Some(407) if proxy.has_password => {
             failed("the proxy does not accept the user and password (proxy authentication required)")
                 .definite()
@@ -146,7 +147,7 @@ fn tls_failure(error: &rustls::Error, way: &str, trust: Option<&Trust>, trust_no
 
 const CHECK: &str = "Replace the server's certificate, or check what answers in the service's place.";
 
-/// The reasons that are seldom seen, in words in place of rustls's names.
+/// Describes the rare reasons in words instead of rustls's names.
 #[allow(deprecated, reason = "rustls still builds the variants without a context")]
 fn other_reason(reason: &CertificateError) -> (String, &'static str) {
     use CertificateError::*;
@@ -174,7 +175,7 @@ fn other_reason(reason: &CertificateError) -> (String, &'static str) {
     (why.to_owned(), CHECK)
 }
 
-/// By the name of a variant of `webpki::Error`, which is the text of such an error.
+/// Describes the reason by the name of a variant of `webpki::Error`, which is the text of such an error.
 fn webpki_reason(error: &str) -> (String, &'static str) {
     let name = error.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let (why, advice) = match name {
@@ -219,7 +220,7 @@ fn webpki_reason(error: &str) -> (String, &'static str) {
     (why.to_owned(), advice)
 }
 
-/// `RequiredEkuNotFound` as `required eku not found`.
+/// Converts a name such as `RequiredEkuNotFound` to `required eku not found`.
 fn in_words(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 8);
     for character in name.chars() {
@@ -231,8 +232,8 @@ fn in_words(name: &str) -> String {
     if words.is_empty() { "no reason is given".to_owned() } else { words }
 }
 
-/// The innermost cause as text, without addresses: they may hold what must not be told, and some libraries add one of
-/// their documentation.
+/// Returns the text of the innermost cause, without addresses: they can contain secrets, and some libraries add an
+/// address of their documentation.
 pub(super) fn text(error: &(dyn StdError + 'static)) -> String {
     causes(error)
         .last()
@@ -251,7 +252,8 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last().map(io::Error::kind)
 }
 
-/// The error and its causes, outermost first. What an `io::Error` wraps is its cause, which its `source` passes over.
+/// Returns the error and its causes, outermost first. The error inside an `io::Error` is included, although `source`
+/// skips it.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),

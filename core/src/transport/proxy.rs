@@ -1,4 +1,4 @@
-//! The proxy variables, as every tool reads them.
+//! The proxy variables, with the same meaning as in other tools.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,30 +17,30 @@ use crate::{
     secret::Secret,
 };
 
-/// How long a proxy that has just refused a tunnel may take to refuse it once more.
+/// The time limit for the second tunnel request, whose refusal gives the status.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longer than any status line.
+/// The maximum length of the response. A status line is shorter.
 const MAX_STATUS: u64 = 1024;
 
-/// A client that goes through one proxy.
+/// A client that uses one proxy.
 pub(super) struct Proxied {
     pub(super) client: Client,
-    /// The variable that names the proxy.
+    /// The variable with the proxy's address.
     pub(super) variable: &'static str,
     /// Its host and port.
     pub(super) endpoint: String,
-    /// Whether the variable names a user or password.
+    /// Whether the address contains a user or a password.
     pub(super) has_password: bool,
-    /// Whether it is spoken to in plain HTTP.
+    /// Whether the connection to the proxy is plain HTTP.
     is_plain: bool,
     /// The value of `Proxy-Authorization`.
     authorization: Option<Secret>,
 }
 
 impl Proxied {
-    /// The status with which the proxy refuses a tunnel to `target`, which is asked for once more: the HTTP client says
-    /// only that there was another one than 200 and 407.
+    /// Returns the status with which the proxy refuses a tunnel to `target`. This needs a second request, because the
+    /// HTTP client reports only that the status was not 200 or 407.
     pub(super) async fn tunnel_status(&self, target: &str) -> Option<u16> {
         if !self.is_plain {
             return None;
@@ -60,14 +60,14 @@ impl Proxied {
             while !line.contains(&b'\n') && reader.read_buf(&mut line).await.ok()? > 0 {}
             let line = String::from_utf8_lossy(&line).into_owned();
             let status = line.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()?;
-            // Now it would open the tunnel: what it said before is not known.
+            // With another status the proxy would now open the tunnel; the status of the refusal is then unknown.
             (300..600).contains(&status).then_some(status)
         };
         tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok().flatten()
     }
 }
 
-/// What the proxy variables say: of two spellings the lower-case one counts.
+/// The values of the proxy variables. Of two spellings, the lower-case one is used.
 pub(super) struct ProxySettings {
     http: Option<(&'static str, Secret)>,
     https: Option<(&'static str, Secret)>,
@@ -75,8 +75,8 @@ pub(super) struct ProxySettings {
 }
 
 impl ProxySettings {
-    /// Reads the variables. `HTTP_PROXY` is ignored where `REQUEST_METHOD` is set, because there a visitor of a CGI script can
-    /// set it with a header.
+    /// Reads the variables. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because a client of a CGI script could
+    /// then set it with a header.
     pub(super) fn new(inputs: &BuildInputs<'_>) -> ProxySettings {
         let is_cgi = inputs.is_set("REQUEST_METHOD");
         let first = |names: &[&'static str]| {
@@ -93,18 +93,20 @@ impl ProxySettings {
     }
 }
 
-/// Which requests go through which proxy.
+/// The rules that assign requests to proxies.
 #[derive(Default)]
 pub(super) struct ProxyRules {
     http: Option<Proxied>,
     https: Option<Proxied>,
-    /// What `NO_PROXY` lists, each for one port or for all.
+    /// The entries of `NO_PROXY`, each for one port or for all ports.
     exceptions: Vec<(Option<u16>, Matcher)>,
 }
 
 impl ProxyRules {
+    /// Builds the rules.
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a variable that names no usable proxy.
+    /// [`ErrorKind::InvalidConfiguration`] for a variable that does not contain a usable proxy address.
     pub(super) fn new(settings: &ProxySettings, build: impl Fn(Proxy) -> Result<Client>) -> Result<ProxyRules> {
         let proxied = |setting: &Option<(&'static str, Secret)>| -> Result<Option<Proxied>> {
             setting
@@ -129,7 +131,7 @@ impl ProxyRules {
         })
     }
 
-    /// The proxy for an address, if any.
+    /// Returns the proxy for an address, if any.
     pub(super) fn proxy_for(&self, url: &Url) -> Option<&Proxied> {
         let proxied = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
         let is_excepted = || match url.as_str().parse() {
@@ -142,14 +144,15 @@ impl ProxyRules {
     }
 }
 
-/// The matcher knows hosts, domains and networks but no ports, so each port has one. It intercepts what is not listed.
+/// Parses `NO_PROXY`. The matcher supports hosts, domains and networks but not ports, so each port has one. It
+/// intercepts addresses that are not listed.
 fn exceptions(no_proxy: &str) -> Vec<(Option<u16>, Matcher)> {
     let mut by_port: BTreeMap<Option<u16>, Vec<&str>> = BTreeMap::new();
-    // Commas are usual, blanks are what some tools take besides; `*.domain` is how many write `.domain`.
+    // Commas are usual; some tools also accept whitespace. `*.domain` is often written for `.domain`.
     for entry in no_proxy.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         let entry = if entry.starts_with("*.") { &entry[1..] } else { entry };
         let (host, port) = match entry.rsplit_once(':') {
-            // An IPv6 address has colons of its own; with a port it is in brackets.
+            // An IPv6 address contains colons; with a port it is in brackets.
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
                 Ok(port) => (host, Some(port)),
                 Err(_) => (entry, None),
@@ -162,7 +165,7 @@ fn exceptions(no_proxy: &str) -> Vec<(Option<u16>, Matcher)> {
     by_port.into_iter().map(|(port, hosts)| (port, matcher(hosts))).collect()
 }
 
-/// Whether the address is this machine's own.
+/// Returns whether the address is this machine's own.
 pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches([']', '.']);
     match host.parse::<std::net::IpAddr>() {
@@ -171,7 +174,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What the proxy is told of who asks, as the HTTP client does it.
+/// Returns the value of `Proxy-Authorization`, built in the same way as the HTTP client does.
 fn authorization(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -204,15 +207,15 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 }
 
 fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
-    // A proxy's address may hold a password, so no message quotes it.
+    // A proxy's address can contain a password, so messages do not quote it.
     let refused = |why: &str| {
         Error::new(ErrorKind::InvalidConfiguration, format!("the variable {variable} names no usable proxy: {why}"))
             .with_advice("Write it as http://host:port, or unset it.")
     };
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    // Before the last `@` are user and password. These end the host in an address, so that a part of the password would be
-    // taken for the host.
+    // User and password are before the last `@`. These characters end the host in an address, so a part of the password
+    // would be read as the host.
     let address = spelled_out.split_once("://").map_or("", |(_, rest)| rest);
     if address.rsplit_once('@').is_some_and(|(user, _)| user.contains(['#', '/', '?', '\\'])) {
         return Err(refused("its user or password holds `#`, `/`, `?` or `\\`").with_advice(

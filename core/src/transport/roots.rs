@@ -1,4 +1,4 @@
-//! The certificate authorities that are trusted.
+//! The trusted certificate authorities.
 
 use std::{
     fs,
@@ -21,20 +21,20 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Larger than any bundle of authorities.
+/// The maximum size of a file. Bundles of certificate authorities are smaller.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The trusted authorities, and what could not be loaded of them.
+/// The trusted certificate authorities, and those that could not be loaded.
 pub(super) struct Trusted {
     pub(super) store: RootCertStore,
     pub(super) notes: Vec<String>,
 }
 
-/// Where certificate authorities are read from.
+/// The files from which certificate authorities are read.
 pub(super) struct RootSettings {
-    /// In place of the system's, with the variable that names each.
+    /// Files that replace the system's certificate authorities, each with its variable.
     instead: Vec<(&'static str, PathBuf)>,
-    /// Besides them.
+    /// Files that are used in addition.
     besides: Vec<(&'static str, PathBuf)>,
     ca_file: Option<String>,
 }
@@ -54,18 +54,18 @@ impl RootSettings {
     }
 }
 
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the operating system's store, else Mozilla's; besides, the `ca_file` option
-/// and the variables by which Python and Node programs add authorities.
+/// Loads `SSL_CERT_FILE` and `SSL_CERT_DIR`, otherwise the operating system's store, otherwise Mozilla's. The `ca_file`
+/// option and the variables with which Python and Node programs add certificate authorities are loaded in addition.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfiguration`] where `ca_file` holds no certificate.
+/// [`ErrorKind::InvalidConfiguration`] if `ca_file` does not contain a certificate.
 pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
 }
 
 fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
     let mut trusted = Trusted { store: RootCertStore::empty(), notes: Vec::new() };
-    // Several variables often name the same bundle.
+    // Several variables often contain the same path.
     let mut named: Vec<PathBuf> = Vec::new();
     let mut add_once = |trusted: &mut Trusted, name: &str, path: &PathBuf| {
         if !path.as_os_str().is_empty() && !named.contains(path) {
@@ -106,8 +106,8 @@ impl Trusted {
         self.store.add_parsable_certificates(certificates).0
     }
 
-    /// Adds what a variable names. A variable that names nothing readable stops no program (OpenSSL and Node pass over
-    /// it too), but it is told.
+    /// Adds the certificates from the path in a variable. If the path is not readable, this is not an error (OpenSSL
+    /// and Node ignore it too), but it is reported.
     fn add_named(&mut self, name: &str, loaded: Loaded) {
         let why = loaded.describe();
         if self.add(loaded.certificates) == 0 {
@@ -117,30 +117,30 @@ impl Trusted {
     }
 }
 
-/// What a PEM file holds, or a folder of them.
+/// The contents of a PEM file, or of a folder of them.
 #[derive(Default)]
 struct Loaded {
     certificates: Vec<CertificateDer<'static>>,
-    /// How many are there that are not trusted for servers.
+    /// The number of certificates that are not trusted for servers.
     distrusted: usize,
     error: Option<String>,
 }
 
-/// The certificates of a PEM text.
+/// Returns the certificates in a PEM text.
 pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     let mut loaded = Loaded::default();
     loaded.add_text(pem);
     loaded.certificates
 }
 
-/// A PEM file, or a folder of them under the names that OpenSSL gives them.
+/// Loads a PEM file, or a folder of them with the file names that OpenSSL uses.
 fn load(path: &Path) -> Loaded {
     let mut loaded = Loaded::default();
     if path.is_dir() {
         match fs::read_dir(path) {
             Ok(entries) => {
                 let paths = entries.flatten().map(|entry| entry.path());
-                // Links of a rehashed folder are followed, those to nothing passed over.
+                // Links in a rehashed folder are followed; broken links are skipped.
                 paths.filter(|path| path.is_file()).for_each(|path| loaded.add(&path));
             }
             Err(error) => loaded.fail(path, &error.to_string()),
@@ -167,11 +167,11 @@ impl Loaded {
         }
     }
 
-    /// Adds the certificates of a PEM text, and gives what is wrong with others.
+    /// Adds the certificates of a PEM text, and returns the problems of the others.
     fn add_text(&mut self, content: &[u8]) -> Vec<String> {
         let unmarked = unmarked(content);
         let text = String::from_utf8_lossy(unmarked.as_deref().map_or(content, Vec::as_slice));
-        // OpenSSL reads all three as certificates.
+        // OpenSSL reads all three labels as certificates.
         let text =
             text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
         let mut errors = Vec::new();
@@ -198,7 +198,7 @@ impl Loaded {
         self.error.get_or_insert_with(|| format!("{}: {why}", path.display()));
     }
 
-    /// Why nothing came of it.
+    /// Describes why no certificate was loaded.
     fn describe(&self) -> String {
         match (&self.error, self.distrusted) {
             (Some(error), _) => error.clone(),
@@ -208,15 +208,16 @@ impl Loaded {
     }
 }
 
-/// What OpenSSL writes after a certificate in `TRUSTED CERTIFICATE`: `X509_CERT_AUX`, the purposes that it is trusted and
-/// rejected for. Files of distributions hold rejected authorities too.
+/// Returns whether a certificate is trusted for servers, by the attributes that OpenSSL writes after it in `TRUSTED
+/// CERTIFICATE`: `X509_CERT_AUX`, the purposes for which it is trusted and rejected. Files of distributions contain
+/// rejected certificate authorities too.
 fn is_trusted_for_servers(attributes: &[u8]) -> bool {
     fn names_servers<S: bcder::decode::Source>(
         purposes: &mut Constructed<'_, S>,
     ) -> Result<bool, bcder::decode::DecodeError<S::Error>> {
         let mut named = false;
         while let Some(purpose) = Oid::take_opt_from(purposes)? {
-            // Server authentication, and any purpose.
+            // The purposes are server authentication and any purpose.
             named |= matches!(purpose.to_string().as_str(), "1.3.6.1.5.5.7.3.1" | "2.5.29.37.0");
         }
         Ok(named)
@@ -232,8 +233,8 @@ fn is_trusted_for_servers(attributes: &[u8]) -> bool {
     read.unwrap_or(false)
 }
 
-/// The operating system's store. On Linux and its like the well-known bundle is read here, because the library's own
-/// search reads the process's environment, which may be changing on another thread.
+/// Returns the certificates of the operating system's store. On Linux and similar systems the well-known bundle is read
+/// here, because the library's own search reads the process's environment, which another thread can be changing.
 fn system() -> Vec<CertificateDer<'static>> {
     if cfg!(any(target_vendor = "apple", windows)) {
         return rustls_native_certs::load_native_certs().certs;
@@ -255,10 +256,10 @@ fn system() -> Vec<CertificateDer<'static>> {
     DIRECTORIES.iter().flat_map(|path| load_certs_from_paths(None, Some(Path::new(path))).certs).collect()
 }
 
-/// TLS with these authorities.
+/// Returns a TLS configuration with these certificate authorities.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`], should the cryptography provider lack what TLS needs.
+/// [`ErrorKind::Internal`] if the cryptography provider lacks what TLS needs.
 pub(super) fn client_config(store: RootCertStore) -> Result<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -344,7 +345,7 @@ mod tests {
         }
     }
 
-    /// The file holds one certificate that is trusted for servers, one that is rejected and one that is for mail.
+    /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.
     #[test]
     fn load_trusted_certificates_as_they_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/certificates/authorities.pem");

@@ -1,4 +1,4 @@
-//! Servers that are known otherwise than by their host's name and the trusted authorities.
+//! Servers whose certificate is not verified by their host name and the usual certificate authorities.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -13,18 +13,18 @@ use rustls::{
 use super::roots;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a server shows that it is the right one. Requests to it never go through a proxy.
+/// How a server's certificate is verified. Requests to such a server never go through a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// By its certificate itself, whoever signed it: its SHA-1 digest.
+    /// By the SHA-1 digest of the certificate itself, whatever its issuer.
     Thumbprint([u8; 20]),
-    /// By authorities of its own, by a name that is not its host's, or both.
+    /// By its own certificate authorities, by a name other than its host's, or both.
     Private {
-        /// In place of all other authorities. Default: the usual ones.
+        /// Certificate authorities that replace all others. Default: the usual ones.
         authorities: Option<Authorities>,
-        /// The name it is called by in TLS, and in its certificate. Default: its host's.
+        /// The server's name in TLS and in its certificate. Default: the name of its host.
         server_name: Option<String>,
-        /// The host that is connected to.
+        /// The host to connect to.
         host: String,
     },
 }
@@ -32,14 +32,14 @@ pub enum Trust {
 /// Certificate authorities as PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorities {
-    /// In a file that is read again whenever it has changed.
+    /// A file that is read again whenever it has changed.
     File(PathBuf),
     /// The text itself.
     Pem(String),
 }
 
 impl Trust {
-    /// The PEM text of its own authorities as it is now.
+    /// Returns the current PEM text of the server's own certificate authorities.
     pub(super) fn pem(&self) -> Option<std::io::Result<Vec<u8>>> {
         match self {
             Trust::Private { authorities: Some(Authorities::File(path)), .. } => Some(std::fs::read(path)),
@@ -48,12 +48,12 @@ impl Trust {
         }
     }
 
-    /// Whether it says itself which certificate or which authorities it accepts.
+    /// Returns whether it specifies a certificate or certificate authorities.
     pub(crate) fn has_authorities(&self) -> bool {
         matches!(self, Trust::Thumbprint(_) | Trust::Private { authorities: Some(_), .. })
     }
 
-    /// The name to be used in place of the host's.
+    /// Returns the name that replaces the host's.
     pub(super) fn server_name(&self) -> Option<&str> {
         match self {
             Trust::Private { server_name, .. } => server_name.as_deref(),
@@ -61,7 +61,7 @@ impl Trust {
         }
     }
 
-    /// Where the host of another name is found.
+    /// Returns a resolver for the name that replaces the host's.
     pub(super) fn resolver(&self) -> Option<Arc<dyn Resolve>> {
         match self {
             Trust::Private { server_name: Some(_), host, .. } => {
@@ -72,10 +72,10 @@ impl Trust {
     }
 }
 
-/// The authorities in a PEM text.
+/// Returns the certificate authorities in a PEM text.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfiguration`] where there is none.
+/// [`ErrorKind::InvalidConfiguration`] if it does not contain any.
 pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match store.add_parsable_certificates(roots::certificates(pem)).0 {
@@ -88,10 +88,10 @@ pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     }
 }
 
-/// TLS that takes the one certificate.
+/// Returns a TLS configuration that accepts only this certificate.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`], should the cryptography provider lack what TLS needs.
+/// [`ErrorKind::Internal`] if the cryptography provider lacks what TLS needs.
 pub(super) fn pinned(thumbprint: [u8; 20]) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -110,7 +110,8 @@ struct Pin {
     provider: Arc<CryptoProvider>,
 }
 
-/// The handshake still proves that the server has the certificate's key; only the way to an authority is left out.
+/// The handshake still proves that the server has the certificate's key; only the path to a certificate authority is
+/// not verified.
 impl ServerCertVerifier for Pin {
     fn verify_server_cert(
         &self,
@@ -150,7 +151,7 @@ impl ServerCertVerifier for Pin {
     }
 }
 
-/// Finds every name at one host.
+/// Resolves every name to one host.
 struct Redirect(String);
 
 impl Resolve for Redirect {

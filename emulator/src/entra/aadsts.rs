@@ -9,7 +9,7 @@ use crate::fault::Shape;
 use crate::ids;
 use crate::state::now_with;
 
-/// One code: HTTP status, OAuth `error`, and a text that a fault sends when it gives none.
+/// One code: HTTP status, OAuth `error`, and the default text for faults.
 struct Known {
     code: u32,
     status: u16,
@@ -116,16 +116,16 @@ const KNOWN: &[Known] = &[
     ),
 ];
 
-/// What a second sign-in has to ask for.
+/// The claims that a second sign-in must request.
 const CLAIMS_CHALLENGE: &str =
     r#"{"access_token":{"capolids":{"essential":true,"values":["99999999-0000-0000-0000-0000000000c1"]}}}"#;
 
-/// A refusal with its code, and a text of its own.
+/// Returns a refusal with its code and a text.
 pub(super) fn refuse(code: u32, text: impl Into<String>) -> Failure {
     Failure { aadsts: Some(code), description: Some(text.into()), ..Failure::default() }
 }
 
-/// The refusal of a resource that is not in the tenant.
+/// Returns the refusal of a resource that is not in the tenant.
 pub(super) fn unknown_resource(resource: &str) -> Failure {
     let text = format!(
         "The resource principal named {resource} was not found in the tenant named Contoso. This can happen if the \
@@ -135,7 +135,7 @@ pub(super) fn unknown_resource(resource: &str) -> Failure {
     refuse(500011, text)
 }
 
-/// The body of an error.
+/// Returns the error response.
 pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
     let known = failure.aadsts.and_then(|code| KNOWN.iter().find(|known| known.code == code));
     let status = failure.status.or(known.map(|known| known.status)).unwrap_or(400);
@@ -151,7 +151,7 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
     };
     let text = failure.description.as_deref().or(known.map(|known| known.text)).unwrap_or(usual_text);
 
-    // Who must act is told what to sign in for.
+    // A user that must act gets the claims for the next sign-in.
     let claims = matches!(failure.aadsts, Some(50076 | 50079)).then_some(CLAIMS_CHALLENGE);
     let Description { text, trace_id, correlation_id, timestamp } = describe(failure.aadsts, text, call, shape);
     let mut body = json!({
@@ -172,7 +172,7 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
     Reply::json(status, &body).with_header("x-ms-request-id", trace_id).with_header("client-request-id", correlation_id)
 }
 
-/// The text of an error with its trailer, and what the trailer says.
+/// The text of an error with its trailer, and the values in the trailer.
 pub(super) struct Description {
     pub(super) text: String,
     trace_id: String,
@@ -196,7 +196,7 @@ pub(super) fn describe(code: Option<u32>, text: &str, call: &Call, shape: &Shape
     Description { text, trace_id, correlation_id, timestamp }
 }
 
-/// `2026-01-01 00:00:00Z`
+/// Formats a time as `2026-01-01 00:00:00Z`.
 pub(super) fn timestamp(seconds: i64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
     OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(format).ok()).unwrap_or_default()

@@ -9,10 +9,10 @@ use crate::state::State;
 
 pub(super) struct AzurePipelines;
 
-/// Below the organization's host.
+/// The path on the organization's host.
 pub(crate) const PATH: &str = "/contoso/shop/_apis/distributedtask/hubs/build/plans/plan-1/jobs/job-1/oidctoken";
 
-/// What issues the tokens of the organization.
+/// The issuer of the organization's tokens.
 const ISSUER: &str = "https://vstoken.dev.azure.com/99999999-0000-0000-0000-0000000000d0";
 
 impl Endpoint for AzurePipelines {
@@ -36,7 +36,7 @@ impl Endpoint for AzurePipelines {
         };
         let pipelines = state.azure_pipelines();
         if self.caller(state, call).secret.as_deref() != Some(&pipelines.system_access_token) {
-            // Browsers are sent to a page where they can sign in, unless the client says that it is none.
+            // Browsers are redirected to a sign-in page, unless the client states that it is not a browser.
             if call.header("x-tfs-fedauthredirect") != Some("Suppress") {
                 let reply = refused(302, "Sign in first.".into());
                 return reply.with_header("location", "https://spsprodweu1.vssps.visualstudio.com/_signin");

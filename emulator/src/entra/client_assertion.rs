@@ -1,5 +1,5 @@
-//! Assertions by which an application proves itself: its own, signed by its certificate, and those of an issuer that it
-//! trusts (workload identity federation).
+//! Client assertions: an application's own, signed by its certificate, and those of an issuer that it trusts (workload
+//! identity federation).
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::jwt::Jws;
 use crate::principal::{FederatedCredential, Principal};
 use crate::state::State;
 
-/// Seconds of clock difference that Entra allows assertions.
+/// The clock difference in seconds that Entra accepts for assertions.
 const LEEWAY_S: i64 = 300;
 
 /// Checks an assertion of `principal` at `now`, seconds since 1970.
@@ -23,7 +23,7 @@ pub(super) fn check(
     let jws = Jws::parse(assertion).ok_or_else(|| aadsts::refuse(50027, "JWT token is invalid or malformed."))?;
     check_times(&jws, now)?;
     let claim = |name: &str| jws.claims.get(name).and_then(Value::as_str);
-    // Who asserts something of itself signs with a certificate of its own.
+    // An assertion that an application issues about itself is signed with its own certificate.
     if claim("iss") == Some(&principal.appid) {
         return by_certificate(state, call, &jws, principal, now);
     }
@@ -31,7 +31,7 @@ pub(super) fn check(
 }
 
 fn check_times(jws: &Jws<'_>, now: i64) -> Result<(), Failure> {
-    // MSAL for Python writes them with fractions.
+    // MSAL for Python writes these times with fractions.
     let seconds = |name: &str| jws.claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
     let (not_before, expires_on) = (seconds("nbf").or(seconds("iat")).unwrap_or(0), seconds("exp").unwrap_or(0));
     if now + LEEWAY_S >= not_before && now - LEEWAY_S <= expires_on {
@@ -84,7 +84,7 @@ fn by_certificate(state: &State, call: &Call, jws: &Jws<'_>, principal: &Princip
     Ok(())
 }
 
-/// The token endpoint that is asked, or its issuer: below any of the hosts that the emulator is reached by.
+/// Returns whether the audience is the requested token endpoint or its issuer, on any host name of the emulator.
 fn is_audience(state: &State, call: &Call, audience: &str) -> bool {
     let Some((host, path)) = audience.strip_prefix("https://").and_then(|rest| rest.split_once('/')) else {
         return false;
@@ -94,7 +94,7 @@ fn is_audience(state: &State, call: &Call, audience: &str) -> bool {
     is_here && state.knows_tenant(tenant) && matches!(tail, "oauth2/v2.0/token" | "oauth2/token" | "v2.0")
 }
 
-/// The certificate that `x5c` brings along, if the application trusts its subject and who issued it.
+/// Returns the certificate in `x5c`, if the application trusts its subject and its issuer.
 fn by_chain(jws: &Jws<'_>, thumbprint: &str, principal: &Principal) -> Option<Certificate> {
     let entries = jws.header.get("x5c")?.as_array()?;
     let chain: Vec<Certificate> =
@@ -111,7 +111,7 @@ fn by_chain(jws: &Jws<'_>, thumbprint: &str, principal: &Principal) -> Option<Ce
     is_trusted.then(|| leaf.clone())
 }
 
-/// What the log shows of an assertion: everything but the signature.
+/// Returns what the log shows of an assertion: everything except the signature.
 pub(super) fn describe(assertion: &str) -> Option<Value> {
     let jws = Jws::parse(assertion)?;
     let mut description = json!({"header": jws.header, "claims": jws.claims});
@@ -128,8 +128,8 @@ pub(super) fn describe(assertion: &str) -> Option<Value> {
     Some(description)
 }
 
-/// Workload identity: a token of another issuer. Its signature is checked only where the emulator is that issuer, since
-/// nobody else's keys are at hand.
+/// Checks a token of another issuer (workload identity federation). Its signature is verified only if the emulator is
+/// the issuer, because other issuers' keys are not available.
 fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principal) -> Result<(), Failure> {
     let forged = jws.header.get("kid").and_then(Value::as_str).is_some_and(|kid| state.has_key(kid))
         && !state.signed_here(assertion);
@@ -142,7 +142,8 @@ fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principa
     matching_credential(&jws.claims, &principal.federated_credentials)
 }
 
-/// The first of issuer, audience, subject that no configured credential has.
+/// Checks that a configured credential matches the assertion. The error names the first of issuer, subject and audience
+/// that does not match.
 fn matching_credential(claims: &Map<String, Value>, configured: &[FederatedCredential]) -> Result<(), Failure> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject) = (text("iss"), text("sub"));

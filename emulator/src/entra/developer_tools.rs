@@ -1,5 +1,5 @@
-//! What stands behind the `az`, `azd` and `pwsh` of a user: `GET /{tool}/{object id}?resource=…` answers what the tool
-//! prints, and how it ends. The programs themselves are in `crate::developer_tools`.
+//! The endpoint for the `az`, `azd` and `pwsh` of a user: `GET /{tool}/{object id}?resource=…` returns the tool's
+//! output and its exit status. The programs themselves are in `crate::developer_tools`.
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -10,12 +10,12 @@ use crate::fault::{ExpiresOn, Shape};
 use crate::resource;
 use crate::state::State;
 
-/// One tool.
+/// A tool.
 pub(super) struct DeveloperTool {
     pub(super) name: &'static str,
 }
 
-/// What a tool says of its own accord: the `error` of a fault, its exit status, and its words for each tool.
+/// A tool's own error: the `error` of a fault, the exit status, and the text of each tool.
 struct Complaint {
     error: &'static str,
     exit: u8,
@@ -46,7 +46,7 @@ const COMPLAINTS: [Complaint; 4] = [
         azd: "the command is not allowed",
         pwsh: "AuthorizationManager check failed.",
     },
-    // The script's own word, on standard output.
+    // The script prints this text to standard output.
     Complaint { error: "no_module", exit: 0, az: "", azd: "", pwsh: "NO_AZ_ACCOUNT_MODULE" },
 ];
 
@@ -55,7 +55,7 @@ impl DeveloperTool {
         call.path.strip_prefix('/')?.strip_prefix(self.name)?.strip_prefix('/')
     }
 
-    /// As the tool prints it. azd wraps what it says in JSON, since 1.24 in another form than before.
+    /// Formats a text as the tool prints it. azd wraps its text in JSON, since 1.24 in another form than before.
     fn printed(&self, text: &str, shape: &Shape) -> String {
         match self.name {
             "az" => format!("ERROR: {text}\n"),
@@ -99,7 +99,7 @@ impl Endpoint for DeveloperTool {
         let expires_on =
             OffsetDateTime::from_unix_timestamp(issued.expires_on).ok().and_then(|time| time.format(utc).ok());
         let mut body = match self.name {
-            // The tool itself adds `expiresOn`, which is in its own time zone.
+            // The tool adds `expiresOn` itself, because it is in the tool's time zone.
             "az" => json!({
                 "accessToken": issued.access_token,
                 "expires_on": issued.expires_on,
@@ -112,14 +112,14 @@ impl Endpoint for DeveloperTool {
         };
         shape.remove_omitted(&mut body);
         let reply = Reply::json(200, &body);
-        // Before 2.54 az told the local time alone.
+        // Before 2.54, az printed only the local time.
         match shape.expires_on {
             Some(ExpiresOn::Missing) => reply.with_header("x-local-time-only", "true"),
             _ => reply,
         }
     }
 
-    /// What the tool prints to standard error.
+    /// Returns the tool's output to standard error.
     fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
         let known = COMPLAINTS.iter().find(|known| failure.error.as_deref() == Some(known.error));
         let usual = known.map_or("The request was refused.", |known| match self.name {
@@ -138,7 +138,7 @@ impl Endpoint for DeveloperTool {
         }
         reply.content_type = "text/plain; charset=utf-8".into();
         reply.body = match known.map(|known| known.error) {
-            // These are the shell's words and the script's, not the tool's.
+            // These texts come from the shell and the script, not from the tool.
             Some("not_installed" | "no_module") => format!("{text}\n"),
             _ => self.printed(&text, shape),
         }

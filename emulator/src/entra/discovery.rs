@@ -1,4 +1,4 @@
-//! OpenID configuration, signing keys and instance discovery: what libraries read before they ask for a token.
+//! OpenID configuration, signing keys and instance discovery, which libraries read before they request a token.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,8 @@ impl Endpoint for Discovery {
 }
 
 impl Discovery {
-    /// Which authorities are trusted. The emulator answers for itself, so that libraries told to ask it go on.
+    /// Responds with the trusted authorities. The emulator responds for itself, so that libraries that are configured
+    /// to use it continue.
     fn instance(&self, state: &State, call: &Call, authority: &str) -> Reply {
         let asked = call.query("authorization_endpoint").unwrap_or_default();
         let host = authority.strip_prefix("https://").unwrap_or(authority);
@@ -81,7 +82,7 @@ impl Discovery {
     }
 }
 
-/// By whichever of its names the client has reached the emulator.
+/// Returns the authority under the emulator's name that the client used.
 fn authority(call: &Call) -> String {
     format!("https://{}", call.header("host").unwrap_or("localhost"))
 }
@@ -108,7 +109,7 @@ fn configuration(authority: &str, tenant: &str, issuer: &str, is_v2: bool) -> Va
     })
 }
 
-/// The refusal of a tenant that is not the emulator's.
+/// Returns the refusal of a tenant that is not the emulator's.
 pub(super) fn unknown_tenant(tenant: &str) -> Failure {
     let is_guid = tenant.len() == 36 && tenant.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if is_guid || tenant.contains('.') {

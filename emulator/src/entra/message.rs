@@ -1,4 +1,4 @@
-//! Requests and replies, taken apart.
+//! Parsed requests, and responses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,22 +31,22 @@ impl Call {
         }
     }
 
-    /// A query parameter; an empty one counts as absent.
+    /// Returns a query parameter; an empty one counts as absent.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         find(&self.query, name)
     }
 
-    /// A form field; an empty one counts as absent.
+    /// Returns a form field; an empty one counts as absent.
     pub(crate) fn form(&self, name: &str) -> Option<&str> {
         find(&self.form, name)
     }
 
-    /// A header that is text.
+    /// Returns a header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// User name and password of `Authorization: Basic`, the other way of sending a client secret.
+    /// Returns user name and password of `Authorization: Basic`, the other way to send a client secret.
     pub(crate) fn basic_authorization(&self) -> Option<(String, String)> {
         let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
         let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
@@ -65,7 +65,7 @@ fn decode_form(text: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,

@@ -1,7 +1,7 @@
-//! The HTTP side: what Microsoft Entra and the managed identity endpoints of Azure's hosts answer.
+//! The HTTP endpoints of Microsoft Entra and of the managed identity sources.
 //!
-//! An [`Endpoint`] is one dialect: it reads a request, answers it, and knows how its errors look. Listening, recording
-//! and faults are the same for all and live in [`server`]. A new endpoint is one file and one line in [`families`].
+//! An [`Endpoint`] is one dialect: it reads a request, responds to it, and formats its errors. Listening, recording and
+//! faults are the same for all and are in [`server`]. A new endpoint needs one file and one line in [`families`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,34 +32,34 @@ pub(crate) use managed_identity::service_fabric::PATH as SERVICE_FABRIC_PATH;
 pub(crate) use message::{Call, Reply};
 pub(crate) use token_proxy::{PATH as TOKEN_PROXY_PATH, SERVER_NAME as TOKEN_PROXY_NAME};
 
-/// One dialect of asking for a token, or for what is needed before.
+/// One dialect of token requests, or of the requests that come before them.
 pub(crate) trait Endpoint: Send + Sync + 'static {
-    /// The name in faults, counters and the log.
+    /// Returns the name in faults, counters and the log.
     fn name(&self) -> &'static str;
 
-    /// Whether a request on this endpoint's listener is for it.
+    /// Returns whether a request on this endpoint's listener is for it.
     fn serves(&self, call: &Call) -> bool;
 
-    /// Who asks for what, as far as the request tells; nothing is checked yet.
+    /// Returns the principal and the resource of the request. They are not checked yet.
     fn caller(&self, state: &State, call: &Call) -> Caller;
 
-    /// The answer of a service in good health.
+    /// Returns the response if the service works.
     fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply;
 
-    /// An error in this dialect.
+    /// Returns an error in this dialect.
     fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply;
 }
 
-/// Who asks for what.
+/// The principal and the resource of a request.
 #[derive(Default)]
 pub(crate) struct Caller {
     pub(crate) principal: Option<Arc<Principal>>,
     pub(crate) resource: Option<String>,
-    /// What the client proved itself by; faults can echo it.
+    /// The client's secret. Faults can repeat it.
     pub(crate) secret: Option<String>,
 }
 
-/// An error to be put into a dialect's words.
+/// An error, to be formatted in a dialect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Failure {
     pub(crate) status: Option<u16>,
@@ -75,18 +75,19 @@ pub(crate) struct Family {
     pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
 }
 
-/// How a listener is known to its clients.
+/// How clients verify a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tls {
-    /// Not at all: plain HTTP.
+    /// Not verified: plain HTTP.
     Plain,
     /// By the emulator's certificate authority.
     Authority,
-    /// By a certificate of its own that nobody signed.
+    /// By its own self-signed certificate.
     Own,
 }
 
-/// The listeners of the HTTP side. The platforms' secrets are all `identity_header`; Arc's keys go into `arc_keys`.
+/// Returns the listeners of the HTTP endpoints. `identity_header` is the secret of all platforms; Arc's keys are
+/// written to `arc_keys`.
 pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
     use managed_identity::{app_service, azure_arc, azure_ml, cloud_shell, imds, service_fabric};
     vec![

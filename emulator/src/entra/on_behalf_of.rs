@@ -1,4 +1,4 @@
-//! On behalf of a user: an application exchanges the token that a user sent it for one of its own resource.
+//! The on-behalf-of flow: an application exchanges the token of a user for a token for another resource.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::state::{State, now_with};
 
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// What a middle tier may do for its users, where it asks for all that was consented to.
+/// The permission that a middle tier has for its users, if it requests all permissions with consent.
 const CONSENTED: &str = "user_impersonation";
 
 pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted, Failure> {
@@ -22,7 +22,7 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     }
     let assertion = required(call, "assertion")?;
     let scope = resource_scope(required(call, "scope")?);
-    // The scope may name what is wanted of the resource: `https://host/user_impersonation`.
+    // The scope can include a permission of the resource: `https://host/user_impersonation`.
     let (resource, wanted) = scope
         .rsplit_once('/')
         .filter(|(resource, wanted)| !resource.is_empty() && !wanted.is_empty() && !scope.contains(' '))
@@ -37,7 +37,7 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
 }
 
-/// Without what MSAL always asks for besides: an id token and a refresh token.
+/// Returns the scope without the scopes that MSAL always adds for an id token and a refresh token.
 fn resource_scope(scope: &str) -> &str {
     const BESIDES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
     let mut others = scope.split(' ').filter(|part| !BESIDES.contains(part));
@@ -47,7 +47,7 @@ fn resource_scope(scope: &str) -> &str {
     }
 }
 
-/// The user whose token this is, if it is for this application.
+/// Returns the user of the token, if it is for this application.
 fn user(
     state: &State,
     assertion: &str,

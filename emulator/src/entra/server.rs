@@ -1,4 +1,4 @@
-//! Listening, recording and faults: what is the same for every endpoint.
+//! Listening, recording and faults, which are the same for every endpoint.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -26,9 +26,9 @@ use crate::fault::{Body, Connection, Fault, Shape};
 use crate::request_log::{InFlight, RecordedRequest};
 use crate::state::{State, now_with};
 
-/// Token requests are small; a client that sends more is broken.
+/// The maximum size of a request. Token requests are small.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
-/// More than the megabyte that clients are expected to stop at.
+/// The size of a body larger than the megabyte at which clients should stop.
 const BIG_BODY_BYTES: usize = (1 << 20) + 4096;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const GARBAGE: &[u8] = b"\x15\x03\x01\x00\x02\x02\x28\x00\xff\xfenot HTTP at all\r\n\r\n";
@@ -51,7 +51,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, famil
                     });
                     connections.spawn(connection.accept(stream, tls.clone()));
                 }
-                // Out of file descriptors, most likely: wait for some to be closed.
+                // The likely cause is a lack of file descriptors: wait until some are closed.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -59,7 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, famil
     }
 }
 
-/// Binds and tells the address.
+/// Binds a listener and returns its address.
 pub(crate) async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
@@ -72,20 +72,20 @@ struct Served {
     family: Arc<Family>,
     state: Arc<State>,
     endpoints_seen: Mutex<HashSet<&'static str>>,
-    /// Bytes to send in place of an answer before closing.
+    /// Bytes to send before closing, instead of a response.
     last_word: Mutex<&'static [u8]>,
 }
 
 type ReplyBody = http_body_util::combinators::BoxBody<Bytes, Abort>;
 
-/// Ends a connection without a proper answer.
+/// Ends a connection without a valid response.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is dropped on purpose")]
 struct Abort;
 
 impl Served {
     async fn accept(self: Arc<Self>, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // A fault measured in milliseconds must not wait for Nagle's algorithm.
+        // Nagle's algorithm must not delay a fault that is measured in milliseconds.
         let _ = stream.set_nodelay(true);
         match tls {
             None => self.serve(stream).await,
@@ -108,7 +108,7 @@ impl Served {
         let mut stream = connection.into_parts().io.into_inner();
         let last_word = *self.last_word.lock().unwrap_or_else(PoisonError::into_inner);
         if served.is_err() && last_word.is_empty() {
-            // Dropped without even the farewell of TLS.
+            // The connection is dropped without the closing message of TLS.
             return;
         }
         let _ = stream.write_all(last_word).await;
@@ -178,7 +178,7 @@ impl Served {
         Ok(respond(reply, &shape, fault.connection == Some(Connection::DropMidBody)))
     }
 
-    /// A black hole lasts until its fault is gone.
+    /// Waits until the fault is removed.
     async fn until_cleared(&self, fault: u64) {
         let mut changes = self.state.fault_change();
         while self.state.has_fault(fault) {
@@ -210,7 +210,7 @@ fn failure(fault: &Fault, caller: &Caller) -> Failure {
     }
 }
 
-/// Applies what a fault does to the finished answer.
+/// Applies a fault to the finished response.
 fn disfigure(reply: &mut Reply, fault: &Fault) {
     match fault.body {
         None => {}
@@ -259,7 +259,7 @@ fn respond(reply: Reply, shape: &Shape, break_off: bool) -> Response<ReplyBody> 
     } else {
         whole(reply.body)
     };
-    // A fault may carry a header value or a status that HTTP has no room for.
+    // A fault can have a header value or a status that is not valid in HTTP.
     response.body(body).unwrap_or_else(|_| {
         let mut response = Response::new(whole(b"a fault asked for an impossible answer".to_vec()));
         *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
@@ -272,7 +272,7 @@ fn whole(body: Vec<u8>) -> ReplyBody {
     Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {}).boxed()
 }
 
-/// Parameters whose values are worth keeping; any other may hold a secret.
+/// Parameters whose values are recorded. Others can contain a secret.
 const PLAIN_FIELDS: [&str; 19] = [
     "api-version",
     "arguments",

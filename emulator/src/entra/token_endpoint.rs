@@ -1,7 +1,7 @@
 //! `POST /{tenant}/oauth2/v2.0/token`: tokens of applications, for themselves or on behalf of a user.
 //!
-//! A further grant (device code, refresh) is one arm of [`TokenEndpoint::grant`]; a further way for a client to prove
-//! itself is one arm of `authenticate`.
+//! A new grant (device code, refresh) needs one arm in [`TokenEndpoint::grant`]; a new way of client authentication
+//! needs one arm in `authenticate`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct TokenEndpoint;
 
 const PATH: &str = "/oauth2/v2.0/token";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// From this remaining life on the service tells when to refresh.
+/// For lifetimes of at least this many seconds, the service sends a refresh time.
 const LONG_LIVED_S: i64 = 7_200;
 
 impl Endpoint for TokenEndpoint {
@@ -71,10 +71,10 @@ impl TokenEndpoint {
     }
 }
 
-/// A token, and what the answer says of it besides.
+/// A token, and the further values of the response.
 pub(super) struct Granted {
     pub(super) issued: IssuedToken,
-    /// Of users' tokens alone.
+    /// The scope, which is only sent for users' tokens.
     pub(super) scope: Option<String>,
 }
 
@@ -89,7 +89,7 @@ fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Grant
     Ok(Granted { issued: state.issue_to(&asking.principal, asked, resource, shape), scope: None })
 }
 
-/// The application that asks, not yet proven.
+/// The application that sent the request. It is not authenticated yet.
 pub(super) struct Asking {
     pub(super) principal: Arc<Principal>,
     basic_secret: Option<String>,
@@ -114,7 +114,7 @@ impl Asking {
     }
 }
 
-/// Applications, and user-assigned identities by federated credential.
+/// Returns an application, or a user-assigned identity with a federated credential.
 fn client(state: &State, client_id: &str) -> Option<Arc<Principal>> {
     state.principal(client_id).filter(|principal| principal.kind.is_app() && principal.appid == client_id)
 }
@@ -125,7 +125,8 @@ pub(super) fn required<'c>(call: &'c Call, field: &str) -> Result<&'c str, Failu
     })
 }
 
-/// `https://host/.default` is for the resource `https://host`, `https://host//.default` for `https://host/`.
+/// Returns the resource of a scope: `https://host/.default` is for the resource `https://host`,
+/// `https://host//.default` for `https://host/`.
 fn resource_of(scope: &str) -> Option<&str> {
     scope.strip_suffix("/.default").filter(|resource| !resource.is_empty() && !resource.contains(' '))
 }
@@ -146,7 +147,7 @@ pub(super) fn invalid_scope(scope: &str) -> Failure {
     }
 }
 
-/// What a token tells of how it was asked for: how the application proved itself, and what it says that it can do.
+/// Adds the claims about the request: how the application authenticated, and which capabilities it sent.
 pub(super) fn authenticated(
     state: &State,
     call: &Call,

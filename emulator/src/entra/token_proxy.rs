@@ -1,5 +1,5 @@
-//! The token proxy of a Kubernetes cluster (AKS identity bindings): the token endpoint below a path of its own, behind a
-//! certificate and a server name that only the cluster's pods are told.
+//! The token proxy of a Kubernetes cluster (AKS identity bindings): the token endpoint below another path, behind a
+//! certificate and a server name that only the cluster's pods have.
 
 use super::token_endpoint::TokenEndpoint;
 use super::{Call, Caller, Endpoint, Failure, Reply};
@@ -8,13 +8,13 @@ use crate::state::State;
 
 pub(super) struct TokenProxy;
 
-/// What stands before the token endpoint's path.
+/// The path before the token endpoint's path.
 pub(crate) const PATH: &str = "/proxies/emulator";
 
-/// The name in its certificate, which has to be asked for in TLS.
+/// The name in its certificate, which TLS clients must request.
 pub(crate) const SERVER_NAME: &str = "token-proxy.aks.emulator";
 
-/// The request as the token endpoint behind the proxy sees it.
+/// Returns the request as the token endpoint behind the proxy receives it.
 fn passed_on(call: &Call) -> Call {
     let path = call.path.strip_prefix(PATH).unwrap_or(&call.path).to_owned();
     Call { path, ..call.clone() }

@@ -1,4 +1,4 @@
-//! What the front door is told to do wrong, and what it has seen. JSON in and out.
+//! The control of the proxy's faults, and the record of what it did. Input and output are JSON.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,61 +9,61 @@ use tokio::sync::watch;
 
 use super::refusals::Refusal;
 
-/// Logins kept; older ones are forgotten, but stay counted.
+/// The maximum number of logins that are kept. Older ones are dropped, but stay counted.
 const CAPACITY: usize = 10_000;
 
-/// Characters of a text from a client that are kept.
+/// The maximum number of characters that are kept of a client's text.
 const TEXT_LIMIT: usize = 256;
 
-/// A change of what the front door does. What is left out stays as it is.
+/// A change of the proxy's behaviour. Fields that are left out stay unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// First ends all faults and forgets logins and counts.
+    /// Whether to first remove all faults and clear logins and counters.
     pub reset: bool,
-    /// Logins to refuse from now on, after the password has come.
+    /// The number of logins to refuse from now on, after the password was received.
     pub refuse_next: Option<u64>,
-    /// What they are told; at first `token_expired`.
+    /// The refusal that these logins get; initially `token_expired`.
     pub refuse_with: Option<Refusal>,
-    /// Connections to drop from now on.
+    /// The number of connections to drop from now on.
     pub drop_next: Option<u64>,
-    /// When they are dropped; at first `accept`.
+    /// When the connections are dropped; initially `accept`.
     pub drop_at: Option<Stage>,
-    /// Milliseconds by which each login is delayed, after the password has come; 0 for none.
+    /// The delay of each login after the password was received, in milliseconds; 0 for no delay.
     pub delay_ms: Option<u64>,
-    /// Whether the front door has no TLS and asks for passwords all the same, like a misconfigured or a hostile server.
+    /// Whether the proxy has no TLS and still requests passwords, like a misconfigured or a hostile server.
     pub plaintext: Option<bool>,
-    /// Whether to cut the sessions that are open now.
+    /// Whether to close the sessions that are open now.
     pub disconnect: bool,
 }
 
-/// When a connection is dropped, without a word.
+/// When a connection is dropped, without a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// As soon as it comes.
+    /// As soon as it is accepted.
     #[default]
     Accept,
-    /// When the startup message has been read.
+    /// After the startup message was read.
     Startup,
-    /// When the password has been read.
+    /// After the password was read.
     Password,
 }
 
-/// The faults that are set.
+/// The active faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Faults {
-    /// Logins still to be refused.
+    /// The number of logins that are still to be refused.
     pub refuse_next: u64,
-    /// What they are told.
+    /// The refusal that these logins get.
     pub refuse_with: Refusal,
-    /// Connections still to be dropped.
+    /// The number of connections that are still to be dropped.
     pub drop_next: u64,
-    /// When they are dropped.
+    /// When the connections are dropped.
     pub drop_at: Stage,
-    /// Milliseconds by which each login is delayed.
+    /// The delay of each login in milliseconds.
     pub delay_ms: u64,
-    /// Whether passwords are asked for without TLS.
+    /// Whether passwords are requested without TLS.
     pub plaintext: bool,
 }
 
@@ -80,97 +80,97 @@ impl Default for Faults {
     }
 }
 
-/// How an attempt to log in ended.
+/// The result of an attempt to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A session began.
+    /// The session started.
     LoggedIn,
-    /// Refused by the front door, by the table of refusals.
+    /// Refused by the proxy, with an entry of the table of refusals.
     Refused,
-    /// Refused by the PostgreSQL server behind, or it could not be reached.
+    /// Refused by the upstream server, or the upstream server could not be reached.
     UpstreamFailed,
-    /// The client broke the protocol.
+    /// The client violated the protocol.
     ProtocolError,
     /// The TLS handshake failed.
     TlsFailed,
-    /// The client took too long.
+    /// The client exceeded the time limit.
     TimedOut,
-    /// The client went away before it sent a password.
+    /// The client disconnected before it sent a password.
     Abandoned,
-    /// Dropped because the front door was told to.
+    /// Dropped by a fault.
     Dropped,
 }
 
-/// One attempt to log in. Holds no secret.
+/// An attempt to log in. Contains no secrets.
 #[derive(Clone, Debug, Serialize)]
 pub struct Login {
-    /// Counts from 1.
+    /// The number, counted from 1.
     pub id: u64,
-    /// Seconds since 1970, by the emulator's clock.
+    /// The time in seconds since 1970, by the emulator's clock.
     pub time: i64,
-    /// How it ended.
+    /// The result.
     pub outcome: Outcome,
-    /// Role asked for, `None` if it did not come that far.
+    /// The requested role; `None` if the startup message was not read.
     pub role: Option<String>,
-    /// Database asked for.
+    /// The requested database.
     pub database: Option<String>,
-    /// `application_name`, if the client gave one.
+    /// The `application_name`, if the client sent one.
     pub application_name: Option<String>,
     /// Whether the connection was encrypted.
     pub tls: bool,
-    /// Whose token it was, once verified.
+    /// The principal of the token, after verification.
     pub principal: Option<Presented>,
-    /// The row of the table, if the front door refused.
+    /// The refusal, if the proxy refused the login.
     pub refusal: Option<Refusal>,
-    /// SQLSTATE sent to the client.
+    /// The SQLSTATE that was sent to the client.
     pub sqlstate: Option<String>,
-    /// Message sent to the client, or what went wrong.
+    /// The message that was sent to the client, or the cause of the failure.
     pub message: Option<String>,
 }
 
 /// The principal of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Presented {
-    /// Object id.
+    /// The object id.
     pub oid: String,
-    /// Name in the emulator's directory, if it is there.
+    /// The name in the emulator's directory, if the principal is in it.
     pub name: Option<String>,
     /// Whether the token is an application's own.
     pub app_only: bool,
 }
 
-/// Counts since the start, or the last reset.
+/// The counters since the start, or since the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Connections accepted.
+    /// The number of accepted connections.
     pub connections: u64,
-    /// Cancel requests passed on.
+    /// The number of forwarded cancel requests.
     pub cancels: u64,
-    /// Attempts to log in, by outcome.
+    /// The attempts to log in, by result.
     pub logins: BTreeMap<Outcome, u64>,
-    /// Refused attempts, by refusal.
+    /// The refused attempts, by refusal.
     pub refusals: BTreeMap<Refusal, u64>,
-    /// Bytes of passwords that came over connections without TLS.
+    /// The number of bytes of passwords received over connections without TLS.
     pub plaintext_password_bytes: u64,
 }
 
-/// What the front door is set to and has seen.
+/// The settings and the record of the proxy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The address that clients connect to.
     pub address: SocketAddr,
-    /// The faults that are set.
+    /// The active faults.
     pub faults: Faults,
-    /// Sessions open now.
+    /// The number of open sessions.
     pub sessions: u64,
-    /// Counts.
+    /// The counters.
     pub counters: Counters,
-    /// Attempts to log in, oldest first; the last 10,000.
+    /// The attempts to log in, oldest first; the last 10,000.
     pub logins: Vec<Login>,
 }
 
-/// The front door's memory, shared by its connections.
+/// The state of the proxy that its connections share.
 pub(super) struct Desk {
     book: Mutex<Book>,
     disconnects: watch::Sender<u64>,
@@ -225,7 +225,7 @@ impl Desk {
         }
     }
 
-    /// Changes when sessions are to be cut.
+    /// Returns a receiver that changes when sessions must be closed.
     pub(super) fn disconnects(&self) -> watch::Receiver<u64> {
         self.disconnects.subscribe()
     }
@@ -234,14 +234,14 @@ impl Desk {
         self.book().faults
     }
 
-    /// The refusal that this login is to get whatever its token, if one was ordered.
+    /// Returns the refusal for this login regardless of its token, if a fault requires one.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         let faults = &mut self.book().faults;
         faults.refuse_next = faults.refuse_next.checked_sub(1)?;
         Some(faults.refuse_with)
     }
 
-    /// Whether this connection is to be dropped at this stage.
+    /// Returns whether this connection is to be dropped at this stage.
     pub(super) fn take_drop(&self, stage: Stage) -> bool {
         let faults = &mut self.book().faults;
         if faults.drop_at != stage || faults.drop_next == 0 {
@@ -274,7 +274,7 @@ impl Desk {
         book.logins.push_back(login);
     }
 
-    /// Counts a session for as long as the value lives.
+    /// Counts a session until the returned value is dropped.
     pub(super) fn session(&self) -> impl Drop + '_ {
         struct Session<'a>(&'a Desk);
         impl Drop for Session<'_> {

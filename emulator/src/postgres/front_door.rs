@@ -1,4 +1,4 @@
-//! The listener: speaks the protocol until a login is decided, then only carries bytes.
+//! The proxy's listener: handles the protocol until the login is decided, then forwards bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,27 +19,27 @@ use super::upstream::{Opened, Upstream};
 use super::wire::{self, BoxedStream, Opening, Startup, WireError};
 use crate::state::State;
 
-/// From the connection to the password.
+/// The time limit from the connection to the password.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connections at once, whatever their state; more wait in the listener's queue.
+/// The maximum number of connections in any state. Further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1_000;
 
-/// How long, and for how many bytes, a client that was sent an error is listened to before the connection is closed: bytes
-/// left unread would make the system reset the connection, and the error be lost.
+/// How long, and for how many bytes, the proxy reads from a client after an error, before it closes the connection.
+/// With unread bytes the system would reset the connection, and the error would be lost.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: u64 = 1 << 20;
 
-/// What PostgreSQL is called in the negotiation of a TLS connection's protocol.
+/// The name of PostgreSQL's protocol in TLS protocol negotiation.
 pub const ALPN: &str = "postgresql";
 
-/// SQLSTATE for "the server behind is not there".
+/// The SQLSTATE for an upstream server that is not available.
 const CANNOT_CONNECT_NOW: &str = "57P03";
 
-/// First byte of a TLS handshake, by which a client says that it will not ask for TLS first.
+/// The first byte of a TLS handshake, which a client sends if it does not request TLS first.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A listening front door. Dropping it closes the listener and cuts every session.
+/// A listening proxy. Dropping it closes the listener and all sessions.
 pub struct FrontDoor {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -54,10 +54,11 @@ struct Shared {
 }
 
 impl FrontDoor {
-    /// Listens at `address` (port 0 for a free one). `tls` offers the protocol [`ALPN`]; `upstream` is provisioned by the caller.
+    /// Listens at `address` (port 0 selects a free one). `tls` offers the protocol [`ALPN`]; the caller provisions
+    /// `upstream`.
     ///
     /// # Errors
-    /// The address cannot be listened at.
+    /// Fails if it cannot listen at the address.
     pub async fn bind(
         address: SocketAddr,
         tls: Arc<ServerConfig>,
@@ -71,17 +72,17 @@ impl FrontDoor {
         Ok(Self { address, shared, listener })
     }
 
-    /// The address listened at.
+    /// Returns the address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes what the front door does.
+    /// Changes the proxy's behaviour.
     pub fn control(&self, control: Control) {
         self.shared.desk.apply(control);
     }
 
-    /// What the front door is set to and has seen.
+    /// Returns the settings and the record of the proxy.
     pub fn report(&self) -> Report {
         self.shared.desk.report(self.address)
     }
@@ -95,7 +96,7 @@ impl Drop for FrontDoor {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Aborts its tasks when this one is.
+    // The set aborts its tasks when this task is aborted.
     let mut connections = JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -107,14 +108,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                     drop(place);
                 });
             }
-            // No file descriptor left, or a connection that ended in the queue.
+            // The causes are a lack of file descriptors, or a connection that ended in the queue.
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// A client that has come as far as the password, if it was asked for one.
+/// A client up to its password, if one was requested.
 struct Visitor {
     stream: BoxedStream,
     startup: Startup,
@@ -123,17 +124,17 @@ struct Visitor {
 
 /// Why a connection ends before a session.
 enum End {
-    /// Nothing is left to be said.
+    /// No message is sent.
     Silent(Outcome, Option<String>),
-    /// The client broke the protocol.
+    /// The client violated the protocol.
     Protocol(BoxedStream, &'static str, String),
-    /// A row of the table, and the object id of the role, if it matters.
+    /// A refusal, and the object id of the role, if it matters.
     Refused(BoxedStream, Refusal, Option<String>),
-    /// The server behind is not there.
+    /// The upstream server is not available.
     UpstreamFailed(BoxedStream, String),
-    /// The server behind refused, in these bytes.
+    /// The upstream server refused the login with these bytes.
     UpstreamRefused(BoxedStream, Vec<u8>, String, String),
-    /// It was a cancel request.
+    /// The connection was a cancel request.
     Cancelled(BoxedStream),
 }
 
@@ -172,12 +173,12 @@ impl Shared {
         }
     }
 
-    /// From the first byte to the password.
+    /// Handles a connection from the first byte to the password.
     async fn greet(&self, stream: TcpStream, login: &mut Login) -> Result<Visitor, End> {
         if self.desk.take_drop(Stage::Accept) {
             return Err(End::Silent(Outcome::Dropped, None));
         }
-        // Only a matter of speed.
+        // This only affects the speed.
         let _ = stream.set_nodelay(true);
         let plaintext = self.desk.faults().plaintext;
         let (mut stream, opening) = self.encrypt(stream, plaintext, login).await?;
@@ -216,7 +217,7 @@ impl Shared {
         Ok(Visitor { stream, startup, password })
     }
 
-    /// Answers requests for encryption, up to the message that is none.
+    /// Responds to requests for encryption, up to the first other message.
     async fn encrypt(
         &self,
         mut stream: TcpStream,
@@ -228,7 +229,7 @@ impl Shared {
         let count = stream.peek(&mut first).await.map_err(closed)?;
         if count == 1 && first[0] == TLS_HANDSHAKE && !plaintext {
             let stream = self.tls.accept(stream).await.map_err(tls_failed)?;
-            // A real server insists on it, so that nothing but PostgreSQL's protocol can be made to talk to it.
+            // PostgreSQL requires this, so that a client of another protocol cannot be misused to connect to it.
             if stream.get_ref().1.alpn_protocol() != Some(ALPN.as_bytes()) {
                 let message = "direct TLS without the ALPN protocol \"postgresql\"".to_owned();
                 return Err(End::Silent(Outcome::TlsFailed, Some(message)));
@@ -245,7 +246,8 @@ impl Shared {
             match opening {
                 Opening::Ssl if !asked_tls && !plaintext => {
                     stream.write_all(b"S").await.map_err(closed)?;
-                    // Whatever a client, or somebody in between, sent ahead is read as TLS here, and is none.
+                    // Bytes that a client or an attacker sent before the handshake are read as TLS here, and are
+                    // rejected.
                     let stream = self.tls.accept(stream).await.map_err(tls_failed)?;
                     login.tls = true;
                     return self.open(Box::new(stream)).await;
@@ -272,12 +274,12 @@ impl Shared {
 
     async fn cancel(&self, stream: BoxedStream, packet: &[u8]) -> End {
         self.desk.count(|counters| counters.cancels += 1);
-        // Nobody is told whether a cancel request did anything.
+        // The protocol has no response to a cancel request.
         let _ = self.upstream.cancel(packet).await;
         End::Cancelled(stream)
     }
 
-    /// Decides about a password and, if it is good, begins the role's session.
+    /// Verifies a password and, if it is valid, starts the role's session.
     async fn let_in(&self, visitor: Visitor, login: &mut Login) -> Result<(BoxedStream, BoxedStream), End> {
         let Visitor { mut stream, startup, password } = visitor;
         let delay = self.desk.faults().delay_ms;
@@ -293,7 +295,7 @@ impl Shared {
             Err(error) => return Err(End::UpstreamFailed(stream, error.to_string())),
         };
         let Some(label) = &role.label else { return Err(End::Refused(stream, Refusal::PasswordFailed, None)) };
-        // What is not text is no token either.
+        // A password that is not UTF-8 is not a token either.
         let claims = match self.state.verify(std::str::from_utf8(&password).unwrap_or_default()) {
             Ok(claims) => claims,
             Err(refusal) => return Err(End::Refused(stream, refusal.into(), None)),
@@ -336,7 +338,7 @@ impl Shared {
         };
         let (stream, bytes, login) = match end {
             End::Cancelled(stream) => {
-                // Without TLS's own goodbye libpq takes the request for failed.
+                // Without TLS's closing message libpq treats the request as failed.
                 let _ = timeout(FAREWELL_LIMIT, say_farewell(stream, &[])).await;
                 return;
             }
@@ -359,9 +361,10 @@ impl Shared {
                 (stream, bytes, told(Outcome::UpstreamFailed, &sqlstate, message))
             }
         };
-        // Before the client can know, so that a test that has seen the error finds it in the report.
+        // The login is recorded before the client gets the error, so that a test that has seen the error finds the
+        // login in the report.
         self.desk.record(login);
-        // The client may be gone.
+        // The client can have disconnected.
         let _ = timeout(FAREWELL_LIMIT, say_farewell(stream, &bytes)).await;
     }
 }
@@ -378,7 +381,7 @@ fn unreadable(stream: BoxedStream, error: WireError) -> End {
 }
 
 fn fill_in(text: &str, login: &Login, peer: SocketAddr, oid: &str) -> String {
-    // In one pass, so that a role named "{host}" stays what it is.
+    // The text is filled in one pass, so that a role named "{host}" is not replaced.
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -402,7 +405,7 @@ async fn say_farewell(mut stream: BoxedStream, bytes: &[u8]) -> io::Result<()> {
     tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await.map(drop)
 }
 
-/// Carries bytes until the server has closed. A client that closes first is passed on to the server, which then closes too.
+/// Forwards bytes until the server has closed. If the client closes first, the server is notified and then closes too.
 async fn carry(client: BoxedStream, server: BoxedStream) {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);

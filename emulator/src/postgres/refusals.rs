@@ -1,4 +1,4 @@
-//! What the front door says to a login that it refuses: one table.
+//! The table of the proxy's refusals.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,15 @@ use crate::jwt;
 pub enum Refusal {
     /// The connection is not encrypted.
     NoEncryption,
-    /// There is no role of that name; names are case-sensitive.
+    /// A role of that name does not exist; names are case-sensitive.
     RoleMissing,
-    /// The role has no security label, so it has a password of its own, and this is not it.
+    /// The role has no security label, so it has its own password, and the given password is wrong.
     PasswordFailed,
     /// The password is not a JSON Web Token.
     TokenMalformed,
-    /// The token's signature is not the tenant's.
+    /// The token's signature is not from the tenant.
     TokenForged,
-    /// The token is another tenant's.
+    /// The token is from another tenant.
     TokenOfOtherTenant,
     /// The token is for another resource.
     TokenAudience,
@@ -32,47 +32,47 @@ pub enum Refusal {
     AppTokenForUserRole,
     /// A user's token for a role of type service.
     UserTokenForServiceRole,
-    /// A token of the right type, of a principal that is not the role's.
+    /// The token has the right type, but is for a principal other than the role's.
     OtherPrincipal,
-    /// The role is a group's, and the token's principal is not a member.
+    /// The role belongs to a group, and the token's principal is not a member.
     NotInGroup,
-    /// The server is full: for tests of clients, never said of its own accord.
+    /// The server has no free connections. Only tests of clients trigger this.
     TooManyConnections,
-    /// The server is starting: for tests of clients, never said of its own accord.
+    /// The server is starting. Only tests of clients trigger this.
     StartingUp,
 }
 
-/// How far an entry is known to be what Azure says.
+/// How well an entry is known to match Azure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// Text and SQLSTATE were seen from a real server.
+    /// Text and SQLSTATE were seen on a real server.
     Seen,
-    /// The text was seen; the SQLSTATE is that of its siblings.
+    /// The text was seen; the SQLSTATE is that of similar refusals.
     TextSeen,
     /// Neither was seen.
     Assumed,
 }
 
-/// One row of the table.
+/// An entry of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// The condition.
     pub refusal: Refusal,
-    /// SQLSTATE of the error.
+    /// The SQLSTATE of the error.
     pub sqlstate: &'static str,
-    /// Message, with `{role}`, `{database}`, `{host}` and `{group}` to be filled in.
+    /// The message, with the placeholders `{role}`, `{database}`, `{host}` and `{group}`.
     pub text: &'static str,
-    /// Hint, if there is one.
+    /// The hint, if there is one.
     pub hint: Option<&'static str>,
-    /// How it is known.
+    /// The evidence for the entry.
     pub evidence: Evidence,
 }
 
 pub(super) const INVALID_AUTHORIZATION: &str = "28000";
 pub(super) const INVALID_PASSWORD: &str = "28P01";
 
-/// Every refusal, in the order of [`Refusal`].
+/// All refusals, in the order of [`Refusal`].
 #[rustfmt::skip]
 pub const TABLE: [Entry; 16] = {
     use Evidence::{Assumed, Seen, TextSeen};
@@ -98,7 +98,7 @@ pub const TABLE: [Entry; 16] = {
         entry(UserTokenForServiceRole, INVALID_AUTHORIZATION, Seen,
             "Service principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role \"{role}\""),
         entry(OtherPrincipal, INVALID_PASSWORD, Assumed, "password authentication failed for user \"{role}\""),
-        // Seen from the retired Single Server.
+        // This was seen on the retired Single Server.
         Entry {
             hint: Some("Did you specify the correct user name and access token?"),
             ..entry(NotInGroup, INVALID_AUTHORIZATION, TextSeen,
@@ -114,7 +114,7 @@ const fn entry(refusal: Refusal, sqlstate: &'static str, evidence: Evidence, tex
 }
 
 impl Refusal {
-    /// Its row of the table.
+    /// Returns the entry of the table.
     pub fn entry(self) -> &'static Entry {
         &TABLE[self as usize]
     }

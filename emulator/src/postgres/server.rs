@@ -1,7 +1,7 @@
-//! A real PostgreSQL that lives as long as the emulator.
+//! A real PostgreSQL server that runs as long as the emulator.
 //!
-//! A small shell, the keeper, is its parent: it waits for the end of its standard input, which comes however the emulator
-//! ends, SIGKILL included, and then stops the server and removes its directory.
+//! A small shell script, the keeper, is its parent. It waits for the end of its standard input, which comes however the
+//! emulator ends, SIGKILL included. Then it stops the server and removes its directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
@@ -19,19 +19,20 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::upstream::Upstream;
 
-/// The superuser, named as on Azure.
+/// The superuser, with the same name as on Azure.
 pub(super) const SUPERUSER: &str = "azuresu";
 
-/// The socket's name ends in it; no TCP port is opened.
+/// The port, which is only the suffix of the socket's name. No TCP port is opened.
 const PORT: u16 = 5432;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// The path of a Unix socket has about a hundred bytes, and `TMPDIR` may use up most of them.
+/// The parent of the socket's directory. The path of a Unix socket is limited to about a hundred bytes, and `TMPDIR`
+/// can use up most of them.
 const PARENT_DIRECTORY: &str = "/tmp";
 
-/// Durability is of no use to a server that is thrown away.
+/// The server's options. Durability is switched off, because the server is temporary.
 const OPTIONS: [&str; 8] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
@@ -40,11 +41,12 @@ const OPTIONS: [&str; 8] = [
     "full_page_writes=off",
     "shared_buffers=32MB",
     "max_connections=200",
-    // Statements with passwords of roles stay out of the log.
+    // Statements with passwords of roles are not logged.
     "log_min_error_statement=panic",
 ];
 
-/// `$1` directory, `$2` binaries; the rest are options of `postgres`. What it prints is why there is no server.
+/// The keeper's script. `$1` is the directory, `$2` the binaries; the rest are options of `postgres`. Its output
+/// explains why the server did not start.
 const KEEPER: &str = r#"
 trap '' HUP INT TERM
 dir=$1 bin=$2
@@ -65,7 +67,7 @@ cd /
 rm -rf "$dir"
 "#;
 
-/// Why there is no server.
+/// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No PostgreSQL was found on this machine.
@@ -75,32 +77,32 @@ pub enum StartError {
          PGENTRA_POSTGRES_BIN to the directory that holds them"
     )]
     NotFound {
-        /// The places looked at, in order.
+        /// The directories that were searched, in order.
         tried: String,
     },
-    /// The emulator runs as root, and there is no other user to run the server as.
+    /// The emulator runs as root, and there is no other user for the server.
     #[error("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody in /etc/passwd")]
     NoUnprivilegedUser,
-    /// A file or a process could not be handled.
+    /// An operation on a file or a process failed.
     #[error("PostgreSQL could not be started: {action}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// The server ended while it started.
+    /// The server ended during its start.
     #[error("PostgreSQL ({binaries}) did not start: {output}")]
     Ended {
-        /// Directory of the binaries.
+        /// The directory of the binaries.
         binaries: String,
-        /// The end of its log.
+        /// The end of the server's log.
         output: String,
     },
-    /// The server is running but takes no connection.
+    /// The server is running but does not accept a connection.
     #[error("PostgreSQL did not accept a connection within {} s: {last}", READY_LIMIT.as_secs())]
     NotReady {
-        /// The last attempt's error.
+        /// The error of the last attempt.
         last: String,
     },
 }
@@ -112,7 +114,8 @@ impl StartError {
     }
 }
 
-/// A running PostgreSQL, reachable by a Unix socket only. Dropping it stops it and removes its files, a moment later.
+/// A running PostgreSQL server, reachable only by a Unix socket. After it is dropped, it stops shortly later, and its
+/// files are removed.
 #[derive(Debug)]
 pub struct Server {
     directory: PathBuf,
@@ -122,13 +125,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Finds the binaries, makes a cluster in a new directory under `/tmp` and starts it: about a second.
+    /// Finds the binaries, creates a cluster in a new directory under `/tmp` and starts it. This takes about a second.
     ///
-    /// Looks in `PGENTRA_POSTGRES_BIN` alone if that is set, else in `PATH`, then where distributions install PostgreSQL,
-    /// newest first. As root the server runs as the user `postgres` or `nobody`.
+    /// If `PGENTRA_POSTGRES_BIN` is set, only that directory is searched. Otherwise `PATH` is searched, then the
+    /// directories where distributions install PostgreSQL, newest first. If the emulator runs as root, the server runs
+    /// as the user `postgres` or `nobody`.
     ///
     /// # Errors
-    /// See [`StartError`]; nothing is left behind.
+    /// See [`StartError`]. No files or processes remain.
     pub async fn start() -> Result<Self, StartError> {
         let binaries = find_binaries(
             std::env::var_os("PGENTRA_POSTGRES_BIN").as_deref(),
@@ -143,31 +147,31 @@ impl Server {
         Ok(server)
     }
 
-    /// The directory of the Unix socket, which goes away with the server.
+    /// Returns the directory of the Unix socket, which is removed with the server.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The directory that the binaries were found in.
+    /// Returns the directory of the binaries.
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
 
-    /// The superuser's connection string, over the Unix socket.
+    /// Returns the superuser's connection string, over the Unix socket.
     pub fn admin_dsn(&self) -> String {
         format!("postgres://{SUPERUSER}@/postgres?host={}&port={PORT}", self.directory.display())
     }
 
-    /// This server as what a front door passes connections to.
+    /// Returns this server as the upstream server of a proxy.
     pub fn upstream(&self) -> Upstream {
         Upstream::local(&self.directory, PORT, SUPERUSER)
     }
 
-    /// Stops the server and waits until it and its directory are gone, at most 15 s.
+    /// Stops the server and waits at most 15 s until it has ended and its directory is removed.
     pub async fn stop(self) {
         let Self { mut keeper, _alive: alive, .. } = self;
         drop(alive);
-        // Past the limit the keeper goes on alone.
+        // After the limit the keeper continues alone.
         let _ = timeout(STOP_LIMIT, keeper.wait()).await;
     }
 
@@ -179,7 +183,7 @@ impl Server {
             if let Ok(Some(_)) = self.keeper.try_wait() {
                 let mut output = Vec::new();
                 if let Some(stdout) = self.keeper.stdout.take() {
-                    // A backend that outlives the server may hold the pipe open.
+                    // A backend that outlives the server can hold the pipe open.
                     let _ = timeout(Duration::from_secs(1), stdout.take(65_536).read_to_end(&mut output)).await;
                 }
                 let output = String::from_utf8_lossy(&output).trim().to_owned();
@@ -193,8 +197,8 @@ impl Server {
     }
 }
 
-/// Where packages put the server when it is not in `PATH`: a directory with one entry a version, what those begin with, and
-/// where the binaries are in each.
+/// Where packages install a server that is not in `PATH`: a directory with one entry for each version, the prefix of
+/// the entries, and the directory of the binaries in each.
 type Installations = [(&'static str, &'static str, &'static str)];
 
 const INSTALLATIONS: [(&str, &str, &str); 4] = [
@@ -227,7 +231,7 @@ fn find_binaries(
     })
 }
 
-/// The entries of `parent` that begin with `prefix`, by the number in their name.
+/// Returns the entries of `parent` that begin with `prefix`, sorted by the number in their name.
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let version = |path: &PathBuf| -> Option<u32> {
         let name = path.file_name()?.to_str()?.strip_prefix(prefix)?;
@@ -246,7 +250,8 @@ struct User {
 }
 
 impl User {
-    /// Whom to run the server as when the emulator is root. `initdb` insists on a name, so a bare number does not do.
+    /// Returns the user that runs the server when the emulator runs as root. `initdb` requires a name, so a bare number
+    /// is not sufficient.
     fn unprivileged() -> Option<Self> {
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         ["postgres", "nobody"].iter().find_map(|name| Self::in_passwd(&users, name))
@@ -265,7 +270,7 @@ impl User {
     }
 }
 
-/// Everything before the first process.
+/// The directory and the settings before the first process is started.
 struct Prepared {
     directory: TempDir,
     binaries: PathBuf,
@@ -280,7 +285,7 @@ impl Prepared {
             .tempdir_in(PARENT_DIRECTORY)
             .map_err(StartError::io(format!("making a directory in {PARENT_DIRECTORY}")))?;
         let binaries = binaries.canonicalize().unwrap_or(binaries);
-        // Whoever makes a directory owns it.
+        // The creator of a directory is its owner.
         let is_root = directory.path().metadata().is_ok_and(|metadata| metadata.uid() == 0);
         let user = if is_root { Some(User::unprivileged().ok_or(StartError::NoUnprivilegedUser)?) } else { None };
         if let Some(user) = user {
@@ -308,7 +313,7 @@ impl Prepared {
         Err(io::Error::other(if reason.is_empty() { output.status.to_string() } else { reason }))
     }
 
-    /// An installation in root's home is out of the unprivileged user's reach.
+    /// Copies an installation in root's home directory, which the unprivileged user cannot access.
     fn copy_installation(&mut self) -> Result<(), StartError> {
         let installation = self.binaries.parent().unwrap_or(&self.binaries).to_owned();
         let copy = self.directory.path().join("installation");
@@ -320,7 +325,7 @@ impl Prepared {
         self.try_binaries().map_err(StartError::io("running the copy of it that an unprivileged user can reach"))
     }
 
-    /// A command as the server's user, with an environment in which no `PG*` variable or locale reaches it.
+    /// Returns a command that runs as the server's user, in an environment without `PG*` variables and locales.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let kept = ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
@@ -352,18 +357,18 @@ impl Prepared {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the emulator's process group.
+            // Ctrl-C in a terminal sends a signal to the emulator's process group.
             .process_group(0);
         let mut keeper = tokio::process::Command::from(command).spawn().map_err(StartError::io("running /bin/sh"))?;
         let Some(alive) = keeper.stdin.take() else {
             return Err(StartError::Io { action: "running /bin/sh".into(), source: io::ErrorKind::BrokenPipe.into() });
         };
-        // From here on the keeper removes it.
+        // From here on the keeper removes the directory.
         Ok(Server { directory: self.directory.keep(), binaries: self.binaries, keeper, _alive: alive })
     }
 }
 
-/// The copy's directories belong to `owner`, who is to remove them.
+/// Copies a directory tree. The copy's directories belong to `owner`, which has to remove them.
 fn copy_tree(from: &Path, to: &Path, owner: Option<User>) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
@@ -423,7 +428,7 @@ mod tests {
         assert!(error.contains("PATH, /usr/pgsql-*/bin"), "{error}");
     }
 
-    /// As root this also takes the way of an installation that only root can reach.
+    /// As root, this also tests an installation that only root can access.
     #[tokio::test]
     async fn a_server_that_does_not_start_says_why_and_leaves_nothing() {
         for (initdb, postgres, reason) in [

@@ -1,4 +1,4 @@
-//! The real PostgreSQL behind the front door: its roles, their labels, and sessions as them.
+//! The upstream server behind the proxy: its roles, their labels, and sessions as them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ const DATABASE: &str = "postgres";
 const SETUP: &str = include_str!("roles.sql");
 const IS_ABLE: &str = "
     SELECT rolsuper AND current_setting('server_version_num')::integer >= 130000 FROM pg_roles WHERE rolname = current_user";
-/// One statement, so that it is done whole or not at all. Its arguments: the tenant; names, oids and types of principals;
-/// the same of their roles, and which are administrators.
+/// Creates all roles in one statement, so that a failure leaves the database unchanged. Its arguments are the tenant;
+/// names, oids and types of principals; the same of their roles, and which are administrators.
 const MAKE_ROLES: &str = "
     WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
     stored AS (
@@ -49,28 +49,28 @@ const MAKE_ROLES: &str = "
     )";
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why the server behind the front door cannot be used.
+/// Why the upstream server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// Its URL is not one, or names more than one server.
+    /// The URL is invalid, or specifies more than one server.
     #[error("not a PostgreSQL URL like postgres://user:password@host:5432/: {0}")]
     Url(String),
-    /// It cannot be reached.
+    /// The server cannot be reached.
     #[error("the PostgreSQL server at {address} cannot be reached: {source}")]
     Unreachable {
         /// Host and port, or the directory of its socket.
         address: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It refused the administrator, or one of the statements that make the roles.
+    /// The server refused the administrator, or one of the statements that create the roles.
     #[error("the PostgreSQL server at {address} refused {action}: {message}")]
     Refused {
         /// Host and port, or the directory of its socket.
         address: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// Its error.
+        /// The server's error.
         message: String,
     },
 }
@@ -97,13 +97,13 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// What the server knows about the role that a client asks for.
+/// The server's record of the role that a client requests.
 pub(super) struct RoleRecord {
     pub(super) label: Option<Label>,
     password: Option<String>,
 }
 
-/// A security label in its parts.
+/// The parts of a security label.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Label {
     pub(super) oid: String,
@@ -111,7 +111,7 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// `None` if it is not one of ours: `aadauth,oid=...,type=...`.
+    /// Parses a label. Returns `None` if it does not have the form `aadauth,oid=...,type=...`.
     fn parse(text: &str) -> Option<Self> {
         let part = |name: &str| text.split(',').find_map(|part| part.trim().strip_prefix(name)).map(str::to_owned);
         text.starts_with("aadauth,").then_some(())?;
@@ -119,21 +119,21 @@ impl Label {
     }
 }
 
-/// How the server answered to a session as a role.
+/// The server's response to a session as a role.
 pub(super) enum Opened {
-    /// It let it in; the bytes, up to and including `AuthenticationOk`, are for the client.
+    /// The server accepted the login. The bytes, up to and including `AuthenticationOk`, are for the client.
     Session(BoxedStream, Vec<u8>),
-    /// It refused; the bytes are for the client.
+    /// The server refused the login. The bytes are for the client.
     Refused { bytes: Vec<u8>, sqlstate: String, message: String },
 }
 
 impl Upstream {
-    /// A user's own server, by a URL or a connection string. Nothing is connected yet.
+    /// Returns an existing server, by a URL or a connection string. This does not connect.
     ///
     /// # Errors
     /// [`UpstreamError::Url`].
     pub fn parse(url: &str) -> Result<Self, UpstreamError> {
-        // The parser's errors name keys and say what is wrong; values, passwords among them, are not in them.
+        // The parser's errors contain keys and the cause, but not values such as passwords.
         let mut config = Config::from_str(url).map_err(|error| UpstreamError::Url(with_cause(&error)))?;
         let port = match config.get_ports() {
             [] => 5432,
@@ -152,7 +152,7 @@ impl Upstream {
         if config.get_user().is_none() {
             return Err(UpstreamError::Url("no user".into()));
         }
-        // Encryption is the stream's own affair.
+        // The stream handles encryption.
         config.dbname(DATABASE).application_name("pgentra-emulator").ssl_mode(SslMode::Disable);
         Ok(Self { address, administrator: config, client: Mutex::default(), is_ours: false })
     }
@@ -164,19 +164,20 @@ impl Upstream {
         Self { address, administrator, client: Mutex::default(), is_ours: true }
     }
 
-    /// Whether the administrator can log in.
+    /// Checks that the administrator can log in.
     ///
     /// # Errors
-    /// It cannot.
+    /// Fails if the login fails.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         self.client().await.map(drop)
     }
 
-    /// Makes the schema, the functions, the directory's names and the roles of its principals that are missing; a role that
-    /// is there stays, and takes its principal's label.
+    /// Creates the schema, the functions, the directory's names and the missing roles of its principals. An existing
+    /// role is kept, and gets its principal's label.
     ///
     /// # Errors
-    /// The server cannot be reached, is older than 13, does not have us as superuser, or refused a statement.
+    /// Fails if the server cannot be reached, is older than 13, does not accept the user as superuser, or refused a
+    /// statement.
     pub async fn provision(&self, state: &State) -> Result<(), UpstreamError> {
         let refused = |action: &'static str| move |error: tokio_postgres::Error| self.refused(action.into(), &error);
         let mut client = self.connect().await?;
@@ -199,10 +200,10 @@ impl Upstream {
         self.make_roles(state).await
     }
 
-    /// The same for the directory's names and the roles alone, whenever principals have changed.
+    /// Does the same only for the directory's names and the roles. Call this when principals have changed.
     ///
     /// # Errors
-    /// The server cannot be reached, or refused it.
+    /// Fails if the server cannot be reached, or refused the statement.
     pub async fn make_roles(&self, state: &State) -> Result<(), UpstreamError> {
         let tenant = state.tenant_id();
         let principals = state.principals();
@@ -222,9 +223,9 @@ impl Upstream {
         Ok(())
     }
 
-    /// What is known about a role, `None` if there is none.
+    /// Returns the record of a role, or `None` if it does not exist.
     pub(super) async fn role(&self, name: &str) -> Result<Option<RoleRecord>, UpstreamError> {
-        // As text: a name is cut to 63 bytes by the cast, as the server does with the name that a session asks for.
+        // The name is passed as text: the cast truncates it to 63 bytes, as the server does with the role of a session.
         let query = "SELECT l.label, l.password FROM pg_roles r LEFT JOIN pgaadauth.labels l ON l.role = r.oid \
             WHERE r.rolname = $1::text::name";
         let client = self.client().await?;
@@ -238,7 +239,7 @@ impl Upstream {
         }))
     }
 
-    /// Begins a session with the client's own startup packet.
+    /// Starts a session with the client's own startup packet.
     pub(super) async fn open(&self, startup: &Startup, role: &RoleRecord) -> Result<Opened, UpstreamError> {
         let mut stream = self.dial().await?;
         let login = Login { stream: &mut stream, startup, password: role.password.as_deref(), greeting: Vec::new() };
@@ -249,13 +250,13 @@ impl Upstream {
         }
     }
 
-    /// Passes a cancel request on and waits until the server has taken it.
+    /// Forwards a cancel request and waits until the server has received it.
     pub(super) async fn cancel(&self, packet: &[u8]) -> Result<(), UpstreamError> {
         let mut stream = self.dial().await?;
         let passed = async {
             stream.write_all(packet).await?;
             stream.flush().await?;
-            // The server answers by closing.
+            // The server responds by closing the connection.
             stream.read(&mut [0; 1]).await.map(drop)
         };
         let passed = timeout(TIME_LIMIT, passed).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -283,7 +284,7 @@ impl Upstream {
         dialed.map_err(|source| self.unreachable(source))
     }
 
-    /// The administrator's connection, made anew if the server has closed it.
+    /// Returns the administrator's connection. It is opened again if the server has closed it.
     async fn client(&self) -> Result<Arc<Client>, UpstreamError> {
         let mut client = self.client.lock().await;
         if let Some(client) = client.as_ref().filter(|client| !client.is_closed()) {
@@ -298,7 +299,7 @@ impl Upstream {
         let connected = connected.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
         let (client, connection) =
             connected.map_err(|error| self.refused("the administrator's login".into(), &error))?;
-        // Ends with the client, or with the server.
+        // The task ends with the client, or with the server.
         tokio::spawn(connection);
         Ok(client)
     }
@@ -312,7 +313,7 @@ impl Upstream {
     }
 }
 
-/// tokio-postgres says "db error" and leaves the reason to its source.
+/// Returns the error with its cause. The text of tokio-postgres is only "db error"; its source has the reason.
 fn with_cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(database) => database.to_string(),
@@ -344,7 +345,7 @@ async fn encrypt(mut stream: TcpStream, tls: &TlsConnector, host: &str) -> io::R
     Ok(Box::new(tls.connect(name, stream).await?))
 }
 
-/// The server's side of a session's beginning: logs in as the role, keeps what is meant for the client.
+/// The upstream side of the start of a session: logs in as the role, and keeps the messages for the client.
 struct Login<'a> {
     stream: &'a mut BoxedStream,
     startup: &'a Startup,
@@ -373,7 +374,7 @@ impl Login<'_> {
                     self.greeting.extend(message.bytes);
                     return Ok(LoginOutcome::Refused { bytes: self.greeting, sqlstate, message: text });
                 }
-                // Notices and the negotiation of the protocol's version.
+                // These are notices and the negotiation of the protocol's version.
                 _ => {
                     self.greeting.extend(message.bytes);
                     continue;
@@ -422,8 +423,9 @@ impl Login<'_> {
         self.stream.flush().await
     }
 
-    /// The role was there before the emulator, or somebody has changed its password, and the server does not just trust it.
-    /// Said in other words than the server's, which clients take for a refusal of their token.
+    /// Returns the result for a wrong password: the role existed before the emulator, or its password was changed, and
+    /// the server does not use `trust`. The text differs from the server's, which clients interpret as a refusal of
+    /// their token.
     fn with_wrong_password(self) -> LoginOutcome {
         let message = format!(
             "the access token is good, but the PostgreSQL server behind the emulator asks for the own password of \"{}\"",
@@ -435,7 +437,7 @@ impl Login<'_> {
     }
 }
 
-/// Whether an `AuthenticationSASL`'s body names the mechanism that we speak.
+/// Returns whether the body of an `AuthenticationSASL` contains the supported mechanism.
 fn offers_scram(body: &[u8]) -> bool {
     body.get(4..).is_some_and(|names| names.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! The few messages of the PostgreSQL protocol (3.x) that the front door reads and writes itself.
+//! The messages of the PostgreSQL protocol (3.x) that the proxy reads and writes itself.
 
 use std::io;
 
@@ -9,28 +9,28 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) type BoxedStream = Box<dyn Stream>;
 
-/// The server's own limit for the first message, its length field included.
+/// The server's own limit for the first message, including its length field.
 const MAX_OPENING: usize = 10_000;
 
-/// The server's own limit for a password message, its length field included: 65,530 bytes of password.
+/// The server's own limit for a password message, including its length field: 65,530 bytes of password.
 const MAX_PASSWORD_MESSAGE: usize = 65_535;
 
-/// Far more than any message before the first query.
+/// The limit for messages before the first query, which are much smaller.
 const MAX_GREETING_MESSAGE: usize = 1 << 16;
 
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
 
-/// `AuthenticationCleartextPassword`.
+/// The message `AuthenticationCleartextPassword`.
 pub(super) const ASK_FOR_PASSWORD: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 3];
 
-/// Why the conversation cannot go on.
+/// Why the connection cannot continue.
 #[derive(Debug)]
 pub(super) enum WireError {
     /// The connection ended or broke.
     Closed,
-    /// The client broke the protocol; it is told with this SQLSTATE and message.
+    /// The client violated the protocol. It gets this SQLSTATE and message.
     Protocol(&'static str, String),
 }
 
@@ -44,31 +44,31 @@ fn violation(message: impl Into<String>) -> WireError {
     WireError::Protocol("08P01", message.into())
 }
 
-/// A client's first message, or one of them.
+/// The first message of a client, or one of the first.
 pub(super) enum Opening {
-    /// Asks for TLS.
+    /// A request for TLS.
     Ssl,
-    /// Asks for GSSAPI encryption.
+    /// A request for GSSAPI encryption.
     Gss,
-    /// A cancel request, as it came.
+    /// A cancel request, as it was received.
     Cancel(Vec<u8>),
-    /// Begins a session.
+    /// The start of a session.
     Startup(Startup),
 }
 
-/// A `StartupMessage`, whatever its minor version.
+/// A `StartupMessage` of any minor version.
 pub(super) struct Startup {
-    /// As it came, to be passed on.
+    /// The packet as it was received, to be forwarded.
     pub(super) packet: Vec<u8>,
-    /// `user`; not empty.
+    /// The `user`; not empty.
     pub(super) user: String,
-    /// `database`, by default the user.
+    /// The `database`, by default the user.
     pub(super) database: String,
-    /// `application_name`, empty if there is none.
+    /// The `application_name`; empty if it is absent.
     pub(super) application_name: String,
 }
 
-/// Reads the length and the rest of a message that has no type, or whose type is read.
+/// Reads the length and the rest of a message that has no type, or whose type was already read.
 async fn read_packet(stream: &mut (impl AsyncRead + Unpin), limit: usize) -> Result<Option<Vec<u8>>, WireError> {
     let mut packet = vec![0; 4];
     stream.read_exact(&mut packet).await?;
@@ -102,7 +102,7 @@ fn parse_startup(packet: Vec<u8>) -> Result<Startup, WireError> {
     let broken = || violation("invalid startup packet layout: expected terminator as last byte");
     let body = packet[8..].strip_suffix(&[0]).ok_or_else(broken)?;
     let mut fields = body.split(|byte| *byte == 0);
-    // The last piece, and no other, is an empty name.
+    // Only the last part is an empty name.
     loop {
         let name = fields.next().ok_or_else(broken)?;
         if name.is_empty() {
@@ -134,7 +134,7 @@ pub(super) async fn read_password(stream: &mut (impl AsyncRead + Unpin)) -> Resu
     if kind != b'p' {
         return Err(violation(format!("expected password response, got message type {kind}")));
     }
-    // A real server only writes this to its log, and hangs up.
+    // PostgreSQL only logs this and closes the connection.
     let packet = read_packet(stream, MAX_PASSWORD_MESSAGE).await?.ok_or_else(|| violation("invalid message length"))?;
     match packet[4..].split_last() {
         Some((0, [])) => Err(WireError::Protocol("28P01", "empty password returned by client".to_owned())),
@@ -143,20 +143,20 @@ pub(super) async fn read_password(stream: &mut (impl AsyncRead + Unpin)) -> Resu
     }
 }
 
-/// A message of the server: its type, and the whole of it.
+/// A message of the server: its type, and its complete bytes.
 pub(super) struct Message {
     pub(super) kind: u8,
     pub(super) bytes: Vec<u8>,
 }
 
 impl Message {
-    /// What follows type and length.
+    /// Returns the bytes after type and length.
     pub(super) fn body(&self) -> &[u8] {
         self.bytes.get(5..).unwrap_or_default()
     }
 }
 
-/// Reads one message of the server, one of those before the first query.
+/// Reads one message of the server. Only messages before the first query are supported.
 pub(super) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
     let kind = stream.read_u8().await?;
     let packet = read_packet(stream, MAX_GREETING_MESSAGE).await.map_err(|_| io::ErrorKind::UnexpectedEof)?;
@@ -166,7 +166,7 @@ pub(super) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::R
     Ok(Message { kind, bytes })
 }
 
-/// SQLSTATE and message of an `ErrorResponse`'s body.
+/// Returns SQLSTATE and message from the body of an `ErrorResponse`.
 pub(super) fn parse_error(body: &[u8]) -> (String, String) {
     let field = |kind: u8| {
         let value = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&kind));
@@ -175,7 +175,7 @@ pub(super) fn parse_error(body: &[u8]) -> (String, String) {
     (field(b'C'), field(b'M'))
 }
 
-/// A fatal `ErrorResponse`.
+/// Builds a fatal `ErrorResponse`.
 pub(super) fn error_response(sqlstate: &str, message: &str, hint: Option<&str>) -> Vec<u8> {
     let mut body = Vec::new();
     let fields =

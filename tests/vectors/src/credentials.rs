@@ -1,5 +1,5 @@
-//! `credentials/*.json` and `entra-errors.json`: what each credential sends, and what it makes of the answers. Time is
-//! virtual, except where a tool is run. What differs from a case panics.
+//! `credentials/*.json` and `entra-errors.json`: the requests of each credential, and its results for the responses.
+//! Time is virtual, except in cases that run a tool. A difference from a case panics.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use pgentra::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Stands in every secret and token of the vectors; no error may show it.
+/// A marker in every secret and token of the vectors. Errors must not contain it.
 const PLANTED: &str = "planted";
 
 #[derive(Deserialize)]
@@ -30,8 +30,9 @@ struct Case {
     credential: Value,
     #[serde(default)]
     environment: Environment,
-    /// Files to write, by name; `{dir}` stands for their folder everywhere. `{text:NAME}` and `{base64:NAME}` stand for
-    /// the content of a file of `tests/vectors/certificates`, `{certificate:NAME#n}` for its n-th certificate, as base64.
+    /// Files to write, by name; `{dir}` is replaced by their folder everywhere. `{text:NAME}` and `{base64:NAME}` are
+    /// replaced by the content of a file of `tests/vectors/certificates`, `{certificate:NAME#n}` by its n-th
+    /// certificate, as base64.
     #[serde(default)]
     files: BTreeMap<String, Content>,
     /// Executables in `{dir}/bin`, by name.
@@ -43,20 +44,20 @@ struct Case {
     has_fallback: bool,
     #[serde(default)]
     exchanges: Vec<Exchange>,
-    /// The arguments with which the tools are run.
+    /// The arguments that the tools are run with.
     #[serde(default)]
     runs: Vec<Vec<String>>,
     #[serde(default)]
     token: Option<Value>,
     #[serde(default)]
     error: Option<ExpectedError>,
-    /// Refused when built, not when asked.
+    /// Whether building fails, and not the token request.
     #[serde(default)]
     build_error: Option<ExpectedError>,
-    /// How long it takes: at least, at most; in virtual seconds.
+    /// The duration: at least, at most; in virtual seconds.
     #[serde(default)]
     seconds: Option<(f64, f64)>,
-    /// Asked so often, with the same outcome each time. Default: once.
+    /// The number of token requests, each with the same result. Default: once.
     #[serde(default)]
     fetches: Option<usize>,
 }
@@ -80,16 +81,16 @@ struct Tool {
     exit: i32,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum Content {
     Text(String),
-    /// What the file of this name in `tests/vectors/certificates` holds.
+    /// The content of the file of this name in `tests/vectors/certificates`.
     Fixture {
         fixture: String,
     },
-    /// So many zero bytes.
+    /// This number of zero bytes.
     Zeros {
         zeros: usize,
     },
@@ -111,10 +112,10 @@ struct Exchange {
     request: ExpectedRequest,
     #[serde(default)]
     response: Option<Canned>,
-    /// `network`, or `silence`: no answer at all.
+    /// The failure: `network`, or `silence` for no response.
     #[serde(default)]
     failure: Option<String>,
-    /// How often it happens. Default: once.
+    /// The number of times that the exchange occurs. Default: once.
     #[serde(default = "once")]
     times: usize,
 }
@@ -134,7 +135,7 @@ struct ExpectedRequest {
     #[serde(default)]
     form: BTreeMap<String, Field>,
     proxy: bool,
-    /// How the server is known, where not by its host's name and the usual authorities.
+    /// How the server's certificate is verified, if not by its host name and the usual certificate authorities.
     #[serde(default)]
     trust: Option<String>,
     #[serde(default)]
@@ -148,11 +149,11 @@ enum Field {
     Signed(SignedAssertion),
 }
 
-/// A JWT with exactly these members, but for `jti`, which is any; `nbf` and `exp` are seconds from now.
+/// A JWT with exactly these members, and any `jti`; `nbf` and `exp` are seconds from now.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct SignedAssertion {
-    /// The file with the certificate, and after `#` which one of it (the first, if left out).
+    /// The file with the certificate, and after `#` the number of the certificate in it (the first, if left out).
     signed_by: String,
     header: Value,
     claims: Value,
@@ -193,7 +194,7 @@ struct Canned {
     /// JSON, or a text that is sent as it is.
     #[serde(default)]
     body: Value,
-    /// The body is this text so many times.
+    /// The number of times that the text is repeated in the body.
     #[serde(default)]
     repeated: Option<(String, usize)>,
     /// The `Date` header, as seconds from now.
@@ -215,7 +216,7 @@ struct ExpectedError {
     /// Members of its detail.
     #[serde(default)]
     detail: serde_json::Map<String, Value>,
-    /// Credential and kind of each attempt before.
+    /// Credential and kind of each earlier attempt.
     #[serde(default)]
     attempts: Vec<(String, String)>,
 }
@@ -244,7 +245,7 @@ fn certificates(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The base64 of a certificate in a PEM file: `NAME` or `NAME#n`.
+/// Returns the base64 of a certificate in a PEM file: `NAME` or `NAME#n`.
 fn certificate(name: &str) -> String {
     let (file, index) = name.split_once('#').unwrap_or((name, "0"));
     let text = String::from_utf8(certificates(file)).unwrap();
@@ -252,7 +253,7 @@ fn certificate(name: &str) -> String {
     block.split("-----END").next().unwrap().split_whitespace().collect()
 }
 
-/// Puts in what `{text:…}` and its like stand for.
+/// Replaces `{text:…}` and similar placeholders.
 fn filled_in(mut text: String) -> String {
     for kind in ["text", "base64", "certificate"] {
         let start = format!("{{{kind}:");
@@ -321,7 +322,7 @@ fn wanted(expected: &ExpectedRequest) -> Value {
     })
 }
 
-/// A transport that answers from the list, and the requests that came beside those expected.
+/// Returns a transport that responds from the list, and the list of unexpected requests.
 fn canned(name: &str, exchanges: Vec<Exchange>) -> (Transport, Arc<Mutex<Vec<Exchange>>>) {
     let expanded = exchanges.into_iter().flat_map(|exchange| {
         let times = exchange.times;
@@ -375,7 +376,7 @@ fn check_error(name: &str, error: &Error, expected: &ExpectedError) {
         .map(|attempt| (attempt.credential().unwrap_or_default().to_owned(), attempt.code().to_owned()))
         .collect();
     assert_eq!(attempts, expected.attempts, "{name}: attempts of {text}");
-    // What the document itself gets wrong is told by its key.
+    // An error in the document itself is reported with its key.
     assert!(error.credential().is_some() || text.starts_with("option `"), "{name}: names no credential: {text}");
     assert!(!text.lines().next().unwrap_or_default().trim().is_empty(), "{name}");
     for shown in [text, format!("{error:?}"), detail.to_string()] {
@@ -384,7 +385,7 @@ fn check_error(name: &str, error: &Error, expected: &ExpectedError) {
     }
 }
 
-/// A token as the files write one.
+/// Returns a token in the format of the files.
 pub fn shown(token: &FetchedToken) -> Value {
     json!({
         "token": token.token.expose(),
@@ -424,7 +425,7 @@ fn runs(folder: &Path) -> Vec<Vec<String>> {
     text.lines().map(|line| decoded(line.split_terminator('\u{1f}').map(str::to_owned).collect())).collect()
 }
 
-/// Of a script for PowerShell, the first line.
+/// Returns the arguments, with only the first line of a script for PowerShell.
 fn decoded(mut arguments: Vec<String>) -> Vec<String> {
     if let [.., option, script] = &mut *arguments
         && option == "-EncodedCommand"
@@ -436,12 +437,12 @@ fn decoded(mut arguments: Vec<String>) -> Vec<String> {
     arguments
 }
 
-/// What comes of a case: the token, or the error of whatever failed first.
+/// Runs a case and returns the token, or the first error.
 ///
-/// `case` is its text in the file, with the path of `folder` for `{dir}`; what it needs is written there.
+/// `case` is its text in the file, with the path of `folder` for `{dir}`. The files of the case are written there.
 ///
 /// # Panics
-/// Where the credential sends, runs or takes anything else than the case says.
+/// Panics if the credential sends a request, runs a command or takes a time other than the case specifies.
 pub fn fetch(case: &str, folder: &Path) -> Result<FetchedToken> {
     let mut case = read(case);
     let name = std::mem::take(&mut case.name);
@@ -457,7 +458,7 @@ pub fn fetch(case: &str, folder: &Path) -> Result<FetchedToken> {
     for (tool, script) in &case.tools {
         write_tool(folder, tool, script);
     }
-    // An empty folder, so that no tool of this machine is found.
+    // The folder is empty, so that a tool of this machine is not found.
     case.environment.entry("PATH".to_owned()).or_insert_with(|| folder.join("bin").display().to_string().into());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(case.tools.is_empty()).build().unwrap();
@@ -508,10 +509,10 @@ fn build(document: Value, environment: Environment, transport: Transport) -> Res
     CredentialConfig::from_value(document).and_then(|config| credential::build(&config, &context))
 }
 
-/// The error that an answer of `entra-errors.json` becomes.
+/// Returns the error for a response in `entra-errors.json`.
 ///
 /// # Panics
-/// Where it becomes none.
+/// Panics if the response does not become an error.
 pub fn refuse(case: &str) -> Error {
     let case: ErrorCase = serde_json::from_str(case).unwrap_or_else(|error| panic!("{error}: {case}"));
     let transport = Transport::canned(move |_| Box::pin(std::future::ready(Ok(case.response.response()))));
@@ -526,10 +527,10 @@ pub fn refuse(case: &str) -> Error {
     error.for_credential(credential.name())
 }
 
-/// Compares what came of a case with what the case expects.
+/// Compares the result of a case with the expected one.
 ///
 /// # Panics
-/// Where they differ, or where anything shows a secret.
+/// Panics if they differ, or if a text contains a secret.
 pub fn check(case: &str, outcome: &Result<FetchedToken>) {
     let case = read(case);
     let name = &case.name;
@@ -541,10 +542,10 @@ pub fn check(case: &str, outcome: &Result<FetchedToken>) {
     }
 }
 
-/// The same for an answer of `entra-errors.json`.
+/// Does the same for a response in `entra-errors.json`.
 ///
 /// # Panics
-/// As [`check`].
+/// Panics as [`check`] does.
 pub fn check_refusal(case: &str, error: &Error) {
     let case: ErrorCase = serde_json::from_str(case).unwrap_or_else(|error| panic!("{error}: {case}"));
     check_error(&case.name, error, &case.error);

@@ -1,4 +1,4 @@
-//! What stands in `claims.json`, `clouds.json` and `refusals.json`, and how the engine's answers are written there.
+//! The formats of `claims.json`, `clouds.json` and `refusals.json`, and the engine's results in these formats.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgentra::{
@@ -10,7 +10,7 @@ use pgentra::{
 };
 use serde_json::{Value, json};
 
-/// A token is a text, or a list of texts and of `{repeat, times}`.
+/// Returns a token from a text, or from a list of texts and of `{repeat, times}`.
 pub fn token(recipe: &Value) -> String {
     let piece = |piece: &Value| match piece {
         Value::String(text) => text.clone(),
@@ -19,13 +19,13 @@ pub fn token(recipe: &Value) -> String {
     recipe.as_array().map_or_else(|| piece(recipe), |pieces| pieces.iter().map(piece).collect())
 }
 
-/// The token that belongs to claims.
+/// Returns the token for claims.
 pub fn token_of(claims: &Value) -> String {
     let base64 = |text: &str| URL_SAFE_NO_PAD.encode(text);
     format!("{}.{}.sig", base64(r#"{"typ":"JWT","alg":"RS256","kid":"test"}"#), base64(&claims.to_string()))
 }
 
-/// What a token says about its owner.
+/// Describes the claims of a token.
 pub fn described(claims: &Claims) -> Value {
     let principal = claims.principal();
     let role = claims.role_name();
@@ -45,7 +45,7 @@ pub fn described(claims: &Claims) -> Value {
     })
 }
 
-/// What came of the look at a management token, as `missing_names` has it.
+/// Returns the result of a lookup in a management token, as in `missing_names`.
 pub fn management(case: &Value) -> Management {
     match case["management_tried"].as_bool().expect("management_tried") {
         true => Management::Nameless,
@@ -53,7 +53,7 @@ pub fn management(case: &Value) -> Management {
     }
 }
 
-/// What a cloud is worked out from.
+/// Returns the inputs from which a cloud is determined.
 pub fn cloud_inputs(case: &Value) -> CloudInputs<'_> {
     const KEYS: [&str; 5] = ["scope_option", "host", "authority_option", "cloud_option", "env_authority_host"];
     let given = case["inputs"].as_object().expect("inputs");
@@ -63,7 +63,7 @@ pub fn cloud_inputs(case: &Value) -> CloudInputs<'_> {
     CloudInputs { scope_option, host, authority_option, cloud_option, env_authority_host }
 }
 
-/// The cloud that was worked out.
+/// Returns the determined cloud.
 pub fn resolved(cloud: &Resolved) -> Value {
     json!({
         "cloud": cloud.cloud.as_str(),
@@ -74,7 +74,7 @@ pub fn resolved(cloud: &Resolved) -> Value {
     })
 }
 
-/// The first login error of `refusals.json` with that cause.
+/// Returns the first login error of `refusals.json` with that cause.
 pub fn login_error(cause: &Value) -> LoginError {
     let vectors: Value = serde_json::from_str(include_str!("../refusals.json")).expect("refusals.json is JSON");
     let case = vectors["refusals"].as_array().into_iter().flatten().find(|case| case["cause"] == *cause);
@@ -82,7 +82,7 @@ pub fn login_error(cause: &Value) -> LoginError {
     login_error::classify(case["sqlstate"].as_str(), case["message"].as_str().expect("message"))
 }
 
-/// The principal of a case, if it has one.
+/// Returns the principal of a case, if it has one.
 pub fn principal(document: &Value) -> Option<Principal> {
     const KINDS: [PrincipalKind; 7] = [
         PrincipalKind::User,

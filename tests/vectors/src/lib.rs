@@ -1,7 +1,7 @@
-//! Runs the cases of the files beside it against the engine: one place that prepares a case and sees what comes of it.
+//! Runs the test vectors, the cases in the files of this folder, against the engine.
 //!
-//! Core's tests use the modules. A binding built with its feature `testing` offers [`run`] to its own tests, which ask it what
-//! no public door shows: what is sent, and clocks.
+//! Core's tests use the modules. A binding that is built with its feature `testing` offers [`run`] to its own tests,
+//! for what the public API does not show: requests and clocks.
 
 #![allow(missing_docs, reason = "the files say what their members are")]
 
@@ -23,19 +23,19 @@ use pgentra::{
 };
 use serde_json::{Value, json};
 
-/// Where the files are.
+/// Returns the folder of the files.
 pub fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What comes of a case of a group, as JSON: what its `expect` or its like is to be compared with.
+/// Runs a case of a group and returns its result as JSON, to be compared with its `expect` or similar member.
 ///
-/// `case` is its text in the file. `directory` is an empty folder for what a credential's case needs, where the text has its
-/// path for `{dir}`.
+/// `case` is its text in the file. `directory` is an empty folder for the files of a credential's case; the text
+/// contains its path for `{dir}`.
 ///
 /// # Errors
-/// What the case ends in; of kind `internal` where it cannot be run, or where anything is sent, run or awaited that the case
-/// does not say.
+/// The error that the case ends in. The kind is `internal` if the case cannot be run, or if the credential sends, runs
+/// or awaits anything that the case does not specify.
 pub fn run(group: &str, case: &str, directory: &Path) -> Result<String> {
     let ran = AssertUnwindSafe(|| outcome(group, case, directory).map(|outcome| outcome.to_string()));
     catch_unwind(ran).unwrap_or_else(|panic| {

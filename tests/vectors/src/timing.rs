@@ -1,4 +1,4 @@
-//! Steps through a case of `timing.json`, which says how it is read.
+//! Runs the steps of a case of `timing.json`, which describes its own format.
 
 use std::{error::Error, sync::LazyLock};
 
@@ -90,7 +90,7 @@ enum FailureKindName {
     RetryAfter(Time),
 }
 
-/// Seconds in the file, milliseconds here.
+/// A time: seconds in the file, milliseconds here.
 #[derive(Clone, Copy)]
 pub struct Time(pub i64);
 
@@ -124,7 +124,7 @@ pub struct Vectors {
     pub cases: Vec<Case>,
 }
 
-/// Where the refresh point of a token lies, over all random fractions.
+/// The bounds of a token's refresh point, over all random fractions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshPoint {
@@ -135,7 +135,7 @@ pub struct RefreshPoint {
     pub to: Time,
 }
 
-/// All of `timing.json`.
+/// Returns the contents of `timing.json`.
 pub fn vectors() -> &'static Vectors {
     static VECTORS: LazyLock<Vectors> = LazyLock::new(|| {
         serde_json::from_str(include_str!("../timing.json")).expect("timing.json is as its `about` says")
@@ -143,17 +143,17 @@ pub fn vectors() -> &'static Vectors {
     &VECTORS
 }
 
-/// When its cases begin.
+/// Returns the start time of the cases.
 pub fn start() -> Now {
     let start = vectors().start_ms;
     Now { wall_ms: start.wall, mono_ms: start.mono }
 }
 
 impl RefreshPoint {
-    /// When a state refreshes such a token, after its arrival.
+    /// Returns when a state refreshes such a token, counted from its arrival.
     ///
     /// # Panics
-    /// If the state does not keep it.
+    /// Panics if the state does not keep the token.
     pub fn refresh(&self, jitter: Option<f64>, seed: u64) -> Time {
         let start = start();
         let mut state = RefreshState::new(RefreshSettings { jitter, ..RefreshSettings::default() }, seed);
@@ -175,19 +175,19 @@ impl RefreshPoint {
     }
 }
 
-/// The bounds of a row of `refresh_points`, as a state has them.
+/// Returns the bounds of a row of `refresh_points`, as a state calculates them.
 ///
 /// # Panics
-/// If that is no row.
+/// Panics if the row is invalid.
 pub fn refresh_points(row: &str) -> Value {
     let row: RefreshPoint = serde_json::from_str(row).unwrap_or_else(|error| panic!("{error}: {row}"));
     json!({ "from": seconds(row.refresh(Some(1.0), 0).0), "to": seconds(row.refresh(Some(0.0), 0).0) })
 }
 
-/// What each step of a case gives; why it cannot be run, where it cannot.
+/// Returns the result of each step of a case, or why the case cannot be run.
 ///
 /// # Panics
-/// If that is no case.
+/// Panics if the case is invalid.
 pub fn answers(case: &str) -> Value {
     let case: Case = serde_json::from_str(case).unwrap_or_else(|error| panic!("{error}: {case}"));
     let mut run = Run::new(&case, start());
@@ -195,7 +195,7 @@ pub fn answers(case: &str) -> Value {
     case.steps.iter().map(answer).collect()
 }
 
-/// A case as it runs: the state, how far the clocks are off, and the names of the fetches.
+/// A running case: the state, the offsets of the clocks, and the names of the fetches.
 pub struct Run {
     state: RefreshState<Token, String>,
     mode: RefreshMode,
@@ -233,7 +233,7 @@ impl Run {
         }
     }
 
-    /// Fetches are named in the order in which the state issues them.
+    /// Returns the name of a fetch. Fetches are named in the order in which the state issues them.
     fn name(&mut self, ticket: FetchId) -> String {
         let index = self.tickets.iter().position(|known| *known == ticket).unwrap_or_else(|| {
             self.tickets.push(ticket);
@@ -251,7 +251,7 @@ impl Run {
         TokenTimes::new(self.start.plus_ms(source.arrived.0), source.lifetime.0, None, &self.rules, self.jitter)
     }
 
-    /// What the step gives, in the words of the file.
+    /// Runs a step and returns its result in the format of the file.
     pub fn step(&mut self, step: &Step) -> Result<Value, Box<dyn Error>> {
         let now = self.now(step.at);
         let answer = match &step.op {
@@ -354,7 +354,7 @@ impl Run {
     }
 }
 
-/// As the file writes it: whole seconds without a fraction.
+/// Formats a time as the file does: whole seconds without a fraction.
 fn seconds(ms: i64) -> Value {
     if ms % 1000 == 0 { json!(ms / 1000) } else { json!(ms as f64 / 1000.0) }
 }

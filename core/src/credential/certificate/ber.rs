@@ -1,5 +1,5 @@
-//! What PFX files and PKCS#8 keys share of ASN.1: read as BER, because BouncyCastle and NSS write lengths that are not
-//! known in advance (`bcder` follows them without recursion and allocates only what is there).
+//! The ASN.1 that PFX files and PKCS#8 keys share. It is read as BER, because BouncyCastle and NSS write indefinite
+//! lengths (`bcder` reads them without recursion and allocates only what is present).
 
 use std::convert::Infallible;
 
@@ -12,38 +12,38 @@ pub(super) use bcder::{Tag, decode::DecodeError};
 pub(super) type Value<'a, 'b> = Constructed<'a, SliceSource<'b>>;
 pub(super) type Parsed<T> = Result<T, DecodeError<Infallible>>;
 
-/// Reads what `content` begins with. What follows it is not looked at.
+/// Reads the value at the start of `content`. Bytes after it are ignored.
 pub(super) fn parse<T>(content: &[u8], read: impl FnOnce(&mut Value<'_, '_>) -> Parsed<T>) -> Parsed<T> {
     Mode::Ber.decode(SliceSource::new(content), read)
 }
 
-/// The length of the element that `content` begins with.
+/// Returns the length of the element at the start of `content`.
 pub(super) fn first_element(content: &[u8]) -> Option<usize> {
     parse(content, |value| Ok(value.capture_one()?.as_slice().len())).ok()
 }
 
-/// Passes over whatever else a value holds. (`skip_all` takes the end of one of indefinite length for a fault.)
+/// Skips the rest of a value. (`skip_all` treats the end of a value of indefinite length as an error.)
 pub(super) fn skip_rest<S: Source>(value: &mut Constructed<'_, S>) -> Result<(), DecodeError<S::Error>> {
     while value.skip_opt(|_, _, _| Ok(()))?.is_some() {}
     Ok(())
 }
 
-/// An OCTET STRING, in one piece or in several.
+/// Reads an OCTET STRING, in one or several pieces.
 pub(super) fn octets(value: &mut Value<'_, '_>) -> Parsed<Vec<u8>> {
     value.take_value_if(Tag::OCTET_STRING, pieces)
 }
 
-/// The same where a context's tag stands in place of its own.
+/// Reads the same under a context-specific tag.
 pub(super) fn pieces(content: &mut Content<'_, SliceSource<'_>>) -> Parsed<Vec<u8>> {
     Ok(OctetString::from_content(content)?.to_bytes().to_vec())
 }
 
-/// An object identifier in its dotted form.
+/// Reads an object identifier in its dotted form.
 pub(super) fn object_id(value: &mut Value<'_, '_>) -> Parsed<String> {
     Ok(Oid::take_from(value)?.to_string())
 }
 
-/// A count. One that is negative or beyond 64 bits is larger than any limit.
+/// Reads a count. A negative one, or one beyond 64 bits, is larger than any limit.
 pub(super) fn count(value: &mut Value<'_, '_>) -> Parsed<u64> {
     Ok(optional_count(value)?.unwrap_or(u64::MAX))
 }
@@ -62,10 +62,10 @@ pub(super) fn optional_count(value: &mut Value<'_, '_>) -> Parsed<Option<u64>> {
     })
 }
 
-/// `AlgorithmIdentifier`.
+/// The `AlgorithmIdentifier`.
 pub(super) struct Algorithm {
     pub(super) id: String,
-    /// The encoded parameters; empty where there are none.
+    /// The encoded parameters; empty if they are absent.
     pub(super) parameters: Vec<u8>,
 }
 

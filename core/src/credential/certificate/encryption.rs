@@ -1,8 +1,8 @@
-//! Encryption under a password: PKCS#5's two schemes, those of PKCS#12, and OpenSSL's of PEM files.
+//! Encryption under a password: the two schemes of PKCS#5, those of PKCS#12, and OpenSSL's for PEM files.
 //!
-//! The ciphers and scrypt are RustCrypto's; the hashes, HMAC and PBKDF2 are ring's, RustCrypto's where ring has none. The
-//! key derivation of PKCS#12 is written here, because the maintained one (`pkcs12`) is a pre-release that brings all of
-//! `cms` and `x509-cert`.
+//! The ciphers and scrypt come from RustCrypto. The hashes, HMAC and PBKDF2 come from ring, or from RustCrypto if ring
+//! does not have them. The key derivation of PKCS#12 is written here, because the maintained one (`pkcs12`) is a
+//! pre-release that depends on all of `cms` and `x509-cert`.
 
 use std::{fmt, num::NonZeroU32};
 
@@ -27,20 +27,20 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// More rounds than any tool asks for (NSS: 600,000): a file must not keep the machine busy.
+/// The maximum number of rounds, above the default of every tool (NSS: 600,000). It limits the work for one file.
 const MOST_ROUNDS: u64 = 1_000_000;
-/// The rounds of a whole file, with those of every form of a password that is tried.
+/// The maximum number of rounds for a whole file, including those for every form of a password that is tried.
 const MOST_WORK: u64 = 12 * MOST_ROUNDS;
 const MOST_SCRYPT_MEMORY: u64 = 1 << 28;
-/// A derived key is at most as long as the longest that a cipher or MAC takes.
+/// The maximum length of a derived key: the longest key of a cipher or MAC.
 const MOST_KEY: u64 = 128;
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// Why something could not be decrypted or verified.
+/// Why a value could not be decrypted or verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// The password is another one, or the bytes are not those that were encrypted.
+    /// The password is wrong, or the encrypted bytes were changed.
     Mismatch,
     Unsupported(Unsupported),
     TooCostly,
@@ -51,12 +51,12 @@ pub(super) enum Obstacle {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsupported {
     name: String,
-    /// Whether OpenSSL 3 has it.
+    /// Whether OpenSSL 3 supports it.
     is_openssl: bool,
 }
 
 impl Obstacle {
-    /// Whether OpenSSL may well read what is not read here.
+    /// Returns whether OpenSSL may be able to read the file.
     pub(super) fn is_for_openssl(&self) -> bool {
         match self {
             Obstacle::Mismatch => false,
@@ -75,11 +75,11 @@ where
     }
 }
 
-/// A password in every form that a tool may have used, and the work that is left to spend on them.
+/// A password in every form that tools use, and the remaining work for trying them.
 pub(super) struct Password {
-    /// For PKCS#5: as bytes.
+    /// The forms for PKCS#5: bytes.
     bytes: Vec<Bytes>,
-    /// For the key derivation of PKCS#12: UTF-16 with a terminator.
+    /// The forms for the key derivation of PKCS#12: UTF-16 with a terminator.
     utf16: Vec<Bytes>,
     is_given: bool,
     work_left: u64,
@@ -101,27 +101,27 @@ impl Password {
             work_left: MOST_WORK,
         };
         if !text.is_ascii() {
-            // OpenSSL before 1.1 took each byte of the text for a character.
+            // OpenSSL before 1.1 used each byte of the text as a character.
             forms.utf16.push(terminated(&mut text.bytes().map(u16::from)));
-            // forge, among the tools that know Latin-1 alone.
+            // forge is one of the tools that support only Latin-1.
             if text.chars().all(|character| u32::from(character) < 0x100) {
                 let latin1 = text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok());
                 forms.bytes.push(Zeroizing::new(latin1.collect()));
             }
         }
         if !text.is_empty() {
-            // NSS gave PBES2 what PKCS#12's own key derivation takes, for years.
+            // For years, NSS passed to PBES2 the input of PKCS#12's own key derivation.
             forms.bytes.push(utf16);
-            // A file without a password needs none, whatever is given.
+            // A file without a password is readable with any given password.
             forms.bytes.push(Bytes::default());
             forms.utf16.push(Zeroizing::new(vec![0, 0]));
         }
-        // Windows, .NET and Azure Key Vault derive from nothing at all where there is no password.
+        // Without a password, Windows, .NET and Azure Key Vault derive from an empty input.
         forms.utf16.push(Bytes::default());
         forms
     }
 
-    /// The end of a sentence about `what` that begins with the file.
+    /// Returns the error about `what`: the end of a sentence that begins with the file.
     pub(super) fn fault(&self, what: &str, obstacle: Obstacle) -> Fault {
         let why = match obstacle {
             Obstacle::Mismatch if self.is_given => format!(
@@ -143,7 +143,7 @@ impl Password {
         Fault::from(why)
     }
 
-    /// What `algorithm` made `data` from: one ASN.1 element.
+    /// Decrypts `data` with `algorithm`. The plain text is one ASN.1 element.
     pub(super) fn decrypt(&mut self, algorithm: &Algorithm, data: &[u8]) -> Result<Bytes, Obstacle> {
         let scheme = Scheme::read(algorithm)?;
         let forms = if matches!(scheme.derivation, Derivation::Pkcs12 { .. }) { &self.utf16 } else { &self.bytes };
@@ -151,7 +151,7 @@ impl Password {
             let vector = if scheme.vector.is_some() { 0 } else { 8 };
             spend(&mut self.work_left, &scheme.derivation, [scheme.cipher.key_length(), vector])?;
             let decrypted = scheme.decrypt(form, data)?;
-            // A wrong password can by chance end in proper padding, but not in an element of just that length.
+            // A wrong password can by chance produce valid padding, but not an element of exactly that length.
             if let Some(plain) = decrypted.filter(|plain| ber::first_element(plain) == Some(plain.len())) {
                 return Ok(plain);
             }
@@ -159,7 +159,7 @@ impl Password {
         Err(Obstacle::Mismatch)
     }
 
-    /// Whether `mac` is that of `data`.
+    /// Verifies that `mac` is that of `data`.
     pub(super) fn verify(&mut self, mac: &FileMac, data: &[u8]) -> Result<(), Obstacle> {
         let (hash, derivation, key_length) = mac.scheme()?;
         let forms = if matches!(derivation, Derivation::Pkcs12 { .. }) { &self.utf16 } else { &self.bytes };
@@ -173,7 +173,7 @@ impl Password {
         Err(Obstacle::Mismatch)
     }
 
-    /// OpenSSL's encryption of PEM files: `DEK-Info: AES-256-CBC,<initialisation vector>`.
+    /// Decrypts OpenSSL's encryption of PEM files: `DEK-Info: AES-256-CBC,<initialisation vector>`.
     pub(super) fn decrypt_traditional(&self, method: &str, body: &[u8]) -> Result<Bytes, Obstacle> {
         let (name, vector) = method.split_once(',').ok_or(Obstacle::Malformed)?;
         let cipher = match name.trim() {
@@ -196,7 +196,7 @@ impl Password {
         let vector = from_hex(vector.trim()).ok_or(Obstacle::Malformed)?;
         let salt = vector.get(..8).ok_or(Obstacle::Malformed)?;
         for form in &self.bytes {
-            // `EVP_BytesToKey` with MD5 and one round.
+            // This is `EVP_BytesToKey` with MD5 and one round.
             let mut key = Zeroizing::new(Vec::with_capacity(48));
             let mut block = Bytes::default();
             while key.len() < cipher.key_length() {
@@ -214,7 +214,7 @@ impl Password {
     }
 }
 
-/// Takes the work of deriving a key and an initialisation vector of these lengths off what is left.
+/// Subtracts the work of deriving a key and an initialisation vector of these lengths from the remaining work.
 fn spend(left: &mut u64, derivation: &Derivation, lengths: [usize; 2]) -> Result<(), Obstacle> {
     let blocks = |hash: &Hash| lengths.iter().map(|length| length.div_ceil(hash.size()) as u64).sum();
     let (rounds, work) = match derivation {
@@ -225,7 +225,7 @@ fn spend(left: &mut u64, derivation: &Derivation, lengths: [usize; 2]) -> Result
             if memory > MOST_SCRYPT_MEMORY {
                 return Err(Obstacle::TooCostly);
             }
-            // A round of scrypt is about as long as one of PBKDF2 per block of 128 bytes.
+            // A round of scrypt takes about as long as one of PBKDF2 for each block of 128 bytes.
             (0, cost.saturating_mul(*block).saturating_mul(*parallel))
         }
     };
@@ -237,7 +237,7 @@ fn spend(left: &mut u64, derivation: &Derivation, lengths: [usize; 2]) -> Result
     Ok(())
 }
 
-/// `MacData` of a PFX file.
+/// The `MacData` of a PFX file.
 pub(super) struct FileMac {
     algorithm: Algorithm,
     value: Vec<u8>,
@@ -246,7 +246,7 @@ pub(super) struct FileMac {
 }
 
 impl FileMac {
-    /// The content of the sequence.
+    /// Reads the content of the sequence.
     pub(super) fn content(value: &mut Value<'_, '_>) -> Parsed<FileMac> {
         let (algorithm, digest) = value.take_sequence(|value| Ok((Algorithm::take(value)?, ber::octets(value)?)))?;
         let salt = ber::octets(value)?;
@@ -256,7 +256,7 @@ impl FileMac {
     fn scheme(&self) -> Result<(Hash, Derivation, usize), Obstacle> {
         let unsupported = |id: &str| unsupported_algorithm("a MAC of ", id);
         if self.algorithm.id == "1.2.840.113549.1.5.14" {
-            // PBMAC1 (RFC 9579): salt and rounds beside the digest are not used.
+            // With PBMAC1 (RFC 9579), the salt and the rounds in the outer structure are not used.
             let (derivation, scheme) = two_algorithms(&self.algorithm.parameters)?;
             let hash = Hash::read(&scheme.id).ok_or_else(|| unsupported(&scheme.id))?;
             let (derivation, length) = Derivation::read(&derivation)?;
@@ -272,7 +272,7 @@ impl FileMac {
 struct Scheme {
     derivation: Derivation,
     cipher: Cipher,
-    /// Where it is not derived with the key.
+    /// The initialisation vector, if it is not derived with the key.
     vector: Option<Vec<u8>>,
 }
 
@@ -293,13 +293,13 @@ enum Purpose {
 
 #[derive(Clone, Copy)]
 enum Cipher {
-    /// In CBC mode, by the length of the key.
+    /// AES in CBC mode, by the length of the key.
     Aes(usize),
     AesGcm(usize),
     TripleDes,
     TwoKeyTripleDes,
     Des,
-    /// The length of the key, and how many bits of it count.
+    /// RC2, by the length of the key and its effective bits.
     Rc2 {
         length: usize,
         bits: usize,
@@ -365,7 +365,7 @@ impl Scheme {
                 let read = |value: &mut Value<'_, '_>| Ok((ber::optional_count(value)?, ber::octets(value)?));
                 let (version, iv) = ber::parse(&encryption.parameters, |value| value.take_sequence(read))?;
                 vector = Some(iv);
-                // The bits that count are written as RFC 8018, appendix B.2.3, has them.
+                // The effective bits are encoded as in RFC 8018, appendix B.2.3.
                 let bits = match version {
                     None => 32,
                     Some(160) => 40,
@@ -387,7 +387,7 @@ impl Scheme {
         }
         let vector = match (vector, cipher) {
             (Some(vector), _) => vector,
-            // RFC 5084 has a sequence, RustCrypto and Botan the nonce alone.
+            // RFC 5084 specifies a sequence; RustCrypto and Botan write only the nonce.
             (None, Cipher::AesGcm(_)) => plain_vector().or_else(|_| {
                 ber::parse(&encryption.parameters, |value| {
                     value.take_sequence(|value| {
@@ -414,13 +414,13 @@ impl Scheme {
     }
 }
 
-/// PBES2 and PBMAC1 both name a key derivation and what is done with the key.
+/// Reads the two algorithms of PBES2 or PBMAC1: the key derivation, and the use of the key.
 fn two_algorithms(parameters: &[u8]) -> Parsed<(Algorithm, Algorithm)> {
     ber::parse(parameters, |value| value.take_sequence(|value| Ok((Algorithm::take(value)?, Algorithm::take(value)?))))
 }
 
 impl Derivation {
-    /// With the length of the key, where it is written.
+    /// Reads the key derivation, and the length of the key if it is stated.
     fn read(algorithm: &Algorithm) -> Result<(Derivation, Option<u64>), Obstacle> {
         match algorithm.id.as_str() {
             "1.2.840.113549.1.5.12" => {
@@ -457,7 +457,7 @@ impl Derivation {
         }
     }
 
-    /// `None` for parameters that the function does not allow.
+    /// Derives a key. Returns `None` for parameters that the function does not allow.
     fn derive(&self, password: &[u8], purpose: Purpose, length: usize) -> Option<Bytes> {
         let mut key = Zeroizing::new(vec![0; length]);
         match self {
@@ -494,7 +494,7 @@ impl Cipher {
         }
     }
 
-    /// `None` where the padding or the tag is wrong.
+    /// Decrypts `data`. Returns `None` if the padding or the tag is wrong.
     fn decrypt(self, key: &[u8], vector: &[u8], data: &[u8]) -> Result<Option<Bytes>, Obstacle> {
         let mut buffer = Zeroizing::new(data.to_vec());
         let length = match self {
@@ -550,11 +550,11 @@ enum Hash {
     Sha512_256,
 }
 
-/// The longest is of 64 bytes.
+/// A buffer for a digest. The longest digest has 64 bytes.
 type Digested = [u8; 64];
 
 impl Hash {
-    /// By the identifier of the hash, or of its HMAC.
+    /// Returns the hash for the identifier of a hash or of its HMAC.
     fn read(id: &str) -> Option<Hash> {
         Some(match id {
             "1.2.840.113549.2.5" | "1.2.840.113549.2.6" => Hash::Md5,
@@ -569,7 +569,7 @@ impl Hash {
         })
     }
 
-    /// In bytes.
+    /// Returns the size of the digest in bytes.
     fn size(self) -> usize {
         match self {
             Hash::Md5 => 16,
@@ -588,7 +588,7 @@ impl Hash {
         }
     }
 
-    /// What ring has of it, which is the faster by far.
+    /// Returns ring's implementation, which is much faster, if ring has one.
     fn on_ring(self) -> Option<(&'static digest::Algorithm, hmac::Algorithm, pbkdf2::Algorithm)> {
         Some(match self {
             Hash::Sha1 => {
@@ -601,7 +601,7 @@ impl Hash {
         })
     }
 
-    /// Of all parts together, into the beginning of `digested`.
+    /// Writes the digest of all parts together to the beginning of `digested`.
     fn digest(self, parts: &[&[u8]], digested: &mut Digested) {
         fn of<D: Digest>(parts: &[&[u8]], digested: &mut [u8]) {
             let mut hasher = D::new();
@@ -645,7 +645,7 @@ impl Hash {
         }
     }
 
-    /// The digest of the digest, `rounds` times in all.
+    /// Returns the result of hashing `rounds` times, first the parts, then each digest.
     fn repeated(self, parts: &[&[u8]], rounds: u64) -> Zeroizing<Digested> {
         let mut digested = Zeroizing::new([0; 64]);
         self.digest(parts, &mut digested);
@@ -656,7 +656,7 @@ impl Hash {
         digested
     }
 
-    /// RFC 7292, appendix B.2.
+    /// Derives a key as in RFC 7292, appendix B.2.
     fn pkcs12_key(self, password: &[u8], salt: &[u8], rounds: u64, purpose: Purpose, length: usize) -> Bytes {
         let block = self.block_size();
         let diversifier = vec![purpose as u8; block];
@@ -669,7 +669,7 @@ impl Hash {
             let digested = self.repeated(&[&diversifier, &input], rounds);
             let digested = &digested[..self.size()];
             key.extend_from_slice(digested);
-            // Each block of the input + the digest, repeated to the length of a block, + 1.
+            // Each block of the input becomes the block + the digest, repeated to the length of a block, + 1.
             for part in input.chunks_mut(block) {
                 let mut carry = 1;
                 for (index, byte) in part.iter_mut().enumerate().rev() {
@@ -689,7 +689,7 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// An algorithm by the name that people know it by.
+/// Returns the error for an algorithm, by its common name.
 fn unsupported_algorithm(use_of: &str, id: &str) -> Obstacle {
     let (name, is_openssl) = match id {
         "1.2.392.200011.61.1.1.1.2" => ("Camellia-128-CBC", true),
@@ -724,7 +724,7 @@ fn unsupported_algorithm(use_of: &str, id: &str) -> Obstacle {
 mod tests {
     use super::*;
 
-    /// PBES2 with PBKDF2 (`rounds` in three bytes) and triple DES with an initialisation vector.
+    /// Builds PBES2 with PBKDF2 (`rounds` in three bytes) and triple DES with an initialisation vector.
     fn pbes2(rounds: u32, vector: &[u8]) -> Algorithm {
         let element = |tag: u8, parts: &[&[u8]]| {
             let content = parts.concat();

@@ -1,4 +1,4 @@
-//! PEM: a key, encrypted in one of two ways or not at all, and certificates.
+//! PEM files: a key, in plain form or encrypted in one of two ways, and certificates.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, Fault> {
     let sections = pem::parse_many(content).or_else(|_| {
-        // Lines of nothing, as tools leave them that take CR and LF for a line end each, look like the end of a header.
+        // Tools that treat CR and LF as two line ends leave empty lines, which look like the end of a header.
         let lines = content.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.trim_ascii().is_empty());
         pem::parse_many(Zeroizing::new(lines.collect::<Vec<_>>().join(&b'\n')))
     });
@@ -22,7 +22,7 @@ pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, 
     for section in sections {
         match section.tag() {
             "CERTIFICATE" | "X509 CERTIFICATE" => contents.certificates.push(section.into_contents()),
-            // OpenSSL's, with attributes of trust after the certificate, which concern authorities alone.
+            // OpenSSL's form has trust attributes after the certificate. They concern only certificate authorities.
             "TRUSTED CERTIFICATE" => {
                 let mut certificate = section.into_contents();
                 certificate.truncate(ber::first_element(&certificate).unwrap_or(certificate.len()));
@@ -47,7 +47,7 @@ pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, 
             tag if tag.ends_with("PRIVATE KEY") => {
                 contents.keys.push(PrivateKey::Other(tag.trim_end_matches("PRIVATE KEY").trim_end().to_owned()));
             }
-            // GnuTLS's text form of a PFX file.
+            // This is GnuTLS's text form of a PFX file.
             "PKCS12" => {
                 let pfx = pfx_file::read(section.contents(), secret)?;
                 contents.keys.extend(pfx.keys);
@@ -59,7 +59,7 @@ pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, 
     Ok(contents)
 }
 
-/// PKCS#8, encrypted as PKCS#5 or PKCS#12 says.
+/// Decrypts PKCS#8, which is encrypted as in PKCS#5 or PKCS#12.
 fn decrypted(der: &[u8], password: &mut Password) -> Result<Zeroizing<Vec<u8>>, Obstacle> {
     let (algorithm, data) =
         ber::parse(der, |value| value.take_sequence(|value| Ok((Algorithm::take(value)?, ber::octets(value)?))))?;

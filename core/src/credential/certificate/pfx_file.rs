@@ -1,4 +1,4 @@
-//! PFX (PKCS#12, RFC 7292): one file with key and certificates, under a password.
+//! PFX files (PKCS#12, RFC 7292): key and certificates in one file, under a password.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// How deep bags that hold bags may be nested. Tools write none.
+/// The maximum nesting of bags in bags. Tools do not write nested bags.
 const MOST_NESTED: usize = 4;
 
 const DATA: &str = "1.2.840.113549.1.7.1";
@@ -19,7 +19,7 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
     match (definite_length(content), ber::first_element(content)) {
         (Some(length), _) if length > content.len() => return Err("breaks off before its end".into()),
         (_, None) => return Err("breaks off before its end, or is damaged".into()),
-        // A line end that an editor or a shell put there does no harm.
+        // A line end that an editor or a shell appended is ignored.
         (_, Some(length)) if !content[length..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) => {
             return Err(format!("has {} bytes after its end", content.len() - length).into());
         }
@@ -92,7 +92,7 @@ struct Pfx {
     mac: Option<FileMac>,
 }
 
-/// `ContentInfo`.
+/// The `ContentInfo` structure.
 enum Content {
     Data(Vec<u8>),
     Encrypted { algorithm: Algorithm, data: Vec<u8> },
@@ -132,7 +132,7 @@ impl Content {
     }
 }
 
-/// `AuthenticatedSafe`.
+/// Reads an `AuthenticatedSafe`.
 fn parts(value: &mut Value<'_, '_>) -> Parsed<Vec<Content>> {
     value.take_sequence(|value| {
         let mut parts = Vec::new();
@@ -143,7 +143,7 @@ fn parts(value: &mut Value<'_, '_>) -> Parsed<Vec<Content>> {
     })
 }
 
-/// `SafeBag`, without its attributes: the certificate of a key is known by its public key.
+/// A `SafeBag` without its attributes. The certificate of a key is found by its public key.
 enum Bag {
     Key(Zeroizing<Vec<u8>>),
     EncryptedKey {
@@ -199,7 +199,7 @@ fn whole(value: &mut Value<'_, '_>) -> Parsed<Zeroizing<Vec<u8>>> {
     Ok(Zeroizing::new(value.capture_one()?.as_slice().to_vec()))
 }
 
-/// What a file of ASN.1 is that is not a readable PFX file.
+/// Describes a file of ASN.1 that is not a readable PFX file.
 fn other_file(content: &[u8]) -> Fault {
     if x509_parser::parse_x509_certificate(content).is_ok() {
         return "is a certificate without its private key".into();
@@ -213,7 +213,7 @@ fn other_file(content: &[u8]) -> Fault {
     }
 }
 
-/// A file of ASN.1 by its first elements.
+/// The kind of an ASN.1 file by its first elements.
 enum First {
     Pfx,
     Key,
@@ -225,11 +225,11 @@ impl First {
     fn take(value: &mut Value<'_, '_>) -> Parsed<First> {
         let version = ber::optional_count(value)?;
         let first = match version {
-            // PFX and PKCS#8.
+            // PFX and PKCS#8 begin with a version.
             Some(version) => match Algorithm::take_optional(value)? {
                 Some(algorithm) if version == 3 && algorithm.id.starts_with("1.2.840.113549.1.7.") => First::Pfx,
                 Some(_) => First::Key,
-                // The modulus of PKCS#1, or the octets of an elliptic curve's key.
+                // This is the modulus of PKCS#1, or the octets of an elliptic curve's key.
                 None => First::Key,
             },
             None => match Algorithm::take_optional(value)? {
@@ -243,7 +243,7 @@ impl First {
     }
 }
 
-/// The whole length of the outermost element by its header, where that has it.
+/// Returns the total length of the outermost element, if its header states it.
 fn definite_length(content: &[u8]) -> Option<usize> {
     let first = usize::from(*content.get(1)?);
     let (header, body) = match first {

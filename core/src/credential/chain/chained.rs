@@ -1,4 +1,4 @@
-//! The given credentials in their order; and the walk along them, which the default chain shares.
+//! A chain of given credentials in their order, and the loop over the members, which the default chain also uses.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 
 pub(in crate::credential) const NAME: &str = "ChainedTokenCredential";
 
-/// A walk ends this much before its bound, so that its own error is heard and not the bound's.
+/// A chain ends this much before its bound, so that callers get its own error and not the one about the bound.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub(in crate::credential) struct ChainedCredential {
@@ -56,12 +56,12 @@ pub(in crate::credential) fn longest_bound<'a>(members: impl Iterator<Item = &'a
     members.map(Credential::bound).max().unwrap_or(Duration::from_secs(30))
 }
 
-/// The stamps of all members, whichever of them the token is from: a change costs one more fetch.
+/// Combines the stamps of all members, regardless of which member the token is from. A change costs one more fetch.
 pub(in crate::credential) fn combined_stamp<'a>(members: impl Iterator<Item = &'a dyn Credential>) -> Option<u64> {
     members.filter_map(Credential::stamp).reduce(|one, other| one.rotate_left(1) ^ other)
 }
 
-/// One walk along a chain, with what came of each member so far.
+/// One pass along a chain, with the results of its members so far.
 pub(in crate::credential) struct Walk {
     chain: &'static str,
     deadline: Instant,
@@ -73,8 +73,8 @@ impl Walk {
         Walk { chain, deadline: Instant::now() + bound.saturating_sub(MARGIN), attempts: Vec::new() }
     }
 
-    /// Asks one member. Goes on only past "unavailable"; any other failure ends the walk with that error, which carries
-    /// the attempts before it.
+    /// Requests a token from one member. The chain continues only after "unavailable". Any other failure ends the pass
+    /// with that error, which carries the earlier attempts.
     pub(in crate::credential) async fn attempt(
         &mut self,
         member: &str,
@@ -99,12 +99,12 @@ impl Walk {
         }
     }
 
-    /// Forgets what came of a member that is asked once more.
+    /// Removes the result of a member that is tried once more.
     pub(in crate::credential) fn forget(&mut self, member: &str) {
         self.attempts.retain(|attempt| attempt.credential() != Some(member));
     }
 
-    /// The error for a walk that found nobody.
+    /// Returns the error for a chain in which every member was unavailable.
     pub(in crate::credential) fn nothing_available(self) -> Error {
         let tried: Vec<&str> = self.attempts.iter().filter_map(Error::credential).collect();
         let message = format!("none of its credentials is available here ({})", tried.join(", "));

@@ -1,4 +1,4 @@
-//! The default chain: what a program is most likely to have, from its environment to its developer's tools.
+//! The default chain: the credentials that a program is most likely to have, from its environment to developer tools.
 
 use std::{
     ops::ControlFlow,
@@ -32,32 +32,32 @@ use crate::{
 
 const NAME: &str = "DefaultAzureCredential";
 
-/// The variable that narrows the chain.
+/// The variable that restricts the chain.
 const SELECTION: &str = "AZURE_TOKEN_CREDENTIALS";
 
-/// The variable with the client id of a user-assigned identity, where the program passes none.
+/// The variable with the client id of a user-assigned identity, used if the program does not pass one.
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 
-/// How long IMDS may take to show that it is there. Where nothing else is available, a busy machine gets longer.
+/// The time limit of the IMDS probe. If no other credential is available, a longer limit allows for a busy machine.
 const PROBE: Duration = Duration::from_secs(1);
 const PATIENT_PROBE: Duration = Duration::from_secs(3);
 
-/// Nobody has won yet.
+/// The value of `winner` before the first token.
 const NOBODY: usize = usize::MAX;
 
-/// When a member takes part.
+/// When a member is part of the chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Where programs run: selected by `prod`.
+    /// Credentials of deployed services, selected by `prod`.
     Service,
-    /// Where programs are written: selected by `dev`.
+    /// Credentials of developers, selected by `dev`.
     Developer,
-    /// Only where it is named.
+    /// Only if it is selected by name.
     Named,
 }
 
-/// Every name that `AZURE_TOKEN_CREDENTIALS`, `include` and `exclude` may hold, in the order of the chain. The last ones
-/// live in editors, brokers and browsers, where this library does not reach.
+/// Every name that `AZURE_TOKEN_CREDENTIALS`, `include` and `exclude` can contain, in the order of the chain. The last
+/// ones need editors, brokers and browsers, which this library does not support.
 const MEMBERS: [(&str, Part); 12] = [
     (environment::NAME, Part::Service),
     ("WorkloadIdentityCredential", Part::Service),
@@ -75,16 +75,17 @@ const MEMBERS: [(&str, Part); 12] = [
 
 pub(in crate::credential) struct DefaultCredential {
     members: Vec<Member>,
-    /// The member whose token came first. From then on nobody else is asked: a program must not become somebody else
-    /// because its own identity is out of reach for a while.
+    /// The member that returned the first token. Later requests use only this credential, so that a temporary outage
+    /// cannot switch the process to another identity.
     winner: AtomicUsize,
 }
 
 enum Member {
     Plain(Arc<dyn Credential>),
-    /// Its failure, too, lets the chain go on: a developer's expired sign-in is no reason to stop.
+    /// A developer tool. The chain also continues after its failure, because an expired sign-in of a developer must not
+    /// end it.
     Tool(Arc<dyn Credential>),
-    /// Asked only if its endpoint answers a probe.
+    /// Used only if its endpoint responds to a probe.
     Probed(Arc<ManagedIdentityCredential>),
 }
 
@@ -109,8 +110,10 @@ impl Member {
 }
 
 impl DefaultCredential {
+    /// Creates the chain.
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a variable that is required and not set, a name that is none, and a chain
+    /// [`ErrorKind::InvalidConfiguration`] for a variable that is required and not set, an unknown name, and a chain
     /// without members.
     pub(in crate::credential) fn new(
         arguments: &DefaultArguments,
@@ -193,11 +196,11 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// A member whose settings are unusable is unavailable: it must not keep the others from being asked.
+    /// Builds a member. A member with unusable settings is unavailable, so that the other members are still tried.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for an authority host that a member would use and cannot: the setting is shared
-    /// by all, and going on would log in as somebody else than the variables name.
+    /// [`ErrorKind::InvalidConfiguration`] for an authority host that a member would use but cannot. All members share
+    /// this setting, and continuing would log in as another identity than the variables specify.
     fn member(&self, name: &'static str, alone: bool) -> Result<Member> {
         self.build(name, alone).or_else(|error| match error.is_definite() {
             true => Err(error.for_credential(name).of_part("no token")),
@@ -229,7 +232,7 @@ impl Builder<'_> {
                 let arguments = ManagedIdentityArguments { client_id, object_id: None, resource_id };
                 let identity =
                     Arc::new(ManagedIdentityCredential::with_client_id_of(source, &arguments, options, context)?);
-                // Who names it alone knows that it is there.
+                // Skips the probe when this is the only selected credential.
                 if identity.is_probed() && !alone { Member::Probed(identity) } else { Member::Plain(identity) }
             }
             "AzureCliCredential" => {
@@ -253,7 +256,7 @@ impl Builder<'_> {
     }
 }
 
-/// The names of the members, in the order of the chain.
+/// Returns the names of the members, in the order of the chain.
 fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&'static str>> {
     let canonical =
         |name: &str| MEMBERS.iter().map(|(known, _)| *known).find(|known| known.eq_ignore_ascii_case(name.trim()));
@@ -286,7 +289,7 @@ fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&
 }
 
 fn unknown(place: &str, besides: &str) -> Error {
-    // Those that only an editor or broker has are known, but of no use here.
+    // The names that need an editor or a broker are known, but not supported.
     let usable = MEMBERS.iter().filter(|(_, part)| *part != Part::Named);
     let names: Vec<&str> = usable.map(|(name, _)| *name).collect();
     Error::new(ErrorKind::InvalidConfiguration, format!("{place} names no credential of the default chain"))
@@ -327,7 +330,7 @@ mod tests {
             std::sync::LazyLock::new(|| TokenRequest::new("s/.default"));
         fetch().await.expect("IMDS has a token");
 
-        // Another one could log in by now, and the one who won cannot for a while.
+        // Another member could log in now, while the first one cannot for a while.
         std::fs::write(&file, "planted.assertion").expect("written");
         is_silent.store(true, Ordering::Relaxed);
         let error = fetch().await.expect_err("nobody takes its place");

@@ -1,4 +1,4 @@
-//! Credentials that try others in turn.
+//! Credentials that try others in order.
 
 pub(super) mod chained;
 pub(super) mod default;

@@ -1,4 +1,4 @@
-//! A credential that is not there, and says why when asked.
+//! A credential that is not available. Each token request returns the reason.
 
 use crate::{
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},

@@ -1,4 +1,4 @@
-//! Whoever is signed in to `az`.
+//! The account that is signed in to `az`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ pub(in crate::credential) struct AzureCliCredential {
     subscription: Option<String>,
     process_timeout: Option<f64>,
     environment: ToolEnvironment,
-    /// Changes at every sign-in, sign-out and change of subscription.
+    /// The profile file, which changes at every sign-in, sign-out and change of subscription.
     profile: Option<PathBuf>,
 }
 
@@ -87,8 +87,8 @@ impl AzureCliCredential {
 fn parse(stdout: &str) -> Option<FetchedToken> {
     let mut printed = tool_text::last_object(stdout, "accessToken")?;
     let token = response::usable(printed.remove("accessToken"))?;
-    // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not. Some sign-ins have neither: then the
-    // token itself tells.
+    // `expiresOn` is local time without a zone; `expires_on` (since 2.54) is not. Some sign-ins have neither; then the
+    // expiry is read from the token itself.
     let expires_on = printed
         .get("expires_on")
         .and_then(dates::moment)

@@ -1,4 +1,4 @@
-//! Whoever is signed in to `azd`.
+//! The account that is signed in to `azd`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -35,7 +35,7 @@ pub(in crate::credential) struct AzureDeveloperCliCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
     environment: ToolEnvironment,
-    /// Changes at every sign-in and sign-out.
+    /// The file that changes at every sign-in and sign-out.
     config: Option<PathBuf>,
 }
 
@@ -84,9 +84,9 @@ fn parse(stdout: &str) -> Option<FetchedToken> {
     Some(FetchedToken { token, expires_on, expires_in: None, refresh_in: None })
 }
 
-/// What it complains of: JSON lines on either stream, else its plain words. Since 1.23.7 the cause is in `error`, beside a
-/// `message` that is the same for every failure; a line in the older form (`consoleMessage`) may come before it. The older
-/// form alone has the cause in `data.message`.
+/// Reads the error from JSON lines on either stream, otherwise from plain text. Since 1.23.7 the cause is in `error`,
+/// next to a `message` that is the same for every failure; a line in the older form (`consoleMessage`) can come before
+/// it. The older form alone has the cause in `data.message`.
 fn complaint(output: &Output) -> Complaint {
     let lines: Vec<Value> = output
         .stderr
@@ -105,7 +105,7 @@ fn complaint(output: &Output) -> Complaint {
         text(Some(error)).or_else(|| text(error.get("message"))).or_else(|| text(error.get("code")))
     };
     let causes: Vec<String> = lines.iter().filter_map(cause).collect();
-    // `error` may be a bare code: then the message says more.
+    // `error` can be only a code; then the message is more specific.
     let told = match causes.iter().find(|cause| cause.contains(char::is_whitespace)) {
         Some(cause) => cause.clone(),
         None => {

@@ -1,4 +1,4 @@
-//! Whoever is signed in to Azure PowerShell.
+//! The account that is signed in to Azure PowerShell.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,14 +36,15 @@ static POWERSHELL: DeveloperTool = DeveloperTool {
     },
 };
 
-/// What the script prints where the module is missing.
+/// The output of the script if the module is missing.
 const NO_MODULE: &str = "NO_AZ_ACCOUNT_MODULE";
 
-/// What stands before a token, and between its parts.
+/// The marker before a token and between its parts.
 const MARK: &str = "azsdk%";
 
-/// Follows the line that sets the parameters. The token became a `SecureString` on request in 2.17 of the module and for
-/// good in 5.0; its end is an offset date in all versions, which a cast from a plain date, UTC or local, keeps right.
+/// The script after the line that sets the parameters. The token became a `SecureString` on request in 2.17 of the
+/// module, and always in 5.0. Its expiry is an offset date in all versions; a cast from a plain date, UTC or local,
+/// keeps it correct.
 const SCRIPT: &str = r#"
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -82,7 +83,7 @@ pub(in crate::credential) struct AzurePowerShellCredential {
     tenants: TenantRule,
     process_timeout: Option<f64>,
     environment: ToolEnvironment,
-    /// Changes at every sign-in, sign-out and change of context.
+    /// The file that changes at every sign-in, sign-out and change of context.
     context_file: Option<PathBuf>,
 }
 
@@ -131,7 +132,8 @@ impl AzurePowerShellCredential {
     }
 }
 
-/// The script as PowerShell takes it: base64 of UTF-16. Neither text can hold a quotation mark: both have been checked.
+/// Encodes the script for PowerShell: base64 of UTF-16. Neither text can contain a quotation mark, because both have
+/// been checked.
 fn encoded(resource: &str, tenant: &str) -> String {
     let parameters =
         format!("$parameters = @{{ ResourceUrl = '{resource}'; WarningAction = 'Ignore' }}; $tenant = '{tenant}'");
@@ -155,7 +157,7 @@ fn failure(output: &Output) -> Error {
     POWERSHELL.failure(output, &Complaint::read(&without_frames(&said)))
 }
 
-/// What PowerShell says, without colours and without the XML in which it wraps errors for another PowerShell.
+/// Returns PowerShell's message without colours and without the XML in which it wraps errors for another PowerShell.
 fn words(stderr: &str) -> String {
     let wrapped: Vec<&str> = stderr
         .split("<S S=\"Error\">")
@@ -168,7 +170,7 @@ fn words(stderr: &str) -> String {
     }
 }
 
-/// A text out of PowerShell's XML: `_x000A_` and its like, and the entities.
+/// Decodes a text from PowerShell's XML: `_x000A_` and similar sequences, and the entities.
 fn unwrapped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -191,12 +193,13 @@ fn unwrapped(text: &str) -> String {
     out.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
 }
 
-/// The error itself, without the place in the script that PowerShell shows beside it, and the command's name before it.
+/// Returns the error itself, without the position in the script that PowerShell adds, and without the command's name
+/// before it.
 fn without_frames(said: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in said.lines() {
         let line = line.trim();
-        // Windows PowerShell puts the place below.
+        // Windows PowerShell prints the position below the error.
         if line.starts_with("At line:") || line.starts_with("+ ") {
             continue;
         }

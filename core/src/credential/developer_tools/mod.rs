@@ -1,4 +1,4 @@
-//! The tools with which a developer is signed in: Azure CLI, Azure Developer CLI, Azure PowerShell.
+//! Tools with which a developer signs in: Azure CLI, Azure Developer CLI, Azure PowerShell.
 
 pub(super) mod azure_cli;
 pub(super) mod azure_developer_cli;

@@ -1,4 +1,5 @@
-//! Running a developer's command-line tool: bounded in time and output, killed with its children, one at a time.
+//! Runs a developer's command-line tool: with limits on time and output, one at a time, and killed together with its
+//! children.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,41 +23,42 @@ use crate::{
     runtime::PerProcess,
 };
 
-/// How long a tool may run where nothing else is said.
+/// The default time limit of a tool.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest a fetch takes, the wait for another run of the same tool included, where the tool itself may not take
-/// longer.
+/// The default bound of a fetch. It includes the wait for another run of the same tool, and is longer only if the
+/// tool's own time limit is.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// How much of a fetch's bound is left when it ends, so that its own error is heard.
+/// A fetch ends this much before its bound, so that callers get its own error.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// More output than any token makes.
+/// The maximum output. The output for a token is smaller.
 const MAX_OUTPUT: u64 = 256 * 1024;
 
-/// How long to read on after the tool has ended: a child it left behind may hold the pipe open.
+/// How long to continue reading after the tool has ended. A child that it left running can keep the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A developer's tool.
+/// A developer tool.
 pub(in crate::credential) struct DeveloperTool {
-    /// The commands by which it may be installed, the usual one first.
+    /// The commands that the tool can be installed as, the usual one first.
     pub(in crate::credential) programs: &'static [&'static str],
-    /// What it is called among people.
+    /// The name of the tool in messages.
     pub(in crate::credential) title: &'static str,
     /// The command that signs in.
     pub(in crate::credential) sign_in: &'static str,
-    /// The command that shows all that it says of a token.
+    /// The command that shows the tool's full output about a token.
     pub(in crate::credential) token_command: &'static str,
-    /// What it says, in lower case, where nobody is signed in.
+    /// Texts of the tool, in lower case, that mean that no account is signed in.
     pub(in crate::credential) signed_out: &'static [&'static str],
-    /// The commands by which it says, in some case or other, that somebody has to sign in again or elsewhere.
+    /// The commands that the tool names when the user has to sign in again or to another account or tenant.
     pub(in crate::credential) sign_in_commands: &'static [&'static str],
-    /// Held while the tool runs: parallel runs of one tool lock each other out or time out.
+    /// Held while the tool runs, because parallel runs of one tool fail on each other's locks or time out.
     pub(in crate::credential) turn: &'static PerProcess<tokio::sync::Mutex<()>>,
 }
 
-/// What a tool is started with. Copied while its credential is built, because which user's sign-in is found depends on it.
+/// The environment that a tool is started with. It is copied when the credential is built, because it decides which
+/// user's sign-in is found.
 pub(in crate::credential) struct ToolEnvironment {
     variables: Environment,
     /// The working directory.
@@ -70,16 +72,17 @@ impl ToolEnvironment {
     }
 }
 
-/// What a tool printed.
+/// The output of a tool.
 pub(in crate::credential) struct Output {
-    /// Whether it ended with status 0. Unknown (a host that reaps every child itself) counts as success.
+    /// Whether it ended with status 0. An unknown status (in an application that reaps every child itself) counts as
+    /// success.
     pub(in crate::credential) success: bool,
     pub(in crate::credential) code: Option<i32>,
     pub(in crate::credential) stdout: Zeroizing<String>,
     pub(in crate::credential) stderr: Zeroizing<String>,
 }
 
-/// The longest a fetch takes with this time limit for the tool.
+/// Returns the bound of a fetch with this time limit for the tool.
 pub(in crate::credential) fn bound(process_timeout: Option<f64>) -> Duration {
     process_timeout.map_or(BOUND, |limit| duration(limit).saturating_add(2 * MARGIN).max(BOUND))
 }
@@ -88,7 +91,7 @@ impl DeveloperTool {
     /// Runs the tool with `arguments` and returns what it printed.
     ///
     /// # Errors
-    /// [`ErrorKind::CredentialUnavailable`] where it is not installed, [`ErrorKind::Timeout`] where it does not end.
+    /// [`ErrorKind::CredentialUnavailable`] if the tool is not installed, [`ErrorKind::Timeout`] if it does not end.
     pub(in crate::credential) async fn run(
         &self,
         arguments: &[String],
@@ -136,7 +139,8 @@ impl DeveloperTool {
             .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in))
     }
 
-    /// The tool's own path, from the absolute folders of `PATH`: a relative one would depend on the working directory.
+    /// Returns the path of the tool from the absolute folders of `PATH`. A relative folder would depend on the working
+    /// directory.
     fn find(&self, environment: &ToolEnvironment) -> Result<PathBuf> {
         let path = variable(&environment.variables, "PATH").unwrap_or_default();
         let names: &[&str] = if cfg!(windows) { &["cmd", "exe", "bat"] } else { &[""] };
@@ -159,14 +163,14 @@ impl DeveloperTool {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // The tool inherits the process's environment; what the host sees otherwise is set over it.
+        // The tool inherits the process's environment, overridden by the application's variables.
         command.envs(environment.variables.iter().map(|(name, value)| (name, value.expose())));
         #[cfg(unix)]
         command.process_group(0);
         #[cfg(not(unix))]
         command.kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| match error.kind() {
-            // The tool itself has just been found: what its first line names is not there.
+            // The tool itself has just been found, so the interpreter named in its first line is missing.
             std::io::ErrorKind::NotFound => Error::new(
                 ErrorKind::AuthenticationFailed,
                 format!("{} cannot be started: its interpreter is not there", self.title),
@@ -187,7 +191,7 @@ impl DeveloperTool {
                     let _ = timeout(LAST_WORDS, reading).await;
                     status
                 }
-                // A tool that closes its output may still run.
+                // A tool that closes its output can still be running.
                 Either::Right((_, waiting)) => {
                     let status = waiting.await;
                     group.ended();
@@ -195,7 +199,7 @@ impl DeveloperTool {
                 }
             }
         };
-        // The wait itself fails where the host reaps every child: then the output alone decides.
+        // The wait itself fails if the application reaps every child; then only the output decides.
         let status: Option<ExitStatus> = status.ok();
         let text = |bytes: &[u8]| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
         Ok(Output {
@@ -206,7 +210,7 @@ impl DeveloperTool {
         })
     }
 
-    /// The error for a tool that failed.
+    /// Returns the error for a tool that failed.
     pub(in crate::credential) fn failure(&self, output: &Output, complaint: &Complaint) -> Error {
         let said = &*complaint.cause;
         let how = match output.code {
@@ -234,7 +238,7 @@ impl DeveloperTool {
             return error(ErrorKind::CredentialUnavailable, format!("{} is not installed", self.title))
                 .with_advice(format!("Install {} and run `{}`.", self.title, self.sign_in));
         }
-        // It was found and started: what is missing is of its own. 9009 is how cmd says it.
+        // The tool was found and started, so a part of the tool is missing. cmd reports this as 9009.
         let lacks_a_part =
             ["is not recognized as an internal or external command", "bad interpreter", "cannot execute:"]
                 .iter()
@@ -280,7 +284,7 @@ impl DeveloperTool {
         format!("Repair or reinstall {}: `{}` must run in a terminal.", self.title, self.token_command)
     }
 
-    /// The error for output without a token, with what the tool said beside it.
+    /// Returns the error for output without a token, with the tool's message.
     pub(in crate::credential) fn unreadable(&self, output: &Output) -> Error {
         let said = Complaint::read(&output.stderr).cause;
         let message = sanitize::sentence(&said, &[]).filter(|_| !is_page(&said));
@@ -293,7 +297,7 @@ impl DeveloperTool {
     }
 }
 
-/// What to do about a failure that has nothing to do with who is signed in, by what the tool says in lower case.
+/// Returns the advice for a failure that is unrelated to the signed-in account, by the tool's message in lower case.
 fn trouble(said: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if says(&["407 proxy", "407 auth", "failed: 407", "proxy authentication required"]) {
@@ -323,7 +327,7 @@ fn trouble(said: &str) -> Option<&'static str> {
     is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY: the tool reads them too.")
 }
 
-/// A proxy's or portal's page, which the tool took for an answer and passed on.
+/// Returns whether the text is a page of a proxy or portal, which the tool printed as if it were a response.
 fn is_page(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     text.trim_start().starts_with('<') || lower.contains("<html") || lower.contains("<!doctype")
@@ -331,17 +335,17 @@ fn is_page(text: &str) -> bool {
 
 async fn read(stream: Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) {
     if let Some(stream) = stream {
-        // A broken pipe ends the output like its end does.
+        // A broken pipe ends the output in the same way as its end does.
         let mut stream = stream.take(MAX_OUTPUT);
         let _ = stream.read_to_end(buffer).await;
-        // Reads on, so that a tool that prints more is not stopped by a full pipe.
+        // Continues reading, so that a tool that prints more is not blocked by a full pipe.
         let mut rest = stream.into_inner();
         let mut sink = Zeroizing::new([0; 4096]);
         while matches!(rest.read(&mut *sink).await, Ok(1..)) {}
     }
 }
 
-/// The tool with all it has started, killed when dropped before its end.
+/// The tool with all processes that it started. They are killed if this is dropped before the tool ends.
 struct Group {
     #[cfg(unix)]
     leader: Option<libc::pid_t>,
@@ -358,7 +362,7 @@ impl Group {
         Group {}
     }
 
-    /// The tool has ended by itself; what it left running on purpose is left alone.
+    /// Marks the tool as ended. Processes that it left running on purpose are not killed.
     fn ended(&mut self) {
         #[cfg(unix)]
         {
@@ -371,14 +375,14 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
-            // SAFETY: kill takes no pointers. The group is this child's own: it was made its leader when it was
-            // started, and it has not been waited for, so its id is not another's yet.
+            // SAFETY: kill takes no pointers. The group belongs to this child: it was made the group's leader when it
+            // was started, and it has not been waited for, so its id is not reused yet.
             unsafe { libc::kill(-leader, libc::SIGKILL) };
         }
     }
 }
 
-/// A folder in which no program of the user's project is found by chance.
+/// Returns a folder in which a program of the user's project is not found by accident.
 fn safe_folder(inputs: &BuildInputs<'_>) -> PathBuf {
     if cfg!(windows) {
         return inputs.variable("SystemRoot").map_or_else(|| PathBuf::from(r"C:\Windows"), PathBuf::from);
@@ -398,12 +402,12 @@ fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The resource of a scope for tools that take it so, after a look at its characters.
+/// Returns the resource of a scope, for tools that take a resource, after checking its characters.
 pub(in crate::credential) fn check_scope(scope: &str) -> Result<&str> {
     check("scope", scope, |b| b.is_ascii_alphanumeric() || b"-._:/".contains(&b))
 }
 
-/// An argument that consists of characters that no shell or tool takes for something else.
+/// Checks that an argument has only characters without a special meaning to shells and tools.
 pub(in crate::credential) fn check<'a>(what: &str, value: &'a str, allowed: impl Fn(u8) -> bool) -> Result<&'a str> {
     if !value.is_empty() && !value.starts_with('-') && value.bytes().all(allowed) {
         return Ok(value);
@@ -418,7 +422,7 @@ pub(in crate::credential) fn check<'a>(what: &str, value: &'a str, allowed: impl
     })
 }
 
-/// A value that changes when one of the files does.
+/// Returns a value that changes when one of the files changes.
 pub(in crate::credential) fn stamp_of(files: &[PathBuf]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -429,7 +433,7 @@ pub(in crate::credential) fn stamp_of(files: &[PathBuf]) -> u64 {
     hasher.finish()
 }
 
-/// The user's own folder.
+/// Returns the user's own folder.
 pub(in crate::credential) fn home(inputs: &BuildInputs<'_>) -> Option<PathBuf> {
     let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     inputs.variable(name).map(PathBuf::from)

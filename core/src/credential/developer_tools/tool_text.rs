@@ -1,31 +1,32 @@
-//! What developers' command-line tools print: the cause of a failure among warnings and tracebacks, the commands that they
-//! name, and the JSON object among other lines.
+//! Parses the output of developers' command-line tools: the cause of a failure among warnings and tracebacks, the
+//! commands that they name, and the JSON object among other lines.
 
 use serde_json::{Map, Value};
 
 use crate::credential::{developer_tools::process::Output, sanitize};
 
-/// No more objects than this are looked for in a tool's output.
+/// The maximum number of objects that are searched for in a tool's output.
 const MAX_OBJECTS: usize = 1000;
 
-/// The longest command that is repeated.
+/// The maximum length of a command that is repeated in a message.
 const MAX_COMMAND: usize = 600;
 
-/// What a tool said of its failure.
+/// The parsed error text of a tool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::credential) struct Complaint {
-    /// The error itself, without what stands around it.
+    /// The error itself, without the surrounding text.
     pub(in crate::credential) cause: String,
-    /// Everything but warnings and tracebacks; the tool's own commands stand there.
+    /// Everything except warnings and tracebacks. It includes the tool's own commands.
     pub(in crate::credential) rest: String,
-    /// The tool's own advice, where it is set apart.
+    /// The tool's own advice, if it is marked as such.
     pub(in crate::credential) suggestion: Option<String>,
 }
 
 impl Complaint {
-    /// What a tool says by its output for errors, else by the other one, where that is words.
+    /// Reads the cause from the tool's error output. If that does not contain one, it is read from the standard output,
+    /// if that is plain text.
     pub(in crate::credential) fn of(output: &Output) -> Complaint {
-        // Lines of JSON are for programs; who reads them has taken what they say.
+        // Lines of JSON are meant for programs. A caller that parses them has already used their contents.
         let plain = |text: &str| {
             let lines = text.lines().filter(|line| serde_json::from_str::<Map<String, Value>>(line.trim()).is_err());
             Complaint::read(&lines.collect::<Vec<_>>().join("\n"))
@@ -39,8 +40,9 @@ impl Complaint {
         if is_words { other } else { complaint }
     }
 
-    /// Reads the lines that a tool printed. What begins with `ERROR:` is the error, unless it only announces a traceback;
-    /// without such a line it is the first line that is no warning, then the last exception of the traceback.
+    /// Reads the lines that a tool printed. A line that begins with `ERROR:` is the error, unless it only announces a
+    /// traceback. Without such a line, the error is the first line that is not a warning, then the last exception of
+    /// the traceback.
     pub(in crate::credential) fn read(text: &str) -> Complaint {
         let text = &without_colours(text);
         let mut said: Vec<&str> = Vec::new();
@@ -52,7 +54,7 @@ impl Complaint {
             let is_indented = line.starts_with([' ', '\t']);
             let words = line.trim();
             if words.is_empty() {
-                // The end of a paragraph.
+                // This is the end of a paragraph.
                 if !said.is_empty() && !is_complete {
                     said.push("");
                 }
@@ -70,7 +72,7 @@ impl Complaint {
                 exception = Some(words);
                 continue;
             }
-            // Below a warning of Python stands the line that it is about.
+            // Python prints the line of code below a warning.
             if in_warning && is_indented {
                 continue;
             }
@@ -96,7 +98,7 @@ impl Complaint {
                 continue;
             }
             if marked && !is_marked {
-                // What came before the first error is no part of it.
+                // Text before the first error is not part of it.
                 said.clear();
                 is_marked = true;
             }
@@ -109,7 +111,8 @@ impl Complaint {
         Complaint { cause: without_retries(cause), rest: rest.join("\n"), suggestion: None }
     }
 
-    /// The commands of the tool that it says to run, each beginning with one of `names`, the most detailed ones of a kind.
+    /// Returns the commands that the tool's text recommends, each beginning with one of `names`. Of similar commands,
+    /// the most detailed one is returned.
     pub(in crate::credential) fn commands(&self, names: &[&str]) -> Vec<String> {
         let found = commands(&self.rest, names);
         match &self.suggestion {
@@ -119,7 +122,8 @@ impl Complaint {
     }
 }
 
-/// Notes beside the error: of the tool, of the Python that runs it, and of its releases.
+/// Returns whether the line is a note next to the error: of the tool, of the Python that runs it, or about a new
+/// release.
 fn is_warning(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let is_level = ["warning:", "warn:", "info:", "debug:", "notice:"].iter().any(|level| lower.starts_with(level));
@@ -127,7 +131,7 @@ fn is_warning(line: &str) -> bool {
         .iter()
         .any(|words| lower.contains(words))
         && !lower.starts_with("error");
-    // `/path/to/file.py:12: SyntaxWarning: ...`, or without the place.
+    // The form is `/path/to/file.py:12: SyntaxWarning: ...`, or the same without the path.
     let is_of_python = line.split_once("Warning: ").is_some_and(|(before, _)| {
         let (place, class) = before.rsplit_once(' ').unwrap_or(("", before));
         let line_number = place.strip_suffix(':').and_then(|place| place.rsplit_once(':')).map(|(_, number)| number);
@@ -137,13 +141,13 @@ fn is_warning(line: &str) -> bool {
     is_level || is_notice || is_of_python
 }
 
-/// Lines of a traceback that join two exceptions.
+/// Returns whether the line joins two exceptions of a traceback.
 fn joins_exceptions(line: &str) -> bool {
     line.starts_with("During handling of the above exception")
         || line.starts_with("The above exception was the direct cause")
 }
 
-/// Lines that say what to do or where to report, below the error.
+/// Returns whether the line, below the error, states what to do or where to report.
 fn is_instruction(line: &str) -> bool {
     const STARTS: [&str; 9] = [
         "interactive authentication is needed",
@@ -160,13 +164,13 @@ fn is_instruction(line: &str) -> bool {
     STARTS.iter().any(|start| lower.starts_with(start)) || lower.ends_with("please run:")
 }
 
-/// The line without what marks it as an error, and whether it was marked.
+/// Returns the line without its error marker, and whether it had one.
 fn without_marks(line: &str) -> (bool, &str) {
     let mut words = line;
     let mut is_marked = false;
     loop {
         let lower = words.to_ascii_lowercase();
-        // `az : ERROR:` is PowerShell's way of passing it on; the long ones are names of loggers and classes.
+        // `az : ERROR:` is how PowerShell prints the tool's error; the long markers are names of loggers and classes.
         let mark = ["error:", "az :", "azd :", "cliinternalerror:", "cli.azure.cli.core.azclierror:", "warning:"]
             .iter()
             .find(|mark| lower.starts_with(**mark));
@@ -180,7 +184,7 @@ fn without_marks(line: &str) -> (bool, &str) {
     }
 }
 
-/// What stands behind the announcement of a traceback.
+/// Returns the text after the announcement of a traceback.
 fn without_heading(line: &str) -> &str {
     const HEADING: &str = "the command failed with an unexpected error";
     match line.to_ascii_lowercase().starts_with(HEADING) {
@@ -192,7 +196,8 @@ fn without_heading(line: &str) -> &str {
     }
 }
 
-/// Python's HTTP library puts a long address between the host and the reason, which a limit would cut off.
+/// Removes a long address that Python's HTTP library prints between the host and the reason, and that would use up the
+/// length limit.
 fn without_retries(cause: String) -> String {
     const START: &str = "Max retries exceeded with url:";
     const END: &str = "(Caused by ";
@@ -217,7 +222,7 @@ fn commands(text: &str, names: &[&str]) -> Vec<String> {
         }
     };
     for line in text.lines().map(str::trim) {
-        // A line of its own: the name alone or with options.
+        // This is a separate line: only the name, or the name with options.
         let alone = names.iter().find_map(|name| {
             let behind = line.strip_prefix(name)?;
             let options = behind.trim_start();
@@ -249,8 +254,8 @@ fn commands(text: &str, names: &[&str]) -> Vec<String> {
     found
 }
 
-/// The last complete JSON object in a tool's output that has this member: extensions, updates and warnings print lines of
-/// their own around it, which may hold braces.
+/// Returns the last complete JSON object in a tool's output that has this member. Extensions, updates and warnings
+/// print their own lines around it, which can contain braces.
 pub(in crate::credential) fn last_object(text: &str, member: &str) -> Option<Map<String, Value>> {
     let mut last = None;
     let mut at = 0;
@@ -271,7 +276,7 @@ pub(in crate::credential) fn last_object(text: &str, member: &str) -> Option<Map
     last
 }
 
-/// A text without the sequences that colour it on a terminal.
+/// Returns the text without the sequences that colour it on a terminal.
 pub(in crate::credential) fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -392,7 +397,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is printed is read without a panic, and what is shown of it is short and holds no secret.
+        /// Reads any output without a panic, and shows only a short text without secrets.
         #[test]
         fn texts_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
             let text = parts.concat();

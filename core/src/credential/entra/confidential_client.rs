@@ -1,4 +1,5 @@
-//! An application, and how it proves who it is: by its secret, its certificate, or an assertion of somebody else's.
+//! A confidential client: an application that authenticates by its secret, its certificate, or an assertion of another
+//! issuer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +17,10 @@ use crate::{
     secret::Secret,
 };
 
-/// What remains for the token endpoint when an assertion was long in coming.
+/// The time that remains for the token endpoint when an assertion took long.
 const FOR_THE_EXCHANGE: Duration = Duration::from_secs(5);
 
-/// An application, which asks for tokens of its own or for its users.
+/// A confidential client, which requests tokens of its own or on behalf of its users.
 pub(in crate::credential) struct ConfidentialClient {
     name: &'static str,
     endpoint: TokenEndpoint,
@@ -27,7 +28,7 @@ pub(in crate::credential) struct ConfidentialClient {
 }
 
 impl ConfidentialClient {
-    /// `name` is the class name that the user knows.
+    /// Creates the client. `name` is the class name for messages.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
@@ -43,7 +44,7 @@ impl ConfidentialClient {
         Ok(ConfidentialClient { name, endpoint, authentication })
     }
 
-    /// The same, with the variable that the client id is of, for messages.
+    /// Sets the variable that the client id came from, for messages.
     pub(in crate::credential) fn with_client_id_of(self, variable: &'static str) -> ConfidentialClient {
         ConfidentialClient { endpoint: self.endpoint.with_client_id_of(Some(variable)), ..self }
     }
@@ -54,7 +55,7 @@ impl ConfidentialClient {
         self.endpoint.client_credentials_until(ends, client_credential.as_client_credential(), request, context).await
     }
 
-    /// A token of the user whose own token is `assertion`.
+    /// Returns a token for the user whose own token is `assertion`.
     pub(in crate::credential) async fn on_behalf_of(
         &self,
         assertion: &Secret,
@@ -87,7 +88,7 @@ pub(in crate::credential) enum ClientAuthentication {
     Assertion(AssertionSource),
 }
 
-/// What an application proves itself by in one fetch.
+/// The client credential that authenticates one fetch.
 enum OwnedClientCredential {
     Secret(Secret),
     Assertion(Secret),
@@ -103,7 +104,7 @@ impl OwnedClientCredential {
 }
 
 impl ClientAuthentication {
-    /// The longest a fetch with it takes.
+    /// Returns the bound of a fetch with it.
     fn bound(&self) -> Duration {
         match self {
             ClientAuthentication::Assertion(source) => source.source.bound().max(BOUND),
@@ -111,7 +112,7 @@ impl ClientAuthentication {
         }
     }
 
-    /// The client credential for one fetch, which ends at `ends`.
+    /// Returns the client credential for one fetch, which ends at `ends`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a certificate that cannot be used; those of the assertion's source.
@@ -135,15 +136,18 @@ impl ClientAuthentication {
     }
 }
 
-/// A credential whose tokens are assertions: a callback of the host, or an identity that the application trusts.
+/// A credential whose tokens are assertions: a callback of the application, or an identity that the confidential client
+/// trusts.
 pub(in crate::credential) struct AssertionSource {
     source: Arc<dyn Credential>,
     request: TokenRequest,
 }
 
 impl AssertionSource {
+    /// Creates the source.
+    ///
     /// # Errors
-    /// As [`build`].
+    /// Those of [`build`].
     pub(in crate::credential) fn new(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<AssertionSource> {
         let audience = match context.authority_cloud()? {
             Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
@@ -160,7 +164,7 @@ impl AssertionSource {
         let asked = timeout_at(ends, self.source.fetch(&self.request, context)).await;
         let outcome = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not answer in time")));
         outcome.map(|fetched| fetched.token).map_err(|error| match error.kind() {
-            // Its host went away: who waits asks again.
+            // The event loop of the callback ended. Callers that still wait request the token again.
             ErrorKind::Cancelled => error,
             _ => error.for_credential(self.source.name()).of_part("no assertion"),
         })

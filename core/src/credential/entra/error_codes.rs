@@ -1,22 +1,22 @@
-//! What the numbers behind `AADSTS` mean and what to do about each: one table, also printed in `docs/errors.md`.
+//! The `AADSTS` error numbers with their meaning and advice, in one table that is also printed in `docs/errors.md`.
 
 use crate::error::{Error, ErrorKind};
 
-/// What kind of refusal a number is.
+/// The kind of refusal that a number means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Asking again will not change it: remembered longer, never repeated.
+    /// Repeating the request does not change the result. The refusal is remembered longer and not retried.
     Definite,
-    /// Refused, but the next request (with another assertion) may be accepted.
+    /// The request was refused, but the next one (with another assertion) can succeed.
     Refused,
     /// The user has to act.
     Interaction,
-    /// The service is at fault for a while.
+    /// The service has a temporary fault.
     Transient,
 }
 
 impl Verdict {
-    /// The kind of error it becomes.
+    /// Returns the kind of the error.
     pub const fn kind(self) -> ErrorKind {
         match self {
             Verdict::Definite | Verdict::Refused => ErrorKind::AuthenticationFailed,
@@ -26,16 +26,16 @@ impl Verdict {
     }
 }
 
-/// One number with what it means.
+/// One number with its meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Aadsts {
-    /// The number behind `AADSTS`.
+    /// The number after `AADSTS`.
     pub number: u32,
-    /// What kind of refusal it is.
+    /// The kind of refusal.
     pub verdict: Verdict,
-    /// What it means, in a few words.
+    /// The meaning, in a few words.
     pub meaning: &'static str,
-    /// What to do, in a sentence.
+    /// The advice, in one sentence.
     pub advice: &'static str,
 }
 
@@ -121,25 +121,25 @@ static TABLE: &[Aadsts] = aadsts! {
     9002313 Definite "the request is malformed", "Look for blanks, quotes and line ends in tenant, client id, secret and scope.";
 };
 
-/// Every number that has advice of its own, in their order.
+/// Returns every number that has its own advice, in ascending order.
 pub fn aadsts_advice() -> &'static [Aadsts] {
     TABLE
 }
 
-/// What is known of a number.
+/// Returns the entry of a number.
 pub(in crate::credential) fn lookup(number: u32) -> Option<&'static Aadsts> {
     TABLE.binary_search_by_key(&number, |entry| entry.number).ok().map(|index| &TABLE[index])
 }
 
-/// Says only that credentials were refused; a second number beside it says why.
+/// The number that means only that credentials were refused. A second number next to it states the reason.
 const WRAPPER: u32 = 70002;
 
-/// The number behind `AADSTS` in a text: the first one that says more than that something was refused.
+/// Returns the first number after `AADSTS` in a text that is more specific than a general refusal.
 pub(in crate::credential) fn find(text: &str) -> Option<u32> {
     quoted(text).map(|(number, _)| number)
 }
 
-/// The same, with what stands behind it.
+/// Returns the same, with the text after it.
 pub(in crate::credential) fn quoted(text: &str) -> Option<(u32, &str)> {
     let all = || {
         text.match_indices("AADSTS").filter_map(|(at, marker)| {
@@ -151,24 +151,24 @@ pub(in crate::credential) fn quoted(text: &str) -> Option<(u32, &str)> {
     all().find(|(number, _)| *number != WRAPPER).or_else(|| all().next())
 }
 
-/// The number that says most of those that a service lists, the general ones first.
+/// Returns the most specific of the numbers that a service lists. General numbers come first.
 pub(in crate::credential) fn most_special(listed: &[u32]) -> Option<u32> {
     let special = || listed.iter().rev().copied().filter(|number| *number != WRAPPER);
     special().find(|number| lookup(*number).is_some()).or_else(|| special().next()).or(listed.last().copied())
 }
 
-/// Whether a text tells of a trouble that passes by itself, whatever its number.
+/// Returns whether a text describes a temporary fault, whatever its number.
 pub(in crate::credential) fn is_passing(text: &str) -> bool {
     text.to_ascii_lowercase().contains("request to external oidc endpoint failed")
 }
 
-/// What to do about it.
+/// Returns the advice for a temporary fault.
 pub(in crate::credential) fn passing_advice() -> &'static str {
     lookup(50166).map_or("", |entry| entry.advice)
 }
 
 impl Error {
-    /// With what is known of its number.
+    /// Adds the meaning and the advice of the number.
     pub(in crate::credential) fn with_known(self, known: Option<&Aadsts>) -> Error {
         match known {
             Some(entry) if entry.verdict == Verdict::Definite => self.with_advice(entry.advice).definite(),
@@ -192,7 +192,7 @@ mod tests {
         assert!(lookup(1).is_none());
     }
 
-    /// Those that the documentation of the protocol lists, and those that people meet most.
+    /// Tests the numbers that the protocol's documentation lists and the most common ones.
     #[test]
     fn what_entra_is_known_to_say_has_advice() {
         let numbers = [
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// What is advised is read in every language: no option may be named as one of them spells it.
+    /// Advice is shown in every language, so it must not use one language's spelling of an option.
     #[test]
     fn advice_is_for_every_language() {
         let kinds = ErrorKind::ALL.iter().map(|kind| kind.advice());

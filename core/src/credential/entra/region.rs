@@ -1,4 +1,4 @@
-//! The token service of an Azure region, where `AZURE_REGIONAL_AUTHORITY_NAME` asks for one.
+//! The token service of an Azure region, selected by `AZURE_REGIONAL_AUTHORITY_NAME`.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -14,17 +14,17 @@ use crate::{
 
 const VARIABLE: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
 
-/// Where a virtual machine is told its region, below the host of IMDS.
+/// The path below the IMDS host that returns the region of a virtual machine.
 const LOCATION: &str = "/metadata/instance/compute/location?format=text&api-version=2021-01-01";
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which region's token service is asked.
+/// The region whose token service is used.
 pub(in crate::credential) enum Region {
-    /// The global one.
+    /// The global token service.
     None,
     Named(String),
-    /// The region of this machine, by IMDS; kept once it is known.
+    /// The region of this machine, from IMDS. It is stored once it is known.
     Detected {
         imds_host: String,
         found: ArcSwapOption<String>,
@@ -32,9 +32,11 @@ pub(in crate::credential) enum Region {
 }
 
 impl Region {
+    /// Reads the region from the inputs.
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for what cannot be a region's name, and for an authority host that cannot have one
-    /// in front, such as an IP address.
+    /// [`ErrorKind::InvalidConfiguration`] for text that cannot be a region's name, and for an authority host that
+    /// cannot have a region's name in front, such as an IP address.
     pub(in crate::credential) fn new(inputs: &BuildInputs<'_>, global: &str) -> Result<Region> {
         let Some(wanted) = inputs.variable(VARIABLE).map(str::trim).filter(|wanted| !wanted.is_empty()) else {
             return Ok(Region::None);
@@ -60,7 +62,7 @@ impl Region {
         }
     }
 
-    /// The authority to ask for an application's token: the region's, else the global one.
+    /// Returns the authority for a token of the application: the region's, otherwise the global one.
     pub(in crate::credential) async fn authority<'a>(
         &self,
         global: &'a str,
@@ -88,7 +90,7 @@ impl Region {
     }
 }
 
-/// Says where the address came from that could not be reached: the region's name is a part of it, and not every authority
+/// Adds the source of an address that could not be reached. The region's name is a part of it, and not every authority
 /// has hosts for regions.
 pub(in crate::credential) fn explain(error: Error) -> Error {
     use ErrorKind::{Network, Timeout, UntrustedCertificate};
@@ -108,14 +110,14 @@ async fn detect(imds_host: &str, transport: &Transport, credential: &str) -> Opt
     region_of(std::str::from_utf8(&response.body).ok()?)
 }
 
-/// `West Europe` is `westeurope`.
+/// Returns the name of a region in its short form: `West Europe` becomes `westeurope`.
 fn region_of(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
     let is_one = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     is_one.then_some(name)
 }
 
-/// The region's authority; `None` where the global one is an IP address.
+/// Returns the region's authority, or `None` if the global one is an IP address.
 fn regional(region: &str, global: &str) -> Option<String> {
     let regional = match cloud::of_authority(global) {
         Cloud::Public => format!("https://{region}.login.microsoft.com"),

@@ -1,5 +1,5 @@
-//! What token services answer: tokens, and refusals as typed errors. Tolerant of everything that is no contradiction:
-//! numbers as texts, unknown fields, wrong content types, pages of HTML.
+//! Parses responses of token services: tokens, and refusals as typed errors. The parser accepts all that is not
+//! contradictory: numbers as texts, unknown fields, wrong content types, pages of HTML.
 
 use std::collections::HashMap;
 
@@ -17,29 +17,29 @@ use crate::{
     transport::{Response, describe_skew},
 };
 
-/// The longest claims challenge that is passed on.
+/// The maximum length of a claims challenge that is passed on.
 const MAX_CLAIMS: usize = 4096;
 
-/// No token lives longer, in seconds: a longer `expires_in` is in another unit.
+/// The longest lifetime of a token, in seconds. A longer `expires_in` is in another unit.
 const LONGEST_LIFE: i64 = 400 * 24 * 3600;
 
-/// The JSON object of an answer, if its body is one, whatever its content type.
+/// Returns the JSON object of a response, if its body is one, whatever its content type.
 pub(in crate::credential) fn object(response: &Response) -> Option<Map<String, Value>> {
     read(response)
 }
 
-/// Whether it is one, without a copy of what may be a token.
+/// Returns whether the body is a JSON object, without copying what can be a token.
 pub(in crate::credential) fn is_object(response: &Response) -> bool {
     read::<HashMap<String, IgnoredAny>>(response).is_some()
 }
 
-/// What is wanted of it.
+/// Deserializes the body.
 pub(in crate::credential) fn read<T: DeserializeOwned>(response: &Response) -> Option<T> {
     let body = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
     serde_json::from_slice(body).ok()
 }
 
-/// The token in an answer, if there is one.
+/// Returns the token in a response, if there is one.
 pub(in crate::credential) fn token(object: &mut Map<String, Value>) -> Option<FetchedToken> {
     if object.get("token_type").is_some_and(is_bound_to_a_key) {
         return None;
@@ -54,12 +54,13 @@ pub(in crate::credential) fn token(object: &mut Map<String, Value>) -> Option<Fe
     })
 }
 
-/// Whether the type of a token says that it is worth nothing without a key.
+/// Returns whether the type of a token means that it is usable only with a key.
 fn is_bound_to_a_key(token_type: &Value) -> bool {
     token_type.as_str().is_some_and(|name| name.to_ascii_lowercase().contains("pop"))
 }
 
-/// A token that can be one: a text of printable ASCII. Anything else would break the password message it goes into.
+/// Returns the value if it can be a token: a text of printable ASCII. Other characters would break the password
+/// message.
 pub(in crate::credential) fn usable(value: Option<Value>) -> Option<Secret> {
     let Some(Value::String(text)) = value else { return None };
     let text = zeroize::Zeroizing::new(text);
@@ -71,27 +72,27 @@ pub(in crate::credential) fn usable(value: Option<Value>) -> Option<Secret> {
 pub(in crate::credential) struct ErrorResponse {
     pub(in crate::credential) service: ServiceErrorDetails,
     suberror: Option<String>,
-    /// Whether it is a refusal in the service's own form, and not somebody else's page.
+    /// Whether it is a refusal in the service's own form, and not a page of another server.
     is_refusal: bool,
-    /// Whether the text tells of a trouble that passes by itself.
+    /// Whether the text describes a temporary fault.
     is_passing: bool,
 }
 
 /// Where a response comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::credential) enum ResponseOrigin {
-    /// A service far away: others may answer in its place.
+    /// A remote service. Another server, such as a proxy, can respond instead.
     Remote,
-    /// An endpoint of this machine or cluster: whatever it says in words is its own.
+    /// An endpoint of this machine or cluster. A text response is its own.
     Local,
 }
 
-/// The member of that name, whatever its case: services do not agree on one.
+/// Returns the member of that name, whatever its case, because services differ in it.
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Reads an error response. `secrets` are those that the request held.
+/// Reads an error response. `secrets` are those of the request.
 pub(in crate::credential) fn error_response(
     response: &Response,
     object: Option<&Map<String, Value>>,
@@ -117,7 +118,7 @@ pub(in crate::credential) fn error_response(
         .and_then(code)
         .or_else(|| nested("code").and_then(code))
         .or_else(|| fields(&["errorCode", "code"]).and_then(code));
-    // Some services say all of it in `error`, which is then no code.
+    // Some services put the whole message into `error`, which is then not a code.
     let told = told.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
     let is_described = told.is_some();
     let words = || {
@@ -167,12 +168,12 @@ pub(in crate::credential) fn error_response(
 }
 
 impl ErrorResponse {
-    /// The error it becomes. `source` names the service.
+    /// Converts the response to an error. `source` names the service.
     pub(in crate::credential) fn into_error(self, response: &Response, source: &str) -> Error {
         let known = self.service.aadsts.and_then(error_codes::lookup);
         let (kind, definite) = self.classify(known.map(|entry| entry.verdict));
         let mut advice = match (known, self.service.aadsts) {
-            // A transient status has its own advice; the table's is for what the number alone says.
+            // A transient status has its own advice; the advice of the table is for the number alone.
             (Some(entry), _) if entry.verdict.kind() == kind => entry.advice.to_owned(),
             _ if self.is_passing => error_codes::passing_advice().to_owned(),
             (None, Some(number)) if kind == ErrorKind::AuthenticationFailed => {
@@ -193,7 +194,7 @@ impl ErrorResponse {
         if definite { error.definite() } else { error }
     }
 
-    /// The kind, and whether asking again cannot change it.
+    /// Returns the kind, and whether the refusal is definite.
     fn classify(&self, verdict: Option<Verdict>) -> (ErrorKind, bool) {
         let status = self.service.status.unwrap_or_default();
         if self.is_passing {
@@ -232,7 +233,7 @@ impl ErrorResponse {
     }
 }
 
-/// What a body is that holds no token, for messages.
+/// Describes a body without a token, for messages.
 pub(in crate::credential) fn describe_body(response: &Response) -> &'static str {
     let start: Vec<u8> = response.body.iter().copied().filter(|b| !b.is_ascii_whitespace()).take(16).collect();
     match start.first() {
@@ -252,14 +253,14 @@ pub(in crate::credential) fn describe_body(response: &Response) -> &'static str 
     }
 }
 
-/// The compression of a body, which is never asked for, by its header or its first bytes.
+/// Returns the compression of a body by its header or its first bytes. Requests never ask for compression.
 fn encoding(response: &Response) -> Option<&'static str> {
     let named = response.header("content-encoding").unwrap_or_default().to_ascii_lowercase();
     let is = |name: &str| named.split(',').any(|one| one.trim().trim_start_matches("x-") == name);
     match &**response.body {
         [0x1f, 0x8b, ..] => Some("a body compressed with gzip, which was not asked for"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a body compressed with zstd, which was not asked for"),
-        // A header that tells a falsehood over readable JSON is no matter.
+        // A wrong header is ignored if the JSON is readable.
         [b'{' | b'[' | b'<', ..] => None,
         _ if is("gzip") => Some("a body compressed with gzip, which was not asked for"),
         _ if is("br") => Some("a body compressed with br, which was not asked for"),
@@ -269,7 +270,7 @@ fn encoding(response: &Response) -> Option<&'static str> {
     }
 }
 
-/// An id in the description's trailer, as bodies had it before they had fields for it.
+/// Returns an id from the trailer of the description, where bodies had it before there were fields for it.
 fn trailer(description: &str, name: &str) -> Option<String> {
     let rest = description.split(name).nth(1)?.trim_start();
     Some(rest.split(|c: char| c.is_whitespace()).next()?.to_owned())

@@ -1,11 +1,11 @@
-//! Tenants: which one a request may name, and how they are written.
+//! Tenants: their syntax, and which ones a request can specify.
 
 use crate::{
     config::{BuildInputs, CredentialOptions},
     error::{Error, ErrorKind, Result},
 };
 
-/// Which tenant a request goes to.
+/// The tenants that requests can go to.
 #[derive(Clone, Debug)]
 pub(in crate::credential) struct TenantRule {
     own: Option<String>,
@@ -14,6 +14,8 @@ pub(in crate::credential) struct TenantRule {
 }
 
 impl TenantRule {
+    /// Creates the value.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a tenant that is neither an id nor a domain name.
     pub(in crate::credential) fn new(
@@ -31,8 +33,8 @@ impl TenantRule {
         })
     }
 
-    /// The tenant for a request: its own unless the request names another one that is allowed; `None` where the
-    /// credential has none of its own and none is named.
+    /// Returns the tenant for a request: the credential's own one, unless the request specifies another one that is
+    /// allowed. Returns `None` if neither specifies one.
     ///
     /// # Errors
     /// [`ErrorKind::AuthenticationFailed`] for a tenant that is not allowed.
@@ -54,7 +56,7 @@ impl TenantRule {
     }
 }
 
-/// The environment's own list of tenants, where the options have none.
+/// Uses the environment's list of tenants if the options have no list.
 pub(in crate::credential) fn with_environment(
     options: &CredentialOptions,
     inputs: &BuildInputs<'_>,

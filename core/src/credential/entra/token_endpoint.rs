@@ -20,10 +20,10 @@ use crate::{
     transport::{Request, Transport},
 };
 
-/// The longest a fetch from the token endpoint takes.
+/// The longest duration of a fetch from the token endpoint.
 pub(in crate::credential) const BOUND: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// An application's way to the token endpoint.
+/// The token endpoint for one application.
 pub(in crate::credential) struct TokenEndpoint {
     credential: &'static str,
     transport: Transport,
@@ -31,22 +31,22 @@ pub(in crate::credential) struct TokenEndpoint {
     tenants: TenantRule,
     region: Region,
     client_id: String,
-    /// The variable that the client id is of, where the program did not pass it.
+    /// The variable that the client id came from, if the program did not pass it.
     client_id_variable: Option<&'static str>,
-    /// Whether a cluster's token proxy stands in the authority's place.
+    /// Whether the requests go to a cluster's token proxy instead of the authority.
     is_proxied: bool,
     retry: RetryOptions,
 }
 
 /// The OAuth client credential of an application.
 pub(in crate::credential) enum ClientCredential<'a> {
-    /// With its secret.
+    /// The secret of the application.
     Secret(&'a Secret),
-    /// With a signed JWT: of its certificate, or of a federated issuer.
+    /// A signed JWT: of the application's certificate, or of a federated issuer.
     Assertion(&'a Secret),
 }
 
-/// The fields of a request. Those added with `secret` are masked in what the service answers.
+/// The fields of a request. Values added with `secret` are masked in the service's response.
 #[derive(Default)]
 struct Form {
     fields: Vec<(&'static str, Secret)>,
@@ -75,7 +75,7 @@ impl Form {
 }
 
 impl TokenEndpoint {
-    /// The endpoint of `tenant` for the application `client_id`.
+    /// Creates the endpoint of `tenant` for the application `client_id`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant or region.
@@ -88,7 +88,7 @@ impl TokenEndpoint {
     ) -> Result<TokenEndpoint> {
         let tenants = TenantRule::new(Some(tenant), options, context.inputs)?;
         let authority = context.authority(tenant)?;
-        // What stands in the authority's place is asked whatever the region is.
+        // A token proxy is used whatever the region is.
         let region = if context.is_at_proxy() { Region::None } else { Region::new(context.inputs, &authority)? };
         Ok(TokenEndpoint {
             credential,
@@ -103,22 +103,22 @@ impl TokenEndpoint {
         })
     }
 
-    /// The same at a cluster's token proxy, for messages.
+    /// Marks the endpoint as a cluster's token proxy, for messages.
     pub(in crate::credential) fn of_token_proxy(self) -> TokenEndpoint {
         TokenEndpoint { is_proxied: true, ..self }
     }
 
-    /// The same, with the variable that the client id is of, for messages.
+    /// Sets the variable that the client id came from, for messages.
     pub(in crate::credential) fn with_client_id_of(self, variable: Option<&'static str>) -> TokenEndpoint {
         TokenEndpoint { client_id_variable: variable, ..self }
     }
 
-    /// The application.
+    /// Returns the client id.
     pub(in crate::credential) fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// For whom a client assertion is meant: the endpoint itself, whatever the region.
+    /// Returns the audience of a client assertion: the endpoint itself, whatever the region.
     ///
     /// # Errors
     /// [`ErrorKind::AuthenticationFailed`] for a tenant that is not allowed.
@@ -131,7 +131,7 @@ impl TokenEndpoint {
         Ok(format!("{authority}/{tenant}/oauth2/v2.0/token"))
     }
 
-    /// The application's own token.
+    /// Returns a token of the application itself.
     pub(in crate::credential) async fn client_credentials(
         &self,
         client_credential: ClientCredential<'_>,
@@ -141,7 +141,7 @@ impl TokenEndpoint {
         self.client_credentials_until(Instant::now() + BOUND, client_credential, request, context).await
     }
 
-    /// The same, in a fetch that ends at `ends`.
+    /// Does the same, in a fetch that ends at `ends`.
     pub(in crate::credential) async fn client_credentials_until(
         &self,
         ends: Instant,
@@ -154,15 +154,16 @@ impl TokenEndpoint {
         form.plain("client_id", &self.client_id);
         form.client_credential(&client_credential);
         form.plain("scope", &request.scope);
-        // Checked before anybody is asked for the region.
+        // The tenant is checked before a request for the region is sent.
         self.audience(request)?;
         let outcome = if request.claims.as_deref().is_some_and(|claims| !claims.trim().is_empty()) {
-            // The regions' endpoints cannot answer a challenge.
+            // Regional endpoints do not support claims challenges.
             self.ask(form, &self.authority, ends, request, context).await
         } else {
             let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
             let is_regional = matches!(authority, Cow::Owned(_));
-            // Nor do they give tokens with the capability to be challenged; they refuse its claim (AADSTS100034).
+            // Regional endpoints do not issue tokens that can be challenged either; they refuse this claim
+            // (AADSTS100034).
             let enable_cae = request.enable_cae && !is_regional;
             let request = TokenRequest { enable_cae, ..request.clone() };
             let asked = self.ask(form, &authority, ends, &request, context).await;
@@ -174,7 +175,7 @@ impl TokenEndpoint {
         })
     }
 
-    /// A token of the application for the user whose token is `assertion`.
+    /// Returns a token of the application for the user whose token is `assertion`.
     pub(in crate::credential) async fn on_behalf_of(
         &self,
         ends: Instant,
@@ -190,7 +191,7 @@ impl TokenEndpoint {
         form.plain("client_id", &self.client_id);
         form.client_credential(&client_credential);
         form.plain("scope", &request.scope);
-        // The regions' endpoints serve applications alone.
+        // Regional endpoints issue tokens only to applications.
         self.ask(form, &self.authority, ends, request, context).await.map_err(|error| match client_credential {
             ClientCredential::Secret(secret) => with_flaw(secret, error),
             ClientCredential::Assertion(_) => error,
@@ -238,7 +239,7 @@ impl TokenEndpoint {
         Err(self.with_hints(error))
     }
 
-    /// With what only this endpoint knows of a refusal's cause.
+    /// Adds the causes of a refusal that only this endpoint can determine.
     fn with_hints(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::AuthenticationFailed {
             return error;
@@ -262,9 +263,9 @@ impl TokenEndpoint {
     }
 }
 
-/// The error with what is amiss with the secret that was refused, without a word of the secret itself.
+/// Adds the flaw of the refused secret to the error, without any part of the secret.
 fn with_flaw(secret: &Secret, error: Error) -> Error {
-    // Entra's number for a wrong secret, the older one, and the code without a number.
+    // These are Entra's number for a wrong secret, the older number, and the code without a number.
     let is_wrong_secret = matches!(error.aadsts(), Some(7_000_215 | 50012))
         || error.aadsts().is_none() && error.service().error.as_deref() == Some("invalid_client");
     match flaw(secret.expose()).filter(|_| is_wrong_secret) {
@@ -276,7 +277,7 @@ fn with_flaw(secret: &Secret, error: Error) -> Error {
     }
 }
 
-/// What a secret has that Entra's never have.
+/// Returns a property of the secret that Entra's secrets never have.
 fn flaw(secret: &str) -> Option<&'static str> {
     let is_quoted = |mark| secret.len() >= 2 && secret.starts_with(mark) && secret.ends_with(mark);
     let is_guid = secret.len() == 36
@@ -299,7 +300,7 @@ fn flaw(secret: &str) -> Option<&'static str> {
     }
 }
 
-/// The `claims` parameter: the challenge, with the capability that lets a token be revoked by a challenge.
+/// Returns the `claims` parameter: the challenge, and the capability by which a challenge can revoke a token.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] for a challenge that is not a JSON object.

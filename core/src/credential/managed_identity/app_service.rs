@@ -1,4 +1,4 @@
-//! App Service, Functions and Container Apps: an endpoint beside the program, with a secret in a header.
+//! App Service, Functions and Container Apps: a local endpoint, with a secret in a header.
 
 use super::{Client, endpoint};
 use crate::{
@@ -20,14 +20,14 @@ impl AppService {
         Ok(AppService { endpoint: endpoint("IDENTITY_ENDPOINT", address)?, header })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the endpoint.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("mi_res_id"));
-        // Azure Automation, which has the same endpoint, wants the second one.
+        // Azure Automation, which has the same endpoint, needs the second header.
         let send = |time| {
             Request::get_local(&url, time).header("x-identity-header", self.header.expose()).header("metadata", "true")
         };

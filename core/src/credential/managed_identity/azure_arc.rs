@@ -1,5 +1,5 @@
-//! Azure Arc: the connected-machine agent of a server outside Azure. It asks its callers to show that they may read a
-//! file that only administrators and the members of its group may.
+//! Azure Arc: the connected-machine agent of a server outside Azure. Its callers must prove that they can read a file
+//! that only administrators and the members of the agent's group can read.
 
 use std::{
     io::ErrorKind as IoErrorKind,
@@ -17,16 +17,16 @@ use crate::{
 
 const VERSION: &str = "2020-06-01";
 
-/// Where the agent listens if no variable says otherwise.
+/// The default address of the agent.
 const ENDPOINT: &str = "http://localhost:40342/metadata/identity/oauth2/token";
 
-/// Larger than any key file.
+/// The maximum size of a key file. Key files are smaller.
 const MAX_KEY: u64 = 4096;
 
-/// A folder that stands for `/`, so that tests and the emulator need not write into the system.
+/// The variable with a folder that replaces `/`, so that tests and the emulator do not write to the system.
 const ROOT: &str = "PGENTRA_AZCMAGENT_ROOT";
 
-/// Where the agent keeps its things.
+/// The files of the agent.
 struct Agent {
     program: PathBuf,
     keys: PathBuf,
@@ -47,20 +47,20 @@ impl Agent {
     }
 }
 
-/// Whether the agent is installed.
+/// Returns whether the agent is installed.
 pub(super) fn is_installed(inputs: &BuildInputs<'_>) -> bool {
     Agent::new(inputs).program.exists()
 }
 
 pub(super) struct AzureArc {
     endpoint: String,
-    /// Whether the platform's variables name it, and not only the agent's file.
+    /// Whether the platform's variables specify the agent, and not only the agent's file.
     is_named: bool,
     keys: PathBuf,
 }
 
 impl AzureArc {
-    /// The agent at `address`, or at its usual one.
+    /// Creates a client of the agent at `address`, or at its default address.
     pub(super) fn new(address: Option<&str>, inputs: &BuildInputs<'_>) -> Result<Self> {
         Ok(AzureArc {
             endpoint: endpoint("IDENTITY_ENDPOINT", address.unwrap_or(ENDPOINT))?,
@@ -69,7 +69,7 @@ impl AzureArc {
         })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the endpoint.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -78,7 +78,7 @@ impl AzureArc {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
         let fetched = client.repeat(context, |time| self.once(client, &url, time)).await;
         fetched.map_err(|error| match error.kind() {
-            // An agent that is installed and stopped gives this machine no identity.
+            // An agent that is installed but stopped means that this machine has no identity.
             ErrorKind::Network | ErrorKind::Timeout if !self.is_named && !context.has_fallback => {
                 let why = format!("the agent of Azure Arc does not answer: {}", error.headline());
                 Error::new(ErrorKind::CredentialUnavailable, why).with_advice("Look at it with `azcmagent show`.")
@@ -104,8 +104,8 @@ impl AzureArc {
         Ok(token)
     }
 
-    /// The text of the file that the challenge names. Whoever listens in the agent's place must not have other files
-    /// read out to it.
+    /// Returns the contents of the file that the challenge names. Another process that listens on the agent's port must
+    /// not be able to request the contents of other files.
     fn key(&self, challenge: &Response) -> Result<Secret> {
         let path = challenge.header("www-authenticate").and_then(realm).ok_or_else(|| {
             strange("its challenge names no file (`WWW-Authenticate: Basic realm=…` is expected)".to_owned())
@@ -131,7 +131,7 @@ impl AzureArc {
     }
 }
 
-/// The file in `Basic realm=/folder/file.key`.
+/// Returns the path in `Basic realm=/folder/file.key`.
 fn realm(challenge: &str) -> Option<PathBuf> {
     let (scheme, rest) = challenge.trim().split_once(char::is_whitespace)?;
     let (name, value) = rest.trim().split_once('=')?;
@@ -140,7 +140,8 @@ fn realm(challenge: &str) -> Option<PathBuf> {
     (is_ours && !value.is_empty()).then(|| PathBuf::from(value))
 }
 
-/// Some versions of the agent pass over the id and answer for the machine itself.
+/// Checks that the response is for the requested identity: some versions of the agent ignore the id and respond for the
+/// machine itself.
 fn confirm(identity: &Identity, response: &Response) -> Result<()> {
     #[derive(Default, serde::Deserialize)]
     struct Told {

@@ -14,7 +14,7 @@ const VERSION: &str = "2017-09-01";
 pub(super) struct AzureMl {
     endpoint: String,
     secret: Secret,
-    /// The identity of the compute, where the program names none.
+    /// The identity of the compute, used if the program does not specify one.
     default_client_id: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl AzureMl {
         })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the endpoint.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }

@@ -1,4 +1,4 @@
-//! Cloud Shell: the user who opened it.
+//! Cloud Shell: the identity of its user.
 
 use super::{Client, Identity, endpoint, takes_no_id};
 use crate::{
@@ -17,7 +17,7 @@ impl CloudShell {
         Ok(CloudShell { endpoint: endpoint("MSI_ENDPOINT", address)? })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the endpoint.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }

@@ -1,4 +1,4 @@
-//! The metadata service of virtual machines, reached at a link-local address.
+//! IMDS, the metadata service of virtual machines, at a link-local address.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
 
 const VERSION: &str = "2018-02-01";
 
-/// Repeats after the first try where the options say nothing else.
+/// The default number of retries.
 const REPEATS: u32 = 5;
 
-/// The first pause, doubled each time.
+/// The first pause. It doubles with each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(800);
 
 /// The pauses, in seconds, while the service updates itself (410), which takes up to 70 s.
@@ -27,17 +27,17 @@ const PAUSES_UPDATING: [u64; 5] = [3, 6, 12, 24, 25];
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(25);
 
-/// Where nothing listens, asking more often than this finds nothing either.
+/// The number of retries if no server listens at the address. More retries would not help.
 const REPEATS_UNREACHED: u32 = 2;
 
 pub(super) struct Imds {
     endpoint: String,
 }
 
-/// Where IMDS is: the same address on every machine, but for those who put something in between.
+/// Returns the address of IMDS: the same on every machine, unless a variable overrides it.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfiguration`] for a variable that holds no address.
+/// [`ErrorKind::InvalidConfiguration`] for a variable that is not an address.
 pub(crate) fn host(inputs: &BuildInputs<'_>) -> Result<String> {
     const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
     let host = endpoint(HOST, inputs.variable(HOST).unwrap_or("http://169.254.169.254"))?;
@@ -49,7 +49,7 @@ impl Imds {
         Ok(Imds { endpoint: format!("{}/metadata/identity/oauth2/token", host(inputs)?) })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the endpoint.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -70,7 +70,7 @@ impl Imds {
             let request = Request::get_local(&url, tries.time()).header("metadata", "true");
             let outcome = match client.send(request).await {
                 Ok(response) if !context.has_fallback && is_stranger(&response) => {
-                    // A cluster's proxy for identities says in words that there is none.
+                    // A cluster's identity proxy reports in text that there is no identity.
                     let refusal = client.read(&response, "IMDS", &[]).err();
                     let lacks_identity = |error: &Error| error.kind() == ErrorKind::CredentialUnavailable;
                     return Err(refusal.filter(lacks_identity).unwrap_or_else(|| not_imds(&response)));
@@ -84,7 +84,8 @@ impl Imds {
             };
             match outcome {
                 Err(error) if tries.again(&error, pause).await => {}
-                // A machine without the service has no identity; one that has had a token is only cut off for a while.
+                // A machine without the service has no identity. If the machine has obtained a token before, this is a
+                // temporary network failure.
                 Err(error) if !context.has_fallback && error.service().status.is_none() && is_unreached(&error) => {
                     return Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline())));
                 }
@@ -93,8 +94,8 @@ impl Imds {
         }
     }
 
-    /// Asks without the `Metadata` header, which IMDS refuses with 400 and a JSON body. Whatever else answers is
-    /// something else: another cloud's metadata service, a proxy.
+    /// Sends a probe without the `Metadata` header, which IMDS refuses with 400 and a JSON body. Any other response is
+    /// from another server: another cloud's metadata service, a proxy.
     async fn probe(&self, client: &Client, resource: &str, limit: Duration) -> Result<()> {
         let url = client.url(&self.endpoint, VERSION, resource, client.identity.parameter("msi_res_id"));
         match client.send(Request::get_local(url, limit)).await {
@@ -105,7 +106,8 @@ impl Imds {
     }
 }
 
-/// Whether something else answers at the address. IMDS speaks JSON, save perhaps while it starts, updates or fails.
+/// Returns whether the response is from another server. IMDS responds with JSON, except perhaps while it starts,
+/// updates or fails.
 fn is_stranger(response: &Response) -> bool {
     let may_be_imds = match response.status {
         404 => !response.body.trim_ascii_start().starts_with(b"<"),
@@ -117,7 +119,7 @@ fn is_stranger(response: &Response) -> bool {
 
 fn not_imds(response: &Response) -> Error {
     match response::error_response(response, None, &[], ResponseOrigin::Local).service {
-        // What stands in its place, such as a cluster's proxy for identities, may say why.
+        // Another server at the address, such as a cluster's identity proxy, can state the reason.
         service if service.message.is_some() => {
             let why = "what answers at the address of IMDS is not IMDS, and says".to_owned();
             nobody_there(why).with_service(service)
@@ -139,10 +141,10 @@ fn is_unreached(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout)
 }
 
-/// 404 and 410 are how IMDS says that it is starting or updating.
+/// Classifies 404 and 410 as a temporary failure, because IMDS reports with them that it is starting or updating.
 fn as_updating(error: Error) -> Error {
     match error.service().status {
-        // A service that gives a reason is not starting.
+        // A response with a reason does not come from a starting service.
         Some(404) if error.kind() == ErrorKind::AuthenticationFailed && error.service().message.is_some() => {
             error.with_kind(ErrorKind::ServiceUnavailable)
         }
@@ -157,9 +159,9 @@ fn as_updating(error: Error) -> Error {
 
 fn pause(error: &Error, done: u32) -> Option<Duration> {
     let own = match error.service().status {
-        // An identity that is not assigned is not so for a moment.
+        // An identity that is not assigned is not a temporary state.
         Some(_) if error.kind() == ErrorKind::CredentialUnavailable => None,
-        // Exactly, so that the whole of an update is waited for; the service is this machine's own.
+        // The pauses have no jitter, so that they cover a complete update. The service runs on this machine only.
         Some(410) => PAUSES_UPDATING.get(done as usize - 1).map(|seconds| Duration::from_secs(*seconds)),
         Some(404 | 429 | 500..) if done <= REPEATS => Some(retry::doubling(FIRST_PAUSE, done, LONGEST_PAUSE)),
         None if is_unreached(error) && done <= REPEATS_UNREACHED => {

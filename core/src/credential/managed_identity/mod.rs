@@ -1,5 +1,5 @@
-//! The identity of the machine or service that the program runs on. One file a source; which source it is follows from
-//! the variables that the platform sets.
+//! Managed identity: the identity of the machine or service that the program runs on. Each source has its own file. The
+//! variables that the platform sets decide which source is used.
 
 mod app_service;
 mod azure_arc;
@@ -29,10 +29,10 @@ pub(super) use imds::host as imds_host;
 
 pub(super) const NAME: &str = "ManagedIdentityCredential";
 
-/// The longest a fetch takes: IMDS may be updating for 70 s.
+/// The bound of a fetch from IMDS, which can be updating for 70 s.
 const BOUND: Duration = Duration::from_secs(75);
 
-/// The longest a fetch from an endpoint takes that answers from this machine.
+/// The bound of a fetch from other endpoints of this machine.
 const LOCAL_BOUND: Duration = Duration::from_secs(30);
 
 pub(super) struct ManagedIdentityCredential {
@@ -47,18 +47,18 @@ struct Client {
     retry: Option<RetryOptions>,
 }
 
-/// Which of the machine's identities is meant.
+/// The identity of the machine that is requested.
 #[derive(Clone, Debug)]
 enum Identity {
     System,
     ClientId(String),
-    /// The client id of a variable, which may be meant for something else.
+    /// The client id from a variable, which can be intended for something else.
     ClientIdOf(&'static str, String),
     ObjectId(String),
     ResourceId(String),
 }
 
-/// Where the identity's tokens come from.
+/// The source of the identity's tokens.
 enum ManagedIdentitySource {
     Imds(imds::Imds),
     AppService(app_service::AppService),
@@ -66,13 +66,15 @@ enum ManagedIdentitySource {
     AzureArc(azure_arc::AzureArc),
     AzureMl(azure_ml::AzureMl),
     CloudShell(cloud_shell::CloudShell),
-    /// Kubernetes' federated token, which the Azure SDKs take for a managed identity too.
+    /// The federated token of Kubernetes, which the Azure SDKs treat as a managed identity too.
     WorkloadIdentity(Arc<WorkloadIdentityCredential>),
 }
 
 impl ManagedIdentityCredential {
+    /// Creates the credential.
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for an endpoint that is no address.
+    /// [`ErrorKind::InvalidConfiguration`] for an endpoint that is not an address.
     pub(super) fn new(
         arguments: &ManagedIdentityArguments,
         options: &CredentialOptions,
@@ -81,10 +83,10 @@ impl ManagedIdentityCredential {
         Self::with_client_id_of(None, arguments, options, context)
     }
 
-    /// The same, for a client id that is `variable`'s.
+    /// Does the same for a client id from `variable`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub(super) fn with_client_id_of(
         variable: Option<&'static str>,
         arguments: &ManagedIdentityArguments,
@@ -106,7 +108,7 @@ impl ManagedIdentityCredential {
         Ok(ManagedIdentityCredential { source, client })
     }
 
-    /// Fetches a token; where the source is IMDS and `probe` is given, only if it answers a probe in that time.
+    /// Fetches a token. If the source is IMDS and `probe` is given, IMDS must respond to a probe in that time.
     pub(super) async fn fetch_probed(
         &self,
         request: &TokenRequest,
@@ -132,7 +134,7 @@ impl ManagedIdentityCredential {
         }
     }
 
-    /// Whether asking again with more patience could find the source.
+    /// Returns whether a second request with a longer limit could find the source.
     pub(super) fn is_probed(&self) -> bool {
         matches!(self.source, ManagedIdentitySource::Imds(_))
     }
@@ -188,11 +190,12 @@ impl ManagedIdentitySource {
         Ok(source)
     }
 
-    /// HTTP for the endpoint: never through a proxy, and without certificate authorities where it has no use for them.
+    /// Returns the HTTP transport for the endpoint: never through a proxy, and without certificate authorities if TLS
+    /// is not used.
     fn transport(&self, context: &BuildContext<'_>) -> Transport {
         let endpoint = match self {
             ManagedIdentitySource::ServiceFabric(fabric) => return context.transport_trusting(fabric.trust()),
-            // It has its own.
+            // This source has its own transport.
             ManagedIdentitySource::WorkloadIdentity(_) => return context.transport_of_local(false),
             ManagedIdentitySource::Imds(imds) => imds.endpoint(),
             ManagedIdentitySource::AppService(service) => service.endpoint(),
@@ -204,14 +207,14 @@ impl ManagedIdentitySource {
     }
 }
 
-/// Workload identity, where Kubernetes' webhook has set its variables.
+/// Builds workload identity, if Kubernetes' webhook has set its variables.
 fn federated(
     identity: &Identity,
     options: &CredentialOptions,
     context: &BuildContext<'_>,
 ) -> Result<Option<WorkloadIdentityCredential>> {
     const VARIABLES: [&str; 3] = ["AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
-    // Left out where it is the variable's, so that messages can name the variable.
+    // The id is left out if it is the variable's, so that messages can name the variable.
     let client_id = match identity {
         Identity::ClientId(id) => Some(id.clone()),
         Identity::System | Identity::ClientIdOf(..) => None,
@@ -226,7 +229,7 @@ fn federated(
 }
 
 impl Identity {
-    /// The query parameter that names it, with the source's spelling for a resource id.
+    /// Returns the query parameter for the identity. `resource_id` is the source's name for a resource id.
     fn parameter(&self, resource_id: &'static str) -> Option<(&'static str, &str)> {
         match self {
             Identity::System => None,
@@ -236,7 +239,7 @@ impl Identity {
         }
     }
 
-    /// What to do where it is not assigned.
+    /// Returns the advice for an identity that is not assigned.
     fn advice(&self) -> String {
         match self {
             Identity::ClientIdOf(variable, _) => format!(
@@ -247,7 +250,7 @@ impl Identity {
         }
     }
 
-    /// Where an id comes from that the program did not pass, for advice.
+    /// Returns advice about the origin of an id that the program did not pass.
     fn hint(&self) -> String {
         match self {
             Identity::ClientIdOf(variable, id) => format!(" with the client id {} of {variable}", shown(id)),
@@ -256,7 +259,7 @@ impl Identity {
     }
 }
 
-/// As the end of "the source has".
+/// Formats the identity as the end of "the source has".
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, id) = match self {
@@ -273,14 +276,14 @@ impl fmt::Display for Identity {
     }
 }
 
-/// An id for messages: what cannot be one may be a secret in the wrong place.
+/// Returns an id for messages. Text that cannot be an id is not shown, because it can be a misplaced secret.
 fn shown(id: &str) -> &str {
     let is_plain = id.len() <= 512 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./()".contains(&b));
     if is_plain { id } else { "that is not shown" }
 }
 
 impl Client {
-    /// The endpoint's address with version, resource and the parameter that names the identity.
+    /// Returns the endpoint's address with version, resource and the parameter for the identity.
     fn url(&self, endpoint: &str, version: &str, resource: &str, identity: Option<(&'static str, &str)>) -> String {
         let separator = if endpoint.contains('?') { '&' } else { '?' };
         let mut url = format!("{endpoint}{separator}api-version={version}&resource={}", form_encoded(resource));
@@ -294,7 +297,7 @@ impl Client {
         exchange(&self.transport, NAME, request).await
     }
 
-    /// Asks an endpoint of this machine with what `request` makes in the time given.
+    /// Sends a request to an endpoint of this machine. `request` builds it for the time that is left.
     async fn ask(
         &self,
         context: FetchContext,
@@ -309,7 +312,7 @@ impl Client {
         self.repeat(context, once).await
     }
 
-    /// Does `once` in the time given, and again where that may help.
+    /// Runs `once` with a time limit, and repeats it if that can help.
     async fn repeat<F>(&self, context: FetchContext, once: impl Fn(Duration) -> F) -> Result<FetchedToken>
     where
         F: Future<Output = Result<FetchedToken>>,
@@ -324,14 +327,14 @@ impl Client {
         }
     }
 
-    /// The token in an answer, or the error_response.
+    /// Returns the token in a response, or the error response.
     fn read(&self, response: &Response, source: &str, secrets: &[&Secret]) -> Result<FetchedToken> {
         let mut object = response::object(response);
         if (200..300).contains(&response.status)
             && let Some(mut token) = object.as_mut().and_then(response::token)
         {
-            // `expires_in` counts from when the token was made, which may be long ago: sources keep tokens. The service's
-            // own clock says what is left.
+            // `expires_in` counts from when the token was issued, which can be long ago, because sources cache tokens.
+            // The service's own clock gives the remaining time.
             if let Some(expires_on) = token.expires_on {
                 let left = expires_on.saturating_sub(response.service_time());
                 token.expires_in = Some(token.expires_in.map_or(left, |expires_in| expires_in.min(left)));
@@ -359,10 +362,10 @@ impl Client {
         }
     }
 
-    /// The error for a refusal that is not for want of the identity.
+    /// Returns the error for a refusal whose cause is not a missing identity.
     fn refused(&self, error_response: ErrorResponse, response: &Response, source: &str) -> Error {
         let known = error_response.service.aadsts.is_some();
-        // An endpoint that refuses without a word has refused: no portal stands between it and the program.
+        // A refusal without a body is the endpoint's own: there is no portal between the endpoint and the program.
         let is_silent = (400..500).contains(&response.status)
             && (response.body.trim_ascii().is_empty() || response::is_object(response));
         let service = error_response.service.clone();
@@ -374,7 +377,7 @@ impl Client {
             error => error,
         };
         if error.kind() == ErrorKind::AuthenticationFailed && !known {
-            // A program that outlives its platform's restart goes on with the old one's variables.
+            // A program that keeps running while its platform restarts still has the old variables.
             return error.with_advice(format!(
                 "Check that an identity is assigned here{}; restart the program if its platform was.",
                 self.identity.hint()
@@ -383,7 +386,8 @@ impl Client {
         error
     }
 
-    /// What a refusal says is missing. Each source has its own code or words for it; a status alone says nothing.
+    /// Returns what is missing according to a refusal. Each source has its own code or text for it; a status alone is
+    /// not sufficient.
     fn lack(&self, error_response: &ErrorResponse) -> Option<Lack> {
         if error_response.service.aadsts.is_some() {
             return None;
@@ -398,7 +402,7 @@ impl Client {
         }
         let text = error_response.service.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        // What an overloaded or starting endpoint says is of the moment.
+        // The response of an overloaded or starting endpoint is temporary.
         if matches!(error_response.service.status, Some(408 | 429 | 500..)) || !says(&["identit"]) {
             return None;
         }
@@ -433,13 +437,13 @@ impl Client {
     }
 }
 
-/// What a source lacks, so that it is unavailable.
+/// Why a source is unavailable.
 enum Lack {
     /// The identity is not assigned.
     Identity,
-    /// There are several identities, and the request names none.
+    /// There are several identities, and the request does not select one.
     Choice,
-    /// The source gives no tokens for such a resource.
+    /// The source does not issue tokens for such a resource.
     Audience,
 }
 
@@ -447,7 +451,7 @@ fn unavailable(why: String, service: ServiceErrorDetails) -> Error {
     Error::new(ErrorKind::CredentialUnavailable, why).with_service(service)
 }
 
-/// A source that cannot be told which identity is meant.
+/// Returns the error for a source that does not let the request select an identity.
 fn takes_no_id(source: &str, what: &str, advice: &str) -> Error {
     let why = format!("{source} takes no {what} of a user-assigned identity");
     Error::new(ErrorKind::CredentialUnavailable, why).with_advice(advice)
@@ -459,8 +463,8 @@ fn refused_variable(name: &str, why: &str) -> Error {
         .with_advice(format!("Correct or unset {name}."))
 }
 
-/// An endpoint's address, checked and otherwise as the platform wrote it: a router may tell `/token` from `/token/`.
-/// `name` is the variable that holds it.
+/// Returns an endpoint's address, checked but otherwise unchanged: a router can distinguish `/token` from `/token/`.
+/// `name` is the variable that contains it.
 fn endpoint(name: &str, value: &str) -> Result<String> {
     let refused = || refused_variable(name, "is not an http address");
     let value = value.trim();

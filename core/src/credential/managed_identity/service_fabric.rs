@@ -1,4 +1,4 @@
-//! Service Fabric: an endpoint of the node over TLS, known by the thumbprint of its certificate, with a secret in a
+//! Service Fabric: an endpoint of the node over TLS, verified by the thumbprint of its certificate, with a secret in a
 //! header.
 
 use super::{Client, Identity, endpoint, refused_variable, takes_no_id};
@@ -28,7 +28,7 @@ impl ServiceFabric {
         Ok(ServiceFabric { endpoint, header, trust: Trust::Thumbprint(thumbprint) })
     }
 
-    /// The endpoint is known by its certificate.
+    /// Returns how the endpoint is verified: by its certificate.
     pub(super) fn trust(&self) -> Trust {
         self.trust.clone()
     }
@@ -44,7 +44,7 @@ impl ServiceFabric {
     }
 }
 
-/// Forty hex digits, however they are grouped.
+/// Reads forty hex digits in any grouping.
 fn parse(text: &str) -> Option<[u8; 20]> {
     let digits: Vec<u8> = text
         .chars()

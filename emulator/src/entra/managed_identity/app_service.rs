@@ -10,16 +10,17 @@ use crate::ids;
 use crate::state::State;
 
 pub(in crate::entra) struct AppService {
-    /// What `X-IDENTITY-HEADER` has to say.
+    /// The expected value of `X-IDENTITY-HEADER`.
     pub(in crate::entra) header: String,
 }
 
-/// Path of the endpoint.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/msi/token";
 const SELECTORS: [&str; 4] = ["client_id", "object_id", "principal_id", "mi_res_id"];
 const API_VERSION: &str = "2019-08-01";
 
-/// `/{object id}/msi/token` is an endpoint whose default is that identity: each application has its own on App Service.
+/// Returns the identities. The default of the endpoint `/{object id}/msi/token` is that identity, because each
+/// application on App Service has its own endpoint.
 fn identities(state: &State, call: &Call) -> Identities {
     let identities = state.identities(|config| &config.app_service);
     let owner = call.path.trim_end_matches('/').strip_suffix(PATH).unwrap_or_default().trim_start_matches('/');
@@ -68,7 +69,7 @@ impl Endpoint for AppService {
         }
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), shape);
         if let Some(fields) = body.as_object_mut() {
-            // This source tells the time of expiry alone.
+            // This source sends only the time of expiry.
             for absent in ["expires_in", "ext_expires_in", "not_before"] {
                 fields.remove(absent);
             }

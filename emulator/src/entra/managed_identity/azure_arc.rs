@@ -1,4 +1,4 @@
-//! Azure Arc: the agent's endpoint, which challenges its callers to show that they can read a key file.
+//! Azure Arc: the agent's endpoint, which requires its callers to prove that they can read a key file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,26 +13,26 @@ use crate::fault::Shape;
 use crate::ids;
 use crate::state::State;
 
-/// Where the key files are, below the folder that stands for `/`.
+/// The folder of the key files, below the folder that replaces `/`.
 pub(crate) const KEYS: &str = "var/opt/azcmagent/tokens";
-/// Path of the endpoint.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/metadata/identity/oauth2/token";
 const SELECTORS: [&str; 3] = ["client_id", "object_id", "msi_res_id"];
 const OLDEST_VERSION: &str = "2019-11-01";
 
 pub(in crate::entra) struct AzureArc {
     folder: PathBuf,
-    /// The keys that nobody has shown yet, with their files.
+    /// The keys that were not used yet, with their files.
     keys: Mutex<HashMap<String, PathBuf>>,
 }
 
 impl AzureArc {
-    /// With key files in this folder, which is made if it is not there.
+    /// Creates the agent with key files in this folder, which is created if it does not exist.
     pub(in crate::entra) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), keys: Mutex::default() }
     }
 
-    /// A new key, in a file of its own: its path.
+    /// Creates a key in a new file, and returns the path.
     fn challenge(&self) -> std::io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join(format!("{}.key", ids::random()));
@@ -42,7 +42,7 @@ impl AzureArc {
         Ok(path)
     }
 
-    /// Whether the key is one of ours; it is good once.
+    /// Returns whether the key is valid. Each key can be used once.
     fn redeem(&self, authorization: &str) -> bool {
         let key = authorization.strip_prefix("Basic ").unwrap_or_default();
         let path = self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -106,7 +106,7 @@ impl Endpoint for AzureArc {
             return self.failure(&aadsts::unknown_resource(resource), call, shape);
         }
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), shape);
-        // The ids by which a caller sees that it got whom it asked for.
+        // With these ids a caller checks that the response is for the requested identity.
         for name in ["object_id", "msi_res_id"] {
             if let Some(id) = call.query(name) {
                 body[name] = Value::from(id);

@@ -8,11 +8,11 @@ use crate::fault::{ExpiresOn, Shape};
 use crate::state::State;
 
 pub(in crate::entra) struct AzureMl {
-    /// What the header `secret` has to say.
+    /// The expected value of the header `secret`.
     pub(in crate::entra) secret: String,
 }
 
-/// Path of the endpoint.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/MSI/auth";
 const SELECTORS: [&str; 1] = ["clientid"];
 const API_VERSION: &str = "2017-09-01";

@@ -1,4 +1,4 @@
-//! Cloud Shell: `MSI_ENDPOINT` alone. The token is that of the user who opened it.
+//! Cloud Shell: `MSI_ENDPOINT` without a secret. The token is for the user of the shell.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::state::State;
 
 pub(in crate::entra) struct CloudShell;
 
-/// Path of the endpoint.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/oauth2/token";
 
 impl Endpoint for CloudShell {

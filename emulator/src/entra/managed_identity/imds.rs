@@ -40,7 +40,7 @@ impl Endpoint for Imds {
         let Some(api_version) = call.query("api-version") else {
             return refuse("bad_request", "'api-version' query parameter is missing");
         };
-        // Versions are dates, so that text order is time order.
+        // Versions are dates, so their text order is their time order.
         if api_version < "2018-02-01" {
             return refuse("bad_request", "The requested api-version is not supported");
         }

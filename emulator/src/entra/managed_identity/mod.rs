@@ -1,4 +1,4 @@
-//! Managed identity endpoints: one file for each place that an identity can be used from.
+//! Managed identity endpoints. Each source has its own file.
 
 pub(super) mod app_service;
 pub(super) mod azure_arc;
@@ -20,7 +20,7 @@ use crate::fault::{ExpiresOn, Numbers, Shape};
 use crate::principal::Principal;
 use crate::state::{IssuedToken, State};
 
-/// Who is meant: the identity named by one of the query parameters in `selectors`, else the default.
+/// Returns the identity in one of the query parameters in `selectors`, otherwise the default.
 fn select(state: &State, call: &Call, identities: &Identities, selectors: &[&str]) -> Option<Arc<Principal>> {
     let assigned = |principal: &Arc<Principal>| {
         let listed = |names: &Vec<String>| names.contains(&principal.name);
@@ -45,7 +45,7 @@ fn caller(state: &State, call: &Call, identities: &Identities, selectors: &[&str
     }
 }
 
-/// Errors of Entra itself are passed on with their trailer.
+/// Returns the text of an error. Entra's own errors are passed on with their trailer.
 fn error_text(failure: &Failure, usual_text: &str, call: &Call, shape: &Shape) -> String {
     let text = failure.description.as_deref().unwrap_or(usual_text);
     match failure.aadsts {
@@ -54,7 +54,7 @@ fn error_text(failure: &Failure, usual_text: &str, call: &Call, shape: &Shape) -
     }
 }
 
-/// The fields that all sources send; each removes what it does not.
+/// Returns the fields that all sources send. Each source removes the fields that it does not send.
 fn success_body(principal: &Principal, resource: &str, issued: &IssuedToken, shape: &Shape) -> Value {
     let number = |value: i64| match shape.numbers {
         Some(Numbers::Number) => json!(value),

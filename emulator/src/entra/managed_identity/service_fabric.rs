@@ -1,5 +1,5 @@
-//! Service Fabric: `IDENTITY_ENDPOINT` with `IDENTITY_HEADER`, over TLS with a certificate that nobody signed: callers
-//! know it by `IDENTITY_SERVER_THUMBPRINT`.
+//! Service Fabric: `IDENTITY_ENDPOINT` with `IDENTITY_HEADER`, over TLS with a self-signed certificate that callers
+//! verify by `IDENTITY_SERVER_THUMBPRINT`.
 
 use serde_json::json;
 
@@ -10,11 +10,11 @@ use crate::ids;
 use crate::state::State;
 
 pub(in crate::entra) struct ServiceFabric {
-    /// What the header `Secret` has to say.
+    /// The expected value of the header `Secret`.
     pub(in crate::entra) header: String,
 }
 
-/// Path of the endpoint.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/metadata/identity/oauth2/token";
 const API_VERSION: &str = "2019-07-01-preview";
 
