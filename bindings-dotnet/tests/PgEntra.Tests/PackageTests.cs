@@ -54,6 +54,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         var allowed = await RunAsync(program, "dotnet", [assembly, emulator.ConnectionString, "allowed"]);
         Assert.Equal("the server's, the server's", allowed.Trim());
         Assert.True(await PlaintextBytesAsync() > 0);
+        await emulator.ResetAsync();
     }
 
     [Fact]
@@ -82,6 +83,8 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     [Fact]
     public async Task The_samples_log_in()
     {
+        // A test that failed may have left the server without TLS.
+        await emulator.ResetAsync();
         var samples = Path.Combine(Emulator.Root, "examples", "dotnet");
         await RunAsync(samples, "dotnet", ["build", "-v", "q", "-nologo", .. packages.Library]);
         var output = await RunAsync(
