@@ -520,7 +520,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         let service = sources.value("service").unwrap_or_default();
         warnings.push(format!(
             "The connection service {service:?} was found in no service file that pgentra reads, so the server counts as \
-             remote and TLS is required."
+             remote and TLS is required. If the service sets sslmode=verify-full, also set it in the connection's own settings, \
+             because the required mode replaces it."
         ));
     }
 

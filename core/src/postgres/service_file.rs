@@ -35,7 +35,7 @@ pub enum ServiceLookup {
 }
 
 /// Looks up a service: in `servicefile` or `PGSERVICEFILE`, otherwise in the user's file; then in `PGSYSCONFDIR`,
-/// otherwise in the system-wide folders. `files`: the setting `servicefile`.
+/// otherwise in the system-wide folders.
 pub fn find(service: &str, servicefile: Option<&str>, environment: &Environment) -> ServiceLookup {
     let users = match servicefile.or_else(|| variable(environment, "PGSERVICEFILE")) {
         Some(file) => Some(PathBuf::from(file)),
