@@ -186,7 +186,8 @@ def main(arguments: list[str]) -> int:
         print(f"{suite:20}{result.passed:8}{result.failed:8}{result.skipped:9}{seconds:9.0f}")
     for suite, (result, _) in results.items():
         for note in result.notes:
-            print(f"{suite}: {note}")
+            if not note.startswith("failed: "):
+                print(f"{suite}: {note}")
     works: matrix.Cells = set().union(*(result.works for result, _ in results.values()))
     wrong, notes = matrix.compare(works, ci)
     if works:
@@ -203,6 +204,11 @@ def main(arguments: list[str]) -> int:
             print(f"the table of Service Connector: {line}")
     total = [sum(getattr(result, kind) for result, _ in results.values()) for kind in ("passed", "failed", "skipped")]
     total[1] += len(wrong)
+    # The failures come last, so that the end of a log shows their causes.
+    for suite, (result, _) in results.items():
+        for note in result.notes:
+            if note.startswith("failed: "):
+                print(f"{suite}: {note}")
     print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped", flush=True)
     return 1 if total[1] else 0
 

@@ -230,9 +230,9 @@ def test_logs_in_from_the_variables_alone(
         # Where this cloud's Entra is. It is not one of Service Connector's variables.
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
     assert way.who() == role
-    # A pool of an earlier test may still open a connection.
-    (login,) = [login for login in emulator.door().logins if login.role == role]
-    assert (login.outcome, login.tls) == ("logged_in", True)
+    # The role belongs to this test. A refused login is repeated once with a newer token.
+    logins = [(login.outcome, login.tls, login.message) for login in emulator.door().logins if login.role == role]
+    assert logins[-1:] == [("logged_in", True, None)], logins
     record_property("connector", f"{kind.__name__.replace('_', '-')} / {way.name} / Python")
 
 

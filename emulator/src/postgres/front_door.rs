@@ -161,11 +161,19 @@ impl Shared {
             Err(_) => Err(End::Silent(Outcome::TimedOut, None)),
         };
         match let_in {
-            Ok((client, server)) => {
+            Ok((mut client, server, greeting)) => {
+                // The session is recorded before the client gets ReadyForQuery, so that a test that has connected finds
+                // the login in the report.
                 let _session = self.desk.session();
                 self.desk.record(login);
+                let relay = async {
+                    client.write_all(&greeting).await?;
+                    client.flush().await?;
+                    carry(client, server).await;
+                    io::Result::Ok(())
+                };
                 tokio::select! {
-                    () = carry(client, server) => {}
+                    _ = relay => {}
                     _ = disconnects.changed() => {}
                 }
             }
@@ -280,8 +288,11 @@ impl Shared {
     }
 
     /// Verifies a password and, if it is valid, starts the role's session.
-    async fn let_in(&self, visitor: Visitor, login: &mut Login) -> Result<(BoxedStream, BoxedStream), End> {
-        let Visitor { mut stream, startup, password } = visitor;
+    ///
+    /// Returns the streams of the client and of the server, and the server's messages up to ReadyForQuery, which the
+    /// client does not have yet.
+    async fn let_in(&self, visitor: Visitor, login: &mut Login) -> Result<(BoxedStream, BoxedStream, Vec<u8>), End> {
+        let Visitor { stream, startup, password } = visitor;
         let delay = self.desk.faults().delay_ms;
         if delay > 0 {
             sleep(Duration::from_millis(delay)).await;
@@ -312,16 +323,7 @@ impl Shared {
             return Err(End::Refused(stream, refusal, Some(label.oid.clone())));
         }
         match self.upstream.open(&startup, &role).await {
-            Ok(Opened::Session(server, greeting)) => {
-                let greeted = async {
-                    stream.write_all(&greeting).await?;
-                    stream.flush().await
-                };
-                match greeted.await {
-                    Ok(()) => Ok((stream, server)),
-                    Err(_) => Err(End::Silent(Outcome::Abandoned, None)),
-                }
-            }
+            Ok(Opened::Session(server, greeting)) => Ok((stream, server, greeting)),
             Ok(Opened::Refused { bytes, sqlstate, message }) => {
                 Err(End::UpstreamRefused(stream, bytes, sqlstate, message))
             }
