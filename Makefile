@@ -11,11 +11,11 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)
 GLIBC = "$(PYTHON)" tools/glibc.py
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
-# Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/works.py tells what works.
-PYTEST_OPTIONS = -q -rsfE --timeout $(if $(PGENTRA_LONG),1200,300) -p redaction -p works --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
+# Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/credential_matrix.py tells what works.
+PYTEST_OPTIONS = -q -rsfE --timeout $(if $(PGENTRA_LONG),1200,300) -p redaction -p credential_matrix --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
 TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py examples/python benchmarks tests/e2e \
-    tests/compare tests/redaction.py tests/vector_cases.py tests/works.py
+    tests/compare tests/redaction.py tests/vector_runner.py tests/credential_matrix.py
 
 # What runs the emulator finds it and a PostgreSQL here.
 PYTHON_PATH = tests:tests/e2e
@@ -155,7 +155,7 @@ test-compare: build
 	    $(call npm,bindings-node) && PROFILE=$(PROFILE) npm run --silent --prefix bindings-node build; fi
 	$(call pytest,newest,tests/compare)
 
-# A copy of the library that can run the vectors and into which panics can be planted, then the library itself.
+# A copy of the library that can run the vectors and into which panics can be canary, then the library itself.
 libpgentra-testing: prerequisites
 	@mkdir -p "$(TARGET)/testing" && \
 	    cargo build --quiet --profile $(PROFILE) -p pgentra-c --features testing && \

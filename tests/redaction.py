@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
-from planted import SECRET
+from secret_pattern import SECRET
 
 
 @pytest.hookimpl(wrapper=True)

@@ -65,7 +65,7 @@ enum pgentra_kind {
   /** The caller gave up its wait. */
   PGENTRA_CANCELLED = 20,
   /** The host's own credential object failed. */
-  PGENTRA_HOST_CREDENTIAL = 21,
+  PGENTRA_CUSTOM_CREDENTIAL = 21,
   /** A defect in this library: a panic was caught. */
   PGENTRA_INTERNAL = 22,
   /** A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8. */
@@ -524,7 +524,7 @@ void pgentra_operation_free(struct pgentra_operation *operation);
 
 /**
  * Opens the credential of a configuration document: its keys `credential`, `environment`, `ca_file`, `host` and `scope`; the
- * others say nothing to it. `members` are the credentials that the document names by {"type": "host", "index": N}.
+ * others say nothing to it. `members` are the credentials that the document names by {"type": "custom_credential", "index": N}.
  *
  * @ownership `*credential` is the caller's: pgentra_credential_close(). The handles of `members` may be closed afterwards.
  * @threads any; see pgentra_provider_open() for the environment.

@@ -58,7 +58,7 @@ impl Credential {
 }
 
 /// Opens the credential of a configuration document: its keys `credential`, `environment`, `ca_file`, `host` and `scope`; the
-/// others say nothing to it. `members` are the credentials that the document names by {"type": "host", "index": N}.
+/// others say nothing to it. `members` are the credentials that the document names by {"type": "custom_credential", "index": N}.
 ///
 /// @ownership `*credential` is the caller's: pgentra_credential_close(). The handles of `members` may be closed afterwards.
 /// @threads any; see pgentra_provider_open() for the environment.

@@ -57,29 +57,29 @@ pub fn value<T>(export: &'static str, otherwise: T, work: impl FnOnce() -> T) ->
 #[inline]
 pub fn caught<T>(place: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        planted(place);
+        canary(place);
         work()
     }));
     outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, format!("{place} panicked"))))
 }
 
-/// Panics if a test has planted a panic here.
+/// Panics if a test has canary a panic here.
 #[cfg(feature = "testing")]
-pub fn planted(place: &str) {
-    let mut planted = PLANTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if planted.as_deref() == Some(place) {
-        *planted = None;
-        drop(planted);
-        panic!("planted in {place}");
+pub fn canary(place: &str) {
+    let mut canary = CANARY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if canary.as_deref() == Some(place) {
+        *canary = None;
+        drop(canary);
+        panic!("canary in {place}");
     }
 }
 
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
-pub fn planted(_: &str) {}
+pub fn canary(_: &str) {}
 
 #[cfg(feature = "testing")]
-static PLANTED: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
+static CANARY: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 
 /// Makes the next call of the export, or the next run of the task, of that name panic; NULL: none. For tests.
 ///
@@ -90,7 +90,7 @@ static PLANTED: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 pub unsafe extern "C" fn pgentra_plant_panic(place: *const c_char) {
     // SAFETY: as promised by the caller.
     let place = unsafe { optional_text("place", place) }.ok().flatten().map(str::to_owned);
-    *PLANTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
+    *CANARY.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
 }
 
 fn refused(name: &str, what: &str) -> Error {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::pgentra_error,
-    guard::{caught, optional_text, planted, status, text},
+    guard::{canary, caught, optional_text, status, text},
     handles::Table,
     operation::{Finalized, UserData, pgentra_finalizer},
     threads::{COMPLETIONS, QUESTIONS},
@@ -104,7 +104,7 @@ impl Credential for Host {
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
         Box::pin(async move {
-            planted("fetch");
+            canary("fetch");
             let (answer, answered) = oneshot::channel();
             let sender = AnswerSender::new();
             sender.get(|| Mutex::new(Some(answer)));

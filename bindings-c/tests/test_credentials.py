@@ -26,7 +26,7 @@ _questions: list[Any] = []
 
 
 @contextmanager
-def host_credential(foreign: Any) -> Iterator[c_void_p]:
+def custom_credential(foreign: Any) -> Iterator[c_void_p]:
     """A credential that asks a callable of Python: at once, or on a thread of its own what is awaitable."""
     function = foreign._reference()
 
@@ -64,7 +64,7 @@ class C(Flavour):
         source = credential._pgentra_source
         config = {"credential": source.document, **({} if user is None else {"user": user})}
         with ExitStack() as stack:
-            members = [stack.enter_context(host_credential(foreign)) for foreign in source.foreign]
+            members = [stack.enter_context(custom_credential(foreign)) for foreign in source.foreign]
             opened = stack.enter_context(open_credential(config, members))
             token, expires_on = get_token(opened, pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
             provider = stack.enter_context(open_provider(config, opened if members else None))

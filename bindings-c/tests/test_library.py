@@ -178,7 +178,7 @@ def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
         environment["PGUSER"] = "app-mi"
     told = run(program, environment=environment)
     assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", told)
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 def test_a_login_that_stays_refused_is_explained_and_one_that_reaches_nobody_is_not(
@@ -218,18 +218,18 @@ def test_libpq_sample_sends_no_byte_of_a_token_without_tls(
     sslmode: str, emulator: Emulator, libpq_sample: Path
 ) -> None:
     emulator.reset()
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     place = f"port={emulator.place.port} dbname={emulator.place.database} {sslmode}"
     status, _, told = run_sample(libpq_sample, f"host={NOT_LOOPBACK} {place}", environment=emulator.environment())
     assert status == 1 and ("does not support SSL" in told or "TLS is switched off" in told), told
     # A list with one remote host counts as remote.
     hosts = f"host=localhost,{NOT_LOOPBACK} port=1,{emulator.place.port} dbname=postgres {sslmode}"
     assert run_sample(libpq_sample, hosts, environment=emulator.environment())[0] == 1
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
     if not sslmode:
         # The test itself can fail: a local server gets the token without TLS.
         assert run_sample(libpq_sample, f"host=localhost {place}", environment=emulator.environment())[0] == 0
-        assert emulator.door().plaintext_password_bytes > 500
+        assert emulator.postgres_report().plaintext_password_bytes > 500
     emulator.reset()
 
 
@@ -304,7 +304,7 @@ def test_service_connector_logs_in_by_its_variables_alone(
     status, told, failed = run_sample(libpq_sample, "--service-connector", environment=environment)
     assert (status, failed) == (0, "")
     assert re.fullmatch(rf"sync: logged in as {role} after \d+ ms\n", told)
-    assert [login.tls for login in emulator.door().logins] == [True]
+    assert [login.tls for login in emulator.postgres_report().logins] == [True]
     record_property("connector", f"{identity} / libpq / C")
 
 

@@ -65,14 +65,14 @@ def test_handles_that_close_themselves(standard: str, tmp_path: Path) -> None:
     run(compile_program(PROGRAMS / "raii.cpp", tmp_path / "raii", "C++17", *options), environment=environment())
 
 
-def test_a_panic_is_planted_in_every_export() -> None:
+def test_a_panic_is_canary_in_every_export() -> None:
     exports = set(
         re.findall(r"\b(pgentra_\w+)\(", re.sub(r"/\*.*?\*/", "", (HEADERS / "pgentra.h").read_text(), flags=re.S))
     )
-    planted = (PROGRAMS / "panic.c").read_text()
+    canary = (PROGRAMS / "panic.c").read_text()
     missing = [
         name
         for name in sorted(exports)
-        if not re.search(rf'(PANICS|GIVES|SAYS|ENDS)\([^;]*\b{name}\b|panic\("{name}"\)', planted)
+        if not re.search(rf'(PANICS|GIVES|SAYS|ENDS)\([^;]*\b{name}\b|panic\("{name}"\)', canary)
     ]
     assert exports and missing == []

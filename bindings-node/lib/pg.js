@@ -156,7 +156,7 @@ const BEYOND_NAMES = new Set([
   'authentication_failed',
   'interaction_required',
   'credential_value',
-  'host_credential',
+  'custom_credential',
   'shutting_down',
   'untrusted_certificate',
 ])

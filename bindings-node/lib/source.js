@@ -7,7 +7,7 @@ const { isDate } = require('node:util/types')
 const { native, courier, hosts, causes, nextId } = require('./native.js')
 const { calling, errorOf } = require('./errors.js')
 
-/** @import { HostCredential, Request } from '../addon' */
+/** @import { CustomCredential, Request } from '../addon' */
 /** @import { CredentialArgument, GetTokenOptions, TokenCredential } from './index.js' */
 
 /**
@@ -97,7 +97,7 @@ class Source {
 
   /**
    * @param {string} environment
-   * @param {HostCredential[]} known
+   * @param {CustomCredential[]} known
    * @param {CredentialSettings} settings
    */
   #make(environment, known, { caFile, host, scope }) {
@@ -139,7 +139,7 @@ function sourceOf(/** @type {unknown} */ credential) {
       'Leave it out for the default chain.',
     )
   }
-  const source = new Source({ type: 'host', index: 0 }, { members: [credential] })
+  const source = new Source({ type: 'custom_credential', index: 0 }, { members: [credential] })
   sources.set(credential, source)
   return source
 }
@@ -174,7 +174,7 @@ function isCredential(value) {
   }
 }
 
-/** @type {WeakMap<CredentialArgument, HostCredential>} */
+/** @type {WeakMap<CredentialArgument, CustomCredential>} */
 const foreign = new WeakMap()
 /** @type {FinalizationRegistry<number>} */
 const gone = new FinalizationRegistry((id) => hosts.delete(id))
@@ -202,7 +202,7 @@ function newHost(credential, bound = (ask) => ask) {
     id,
     bound((request) => askForToken(reference.deref(), request)),
   )
-  return { id, host: new native.HostCredential(courier, id, nameOf(credential)) }
+  return { id, host: new native.CustomCredential(courier, id, nameOf(credential)) }
 }
 
 function nameOf(/** @type {CredentialArgument} */ credential) {

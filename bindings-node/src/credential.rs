@@ -11,7 +11,7 @@ use pgentra::{
 use crate::{
     courier::{Courier, Issued},
     error::thrown,
-    host::HostCredential,
+    host::CustomCredential,
 };
 
 /// A credential of the engine, built from its document and the program's own that the document names by index.
@@ -25,7 +25,7 @@ impl Credential {
     pub fn new(
         document: String,
         environment: String,
-        hosts: Vec<ClassInstance<'_, HostCredential>>,
+        hosts: Vec<ClassInstance<'_, CustomCredential>>,
         ca_file: Option<String>,
         host: Option<String>,
         scope: Option<String>,

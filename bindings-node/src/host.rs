@@ -14,7 +14,7 @@ use crate::courier::{Courier, Kind};
 
 /// A credential of the program, known to JavaScript's side by its id.
 #[napi]
-pub struct HostCredential(Arc<Host>);
+pub struct CustomCredential(Arc<Host>);
 
 struct Host {
     courier: Courier,
@@ -23,15 +23,15 @@ struct Host {
 }
 
 #[napi]
-impl HostCredential {
+impl CustomCredential {
     /// `name` stands in errors.
     #[napi(constructor)]
     pub fn new(courier: &Courier, id: f64, name: String) -> Self {
-        HostCredential(Arc::new(Host { courier: courier.clone(), id, name }))
+        CustomCredential(Arc::new(Host { courier: courier.clone(), id, name }))
     }
 }
 
-impl HostCredential {
+impl CustomCredential {
     pub(crate) fn credential(&self) -> Arc<dyn pgentra::credential::Credential> {
         self.0.clone()
     }

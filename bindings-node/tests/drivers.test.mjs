@@ -68,7 +68,7 @@ const BEHAVIOURS = {
 
     async 'a connection string'(driver) {
         if (!driver.strings) return
-        const { host, port, database } = emulator.door
+        const { host, port, database } = emulator.postgresReport
         const place = `postgres://${host}:${port}/${database}?sslmode=verify-full&sslrootcert=${emulator.bundleFile}`
         for (const one of [place, { connectionString: place }]) {
             assert.equal((await using(driver, { place: one }, ({ who }) => who())).role, identity.name)
@@ -81,7 +81,7 @@ const BEHAVIOURS = {
             assert.equal((await who()).role, identity.name)
             // A token younger than a tenth of its lifetime is not the one to blame.
             await new Promise((resolve) => setTimeout(resolve, 550))
-            await emulator.setDoor({ refuse_next: 1, refuse_with: 'token_expired' })
+            await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
             if (!driver.retries) {
                 const error = await rejectionOf(who())
                 assert.ok(findError(error, isServerError), `${error}`)
@@ -95,15 +95,15 @@ const BEHAVIOURS = {
     },
 
     async 'what the credential throws arrives, with its cause'(driver) {
-        const planted = new Error('planted')
+        const canary = new Error('canary')
         const as = async () => {
-            throw planted
+            throw canary
         }
         const place = { ...emulator.target, user: identity.name }
         const error = await using(driver, { as, place }, ({ who }) => rejectionOf(who()))
         const ours = findError(error, (one) => one instanceof PgEntraError)
-        assert.equal(ours?.code, 'host_credential', `${error}`)
-        assert.equal(ours.cause, planted)
+        assert.equal(ours?.code, 'custom_credential', `${error}`)
+        assert.equal(ours.cause, canary)
     },
 
     async 'no token: a typed error; then the service is back'(driver) {
@@ -129,7 +129,7 @@ const BEHAVIOURS = {
     },
 
     async 'a server without TLS receives no byte of a token'(driver) {
-        await emulator.setDoor({ plaintext: true })
+        await emulator.controlPostgres({ plaintext: true })
         await using(driver, {}, ({ who }) => rejectionOf(who()))
         const far = { host: 'db.example', port: 1, database: 'd', user: 'u', ssl: false }
         const opening = driver.open(far, credential).then(async (pool) => {
@@ -147,7 +147,7 @@ const BEHAVIOURS = {
     async 'a server that hangs up at the password'(driver) {
         await using(driver, {}, async ({ who }) => {
             assert.equal((await who()).role, identity.name)
-            await emulator.setDoor({ drop_next: 1, drop_at: 'password' })
+            await emulator.controlPostgres({ drop_next: 1, drop_at: 'password' })
             if (!driver.connectsAgain) await rejectionOf(who())
             assert.equal((await who()).role, identity.name)
         })

@@ -28,7 +28,7 @@ export class Emulator {
         this.appService = addresses.app_service
         this.hosts = addresses.hosts
         this.bundleFile = addresses.bundle_file
-        this.door = addresses.postgres
+        this.postgresReport = addresses.postgres
         this.ca = readFileSync(addresses.ca_file, 'utf8')
     }
 
@@ -85,7 +85,7 @@ export class Emulator {
         return this.call('PATCH', '/tokens', settings)
     }
 
-    setDoor(settings) {
+    controlPostgres(settings) {
         return this.call('POST', '/postgres', settings)
     }
 
@@ -94,7 +94,7 @@ export class Emulator {
         await this.call('DELETE', '/requests')
         const settings = await this.call('GET', '/tokens')
         await this.setTokens(Object.fromEntries(Object.keys(settings).map((key) => [key, null])))
-        await this.setDoor({ reset: true })
+        await this.controlPostgres({ reset: true })
     }
 
     /** The requests for a principal's database tokens. */
@@ -109,7 +109,7 @@ export class Emulator {
 
     /** The front door as pg's options, verified. */
     get target() {
-        const { host, port, database } = this.door
+        const { host, port, database } = this.postgresReport
         return { host, port, database, ssl: { ca: this.ca } }
     }
 
@@ -128,7 +128,7 @@ export class Emulator {
 
     /** The same with the front door. */
     programEnvironment() {
-        const { host, port, database } = this.door
+        const { host, port, database } = this.postgresReport
         return {
             ...this.environment(),
             PGHOST: host,

@@ -134,7 +134,7 @@ test('what it throws or rejects with is the cause', async () => {
         ]) {
             await assert.rejects(entraTokenProvider(credential)(), (error) => {
                 assert.ok(error instanceof esm.AuthenticationError)
-                assert.equal(error.code, what === own ? 'authentication_failed' : 'host_credential')
+                assert.equal(error.code, what === own ? 'authentication_failed' : 'custom_credential')
                 assert.equal(error.cause, what)
                 if (what === own)
                     assert.deepEqual([error.aadsts, error.message.includes('Invalid client secret')], [7000215, true])
@@ -233,7 +233,7 @@ test('events reach the logger, and what it throws reaches nobody', async () => {
     const events = []
     setLogger((level, message) => {
         events.push([level, message])
-        throw new Error('planted')
+        throw new Error('canary')
     })
     try {
         await entraTokenProvider(counting())()

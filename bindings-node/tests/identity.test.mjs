@@ -521,7 +521,7 @@ describe('what a request may say', () => {
     })
 
     test('a function that asserts nothing', async () => {
-        for (const wrong of [() => undefined, () => '', async () => Promise.reject(new Error('planted'))]) {
+        for (const wrong of [() => undefined, () => '', async () => Promise.reject(new Error('canary'))]) {
             const credential = new identity.ClientAssertionCredential(emulator.tenantId, 'c', wrong, options)
             await assert.rejects(credential.getToken('s/.default'), (error) => {
                 assert.ok(error instanceof AuthenticationError || error.code === 'credential_value', error.name)
@@ -531,7 +531,7 @@ describe('what a request may say', () => {
     })
 
     test('what JSON would drop or change is refused by name', () => {
-        for (const value of [NaN, 7n, Symbol('planted'), () => 'planted']) {
+        for (const value of [NaN, 7n, Symbol('canary'), () => 'canary']) {
             for (const make of [
                 () => new identity.AzureCliCredential({ processTimeoutInMs: value }),
                 () => new identity.ClientSecretCredential('t', 'c', 's', { authorityHost: value }),

@@ -79,7 +79,7 @@ test('pg-cursor', async () => {
 })
 
 test('a connection string beside a password function', async () => {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const connectionString = `postgres://${identity.name}@${host}:${port}/${database}`
     const { ssl } = emulator.target
     const asked = []
@@ -124,7 +124,7 @@ test('a refused login: a bare password function raises the error of the server, 
     assert.equal(await connected(config), identity.name)
     // A token younger than a tenth of its lifetime is not the one to blame.
     await new Promise((resolve) => setTimeout(resolve, 2100))
-    await emulator.setDoor({ refuse_next: 1, refuse_with: 'token_expired' })
+    await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
     await assert.rejects(connected(config), { code: '28000' })
     assert.equal(await password.invalidate(), true)
     assert.equal(await connected(config), identity.name)
@@ -136,7 +136,7 @@ test('a refused login: retryingClient tries once more, and explains', async () =
     const config = await entraConfig(emulator.target, credential)
     assert.equal(await connected(config), identity.name)
     await new Promise((resolve) => setTimeout(resolve, 2100))
-    await emulator.setDoor({ refuse_next: 1, refuse_with: 'token_expired' })
+    await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
     const Client = retryingClient(pg.Client)
     assert.equal(await connected(config, who, Client), identity.name)
     const pool = new pg.Pool({ ...config, Client })
@@ -151,7 +151,7 @@ test('a refused login: retryingClient tries once more, and explains', async () =
 })
 
 test('a refused login says where the role came from', async () => {
-    await emulator.setDoor({ refuse_next: 2, refuse_with: 'role_missing' })
+    await emulator.controlPostgres({ refuse_next: 2, refuse_with: 'role_missing' })
     const Client = retryingClient(pg.Client)
     await assert.rejects(
         connected(await entraConfig(emulator.target, credential), who, Client),
@@ -184,8 +184,8 @@ test('a slow token service adds no delay to the event loop', async () => {
 })
 
 test('a plaintext server receives no byte of a token', async () => {
-    await emulator.setDoor({ plaintext: true })
-    const { host, port, database } = emulator.door
+    await emulator.controlPostgres({ plaintext: true })
+    const { host, port, database } = emulator.postgresReport
     const place = { host, port, database }
     // With TLS asked for, pg itself hangs up; without, the function refuses where the server is not on this machine.
     await assert.rejects(connected(await entraConfig({ ...emulator.target, user: 'app-mi' }, credential)))

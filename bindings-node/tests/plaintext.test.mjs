@@ -141,8 +141,8 @@ for (const [name, login] of Object.entries(WAYS)) {
 
         for (const ssl of [undefined, false]) {
             test(`no byte of a token, ssl ${ssl}`, async () => {
-                await emulator.setDoor({ plaintext: true })
-                const { port, database } = emulator.door
+                await emulator.controlPostgres({ plaintext: true })
+                const { port, database } = emulator.postgresReport
                 await assert.rejects(login({ host: ELSEWHERE, port, database, ...(ssl === false && { ssl }) }))
                 assert.equal(await bytes(), 0)
             })
@@ -152,8 +152,8 @@ for (const [name, login] of Object.entries(WAYS)) {
 
 for (const [name, { Client }] of Object.entries(PG)) {
     test(`${name}: TLS switched off behind our back`, async () => {
-        await emulator.setDoor({ plaintext: true })
-        const { port, database } = emulator.door
+        await emulator.controlPostgres({ plaintext: true })
+        const { port, database } = emulator.postgresReport
         const config = await entraConfig({ host: ELSEWHERE, port, database }, credential)
         await assert.rejects(connected(Client, { ...config, ssl: false }), { code: 'insecure_transport' })
         assert.equal(await bytes(), 0)
@@ -164,8 +164,8 @@ for (const [name, { Client }] of Object.entries(PG)) {
     })
 
     test(`${name}: a socket of the application's own`, async () => {
-        await emulator.setDoor({ plaintext: true })
-        const { port, database } = emulator.door
+        await emulator.controlPostgres({ plaintext: true })
+        const { port, database } = emulator.postgresReport
         const { connect } = await import('node:net')
         const { Duplex } = await import('node:stream')
         const wrapped = () => {
@@ -189,8 +189,8 @@ for (const [name, { Client }] of Object.entries(PG)) {
 }
 
 test('MikroORM 6: TLS switched off behind our back', async () => {
-    await emulator.setDoor({ plaintext: true })
-    const { port, database } = emulator.door
+    await emulator.controlPostgres({ plaintext: true })
+    const { port, database } = emulator.postgresReport
     const { driverOptions: _, ...config } = await entraMikroOrmConfig({ host: ELSEWHERE, port, database }, credential)
     const error = await mikroOrm(config).catch((error) => error)
     assert.ok(
@@ -203,8 +203,8 @@ test('MikroORM 6: TLS switched off behind our back', async () => {
 for (const name of ['postgres', 'postgres-oldest']) {
     // It ends the process with what the function rejects with.
     test(`${name}: a password function of pg`, async () => {
-        await emulator.setDoor({ plaintext: true })
-        const { port, database } = emulator.door
+        await emulator.controlPostgres({ plaintext: true })
+        const { port, database } = emulator.postgresReport
         const program = `import postgres from '${name}'
             import { entraTokenProvider } from 'pgentra'
             const sql = postgres({ host: '${ELSEWHERE}', port: ${port}, database: '${database}', user: 'app-mi',

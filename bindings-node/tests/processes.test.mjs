@@ -112,9 +112,9 @@ test('a credential that answers after the process began to exit', async () => {
 
 test('an uncaught error of a credential ends nothing else', async () => {
     const { status, output } = await program(`${IMPORTS}
-    const bad = entraTokenProvider(async () => { throw new Error('planted') })
+    const bad = entraTokenProvider(async () => { throw new Error('canary') })
     console.log(await bad().catch((error) => error.code), (await new TokenProvider().get()).length > 100)`)
-    assert.deepEqual([status, output], [0, 'host_credential true\n'])
+    assert.deepEqual([status, output], [0, 'custom_credential true\n'])
 })
 
 test('nothing is printed; DEBUG=pgentra shows the events', async () => {

@@ -81,14 +81,14 @@ for (const [major, made] of Object.entries(MAJORS)) {
             const ask = () => sequelize.query('select 1')
             await ask()
             await ask()
-            await emulator.setDoor({ disconnect: true })
+            await emulator.controlPostgres({ disconnect: true })
             await new Promise((resolve) => setTimeout(resolve, 200))
             await ask()
             assert.deepEqual(await roles(sequelize), [identity.name])
         })
 
         test('replication', async () => {
-            const { host, port } = emulator.door
+            const { host, port } = emulator.postgresReport
             const sequelize = made({
                 replication: {
                     read: [
@@ -121,12 +121,12 @@ for (const [major, made] of Object.entries(MAJORS)) {
         })
 
         test('the error of the credential arrives as it is', async () => {
-            const own = new Error('planted')
+            const own = new Error('canary')
             const sequelize = configureEntraAuthentication(made(), async () => {
                 throw own
             })
             await assert.rejects(sequelize.authenticate(), (error) => {
-                assert.equal(error.code, 'host_credential')
+                assert.equal(error.code, 'custom_credential')
                 assert.equal(error.cause, own)
                 return true
             })

@@ -50,7 +50,7 @@ const IDENTITIES = {
 }
 
 function variablesFor({ role, variables }, prefix = 'AZURE_POSTGRESQL_') {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const all = { HOST: host, USER: role, DATABASE: database, PORT: String(port), SSL: 'true', ...variables }
     return Object.fromEntries(Object.entries(all).map(([name, value]) => [prefix + name, value]))
 }

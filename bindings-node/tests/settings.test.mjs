@@ -156,7 +156,7 @@ test('ssl as text is read or refused', async () => {
 })
 
 test("certificates of the config stay beside a connection string's sslmode", async () => {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const connectionString = `postgres://${host}:${port}/${database}?sslmode=verify-full`
     const config = await entraConfig({ connectionString, ssl: { ca: emulator.ca } }, credential)
     assert.deepEqual(config.ssl, { ca: emulator.ca })
@@ -177,7 +177,7 @@ test("certificates of the config stay beside a connection string's sslmode", asy
 })
 
 test('Sequelize: ssl as text', async () => {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const url = `postgres://${host}:${port}/${database}`
     const login = async (text, dialectOptions) => {
         const sequelize = new Sequelize(text, {
@@ -352,7 +352,7 @@ test('who calls a password function', async () => {
 })
 
 test('postgres.js: what it reads reaches it', async () => {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const url = `postgres://${host}:${port}/${database}?application_name=of-the-url&search_path=pg_catalog&sslrootcert=${emulator.bundleFile}`
     for (const library of [postgres, postgresOldest]) {
         const sql = library({ ...(await entraPostgresConfig(url, credential)), max: 1 })
@@ -387,7 +387,7 @@ test('postgres.js: what it reads reaches it', async () => {
 })
 
 test('postgres.js: the first of several servers that answers', async () => {
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const free = 1
     const config = { host: ['127.0.0.1', host], port: [free, port], database, ssl: { ca: emulator.ca } }
     const sql = postgres({ ...(await entraPostgresConfig(config, credential)), max: 1 })
@@ -397,7 +397,7 @@ test('postgres.js: the first of several servers that answers', async () => {
 
 test('postgres.js: connect_timeout ends the wait for a token', async () => {
     await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
-    const { host, port, database } = emulator.door
+    const { host, port, database } = emulator.postgresReport
     const place = { host, port, database, user: identity.name, ssl: { ca: emulator.ca }, connect_timeout: 1 }
     const sql = postgres({ ...(await entraPostgresConfig(place, credential)), max: 1 })
     const started = performance.now()

@@ -275,7 +275,7 @@ function checkError(error, expected) {
     }
     assert.match(error.message.split('\n')[0], /\S/)
     const shown = [error.message, error.stack, JSON.stringify(error), JSON.stringify(error.detail)]
-    for (const one of shown) assert.doesNotMatch(one, /planted/i)
+    for (const one of shown) assert.doesNotMatch(one, /canary/i)
     return true
 }
 
@@ -290,7 +290,7 @@ for (const file of readdirSync(join(FOLDER, 'credentials'))) {
             const found = fetch()
             for (const [key, value] of Object.entries(one.token)) assert.equal(found[key], value, key)
         }
-        assert.doesNotMatch(logged.join('\n'), /planted/i)
+        assert.doesNotMatch(logged.join('\n'), /canary/i)
     })
 }
 
@@ -314,7 +314,7 @@ each("constructors' arguments", vectors('options-node').cases, (one) => {
                 (error) => {
                     assert.equal(error.code, 'invalid_configuration')
                     assert.ok(error.message.includes(refused), error.message)
-                    assert.doesNotMatch(error.message, /planted/)
+                    assert.doesNotMatch(error.message, /canary/)
                     return true
                 },
             )

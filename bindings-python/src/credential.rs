@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgentra::{CachedCredential, CredentialConfig, CredentialContext, Token, credential::TokenRequest};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
-use crate::{convert::to_value, environment::Environment, error::raised, exit::detached, host::HostCredential, wait};
+use crate::{convert::to_value, environment::Environment, error::raised, exit::detached, host::CustomCredential, wait};
 
 /// A credential of the engine, built from its document and the foreign credentials that the document names by index.
 #[pyclass(frozen, module = "pgentra._native")]
@@ -19,7 +19,7 @@ impl Credential {
         py: Python<'_>,
         document: &Bound<'_, PyAny>,
         environment: &Environment,
-        hosts: Vec<PyRef<'_, HostCredential>>,
+        hosts: Vec<PyRef<'_, CustomCredential>>,
         ca_file: Option<&Bound<'_, PyAny>>,
         host: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,

@@ -20,7 +20,7 @@ use crate::{
 
 /// A foreign credential. `begin` is called on the dispatcher's thread with a [`Request`] and must not block.
 #[pyclass(frozen, module = "pgentra._native")]
-pub struct HostCredential(Arc<Host>);
+pub struct CustomCredential(Arc<Host>);
 
 struct Host {
     name: String,
@@ -28,14 +28,14 @@ struct Host {
 }
 
 #[pymethods]
-impl HostCredential {
+impl CustomCredential {
     #[new]
     fn new(name: String, begin: Py<PyAny>) -> Self {
-        HostCredential(Arc::new(Host { name, begin: Arc::new(Held::new(begin)) }))
+        CustomCredential(Arc::new(Host { name, begin: Arc::new(Held::new(begin)) }))
     }
 }
 
-impl HostCredential {
+impl CustomCredential {
     pub fn credential(&self) -> Arc<dyn pgentra::credential::Credential> {
         self.0.clone()
     }

@@ -34,7 +34,7 @@ mod native {
         error::error,
         exit::shutdown,
         helpers::{decode_jwt, is_retriable, parse_principal_name, stats},
-        host::{HostCredential, Request},
+        host::{CustomCredential, Request},
         provider::{Provider, try_conninfo},
     };
     use pyo3::prelude::*;

@@ -27,7 +27,7 @@ import pgentra
 from pgentra import identity
 from pgentra.errors import AuthenticationError, CredentialValueError, PgEntraError
 from pgentra.identity import aio
-from vector_cases import make_certificate
+from vector_runner import make_certificate
 
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
 CERTIFICATES = VECTORS / "certificates"
@@ -156,10 +156,10 @@ def test_an_identity_that_the_application_trusts(entra: Entra) -> None:
 
 BAD: dict[str, tuple[Any, str]] = {
     "None": (None, "returned None"),
-    "bytes": (b"planted-assertion", "returned bytes"),
-    "a pair": (("planted-assertion", 1), "returned tuple"),
+    "bytes": (b"canary-assertion", "returned bytes"),
+    "a pair": (("canary-assertion", 1), "returned tuple"),
     "nothing": ("", "empty"),
-    "surrogates": ("planted-\ud800", "surrogates"),
+    "surrogates": ("canary-\ud800", "surrogates"),
 }
 
 
@@ -172,7 +172,7 @@ def test_what_is_no_assertion(module: Any, awaitable: bool, bad: str, entra: Ent
     with pytest.raises(CredentialValueError, match=told) as caught:
         ask(module.ClientAssertionCredential(**entra.application(), func=func))
     assert "no assertion" in str(caught.value)
-    assert "planted" not in str(caught.value) + repr(caught.value.detail)
+    assert "canary" not in str(caught.value) + repr(caught.value.detail)
     assert entra.forms == []
 
 
@@ -184,7 +184,7 @@ def test_what_a_callback_raises_is_the_cause(module: Any, awaitable: bool, entra
         ask(module.ClientAssertionCredential(**entra.application(), func=returning(error, awaitable=awaitable)))
     assert caught.value.__cause__ is error
     assert "the vault is sealed" in str(caught.value)
-    assert caught.value.code == "host_credential"
+    assert caught.value.code == "custom_credential"
 
 
 @AWAITABLE
@@ -300,7 +300,7 @@ def test_members_with_callbacks_keep_their_own(module: Any, entra: Entra) -> Non
 
     def collect(document: Any) -> None:
         if isinstance(document, dict):
-            if document.get("type") == "host":
+            if document.get("type") == "custom_credential":
                 numbers.append(document["index"])
             for part in document.values():
                 collect(part)
@@ -335,7 +335,7 @@ def certificate_bytes() -> bytes:
 
 
 PROOFS: dict[str, Callable[[], dict[str, Any]]] = {
-    "secret": lambda: {"client_secret": "planted-secret"},
+    "secret": lambda: {"client_secret": "canary-secret"},
     "pem": lambda: {"client_certificate": certificate_bytes()},
     "pfx": lambda: {"client_certificate": (CERTIFICATES / "app.pfx").read_bytes(), "password": PASSWORD},
     "assertion": lambda: {"client_assertion_func": assert_for_all},
@@ -426,27 +426,27 @@ def everything_in(thing: Any, levels: int = 3) -> str:
 @FLAVOURS
 def test_secrets_are_not_shown(module: Any, entra: Entra, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    app, secret = entra.application(), "planted-secret"
+    app, secret = entra.application(), "canary-secret"
     key = certificate_bytes()
     some_of_the_key = key.decode().splitlines()[3]
     credentials = [
         module.ClientSecretCredential(**app, client_secret=secret),
         module.ClientCertificateCredential(**app, certificate_data=key),
         module.ClientCertificateCredential(**app, certificate_path=CERTIFICATES / "app.pfx", password=PASSWORD),
-        module.OnBehalfOfCredential(**app, user_assertion="planted-user", client_secret=secret),
-        module.OnBehalfOfCredential(**app, user_assertion="planted-user", client_certificate=key),
-        module.AzurePipelinesCredential(**app, service_connection_id="s", system_access_token="planted-access"),
-        module.StaticTokenCredential("planted-token"),
+        module.OnBehalfOfCredential(**app, user_assertion="canary-user", client_secret=secret),
+        module.OnBehalfOfCredential(**app, user_assertion="canary-user", client_certificate=key),
+        module.AzurePipelinesCredential(**app, service_connection_id="s", system_access_token="canary-access"),
+        module.StaticTokenCredential("canary-token"),
     ]
     chain = module.ChainedTokenCredential(*credentials)
     provider = pgentra.TokenProvider(chain)
     for thing in (*credentials, chain, provider):
         shown = everything_in(thing)
-        assert "planted" not in shown
+        assert "canary" not in shown
         assert some_of_the_key not in shown
     for credential in credentials[:5]:
         ask(credential)
-    assert "planted" not in caplog.text + json.dumps(pgentra.stats())
+    assert "canary" not in caplog.text + json.dumps(pgentra.stats())
     assert some_of_the_key not in caplog.text
 
 
@@ -462,11 +462,11 @@ def test_certificates_as_bytes(entra: Entra) -> None:
             certificate_data=key.decode(),  # type: ignore[arg-type]
         )
     assert "PRIVATE" not in str(caught.value)
-    for bad in (b"planted-nonsense", b"", b"\x30\x82\x01", key[:400]):
+    for bad in (b"canary-nonsense", b"", b"\x30\x82\x01", key[:400]):
         with pytest.raises(PgEntraError) as refused:
             ask(identity.ClientCertificateCredential(**entra.application(), certificate_data=bad))
         assert refused.value.code == "invalid_configuration"
-        assert "planted" not in str(refused.value)
+        assert "canary" not in str(refused.value)
 
 
 def test_a_certificate_that_is_replaced_is_read_again(entra: Entra, tmp_path: Path) -> None:

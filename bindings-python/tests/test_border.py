@@ -418,7 +418,7 @@ gevent.monkey.patch_all()
 import gevent
 import pgentra
 def credential():
-    raise ValueError("planted")
+    raise ValueError("canary")
 try:
     pgentra.get_entra_token(credential)
 except pgentra.errors.AuthenticationError as error:
@@ -490,7 +490,7 @@ def test_eventlet_wait_that_is_cut_off_leaves_no_file_and_no_noise(run: Run) -> 
 def files():
     return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
 def failing():
-    raise ValueError("planted")
+    raise ValueError("canary")
 try:
     pgentra.get_entra_token(failing)
 except pgentra.errors.AuthenticationError as error:
@@ -537,7 +537,7 @@ logging.getLogger().setLevel(logging.DEBUG)
 stopped = []
 def chatter():
     while not stopped:
-        logging.getLogger("application").info("planted")
+        logging.getLogger("application").info("canary")
         eventlet.sleep(0)
 threads = [eventlet.spawn(chatter) for _ in range(3)]
 for _ in range(20):
@@ -623,7 +623,7 @@ def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture
 
     def work() -> None:
         if is_down:
-            raise ValueError("planted")
+            raise ValueError("canary")
 
     provider = pgentra.TokenProvider(Recording(work, lifetime=4))
     provider.get()
@@ -635,7 +635,7 @@ def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture
 
     wait_for(lambda: told("ERROR") != [])
     is_down = False
-    assert re.search(r"refresh failed, token good for [12] s more, next try in \d s: .*planted", told("ERROR")[0])
+    assert re.search(r"refresh failed, token good for [12] s more, next try in \d s: .*canary", told("ERROR")[0])
     wait_for(lambda: told("INFO") != [])
     assert "token fetched again after" in told("INFO")[0]
     assert told("WARNING") == []
@@ -650,7 +650,7 @@ import logging
 {setup}
 import pgentra
 def credential():
-    raise ValueError("planted")
+    raise ValueError("canary")
 try:
     pgentra.get_entra_token(credential)
 except pgentra.errors.AuthenticationError:

@@ -297,7 +297,7 @@ def test_a_synchronous_and_an_awaited_door_share_one_call() -> None:
 
 def test_a_failure_is_raised_where_it_is_awaited() -> None:
     async def fail() -> None:
-        raise ValueError("planted")
+        raise ValueError("canary")
 
     async def main() -> None:
         outcomes = await asyncio.gather(

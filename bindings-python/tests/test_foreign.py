@@ -187,11 +187,11 @@ class Unprintable(Exception):
 
 
 RAISED = [
-    ValueError("planted"),
+    ValueError("canary"),
     SystemExit(3),
     GeneratorExit(),
     Unprintable(),
-    BaseException("planted"),
+    BaseException("canary"),
     StopIteration(),
 ]
 
@@ -201,7 +201,7 @@ def test_what_a_credential_raises_is_the_cause(error: BaseException) -> None:
     with pytest.raises(AuthenticationError) as caught:
         pgentra.get_entra_token(Returning(error))
     assert caught.value.__cause__ is error
-    assert caught.value.code == "host_credential"
+    assert caught.value.code == "custom_credential"
     assert str(caught.value).startswith(f"Returning: the credential raised {type(error).__name__}")
     # Remembered: its own error object for each caller, the cause shared.
     with pytest.raises(AuthenticationError) as again:
@@ -209,7 +209,7 @@ def test_what_a_credential_raises_is_the_cause(error: BaseException) -> None:
     assert again.value is not caught.value
 
 
-@pytest.mark.parametrize("error", [ValueError("planted"), SystemExit(3), BaseException("planted")])
+@pytest.mark.parametrize("error", [ValueError("canary"), SystemExit(3), BaseException("canary")])
 def test_what_an_awaitable_credential_raises_is_the_cause(error: BaseException) -> None:
     with pytest.raises(AuthenticationError) as caught:
         asyncio.run(pgentra.get_entra_token_async(AsyncReturning(error)))
@@ -325,10 +325,10 @@ def test_an_error_response_of_msal_is_the_cause() -> None:
 
 
 def test_a_response_without_a_token_is_refused_without_its_content() -> None:
-    for response in ({"secret": "planted"}, None):
+    for response in ({"secret": "canary"}, None):
         with pytest.raises(CredentialValueError, match=rf"returned {'dict' if response else 'None'}, where") as caught:
             pgentra.get_entra_token(lambda response=response: response)
-        assert "planted" not in str(caught.value)
+        assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])

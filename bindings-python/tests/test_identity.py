@@ -33,7 +33,7 @@ def test_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureF
     if "refused" in case:
         with pytest.raises(CredentialValueError, match=f"option `{case['refused']}`") as caught:
             make(*case.get("arguments", []), **case["keywords"])
-        assert "planted-secret" not in str(caught.value) + repr(caught.value.detail)
+        assert "canary-secret" not in str(caught.value) + repr(caught.value.detail)
         return
     credential = make(*case.get("arguments", []), **case["keywords"])
     source = credential._pgentra_source
@@ -43,7 +43,7 @@ def test_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureF
     told = [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()]
     ignored = case.get("ignored")
     assert told == ([f"{case['class']}: options without effect here: {', '.join(ignored)}"] if ignored else [])
-    assert "planted-secret" not in repr(credential) + str(vars(credential)) + caplog.text
+    assert "canary-secret" not in repr(credential) + str(vars(credential)) + caplog.text
 
 
 def test_both_modules_have_the_same_credentials() -> None:
@@ -194,7 +194,7 @@ def test_chains_of_the_azure_sdk_go_on_past_ours(monkeypatch: pytest.MonkeyPatch
     assert chain.get_token(SCOPE).token == token
 
     def fail(scope: str) -> None:
-        raise ValueError("planted")
+        raise ValueError("canary")
 
     with pytest.raises(ClientAuthenticationError) as failed:
         identity.ChainedTokenCredential(fail).get_token(SCOPE)
@@ -256,7 +256,7 @@ def test_credentials_can_be_copied_and_pickled_before_use_and_after(
 
 
 def _assertion() -> str:
-    return "planted.assertion"
+    return "canary.assertion"
 
 
 @pytest.mark.parametrize("module", [identity, aio])
@@ -265,7 +265,7 @@ def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -
     with_assertion = module.ClientAssertionCredential(**application, func=_assertion)
     credentials = [
         with_assertion,
-        module.OnBehalfOfCredential(**application, user_assertion="planted", client_assertion_func=_assertion),
+        module.OnBehalfOfCredential(**application, user_assertion="canary", client_assertion_func=_assertion),
         module.ChainedTokenCredential(Recording(), with_assertion, Recording()),
     ]
     for credential in credentials:
@@ -276,7 +276,7 @@ def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -
             one.name for one in credential._pgentra_source.foreign
         ]
     assert pgentra.get_entra_token(pickle.loads(pickle.dumps(credentials[-1]))).count(".") == 2
-    unpicklable = module.ClientAssertionCredential(**application, func=lambda: "planted")
+    unpicklable = module.ClientAssertionCredential(**application, func=lambda: "canary")
     with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
         pickle.dumps(unpicklable)
 

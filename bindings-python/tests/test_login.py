@@ -98,11 +98,11 @@ def test_pguser_comes_after_what_is_explicit(how: str, monkeypatch: pytest.Monke
 def test_a_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     for _ in range(2):
-        connected(how, planned({"host": f"{how}.password.example", "password": "planted-secret"}), server)
+        connected(how, planned({"host": f"{how}.password.example", "password": "canary-secret"}), server)
     assert [settings["password"].count(".") for settings in server.seen] == [2, 2]
     told = [record for record in caplog.records if "password" in record.getMessage()]
     assert [record.levelno for record in told] == [logging.WARNING]
-    assert "planted-secret" not in caplog.text
+    assert "canary-secret" not in caplog.text
 
 
 @both
@@ -142,14 +142,14 @@ def test_a_token_provider_is_no_text_and_no_function() -> None:
 @both
 def test_with_both_no_token_is_fetched_and_one_warning_is_given(how: str, caplog: pytest.LogCaptureFixture) -> None:
     server, credential = Server(), Recording()
-    place = {"host": f"{how}.example", "user": "u", "password": "planted-secret", "sslmode": "disable"}
+    place = {"host": f"{how}.example", "user": "u", "password": "canary-secret", "sslmode": "disable"}
     for _ in range(3):
         connected(how, planned(place, credential), server)
     assert server.seen == [{}] * 3
     assert credential.scopes == []
     told = [record for record in caplog.records if "Entra is not used" in record.getMessage()]
     assert [record.levelno for record in told] == [logging.WARNING]
-    assert "planted-secret" not in caplog.text
+    assert "canary-secret" not in caplog.text
 
 
 @pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
@@ -314,7 +314,7 @@ def test_switches_are_no_texts(option: str, value: Any) -> None:
 @both
 def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
     def fail() -> None:
-        raise ValueError("planted")
+        raise ValueError("canary")
 
     with pytest.raises(OperationalError) as caught:
         connected(how, planned(REMOTE, Recording(fail)), Server())
@@ -322,7 +322,7 @@ def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
     assert isinstance(error, AuthenticationError)
     assert isinstance(error, EntraConnectionValueError)
     assert isinstance(error.__cause__, ValueError)
-    assert error.code == "host_credential"
+    assert error.code == "custom_credential"
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
@@ -331,7 +331,7 @@ def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
 @pytest.mark.parametrize("code", ["would_deadlock", "shutting_down", "cancelled", "internal"])
 def test_errors_of_the_base_class_are_raised_inside_a_connect(code: str) -> None:
     """Their class is ``PgEntraError`` itself, of which the class for a driver's connect is a subclass."""
-    error = _native.error(code, "planted", None)
+    error = _native.error(code, "canary", None)
     assert type(error) is PgEntraError
     raised = _also(error, EntraConnectionValueError, OperationalError)
     assert isinstance(raised, EntraConnectionValueError)

@@ -100,7 +100,7 @@ impl CachedCredential {
             }));
         }
         let credential = credential::build(config, &build_context)?;
-        let entries = match config.has_host_member() {
+        let entries = match config.has_custom_credential() {
             true => Entries::Own(ArcSwap::default()),
             false => Entries::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
         };

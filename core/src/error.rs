@@ -127,7 +127,7 @@ error_kinds! {
     Cancelled = 20, "cancelled", NotACredential, false, "PgEntraError",
         "Nothing to do: the fetch goes on for others.";
     /// The host's own credential object failed.
-    HostCredential = 21, "host_credential", Failed, true, "AuthenticationError",
+    CustomCredential = 21, "custom_credential", Failed, true, "AuthenticationError",
         "See the cause: it is the credential's own error.";
     /// A defect in this library: a panic was caught.
     Internal = 22, "internal", Failed, true, "PgEntraError",

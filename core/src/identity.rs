@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub use crate::config::{
     AzureCliArguments, AzurePipelinesArguments, ChainedArguments, ClientAssertionArguments, ClientCertificateArguments,
-    ClientSecretArguments, CredentialOptions, DefaultArguments, DeveloperToolArguments, HostArguments,
+    ClientSecretArguments, CredentialOptions, CustomArguments, DefaultArguments, DeveloperToolArguments,
     ManagedIdentityArguments, NoArguments, OnBehalfOfArguments, StaticTokenArguments, WorkloadIdentityArguments,
 };
 use crate::{

@@ -39,7 +39,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     const APPLICATION: &[(&str, &str)] =
-        &[("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "planted-s")];
+        &[("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "canary-s")];
     const FEDERATED: &[(&str, &str)] =
         &[("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", "c"), ("AZURE_FEDERATED_TOKEN_FILE", "/f")];
     let application = |mut document: Value| {
@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
         document
     };
     let case = |class, document, variables, uses_authority| Case { document, class, variables, uses_authority };
-    let secret = application(json!({"type": "client_secret", "client_secret": "planted-s"}));
+    let secret = application(json!({"type": "client_secret", "client_secret": "canary-s"}));
     vec![
         case("ClientSecretCredential", secret.clone(), &[], true),
         case(
@@ -66,7 +66,7 @@ fn cases() -> Vec<Case> {
         case(
             "OnBehalfOfCredential",
             application(
-                json!({"type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": "planted-u"}),
+                json!({"type": "on_behalf_of", "client_secret": "canary-s", "user_assertion_token": "canary-u"}),
             ),
             &[],
             true,
@@ -74,7 +74,7 @@ fn cases() -> Vec<Case> {
         case(
             "AzurePipelinesCredential",
             application(
-                json!({"type": "azure_pipelines", "service_connection_id": "s", "system_access_token": "planted-a"}),
+                json!({"type": "azure_pipelines", "service_connection_id": "s", "system_access_token": "canary-a"}),
             ),
             &[("SYSTEM_OIDCREQUESTURI", "https://dev.azure.example/x")],
             true,
@@ -101,7 +101,7 @@ fn cases() -> Vec<Case> {
         case("AzureCliCredential", json!({"type": "azure_cli"}), &[], false),
         case("AzurePowerShellCredential", json!({"type": "azure_powershell"}), &[], false),
         case("AzureDeveloperCliCredential", json!({"type": "azure_developer_cli"}), &[], false),
-        case("StaticTokenCredential", json!({"type": "static_token", "token": "planted-t"}), &[], false),
+        case("StaticTokenCredential", json!({"type": "static_token", "token": "canary-t"}), &[], false),
     ]
 }
 
@@ -130,7 +130,7 @@ fn check(error: &Error, case: &Case, setting: Setting, authority: &str) {
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{text}");
     assert_eq!(error.credential(), Some(case.class), "{text}");
     assert!(error.headline().contains(setting.name()) && error.advice().contains(setting.name()), "{text}");
-    assert!(!text.contains("planted") && !text.contains(authority), "{text}");
+    assert!(!text.contains("canary") && !text.contains(authority), "{text}");
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn authority_host_may_have_the_path_of_the_credentials_own_tenant() {
         (format!("/{TENANT}//"), false),
         (format!("//{TENANT}"), false),
         (format!("/{TENANT}/v2.0"), false),
-        (format!("/{TENANT}/planted"), false),
-        (format!("/planted/{TENANT}"), false),
+        (format!("/{TENANT}/canary"), false),
+        (format!("/canary/{TENANT}"), false),
         ("//".to_owned(), false),
         ("/adfs".to_owned(), false),
         ("/common".to_owned(), false),
-        ("/contoso.onmicrosoft.com/B2C_1_planted".to_owned(), false),
+        ("/contoso.onmicrosoft.com/B2C_1_canary".to_owned(), false),
     ];
     for case in cases() {
         for setting in [Setting::Option, Setting::Variable] {
@@ -183,12 +183,12 @@ fn authority_host_that_is_malformed_is_refused_by_every_credential() {
     for case in cases() {
         for setting in [Setting::Option, Setting::Variable] {
             for (authority, part) in [
-                ("http://login.planted.example", "http://"),
-                ("ftp://login.planted.example", "scheme"),
-                ("https://planted:planted@login.example", "user and password"),
-                ("https://login.example/?planted", "query and fragment"),
-                ("https://login.example/#planted", "query and fragment"),
-                ("planted login", "not a URL"),
+                ("http://login.canary.example", "http://"),
+                ("ftp://login.canary.example", "scheme"),
+                ("https://canary:canary@login.example", "user and password"),
+                ("https://login.example/?canary", "query and fragment"),
+                ("https://login.example/#canary", "query and fragment"),
+                ("canary login", "not a URL"),
             ] {
                 for built in build(&case, setting, authority) {
                     // A member of a chain does not know the chain, which is refused as a whole.
@@ -241,7 +241,7 @@ async fn authority_host_with_the_tenant_s_path_is_asked_below_its_host() {
 /// Where the path is not used, the host still says which cloud it is.
 #[test]
 fn authority_host_of_a_managed_identity_tells_the_cloud_whatever_its_path() {
-    for path in ["", "/planted", "/planted/v2.0"] {
+    for path in ["", "/canary", "/canary/v2.0"] {
         let authority = format!("https://login.microsoftonline.us{path}");
         let environment: Environment = [("AZURE_AUTHORITY_HOST".to_owned(), authority.into())].into();
         let credential = CredentialConfig::from_value(json!({"type": "managed_identity"})).expect("a document");

@@ -85,12 +85,12 @@ fn application(kind: &str, own: &[(&str, Value)]) -> Value {
 
 fn cases() -> Vec<Case> {
     const APP_SERVICE: &[(&str, &str)] =
-        &[("IDENTITY_ENDPOINT", "http://127.0.0.1:1/a"), ("IDENTITY_HEADER", "planted-h")];
+        &[("IDENTITY_ENDPOINT", "http://127.0.0.1:1/a"), ("IDENTITY_HEADER", "canary-h")];
     const APP_SERVICE_TLS: &[(&str, &str)] =
-        &[("IDENTITY_ENDPOINT", "https://h.example/a"), ("IDENTITY_HEADER", "planted-h")];
+        &[("IDENTITY_ENDPOINT", "https://h.example/a"), ("IDENTITY_HEADER", "canary-h")];
     const FABRIC: &[(&str, &str)] = &[
         ("IDENTITY_ENDPOINT", "https://h.example/a"),
-        ("IDENTITY_HEADER", "planted-h"),
+        ("IDENTITY_HEADER", "canary-h"),
         ("IDENTITY_SERVER_THUMBPRINT", "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"),
     ];
     const FEDERATED: &[(&str, &str)] = &[
@@ -99,7 +99,7 @@ fn cases() -> Vec<Case> {
         ("AZURE_CLIENT_ID", "c"),
         ("AZURE_FEDERATED_TOKEN_FILE", "/f"),
     ];
-    let secret = [("client_secret", json!("planted-s"))];
+    let secret = [("client_secret", json!("canary-s"))];
     let members = json!([
         {"type": "managed_identity"},
         application("client_secret", &secret),
@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "on behalf of",
-            application("on_behalf_of", &[secret[0].clone(), ("user_assertion_token", json!("planted-u"))]),
+            application("on_behalf_of", &[secret[0].clone(), ("user_assertion_token", json!("canary-u"))]),
             &[],
             &[ENTRA, ROOTS, PROXIES],
         ),
@@ -140,7 +140,7 @@ fn cases() -> Vec<Case> {
             "on behalf of, by a managed identity",
             application(
                 "on_behalf_of",
-                &[("get_assertion", json!({"type": "managed_identity"})), ("user_assertion_token", json!("planted-u"))],
+                &[("get_assertion", json!({"type": "managed_identity"})), ("user_assertion_token", json!("canary-u"))],
             ),
             &[],
             &[ENTRA, ROOTS, PROXIES, SOURCES, IMDS],
@@ -149,7 +149,7 @@ fn cases() -> Vec<Case> {
             "Azure Pipelines",
             application(
                 "azure_pipelines",
-                &[("service_connection_id", json!("s")), ("system_access_token", json!("planted-a"))],
+                &[("service_connection_id", json!("s")), ("system_access_token", json!("canary-a"))],
             ),
             &[("SYSTEM_OIDCREQUESTURI", "https://dev.azure.example/x")],
             &[ENTRA, ROOTS, PROXIES, &["SYSTEM_OIDCREQUESTURI"]],
@@ -160,7 +160,7 @@ fn cases() -> Vec<Case> {
                 "azure_pipelines",
                 &[
                     ("service_connection_id", json!("s")),
-                    ("system_access_token", json!("planted-a")),
+                    ("system_access_token", json!("canary-a")),
                     ("organization_url", json!("https://dev.azure.example/o")),
                 ],
             ),
@@ -176,7 +176,7 @@ fn cases() -> Vec<Case> {
         case(
             "environment, a secret",
             json!({"type": "environment"}),
-            &[("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "planted-s")],
+            &[("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "canary-s")],
             // With a secret nobody asks for a certificate.
             &[&ENVIRONMENT[..3], &ENVIRONMENT[4..], ENTRA, ROOTS, PROXIES],
         ),
@@ -252,7 +252,7 @@ fn cases() -> Vec<Case> {
         case(
             "managed identity of Azure Machine Learning",
             json!({"type": "managed_identity"}),
-            &[("MSI_ENDPOINT", "http://127.0.0.1:1/a"), ("MSI_SECRET", "planted-m")],
+            &[("MSI_ENDPOINT", "http://127.0.0.1:1/a"), ("MSI_SECRET", "canary-m")],
             &[SOURCES, &["MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID"]],
         ),
         case(
@@ -270,7 +270,7 @@ fn cases() -> Vec<Case> {
         case("Azure CLI", json!({"type": "azure_cli"}), &[("PATH", "/bin"), ("HOME", "/h")], &[TOOL]),
         case("Azure PowerShell", json!({"type": "azure_powershell"}), &[], &[TOOL]),
         case("Azure Developer CLI", json!({"type": "azure_developer_cli"}), &[], &[TOOL]),
-        case("static token", json!({"type": "static_token", "token": "planted-t"}), &[], &[]),
+        case("static token", json!({"type": "static_token", "token": "canary-t"}), &[], &[]),
         case(
             "chain: what its members read",
             json!({"type": "chained", "credentials": members}),
@@ -295,7 +295,7 @@ fn cases() -> Vec<Case> {
                 "EnvironmentCredential", "WorkloadIdentityCredential", "AzureCliCredential", "AzurePowerShellCredential",
                 "AzureDeveloperCliCredential",
             ]}),
-            &[("MSI_SECRET", "planted-m")],
+            &[("MSI_SECRET", "canary-m")],
             &[&["AZURE_TOKEN_CREDENTIALS", "AZURE_ADDITIONALLY_ALLOWED_TENANTS", "MSI_SECRET"], SOURCES, IMDS],
         ),
     ]
@@ -363,7 +363,7 @@ fn cache_key_holds_ca_file_and_cloud_only_where_they_are_used() {
         CachedCredential::new(&config, &CredentialContext { ca_file, server_host, ..CredentialContext::default() })
             .expect("builds")
     };
-    let secret = [("client_secret", json!("planted-s"))];
+    let secret = [("client_secret", json!("canary-s"))];
     let china = [secret[0].clone(), ("cloud", json!("china"))];
     let government = "s.postgres.database.usgovcloudapi.net";
     for (document, uses_ca_file, uses_cloud) in [
@@ -382,10 +382,10 @@ fn cache_key_holds_ca_file_and_cloud_only_where_they_are_used() {
 #[test]
 fn cache_key_differs_in_every_setting_and_secret() {
     let all = [
-        application("client_secret", &[("client_secret", json!("planted-1"))]),
-        application("client_secret", &[("client_secret", json!("planted-2"))]),
-        application("client_secret", &[("client_secret", json!("planted-1")), ("tenant_id", json!("other"))]),
-        application("client_secret", &[("client_secret", json!("planted-1")), ("cloud", json!("china"))]),
+        application("client_secret", &[("client_secret", json!("canary-1"))]),
+        application("client_secret", &[("client_secret", json!("canary-2"))]),
+        application("client_secret", &[("client_secret", json!("canary-1")), ("tenant_id", json!("other"))]),
+        application("client_secret", &[("client_secret", json!("canary-1")), ("cloud", json!("china"))]),
         application("client_certificate", &[("certificate_path", json!("/c.pem"))]),
         json!({"type": "managed_identity"}),
         json!({"type": "managed_identity", "client_id": "c"}),
@@ -401,7 +401,7 @@ fn cache_key_differs_in_every_setting_and_secret() {
 
 #[tokio::test]
 async fn managed_identity_is_asked_once_by_providers_that_differ_in_home_alone() {
-    let answer = json!({"access_token": "planted", "expires_on": "4102444800"});
+    let answer = json!({"access_token": "canary", "expires_on": "4102444800"});
     let identity = Server::plain(Reply::json(200, &answer)).await;
     let ask = async |variables: &[(&str, &str)]| {
         let credential = credential(&json!({"type": "managed_identity"}), environment(variables)).expect("builds");
@@ -409,7 +409,7 @@ async fn managed_identity_is_asked_once_by_providers_that_differ_in_home_alone()
         credential.start_token(&request, None).await.expect("a token");
         identity.requests().len()
     };
-    let header = ("IDENTITY_HEADER", "planted-h");
+    let header = ("IDENTITY_HEADER", "canary-h");
     let first = identity.url("http", "127.0.0.1", "/first");
     let endpoint = ("IDENTITY_ENDPOINT", &*first);
     assert_eq!(ask(&[endpoint, header, ("HOME", "/root")]).await, 1);

@@ -3,7 +3,7 @@
 use pgentra::{Config, CredentialConfig, CredentialKind, ErrorKind, config};
 use serde_json::{Map, Value, json};
 
-const PLANTED: &str = "planted-secret-8f2c";
+const CANARY: &str = "canary-secret-8f2c";
 
 /// One document per type with every key that the type knows, all valid.
 fn documents() -> Vec<Value> {
@@ -22,24 +22,24 @@ fn documents() -> Vec<Value> {
         json!({"type": "managed_identity", "resource_id": "c"}),
         json!({"type": "azure_cli", "tenant_id": "t", "subscription": "s", "process_timeout": 5.5}),
         json!({"type": "azure_developer_cli", "tenant_id": "t", "process_timeout": 5}),
-        json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": PLANTED}),
+        json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": CANARY}),
         json!({"type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate_path": "/c.pem",
-               "certificate_password": PLANTED, "send_certificate_chain": true}),
-        json!({"type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate": PLANTED}),
+               "certificate_password": CANARY, "send_certificate_chain": true}),
+        json!({"type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate": CANARY}),
         json!({"type": "client_assertion", "tenant_id": "t", "client_id": "c",
-               "get_assertion": {"type": "static_token", "token": PLANTED}}),
-        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": PLANTED,
-               "client_secret": PLANTED}),
-        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": PLANTED,
-               "certificate_path": "/c.pfx", "certificate_password": PLANTED, "send_certificate_chain": false}),
-        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": PLANTED,
-               "certificate": PLANTED}),
-        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": PLANTED,
-               "get_assertion": {"type": "host", "index": 0}}),
+               "get_assertion": {"type": "static_token", "token": CANARY}}),
+        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": CANARY,
+               "client_secret": CANARY}),
+        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": CANARY,
+               "certificate_path": "/c.pfx", "certificate_password": CANARY, "send_certificate_chain": false}),
+        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": CANARY,
+               "certificate": CANARY}),
+        json!({"type": "on_behalf_of", "tenant_id": "t", "client_id": "c", "user_assertion_token": CANARY,
+               "get_assertion": {"type": "custom_credential", "index": 0}}),
         json!({"type": "azure_pipelines", "tenant_id": "t", "client_id": "c", "service_connection_id": "s",
-               "system_access_token": PLANTED, "organization_url": "https://o"}),
-        json!({"type": "static_token", "token": PLANTED, "expires_on": 1}),
-        json!({"type": "host", "index": 0}),
+               "system_access_token": CANARY, "organization_url": "https://o"}),
+        json!({"type": "static_token", "token": CANARY, "expires_on": 1}),
+        json!({"type": "custom_credential", "index": 0}),
     ];
     credentials
         .into_iter()
@@ -49,7 +49,7 @@ fn documents() -> Vec<Value> {
             json!({
                 "credential": credential, "scope": "s", "host": "h", "user": "u", "fallback_username": "f",
                 "management_lookup": true, "appid_as_username": false, "mode": "lazy", "cache": true, "ca_file": "/ca",
-                "timeout": 30, "environment": {"AZURE_CLIENT_SECRET": PLANTED},
+                "timeout": 30, "environment": {"AZURE_CLIENT_SECRET": CANARY},
             })
         })
         .collect()
@@ -73,7 +73,7 @@ fn object_at<'a>(document: &'a mut Value, path: &[String]) -> &'a mut Map<String
 fn refusal(document: Value) -> Option<String> {
     let error = Config::from_value(document).err()?;
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
-    assert!(!format!("{error}{error:?}{}", error.detail()).contains(PLANTED), "a value in: {error}");
+    assert!(!format!("{error}{error:?}{}", error.detail()).contains(CANARY), "a value in: {error}");
     Some(error.to_string())
 }
 
@@ -81,15 +81,15 @@ fn refusal(document: Value) -> Option<String> {
 fn the_documents_are_valid_and_show_no_secret() {
     for document in documents() {
         let config = Config::from_value(document.clone()).unwrap_or_else(|e| panic!("{e}"));
-        assert!(!format!("{config:?}").contains(PLANTED));
+        assert!(!format!("{config:?}").contains(CANARY));
         let again = serde_json::to_value(&config).expect("JSON");
-        assert!(!again.to_string().contains(PLANTED));
+        assert!(!again.to_string().contains(CANARY));
         assert_eq!(again["credential"]["type"], document["credential"]["type"]);
     }
 }
 
 #[test]
-fn every_key_mistyped_with_a_planted_secret() {
+fn every_key_mistyped_with_a_canary_secret() {
     let mut refused = 0;
     for document in documents() {
         let mut paths = Vec::new();
@@ -107,7 +107,7 @@ fn every_key_mistyped_with_a_planted_secret() {
             }
             // A value of every other type, with the secret inside where a type can hold it.
             let was_text = matches!(path.iter().fold(&document, |v, k| &v[k.as_str()]), Value::String(_));
-            for wrong in [json!(PLANTED), json!([PLANTED]), json!({PLANTED: PLANTED}), json!(true), json!(-7.5)] {
+            for wrong in [json!(CANARY), json!([CANARY]), json!({CANARY: CANARY}), json!(true), json!(-7.5)] {
                 if was_text && wrong.is_string() {
                     continue;
                 }
@@ -207,11 +207,11 @@ fn the_page_about_credentials_has_every_type_and_valid_documents() {
         })
         .collect();
     shown.sort();
-    // A host's object has no document of its own.
-    let mut known: Vec<&str> = CredentialKind::ALL.iter().map(|(tag, _)| *tag).filter(|tag| *tag != "host").collect();
+    // A custom credential has no document of its own.
+    let mut known: Vec<&str> = CredentialKind::ALL.iter().map(|(tag, _)| *tag).filter(|tag| *tag != "custom_credential").collect();
     known.sort_unstable();
     assert_eq!(shown, known);
-    for (tag, class) in CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "host") {
+    for (tag, class) in CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "custom_credential") {
         assert!(page.contains(&format!("\n## {class}\n")), "{tag} has no section");
     }
 }

@@ -6,7 +6,7 @@ use pgentra_vectors::{credentials, folder};
 use serde_json::Value;
 
 /// Stands in every secret and token of the vectors; no event may show it.
-const PLANTED: &str = "planted";
+const CANARY: &str = "canary";
 
 /// Every event of the engine so far.
 fn logged() -> &'static Mutex<Vec<String>> {
@@ -23,7 +23,7 @@ fn logged() -> &'static Mutex<Vec<String>> {
 
 fn check_log(name: &Value) {
     let lines = logged().lock().unwrap();
-    if let Some(line) = lines.iter().find(|line| line.to_ascii_lowercase().contains(PLANTED)) {
+    if let Some(line) = lines.iter().find(|line| line.to_ascii_lowercase().contains(CANARY)) {
         panic!("{name}: logs a secret: {line}");
     }
 }

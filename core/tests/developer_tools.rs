@@ -16,7 +16,7 @@ use pgentra::{
 };
 use serde_json::{Value, json};
 
-const TOKEN: &str = r#"{"accessToken":"planted","expires_on":1893456000}"#;
+const TOKEN: &str = r#"{"accessToken":"canary","expires_on":1893456000}"#;
 
 /// A folder with one tool. A file that is being written while another thread starts a process cannot be run, so there is
 /// one at a time.
@@ -162,7 +162,7 @@ async fn what_it_leaves_running_holds_nobody_up_and_is_left_alone() {
     let bench = Bench::new(&format!("sleep 1000 & echo $! > pids; printf %s '{TOKEN}'"));
     let started = Instant::now();
     let token = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap();
-    assert_eq!(token.token.expose(), "planted");
+    assert_eq!(token.token.expose(), "canary");
     assert!(started.elapsed() < Duration::from_secs(9), "it waited for the child's end of the pipe");
     let pids = pids(&bench.file("pids"), 1).await;
     for pid in pids {

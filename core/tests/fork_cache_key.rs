@@ -14,7 +14,7 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn credential(endpoint: &str, home: Option<&str>) -> std::sync::Arc<CachedCredential> {
-    let variables = [("IDENTITY_ENDPOINT", Some(endpoint)), ("IDENTITY_HEADER", Some("planted-h")), ("HOME", home)];
+    let variables = [("IDENTITY_ENDPOINT", Some(endpoint)), ("IDENTITY_HEADER", Some("canary-h")), ("HOME", home)];
     let set = variables.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
     let context = CredentialContext { environment: set.collect(), ..CredentialContext::default() };
     let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).expect("a document");
@@ -29,7 +29,7 @@ fn forked_child_with_another_home_uses_its_parents_token() {
         let (mut stream, _) = listener.accept().expect("a connection");
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);
-        let body = r#"{"access_token":"planted","expires_on":"4102444800"}"#;
+        let body = r#"{"access_token":"canary","expires_on":"4102444800"}"#;
         let length = body.len();
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").expect("sent");
     });

@@ -16,7 +16,7 @@ fn a_subscriber_may_ask_and_fail() {
         if target == "pgentra::cell" && line.contains("scope=") {
             let entries = pgentra::stats().len();
             told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("somebody listens");
-            assert!(!line.contains("good for"), "planted");
+            assert!(!line.contains("good for"), "canary");
         }
     };
     assert!(logging::set_sink(Box::new(sink)));

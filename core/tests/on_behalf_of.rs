@@ -24,7 +24,7 @@ struct Entra {
 impl Entra {
     async fn start() -> Entra {
         let authority = Authority::new();
-        let reply = Reply::json(200, &json!({"token_type": "Bearer", "expires_in": 3599, "access_token": "planted.t"}));
+        let reply = Reply::json(200, &json!({"token_type": "Bearer", "expires_in": 3599, "access_token": "canary.t"}));
         let server = Server::tls(&authority, &["localhost"], reply).await;
         Entra { authority, server }
     }
@@ -49,7 +49,7 @@ impl Entra {
 
     fn user(&self, assertion: &str) -> Arc<CachedCredential> {
         self.credential(json!({
-            "type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": assertion,
+            "type": "on_behalf_of", "client_secret": "canary-s", "user_assertion_token": assertion,
         }))
     }
 
@@ -73,17 +73,17 @@ async fn each_user_has_a_token_of_their_own_and_asks_for_it_once() {
     let request = TokenRequest::new(SCOPE);
     // A web service makes a credential for each request that it serves.
     for _ in 0..3 {
-        for user in ["planted.user.a", "planted.user.b"] {
+        for user in ["canary.user.a", "canary.user.b"] {
             ask(&entra.user(user), &request).await.expect("a token");
         }
     }
-    assert_eq!(entra.sent("assertion"), ["planted.user.a", "planted.user.b"]);
+    assert_eq!(entra.sent("assertion"), ["canary.user.a", "canary.user.b"]);
     assert_eq!(entra.server.connections(), 1, "all users of an application share its connections");
 
     // Another secret of the application, and other scopes and claims, are asked for by themselves.
-    let other = json!({"type": "on_behalf_of", "client_secret": "planted-x", "user_assertion_token": "planted.user.a"});
+    let other = json!({"type": "on_behalf_of", "client_secret": "canary-x", "user_assertion_token": "canary.user.a"});
     ask(&entra.credential(other), &request).await.expect("a token");
-    let again = entra.user("planted.user.a");
+    let again = entra.user("canary.user.a");
     let management = TokenRequest::new("https://management.azure.com/.default");
     let claims = TokenRequest { claims: Some("{}".to_owned()), ..request.clone() };
     let cae = TokenRequest { enable_cae: true, ..request.clone() };
@@ -99,7 +99,7 @@ async fn middle_tier_is_shared_by_environments_that_differ_in_nothing_that_it_re
     let request = TokenRequest::new(SCOPE);
     let ask_with = async |user: &str, variables: &[(&str, &str)]| {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let document = json!({"type": "on_behalf_of", "client_secret": "planted-s", "user_assertion_token": format!("planted.{user}")});
+        let document = json!({"type": "on_behalf_of", "client_secret": "canary-s", "user_assertion_token": format!("canary.{user}")});
         let credential = entra.built(document, CredentialContext { environment, ..CredentialContext::default() });
         ask(&credential, &request).await.expect("a token");
         (entra.sent("assertion").len(), entra.server.connections())
@@ -169,20 +169,19 @@ impl Credential for Callback {
 #[tokio::test]
 async fn a_hosts_callback_gives_assertions() {
     let entra = Entra::start().await;
-    let document = json!({"type": "client_assertion", "get_assertion": {"type": "host", "index": 0}});
+    let document = json!({"type": "client_assertion", "get_assertion": {"type": "custom_credential", "index": 0}});
     let request = TokenRequest::new(SCOPE);
-    let numbered =
-        Callback::answering(|call| FetchedToken::from_host(&format!("planted.assertion.{call}"), None, None));
+    let numbered = Callback::answering(|call| FetchedToken::from_host(&format!("canary.assertion.{call}"), None, None));
     let credential = entra.credential_with(document.clone(), vec![Arc::clone(&numbered)]);
     for scope in [SCOPE, SCOPE, "https://management.azure.com/.default"] {
         ask(&credential, &TokenRequest::new(scope)).await.expect("a token");
     }
-    assert_eq!(entra.sent("client_assertion"), ["planted.assertion.0", "planted.assertion.1"]);
+    assert_eq!(entra.sent("client_assertion"), ["canary.assertion.0", "canary.assertion.1"]);
 
     // Its failure is the cause; when its host goes away, it is asked again.
     let failing = Callback::answering(|call| match call {
         0 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
-        1 => Err(Error::from_host("ValueError", "no key planted", false, Arc::new("kept"))),
+        1 => Err(Error::from_host("ValueError", "no key canary", false, Arc::new("kept"))),
         _ => FetchedToken::from_host("two words", None, None),
     });
     let credential = entra.credential_with(document, vec![failing]);
@@ -197,15 +196,15 @@ async fn a_hosts_callback_gives_assertions() {
     // The same callback serves all users of a middle tier; another one is another application's.
     let user = |callback: &Arc<dyn Credential>, user: &str| {
         let document = json!({
-            "type": "on_behalf_of", "user_assertion_token": user, "get_assertion": {"type": "host", "index": 0},
+            "type": "on_behalf_of", "user_assertion_token": user, "get_assertion": {"type": "custom_credential", "index": 0},
         });
         entra.credential_with(document, vec![Arc::clone(callback)])
     };
     for _ in 0..2 {
-        ask(&user(&numbered, "planted.user.c"), &request).await.expect("a token");
+        ask(&user(&numbered, "canary.user.c"), &request).await.expect("a token");
     }
-    let another = Callback::answering(|_| FetchedToken::from_host("planted.another", None, None));
-    ask(&user(&another, "planted.user.c"), &request).await.expect("a token");
-    assert_eq!(entra.sent("assertion"), ["planted.user.c", "planted.user.c"]);
-    assert_eq!(entra.sent("client_assertion")[2..], ["planted.assertion.2", "planted.another"]);
+    let another = Callback::answering(|_| FetchedToken::from_host("canary.another", None, None));
+    ask(&user(&another, "canary.user.c"), &request).await.expect("a token");
+    assert_eq!(entra.sent("assertion"), ["canary.user.c", "canary.user.c"]);
+    assert_eq!(entra.sent("client_assertion")[2..], ["canary.assertion.2", "canary.another"]);
 }

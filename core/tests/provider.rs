@@ -116,7 +116,7 @@ fn a_failure_is_remembered_and_shared() {
 
 #[test]
 fn a_panic_in_a_credential_is_an_error() {
-    let credential = Scripted::new(|_, _| panic!("planted"));
+    let credential = Scripted::new(|_, _| panic!("canary"));
     let error = credential.provider(Config::default()).get_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
 }
@@ -281,13 +281,13 @@ fn garbage_needs_an_explicit_user() {
     let garbage = || {
         Scripted::new(|_, _| {
             let mut fetched = token(&json!({}), 3600);
-            fetched.token = pgentra::Secret::new("planted-not-a-jwt");
+            fetched.token = pgentra::Secret::new("canary-not-a-jwt");
             Ok(fetched)
         })
     };
     let error = garbage().provider(Config::default()).login_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TokenDecode);
-    assert!(!format!("{error:?}").contains("planted"));
+    assert!(!format!("{error:?}").contains("canary"));
     assert_eq!(garbage().provider(config(json!({"user": "u"}))).login_blocking().expect("logs in").user(), "u");
 }
 
@@ -311,21 +311,21 @@ fn equal_settings_share_a_cache_entry_and_others_do_not() {
     let secret =
         |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
     let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": support::unix_now() + 3600});
-    let one = provider(json!({"credential": statik("planted-1"), "user": "a"}));
-    let same = provider(json!({"credential": statik("planted-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
-    let other = provider(json!({"credential": statik("planted-2")}));
+    let one = provider(json!({"credential": statik("canary-1"), "user": "a"}));
+    let same = provider(json!({"credential": statik("canary-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
+    let other = provider(json!({"credential": statik("canary-2")}));
     let fetched = one.get_blocking().expect("a token");
     let place = |provider: &TokenProvider| provider.get_blocking().expect("a token").secret().as_ptr();
     assert_eq!(fetched.secret().as_ptr(), place(&same));
     assert_ne!(fetched.secret().as_ptr(), place(&other));
     let with = |secret: &str| {
         let environment = json!({"AZURE_CLIENT_SECRET": secret});
-        provider(json!({"credential": statik("planted-1"), "environment": environment}))
+        provider(json!({"credential": statik("canary-1"), "environment": environment}))
     };
     // It reads no variable.
-    assert_eq!(place(&with("planted-5")), fetched.secret().as_ptr());
-    assert_eq!(place(&with("planted-5")), place(&with("planted-6")));
-    assert!(format!("{:?}", provider(json!({"credential": secret("planted-3")}))).find("planted").is_none());
+    assert_eq!(place(&with("canary-5")), fetched.secret().as_ptr());
+    assert_eq!(place(&with("canary-5")), place(&with("canary-6")));
+    assert!(format!("{:?}", provider(json!({"credential": secret("canary-3")}))).find("canary").is_none());
     assert!(pgentra::stats().iter().any(|entry| entry.credential == "StaticTokenCredential"));
 }
 
@@ -346,7 +346,7 @@ fn a_cached_credential_is_an_azure_core_credential() {
 #[test]
 fn only_the_first_fetch_repeats_by_itself() {
     let failing = json!({"credential": {
-        "type": "client_secret", "tenant_id": "t", "client_id": "only-the-first", "client_secret": "planted-4",
+        "type": "client_secret", "tenant_id": "t", "client_id": "only-the-first", "client_secret": "canary-4",
         // Nobody listens there.
         "authority_host": "https://127.0.0.1:9", "retry": {"max_retries": 1, "delay": 0.4, "max_delay": 0.4},
     }});
@@ -402,7 +402,7 @@ fn plan_from_the_process_leads_to_its_provider() {
         ("AZURE_POSTGRESQL_CONNECTIONSTRING", "host=db.example dbname=shop sslmode=require user=aad_shop"),
         ("AZURE_POSTGRESQL_CLIENTID", "bbbbbbbb-0000-0000-0000-00000000000b"),
         ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"),
-        ("IDENTITY_HEADER", "planted-header"),
+        ("IDENTITY_HEADER", "canary-header"),
     ];
     in_child("plan_from_the_process_leads_to_its_provider", &variables, || {
         let request =

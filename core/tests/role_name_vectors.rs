@@ -122,16 +122,16 @@ fn damaged_tokens_are_refused_or_read() {
 
 #[test]
 fn nothing_of_the_token_is_shown() {
-    let planted = "PLANTED";
-    let payload: Map<String, Value> = [("upn", "anna@contoso.com"), ("uti", planted), ("secret", planted)]
+    let canary = "CANARY";
+    let payload: Map<String, Value> = [("upn", "anna@contoso.com"), ("uti", canary), ("secret", canary)]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.into()))
         .collect();
-    let token = token_of(&Value::Object(payload)).replace(".sig", &format!(".{planted}"));
+    let token = token_of(&Value::Object(payload)).replace(".sig", &format!(".{canary}"));
     let claims = Claims::decode(&token).expect("a token");
-    assert!(!format!("{claims:?}").contains(planted));
-    for broken in [planted.to_owned(), format!("{planted}.{planted}!"), format!("{planted}.{planted}")] {
+    assert!(!format!("{claims:?}").contains(canary));
+    for broken in [canary.to_owned(), format!("{canary}.{canary}!"), format!("{canary}.{canary}")] {
         let error = Claims::decode(&broken).expect_err("no token");
-        assert!(!format!("{error} {error:?}").contains(planted), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains(canary), "{error:?}");
     }
 }

@@ -28,13 +28,13 @@ fn transport(variables: &[(&str, &str)], ca_file: Option<&str>) -> Transport {
 }
 
 fn post(url: &str) -> Request {
-    Request::post_form(url, vec![("client_secret", Secret::new("planted secret"))], LIMIT)
+    Request::post_form(url, vec![("client_secret", Secret::new("canary secret"))], LIMIT)
 }
 
 async fn refused(transport: &Transport, request: Request) -> Error {
     let error = transport.send(request).await.expect_err("no error");
     let text = format!("{error} {error:?} {}", error.detail());
-    assert!(!text.contains("planted"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
     error
 }
 
@@ -48,7 +48,7 @@ fn says(error: &Error, kind: ErrorKind, parts: &[&str]) {
 
 #[tokio::test]
 async fn what_goes_over_the_wire() {
-    let server = Server::plain(Reply::json(200, &json!({"a": 1})).header("set-cookie", "planted=1")).await;
+    let server = Server::plain(Reply::json(200, &json!({"a": 1})).header("set-cookie", "canary=1")).await;
     let transport = transport(&[], None);
     for _ in 0..2 {
         let response: Response = transport.send(post(&server.url("http", "127.0.0.1", "/t?x=1"))).await.unwrap();
@@ -62,14 +62,14 @@ async fn what_goes_over_the_wire() {
         lines.sort();
         let expected = [
             "accept: application/json".to_owned(),
-            "content-length: 28".to_owned(),
+            "content-length: 27".to_owned(),
             "content-type: application/x-www-form-urlencoded".to_owned(),
             format!("host: 127.0.0.1:{}", server.port),
             "post /t?x=1 http/1.1".to_owned(),
             format!("user-agent: pgentra/{}", env!("CARGO_PKG_VERSION")),
         ];
         assert_eq!(lines, expected, "no cookie, no encoding, no referrer");
-        assert_eq!(body, "client_secret=planted+secret");
+        assert_eq!(body, "client_secret=canary+secret");
     }
     assert_eq!(server.connections(), 1, "the connection is used again");
 }
@@ -219,10 +219,10 @@ async fn failures_on_the_way_are_told_by_their_cause() {
     let transport = transport(&[], None);
     let closed = Server::closed_port().await;
     let endpoint = format!("127.0.0.1:{closed}");
-    let error = refused(&transport, post(&format!("http://{endpoint}/?planted"))).await;
+    let error = refused(&transport, post(&format!("http://{endpoint}/?canary"))).await;
     says(&error, ErrorKind::Network, &[&endpoint, "refused"]);
 
-    let error = refused(&transport, post("https://entra.invalid/planted")).await;
+    let error = refused(&transport, post("https://entra.invalid/canary")).await;
     says(&error, ErrorKind::Network, &["entra.invalid:443", "could not be resolved"]);
 
     let silent = Server::plain(Reply::silence()).await;
@@ -233,11 +233,11 @@ async fn failures_on_the_way_are_told_by_their_cause() {
     let error = refused(&transport, post(&dropped.url("http", "127.0.0.1", "/"))).await;
     says(&error, ErrorKind::Network, &["127.0.0.1"]);
 
-    let broken = Server::plain(Reply::json(200, &json!({"access_token": "planted"})).cut_after(5)).await;
+    let broken = Server::plain(Reply::json(200, &json!({"access_token": "canary"})).cut_after(5)).await;
     let error = refused(&transport, post(&broken.url("http", "127.0.0.1", "/"))).await;
     says(&error, ErrorKind::Network, &["broke off"]);
 
-    let broken = Server::plain(Reply::json(503, &json!({"error": "planted"})).cut_after(5)).await;
+    let broken = Server::plain(Reply::json(503, &json!({"error": "canary"})).cut_after(5)).await;
     let response = transport.send(post(&broken.url("http", "127.0.0.1", "/"))).await.unwrap();
     assert!(response.status == 503 && response.truncated, "the status alone tells");
 
@@ -245,20 +245,20 @@ async fn failures_on_the_way_are_told_by_their_cause() {
     let error = refused(&transport, post(&plain.url("https", "127.0.0.1", "/"))).await;
     says(&error, ErrorKind::Network, &["TLS", "127.0.0.1"]);
 
-    let header = post(&plain.url("http", "127.0.0.1", "/")).header("x-identity-header", "planted\r\nx: y");
+    let header = post(&plain.url("http", "127.0.0.1", "/")).header("x-identity-header", "canary\r\nx: y");
     says(&refused(&transport, header).await, ErrorKind::InvalidConfiguration, &["x-identity-header"]);
 
-    says(&refused(&transport, post("planted no address")).await, ErrorKind::InvalidConfiguration, &["address"]);
+    says(&refused(&transport, post("canary no address")).await, ErrorKind::InvalidConfiguration, &["address"]);
 }
 
 #[tokio::test]
 async fn bodies_are_bounded() {
     let transport = transport(&[], None);
-    let large = Server::plain(Reply::new(200).body("planted".repeat(300_000))).await;
+    let large = Server::plain(Reply::new(200).body("canary".repeat(300_000))).await;
     let error = refused(&transport, post(&large.url("http", "127.0.0.1", "/"))).await;
     says(&error, ErrorKind::BadResponse, &["larger than 1 MB"]);
 
-    let large = Server::plain(Reply::new(503).body("planted".repeat(300_000))).await;
+    let large = Server::plain(Reply::new(503).body("canary".repeat(300_000))).await;
     let response = transport.send(post(&large.url("http", "127.0.0.1", "/"))).await.unwrap();
     assert!(response.status == 503 && response.truncated && response.body.len() <= 1 << 20);
 }
@@ -271,7 +271,7 @@ async fn proxies_are_used_and_named() {
     let url = "https://entra.test:4443/";
 
     let proxy = Proxy::http(server.port).await;
-    let address = format!("http://planted-user:pl%40nted@127.0.0.1:{}", proxy.port);
+    let address = format!("http://canary-user:pl%40nted@127.0.0.1:{}", proxy.port);
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
         let through = transport(&[(variable, &address)], Some(&ca));
         assert_eq!(through.send(post(url)).await.unwrap().status, 200, "{variable}");
@@ -280,12 +280,12 @@ async fn proxies_are_used_and_named() {
     assert_eq!(asked.len(), 3);
     for request in &asked {
         assert!(request.starts_with("CONNECT entra.test:4443 HTTP/1.1\r\n"), "{request}");
-        // "planted-user:pl@nted"
+        // "canary-user:pl@nted"
         assert!(
-            request.to_ascii_lowercase().contains("proxy-authorization: basic cgxhbnrlzc11c2vyonbsqg50zwq="),
+            request.to_ascii_lowercase().contains("proxy-authorization: basic y2fuyxj5lxvzzxi6cgxabnrlza=="),
             "{request}"
         );
-        assert!(!request.contains("planted secret"));
+        assert!(!request.contains("canary secret"));
     }
 
     let socks = Proxy::socks(server.port).await;
@@ -298,7 +298,7 @@ async fn proxies_are_used_and_named() {
     assert_eq!(socks.asked().len(), 1);
 
     let closed = Server::closed_port().await;
-    let address = format!("http://planted:planted@127.0.0.1:{closed}");
+    let address = format!("http://canary:canary@127.0.0.1:{closed}");
     let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
     says(
         &error,
@@ -306,12 +306,12 @@ async fn proxies_are_used_and_named() {
         &["entra.test:4443 through the proxy", &format!("127.0.0.1:{closed}"), "HTTPS_PROXY"],
     );
 
-    let refusing = Server::plain(Reply::new(407).body("planted")).await;
+    let refusing = Server::plain(Reply::new(407).body("canary")).await;
     let address = format!("http://127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
     let parts = ["through the proxy", "proxy auth", "HTTP 407", "Put user:password, percent-encoded, into HTTPS_PROXY"];
     says(&error, ErrorKind::Network, &parts);
-    let address = format!("http://planted-user:planted@127.0.0.1:{}", refusing.port);
+    let address = format!("http://canary-user:canary@127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("https_proxy", &address)], Some(&ca)), post(url)).await;
     let parts = ["does not accept the user and password", "Correct user:password, percent-encoded, in https_proxy"];
     says(&error, ErrorKind::Network, &parts);
@@ -320,11 +320,11 @@ async fn proxies_are_used_and_named() {
 #[tokio::test]
 async fn a_proxy_that_wants_a_password_is_asked_once() {
     let refusing = Server::plain(Reply::new(407)).await;
-    let address = format!("http://user:planted@127.0.0.1:{}", refusing.port);
+    let address = format!("http://user:canary@127.0.0.1:{}", refusing.port);
     let environment = Environment::from([("AZURE_AUTHORITY_HOST".to_owned(), "https://entra.test".into())]);
     let inputs = BuildInputs::new(&environment);
     let context = BuildContext::new(&inputs).with_transport(transport(&[("HTTPS_PROXY", &address)], None));
-    let document = json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "planted"});
+    let document = json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "canary"});
     let credential = credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
     let error = credential.fetch(&TokenRequest::new("s/.default"), FetchContext::default()).await.unwrap_err();
     says(&error, ErrorKind::Network, &["HTTP 407"]);
@@ -339,8 +339,8 @@ async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
         (502, false, "Check that the proxy of HTTPS_PROXY can reach the host named"),
         (503, false, "NO_PROXY"),
     ] {
-        let refusing = Server::plain(Reply::new(status).body("planted")).await;
-        let address = format!("http://user:planted@127.0.0.1:{}", refusing.port);
+        let refusing = Server::plain(Reply::new(status).body("canary")).await;
+        let address = format!("http://user:canary@127.0.0.1:{}", refusing.port);
         let error = refused(&transport(&[("HTTPS_PROXY", &address)], None), post("https://entra.test:4443/")).await;
         let named = format!("HTTP {status}");
         says(&error, ErrorKind::Network, &["entra.test:4443 through the proxy", &named, advice]);
@@ -366,7 +366,7 @@ async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
 #[tokio::test]
 async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
     let authority = Authority::new();
-    let reply = Reply::json(200, &json!({"access_token": "planted"})).until_close();
+    let reply = Reply::json(200, &json!({"access_token": "canary"})).until_close();
     let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;
     let transport = transport(&[], Some(&authority.path()));
     let error = refused(&transport, post(&server.url("https", "127.0.0.1", "/"))).await;
@@ -396,7 +396,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
     let proxy = Proxy::http(1).await;
     let address = format!("http://127.0.0.1:{}", proxy.port);
     let expiry = "4102444800";
-    let imds = Server::plain(Reply::json(200, &json!({"access_token": "planted", "expires_on": expiry}))).await;
+    let imds = Server::plain(Reply::json(200, &json!({"access_token": "canary", "expires_on": expiry}))).await;
     // Neither a loopback address nor any other goes through it.
     for (host, reached) in [(imds.url("http", "127.0.0.1", ""), true), ("http://imds.invalid".to_owned(), false)] {
         let variables = environment(&[
@@ -429,14 +429,14 @@ async fn a_wrong_clock_is_logged_once() {
     let server = Server::plain(Reply::json(200, &json!({})).header("date", "Fri, 14 Jul 2017 02:40:00 GMT")).await;
     let transport = transport(&[], None);
     for _ in 0..3 {
-        let response = transport.send(post(&server.url("http", "127.0.0.1", "/planted"))).await.unwrap();
+        let response = transport.send(post(&server.url("http", "127.0.0.1", "/canary"))).await.unwrap();
         assert!(response.clock_skew().is_some_and(|skew| skew > 250_000_000));
     }
     let lines = LINES.lock().unwrap();
     let warnings: Vec<&String> = lines.iter().filter(|line| line.contains("clock")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("WARN pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
-    assert!(!lines.iter().any(|line| line.contains("planted")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("canary")), "{lines:?}");
 }
 
 /// Run by `an_unprivileged_user_without_a_writable_file_gets_through` in a process of its own.

@@ -14,15 +14,16 @@ use serde_json::{Value, json};
 async fn requests_are_recorded_without_their_secrets() {
     let emulated = Emulated::start().await;
     let minted = emulated.set("POST", "/mint", json!({"principal": "orders-api"})).await["token"].clone();
-    let odd = json!({"client_secret": "planted-1", "client_assertion": minted, "unheard_of": "planted-2", "client_info": "1"});
-    let request = emulated.token_request(odd).header("Authorization", "Bearer planted-3").header("Cookie", "planted-4");
-    request.query(&[("code", "planted-5"), ("scope", "seen")]).send().await.unwrap();
+    let odd =
+        json!({"client_secret": "canary-1", "client_assertion": minted, "unheard_of": "canary-2", "client_info": "1"});
+    let request = emulated.token_request(odd).header("Authorization", "Bearer canary-3").header("Cookie", "canary-4");
+    request.query(&[("code", "canary-5"), ("scope", "seen")]).send().await.unwrap();
     emulated.app_service(json!({})).await;
     emulated.imds(json!({})).await;
 
     let (_, log) = emulated.control("GET", "/requests", None).await;
     let text = log.to_string();
-    assert!(!text.contains("planted") && !text.contains(minted.as_str().unwrap()) && !text.contains("eyJ"), "{text}");
+    assert!(!text.contains("canary") && !text.contains(minted.as_str().unwrap()) && !text.contains("eyJ"), "{text}");
     assert!(!text.contains(&emulated.addresses().app_service.header));
     let request = &log["requests"][0];
     assert_eq!(

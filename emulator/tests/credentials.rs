@@ -102,7 +102,7 @@ fn class_of(config: CredentialConfig, context: &CredentialContext) -> pgentra::R
         ClientAssertion ClientAssertionCredential
         OnBehalfOf OnBehalfOfCredential
         StaticToken StaticTokenCredential
-        Host HostCredential
+        Custom CustomCredential
     }
 }
 
@@ -170,7 +170,7 @@ async fn cases(world: &World, directory: &Path) -> Vec<Case> {
         role,
     };
     let members = json!([{"type": "environment"}, {"type": "workload_identity"}, {"type": "managed_identity"}]);
-    let (secret, host) = ("orders-api-secret", json!({"type": "host", "index": 0}));
+    let (secret, host) = ("orders-api-secret", json!({"type": "custom_credential", "index": 0}));
     let nothing = &json!({});
     vec![
         case(IDENTITY, &app_service, json!({"type": "default"})),

@@ -85,13 +85,13 @@ async fn descriptions_can_have_escapes_in_them() {
 async fn a_secret_is_echoed_only_when_asked() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"echo_secret": true})).await;
-    let (status, body) = emulated.token(json!({"client_secret": "planted-secret"})).await;
+    let (status, body) = emulated.token(json!({"client_secret": "canary-secret"})).await;
     assert_eq!(status, 401);
-    assert!(body["error_description"].as_str().unwrap().contains("'planted-secret'"));
+    assert!(body["error_description"].as_str().unwrap().contains("'canary-secret'"));
     let header = &emulated.addresses().app_service.header;
     assert!(emulated.app_service(json!({})).await.1["message"].as_str().unwrap().contains(header));
     let requests = emulated.control("GET", "/requests", None).await.1.to_string();
-    assert!(!requests.contains("planted-secret") && !requests.contains(header));
+    assert!(!requests.contains("canary-secret") && !requests.contains(header));
 }
 
 #[tokio::test]

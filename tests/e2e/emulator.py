@@ -104,7 +104,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Door:
+class PostgresReport:
     """What the front door has seen."""
 
     logins: list[Login]
@@ -136,9 +136,9 @@ class Emulator:
         self.hosts: dict[str, dict[str, str]] = addresses["hosts"]
         self.bundle_file: str = addresses["bundle_file"]
         # Without a PostgreSQL there is no front door.
-        door = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
-        self.place = Place(door["host"], door["port"], door["database"])
-        self.admin_dsn: str = door["admin_dsn"]
+        postgres = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
+        self.place = Place(postgres["host"], postgres["port"], postgres["database"])
+        self.admin_dsn: str = postgres["admin_dsn"]
 
     @classmethod
     def start(cls, *options: str) -> Emulator:
@@ -231,7 +231,7 @@ class Emulator:
         """Changes the token settings."""
         self.call("PATCH", "/tokens", settings)
 
-    def set_door(self, **settings: Any) -> None:
+    def control_postgres(self, **settings: Any) -> None:
         """Changes what the front door does."""
         self.call("POST", "/postgres", settings)
 
@@ -240,7 +240,7 @@ class Emulator:
         self.call("DELETE", "/faults")
         self.call("DELETE", "/requests")
         self.call("PATCH", "/tokens", dict.fromkeys(self.call("GET", "/tokens")))
-        self.set_door(reset=True)
+        self.control_postgres(reset=True)
 
     @contextmanager
     def clean(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
@@ -286,14 +286,14 @@ class Emulator:
         counts = self.call("GET", "/requests")["counters"].get(endpoint, {})
         return Counter(counts.get("total", 0), counts.get("in_flight", 0), counts.get("max_in_flight", 0))
 
-    def door(self) -> Door:
+    def postgres_report(self) -> PostgresReport:
         """What the front door has seen."""
         report = self.call("GET", "/postgres")
         keys = Login.__dataclass_fields__
         # Connections that went away before they named a role are no attempts; some come from the test before.
         logins = [Login(**{key: entry[key] for key in keys}) for entry in report["logins"] if entry["role"]]
         counters = report["counters"]
-        return Door(logins, counters["logins"], report["sessions"], counters["plaintext_password_bytes"])
+        return PostgresReport(logins, counters["logins"], report["sessions"], counters["plaintext_password_bytes"])
 
     # What a program needs to find it
 

@@ -32,7 +32,7 @@ from drivers import DRIVERS, Target
 from emulator import Emulator, Principal
 from pgentra import identity
 from pgentra.identity import aio
-from vector_cases import make_certificate
+from vector_runner import make_certificate
 
 # What comes from other libraries is the same under every Python.
 pytestmark = pytest.mark.one_python

@@ -62,8 +62,8 @@ def surrogates() -> Any:
 
 
 BAD: dict[Callable[[], Any], tuple[type[pgentra.errors.PgEntraError], str]] = {
-    raises: (pgentra.errors.AuthenticationError, "host_credential"),
-    raises_later: (pgentra.errors.AuthenticationError, "host_credential"),
+    raises: (pgentra.errors.AuthenticationError, "custom_credential"),
+    raises_later: (pgentra.errors.AuthenticationError, "custom_credential"),
     nothing: (pgentra.errors.CredentialValueError, "credential_value"),
     bytes_for_a_token: (pgentra.errors.CredentialValueError, "credential_value"),
     a_number_for_a_token: (pgentra.errors.CredentialValueError, "credential_value"),
@@ -91,7 +91,7 @@ def test_bad_credentials(driver: Driver, credential: Callable[[], Any], emulator
     assert "eyJ" not in told
     if credential in (raises, raises_later):
         assert isinstance(caught.value.__cause__, LookupError)
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 def _twin(credential: Callable[[], Any]) -> Callable[[], Any]:
@@ -160,7 +160,7 @@ def test_what_is_no_credential(driver: Driver, credential: Any, emulator: Emulat
     with pytest.raises(pgentra.errors.CredentialValueError, match="credential is required") as caught:
         driver.who(target.but(entra={"credential": credential}))
     assert "not-a-credential" not in str(caught.value)
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ def test_options_of_the_wrong_type(driver: Driver, option: str, value: Any, emul
         driver.who(target.but(entra={option: value}))
     assert caught.value.code == "invalid_configuration"
     assert "hunter2" not in str(caught.value)
-    assert (emulator.requests(), emulator.door().logins) == ([], [])
+    assert (emulator.requests(), emulator.postgres_report().logins) == ([], [])
 
 
 def test_unknown_options_are_refused(driver: Driver, emulator: Emulator, target: Target) -> None:
     """By the driver, which knows its own, or by pgentra; nobody swallows them."""
     with pytest.raises(Exception, match="no_such_option"):
         driver.who(target.but(entra={"no_such_option": 1}))
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 def test_users_that_no_server_has(driver: Driver, emulator: Emulator, mine: Target) -> None:
@@ -199,4 +199,4 @@ def test_users_that_no_server_has(driver: Driver, emulator: Emulator, mine: Targ
     for user in ("\udcff", "a\0b"):
         with pytest.raises(Exception):  # noqa: B017
             driver.who(mine.but(user=user))
-    assert [login for login in emulator.door().logins if login.outcome == "logged_in"] == []
+    assert [login for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []

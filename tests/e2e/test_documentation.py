@@ -58,7 +58,7 @@ def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.Monke
     pending = eval(code, {"__name__": "__main__"})
     if inspect.iscoroutine(pending):
         asyncio.run(asyncio.wait_for(pending, 60))
-    outcomes = [(login.outcome, login.role) for login in emulator.door().logins]
+    outcomes = [(login.outcome, login.role) for login in emulator.postgres_report().logins]
     refused = "except CredentialUnavailableError" in snippet.code
     if (SERVER in snippet.code or uses_connector) and not refused:
         assert outcomes and set(outcomes) == {("logged_in", "app-mi")}

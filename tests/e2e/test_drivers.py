@@ -95,7 +95,7 @@ def test_logs_in_as_each_principal(
 ) -> None:
     target, role = principal(emulator, target, monkeypatch)
     assert driver.who(target) == role
-    (login,) = emulator.door().logins
+    (login,) = emulator.postgres_report().logins
     assert (login.outcome, login.tls) == ("logged_in", True)
 
 
@@ -209,7 +209,7 @@ def test_leftover_password_is_an_error_with_require_entra(driver: Driver, emulat
     assert "hunter2" not in str(caught.value)
     # Which one, of all that the program has.
     assert f'the connection to {mine.host} as "app" has a password of its own' in str(caught.value)
-    assert (emulator.requests(), emulator.door().logins) == ([], [])
+    assert (emulator.requests(), emulator.postgres_report().logins) == ([], [])
 
 
 def test_leftover_password_in_the_environment_is_not_explicit(
@@ -241,12 +241,12 @@ def test_weak_sslmode_becomes_require(
 ) -> None:
     weak = mine.but(host=NOT_LOOPBACK, sslmode=sslmode if driver.has_sslmode else None)
     assert driver.who(weak) == identity.name
-    assert emulator.door().logins[-1].tls
+    assert emulator.postgres_report().logins[-1].tls
 
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     with pytest.raises(Exception, match=r"(?i)ssl"):
         driver.who(weak)
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 #: What libpq reads, and would be another judgement of the connection than the driver's own.
@@ -267,7 +267,7 @@ def test_variables_that_the_driver_may_not_read(
     services.write_text("[shop]\nhostaddr=0.0.0.0\nsslmode=require\nsslrootcert=system\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     monkeypatch.setenv(variable, VARIABLES[variable])
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     there = mine.but(host=NOT_LOOPBACK, sslmode=None)
     if driver.is_libpq and variable == "PGHOSTADDR":
         # There it is what the driver connects to.
@@ -275,7 +275,7 @@ def test_variables_that_the_driver_may_not_read(
         return
     with pytest.raises(Exception, match=r"(?i)ssl|system"):
         driver.who(there)
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 @pytest.mark.parametrize("driver", [one for one in DRIVERS if not one.is_libpq], ids=lambda one: one.name)
@@ -291,28 +291,28 @@ def test_a_service_that_the_driver_does_not_read(
 
 
 def test_plaintext_server_gets_no_byte_of_a_token(driver: Driver, emulator: Emulator, mine: Target) -> None:
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     for sslmode in ("require", "verify-full"):
         with pytest.raises(Exception, match=r"(?i)ssl"):
             driver.who(mine.but(host=NOT_LOOPBACK, sslmode=sslmode))
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
     # The test itself can fail: whoever asks for it does send the token in the clear.
     careless = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
     driver.who(careless)
-    assert emulator.door().plaintext_password_bytes > 500
+    assert emulator.postgres_report().plaintext_password_bytes > 500
 
 
 def test_sslmode_disable_is_refused(driver: Driver, emulator: Emulator, mine: Target) -> None:
     with pytest.raises(pgentra.errors.EntraConnectionValueError) as caught:
         driver.who(mine.but(host=NOT_LOOPBACK, sslmode="disable"))
     assert caught.value.code == "insecure_transport"
-    assert (emulator.requests(), emulator.door().logins) == ([], [])
+    assert (emulator.requests(), emulator.postgres_report().logins) == ([], [])
 
 
 def test_verify_full_verifies(driver: Driver, emulator: Emulator, mine: Target) -> None:
     with pytest.raises(Exception, match=r"(?i)certificate"):
         driver.who(mine.but(host=NOT_LOOPBACK, sslmode="verify-full"))
-    assert [login.outcome for login in emulator.door().logins if login.outcome == "logged_in"] == []
+    assert [login.outcome for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []
 
 
 # Refused logins
@@ -325,9 +325,9 @@ def test_refused_login_is_retried_once_with_a_renewed_token(
     assert driver.who(mine) == identity.name
     # A token that has just arrived is not doubted.
     time.sleep(0.7)
-    emulator.set_door(refuse_next=1)
+    emulator.control_postgres(refuse_next=1)
     assert driver.who(mine) == identity.name
-    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "logged_in"]
+    assert [login.outcome for login in emulator.postgres_report().logins] == ["logged_in", "refused", "logged_in"]
     assert len(emulator.database_requests(identity)) == 2
 
 
@@ -337,11 +337,11 @@ def test_login_refused_twice_is_the_drivers_own_error(
     emulator.set_tokens(lifetime_s=6)
     driver.who(mine)
     time.sleep(0.7)
-    emulator.set_door(refuse_next=5)
+    emulator.control_postgres(refuse_next=5)
     with pytest.raises(driver.refused, match="The access token has expired") as caught:
         driver.who(mine)
     assert f"Role tried: '{identity.name}'" in str(caught.value)
-    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "refused"]
+    assert [login.outcome for login in emulator.postgres_report().logins] == ["logged_in", "refused", "refused"]
     assert len(emulator.database_requests(identity)) == 2
 
 
@@ -359,7 +359,7 @@ def test_missing_role_is_explained_with_the_statement_that_makes_it(
     )
     assert statement in told
     assert len(emulator.database_requests(nobody)) == 1
-    assert len(emulator.door().logins) == 1
+    assert len(emulator.postgres_report().logins) == 1
 
 
 # Errors
@@ -381,7 +381,7 @@ def test_transient_errors_are_also_the_drivers_own(driver: Driver, emulator: Emu
     assert str(caught.value).startswith("Could not retrieve Entra credentials: ")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert principal.secret not in str(caught.value)
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 def test_definite_errors_are_typed(driver: Driver, emulator: Emulator, target: Target) -> None:

@@ -247,7 +247,7 @@ def test_failure_08_a_refresh_that_brings_the_same_token(
         assert PSYCOPG3.who(connection) == identity.name
         time.sleep(0.1)
     assert len(held) >= 3
-    assert emulator.door().counts.keys() == {"logged_in"}
+    assert emulator.postgres_report().counts.keys() == {"logged_in"}
 
 
 FAKE_AZ = """#!{python}

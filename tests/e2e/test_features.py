@@ -69,11 +69,11 @@ def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Targ
     emulator.set_tokens(lifetime_s=6)
     Psycopg2Connection.connect(**mine.keywords(), **mine.entra).close()
     time.sleep(0.7)
-    emulator.set_door(refuse_next=1)
+    emulator.control_postgres(refuse_next=1)
     connection = psycopg2.connect(mine.url(), connection_factory=Shop)
     assert type(connection) is Shop
     assert connection.info.user == identity.name
-    assert [login.outcome for login in emulator.door().logins] == ["logged_in", "refused", "logged_in"]
+    assert [login.outcome for login in emulator.postgres_report().logins] == ["logged_in", "refused", "logged_in"]
     connection.close()
 
 
@@ -82,10 +82,10 @@ def test_psycopg2_explains_the_second_refusal(
 ) -> None:
     """Also where there would be a newer token once more."""
     monkeypatch.setattr(_login.Plan, "renew", lambda _plan, login, _refused: login)
-    emulator.set_door(refuse_next=3)
+    emulator.control_postgres(refuse_next=3)
     with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
         Psycopg2Connection.connect(**mine.keywords(), **mine.entra)
-    assert [login.outcome for login in emulator.door().logins] == ["refused", "refused"]
+    assert [login.outcome for login in emulator.postgres_report().logins] == ["refused", "refused"]
 
 
 @pytest.mark.parametrize("name", ["async", "async_"])
@@ -210,10 +210,10 @@ def test_several_hosts(connect: Any, identity: Principal, mine: Target) -> None:
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
 def test_one_host_of_several_decides_on_tls(connect: Any, emulator: Emulator, mine: Target) -> None:
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     with pytest.raises(Exception, match=r"(?i)ssl"):
         connect(mine.but(sslmode=None), host="localhost,0.0.0.0", port=f"1,{mine.port}")
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 def test_asyncpg_several_hosts_and_server_settings(identity: Principal, mine: Target) -> None:

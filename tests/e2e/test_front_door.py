@@ -103,7 +103,7 @@ def test_refused_with_azures_words(
     assert minted.claims["oid"] in told
     assert minted.token not in told
     assert minted.token.split(".")[1] not in told
-    (login,) = emulator.door().logins
+    (login,) = emulator.postgres_report().logins
     assert (login.outcome, login.sqlstate) == ("refused", sqlstate)
 
 

@@ -39,9 +39,9 @@ NOT_LOOPBACK = "0.0.0.0"
 @pytest.fixture(autouse=True)
 def _without_tls(emulator: Emulator) -> Iterator[None]:
     """Whatever a test does, no byte of a token arrives in the clear."""
-    emulator.set_door(plaintext=True)
+    emulator.control_postgres(plaintext=True)
     yield
-    assert emulator.door().plaintext_password_bytes == 0
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_no_byte_of_a_token(driver: Driver, settings: str, emulator: Emulator, r
         return
     with pytest.raises(Exception, match=r"(?i)ssl|tls"):
         driver.who(remote.but(**given))
-    assert [login.outcome for login in emulator.door().logins if login.outcome == "logged_in"] == []
+    assert [login.outcome for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []
 
 
 @pytest.mark.parametrize("driver", [one for one in DRIVERS if one.is_libpq], ids=lambda one: one.name)
@@ -131,7 +131,7 @@ def test_provider_as_password_of_libpqs_drivers(connect: Any, emulator: Emulator
     """They would send its `str`."""
     with pytest.raises(TypeError, match="not a password"):
         connect(**remote.keywords(), user="app-mi", password=pgentra.TokenProvider())
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 async def asyncpg_itself(**given: Any) -> None:
@@ -248,7 +248,7 @@ def test_the_count_counts(emulator: Emulator, mine: Target) -> None:
     """Whoever allows it does send a token in the clear; with that the other tests are known to be able to fail."""
     allowed = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
     for driver in DRIVERS:
-        before = emulator.door().plaintext_password_bytes
+        before = emulator.postgres_report().plaintext_password_bytes
         driver.who(allowed)
-        assert emulator.door().plaintext_password_bytes > before + 500, driver.name
-    emulator.set_door(reset=True)
+        assert emulator.postgres_report().plaintext_password_bytes > before + 500, driver.name
+    emulator.control_postgres(reset=True)

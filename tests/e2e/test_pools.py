@@ -57,7 +57,7 @@ def run_pools(
         # Each has ten a second where the machine can do it; one that stands still over a refresh does not get through.
         assert tally.logins > seconds / 2, name
         assert tally.longest_pause < LIFETIME_S, name
-    assert set(emulator.door().counts) == {"logged_in"}
+    assert set(emulator.postgres_report().counts) == {"logged_in"}
     # A token of 20 s is refreshed when it is 8 to 10 s old.
     assert all(age > 7.5 for age in apart), apart
     assert emulator.counter("app_service").max_in_flight == 1

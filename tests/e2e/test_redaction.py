@@ -18,7 +18,7 @@ RAISED = "raise ValueError({secret!r})"
 
 @pytest.mark.parametrize("how", [PRINTED, LOGGED, RAISED], ids=["printed", "logged", "raised"])
 @pytest.mark.parametrize(
-    "secret", ["hello", "planted" + "-1", "ey" + "JhbGciOiJSUzI1NiIsInR5" + ".eyJvaWQiOiJvIiwidGlkIjoi"]
+    "secret", ["hello", "canary" + "-1", "ey" + "JhbGciOiJSUzI1NiIsInR5" + ".eyJvaWQiOiJvIiwidGlkIjoi"]
 )
 def test_a_secret_in_the_output_of_a_test_fails_it(tmp_path: Path, how: str, secret: str) -> None:
     (tmp_path / "test_one.py").write_text(f"def test_one():\n    {how.format(secret=secret)}\n")

@@ -231,7 +231,7 @@ def test_logs_in_from_the_variables_alone(
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
     assert way.who() == role
     # The role belongs to this test. A refused login is repeated once with a newer token.
-    logins = [(login.outcome, login.tls, login.message) for login in emulator.door().logins if login.role == role]
+    logins = [(login.outcome, login.tls, login.message) for login in emulator.postgres_report().logins if login.role == role]
     assert logins[-1:] == [("logged_in", True, None)], logins
     record_property("connector", f"{kind.__name__.replace('_', '-')} / {way.name} / Python")
 
@@ -340,7 +340,7 @@ def test_an_azure_server_is_verified_by_libpq(
     # An explicit mode stays, though it verifies nothing, with a warning of the core's.
     with pytest.raises(Exception, match=r"role|password"):
         way.who(hostaddr="127.0.0.1", sslmode="require")
-    assert emulator.door().logins[-1].tls
+    assert emulator.postgres_report().logins[-1].tls
 
 
 @pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)

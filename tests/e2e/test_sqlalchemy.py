@@ -163,7 +163,7 @@ def test_a_switch_in_the_url_is_a_text(dialect: str, emulator: Emulator, mine: T
     enable_entra_authentication(engine, **mine.entra)
     with pytest.raises(pgentra.errors.CredentialValueError, match="`allow_insecure_transport`: expected a boolean"):
         who(engine)
-    assert emulator.door().logins == []
+    assert emulator.postgres_report().logins == []
 
 
 def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine: Target) -> None:
@@ -249,7 +249,7 @@ def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, ide
     engine = engine_of(dialect, mine, pool_pre_ping=True)
     enable_entra_authentication(engine, **mine.entra)
     assert who(engine) == identity.name
-    emulator.set_door(disconnect=True)
+    emulator.control_postgres(disconnect=True)
     time.sleep(0.3)
     assert who(engine) == identity.name
     engine.dispose()
@@ -263,7 +263,7 @@ def test_pre_ping_of_an_asynchronous_engine(
         engine = async_engine_of(dialect, mine, pool_pre_ping=True)
         enable_entra_authentication_async(engine, **mine.entra)
         assert await who_async(engine) == identity.name
-        emulator.set_door(disconnect=True)
+        emulator.control_postgres(disconnect=True)
         await asyncio.sleep(0.3)
         assert await who_async(engine) == identity.name
         await engine.dispose()
@@ -383,7 +383,7 @@ def test_create_asyncpg_engine_reads_sslmode_of_connect_args(
 
     assert asyncio.run(run(sslmode="require")) == identity.name
     assert asyncio.run(run(ssl="require", sslmode="disable")) == identity.name
-    assert all(login.tls for login in emulator.door().logins)
+    assert all(login.tls for login in emulator.postgres_report().logins)
 
 
 def test_create_asyncpg_engine_explicit_user_and_password_win(

@@ -26,7 +26,7 @@ static void bad_configurations(void) {
                                     "{\"credential\": {\"type\": \"client_secret\", \"tenant_id\": \"t\"}}",
                                     "{\"scope\": 7, \"environment\": {}}",
                                     "{\"timeout\": -1}",
-                                    "{\"credential\": {\"type\": \"host\", \"index\": 0}}",
+                                    "{\"credential\": {\"type\": \"custom_credential\", \"index\": 0}}",
                                     "{\"environment\": 7}"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_provider_open(bad[i], &provider, &error));

@@ -174,8 +174,8 @@ static void fails(void) {
 /* A chain goes on past what is not set up here, and only past that. */
 static void in_a_chain(void) {
   static const char chain_of_two[] =
-      "{\"credential\": {\"type\": \"chained\", \"credentials\": [{\"type\": \"host\", \"index\": 0}, "
-      "{\"type\": \"host\", \"index\": 1}]}, \"environment\": {}}";
+      "{\"credential\": {\"type\": \"chained\", \"credentials\": [{\"type\": \"custom_credential\", \"index\": 0}, "
+      "{\"type\": \"custom_credential\", \"index\": 1}]}, \"environment\": {}}";
   static const answer first[] = {UNAVAILABLE, FAIL};
   for (int i = 0; i < 2; i++) {
     pgentra_error *error = NULL;

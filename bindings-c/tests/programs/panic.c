@@ -1,4 +1,4 @@
-/* A panic planted in every export and every task: an error of kind PGENTRA_INTERNAL, one call of the callback, and a
+/* A panic canary in every export and every task: an error of kind PGENTRA_INTERNAL, one call of the callback, and a
  * library that goes on. Runs on a build with the feature testing. */
 #include "check.h"
 

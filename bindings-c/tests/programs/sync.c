@@ -92,7 +92,7 @@ static void credentials(void) {
   const pgentra_credential *const members[] = {member};
   OK(
       pgentra_credential_open("{\"credential\": {\"type\": \"chained\", \"credentials\": [{\"type\": \"environment\"}, "
-                              "{\"type\": \"host\", \"index\": 0}]}, \"environment\": {}}",
+                              "{\"type\": \"custom_credential\", \"index\": 0}]}, \"environment\": {}}",
                               members, 1, &chain, &error));
   pgentra_credential_close(member);
   const pgentra_token_request request = request_for("https://vault.azure.net/.default");

@@ -33,7 +33,7 @@ internal sealed class CredentialDocument
     internal static CredentialDocument Asserted(Func<CancellationToken, Task<string>> callback) =>
         Asserted(callback, () => new(callback));
 
-    internal bool IsHost => type == "host";
+    internal bool IsHost => type == "custom_credential";
 
     /// <summary>Adds an argument, unless it is not given.</summary>
     internal CredentialDocument With(string key, object? value)

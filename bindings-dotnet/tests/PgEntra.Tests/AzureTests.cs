@@ -47,7 +47,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     public async Task Its_failure_arrives_as_the_cause()
     {
         var principal = await emulator.AddAsync("service_principal");
-        var credential = Secret(principal with { Secret = "planted-wrong" });
+        var credential = Secret(principal with { Secret = "canary-wrong" });
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=" + principal.Name);
         await builder.UseEntraAuthenticationAsync(credential);
         await using var source = builder.Build();
@@ -58,7 +58,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(7000215, ours.Aadsts);
         Assert.Contains("Invalid client secret provided", ours.Message, StringComparison.Ordinal);
         Assert.IsType<AuthenticationFailedException>(ours.InnerException);
-        Assert.DoesNotContain("planted", ours.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", ours.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -99,10 +99,10 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         var unavailable = Assert.Throws<CredentialUnavailableException>(() => new Ours.EnvironmentCredential().GetToken(new([Scope]), default));
         Assert.IsType<Identity.CredentialUnavailableException>(unavailable.InnerException);
         var wrong = new Ours.ClientSecretCredential(
-            emulator.TenantId, principal.ClientId, "planted-wrong", new() { AuthorityHost = emulator.AuthorityHost });
+            emulator.TenantId, principal.ClientId, "canary-wrong", new() { AuthorityHost = emulator.AuthorityHost });
         var failed = await Assert.ThrowsAsync<AuthenticationFailedException>(async () => await wrong.GetTokenAsync(new([Scope]), default));
         Assert.IsType<Identity.AuthenticationFailedException>(failed.InnerException);
-        Assert.DoesNotContain("planted", failed.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", failed.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

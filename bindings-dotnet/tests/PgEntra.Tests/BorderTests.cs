@@ -180,7 +180,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     public void A_chain_refuses_members_that_go_through_different_proxies_or_trust_different_files()
     {
         ClientSecretCredential Of(string? proxy, string? caFile) =>
-            new("t", "c", "planted", new() { Proxy = proxy is null ? null : new(proxy), CaFile = caFile });
+            new("t", "c", "canary", new() { Proxy = proxy is null ? null : new(proxy), CaFile = caFile });
         foreach (var (one, other) in new[]
         {
             (Of("http://one:3128", null), Of("http://two:3128", null)),
@@ -234,7 +234,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
         {
             using var provider = new TokenProvider(new CallbackCredential((_, _) => new(new AccessToken(bad, DateTimeOffset.UtcNow.AddHours(1)))));
             var failure = await Assert.ThrowsAnyAsync<PgEntraException>(async () => await provider.GetTokenAsync());
-            Assert.True(failure.Code is "credential_value" or "host_credential", failure.ToString());
+            Assert.True(failure.Code is "credential_value" or "custom_credential", failure.ToString());
         }
 
         using var dead = new TokenProvider(new CallbackCredential(_ => new AccessToken("t", DateTimeOffset.UtcNow.AddHours(-1))));
@@ -262,7 +262,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
         using var provider = new TokenProvider();
         var login = await provider.LoginAsync();
         Assert.DoesNotContain(login.Password, login.ToString(), StringComparison.Ordinal);
-        Assert.DoesNotContain("planted", new AccessToken("planted", default).ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", new AccessToken("canary", default).ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -277,7 +277,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
             using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
             _ = await provider.GetTokenAsync();
             Assert.StartsWith("PgEntra Debug ", log.WaitFor("token fetched"), StringComparison.Ordinal);
-            _ = new ClientSecretCredential("t", "c", "planted-secret", new() { Diagnostics = { IsLoggingContentEnabled = true } });
+            _ = new ClientSecretCredential("t", "c", "canary-secret", new() { Diagnostics = { IsLoggingContentEnabled = true } });
             Assert.Contains(log.Lines, line => line.Contains("Diagnostics", StringComparison.Ordinal));
             // From here on only what is as bad as an error.
             using var errors = log.Factory(LogLevel.Error);
@@ -286,7 +286,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
             await Assert.ThrowsAnyAsync<PgEntraException>(async () => await refused.GetTokenAsync(new("api://refused")));
             Assert.StartsWith("PgEntra Error ", log.WaitFor("token fetch failed"), StringComparison.Ordinal);
             Assert.Single(log.Lines, line => line.Contains("fetch ended", StringComparison.Ordinal));
-            Assert.DoesNotContain(log.Lines, line => line.Contains("planted", StringComparison.Ordinal) || line.Contains("eyJ", StringComparison.Ordinal));
+            Assert.DoesNotContain(log.Lines, line => line.Contains("canary", StringComparison.Ordinal) || line.Contains("eyJ", StringComparison.Ordinal));
         }
         finally
         {

@@ -153,14 +153,14 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     public void A_password_is_Npgsqls_error_and_RequireEntras(string user, string? variable)
     {
         Environment.SetEnvironmentVariable("PGUSER", variable);
-        var builder = new NpgsqlDataSourceBuilder($"Host=localhost;Password=planted{user}");
+        var builder = new NpgsqlDataSourceBuilder($"Host=localhost;Password=canary{user}");
         var refusing = new CallbackCredential(_ => throw new InvalidOperationException("no token is needed"));
         builder.UseEntraAuthentication(refusing);
         Assert.Throws<NotSupportedException>(builder.Build);
         var failure = Assert.ThrowsAny<PgEntraException>(
             () => builder.UseEntraAuthentication(refusing, new EntraOptions { RequireEntra = true }));
         Assert.Equal("invalid_connection", failure.Code);
-        Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", failure.ToString(), StringComparison.Ordinal);
     }
 
     // Azure Service Connector.
@@ -315,7 +315,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
 
         var line = Assert.Single(log.Lines, line => line.StartsWith("PgEntra Warning ", StringComparison.Ordinal));
         Assert.Contains("Entra is not used", line, StringComparison.Ordinal);
-        Assert.DoesNotContain("planted", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", line, StringComparison.Ordinal);
 
         var required = Assert.ThrowsAny<PgEntraException>(
             () => builder.UseEntraAuthentication(null, new EntraOptions { ServiceConnector = true, RequireEntra = true }));
@@ -335,7 +335,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     public void Service_Connectors_password_without_a_user_is_not_used()
     {
         Environment.SetEnvironmentVariable("IDENTITY_ENDPOINT", null);
-        Environment.SetEnvironmentVariable("AZURE_POSTGRESQL_CONNECTIONSTRING", "Server=nouser.example;Database=d;Password=planted;");
+        Environment.SetEnvironmentVariable("AZURE_POSTGRESQL_CONNECTIONSTRING", "Server=nouser.example;Database=d;Password=canary;");
         using var log = new Recorder();
         using var factory = log.Factory();
         PgEntraLogging.Use(null);
@@ -348,7 +348,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
             PgEntraLogging.Use(factory);
             var line = log.WaitFor("The password of the connection to nouser.example is not used");
             Assert.StartsWith("PgEntra Warning ", line, StringComparison.Ordinal);
-            Assert.DoesNotContain("planted", line, StringComparison.Ordinal);
+            Assert.DoesNotContain("canary", line, StringComparison.Ordinal);
         }
         finally
         {
@@ -411,15 +411,15 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
         {
             // The address would be judged, and Npgsql would connect to the name.
             ("host=db.example hostaddr=127.0.0.1 user=u", "hostaddr"),
-            ("host=db.example port=planted user=u", "the port"),
-            ("host=db.example sslmode=planted user=u", "SSL Mode"),
+            ("host=db.example port=canary user=u", "the port"),
+            ("host=db.example sslmode=canary user=u", "SSL Mode"),
         })
         {
             Environment.SetEnvironmentVariable("AZURE_POSTGRESQL_CONNECTIONSTRING", text);
             var failure = Assert.ThrowsAny<PgEntraException>(() => Connected());
             Assert.Equal("invalid_connection", failure.Code);
             Assert.Contains(named, failure.Message, StringComparison.Ordinal);
-            Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
+            Assert.DoesNotContain("canary", failure.ToString(), StringComparison.Ordinal);
         }
     }
 

@@ -271,10 +271,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         var application = await ApplicationAsync();
         // No JWT, so nothing tells its end: the service refuses it, not the engine.
         var credential = new ClientAssertionCredential(
-            emulator.TenantId, application.ClientId, () => "planted-assertion", Here<TokenCredentialOptions>());
+            emulator.TenantId, application.ClientId, () => "canary-assertion", Here<TokenCredentialOptions>());
         var failure = await Assert.ThrowsAsync<AuthenticationFailedException>(async () => await credential.GetTokenAsync(new(Scope)));
         Assert.Equal(50027, failure.Aadsts);
-        Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", failure.ToString(), StringComparison.Ordinal);
         var empty = new ClientAssertionCredential(emulator.TenantId, application.ClientId, () => "", Here<TokenCredentialOptions>());
         var refused = await Assert.ThrowsAnyAsync<PgEntraException>(async () => await empty.GetTokenAsync(new(Scope)));
         Assert.Equal(ErrorKind.CredentialValue, refused.Kind);
@@ -349,7 +349,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     public void A_function_that_asserts_is_one_credential_of_the_program_for_all_who_name_it()
     {
         var (one, other) = (new Asserter(), new Asserter());
-        static ForeignCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "planted").Source.Members[0];
+        static ForeignCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "canary").Source.Members[0];
         Assert.Same(Of(one.Assertion), Of(one.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(other.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(one.Another));

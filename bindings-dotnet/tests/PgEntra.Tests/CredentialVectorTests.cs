@@ -101,7 +101,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     {
         var one = VectorTests.Case("entra-errors", "cases", index, name);
         var options = new TokenCredentialOptions { AuthorityHost = endpoint.Address, CaFile = endpoint.CaFile, Retry = { MaxRetries = 0 } };
-        var credential = new ClientSecretCredential(TokenEndpoint.TenantOf(index), "c1", "Planted&secret=1", options);
+        var credential = new ClientSecretCredential(TokenEndpoint.TenantOf(index), "c1", "Canary&secret=1", options);
         var failure = await Assert.ThrowsAnyAsync<PgEntraException>(
             () => credential.GetTokenAsync(new("https://r/.default"), TestContext.Current.CancellationToken).AsTask());
         CheckError(failure, one["error"]!);
@@ -142,7 +142,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
         Assert.Equal(
             expected["attempts"]?.AsArray().Select(attempt => (VectorTests.Text(attempt![0])!, VectorTests.Text(attempt[1])!)) ?? [],
             detail["attempts"]?.AsArray().Select(attempt => (VectorTests.Text(attempt!["credential"]) ?? "", VectorTests.Text(attempt["code"])!)) ?? []);
-        Assert.DoesNotContain("planted", failure.ToString() + failure.Detail.GetRawText(), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("canary", failure.ToString() + failure.Detail.GetRawText(), StringComparison.OrdinalIgnoreCase);
     }
 
     [GeneratedRegex(@"\{dir\}|\{(text|base64):([^}]+)\}")]

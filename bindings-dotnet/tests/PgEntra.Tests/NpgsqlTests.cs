@@ -124,10 +124,10 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
         var file = Path.GetTempFileName();
         try
         {
-            await File.WriteAllTextAsync(file, "*:*:*:*:planted-in-a-file\n");
+            await File.WriteAllTextAsync(file, "*:*:*:*:canary-in-a-file\n");
             Environment.SetEnvironmentVariable("PGPASSFILE", file);
             await LogsInAsync();
-            Environment.SetEnvironmentVariable("PGPASSWORD", "planted-in-a-variable");
+            Environment.SetEnvironmentVariable("PGPASSWORD", "canary-in-a-variable");
             await LogsInAsync();
         }
         finally
@@ -145,16 +145,16 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("Password=planted")]
-    [InlineData("Username=u;Password=planted")]
-    [InlineData("Passfile=/planted")]
+    [InlineData("Password=canary")]
+    [InlineData("Username=u;Password=canary")]
+    [InlineData("Passfile=/canary")]
     public void A_password_of_the_connection_strings_own_is_Npgsqls_error_before_anything_is_fetched(string setting)
     {
         var asked = false;
         var credential = new CallbackCredential(_ =>
         {
             asked = true;
-            return new AccessToken("planted-token", DateTimeOffset.UtcNow.AddHours(1));
+            return new AccessToken("canary-token", DateTimeOffset.UtcNow.AddHours(1));
         });
         var builder = new NpgsqlDataSourceBuilder($"Host=localhost;{setting}");
         builder.UseEntraAuthentication(credential);
@@ -386,7 +386,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
         }
 
         var wrong = new ClientSecretCredential(
-            emulator.TenantId, principal.ClientId, "planted-wrong-secret", new() { AuthorityHost = emulator.AuthorityHost });
+            emulator.TenantId, principal.ClientId, "canary-wrong-secret", new() { AuthorityHost = emulator.AuthorityHost });
         await emulator.ClearFaultsAsync();
         await using (var source = Build(emulator.ConnectionString + $";Username={principal.Name}", wrong))
         {
@@ -395,7 +395,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
             var inner = Assert.IsType<AuthenticationFailedException>(failure.InnerException);
             Assert.Equal(7000215, inner.Aadsts);
             Assert.Equal(ErrorKind.AuthenticationFailed, inner.Kind);
-            Assert.DoesNotContain("planted", failure.ToString(), StringComparison.Ordinal);
+            Assert.DoesNotContain("canary", failure.ToString(), StringComparison.Ordinal);
         }
     }
 
@@ -444,7 +444,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     {
         await emulator.SetDoorAsync(new { plaintext = true });
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=u");
-        builder.UseEntraAuthentication(new StaticTokenCredential("planted-static-token"));
+        builder.UseEntraAuthentication(new StaticTokenCredential("canary-static-token"));
         // 127.0.0.1 as a number, by which nobody but .NET knows this machine.
         builder.ConnectionStringBuilder.SslMode = SslMode.Disable;
         builder.ConnectionStringBuilder.Host = "2130706433";
@@ -482,10 +482,10 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
             Assert.Contains(named, failure.Message, StringComparison.Ordinal);
         }
 
-        var withPassword = new NpgsqlDataSourceBuilder("Host=localhost;Username=u;Password=planted");
+        var withPassword = new NpgsqlDataSourceBuilder("Host=localhost;Username=u;Password=canary");
         var refused = Assert.ThrowsAny<PgEntraException>(() => withPassword.UseEntraAuthentication(null, new EntraOptions { RequireEntra = true }));
         Assert.Equal("invalid_connection", refused.Code);
-        Assert.DoesNotContain("planted", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", refused.Message, StringComparison.Ordinal);
     }
 
     private static NpgsqlDataSource Build(string connectionString, Principal principal) =>

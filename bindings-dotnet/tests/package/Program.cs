@@ -31,7 +31,7 @@ internal static class Plaintext
         {
             var builder = new NpgsqlDataSourceBuilder(connectionString);
             builder.UseEntraAuthentication(
-                new StaticTokenCredential("planted-static-token"), new EntraOptions { User = "u", AllowInsecureTransport = allowed });
+                new StaticTokenCredential("canary-static-token"), new EntraOptions { User = "u", AllowInsecureTransport = allowed });
             // 127.0.0.1 as a number, which only .NET reads as this machine.
             builder.ConnectionStringBuilder.Host = "2130706433";
             builder.ConnectionStringBuilder.SslMode = mode;

@@ -74,7 +74,7 @@ class Source:
     @property
     def name(self) -> str:
         """For messages."""
-        return self.foreign[0].name if self.document["type"] == "host" else str(self.document["type"])
+        return self.foreign[0].name if self.document["type"] == "custom_credential" else str(self.document["type"])
 
     @property
     def connection(self) -> tuple[dict[str, str], Any]:
@@ -94,7 +94,7 @@ class Source:
             context = copy_context()
             return self._make(settings, [f.host(context) for f in self.foreign])
         # A foreign object on its own reads no settings of ours.
-        key = () if self.document["type"] == "host" else settings
+        key = () if self.document["type"] == "custom_credential" else settings
         found = self._credentials.get(key)
         if found is None:
             if len(self._credentials) >= _MOST_CREDENTIALS:
@@ -102,7 +102,7 @@ class Source:
             found = self._credentials.setdefault(key, self._make(settings, [f.shared_host for f in self.foreign]))
         return found
 
-    def _make(self, settings: tuple[Any, ...], hosts: list[_native.HostCredential]) -> _native.Credential:
+    def _make(self, settings: tuple[Any, ...], hosts: list[_native.CustomCredential]) -> _native.Credential:
         environment, ca_file, host, scope = settings
         return _native.Credential(self.document, environment, hosts=hosts, ca_file=ca_file, host=host, scope=scope)
 
@@ -154,7 +154,7 @@ class Foreign:
         # Users of a middle tier share tokens where its assertions come from the same one.
         self.shared_host = self.host()
 
-    def host(self, context: Context | None = None) -> _native.HostCredential:
+    def host(self, context: Context | None = None) -> _native.CustomCredential:
         """For the engine: the credential, asked in ``context``, else in that of the last caller who waited."""
         # The engine does not keep this object, which keeps what is made here.
         weak = weakref.ref(self)
@@ -168,7 +168,7 @@ class Foreign:
             else:
                 foreign._begin_on_worker(request, context)
 
-        return _native.HostCredential(self.name, begin)
+        return _native.CustomCredential(self.name, begin)
 
     def arrive(self, loop: AbstractEventLoop) -> None:
         """Before a coroutine asks: the first loop is the home of an awaitable one."""
@@ -513,7 +513,7 @@ def _foreign_source(credential: Any, *, asserts: bool = False) -> tuple[Foreign,
     foreign = Foreign(credential, named, asserts=asserts)
     if found is not None:
         _foreign.pop(key, None)
-    made = (refers, foreign, Source({"type": "host", "index": 0}, (foreign,)))
+    made = (refers, foreign, Source({"type": "custom_credential", "index": 0}, (foreign,)))
     _, foreign, source = _foreign.setdefault(key, made)
     return foreign, source
 

@@ -12,7 +12,7 @@ __all__ = [
     "MANAGEMENT_SCOPE",
     "Credential",
     "Environment",
-    "HostCredential",
+    "CustomCredential",
     "Plan",
     "Provider",
     "Request",
@@ -62,10 +62,10 @@ class Request:
     def lose(self) -> None: ...
 
 @final
-class HostCredential:
+class CustomCredential:
     """A foreign credential. ``begin`` is called on the dispatcher's thread and must not block."""
 
-    def __new__(cls, name: str, begin: Callable[[Request], None]) -> HostCredential: ...
+    def __new__(cls, name: str, begin: Callable[[Request], None]) -> CustomCredential: ...
 
 @final
 class Credential:
@@ -76,7 +76,7 @@ class Credential:
         document: Mapping[str, Any],
         environment: Environment,
         *,
-        hosts: Sequence[HostCredential] = ...,
+        hosts: Sequence[CustomCredential] = ...,
         ca_file: str | None = None,
         host: str | None = None,
         scope: str | None = None,

@@ -732,7 +732,7 @@ mod tests {
         let theirs = Arc::clone(&cause);
         let (entry, credential) = shared("cause", move |_| {
             let raised = Error::from_host("X", "no", false, Arc::clone(&theirs) as _);
-            Err(Error::new(ErrorKind::HostCredential, "the chain failed").with_attempts(vec![raised]))
+            Err(Error::new(ErrorKind::CustomCredential, "the chain failed").with_attempts(vec![raised]))
         });
         let error = get(&entry).expect_err("it fails");
         assert!(error.has_host_cause());

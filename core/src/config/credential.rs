@@ -136,7 +136,7 @@ macro_rules! with_credential_kinds {
             /// A token from elsewhere.
             StaticToken(StaticTokenArguments) = "static_token", StaticTokenCredential;
             /// A credential object of the host, handed in beside the document.
-            Host(HostArguments) = "host", HostCredential;
+            Custom(CustomArguments) = "custom_credential", CustomCredential;
         }
     };
 }
@@ -289,7 +289,7 @@ pub struct ClientAssertionArguments {
     pub tenant_id: String,
     /// The application's client id.
     pub client_id: String,
-    /// Where the assertion comes from: `{"type": "host", "index": 0}` for a callback that is handed in beside the
+    /// Where the assertion comes from: `{"type": "custom_credential", "index": 0}` for a callback that is handed in beside the
     /// document, or any credential whose token for `api://AzureADTokenExchange` is one, such as a managed identity.
     pub get_assertion: Box<CredentialConfig>,
 }
@@ -360,7 +360,7 @@ pub struct StaticTokenArguments {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct HostArguments {
+pub struct CustomArguments {
     /// Its place among those handed in beside the document, from 0.
     pub index: usize,
 }
@@ -412,8 +412,8 @@ impl CredentialConfig {
     }
 
     /// Whether a host's object takes part, so that the cache cannot be shared by settings.
-    pub fn has_host_member(&self) -> bool {
-        matches!(self.kind, CredentialKind::Host(_)) || self.members().any(CredentialConfig::has_host_member)
+    pub fn has_custom_credential(&self) -> bool {
+        matches!(self.kind, CredentialKind::Custom(_)) || self.members().any(CredentialConfig::has_custom_credential)
     }
 
     pub(crate) fn validate(&self, path: &str) -> Result<()> {
@@ -511,7 +511,7 @@ impl CredentialConfig {
                 check("organization_url", a.organization_url.as_deref())?;
             }
             CredentialKind::StaticToken(a) => check("token", Some(a.token.expose()))?,
-            CredentialKind::Environment(_) | CredentialKind::Host(_) => {}
+            CredentialKind::Environment(_) | CredentialKind::Custom(_) => {}
         }
         Ok(())
     }

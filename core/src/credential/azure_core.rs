@@ -119,7 +119,7 @@ fn translate(error: &AzureError) -> Error {
         _ if is_io && lower.contains("managedidentitycredential") => ErrorKind::CredentialUnavailable,
         _ if is_io => ErrorKind::Network,
         _ if is_data => ErrorKind::BadResponse,
-        _ => ErrorKind::HostCredential,
+        _ => ErrorKind::CustomCredential,
     };
     // "{class} authentication failed. {what}\nTo troubleshoot, visit {link}"
     let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
@@ -192,7 +192,7 @@ mod tests {
             (plain("azure_arc managed identity isn't supported"), CredentialUnavailable),
             (plain("WorkloadIdentityCredential authentication failed. no token file specified"), CredentialUnavailable),
             (credential(data(), "ClientSecretCredential authentication failed"), BadResponse),
-            (plain("something else"), HostCredential),
+            (plain("something else"), CustomCredential),
         ];
         for (error, expected) in cases {
             let translated = translate(&error);

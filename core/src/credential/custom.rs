@@ -42,7 +42,7 @@ impl Error {
         let kind = match known {
             _ if unavailable => ErrorKind::CredentialUnavailable,
             Some(entry) => entry.verdict.kind(),
-            None => ErrorKind::HostCredential,
+            None => ErrorKind::CustomCredential,
         };
         let service =
             ServiceErrorDetails { aadsts, message: sanitize::sentence(message, &[]), ..ServiceErrorDetails::default() };
@@ -75,9 +75,9 @@ mod tests {
 
     #[test]
     fn from_host_removes_whitespace_around_a_token() {
-        for read in ["planted", "planted\n", "planted\r\n", "planted\n\n", " \tplanted "] {
+        for read in ["canary", "canary\n", "canary\r\n", "canary\n\n", " \tcanary "] {
             let fetched = FetchedToken::from_host(read, Some(1), None).expect("a token");
-            assert_eq!(fetched.token.expose(), "planted");
+            assert_eq!(fetched.token.expose(), "canary");
         }
     }
 

@@ -291,7 +291,7 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
                 Arc::new(azure_pipelines::AzurePipelinesCredential::new(arguments, options, context)?)
             }
             CredentialKind::StaticToken(arguments) => Arc::new(static_token::StaticTokenCredential::new(arguments)),
-            CredentialKind::Host(arguments) => {
+            CredentialKind::Custom(arguments) => {
                 let host = context.custom_credentials.get(arguments.index).ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidConfiguration,

@@ -186,10 +186,10 @@ mod tests {
         };
         let credential = WorkloadIdentityCredential::new("", &arguments, &CredentialOptions::default(), &context);
         let credential = credential.expect("builds");
-        for assertion in ["planted.1", "planted.2"] {
+        for assertion in ["canary.1", "canary.2"] {
             std::fs::write(file.path(), assertion).expect("written");
             credential.ask(&TokenRequest::new("s/.default"), FetchContext::default()).await.expect("a token");
         }
-        assert_eq!(*sent.lock().expect("not poisoned"), ["planted.1", "planted.2"]);
+        assert_eq!(*sent.lock().expect("not poisoned"), ["canary.1", "canary.2"]);
     }
 }

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_and_the_engine_goes_on() {
-        let pending = Pending::<()>::start(async { panic!("planted") });
+        let pending = Pending::<()>::start(async { panic!("canary") });
         let error = pending.wait(Duration::from_secs(10)).expect("ends").expect_err("fails");
         assert_eq!(error.kind(), ErrorKind::Internal);
         let pending = Pending::start(async { Ok(7) });
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_callback_is_called_once_even_after_a_panic() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        Pending::<()>::start(async { panic!("planted") }).on_done(move |outcome| {
+        Pending::<()>::start(async { panic!("canary") }).on_done(move |outcome| {
             let _ = sender.send(outcome.map_err(|e| e.kind()));
         });
         assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok(Err(ErrorKind::Internal)));

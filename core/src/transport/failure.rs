@@ -299,8 +299,8 @@ mod tests {
                 "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x",
                 "peer closed connection without sending TLS close_notify",
             ),
-            ("error for (https://u:planted@h/) here", "error for here"),
-            ("https://u:planted@h/", ""),
+            ("error for (https://u:canary@h/) here", "error for here"),
+            ("https://u:canary@h/", ""),
             ("Connection refused (os error 111)", "Connection refused (os error 111)"),
         ];
         for (text, expected) in cases {

@@ -309,7 +309,7 @@ mod tests {
     fn user_and_password_are_sent_as_the_client_sends_them() {
         let sent = |url: &str| authorization(&Url::parse(url).unwrap()).map(|value| value.expose().to_owned());
         assert_eq!(sent("http://h:1").as_deref(), None);
-        assert_eq!(sent("http://planted-user:pl%40nted@h:1").as_deref(), Some("Basic cGxhbnRlZC11c2VyOnBsQG50ZWQ="));
+        assert_eq!(sent("http://canary-user:pl%40nted@h:1").as_deref(), Some("Basic Y2FuYXJ5LXVzZXI6cGxAbnRlZA=="));
         assert_eq!(sent("http://u@h:1").as_deref(), Some("Basic dTo="));
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A marker in every secret and token of the vectors. Errors must not contain it.
-const PLANTED: &str = "planted";
+const CANARY: &str = "canary";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -380,7 +380,7 @@ fn check_error(name: &str, error: &Error, expected: &ExpectedError) {
     assert!(error.credential().is_some() || text.starts_with("option `"), "{name}: names no credential: {text}");
     assert!(!text.lines().next().unwrap_or_default().trim().is_empty(), "{name}");
     for shown in [text, format!("{error:?}"), detail.to_string()] {
-        assert!(!shown.to_ascii_lowercase().contains(PLANTED), "{name}: shows a secret: {shown}");
+        assert!(!shown.to_ascii_lowercase().contains(CANARY), "{name}: shows a secret: {shown}");
         assert!(shown.len() < 8192, "{name}: {} characters", shown.len());
     }
 }
@@ -400,7 +400,7 @@ fn check_token(name: &str, token: &FetchedToken, expected: &Value) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&seen[key], value, "{name}: `{key}` of the token");
     }
-    assert!(!format!("{token:?}").contains(PLANTED), "{name}: Debug shows the token");
+    assert!(!format!("{token:?}").contains(CANARY), "{name}: Debug shows the token");
 }
 
 #[cfg(unix)]
@@ -517,7 +517,7 @@ pub fn refuse(case: &str) -> Error {
     let case: ErrorCase = serde_json::from_str(case).unwrap_or_else(|error| panic!("{error}: {case}"));
     let transport = Transport::canned(move |_| Box::pin(std::future::ready(Ok(case.response.response()))));
     let document = json!({
-        "type": "client_secret", "tenant_id": "contoso.com", "client_id": "c1", "client_secret": "Planted&secret=1",
+        "type": "client_secret", "tenant_id": "contoso.com", "client_id": "c1", "client_secret": "Canary&secret=1",
     });
     let credential = build(document, Environment::default(), transport).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -166,7 +166,7 @@ public enum ErrorKind
     Cancelled = 20,
 
     /// <summary>The program's own credential object failed.</summary>
-    HostCredential = 21,
+    CustomCredential = 21,
 
     /// <summary>A defect in this library.</summary>
     Internal = 22,

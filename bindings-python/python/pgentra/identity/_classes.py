@@ -507,7 +507,7 @@ def _renumbered(document: Any, first: int) -> Any:
         return [_renumbered(part, first) for part in document]
     if not isinstance(document, dict):
         return document
-    if document.get("type") == "host":
+    if document.get("type") == "custom_credential":
         return {**document, "index": document["index"] + first}
     return {name: _renumbered(value, first) for name, value in document.items()}
 

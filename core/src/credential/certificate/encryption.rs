@@ -740,7 +740,7 @@ mod tests {
     }
 
     fn obstacle(algorithm: &Algorithm) -> Obstacle {
-        Password::new(Some(&Secret::new("planted"))).decrypt(algorithm, &[0; 16]).expect_err("an obstacle")
+        Password::new(Some(&Secret::new("canary"))).decrypt(algorithm, &[0; 16]).expect_err("an obstacle")
     }
 
     #[test]

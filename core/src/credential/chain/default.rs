@@ -331,7 +331,7 @@ mod tests {
         fetch().await.expect("IMDS has a token");
 
         // Another member could log in now, while the first one cannot for a while.
-        std::fs::write(&file, "planted.assertion").expect("written");
+        std::fs::write(&file, "canary.assertion").expect("written");
         is_silent.store(true, Ordering::Relaxed);
         let error = fetch().await.expect_err("nobody takes its place");
         assert_eq!(error.kind(), ErrorKind::CredentialUnavailable);

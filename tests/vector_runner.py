@@ -39,7 +39,7 @@ def check_error(error: Any, expected: dict[str, Any]) -> None:
     assert {key: error.detail.get(key) for key in expected.get("detail", {})} == expected.get("detail", {})
     attempts = [[attempt.get("credential", ""), attempt["code"]] for attempt in error.detail.get("attempts", [])]
     assert attempts == expected.get("attempts", [])
-    assert "planted" not in (str(error) + repr(error) + repr(error.detail)).lower()
+    assert "canary" not in (str(error) + repr(error) + repr(error.detail)).lower()
 
 
 # Tokens
@@ -246,7 +246,7 @@ class CannedEntra:
             "type": "client_secret",
             "tenant_id": "contoso.com",
             "client_id": os.urandom(8).hex(),
-            "client_secret": "Planted&secret=1",
+            "client_secret": "Canary&secret=1",
             "authority_host": f"https://localhost:{self._server.server_port}",
             "retry": {"max_retries": 0},
         }
