@@ -5,39 +5,39 @@ using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>A credential of the program, such as an object of the Azure SDK, asked by the engine when a fetch is due.</summary>
+/// <summary>A credential that the application supplies, such as an object of the Azure SDK. The engine calls it when a fetch is due.</summary>
 /// <remarks>
-/// It is asked synchronously, on a thread of its own, while somebody waits synchronously, and else asynchronously: a
-/// thread pool whose threads all wait for the token is no obstacle.
+/// While a caller waits synchronously, it is called synchronously on a separate thread; otherwise it is called asynchronously.
+/// So the fetch proceeds even if all threads of the thread pool wait for the token.
 /// </remarks>
-internal abstract class ForeignCredential
+internal abstract class CustomCredential
 {
-    // Weak: nobody keeps the program's object alive but the program and the providers on it.
-    private static readonly Registry<WeakReference<ForeignCredential>> Known = new();
+    // Weak, so that only the application and the providers that use the object keep it alive.
+    private static readonly Registry<WeakReference<CustomCredential>> Credentials = new();
     private static readonly AsyncLocal<Fetch?> Running = new();
 
     private CredentialHandle? handle;
     private int waitingThreads;
     private ExecutionContext? context;
 
-    /// <summary>The class, for errors and logs.</summary>
+    /// <summary>The class's name, for errors and logs.</summary>
     internal abstract string Name { get; }
 
-    /// <summary>Whether the scope reaches it. If not, it would answer the question for a management token with the same one.</summary>
+    /// <summary>Whether it receives the scope. If not, it would return the database token to a request for a management token.</summary>
     internal virtual bool TakesScope => true;
 
-    /// <summary>Whether it can be asked synchronously.</summary>
+    /// <summary>Whether it can be called synchronously.</summary>
     internal virtual bool IsSynchronous => true;
 
-    /// <summary>Whether what it throws while the user name is worked out is passed on as it is.</summary>
-    internal virtual bool PassesFailuresOn => false;
+    /// <summary>Whether its own exception is rethrown unchanged if the user name cannot be determined.</summary>
+    internal virtual bool RethrowsOwnExceptions => false;
 
-    /// <summary>The engine's credential.</summary>
+    /// <summary>The engine's handle of this credential.</summary>
     internal CredentialHandle Handle
     {
         get
         {
-            lock (Known)
+            lock (Credentials)
             {
                 return handle ??= Open(this);
             }
@@ -48,20 +48,20 @@ internal abstract class ForeignCredential
 
     internal abstract ValueTask<AccessToken> GetTokenAsync(TokenRequest request);
 
-    /// <summary>Another one of the same object, with no tokens and the caller's own context: for one call.</summary>
-    internal ForeignCredential Once() => new Single(this);
+    /// <summary>Returns a credential of the same object for one call, without cached tokens.</summary>
+    internal CustomCredential ForOneCall() => new Uncached(this);
 
-    /// <summary>Refuses a wait for a fetch inside of that fetch.</summary>
+    /// <summary>Throws if a fetch would wait for itself.</summary>
     internal void RefuseDeadlock()
     {
         if (Running.Value is { Active: true } fetch && fetch.Credential.Origin == Origin)
         {
-            throw Library.Error(
-                ErrorKind.WouldDeadlock, "a call for a token inside the credential's own call", credential: Name);
+            throw NativeError.Create(
+                ErrorKind.WouldDeadlock, "a token was requested inside the credential's own call", credential: Name);
         }
     }
 
-    /// <summary>Somebody begins to wait, in whose context the next fetch runs.</summary>
+    /// <summary>Registers a waiting caller. The next fetch runs in its execution context.</summary>
     internal void BeginWait(ExecutionContext? caller, bool blocking)
     {
         context = caller;
@@ -71,7 +71,7 @@ internal abstract class ForeignCredential
         }
     }
 
-    /// <summary>The wait has ended; what the caller's context holds is not kept.</summary>
+    /// <summary>Ends the registration, and releases the caller's execution context.</summary>
     internal void EndWait(ExecutionContext? caller, bool blocking)
     {
         _ = Interlocked.CompareExchange(ref context, null, caller);
@@ -81,30 +81,30 @@ internal abstract class ForeignCredential
         }
     }
 
-    private protected virtual ForeignCredential Origin => this;
+    private protected virtual CustomCredential Origin => this;
 
-    private static unsafe CredentialHandle Open(ForeignCredential credential)
+    private static unsafe CredentialHandle Open(CustomCredential credential)
     {
-        var id = Known.Add(new(credential));
-        var code = Native.OpenCredential(credential.Name, &Ask, id, &Finish, out var handle, out var error);
+        var id = Credentials.Add(new(credential));
+        var code = Native.OpenCredential(credential.Name, &OnRequest, id, &OnClosed, out var handle, out var error);
         if (code != 0)
         {
-            _ = Known.Remove(id);
-            throw Library.TakeError(error);
+            _ = Credentials.Remove(id);
+            throw NativeError.Take(error);
         }
 
         return handle;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Finish(nint id) => Known.Remove(id);
+    private static void OnClosed(nint id) => Credentials.Remove(id);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static unsafe void Ask(nint id, nint request, WantedToken* wanted)
+    private static unsafe void OnRequest(nint id, nint request, NativeTokenRequest* wanted)
     {
         try
         {
-            if (Known.Find(id)?.TryGetTarget(out var credential) == true)
+            if (Credentials.Find(id)?.TryGetTarget(out var credential) == true)
             {
                 credential.Begin(request, new(Marshal.PtrToStringUTF8((nint)wanted->Scope) ?? "")
                 {
@@ -117,8 +117,8 @@ internal abstract class ForeignCredential
         }
         catch (Exception failure)
         {
-            // Nothing may cross into the engine.
-            Causes.Fail(request, failure.GetType().Name, failure.Message, false, failure);
+            // An exception must not reach the engine.
+            ExceptionCauses.Fail(request, failure.GetType().Name, failure.Message, false, failure);
             return;
         }
 
@@ -139,9 +139,9 @@ internal abstract class ForeignCredential
         }
     }
 
-    private sealed class Fetch(ForeignCredential credential, nint request, TokenRequest wanted, ExecutionContext? caller)
+    private sealed class Fetch(CustomCredential credential, nint request, TokenRequest wanted, ExecutionContext? caller)
     {
-        internal ForeignCredential Credential => credential;
+        internal CustomCredential Credential => credential;
 
         internal bool Active { get; private set; } = true;
 
@@ -171,20 +171,20 @@ internal abstract class ForeignCredential
 
         private void InContext(Action work)
         {
-            void Marked(object? _)
+            void RunMarked(object? _)
             {
                 Running.Value = this;
                 work();
             }
 
-            // What the caller has set for its own flow of control is seen by the credential, as without a cache.
+            // The credential reads the caller's AsyncLocal values, as it would without a cache.
             if (caller is not null)
             {
-                ExecutionContext.Run(caller, Marked, null);
+                ExecutionContext.Run(caller, RunMarked, null);
             }
             else
             {
-                Marked(null);
+                RunMarked(null);
             }
         }
 
@@ -193,23 +193,23 @@ internal abstract class ForeignCredential
             Active = false;
             if (token.Token?.Contains('\0', StringComparison.Ordinal) == true)
             {
-                Fail(new InvalidOperationException("the token has NUL characters in it"));
+                Fail(new InvalidOperationException("the token contains NUL characters"));
                 return;
             }
 
             var refreshOn = token.RefreshOn?.ToUnixTimeSeconds() ?? 0;
             _ = Native.Respond(request, token.Token ?? "", token.ExpiresOn.ToUnixTimeSeconds(), refreshOn, out var error);
-            // It was answered too late: nobody waits any more.
+            // An error means that the response came too late.
             Native.FreeError(error);
         }
 
         private void Fail(Exception failure)
         {
             Active = false;
-            Causes.Fail(request, failure.GetType().Name, Text(failure), IsUnavailable(failure.GetType()), failure);
+            ExceptionCauses.Fail(request, failure.GetType().Name, Text(failure), IsUnavailable(failure.GetType()), failure);
         }
 
-        /// <summary>The service's own words, where they are quoted: the Azure SDK puts many lines before them.</summary>
+        /// <summary>Returns Entra's own message if the exception quotes it: the Azure SDK puts many lines before it.</summary>
         private static string Text(Exception failure)
         {
             try
@@ -226,12 +226,12 @@ internal abstract class ForeignCredential
             }
             catch (Exception)
             {
-                // The program's own code, which may throw too.
+                // The message is the application's own code, which may throw too.
                 return "";
             }
         }
 
-        /// <summary>By name: the Azure SDK's class is not known here.</summary>
+        /// <summary>Compares by name, because this assembly does not reference the Azure SDK.</summary>
         private static bool IsUnavailable(Type? type)
         {
             for (; type is not null; type = type.BaseType)
@@ -247,13 +247,13 @@ internal abstract class ForeignCredential
     }
 
     /// <summary>The same object, for one call.</summary>
-    private sealed class Single(ForeignCredential credential) : ForeignCredential
+    private sealed class Uncached(CustomCredential credential) : CustomCredential
     {
         internal override string Name => credential.Name;
 
         internal override bool IsSynchronous => credential.IsSynchronous;
 
-        private protected override ForeignCredential Origin => credential.Origin;
+        private protected override CustomCredential Origin => credential.Origin;
 
         internal override AccessToken GetToken(TokenRequest request) => credential.GetToken(request);
 

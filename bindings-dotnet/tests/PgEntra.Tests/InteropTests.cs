@@ -11,14 +11,14 @@ using PgEntra.Identity;
 namespace PgEntra.Tests;
 
 /// <summary>Where .NET and the engine meet: strings, threads, callbacks, logs, figures, unloading.</summary>
-public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
+public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
 {
     public async ValueTask InitializeAsync() => await emulator.ResetAsync();
 
     public ValueTask DisposeAsync() => default;
 
     [Fact]
-    public async Task The_warm_path_hands_the_same_string_out_again_and_allocates_nothing()
+    public async Task TokenProvider_warm_returns_the_same_string_and_allocates_nothing()
     {
         var principal = await emulator.AddAsync();
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
@@ -39,7 +39,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task No_thread_of_the_pool_is_blocked_while_callers_wait_asynchronously()
+    public async Task GetTokenAsync_blocks_no_thread_of_the_pool()
     {
         var principal = await emulator.AddAsync();
         await emulator.AddFaultAsync(new { endpoint = "app_service", latency_ms = 500, principal = principal.Name });
@@ -53,7 +53,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Callers_that_block_every_thread_of_the_pool_still_get_a_token_from_the_programs_credential()
+    public async Task GetToken_with_all_pool_threads_blocked_gets_a_token_of_a_custom_credential()
     {
         using var begun = new SemaphoreSlim(0);
         var credential = new CallbackCredential(_ => new AccessToken("t", DateTimeOffset.UtcNow.AddHours(1)));
@@ -65,7 +65,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_call_inside_of_the_credentials_own_call_fails_at_once()
+    public async Task GetToken_inside_the_credentials_own_call_fails_at_once()
     {
         TokenProvider? provider = null;
         var synchronous = new CallbackCredential(_ => new AccessToken(provider!.GetToken(), DateTimeOffset.UtcNow.AddHours(1)));
@@ -84,7 +84,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Without_a_cache_the_credential_is_asked_each_time_in_its_callers_context()
+    public async Task CustomCredential_without_a_cache_is_called_in_each_callers_context()
     {
         var caller = new AsyncLocal<string>();
         var credential = new CallbackCredential(_ => new AccessToken($"for-{caller.Value}", DateTimeOffset.UtcNow.AddHours(1)));
@@ -96,7 +96,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Options_are_read_once_also_without_a_cache()
+    public void EntraOptions_are_read_once_without_a_cache()
     {
         var credential = new ChainedTokenCredential(
             new CallbackCredential(request => new AccessToken($"for-{request.Scope}", DateTimeOffset.UtcNow.AddHours(1))));
@@ -108,7 +108,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void What_a_callers_context_holds_is_not_kept()
+    public void ExecutionContext_of_a_caller_is_released()
     {
         var seen = new List<object?>();
         var request = new AsyncLocal<object?>();
@@ -146,7 +146,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_credential_that_somebody_waits_for_is_kept_until_it_has_answered()
+    public async Task CustomCredential_with_a_waiting_caller_is_kept_until_it_responds()
     {
         var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -177,7 +177,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_chain_refuses_members_that_go_through_different_proxies_or_trust_different_files()
+    public void ChainedTokenCredential_with_different_proxies_or_ca_files_is_an_error()
     {
         ClientSecretCredential Of(string? proxy, string? caFile) =>
             new("t", "c", "canary", new() { Proxy = proxy is null ? null : new(proxy), CaFile = caFile });
@@ -200,7 +200,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_credential_hands_the_same_string_out_again_for_each_scope()
+    public async Task Credential_warm_returns_the_same_string_for_each_scope()
     {
         var soon = DateTimeOffset.FromUnixTimeSeconds(DateTimeOffset.UtcNow.AddMinutes(30).ToUnixTimeSeconds());
         var credential = new CallbackCredential(request => new AccessToken($"for-{request.Scope}", soon.AddMinutes(30), soon));
@@ -216,7 +216,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void An_end_beyond_the_calendar_is_its_end()
+    public void AccessToken_expiry_beyond_the_calendar_is_its_end()
     {
         // An `exp` in milliseconds.
         var token = "e30." + System.Buffers.Text.Base64Url.EncodeToString("{\"exp\": 4000000000000}"u8) + ".sig";
@@ -228,7 +228,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_a_credential_of_the_program_returns_is_checked()
+    public async Task CustomCredential_result_is_checked()
     {
         foreach (var bad in new[] { "", "two words", "line\nbreak", "nul\0", null! })
         {
@@ -242,7 +242,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_closed_provider_is_refused_and_ends_its_waits()
+    public async Task TokenProvider_disposed_ends_its_waits_and_rejects_calls()
     {
         var principal = await emulator.AddAsync();
         await emulator.AddFaultAsync(new { endpoint = "app_service", connection = "black_hole", principal = principal.Name });
@@ -257,7 +257,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Secrets_are_not_shown()
+    public async Task ToString_contains_no_secret()
     {
         using var provider = new TokenProvider();
         var login = await provider.LoginAsync();
@@ -266,10 +266,10 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Events_reach_ILogger()
+    public async Task PgEntraLogging_passes_events_to_ILogger()
     {
         var principal = await emulator.AddAsync();
-        using var log = new Recorder();
+        using var log = new RecordingLogger();
         using var factory = log.Factory();
         PgEntraLogging.Use(factory);
         try
@@ -295,7 +295,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Figures_are_a_Meter()
+    public async Task Meter_publishes_the_statistics()
     {
         var principal = await emulator.AddAsync();
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
@@ -327,7 +327,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Statistics_tell_whose_token_it_is()
+    public async Task TokenStats_contain_the_principal()
     {
         var principal = await emulator.AddAsync();
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
@@ -339,7 +339,7 @@ public sealed class BorderTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_collectible_load_context_is_unloaded_while_the_engine_goes_on()
+    public async Task AssemblyLoadContext_collectible_is_unloaded_and_the_engine_continues()
     {
         var principal = await emulator.AddAsync();
         var context = UseInContext(principal.ClientId);

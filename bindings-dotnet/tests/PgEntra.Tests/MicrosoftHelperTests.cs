@@ -8,7 +8,7 @@ using Npgsql;
 namespace PgEntra.Tests;
 
 /// <summary>What programs expect that were written for Microsoft's helper. Its tests count calls of the credential; these do not.</summary>
-public sealed class PeerTests
+public sealed class MicrosoftHelperTests
 {
     private const string ConnectionString = "Host=localhost;Database=test;";
 
@@ -21,7 +21,7 @@ public sealed class PeerTests
     [InlineData("unique_name", "test@example.com")]
     [InlineData("upn", "user+test@domain.com")]
     [InlineData("upn", "用户@domain.com")]
-    public async Task The_user_comes_from_a_claim(string claim, string user)
+    public async Task Username_comes_from_a_claim(string claim, string user)
     {
         var credential = new Fake(Jwt((claim, user)));
         Assert.Equal(user, Sync(credential).ConnectionStringBuilder.Username);
@@ -29,7 +29,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task A_long_user_is_what_the_server_keeps_of_it()
+    public async Task Username_that_is_long_is_cut_as_the_server_does()
     {
         var user = new string('a', 1000) + "@domain.com";
         Assert.Equal(user[..63], Sync(new Fake(Jwt(("upn", user)))).ConnectionStringBuilder.Username);
@@ -37,7 +37,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task The_user_is_the_managed_identity_even_beside_a_upn()
+    public async Task Username_is_the_managed_identity_before_a_upn()
     {
         const string id = "/subscriptions/12345/resourcegroups/mygroup/providers/Microsoft.ManagedIdentity/userAssignedIdentities/my-identity";
         var token = Jwt(("xms_mirid", id), ("upn", "user@example.com"));
@@ -46,7 +46,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task An_existing_user_is_kept_and_nothing_is_asked()
+    public async Task Username_that_exists_is_kept_without_a_token_request()
     {
         var credential = new Fake(Jwt(("upn", "test@example.com")));
         var builder = new NpgsqlDataSourceBuilder(ConnectionString + "Username=existing_user;");
@@ -58,7 +58,7 @@ public sealed class PeerTests
     }
 
     [Theory, MemberData(nameof(Malformed))]
-    public async Task A_malformed_token_is_told(string token)
+    public async Task Token_malformed_is_an_error(string token)
     {
         Assert.Equal("Could not determine username from token claims", Assert.ThrowsAny<Exception>(() => Sync(new Fake(token))).Message);
         var failure = await Assert.ThrowsAnyAsync<Exception>(() => Async(new Fake(token)));
@@ -68,7 +68,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task A_token_without_a_name_is_told()
+    public async Task Token_without_a_name_is_an_error()
     {
         var token = Jwt(("sub", "x"));
         Assert.Equal("Could not determine username from token claims", Assert.ThrowsAny<Exception>(() => Sync(new Fake(token))).Message);
@@ -77,7 +77,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task Two_tokens_of_which_the_second_has_the_name()
+    public async Task ManagementToken_gives_the_name()
     {
         var (nameless, named) = (Jwt(("sub", "x")), Jwt(("upn", "fallback@example.com")));
         Assert.Equal("fallback@example.com", Sync(new Fake(nameless, named)).ConnectionStringBuilder.Username);
@@ -85,7 +85,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task What_the_credential_throws_is_passed_on()
+    public async Task CredentialException_is_rethrown()
     {
         var credential = new Fake(new InvalidOperationException("Credential error"));
         Assert.Equal("Credential error", Assert.Throws<InvalidOperationException>(() => Sync(credential)).Message);
@@ -95,7 +95,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task A_cancelled_caller()
+    public async Task CancellationToken_cancelled_ends_the_configuration()
     {
         using var cancelled = new CancellationTokenSource();
         await cancelled.CancelAsync();
@@ -106,7 +106,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public async Task A_data_source_is_built()
+    public async Task DataSource_is_built()
     {
         await using var sync = Sync(new Fake(Jwt(("upn", "test@example.com")))).Build();
         await using var async = (await Async(new Fake(Jwt(("upn", "test@example.com"))))).Build();
@@ -114,7 +114,7 @@ public sealed class PeerTests
     }
 
     [Fact]
-    public void A_password_of_the_connection_string_is_Npgsqls_own_error()
+    public void Password_in_the_connection_string_is_Npgsqls_error()
     {
         var builder = new NpgsqlDataSourceBuilder(ConnectionString + "Password=x");
         var credential = new Fake(Jwt(("upn", "test@example.com")));

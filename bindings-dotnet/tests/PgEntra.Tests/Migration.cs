@@ -5,7 +5,7 @@ using TokenCachePersistenceOptions = Azure.Identity.TokenCachePersistenceOptions
 namespace Consumer;
 
 /// <summary>The same credentials as in <see cref="CompileTests"/>, with another <c>using</c>.</summary>
-internal static class Moved
+internal static class Migration
 {
     public static readonly Func<Azure.Core.TokenCredential>[] Credentials =
     [

@@ -4,45 +4,45 @@ using PgEntra.Identity;
 
 namespace PgEntra.Interop;
 
-/// <summary>Starts an asynchronous call of the engine's that ends in <paramref name="callback"/>.</summary>
+/// <summary>Starts an asynchronous call of the engine, which ends in <paramref name="callback"/>.</summary>
 internal unsafe delegate int StartCall(
     delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback, nint userData, out OperationHandle operation, out nint error);
 
-/// <summary>A call of the engine's that is under way.</summary>
-internal abstract unsafe class Pending
+/// <summary>An asynchronous call of the engine in progress.</summary>
+internal abstract unsafe class PendingCall
 {
-    /// <summary>How long threads beside the one that ends the process go on waiting.</summary>
-    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(2);
+    /// <summary>How long other threads than the one that ends the process continue to wait.</summary>
+    private static readonly TimeSpan ExitDelay = TimeSpan.FromSeconds(2);
 
-    private static readonly Registry<Pending> UnderWay = new();
+    private static readonly Registry<PendingCall> InProgress = new();
 
     private readonly int thread = Environment.CurrentManagedThreadId;
 
-    /// <summary>How many there are.</summary>
-    internal static int Count => UnderWay.Count;
+    /// <summary>The number of calls in progress.</summary>
+    internal static int Count => InProgress.Count;
 
-    /// <summary>Starts the call. Its outcome is told once, by <see cref="Complete"/>.</summary>
+    /// <summary>Starts the call. It ends with one call of <see cref="Complete"/>.</summary>
     protected OperationHandle Start(StartCall start)
     {
-        var id = UnderWay.Add(this);
+        var id = InProgress.Add(this);
         int code;
         OperationHandle operation;
         nint error;
         try
         {
-            code = start(&Done, id, out operation, out error);
+            code = start(&OnDone, id, out operation, out error);
         }
         catch
         {
             // The handle is closed.
-            _ = UnderWay.Remove(id);
+            _ = InProgress.Remove(id);
             throw;
         }
 
         if (code != 0)
         {
-            _ = UnderWay.Remove(id);
-            throw Library.TakeError(error);
+            _ = InProgress.Remove(id);
+            throw NativeError.Take(error);
         }
 
         return operation;
@@ -61,24 +61,24 @@ internal abstract unsafe class Pending
         }
     }
 
-    /// <summary>On a thread of the engine's. What it is given lasts as long as the call.</summary>
+    /// <summary>Receives the outcome on a thread of the engine. The outcome is valid until the method returns.</summary>
     protected abstract void Complete(in Outcome outcome);
 
-    /// <summary>The call has failed.</summary>
+    /// <summary>Ends the call with a failure.</summary>
     protected abstract void Fail(Exception failure);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Done(nint id, Outcome* outcome)
+    private static void OnDone(nint id, Outcome* outcome)
     {
         try
         {
-            var call = UnderWay.Find(id);
-            if (call is not null && outcome->Code == (int)ErrorKind.ShuttingDown && Library.EndsBeside(call.thread))
+            var call = InProgress.Find(id);
+            if (call is not null && outcome->Code == (int)ErrorKind.ShuttingDown && Library.IsEndedByAnotherThread(call.thread))
             {
-                // An exception that nobody catches would abort the process, which is about to end with its own status. It
-                // is thrown in the end for what waits for this thread before it lets the process end.
-                var failure = Library.ReadError(outcome->Error);
-                _ = Task.Delay(Farewell).ContinueWith(_ => call.Fail(failure), TaskScheduler.Default);
+                // An unhandled exception would abort the process, which is about to end with its own exit code. It is thrown
+                // after a delay, for code that ends the process only after this thread.
+                var failure = NativeError.Read(outcome->Error);
+                _ = Task.Delay(ExitDelay).ContinueWith(_ => call.Fail(failure), TaskScheduler.Default);
                 return;
             }
 
@@ -86,16 +86,16 @@ internal abstract unsafe class Pending
         }
         finally
         {
-            _ = UnderWay.Remove(id);
+            _ = InProgress.Remove(id);
         }
     }
 }
 
-/// <summary>What comes of a successful call.</summary>
+/// <summary>Converts the outcome of a successful call.</summary>
 internal delegate T ReadOutcome<out T>(in Outcome outcome);
 
 /// <summary>A call that a task waits for.</summary>
-internal sealed class PendingTask<T>(ReadOutcome<T> read) : Pending
+internal sealed class TaskCall<T>(ReadOutcome<T> read) : PendingCall
 {
     // Continuations must not run on the engine's thread.
     private readonly TaskCompletionSource<T> source = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -118,11 +118,11 @@ internal sealed class PendingTask<T>(ReadOutcome<T> read) : Pending
     {
         try
         {
-            _ = outcome.Code == 0 ? source.TrySetResult(read(outcome)) : source.TrySetException(Library.ReadError(outcome.Error));
+            _ = outcome.Code == 0 ? source.TrySetResult(read(outcome)) : source.TrySetException(NativeError.Read(outcome.Error));
         }
         catch (Exception failure)
         {
-            // Nothing may cross into the engine.
+            // An exception must not reach the engine.
             _ = source.TrySetException(failure);
         }
     }
@@ -130,8 +130,8 @@ internal sealed class PendingTask<T>(ReadOutcome<T> read) : Pending
     protected override void Fail(Exception failure) => source.TrySetException(failure);
 }
 
-/// <summary>A call that a thread waits for; the engine's thread wakes it, without a task and without the thread pool.</summary>
-internal sealed class PendingThread<T>(ReadOutcome<T> read) : Pending
+/// <summary>A call that a thread waits for. The engine's thread wakes it; the thread pool is not used.</summary>
+internal sealed class BlockingCall<T>(ReadOutcome<T> read) : PendingCall
 {
     private readonly object gate = new();
     private bool ended;
@@ -170,12 +170,12 @@ internal sealed class PendingThread<T>(ReadOutcome<T> read) : Pending
             }
             else
             {
-                End(default, Library.ReadError(outcome.Error));
+                End(default, NativeError.Read(outcome.Error));
             }
         }
         catch (Exception unexpected)
         {
-            // Nothing may cross into the engine.
+            // An exception must not reach the engine.
             End(default, unexpected);
         }
     }

@@ -2,16 +2,16 @@ using PgEntra.Identity;
 
 namespace PgEntra;
 
-/// <summary>What somebody asserts of an application, from code of the program's own: in the engine's eyes a token.</summary>
-internal sealed class Assertion : ForeignCredential
+/// <summary>A function of the application that returns a client assertion. The engine handles the assertion as a token.</summary>
+internal sealed class AssertionCallback : CustomCredential
 {
     private readonly Func<string>? callback;
     private readonly Func<CancellationToken, Task<string>>? callbackAsync;
 
-    internal Assertion(Func<string> callback) =>
+    internal AssertionCallback(Func<string> callback) =>
         this.callback = callback ?? throw new ArgumentNullException(nameof(callback));
 
-    internal Assertion(Func<CancellationToken, Task<string>> callback) =>
+    internal AssertionCallback(Func<CancellationToken, Task<string>> callback) =>
         callbackAsync = callback ?? throw new ArgumentNullException(nameof(callback));
 
     internal override string Name => "assertion callback";

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace PgEntra.Tests;
 
 /// <summary>Functions of <c>pgentra.h</c> that PgEntra has no need of: the rules that drivers of other languages ask for.</summary>
-internal static partial class Rules
+internal static partial class NativeRules
 {
     private const string Name = "pgentra";
 
@@ -27,14 +27,14 @@ internal static partial class Rules
         out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_refusal_cause", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial nint GetRefusalCause(string? sqlState, string message);
+    internal static partial nint GetLoginErrorCause(string? sqlState, string message);
 
     [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
     [return: MarshalAs(UnmanagedType.U1)]
     internal static partial bool IsRetriable(string? sqlState, string message);
 
     [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ExplainRefusal(
+    internal static partial int ExplainLoginError(
         string? sqlState,
         string message,
         string role,

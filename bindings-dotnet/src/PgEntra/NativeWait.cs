@@ -1,39 +1,38 @@
-using PgEntra.Identity;
 using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>How a caller waits for the engine, which may have to ask credentials of the program meanwhile.</summary>
-internal static class Waiting
+/// <summary>Waits for a call of the engine, which may request tokens from custom credentials during the wait.</summary>
+internal static class NativeWait
 {
     /// <summary>Blocks until the call has ended.</summary>
-    /// <param name="members">The credentials that may be asked: they are weakly known, and kept alive here.</param>
-    /// <param name="call">Begins the call.</param>
-    /// <param name="read">Makes the result of its outcome.</param>
+    /// <param name="members">The custom credentials that may be called. The engine holds them weakly, so the wait keeps them alive.</param>
+    /// <param name="call">Starts the call.</param>
+    /// <param name="read">Converts the outcome to a result.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     internal static T Block<T>(
-        IReadOnlyList<ForeignCredential> members, StartCall call, ReadOutcome<T> read, CancellationToken cancellationToken)
+        IReadOnlyList<CustomCredential> members, StartCall call, ReadOutcome<T> read, CancellationToken cancellationToken)
     {
         using var waiters = new Waiters(members, blocking: true);
-        return new PendingThread<T>(read).Run(call, cancellationToken);
+        return new BlockingCall<T>(read).Run(call, cancellationToken);
     }
 
     /// <inheritdoc cref="Block"/>
     /// <summary>Waits for the end of the call without blocking a thread.</summary>
     internal static async Task<T> AwaitAsync<T>(
-        IReadOnlyList<ForeignCredential> members, StartCall call, ReadOutcome<T> read, CancellationToken cancellationToken)
+        IReadOnlyList<CustomCredential> members, StartCall call, ReadOutcome<T> read, CancellationToken cancellationToken)
     {
         using var waiters = new Waiters(members, blocking: false);
-        return await new PendingTask<T>(read).RunAsync(call, cancellationToken).ConfigureAwait(false);
+        return await new TaskCall<T>(read).RunAsync(call, cancellationToken).ConfigureAwait(false);
     }
 
     private readonly struct Waiters : IDisposable
     {
-        private readonly IReadOnlyList<ForeignCredential> members;
+        private readonly IReadOnlyList<CustomCredential> members;
         private readonly ExecutionContext? context;
         private readonly bool blocking;
 
-        internal Waiters(IReadOnlyList<ForeignCredential> members, bool blocking)
+        internal Waiters(IReadOnlyList<CustomCredential> members, bool blocking)
         {
             foreach (var member in members)
             {

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace PgEntra.Tests;
 
 /// <summary>A log of lines: category, level, text.</summary>
-internal sealed class Recorder : ILoggerProvider
+internal sealed class RecordingLogger : ILoggerProvider
 {
     private readonly List<string> lines = [];
 
