@@ -1,37 +1,40 @@
-//! A credential with its cached tokens: what `get_token` of every class in `pgentra.identity` stands on.
+//! A credential with its cached tokens, for `get_token` of every class in `pgentra.identity`.
 
 use std::sync::Arc;
 
 use pgentra::{CachedCredential, CredentialConfig, CredentialContext, Token, credential::TokenRequest};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
-use crate::{convert::to_value, environment::Environment, error::raised, exit::detached, host::CustomCredential, wait};
+use crate::{
+    custom_credential::CustomCredential, document::to_value, environment::Environment, error::raised,
+    finalize::detached, wait,
+};
 
-/// A credential of the engine, built from its document and the foreign credentials that the document names by index.
+/// A credential of the engine, built from its document and the custom credentials that the document refers to by index.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Credential(Arc<CachedCredential>);
 
 #[pymethods]
 impl Credential {
     #[new]
-    #[pyo3(signature = (document, environment, *, hosts=Vec::new(), ca_file=None, host=None, scope=None))]
+    #[pyo3(signature = (document, environment, *, custom_credentials=Vec::new(), ca_file=None, host=None, scope=None))]
     fn new(
         py: Python<'_>,
         document: &Bound<'_, PyAny>,
         environment: &Environment,
-        hosts: Vec<PyRef<'_, CustomCredential>>,
+        custom_credentials: Vec<PyRef<'_, CustomCredential>>,
         ca_file: Option<&Bound<'_, PyAny>>,
         host: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        // A wrong type is refused by the provider, which has all options.
+        // The provider, which validates all options, refuses a wrong type.
         let text = |option: Option<&Bound<'_, PyAny>>| option.and_then(|option| option.extract::<String>().ok());
         let context = CredentialContext {
             environment: environment.variables().clone(),
             ca_file: ca_file.and_then(|file| to_value(file).ok()?.as_str().map(str::to_owned)),
             server_host: text(host),
             scope: text(scope),
-            custom_credentials: hosts.iter().map(|host| host.credential()).collect(),
+            custom_credentials: custom_credentials.iter().map(|custom| custom.credential()).collect(),
         };
         let document = to_value(document)?;
         detached(py, || CachedCredential::new(&CredentialConfig::from_value(document)?, &context))
@@ -39,7 +42,7 @@ impl Credential {
             .map_err(|error| raised(py, &error))
     }
 
-    /// Token and expiry (seconds since the epoch), if they are cached.
+    /// Returns the cached token and its expiry in seconds since the epoch, if a usable token is cached.
     fn try_token(
         &self,
         py: Python<'_>,
@@ -52,7 +55,7 @@ impl Credential {
         outcome.map(|token| token.map(pair).map_err(|error| raised(py, &error))).transpose()
     }
 
-    /// Token and expiry; blocks while there are none.
+    /// Returns a token and its expiry; blocks until one is fetched if no usable token is cached.
     fn token(
         &self,
         py: Python<'_>,
@@ -66,7 +69,7 @@ impl Credential {
         wait::block(py, || self.0.start_token(&request, wait::limit(limit))).map(pair)
     }
 
-    /// Token and expiry, into a future.
+    /// Completes `future` with a token and its expiry.
     #[allow(clippy::too_many_arguments, reason = "the arguments are Python's")]
     fn token_into(
         &self,
@@ -89,7 +92,7 @@ impl Credential {
         );
     }
 
-    /// When the cached token will be refreshed, in seconds since the epoch.
+    /// Returns the refresh point of the cached token in seconds since the epoch.
     fn refresh_on(
         &self,
         scope: &str,
@@ -107,7 +110,10 @@ impl Credential {
     }
 }
 
-/// Refuses a document that is not in order.
+/// Validates a credential's document.
+///
+/// # Errors
+/// `CredentialValueError` if it is not valid.
 #[pyfunction]
 pub fn check_credential(py: Python<'_>, document: &Bound<'_, PyAny>) -> PyResult<()> {
     let checked = CredentialConfig::from_value(to_value(document)?);

@@ -1,4 +1,4 @@
-//! The engine's doors, blocking and into futures.
+//! The engine's `TokenProvider`: tokens and logins, blocking and through futures.
 
 use std::sync::Arc;
 
@@ -11,23 +11,25 @@ use pyo3::{
 };
 
 use crate::{
-    convert::{to_python, to_value},
+    convert::to_python,
     credential::Credential,
+    document::to_value,
     environment::{Environment, environment},
     error::raised,
-    exit::detached,
+    finalize::detached,
     wait,
 };
 
-/// A provider. Limits are in seconds.
+/// A token provider. Time limits are in seconds.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Provider {
     inner: TokenProvider,
-    /// The last login as Python's strings, so that a warm call copies nothing.
-    strings: ArcSwapOption<Strings>,
+    /// The last login as Python strings, so that a call that is answered from the cache copies nothing.
+    strings: ArcSwapOption<TokenStringCache>,
 }
 
-struct Strings {
+/// Python's strings of one token, and of the role derived from it.
+struct TokenStringCache {
     token: Arc<Token>,
     user: Option<Py<PyString>>,
     source: &'static str,
@@ -59,7 +61,7 @@ impl Provider {
         Ok(Provider { inner, strings: ArcSwapOption::empty() })
     }
 
-    /// A token, if a usable one is cached.
+    /// Returns a token, if a usable one is cached.
     fn try_token(&self, py: Python<'_>) -> PyResult<Option<Py<PyString>>> {
         match self.inner.try_get() {
             None => Ok(None),
@@ -68,13 +70,13 @@ impl Provider {
         }
     }
 
-    /// A token; blocks while there is none.
+    /// Returns a token; blocks until one is fetched if no usable token is cached.
     fn token(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Py<PyString>> {
         let token = wait::block(py, || self.inner.start_get(wait::limit(limit)))?;
         Ok(self.password(py, token))
     }
 
-    /// A token, into a future.
+    /// Completes `future` with a token.
     fn token_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
         let start = || self.inner.start_get(wait::limit(limit));
         wait::complete(py, event_loop, future, start, |py, token| {
@@ -82,7 +84,7 @@ impl Provider {
         });
     }
 
-    /// Role name, token and where the name came from, if a usable token is cached.
+    /// Returns role name, token and the source of the name, if a usable token is cached.
     #[allow(clippy::type_complexity, reason = "the tuple is Python's")]
     fn try_login(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyString>, &'static str)>> {
         match self.inner.try_login() {
@@ -95,13 +97,13 @@ impl Provider {
         }
     }
 
-    /// Role name, token and where the name came from; blocks while there is no token.
+    /// Returns role name, token and the source of the name; blocks until a token is fetched if no usable one is cached.
     fn login(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<(String, String, &'static str)> {
         let login = wait::block(py, || self.inner.start_login(wait::limit(limit)))?;
         Ok(triple(&login))
     }
 
-    /// Role name, token and where the name came from, into a future.
+    /// Completes `future` with role name, token and the source of the name.
     fn login_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
         let start = || self.inner.start_login(wait::limit(limit));
         wait::complete(py, event_loop, future, start, |py, login| {
@@ -109,7 +111,7 @@ impl Provider {
         });
     }
 
-    /// `{"user": ..., "password": ...}`, if a usable token is cached.
+    /// Returns `{"user": ..., "password": ...}`, if a usable token is cached.
     fn try_conninfo<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let login = match self.inner.try_login() {
             None => return Ok(None),
@@ -123,13 +125,14 @@ impl Provider {
         Ok(Some(conninfo))
     }
 
-    /// Tells that a server refused a token (None: the current one); whether there is a newer one now. Blocks while it is fetched.
+    /// Reports that a server refused a token (`None`: the current one). Returns whether a newer token is available, after
+    /// blocking until it is fetched.
     fn invalidate(&self, py: Python<'_>, token: Option<&str>, limit: Option<f64>) -> PyResult<bool> {
         let newer = wait::outcome(py, || self.inner.start_invalidate_within(token, wait::limit(limit)))?;
         Ok(newer.is_ok_and(|newer| newer.is_some()))
     }
 
-    /// As `invalidate`, into a future.
+    /// As `invalidate`, through a future.
     fn invalidate_into(
         &self,
         py: Python<'_>,
@@ -144,22 +147,22 @@ impl Provider {
         });
     }
 
-    /// What the provider knows of itself. Fetches nothing.
+    /// Returns the provider's statistics. Fetches no token.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = detached(py, || serde_json::to_value(self.inner.stats()).unwrap_or_default());
         to_python(py, &stats)
     }
 }
 
-/// As [`Provider::try_conninfo`], of the provider that `doors` has for a credential that comes alone: a dict by `id`, of tuples
-/// that begin with the provider and its environment. In Python these few steps take longer than the login.
+/// As [`Provider::try_conninfo`], for a credential without options. `clients` maps the `id` of a credential to a tuple that
+/// begins with its provider and its environment. In Python these steps would take longer than the login.
 #[pyfunction]
 pub fn try_conninfo<'py>(
-    doors: &Bound<'py, PyDict>,
+    clients: &Bound<'py, PyDict>,
     credential: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
     let py = credential.py();
-    let Some(found) = doors.get_item(credential.as_ptr().addr())? else { return Ok(None) };
+    let Some(found) = clients.get_item(credential.as_ptr().addr())? else { return Ok(None) };
     let found = found.cast::<PyTuple>()?;
     match found.get_item(0)?.cast::<Provider>() {
         Ok(provider) if found.get_item(1)?.is(&environment(py)?) => provider.get().try_conninfo(py),
@@ -167,7 +170,7 @@ pub fn try_conninfo<'py>(
     }
 }
 
-/// Whether both are handles of one token: threads have handles of their own.
+/// Returns whether both are handles of the same token. Each thread has its own handle.
 fn is_of(one: &Token, other: &Token) -> bool {
     std::ptr::eq(one.secret(), other.secret())
 }
@@ -180,20 +183,20 @@ impl Provider {
             return strings.password.clone_ref(py);
         }
         let password = PyString::new(py, token.secret()).unbind();
-        let strings = Strings { token, user: None, source: "", password: password.clone_ref(py) };
+        let strings = TokenStringCache { token, user: None, source: "", password: password.clone_ref(py) };
         self.strings.store(Some(Arc::new(strings)));
         password
     }
 
-    fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<Strings> {
+    fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<TokenStringCache> {
         if let Some(strings) = self.strings.load_full()
             && is_of(&strings.token, login.token())
-            // The same token may come to another name, once a management token tells it.
+            // The same token's role may change when it has been looked up with a management token.
             && strings.user.as_ref().is_some_and(|user| user.bind(py).to_str().is_ok_and(|user| user == login.user()))
         {
             return strings;
         }
-        let strings = Arc::new(Strings {
+        let strings = Arc::new(TokenStringCache {
             token: Arc::clone(login.token()),
             user: Some(PyString::new(py, login.user()).unbind()),
             source: login.user_source(),
@@ -204,7 +207,7 @@ impl Provider {
     }
 }
 
-impl Strings {
+impl TokenStringCache {
     fn user(&self, py: Python<'_>, login: &Login) -> Py<PyString> {
         match &self.user {
             Some(user) => user.clone_ref(py),
