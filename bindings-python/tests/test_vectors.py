@@ -15,7 +15,7 @@ from pgentra import _native
 from pgentra._credentials.source import CredentialSource
 from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError, TokenDecodeError
 from pgentra.identity import StaticTokenCredential
-from vector_runner import (
+from support.vector_runner import (
     CREATED_ROLES,
     ENGINE_CASES,
     SILENT_CREDENTIALS,

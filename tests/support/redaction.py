@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
-from secret_pattern import SECRET
+
+from support.secret_pattern import SECRET
 
 
 @pytest.hookimpl(wrapper=True)

@@ -24,10 +24,10 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import pgentra.asyncpg
-from drivers import WHO, Target, first
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication, enable_entra_authentication_async
+from support.drivers import WHO, Target, first
 
 #: Connections of each pool.
 SIZE = 10

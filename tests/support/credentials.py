@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from emulator import Emulator, Principal
+from support.emulator import Emulator, Principal
 
 #: Seconds that a slow credential takes, as a slow token service does.
 SLOW_S = 1.0

@@ -2,7 +2,7 @@
 
 Starts the emulator, which starts a real PostgreSQL. Ends with status 0 only if every sample logged in as the expected
 role and no login failed. A new driver or language is one entry of `SAMPLES`, a place one of `places` in
-`demo_places.py`, and a pool one of `POOLS` in `tests/e2e/pools.py`.
+`demo_environments.py`, and a pool one of `POOLS` in `tests/support/pools.py`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from demo_places import ALICE, ask_service, elsewhere, places  # noqa: E402
-
-from drivers import Target  # noqa: E402
-from emulator import Emulator  # noqa: E402
-from emulator import Place as FrontDoor  # noqa: E402
-from pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
+from demo_environments import ALICE, ask_service, elsewhere, places  # noqa: E402
+from support.drivers import Target  # noqa: E402
+from support.emulator import Emulator  # noqa: E402
+from support.emulator import Place as FrontDoor  # noqa: E402
+from support.pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
 
 #: Who an app is on App Service in the emulator's world.
 ROLE = "app-mi"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import pgentra
-from emulator import ROOT, Emulator, Principal
+from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
 PASSWORD = "planted-password"

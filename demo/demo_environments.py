@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator import ROOT, Emulator, Principal
+from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
 #: The emulator's own: whom an app, a machine and a developer are there.
