@@ -16,7 +16,8 @@ const MAX_LEVELS: usize = 32;
 /// Converts a Python object to a JSON value.
 ///
 /// # Errors
-/// `invalid_configuration` for an object that JSON cannot represent. The error contains its key and type, never its value.
+/// `invalid_configuration` for an object that JSON cannot represent. The error contains its key and type, never its
+/// value.
 pub fn to_value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     value(object, "", 0)
 }

@@ -47,8 +47,9 @@ impl Environment {
     }
 }
 
-/// The last environment that was read, with the objects that `os.environ` held then. As long as it holds the same objects,
-/// nothing has changed. The references keep the objects alive, so that no other object can get the address of one.
+/// The last environment that was read, with the objects that `os.environ` held then. As long as it holds the same
+/// objects, nothing has changed. The references keep the objects alive, so that no other object can get the address of
+/// one.
 struct Snapshot {
     environment: Py<Environment>,
     objects: Vec<(Py<PyAny>, Py<PyAny>)>,

@@ -1,7 +1,7 @@
-//! What threads may do while the interpreter finalizes. Python ends a thread that attaches after finalization by unwinding
-//! its stack, which must not happen in the middle of Rust frames. When the interpreter is finalized, no thread of the
-//! library, and no thread inside one of its calls, may be about to attach. A thread that runs Python code for longer than
-//! `shutdown` waits is suspended instead: [`call`].
+//! What threads may do while the interpreter finalizes. Python ends a thread that attaches after finalization by
+//! unwinding its stack, which must not happen in the middle of Rust frames. When the interpreter is finalized, no
+//! thread of the library, and no thread inside one of its calls, may be about to attach. A thread that runs Python code
+//! for longer than `shutdown` waits is suspended instead: [`call`].
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -23,7 +23,8 @@ static ENDING_IN: AtomicU32 = AtomicU32::new(0);
 /// The id of the process in which the library's threads no longer attach.
 static OVER_IN: AtomicU32 = AtomicU32::new(0);
 
-/// The number of threads that are detached inside a call of the library and will attach again. A fork copies none of them.
+/// The number of threads that are detached inside a call of the library and will attach again. A fork copies none of
+/// them.
 static DETACHED: PerProcess<AtomicUsize> = PerProcess::new();
 
 /// Marks the begin of `shutdown`. From now on [`detached`] stays attached.
@@ -60,9 +61,9 @@ pub fn detached<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T
 }
 
 /// Calls during which the thread is suspended if Python ends it. Before 3.14, Python ends a thread that attaches after
-/// finalization by `pthread_exit`, which unwinds the stack; Rust aborts the process when the unwinding reaches a frame of
-/// PyO3. If the innermost Rust frame is one of these functions, the thread is suspended instead, as Python 3.14 does. On
-/// Windows the thread ends without unwinding.
+/// finalization by `pthread_exit`, which unwinds the stack; Rust aborts the process when the unwinding reaches a frame
+/// of PyO3. If the innermost Rust frame is one of these functions, the thread is suspended instead, as Python 3.14
+/// does. On Windows the thread ends without unwinding.
 mod unwinding {
     use pyo3::ffi;
 
@@ -143,14 +144,15 @@ pub fn release(_attached: Python<'_>, object: Py<PyAny>) {
     unsafe { unwinding::release(object.into_ptr()) };
 }
 
-/// Fails in a subinterpreter. All state of this crate belongs to the process: there is one engine, whose threads attach to
-/// the main interpreter. A subinterpreter could end that engine for the whole process, and its exceptions would be
+/// Fails in a subinterpreter. All state of this crate belongs to the process: there is one engine, whose threads attach
+/// to the main interpreter. A subinterpreter could end that engine for the whole process, and its exceptions would be
 /// instances of the main interpreter's classes.
 ///
 /// # Errors
 /// `ImportError` in a subinterpreter.
 pub fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
-    // SAFETY: this thread is attached, so there is a current interpreter, which exists as long as the thread is attached.
+    // SAFETY: this thread is attached, so there is a current interpreter, which exists as long as the thread is
+    // attached.
     let id = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
     match id {
         0 => Ok(()),

@@ -101,8 +101,8 @@ fn run(receiver: &mut Receiver<Option<Job>>) {
     });
 }
 
-/// This thread's state in Python, from its first to its last job. Otherwise each attachment would create a state under a
-/// lock. Python 3.10's fork handler waits for that lock in the child, forever if it was held during the fork.
+/// This thread's state in Python, from its first to its last job. Otherwise each attachment would create a state under
+/// a lock. Python 3.10's fork handler waits for that lock in the child, forever if it was held during the fork.
 struct PythonState;
 
 impl PythonState {

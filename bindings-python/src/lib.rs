@@ -1,8 +1,8 @@
 //! The Python binding: passes configuration documents to the engine, and its tokens, errors and log events to Python.
 //!
-//! Four rules hold in every module. Code that can block runs detached from the interpreter. The library's threads attach
-//! only in a [`gil_dispatcher`], and only while the interpreter exists. Python objects that the engine holds are wrapped
-//! in [`gil_dispatcher::DeferredDrop`], so that any thread may drop them. Python code is called through
+//! Four rules hold in every module. Code that can block runs detached from the interpreter. The library's threads
+//! attach only in a [`gil_dispatcher`], and only while the interpreter exists. Python objects that the engine holds are
+//! wrapped in [`gil_dispatcher::DeferredDrop`], so that any thread may drop them. Python code is called through
 //! [`finalize::call`].
 
 mod connection;

@@ -39,8 +39,8 @@ fn log(py: Python<'_>, level: Level, message: &str) -> PyResult<()> {
     };
     let Some(logging) = LOGGING.get(py) else { return Ok(()) };
     let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
-    // Callers raise this failure as an exception. Without this test, Python would also print the record to standard error
-    // if the application has not configured logging.
+    // Callers raise this failure as an exception. Without this test, Python would also print the record to standard
+    // error if the application has not configured logging.
     if message.starts_with(RAISED_FAILURE) && !call_method(&logger, intern!(py, "hasHandlers"), ())?.is_truthy()? {
         return Ok(());
     }

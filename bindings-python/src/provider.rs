@@ -125,8 +125,8 @@ impl Provider {
         Ok(Some(conninfo))
     }
 
-    /// Reports that a server refused a token (`None`: the current one). Returns whether a newer token is available, after
-    /// blocking until it is fetched.
+    /// Reports that a server refused a token (`None`: the current one). Returns whether a newer token is available,
+    /// after blocking until it is fetched.
     fn invalidate(&self, py: Python<'_>, token: Option<&str>, limit: Option<f64>) -> PyResult<bool> {
         let newer = wait::outcome(py, || self.inner.start_invalidate_within(token, wait::limit(limit)))?;
         Ok(newer.is_ok_and(|newer| newer.is_some()))
@@ -154,8 +154,8 @@ impl Provider {
     }
 }
 
-/// As [`Provider::try_conninfo`], for a credential without options. `clients` maps the `id` of a credential to a tuple that
-/// begins with its provider and its environment. In Python these steps would take longer than the login.
+/// As [`Provider::try_conninfo`], for a credential without options. `clients` maps the `id` of a credential to a tuple
+/// that begins with its provider and its environment. In Python these steps would take longer than the login.
 #[pyfunction]
 pub fn try_conninfo<'py>(
     clients: &Bound<'py, PyDict>,

@@ -1,9 +1,9 @@
 """Logs an application in to PostgreSQL with a Microsoft Entra identity instead of a password.
 
 The drivers' modules are :mod:`pgentra.psycopg3`, :mod:`pgentra.psycopg2`, :mod:`pgentra.asyncpg` and
-:mod:`pgentra.sqlalchemy`; :mod:`pgentra.identity` has the credentials, :mod:`pgentra.errors` the errors. This module has
-the helpers for all other drivers. ``credential`` is optional everywhere; the default is the default chain. Importing
-this package imports no driver and no Azure SDK.
+:mod:`pgentra.sqlalchemy`; :mod:`pgentra.identity` has the credentials, :mod:`pgentra.errors` the errors. This module
+has the helpers for all other drivers. ``credential`` is optional everywhere; the default is the default chain.
+Importing this package imports no driver and no Azure SDK.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def get_entra_token(
 ) -> str:
     """Returns an access token; blocks if no usable token is cached. ``options`` are those of :class:`TokenProvider`.
 
-    Raises ``AuthenticationError`` or its subclass ``CredentialUnavailableError``, which are also the Azure SDK's classes
-    if that is loaded; ``CredentialValueError`` for an object that is not a credential, and for an option that is unknown
-    or has the wrong type.
+    Raises ``AuthenticationError`` or its subclass ``CredentialUnavailableError``, which are also the Azure SDK's
+    classes if that is loaded; ``CredentialValueError`` for an object that is not a credential, and for an option that
+    is unknown or has the wrong type.
     """
     try:
         return client_for(credential, {"scope": scope, **options}).token()

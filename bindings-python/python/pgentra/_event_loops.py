@@ -41,7 +41,8 @@ def import_asyncio() -> None:
 
 
 class BackgroundLoop:
-    """An event loop on a thread of the library, one in each process. It runs awaitable credentials for blocking calls."""
+    """An event loop on a thread of the library, one in each process. It runs awaitable credentials for blocking
+    calls."""
 
     def __init__(self) -> None:
         self._loops: dict[int, AbstractEventLoop] = {}

@@ -3,8 +3,8 @@
 A driver's module uses three functions:
 
 ``take_options(keywords, leave=())`` removes ``credential`` and the options of every entry point from a driver's
-keywords and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has its own ``timeout``). A ``password``
-that is a callable is refused.
+keywords and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has its own ``timeout``). A
+``password`` that is a callable is refused.
 
 ``plan(parameters, credential, options, transient=..., ...)`` returns a :class:`ConnectionPlan`. ``parameters`` are the
 connection's settings by libpq's names, merged by the driver's own rules (arguments over connection string). The core
@@ -14,10 +14,10 @@ reads service files and the environment; further arguments say which of them the
 such as ``psycopg.OperationalError``: this library's transient errors derive from it too.
 
 ``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` open the connection.
-``attempt(settings)`` calls the driver with ``settings.over(arguments)``: the driver's arguments, replaced by settings by
-libpq's names (``user``, ``password``, ``sslmode``, and those of Azure Service Connector). ``refused`` are the driver's
-exception classes for a login error. If the server refuses the token, it is invalidated and a newer one is tried once;
-otherwise the driver's exception is raised with an explanation added to its text.
+``attempt(settings)`` calls the driver with ``settings.over(arguments)``: the driver's arguments, replaced by settings
+by libpq's names (``user``, ``password``, ``sslmode``, and those of Azure Service Connector). ``refused`` are the
+driver's exception classes for a login error. If the server refuses the token, it is invalidated and a newer one is
+tried once; otherwise the driver's exception is raised with an explanation added to its text.
 
 A driver that cannot use these calls ``ConnectionPlan.login()`` or ``login_async()`` for a :class:`Login`,
 ``settings(login)`` for the settings to connect with, ``renew(login, exception)`` or ``renew_async(...)`` for the login
@@ -122,8 +122,8 @@ class Login:
 
 
 class LoginSettings:
-    """Settings that replace a driver's own. They are not a mapping, and their ``repr`` shows no value, so that reports of
-    the local variables in a traceback do not contain the token."""
+    """Settings that replace a driver's own. They are not a mapping, and their ``repr`` shows no value, so that reports
+    of the local variables in a traceback do not contain the token."""
 
     __slots__ = ("_login", "_overrides")
 
@@ -229,8 +229,8 @@ class ConnectionPlan:
             return None
 
     def explain(self, login: Login | None, refused: BaseException) -> None:
-        """Adds the role, the principal and the next step to the driver's exception. ``login`` is None if the connection's
-        own password was used."""
+        """Adds the role, the principal and the next step to the driver's exception. ``login`` is None if the
+        connection's own password was used."""
         message, state = str(refused), _sqlstate(refused)
         if login is not None:
             text = _native.explain_login_error(state, message, login.user, login.source, login.password, self._host)
@@ -429,7 +429,8 @@ _credentials: dict[tuple[str, ...], Any] = {}
 
 
 def _credential(document: Mapping[str, str]) -> Any:
-    """Returns the credential that Azure Service Connector's variables describe; the same object for the same variables."""
+    """Returns the credential that Azure Service Connector's variables describe; the same object for the same
+    variables."""
     key = tuple(document.values())
     found = _credentials.get(key)
     if found is None:

@@ -55,7 +55,8 @@ class CustomTokenRequest:
     @property
     def scope(self) -> str: ...
     def options(self) -> dict[str, Any]:
-        """Returns the keyword arguments for ``get_token`` that the request sets: ``claims``, ``tenant_id``, ``enable_cae``."""
+        """Returns the keyword arguments for ``get_token`` that the request sets: ``claims``, ``tenant_id``,
+        ``enable_cae``."""
 
     def succeed(self, token: str, expires_on: int | None, refresh_on: int | None) -> None: ...
     def fail(self, error: BaseException, advice: str | None = None) -> None: ...
@@ -168,8 +169,8 @@ def is_retriable(sqlstate: str | None, message: str) -> bool:
 def explain_login_error(
     sqlstate: str | None, message: str, role: str, role_source: str, token: str, host: str | None = None
 ) -> str:
-    """Returns lines to add to the server's message; empty if it is not a login error. ``host``: the names of the servers
-    of a connection that does not use the variables of Azure Service Connector."""
+    """Returns lines to add to the server's message; empty if it is not a login error. ``host``: the names of the
+    servers of a connection that does not use the variables of Azure Service Connector."""
 
 def check_credential(document: Mapping[str, Any]) -> None:
     """Raises ``CredentialValueError`` for a credential's document that is not valid."""

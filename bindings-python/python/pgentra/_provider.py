@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class NotPassword:
-    """Base of objects that drivers must not send as a password. psycopg and psycopg2 send the ``str`` of a password that
-    is not text."""
+    """Base of objects that drivers must not send as a password. psycopg and psycopg2 send the ``str`` of a password
+    that is not text."""
 
     __slots__ = ()
 
@@ -39,9 +39,9 @@ class TokenProvider(NotPassword):
     All arguments are optional. ``credential``: one of :mod:`pgentra.identity`, an object of ``azure.identity`` or
     ``azure.identity.aio``, or a callable that returns a token and its expiry; default: the default chain. ``scope``:
     default is that of the cloud. ``host``: the server's name, from which the cloud is derived. ``user``: the role to
-    log in as; default: ``PGUSER``, then the token's claims, then ``fallback_username``. ``management_lookup=False``: the
-    role name is not looked up with a management token. ``mode``: ``background``, ``lazy`` (never refreshes without a
-    caller), ``ahead`` (also refreshes on a timer). ``cache=False`` calls the credential each time. ``ca_file``:
+    log in as; default: ``PGUSER``, then the token's claims, then ``fallback_username``. ``management_lookup=False``:
+    the role name is not looked up with a management token. ``mode``: ``background``, ``lazy`` (never refreshes without
+    a caller), ``ahead`` (also refreshes on a timer). ``cache=False`` calls the credential each time. ``ca_file``:
     certificate authorities to trust besides the system's. ``timeout``: the longest wait in seconds, 30 by default.
 
     Providers with equal settings share one cached token, so an application may create them as needed. A provider does

@@ -2,8 +2,8 @@
 
 Every error has the content of its text as data: ``kind`` (the stable number), ``code`` (its stable string), ``aadsts``
 (the number behind ``AADSTS``, or None) and ``detail`` (a dict; the table is in
-https://github.com/pgentra/pgentra/blob/main/docs/errors.md). No error contains a token, a secret or a raw response body. The
-exception of a custom credential is its ``__cause__``.
+https://github.com/pgentra/pgentra/blob/main/docs/errors.md). No error contains a token, a secret or a raw response
+body. The exception of a custom credential is its ``__cause__``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """psycopg 3: connections that log in with an Entra identity, alone and in the pools of ``psycopg_pool``.
 
-``EntraConnection.connect(...)`` takes the arguments of ``psycopg.Connection.connect``, ``credential`` and the options of
-every entry point. In a pool:
-``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential": ...})``.
-A user or password in the connection string, the keywords or the service file is explicit and wins.
+``EntraConnection.connect(...)`` takes the arguments of ``psycopg.Connection.connect``, ``credential`` and the options
+of every entry point. In a pool: ``ConnectionPool(conninfo, connection_class=EntraConnection, kwargs={"credential":
+...})``. A user or password in the connection string, the keywords or the service file is explicit and wins.
 """
 
 from __future__ import annotations

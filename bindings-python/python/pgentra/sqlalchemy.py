@@ -43,11 +43,11 @@ def enable_entra_authentication(
     """Makes every new connection of ``engine`` log in with Entra, unless user and password are given.
 
     The credential, and any option of pgentra's entry points such as ``service_connector``, may also be in
-    ``connect_args``, which take precedence; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory`` that
-    is not a subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A second
-    call for the same engine changes the settings. The application's listeners for ``do_connect`` are called, whether
-    they were added before this call or after it; a listener that opens a connection replaces pgentra. Connections of an
-    engine made with ``creator=`` are not changed: SQLAlchemy sends no event for them.
+    ``connect_args``, which take precedence; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory``
+    that is not a subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A
+    second call for the same engine changes the settings. The application's listeners for ``do_connect`` are called,
+    whether they were added before this call or after it; a listener that opens a connection replaces pgentra.
+    Connections of an engine made with ``creator=`` are not changed: SQLAlchemy sends no event for them.
 
     Raises ``EntraConnectionValueError`` if the engine's driver is not psycopg, psycopg2, pg8000 or asyncpg, and
     ``CredentialValueError`` for an object that is not a credential.
@@ -62,7 +62,8 @@ def enable_entra_authentication_async(
     fallback_username: str | None = None,
     **options: Any,
 ) -> None:
-    """As :func:`enable_entra_authentication`, for an asynchronous engine. No kind of credential blocks the event loop."""
+    """As :func:`enable_entra_authentication`, for an asynchronous engine. No kind of credential blocks the event
+    loop."""
     given: Any = engine  # `_enable` refuses an object that is not an engine.
     sync_engine = getattr(given, "sync_engine", given)
     _enable(sync_engine, {"credential": credential, "fallback_username": fallback_username, **options})
@@ -159,7 +160,7 @@ def _misplaced(name: str, expected: str, actual: Any, advice: str) -> PgEntraErr
 
 def _enable(engine: Engine, settings: Arguments) -> None:
     if not isinstance(engine, Engine):
-        advice = "For an AsyncEngine use enable_entra_authentication_async; for a session pass the engine that it is bound to."
+        advice = "For an AsyncEngine use enable_entra_authentication_async; for a session pass its engine."
         raise _misplaced("engine", "a SQLAlchemy engine", engine, advice)
     resolve(settings["credential"])  # Refuses an object that is not a credential now, not at the first connection.
     dialect = engine.dialect

@@ -86,8 +86,8 @@ class CustomCredential:
         self.shared_handle = self.make_handle()
 
     def make_handle(self, context: Context | None = None) -> _native.CustomCredential:
-        """Makes the engine's handle of the credential. It is called in ``context``, by default in that of the last caller
-        that waited."""
+        """Makes the engine's handle of the credential. It is called in ``context``, by default in that of the last
+        caller that waited."""
         # Weak: the engine must not keep this object alive, which owns the handle.
         weak = weakref.ref(self)
 

@@ -19,8 +19,8 @@ class TokenResponseError(Exception):
 
 
 def read_token(result: Any, request: CustomTokenRequest) -> None:
-    """Responds with the token in ``result``: a string; an object with ``token``; a pair of a token and its expiry or its
-    lifetime; a token response, as MSAL's functions return it."""
+    """Responds with the token in ``result``: a string; an object with ``token``; a pair of a token and its expiry or
+    its lifetime; a token response, as MSAL's functions return it."""
     refresh_on = None
     if isinstance(result, str):
         token, expires_on = result, None

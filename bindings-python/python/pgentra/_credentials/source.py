@@ -84,8 +84,8 @@ class CredentialSource:
         return found
 
     def token(self, scope: str, *request: Any, limit: float | None = None) -> tuple[str, int]:
-        """Returns a token and its expiry; blocks until one is fetched if no usable token is cached. ``request``: tenant,
-        claims, CAE."""
+        """Returns a token and its expiry; blocks until one is fetched if no usable token is cached. ``request``:
+        tenant, claims, CAE."""
         credential = self._current()
         if (token := credential.try_token(scope, *request)) is not None:
             return token

@@ -137,8 +137,8 @@ class SyncCredential(Credential):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> AccessToken:
-        """Returns a token for exactly one scope. If no usable token is cached, it blocks for at most ``timeout`` seconds,
-        30 by default. Further keywords have no effect.
+        """Returns a token for exactly one scope. If no usable token is cached, it blocks for at most ``timeout``
+        seconds, 30 by default. Further keywords have no effect.
 
         Raises ``CredentialUnavailableError`` if the credential is not configured, otherwise ``AuthenticationError``; if
         ``azure.core`` is loaded, they are its ``ClientAuthenticationError`` too.
@@ -273,8 +273,8 @@ class ChainedTokenCredential(Credential):
 
 
 class EnvironmentCredential(Credential):
-    """The application that the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` describe, or
-    ``AZURE_CLIENT_CERTIFICATE_PATH`` instead of the secret.
+    """The application that the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` describe,
+    or ``AZURE_CLIENT_CERTIFICATE_PATH`` instead of the secret.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -447,9 +447,10 @@ class ClientAssertionCredential(Credential):
 class OnBehalfOfCredential(Credential):
     """An application that acts on behalf of its caller, a user.
 
-    ``user_assertion``: the access token that the user sent. The application authenticates with one of ``client_secret``,
-    ``client_certificate`` (the content of a PEM or PFX file; with ``password``, ``send_certificate_chain``) and
-    ``client_assertion_func``. Tokens of different users are never mixed; make one credential for each call.
+    ``user_assertion``: the access token that the user sent. The application authenticates with one of
+    ``client_secret``, ``client_certificate`` (the content of a PEM or PFX file; with ``password``,
+    ``send_certificate_chain``) and ``client_assertion_func``. Tokens of different users are never mixed; make one
+    credential for each call.
     """
 
     def __init__(
