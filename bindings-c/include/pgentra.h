@@ -129,7 +129,7 @@ typedef struct pgentra_provider pgentra_provider;
 typedef struct pgentra_request pgentra_request;
 
 /**
- * Takes an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or below it ("pgentra::cell"). Both texts are
+ * Takes an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or below it ("pgentra::cache"). Both texts are
  * borrowed until the callback returns.
  */
 typedef void (*pgentra_log_callback)(void *user_data, int32_t level, const char *target, const char *message);

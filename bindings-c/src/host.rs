@@ -219,7 +219,7 @@ pub unsafe extern "C" fn pgentra_request_respond(
         // SAFETY: as promised by the caller.
         let token = unsafe { optional_text("token", token) };
         let token = token
-            .and_then(|token| FetchedToken::from_host(token.unwrap_or_default(), given(expires_on), given(refresh_on)));
+            .and_then(|token| FetchedToken::from_custom(token.unwrap_or_default(), given(expires_on), given(refresh_on)));
         answer(request, token)
     };
     // SAFETY: as promised by the caller.
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn pgentra_request_fail(
         answer(
             request,
             Err(texts
-                .map_or_else(|error| error, |(class, message)| Error::from_host(class, message, unavailable, cause))),
+                .map_or_else(|error| error, |(class, message)| Error::from_custom(class, message, unavailable, Some(cause)))),
         )
     };
     // SAFETY: as promised by the caller.

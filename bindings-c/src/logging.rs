@@ -30,7 +30,7 @@ pub const PGENTRA_LOG_INFO: i32 = 3;
 /// Each fetch and each decision.
 pub const PGENTRA_LOG_DEBUG: i32 = 4;
 
-/// Takes an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or below it ("pgentra::cell"). Both texts are
+/// Takes an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or below it ("pgentra::cache"). Both texts are
 /// borrowed until the callback returns.
 pub type pgentra_log_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, target: *const c_char, message: *const c_char)>;

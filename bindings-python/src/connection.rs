@@ -1,8 +1,8 @@
 //! Connection strings, connection plans and explanations of login errors: the core's rules, for Python.
 
 use pgentra::{
-    Error, ErrorKind,
-    postgres::{self, ConnectionRequest, Form, connection_string, login_error},
+    bindings::{self, FailedLogin},
+    postgres::{self, ConnectionRequest},
 };
 use pyo3::{intern, prelude::*, types::PyDict};
 use serde_json::Value;
@@ -17,17 +17,9 @@ use crate::{
 
 /// Returns the settings of a connection string by libpq's keywords.
 #[pyfunction]
-pub fn read_connection_string<'py>(py: Python<'py>, text: &str, form: &str) -> PyResult<Bound<'py, PyDict>> {
-    let form: Form = serde_json::from_value(Value::from(form)).map_err(|_| {
-        raised(
-            py,
-            &Error::new(ErrorKind::InvalidConfiguration, "option `form`: expected the form of a connection string"),
-        )
-    })?;
-    let settings = connection_string::parse(text, form).map_err(|error| raised(py, &error))?;
-    let read = PyDict::new(py);
-    settings.iter().try_for_each(|(keyword, value)| read.set_item(keyword, value))?;
-    Ok(read)
+pub fn read_connection_string<'py>(py: Python<'py>, text: &str, form: &str) -> PyResult<Bound<'py, PyAny>> {
+    let settings = bindings::connection_settings(text, Some(form)).map_err(|error| raised(py, &error))?;
+    to_python(py, &Value::Object(settings))
 }
 
 /// The core's decision how a connection logs in.
@@ -102,7 +94,7 @@ pub fn connection_plan(
     let mut request = ConnectionRequest::from_value(value).map_err(|error| raised(py, &error))?;
     match environment {
         Some(_) if uses_connector => request.environment = every_variable(py)?,
-        Some(environment) => request.environment = environment.connection_variables().clone(),
+        Some(environment) => request.environment = environment.variables().of_connections().clone(),
         None => {}
     }
     // Detached, because service files are read.
@@ -122,8 +114,8 @@ pub fn explain_login_error(
     role_source: &str,
     token: &str,
     host: Option<&str>,
-) -> String {
-    let unused = host.map(|host| (host, every_variable(py).unwrap_or_default()));
-    let unused = unused.as_ref().map(|(host, environment)| (*host, environment));
-    login_error::explain_login(sqlstate, message, role, role_source, Some(token), unused)
+) -> PyResult<String> {
+    let login =
+        FailedLogin { sqlstate, message, role, role_source: Some(role_source), token: Some(token), unused_host: host };
+    login.explain(|| every_variable(py))
 }

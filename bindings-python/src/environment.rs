@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ptr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use pgentra::{config::KNOWN_VARIABLES, postgres::connection_plan::CONNECTION_VARIABLES};
+use pgentra::bindings::ProcessVariables;
 use pyo3::{
     ffi, intern,
     prelude::*,
@@ -13,37 +13,26 @@ use pyo3::{
 
 use crate::finalize::call_method;
 
-/// The variables that the engine reads, as they were at one moment.
+/// The variables that the engine uses, as they were at one moment.
 #[pyclass(frozen, module = "pgentra._native")]
-#[derive(PartialEq)]
-pub struct Environment {
-    variables: pgentra::config::Environment,
-    /// The variables that decide how a connection logs in.
-    connection_variables: pgentra::config::Environment,
-}
+pub struct Environment(ProcessVariables);
 
 #[pymethods]
 impl Environment {
     /// Returns the names of the variables that are set. Their values may be secrets.
     fn names(&self) -> Vec<&str> {
-        self.variables.keys().map(String::as_str).collect()
+        self.0.names().collect()
     }
 
     /// Returns a copy in which `variables` replace its own.
     fn overlaid(&self, variables: BTreeMap<String, String>) -> Environment {
-        let mut merged = self.variables.clone();
-        merged.extend(variables.into_iter().map(|(name, value)| (name, value.into())));
-        Environment { variables: merged, connection_variables: self.connection_variables.clone() }
+        Environment(self.0.overlaid(variables))
     }
 }
 
 impl Environment {
-    pub fn variables(&self) -> &pgentra::config::Environment {
-        &self.variables
-    }
-
-    pub fn connection_variables(&self) -> &pgentra::config::Environment {
-        &self.connection_variables
+    pub fn variables(&self) -> &ProcessVariables {
+        &self.0
     }
 }
 
@@ -70,13 +59,14 @@ pub fn environment(py: Python<'_>) -> PyResult<Py<Environment>> {
     {
         return Ok(last.environment.clone_ref(py));
     }
-    let current = Environment {
-        variables: read(&environ, KNOWN_VARIABLES)?,
-        connection_variables: read(&environ, CONNECTION_VARIABLES)?,
-    };
+    let current = ProcessVariables::read(|name| {
+        let value = call_method(&environ, intern!(py, "get"), (name,))?;
+        // Bytes that are not text cannot be a setting.
+        Ok::<_, PyErr>(value.extract::<Option<String>>().unwrap_or_default())
+    })?;
     let environment = match last.as_deref() {
-        Some(last) if *last.environment.get() == current => last.environment.clone_ref(py),
-        _ => Py::new(py, current)?,
+        Some(last) if *last.environment.get().variables() == current => last.environment.clone_ref(py),
+        _ => Py::new(py, Environment(current))?,
     };
     let objects = data.iter().flat_map(|data| data.iter()).map(|(key, value)| (key.unbind(), value.unbind())).collect();
     LAST.store(Some(Arc::new(Snapshot { environment: environment.clone_ref(py), objects })));
@@ -113,18 +103,6 @@ pub fn every_variable(py: Python<'_>) -> PyResult<pgentra::config::Environment> 
         // Values that are not text cannot be settings.
         if let Ok((name, value)) = item?.extract::<(String, String)>() {
             variables.insert(name, value.into());
-        }
-    }
-    Ok(variables)
-}
-
-fn read(environ: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<pgentra::config::Environment> {
-    let mut variables = pgentra::config::Environment::new();
-    for name in names {
-        let value = call_method(environ, intern!(environ.py(), "get"), (*name,))?;
-        // It fails for an unset variable, and for bytes that are not text, which cannot be a setting.
-        if let Ok(value) = value.extract::<String>() {
-            variables.insert((*name).to_owned(), value.into());
         }
     }
     Ok(variables)

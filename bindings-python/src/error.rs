@@ -1,6 +1,6 @@
 //! The engine's errors as exceptions of `pgentra.errors`.
 
-use pgentra::{Error, ErrorKind};
+use pgentra::{Error, bindings};
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, sync::PyOnceLock};
 
 use crate::{convert::to_python, gil_dispatcher::DeferredDrop};
@@ -24,18 +24,10 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
     exception.setattr(intern!(py, "code"), error.code())?;
     exception.setattr(intern!(py, "aadsts"), error.aadsts())?;
     exception.setattr(intern!(py, "detail"), to_python(py, &error.detail())?)?;
-    if let Some(cause) = cause(py, error) {
+    if let Some(cause) = bindings::cause(error, |cause: &DeferredDrop| cause.bind(py).cloned()) {
         exception.setattr(intern!(py, "__cause__"), cause)?;
     }
     Ok(exception)
-}
-
-/// Returns the exception that a custom credential raised: the error's own, or that of the last attempt of a chain that
-/// has one.
-fn cause<'py>(py: Python<'py>, error: &Error) -> Option<Bound<'py, PyAny>> {
-    let object = error.host_cause().and_then(|cause| cause.downcast_ref::<DeferredDrop>());
-    object.and_then(|object| object.bind(py).cloned())
-        .or_else(|| error.attempts().iter().rev().find_map(|attempt| cause(py, attempt)))
 }
 
 /// Returns the exception of an error kind by its code. `advice` replaces the kind's own advice.
@@ -48,7 +40,5 @@ pub fn error<'py>(
     credential: Option<String>,
     advice: Option<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == code).unwrap_or(ErrorKind::Internal);
-    let error = credential.into_iter().fold(Error::new(kind, message), Error::for_credential);
-    exception(py, &advice.into_iter().fold(error, Error::with_advice))
+    exception(py, &bindings::new_error(bindings::kind_of_code(code), message, credential, advice))
 }

@@ -2,7 +2,8 @@
 
 use pgentra::{
     Error, ErrorKind,
-    postgres::{login_error, role_name},
+    bindings::{FailedLogin, decode_claims},
+    postgres::role_name,
 };
 use pyo3::{prelude::*, types::PyString};
 
@@ -20,7 +21,7 @@ pub fn decode_jwt<'py>(token: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
     let Ok(text) = text.to_str() else {
         return Err(failed("Invalid JWT token format: the string has surrogates".to_owned()));
     };
-    let claims = role_name::decode_jwt(text).map_err(|error| failed(error.to_string()))?;
+    let claims = decode_claims(text).map_err(|error| raised(py, &error))?;
     to_python(py, &serde_json::Value::Object(claims))
 }
 
@@ -33,7 +34,7 @@ pub fn parse_principal_name(xms_mirid: &Bound<'_, PyAny>) -> Option<String> {
 /// Returns whether a newer token may succeed after this login error.
 #[pyfunction]
 pub fn is_retriable(sqlstate: Option<&str>, message: &str) -> bool {
-    login_error::classify(sqlstate, message).retry
+    FailedLogin { sqlstate, message, ..FailedLogin::default() }.classify().retry
 }
 
 /// Returns the statistics of every cache entry of this process.

@@ -32,7 +32,7 @@ mod native {
     #[pymodule_export]
     use crate::{
         connection::{ConnectionPlan, connection_plan, explain_login_error, read_connection_string},
-        credential::{Credential, check_credential},
+        credential::{Credential, CredentialHandle},
         custom_credential::{CustomCredential, CustomTokenRequest},
         environment::{Environment, environment},
         error::error,

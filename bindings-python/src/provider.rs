@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-use pgentra::{Config, Login, Token, TokenProvider};
+use pgentra::{Config, Login, Token, TokenProvider, bindings::TokenStringCache};
 use pyo3::{
     IntoPyObjectExt, intern,
     prelude::*,
@@ -25,15 +24,7 @@ use crate::{
 pub struct Provider {
     inner: TokenProvider,
     /// The last login as Python strings, so that a call that is answered from the cache copies nothing.
-    strings: ArcSwapOption<TokenStringCache>,
-}
-
-/// Python's strings of one token, and of the role derived from it.
-struct TokenStringCache {
-    token: Arc<Token>,
-    user: Option<Py<PyString>>,
-    source: &'static str,
-    password: Py<PyString>,
+    strings: TokenStringCache<Arc<Py<PyString>>>,
 }
 
 #[pymethods]
@@ -49,7 +40,7 @@ impl Provider {
         let credential = credential.map(|credential| Arc::clone(credential.inner()));
         let built = detached(py, || {
             let mut config = Config::from_value(config)?;
-            config.environment = environment.variables().clone();
+            config.environment = environment.variables().known().clone();
             let builder = TokenProvider::builder().config(config);
             match credential {
                 Some(credential) => builder.credential(credential),
@@ -58,14 +49,14 @@ impl Provider {
             .build()
         });
         let inner = built.map_err(|error| raised(py, &error))?;
-        Ok(Provider { inner, strings: ArcSwapOption::empty() })
+        Ok(Provider { inner, strings: TokenStringCache::default() })
     }
 
     /// Returns a token, if a usable one is cached.
     fn try_token(&self, py: Python<'_>) -> PyResult<Option<Py<PyString>>> {
         match self.inner.try_get() {
             None => Ok(None),
-            Some(Ok(token)) => Ok(Some(self.password(py, token))),
+            Some(Ok(token)) => Ok(Some(self.token_string(py, &token))),
             Some(Err(error)) => Err(raised(py, &error)),
         }
     }
@@ -73,7 +64,7 @@ impl Provider {
     /// Returns a token; blocks until one is fetched if no usable token is cached.
     fn token(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Py<PyString>> {
         let token = wait::block(py, || self.inner.start_get(wait::limit(limit)))?;
-        Ok(self.password(py, token))
+        Ok(self.token_string(py, &token))
     }
 
     /// Completes `future` with a token.
@@ -89,10 +80,7 @@ impl Provider {
     fn try_login(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyString>, &'static str)>> {
         match self.inner.try_login() {
             None => Ok(None),
-            Some(Ok(login)) => {
-                let strings = self.login_strings(py, &login);
-                Ok(Some((strings.user(py, &login), strings.password.clone_ref(py), strings.source)))
-            }
+            Some(Ok(login)) => Ok(Some(self.with_strings(py, &login, |user, token, source| (user, token, source)))),
             Some(Err(error)) => Err(raised(py, &error)),
         }
     }
@@ -118,10 +106,11 @@ impl Provider {
             Some(Ok(login)) => login,
             Some(Err(error)) => return Err(raised(py, &error)),
         };
-        let strings = self.login_strings(py, &login);
         let conninfo = PyDict::new(py);
-        conninfo.set_item(intern!(py, "user"), strings.user(py, &login))?;
-        conninfo.set_item(intern!(py, "password"), &strings.password)?;
+        self.with_strings(py, &login, |user, token, _| {
+            conninfo.set_item(intern!(py, "user"), user)?;
+            conninfo.set_item(intern!(py, "password"), token)
+        })?;
         Ok(Some(conninfo))
     }
 
@@ -170,50 +159,28 @@ pub fn try_conninfo<'py>(
     }
 }
 
-/// Returns whether both are handles of the same token. Each thread has its own handle.
-fn is_of(one: &Token, other: &Token) -> bool {
-    std::ptr::eq(one.secret(), other.secret())
-}
-
 impl Provider {
-    fn password(&self, py: Python<'_>, token: Arc<Token>) -> Py<PyString> {
-        if let Some(strings) = self.strings.load().as_deref()
-            && is_of(&strings.token, &token)
-        {
-            return strings.password.clone_ref(py);
-        }
-        let password = PyString::new(py, token.secret()).unbind();
-        let strings = TokenStringCache { token, user: None, source: "", password: password.clone_ref(py) };
-        self.strings.store(Some(Arc::new(strings)));
-        password
+    fn token_string(&self, py: Python<'_>, token: &Arc<Token>) -> Py<PyString> {
+        self.strings.with_token(token, |text| string(py, text), |strings| strings.password().clone_ref(py))
     }
 
-    fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<TokenStringCache> {
-        if let Some(strings) = self.strings.load_full()
-            && is_of(&strings.token, login.token())
-            // The same token's role may change when it has been looked up with a management token.
-            && strings.user.as_ref().is_some_and(|user| user.bind(py).to_str().is_ok_and(|user| user == login.user()))
-        {
-            return strings;
-        }
-        let strings = Arc::new(TokenStringCache {
-            token: Arc::clone(login.token()),
-            user: Some(PyString::new(py, login.user()).unbind()),
-            source: login.user_source(),
-            password: PyString::new(py, login.password()).unbind(),
-        });
-        self.strings.store(Some(Arc::clone(&strings)));
-        strings
+    /// Calls `work` with role name, token and the source of the name.
+    fn with_strings<R>(
+        &self,
+        py: Python<'_>,
+        login: &Arc<Login>,
+        work: impl FnOnce(Py<PyString>, Py<PyString>, &'static str) -> R,
+    ) -> R {
+        self.strings.with_login(
+            login,
+            |text| string(py, text),
+            |strings, user| work(user.clone_ref(py), strings.password().clone_ref(py), strings.user_source()),
+        )
     }
 }
 
-impl TokenStringCache {
-    fn user(&self, py: Python<'_>, login: &Login) -> Py<PyString> {
-        match &self.user {
-            Some(user) => user.clone_ref(py),
-            None => PyString::new(py, login.user()).unbind(),
-        }
-    }
+fn string(py: Python<'_>, text: &str) -> Arc<Py<PyString>> {
+    Arc::new(PyString::new(py, text).unbind())
 }
 
 fn triple(login: &Login) -> (String, String, &'static str) {

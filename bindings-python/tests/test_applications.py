@@ -308,7 +308,7 @@ def test_chain_members_use_their_own_callbacks(module: Any, entra: Entra) -> Non
             for part in document:
                 collect(part)
 
-    collect(chain._pgentra_source.document)
+    collect(chain._pgentra_source.handle.document)
     assert numbers == [0, 1, 2, 3]
     assert len(chain._pgentra_source.customs) == 4
     ask(chain)
@@ -324,7 +324,7 @@ def test_chain_with_different_connections_is_refused(entra: Entra) -> None:
     with pytest.raises(CredentialValueError, match="different"):
         identity.ChainedTokenCredential(*members)
     source = identity.ChainedTokenCredential(members[2], members[0])._pgentra_source
-    assert source.connection == ({}, "one.pem")
+    assert (source.handle.variables, source.handle.ca_file) == ({}, "one.pem")
 
 
 # Users

@@ -37,9 +37,9 @@ def test_credential_arguments(case: dict[str, Any], module: Any, caplog: pytest.
         return
     credential = make(*case.get("arguments", []), **case["keywords"])
     source = credential._pgentra_source
-    assert source.document == case["document"]
-    assert (source._variables or {}) == case.get("variables", {})
-    assert source.ca_file == case.get("ca_file")
+    assert source.handle.document == case["document"]
+    assert source.handle.variables == case.get("variables", {})
+    assert source.handle.ca_file == case.get("ca_file")
     told = [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()]
     ignored = case.get("ignored")
     assert told == ([f"{case['class']}: options without effect: {', '.join(ignored)}"] if ignored else [])
@@ -216,7 +216,7 @@ def test_credential_is_built_once(service: TokenService, client_id: str, monkeyp
     def built_again(*_: object, **__: object) -> None:
         raise AssertionError("built again")
 
-    monkeypatch.setattr("pgentra._native.Credential", built_again)
+    monkeypatch.setattr("pgentra._credentials.source.CredentialSource._make", built_again)
     assert credential.get_token(SCOPE) == token
     # What the environment says may be another identity.
     monkeypatch.setenv("AZURE_CLIENT_ID", "another")
@@ -269,7 +269,7 @@ def test_credentials_with_custom_members_can_be_pickled(module: Any) -> None:
     for credential in credentials:
         copied = pickle.loads(pickle.dumps(credential))
         assert type(copied) is type(credential)
-        assert copied._pgentra_source.document == credential._pgentra_source.document
+        assert copied._pgentra_source.handle.document == credential._pgentra_source.handle.document
         assert [one.name for one in copied._pgentra_source.customs] == [
             one.name for one in credential._pgentra_source.customs
         ]

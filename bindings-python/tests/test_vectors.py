@@ -218,10 +218,9 @@ def test_vectors_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: 
     request = case.get("request", {})
 
     def fetch() -> tuple[str, int]:
-        _native.check_credential(case["credential"])
         scope = request.get("scope", pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
         rest = (request.get("tenant_id"), request.get("claims"), request.get("enable_cae", False))
-        return CredentialSource(case["credential"]).token(scope, *rest)
+        return CredentialSource.of(case["credential"]).token(scope, *rest)
 
     expected = case.get("build_error") or case.get("error")
     if expected is None:
@@ -238,7 +237,8 @@ def test_vectors_entra_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     entra.response = case["response"]
     config = entra.config()
     with pytest.raises(PgEntraError) as caught:
-        CredentialSource(config["credential"], ca_file=config["ca_file"]).token("https://r/.default", None, None, False)
+        source = CredentialSource.of(config["credential"], ca_file=config["ca_file"])
+        source.token("https://r/.default", None, None, False)
     check_error(caught.value, case["error"])
 
 

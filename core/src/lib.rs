@@ -5,6 +5,8 @@
 
 #[cfg(feature = "azure_core")]
 mod azure_sdk;
+#[doc(hidden)]
+pub mod bindings;
 mod byte_order_mark;
 pub mod cache;
 mod cached_credential;
@@ -23,7 +25,7 @@ pub mod transport;
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
 pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind};
-pub use error::{ChainRule, Error, ErrorKind, HostCause, Result, ServiceErrorDetails};
+pub use error::{ChainRule, CustomCause, Error, ErrorKind, Result, ServiceErrorDetails};
 pub use provider::{Builder, Login, Stats, TokenProvider};
 pub use runtime::{Pending, PerProcess, shutdown, start_thread, without_fork};
 pub use secret::Secret;

@@ -13,7 +13,7 @@ fn a_subscriber_may_ask_and_fail() {
     let (told, heard) = channel();
     let told = std::sync::Mutex::new(told);
     let sink = move |_: tracing::Level, target: &str, line: &str| {
-        if target == "pgentra::cell" && line.contains("scope=") {
+        if target == "pgentra::cache" && line.contains("scope=") {
             let entries = pgentra::stats().len();
             told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("somebody listens");
             assert!(!line.contains("good for"), "canary");

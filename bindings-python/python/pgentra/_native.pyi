@@ -12,12 +12,12 @@ __all__ = [
     "MANAGEMENT_SCOPE",
     "ConnectionPlan",
     "Credential",
+    "CredentialHandle",
     "CustomCredential",
     "CustomTokenRequest",
     "Environment",
     "Provider",
     "__version__",
-    "check_credential",
     "connection_plan",
     "decode_jwt",
     "environment",
@@ -60,8 +60,8 @@ class CustomTokenRequest:
 
     def succeed(self, token: str, expires_on: int | None, refresh_on: int | None) -> None: ...
     def fail(self, error: BaseException, advice: str | None = None) -> None: ...
-    def reject(self, message: str) -> None: ...
-    def cancel(self) -> None: ...
+    def reject(self, what: str) -> None: ...
+    def abandon(self) -> None: ...
 
 @final
 class CustomCredential:
@@ -70,19 +70,44 @@ class CustomCredential:
     def __new__(cls, name: str, begin: Callable[[CustomTokenRequest], None]) -> CustomCredential: ...
 
 @final
-class Credential:
-    """A credential with its cached tokens."""
+class CredentialHandle:
+    """The description of a credential: a document with the number of its custom credentials."""
 
     def __new__(
         cls,
         document: Mapping[str, Any],
+        members: Sequence[CredentialHandle] = ...,
+        variables: Mapping[str, str] | None = None,
+        ca_file: Any = None,
+    ) -> CredentialHandle:
+        """In the document, ``{"type": "custom_credential", "index": n}`` refers to the n-th of ``members``. Raises
+        ``CredentialValueError``."""
+
+    @staticmethod
+    def custom() -> CredentialHandle: ...
+    @property
+    def document(self) -> dict[str, Any]: ...
+    @property
+    def variables(self) -> dict[str, str]: ...
+    @property
+    def ca_file(self) -> str | None: ...
+    @property
+    def is_custom(self) -> bool: ...
+    def build(
+        self,
         environment: Environment,
+        custom_credentials: Sequence[CustomCredential],
         *,
-        custom_credentials: Sequence[CustomCredential] = ...,
         ca_file: str | None = None,
         host: str | None = None,
         scope: str | None = None,
-    ) -> Credential: ...
+    ) -> Credential:
+        """Builds the credential. ``custom_credentials`` are in the order of ``index`` in the document."""
+
+@final
+class Credential:
+    """A credential with its cache entries."""
+
     def try_token(
         self, scope: str, tenant_id: str | None, claims: str | None, enable_cae: bool
     ) -> tuple[str, int] | None: ...
@@ -171,9 +196,6 @@ def explain_login_error(
 ) -> str:
     """Returns lines to add to the server's message; empty if it is not a login error. ``host``: the names of the
     servers of a connection that does not use the variables of Azure Service Connector."""
-
-def check_credential(document: Mapping[str, Any]) -> None:
-    """Raises ``CredentialValueError`` for a credential's document that is not valid."""
 
 def error(code: str, message: str, credential: str | None, advice: str | None = None) -> PgEntraError:
     """Returns the exception of an error kind, to be raised; ``advice`` replaces the kind's own advice."""

@@ -27,7 +27,7 @@ class TokenClient:
 
     def __init__(self, source: CredentialSource, options: Mapping[str, Any], environment: _native.Environment) -> None:
         self._source = source
-        self._options = {"credential": source.document, "ca_file": source.ca_file, **options}
+        self._options = {"credential": source.handle.document, "ca_file": source.handle.ca_file, **options}
         if not source.accepts_scope:
             # The credential would return the same token for a management scope.
             self._options["management_lookup"] = False

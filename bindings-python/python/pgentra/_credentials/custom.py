@@ -94,7 +94,7 @@ class CustomCredential:
         def begin(request: _native.CustomTokenRequest) -> None:
             custom = weak()
             if custom is None:
-                request.cancel()
+                request.abandon()
             elif custom.is_async:
                 custom._begin_on_loop(request, context)
             else:
@@ -154,7 +154,7 @@ class CustomCredential:
                 lambda: start_task(self._fetch_async(self._invoke, request, bound)), context=context and context.copy()
             )
         except RuntimeError:  # The loop has just been closed.
-            request.cancel()
+            request.abandon()
 
     def _begin_on_worker(self, request: _native.CustomTokenRequest, context: Context | None) -> None:
         if self._worker is None or self._worker.is_lost():
@@ -177,8 +177,8 @@ class CustomCredential:
 
     def _invoke(self, request: _native.CustomTokenRequest) -> Any:
         credential = self._reference()
-        # The first response counts, so the result of `cancel` is ignored.
-        return request.cancel() if credential is None else self._call(credential, request)
+        # The first response counts, so the result of `abandon` is ignored.
+        return request.abandon() if credential is None else self._call(credential, request)
 
     async def _fetch_async(
         self,
@@ -192,7 +192,7 @@ class CustomCredential:
             result = invoke(request)
             self._read(await result if hasattr(result, "__await__") else result, request)
         except (CancelledError, GeneratorExit):  # The loop ends; the waiting callers start another fetch.
-            request.cancel()
+            request.abandon()
             raise
         except BaseException as error:
             # An SDK's object whose session belongs to another loop raises RuntimeError.
@@ -225,7 +225,7 @@ class _CredentialLoop:
             _leaked_after_fork.append(self)  # Dropping a request would wake the parent's engine.
             return
         for request in list(self.pending):
-            request.cancel()
+            request.abandon()
 
 
 _leaked_after_fork: list[_CredentialLoop] = []

@@ -39,20 +39,19 @@ def read_token(result: Any, request: CustomTokenRequest) -> None:
         parts = (result["error"], result.get("error_description"))
         return request.fail(TokenResponseError(": ".join(str(part) for part in parts if part)))
     else:
-        return request.reject(f"returned {_type(result)}, where a token and its expiry were expected")
+        return request.reject(f"{_type(result)}, where a token and its expiry were expected")
     if not isinstance(token, str):
-        return request.reject(f"returned a token of type {_type(token)}, where a string was expected")
+        return request.reject(f"a token of type {_type(token)}, where a string was expected")
     if _is_naive(expires_on) or _is_naive(refresh_on):
         return request.reject(
-            "returned an expiry without a time zone, which does not say when the token expires. Return a datetime with "
+            "an expiry without a time zone, which does not say when the token expires. Return a datetime with "
             "tzinfo, such as datetime.now(timezone.utc) + timedelta(hours=1), or seconds since the epoch"
         )
     try:
         request.succeed(token, _epoch(expires_on), _epoch(refresh_on))
     except (TypeError, ValueError, OverflowError, OSError):
         request.reject(
-            f"returned an expiry of type {_type(expires_on)}, where seconds since the epoch, a datetime or None were "
-            "expected"
+            f"an expiry of type {_type(expires_on)}, where seconds since the epoch, a datetime or None were expected"
         )
 
 
@@ -61,7 +60,7 @@ def read_assertion(result: Any, request: CustomTokenRequest) -> None:
     if isinstance(result, str):
         request.succeed(result, None, None)
     else:
-        request.reject(f"returned {_type(result)}, where an assertion, a string, was expected")
+        request.reject(f"{_type(result)}, where an assertion, a string, was expected")
 
 
 def _is_lifetime(value: Any) -> bool:

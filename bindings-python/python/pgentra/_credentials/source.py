@@ -27,44 +27,46 @@ _TEXT_ADVICE = "Pass a token as StaticTokenCredential(token); leave the credenti
 
 
 class CredentialSource:
-    """A credential argument as a document for the engine, with the custom credentials that the document refers to by
-    index."""
+    """A credential argument as the engine's handle, with the custom credentials that take part."""
 
-    __slots__ = ("_credentials", "_variables", "accepts_scope", "ca_file", "customs", "document")
+    __slots__ = ("_credentials", "accepts_scope", "customs", "handle")
 
-    def __init__(
-        self,
-        document: dict[str, Any],
-        customs: tuple[CustomCredential, ...] = (),
-        variables: dict[str, str] | None = None,
-        ca_file: Any = None,
-    ) -> None:
-        self.document = document
-        self._variables = variables
-        self.ca_file = ca_file
-        """The file of certificate authorities given to the credential."""
+    def __init__(self, handle: _native.CredentialHandle, customs: tuple[CustomCredential, ...] = ()) -> None:
+        self.handle = handle
         self.customs = customs
-        self.accepts_scope = document["type"] != "custom_credential" or customs[document["index"]].accepts_scope
+        self.accepts_scope = not handle.is_custom or customs[0].accepts_scope
         # By settings.
         self._credentials: dict[tuple[Any, ...], _native.Credential] = {}
 
-    def settings(self) -> tuple[dict[str, Any], dict[str, str] | None, Any]:
+    @classmethod
+    def of(
+        cls,
+        document: dict[str, Any],
+        members: Iterable[CredentialSource] = (),
+        variables: dict[str, str] | None = None,
+        ca_file: Any = None,
+    ) -> CredentialSource:
+        """Returns the source of a document, in which ``{"type": "custom_credential", "index": n}`` is the n-th of
+        ``members``. ``variables``: the credential's own proxies.
+
+        Raises ``CredentialValueError`` for a document that is not valid.
+        """
+        members = tuple(members)
+        handle = _native.CredentialHandle(document, [member.handle for member in members], variables, ca_file)
+        return cls(handle, tuple(custom for member in members for custom in member.customs))
+
+    def settings(self) -> tuple[dict[str, Any], dict[str, str], str | None]:
         """Returns what a copy needs besides the custom credentials, without the objects of this process."""
-        return self.document, self._variables, self.ca_file
+        return self.handle.document, self.handle.variables, self.handle.ca_file
 
     @property
     def name(self) -> str:
         """The name for messages."""
-        return self.customs[0].name if self.document["type"] == "custom_credential" else str(self.document["type"])
-
-    @property
-    def connection(self) -> tuple[dict[str, str], Any]:
-        """The proxies and the file of certificate authorities given to the credential."""
-        return self._variables or {}, self.ca_file
+        return self.customs[0].name if self.handle.is_custom else str(self.handle.document["type"])
 
     def environment(self, environment: _native.Environment) -> _native.Environment:
         """Returns the environment for the credential, which may have its own proxies."""
-        return environment.overlaid(self._variables) if self._variables else environment
+        return environment.overlaid(variables) if (variables := self.handle.variables) else environment
 
     def credential(self, settings: tuple[Any, ...], *, shared: bool = True) -> _native.Credential:
         """Returns the engine's credential for ``settings``: environment, ``ca_file``, host and scope. The cache entries
@@ -74,7 +76,7 @@ class CredentialSource:
             context = copy_context()
             return self._make(settings, [custom.make_handle(context) for custom in self.customs])
         # A custom credential on its own does not depend on settings.
-        key = () if self.document["type"] == "custom_credential" else settings
+        key = () if self.handle.is_custom else settings
         found = self._credentials.get(key)
         if found is None:
             if len(self._credentials) >= _MAX_CREDENTIALS:
@@ -108,16 +110,14 @@ class CredentialSource:
         return self._current().refresh_on(scope, *request)
 
     def _current(self) -> _native.Credential:
-        return self.credential((self.environment(_native.environment()), self.ca_file, None, None))
+        return self.credential((_native.environment(), None, None, None))
 
-    def _make(self, settings: tuple[Any, ...], handles: list[_native.CustomCredential]) -> _native.Credential:
+    def _make(self, settings: tuple[Any, ...], customs: list[_native.CustomCredential]) -> _native.Credential:
         environment, ca_file, host, scope = settings
-        return _native.Credential(
-            self.document, environment, custom_credentials=handles, ca_file=ca_file, host=host, scope=scope
-        )
+        return self.handle.build(environment, customs, ca_file=ca_file, host=host, scope=scope)
 
 
-DEFAULT = CredentialSource({"type": "default"})
+DEFAULT = CredentialSource.of({"type": "default"})
 """The default chain with default options."""
 
 _registry: dict[tuple[int, Any, bool], tuple[Reference, CredentialSource]] = {}
@@ -144,26 +144,12 @@ def resolve_assertion(assertion: Any) -> CredentialSource:
     return _custom_source(assertion, is_assertion=True)
 
 
-def chain(members: Iterable[Any]) -> CredentialSource:
-    """Returns the source of a chain of credentials.
-
-    Raises ``CredentialValueError`` for a member that is not a credential, and if members need different connections.
-    """
-    customs: list[CustomCredential] = []
-    documents = []
-    connections = []
-    for source in map(resolve, members):
-        documents.append(_renumbered(source.document, len(customs)))
-        customs += source.customs
-        if source.connection != ({}, None):
-            connections.append(source.connection)
-    document = {"type": "chained", "credentials": documents}
-    _native.check_credential(document)
-    if any(connection != connections[0] for connection in connections):
-        message = "its members use different proxies or different files of certificate authorities"
-        raise _native.error("invalid_configuration", message, "ChainedTokenCredential")
-    variables, ca_file = connections[0] if connections else ({}, None)
-    return CredentialSource(document, tuple(customs), variables=variables, ca_file=ca_file)
+def restore(settings: tuple[dict[str, Any], dict[str, str], str | None], members: Iterable[CredentialSource]) -> Any:
+    """Returns a source from :meth:`CredentialSource.settings` and the sources of its custom credentials."""
+    document, variables, ca_file = settings
+    customs = tuple(custom for member in members for custom in member.customs)
+    singles = (CredentialSource(_native.CredentialHandle.custom(), (custom,)) for custom in customs)
+    return CredentialSource.of(document, singles, variables, ca_file)
 
 
 def anchor_of(credential: Any) -> tuple[Any, Any]:
@@ -203,7 +189,7 @@ def _custom_source(credential: Any, *, is_assertion: bool = False) -> Credential
     custom = CustomCredential(credential, called, is_assertion=is_assertion)
     if found is not None:
         _registry.pop(key, None)
-    made = CredentialSource({"type": "custom_credential", "index": 0}, (custom,))
+    made = CredentialSource(_native.CredentialHandle.custom(), (custom,))
     return _registry.setdefault(key, (refers, made))[1]
 
 
@@ -236,14 +222,3 @@ def _check(credential: Any) -> None:
         None,
         *([_TEXT_ADVICE] if isinstance(credential, str) else []),
     )
-
-
-def _renumbered(document: Any, first: int) -> Any:
-    """Returns a member's document with the indices of its custom credentials counted from ``first``."""
-    if isinstance(document, list):
-        return [_renumbered(part, first) for part in document]
-    if not isinstance(document, dict):
-        return document
-    if document.get("type") == "custom_credential":
-        return {**document, "index": document["index"] + first}
-    return {name: _renumbered(value, first) for name, value in document.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import fspath
 
 from .. import _native
-from .._credentials.source import CredentialSource, chain, resolve, resolve_assertion
+from .._credentials.source import CredentialSource, resolve, resolve_assertion, restore
 from ..errors import PgEntraError, _for_azure
 from ._options import Arguments
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from azure.core.credentials import AccessTokenInfo as _AccessTokenInfo
     from typing_extensions import Self
 
-    from .._credentials.custom import CustomCredential
     from .._typing import CredentialLike
 else:
     _AccessToken, _AccessTokenInfo = tuple, object
@@ -83,16 +82,15 @@ class Credential:
 
     def _set_up(self, kind: str, arguments: Arguments, /, assertion: Any = None, **own: Any) -> None:
         """``assertion``: the callback that the document calls ``get_assertion``."""
-        customs: tuple[CustomCredential, ...] = ()
+        members = []
         if assertion is not None:
             # The credential keeps the callback alive.
             self._assertion = assertion
-            source = resolve_assertion(assertion)
-            customs, own["get_assertion"] = source.customs, source.document
+            members.append(resolve_assertion(assertion))
+            own["get_assertion"] = {"type": "custom_credential", "index": 0}
         document, variables, ca_file = arguments.finish(kind, own)
-        self._pgentra_source = CredentialSource(document, customs, variables=variables, ca_file=ca_file)
         # Refuses a missing option or a wrong type now, not at the first request.
-        _native.check_credential(document)
+        self._pgentra_source = CredentialSource.of(document, members, variables, ca_file)
 
     def _info(
         self,
@@ -117,12 +115,10 @@ class Credential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        document, variables, ca_file = state["_pgentra_source"]
-        sources = [resolve(member) for member in state.get("_members", ())]
+        members = [resolve(member) for member in state.get("_members", ())]
         if "_assertion" in state:
-            sources.append(resolve_assertion(state["_assertion"]))
-        customs = tuple(custom for source in sources for custom in source.customs)
-        self._pgentra_source = CredentialSource(document, customs, variables=variables, ca_file=ca_file)
+            members.append(resolve_assertion(state["_assertion"]))
+        self._pgentra_source = restore(state["_pgentra_source"], members)
 
 
 class SyncCredential(Credential):
@@ -269,7 +265,9 @@ class ChainedTokenCredential(Credential):
     def __init__(self, *credentials: CredentialLike) -> None:
         # The chain keeps its members alive.
         self._members = credentials
-        self._pgentra_source = chain(credentials)
+        references = [{"type": "custom_credential", "index": index} for index in range(len(credentials))]
+        members = [resolve(member) for member in credentials]
+        self._pgentra_source = CredentialSource.of({"type": "chained", "credentials": references}, members)
 
 
 class EnvironmentCredential(Credential):
