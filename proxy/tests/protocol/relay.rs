@@ -117,7 +117,7 @@ async fn reject_sends_the_message_and_reads_the_rest() {
     // A client that neither reads nor closes is left after a second.
     let (client, stream) = duplex(2);
     let begun = tokio::time::Instant::now();
-    reject(Box::new(stream), b"error").await;
+    within_limit(reject(Box::new(stream), b"error")).await;
     assert_eq!(begun.elapsed().as_secs(), 1);
     drop(client);
 }
