@@ -124,7 +124,7 @@ impl Credential for Asserting {
     }
 
     fn fetch<'a>(&'a self, _: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, pgentra::Result<FetchedToken>> {
-        Box::pin(async { FetchedToken::from_host(&self.0, None, None) })
+        Box::pin(async { FetchedToken::from_custom(&self.0, None, None) })
     }
 }
 
