@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgentra::{
-    Error, ErrorKind, PerProcess, Result,
+    Error, ErrorKind, Result,
+    bindings::PerProcess,
     credential::{BoxFuture, FetchContext, FetchedToken, TokenRequest},
 };
 use pyo3::{

@@ -1,13 +1,13 @@
-//! The table of the proxy's refusals.
+//! The table of the errors with which the proxy refuses a login.
 
 use serde::{Deserialize, Serialize};
 
 use crate::jwt;
 
-/// Why a login is refused.
+/// Why a login is refused. The names are those of `refuse_with` and `refusal` in the control endpoint's JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Refusal {
+pub enum LoginError {
     /// The connection is not encrypted.
     NoEncryption,
     /// A role of that name does not exist; names are case-sensitive.
@@ -48,7 +48,7 @@ pub enum Refusal {
 pub enum Evidence {
     /// Text and SQLSTATE were seen on a real server.
     Seen,
-    /// The text was seen; the SQLSTATE is that of similar refusals.
+    /// The text was seen; the SQLSTATE is that of similar errors.
     TextSeen,
     /// Neither was seen.
     Assumed,
@@ -58,7 +58,7 @@ pub enum Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// The condition.
-    pub refusal: Refusal,
+    pub login_error: LoginError,
     /// The SQLSTATE of the error.
     pub sqlstate: &'static str,
     /// The message, with the placeholders `{role}`, `{database}`, `{host}` and `{group}`.
@@ -72,11 +72,11 @@ pub struct Entry {
 pub(super) const INVALID_AUTHORIZATION: &str = "28000";
 pub(super) const INVALID_PASSWORD: &str = "28P01";
 
-/// All refusals, in the order of [`Refusal`].
+/// All login errors, in the order of [`LoginError`].
 #[rustfmt::skip]
 pub const TABLE: [Entry; 16] = {
     use Evidence::{Assumed, Seen, TextSeen};
-    use Refusal::*;
+    use LoginError::*;
     [
         entry(NoEncryption, INVALID_AUTHORIZATION, Seen,
             "no pg_hba.conf entry for host \"{host}\", user \"{role}\", database \"{database}\", no encryption"),
@@ -109,27 +109,27 @@ pub const TABLE: [Entry; 16] = {
     ]
 };
 
-const fn entry(refusal: Refusal, sqlstate: &'static str, evidence: Evidence, text: &'static str) -> Entry {
-    Entry { refusal, sqlstate, text, hint: None, evidence }
+const fn entry(login_error: LoginError, sqlstate: &'static str, evidence: Evidence, text: &'static str) -> Entry {
+    Entry { login_error, sqlstate, text, hint: None, evidence }
 }
 
-impl Refusal {
+impl LoginError {
     /// Returns the entry of the table.
     pub fn entry(self) -> &'static Entry {
         &TABLE[self as usize]
     }
 }
 
-impl From<jwt::Refusal> for Refusal {
-    fn from(refusal: jwt::Refusal) -> Self {
-        match refusal {
-            jwt::Refusal::Malformed => Self::TokenMalformed,
-            jwt::Refusal::BadSignature => Self::TokenForged,
-            jwt::Refusal::WrongAudience => Self::TokenAudience,
-            jwt::Refusal::Expired => Self::TokenExpired,
-            jwt::Refusal::NotYetValid => Self::TokenNotYetValid,
-            jwt::Refusal::WrongTenant => Self::TokenOfOtherTenant,
-            jwt::Refusal::NoOid => Self::TokenWithoutOid,
+impl From<jwt::TokenError> for LoginError {
+    fn from(error: jwt::TokenError) -> Self {
+        match error {
+            jwt::TokenError::Malformed => Self::TokenMalformed,
+            jwt::TokenError::BadSignature => Self::TokenForged,
+            jwt::TokenError::WrongAudience => Self::TokenAudience,
+            jwt::TokenError::Expired => Self::TokenExpired,
+            jwt::TokenError::NotYetValid => Self::TokenNotYetValid,
+            jwt::TokenError::WrongTenant => Self::TokenOfOtherTenant,
+            jwt::TokenError::NoOid => Self::TokenWithoutOid,
         }
     }
 }
@@ -139,12 +139,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_is_where_its_refusal_looks_for_it() {
+    fn table_rows_are_in_the_order_of_their_errors() {
         for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.refusal as usize, index, "{:?}", row.refusal);
-            assert_eq!(row.refusal.entry(), row);
+            assert_eq!(row.login_error as usize, index, "{:?}", row.login_error);
+            assert_eq!(row.login_error.entry(), row);
             assert_eq!(row.sqlstate.len(), 5);
         }
-        assert_eq!(Refusal::StartingUp as usize, TABLE.len() - 1, "a refusal has no row");
+        assert_eq!(LoginError::StartingUp as usize, TABLE.len() - 1, "an error has no row");
     }
 }

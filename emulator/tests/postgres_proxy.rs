@@ -1,4 +1,4 @@
-//! The front door and the servers behind it: a real PostgreSQL, a real driver, and bytes that no driver sends.
+//! The PostgreSQL proxy and its upstream servers: a real PostgreSQL, a real driver, and bytes that no driver sends.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt};
 use pgentra_emulator::config::Config;
 use pgentra_emulator::jwt::KeySet;
-use pgentra_emulator::postgres::refusals::{Refusal, TABLE};
-use pgentra_emulator::postgres::{ALPN, Control, FrontDoor, Outcome, Report, Server, Stage, Upstream};
+use pgentra_emulator::postgres::login_error::{LoginError, TABLE};
+use pgentra_emulator::postgres::{ALPN, DropStage, LoginOutcome, Proxy, ProxyControl, ProxyReport, Server, Upstream};
 use pgentra_emulator::principal::{Principal, PrincipalKind, RoleSetting};
 use pgentra_emulator::state::{MintRequest, State};
 use pgentra_emulator::tls::Authority;
@@ -30,10 +30,10 @@ use tokio_postgres::{Client, NoTls};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Longer than anything here takes on a slow machine; nothing waits for it to pass.
+/// A time limit that only a test that hangs reaches.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One server for all tests that do not change it. It ends with the process, because its keeper sees that.
+/// The server of all tests that do not change it. Its keeper ends it with the process.
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     std::thread::spawn(|| {
         let runtime = Box::leak(Box::new(tokio::runtime::Runtime::new().unwrap()));
@@ -43,15 +43,15 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     .unwrap()
 });
 
-/// A front door of its own in front of a server.
-struct World {
+/// A proxy for one test.
+struct TestProxy {
     state: Arc<State>,
-    door: FrontDoor,
+    proxy: Proxy,
     authority: Authority,
     _ca_dir: TempDir,
 }
 
-impl World {
+impl TestProxy {
     async fn new() -> Self {
         Self::with(Config::default(), SERVER.upstream()).await
     }
@@ -63,8 +63,8 @@ impl World {
         let authority = Authority::open(ca_dir.path(), &[]).unwrap();
         let tls = authority.server_config(&[ALPN]).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let door = FrontDoor::bind(address, tls, Arc::new(upstream), state.clone()).await.unwrap();
-        Self { state, door, authority, _ca_dir: ca_dir }
+        let proxy = Proxy::bind(address, tls, Arc::new(upstream), state.clone()).await.unwrap();
+        Self { state, proxy, authority, _ca_dir: ca_dir }
     }
 
     fn token(&self, principal: &str) -> String {
@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn encrypted(&self) -> TlsStream<TcpStream> {
-        let mut stream = TcpStream::connect(self.door.address()).await.unwrap();
+        let mut stream = TcpStream::connect(self.proxy.address()).await.unwrap();
         stream.write_all(&SSL_REQUEST).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
         self.connector(&[]).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
@@ -103,19 +103,19 @@ impl World {
         TlsConnector::from(Arc::new(config))
     }
 
-    /// SQLSTATE and message of a refused login.
+    /// Returns SQLSTATE and message of a refused login.
     async fn refused(&self, role: &str, token: &str) -> (String, String) {
-        let Err(error) = self.connect(role, token).await else { panic!("{role} was let in") };
+        let Err(error) = self.connect(role, token).await else { panic!("{role} was logged in") };
         let error = error.as_db_error().unwrap_or_else(|| panic!("{role}: {error:?}"));
         assert_eq!(error.severity(), "FATAL");
         (error.code().code().to_owned(), error.message().to_owned())
     }
 
-    /// The report, once it says what is waited for.
-    async fn report_when(&self, holds: impl Fn(&Report) -> bool) -> Report {
+    /// Returns the report as soon as the condition holds.
+    async fn report_when(&self, holds: impl Fn(&ProxyReport) -> bool) -> ProxyReport {
         within_limit(async {
             loop {
-                let report = self.door.report();
+                let report = self.proxy.report();
                 if holds(&report) {
                     return report;
                 }
@@ -131,7 +131,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut config = tokio_postgres::Config::new();
-    config.user(role).password(token).dbname("postgres").application_name("front-door-test");
+    config.user(role).password(token).dbname("postgres").application_name("front-proxy-test");
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
@@ -171,7 +171,7 @@ fn password(password: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Type and body of a message of the server; `None` when it has closed.
+/// Returns type and body of a message of the server; `None` if the server has closed the connection.
 async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await.ok()?;
     let length = stream.read_u32().await.ok()?;
@@ -188,13 +188,13 @@ fn error_fields(body: &[u8]) -> BTreeMap<char, String> {
 async fn read_error(stream: &mut (impl AsyncReadExt + Unpin)) -> BTreeMap<char, String> {
     let (kind, body) = within_limit(read_message(stream)).await.expect("an error");
     assert_eq!(kind, b'E');
-    assert_eq!(within_limit(read_message(stream)).await, None, "an error is the last word");
+    assert_eq!(within_limit(read_message(stream)).await, None, "an error is the last message");
     error_fields(&body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_principal_logs_in_as_its_role() {
-    let world = World::new().await;
+async fn proxy_login_of_each_principal_kind_is_its_role() {
+    let test = TestProxy::new().await;
     let alice = "alice@contoso.example";
     let guest = "bob_home.example#EXT#@contoso.example";
     for (role, principal, kind) in [
@@ -206,10 +206,10 @@ async fn each_kind_of_principal_logs_in_as_its_role() {
         (guest, guest, "user"),
         ("db-readers", alice, "group"),
     ] {
-        let client = world.log_in(role, principal).await;
+        let client = test.log_in(role, principal).await;
         assert_eq!(text(&client, "SELECT current_user::text").await, role);
         assert_eq!(text(&client, "SELECT session_user::text").await, role);
-        assert_eq!(text(&client, "SELECT current_setting('application_name')").await, "front-door-test");
+        assert_eq!(text(&client, "SELECT current_setting('application_name')").await, "front-proxy-test");
         let powers = "SELECT concat_ws(',', rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls)
             FROM pg_roles WHERE rolname = session_user";
         assert_eq!(text(&client, powers).await, "f,f,f,f,f", "{role}");
@@ -221,109 +221,109 @@ async fn each_kind_of_principal_logs_in_as_its_role() {
         }
         assert_eq!(text(&client, "SELECT current_user::text").await, role);
 
-        let login = world.door.report().logins.last().cloned().unwrap();
-        assert_eq!((login.outcome, login.role.as_deref()), (Outcome::LoggedIn, Some(role)));
+        let login = test.proxy.report().logins.last().cloned().unwrap();
+        assert_eq!((login.outcome, login.role.as_deref()), (LoginOutcome::LoggedIn, Some(role)));
         assert!(login.tls);
         let presented = login.principal.unwrap();
         assert_eq!(presented.name.as_deref(), Some(principal));
         assert_eq!(presented.app_only, kind == "service");
     }
-    world.report_when(|report| report.sessions == 0).await;
+    test.report_when(|report| report.sessions == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_refusal_has_its_text() {
-    let world = World::new().await;
+async fn proxy_refused_login_returns_its_login_error() {
+    let test = TestProxy::new().await;
     let mi = "app-mi";
     let user = "alice@contoso.example";
-    let mint = |change: MintRequest| world.mint(MintRequest { principal: mi.into(), ..change });
+    let mint = |change: MintRequest| test.mint(MintRequest { principal: mi.into(), ..change });
     let claim = |claims: serde_json::Value| {
         let serde_json::Value::Object(claims) = claims else { unreachable!() };
         mint(MintRequest { claims, ..MintRequest::default() })
     };
     let unlabelled = SERVER.upstream();
-    unlabelled.provision(&world.state).await.unwrap();
-    let good = world.token(mi);
-    let admin = world.log_in("admin@contoso.example", "admin@contoso.example").await;
+    unlabelled.provision(&test.state).await.unwrap();
+    let good = test.token(mi);
+    let admin = test.log_in("admin@contoso.example", "admin@contoso.example").await;
     admin.batch_execute("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'x'").await.unwrap();
 
     let table = [
-        (mi, mint(MintRequest { lifetime_s: Some(-1), ..MintRequest::default() }), Refusal::TokenExpired),
-        (mi, mint(MintRequest { not_before_s: 100, ..MintRequest::default() }), Refusal::TokenNotYetValid),
+        (mi, mint(MintRequest { lifetime_s: Some(-1), ..MintRequest::default() }), LoginError::TokenExpired),
+        (mi, mint(MintRequest { not_before_s: 100, ..MintRequest::default() }), LoginError::TokenNotYetValid),
         (
             mi,
             mint(MintRequest { audience: Some("management".into()), ..MintRequest::default() }),
-            Refusal::TokenAudience,
+            LoginError::TokenAudience,
         ),
         (
             mi,
             mint(MintRequest { tenant_id: Some("other".into()), ..MintRequest::default() }),
-            Refusal::TokenOfOtherTenant,
+            LoginError::TokenOfOtherTenant,
         ),
-        (mi, mint(MintRequest { forged: true, ..MintRequest::default() }), Refusal::TokenForged),
-        (mi, mint(MintRequest { unsigned: true, ..MintRequest::default() }), Refusal::TokenForged),
-        (mi, claim(json!({"oid": null})), Refusal::TokenWithoutOid),
-        (mi, claim(json!({"oid": "other"})), Refusal::OtherPrincipal),
-        (mi, "hunter2".to_owned(), Refusal::TokenMalformed),
-        (mi, format!("{good}\n"), Refusal::TokenMalformed),
-        (mi, world.token("batch-mi"), Refusal::OtherPrincipal),
-        (mi, world.token(user), Refusal::UserTokenForServiceRole),
-        (user, good.clone(), Refusal::AppTokenForUserRole),
-        ("db-readers", good.clone(), Refusal::NotInGroup),
-        ("db-readers", world.token("admin@contoso.example"), Refusal::NotInGroup),
-        ("App-MI", good.clone(), Refusal::RoleMissing),
-        ("nobody-{host}", good.clone(), Refusal::RoleMissing),
-        ("plain", good.clone(), Refusal::PasswordFailed),
-        ("plain", "x".to_owned(), Refusal::PasswordFailed),
-        ("azuresu", good.clone(), Refusal::PasswordFailed),
+        (mi, mint(MintRequest { forged: true, ..MintRequest::default() }), LoginError::TokenForged),
+        (mi, mint(MintRequest { unsigned: true, ..MintRequest::default() }), LoginError::TokenForged),
+        (mi, claim(json!({"oid": null})), LoginError::TokenWithoutOid),
+        (mi, claim(json!({"oid": "other"})), LoginError::OtherPrincipal),
+        (mi, "canary-password".to_owned(), LoginError::TokenMalformed),
+        (mi, format!("{good}\n"), LoginError::TokenMalformed),
+        (mi, test.token("batch-mi"), LoginError::OtherPrincipal),
+        (mi, test.token(user), LoginError::UserTokenForServiceRole),
+        (user, good.clone(), LoginError::AppTokenForUserRole),
+        ("db-readers", good.clone(), LoginError::NotInGroup),
+        ("db-readers", test.token("admin@contoso.example"), LoginError::NotInGroup),
+        ("App-MI", good.clone(), LoginError::RoleMissing),
+        ("missing-{host}", good.clone(), LoginError::RoleMissing),
+        ("plain", good.clone(), LoginError::PasswordFailed),
+        ("plain", "x".to_owned(), LoginError::PasswordFailed),
+        ("azuresu", good.clone(), LoginError::PasswordFailed),
     ];
-    let group = world.state.principal("db-readers").unwrap().oid.clone();
-    for (role, token, refusal) in &table {
-        let entry = TABLE.iter().find(|entry| entry.refusal == *refusal).unwrap();
+    let group = test.state.principal("db-readers").unwrap().oid.clone();
+    for (role, token, login_error) in &table {
+        let entry = TABLE.iter().find(|entry| entry.login_error == *login_error).unwrap();
         let text = entry.text.replace("{role}", role).replace("{group}", &group);
-        assert_eq!(world.refused(role, token).await, (entry.sqlstate.to_owned(), text), "{role}: {refusal:?}");
-        let login = world.door.report().logins.last().cloned().unwrap();
-        assert_eq!((login.outcome, login.refusal), (Outcome::Refused, Some(*refusal)));
+        assert_eq!(test.refused(role, token).await, (entry.sqlstate.to_owned(), text), "{role}: {login_error:?}");
+        let login = test.proxy.report().logins.last().cloned().unwrap();
+        assert_eq!((login.outcome, login.refusal), (LoginOutcome::Refused, Some(*login_error)));
     }
 
-    let report = world.door.report();
-    assert_eq!(report.counters.refusals[&Refusal::TokenForged], 2);
-    assert_eq!(report.counters.logins[&Outcome::Refused], table.len() as u64);
-    let said = serde_json::to_string(&report).unwrap();
+    let report = test.proxy.report();
+    assert_eq!(report.counters.refusals[&LoginError::TokenForged], 2);
+    assert_eq!(report.counters.logins[&LoginOutcome::Refused], table.len() as u64);
+    let json = serde_json::to_string(&report).unwrap();
     for (_, token, _) in table.iter().filter(|(_, token, _)| token.len() > 1) {
-        assert!(!said.contains(token.trim_end()), "a password is in the report");
+        assert!(!json.contains(token.trim_end()), "a password is in the report");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_texts_are_those_that_azure_was_seen_to_say() {
-    let world = World::new().await;
-    let (state, message) = world.refused("app-mi", &world.token("alice@contoso.example")).await;
+async fn proxy_refused_login_returns_the_texts_of_azure() {
+    let test = TestProxy::new().await;
+    let (state, message) = test.refused("app-mi", &test.token("alice@contoso.example")).await;
     assert_eq!(state, "28000");
     assert_eq!(message, "Service principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role \"app-mi\"");
-    let (state, message) = world.refused("alice@contoso.example", &world.token("app-mi")).await;
+    let (state, message) = test.refused("alice@contoso.example", &test.token("app-mi")).await;
     assert_eq!(state, "28000");
     assert_eq!(
         message,
         "Microsoft Entra user token for role \"alice@contoso.example\" is neither an AAD_AUTH_TOKENTYPE_APP_USER or an \
          AAD_AUTH_TOKENTYPE_APP_OBO token."
     );
-    let expired = world.mint(MintRequest { principal: "app-mi".into(), lifetime_s: Some(0), ..MintRequest::default() });
-    assert!(world.refused("app-mi", &expired).await.1.starts_with("The access token has expired"));
+    let expired = test.mint(MintRequest { principal: "app-mi".into(), lifetime_s: Some(0), ..MintRequest::default() });
+    assert!(test.refused("app-mi", &expired).await.1.starts_with("The access token has expired"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plaintext_is_refused_before_a_password_is_asked_for() {
-    let world = World::new().await;
-    let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+async fn proxy_plaintext_client_is_refused_before_its_password() {
+    let test = TestProxy::new().await;
+    let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
     stream.write_all(&startup(0, &[("user", "app-mi"), ("database", "shop")])).await.unwrap();
     let error = read_error(&mut stream).await;
     assert_eq!(error[&'C'], "28000");
     let text = "no pg_hba.conf entry for host \"127.0.0.1\", user \"app-mi\", database \"shop\", no encryption";
     assert_eq!(error[&'M'], text);
 
-    // GSSAPI encryption is declined, and TLS can be asked for afterwards.
-    let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+    // GSSAPI encryption is declined, and TLS can be requested afterwards.
+    let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
     stream.write_all(&GSSENC_REQUEST).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'N');
     stream.write_all(&SSL_REQUEST).await.unwrap();
@@ -331,29 +331,29 @@ async fn plaintext_is_refused_before_a_password_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plaintext_server_counts_the_bytes_of_passwords_it_gets() {
-    let world = World::new().await;
-    world.door.control(Control { plaintext: Some(true), ..Control::default() });
-    let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+async fn proxy_without_tls_counts_the_password_bytes() {
+    let test = TestProxy::new().await;
+    test.proxy.control(ProxyControl { plaintext: Some(true), ..ProxyControl::default() });
+    let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
     stream.write_all(&SSL_REQUEST).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'N');
     drop(stream);
-    assert_eq!(world.door.report().counters.plaintext_password_bytes, 0);
+    assert_eq!(test.proxy.report().counters.plaintext_password_bytes, 0);
 
-    let token = world.token("app-mi");
-    let stream = TcpStream::connect(world.door.address()).await.unwrap();
+    let token = test.token("app-mi");
+    let stream = TcpStream::connect(test.proxy.address()).await.unwrap();
     let client = connect_over(stream, "app-mi", &token).await.unwrap();
     assert_eq!(text(&client, "SELECT current_user::text").await, "app-mi");
-    let report = world.door.report();
+    let report = test.proxy.report();
     assert_eq!(report.counters.plaintext_password_bytes, token.len() as u64);
     assert!(!report.logins.last().unwrap().tls);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copy_goes_through_both_ways() {
+async fn proxy_copy_is_relayed_in_both_directions() {
     const ROWS: usize = 200_000;
-    let world = World::new().await;
-    let client = world.log_in("app-mi", "app-mi").await;
+    let test = TestProxy::new().await;
+    let client = test.log_in("app-mi", "app-mi").await;
     client.batch_execute("CREATE TEMPORARY TABLE numbers (n integer, filler text)").await.unwrap();
     let sink = client.copy_in("COPY numbers FROM STDIN").await.unwrap();
     let mut sink = std::pin::pin!(sink);
@@ -370,13 +370,13 @@ async fn copy_goes_through_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_requests_reach_the_session() {
-    let world = World::new().await;
-    let client = Arc::new(world.log_in("app-mi", "app-mi").await);
+async fn proxy_cancel_request_reaches_the_session() {
+    let test = TestProxy::new().await;
+    let client = Arc::new(test.log_in("app-mi", "app-mi").await);
     for encrypted in [true, false] {
         let sleeper = client.clone();
         let sleeping = tokio::spawn(async move { sleeper.batch_execute("SELECT pg_sleep(60)").await });
-        let watcher = world.log_in("app-mi", "app-mi").await;
+        let watcher = test.log_in("app-mi", "app-mi").await;
         let asleep = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app-mi' AND wait_event = 'PgSleep'";
         within_limit(async {
             while watcher.query_one(asleep, &[]).await.unwrap().get::<_, i64>(0) == 0 {
@@ -385,66 +385,66 @@ async fn cancel_requests_reach_the_session() {
         })
         .await;
         if encrypted {
-            client.cancel_token().cancel_query_raw(world.encrypted().await, NoTls).await.unwrap();
+            client.cancel_token().cancel_query_raw(test.encrypted().await, NoTls).await.unwrap();
         } else {
-            let stream = TcpStream::connect(world.door.address()).await.unwrap();
+            let stream = TcpStream::connect(test.proxy.address()).await.unwrap();
             client.cancel_token().cancel_query_raw(stream, NoTls).await.unwrap();
         }
         let error = within_limit(sleeping).await.unwrap().unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
     }
-    assert_eq!(world.door.report().counters.cancels, 2);
+    assert_eq!(test.proxy.report().counters.cancels, 2);
     assert_eq!(text(&client, "SELECT 'still here'").await, "still here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_taken_up_to_the_servers_limit() {
-    let world = World::new().await;
+async fn proxy_password_is_limited_as_by_postgresql() {
+    let test = TestProxy::new().await;
     let long = |filler: usize| {
         let claims = json!({"filler": "x".repeat(filler)}).as_object().unwrap().clone();
-        world.mint(MintRequest { principal: "app-mi".into(), claims, ..MintRequest::default() })
+        test.mint(MintRequest { principal: "app-mi".into(), claims, ..MintRequest::default() })
     };
-    // Base64 makes four bytes of three.
+    // Base64 encodes three bytes as four.
     let token = long((65_530 - long(0).len()) / 4 * 3);
     assert!((65_520..=65_530).contains(&token.len()), "{}", token.len());
-    let client = world.connect("app-mi", &token).await.unwrap();
+    let client = test.connect("app-mi", &token).await.unwrap();
     assert_eq!(text(&client, "SELECT current_user::text").await, "app-mi");
 
-    assert_eq!(world.refused("app-mi", &"a".repeat(65_530)).await.0, "28000");
-    let (state, message) = world.refused("app-mi", &"a".repeat(65_531)).await;
+    assert_eq!(test.refused("app-mi", &"a".repeat(65_530)).await.0, "28000");
+    let (state, message) = test.refused("app-mi", &"a".repeat(65_531)).await;
     assert_eq!((state.as_str(), message.as_str()), ("08P01", "invalid message length"));
-    assert_eq!(world.refused("app-mi", &"a".repeat(900_000)).await.0, "08P01");
+    assert_eq!(test.refused("app-mi", &"a".repeat(900_000)).await.0, "08P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_logins_can_be_refused_delayed_dropped() {
-    let world = World::new().await;
-    let token = world.token("app-mi");
-    let control = |control: serde_json::Value| world.door.control(serde_json::from_value(control).unwrap());
+async fn proxy_control_refuses_delays_and_drops_logins() {
+    let test = TestProxy::new().await;
+    let token = test.token("app-mi");
+    let control = |control: serde_json::Value| test.proxy.control(serde_json::from_value(control).unwrap());
 
     control(json!({"refuse_next": 2, "refuse_with": "starting_up"}));
     for _ in 0..2 {
         let expected = ("57P03".to_owned(), "the database system is starting up".to_owned());
-        assert_eq!(world.refused("app-mi", &token).await, expected);
+        assert_eq!(test.refused("app-mi", &token).await, expected);
     }
-    let client = world.connect("app-mi", &token).await.unwrap();
+    let client = test.connect("app-mi", &token).await.unwrap();
 
-    for (stage, tls) in [(Stage::Accept, false), (Stage::Startup, true), (Stage::Password, true)] {
+    for (stage, tls) in [(DropStage::Accept, false), (DropStage::Startup, true), (DropStage::Password, true)] {
         control(json!({"drop_next": 1, "drop_at": stage}));
         if tls {
-            let error = world.connect("app-mi", &token).await.expect_err("dropped");
+            let error = test.connect("app-mi", &token).await.expect_err("dropped");
             assert!(error.as_db_error().is_none(), "{error:?}");
         } else {
-            let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+            let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
             let _ = stream.write_all(&SSL_REQUEST).await;
             assert!(within_limit(stream.read_u8()).await.is_err());
         }
-        assert_eq!(world.door.report().faults.drop_next, 0);
+        assert_eq!(test.proxy.report().faults.drop_next, 0);
     }
 
     control(json!({"delay_ms": 300}));
     let begun = std::time::Instant::now();
-    let delayed = world.connect("app-mi", &token).await.unwrap();
+    let delayed = test.connect("app-mi", &token).await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(300));
 
     control(json!({"disconnect": true, "delay_ms": 0}));
@@ -456,55 +456,55 @@ async fn the_next_logins_can_be_refused_delayed_dropped() {
         })
         .await;
     }
-    let report = world.report_when(|report| report.sessions == 0).await;
-    assert_eq!(report.counters.logins[&Outcome::Dropped], 3);
-    assert_eq!(report.counters.logins[&Outcome::LoggedIn], 2);
-    assert_eq!(report.counters.refusals[&Refusal::StartingUp], 2);
+    let report = test.report_when(|report| report.sessions == 0).await;
+    assert_eq!(report.counters.logins[&LoginOutcome::Dropped], 3);
+    assert_eq!(report.counters.logins[&LoginOutcome::LoggedIn], 2);
+    assert_eq!(report.counters.refusals[&LoginError::StartingUp], 2);
 
     control(json!({"reset": true}));
-    let report = world.door.report();
+    let report = test.proxy.report();
     assert!(report.logins.is_empty() && report.counters.logins.is_empty());
-    world.connect("app-mi", &token).await.unwrap();
+    test.connect("app-mi", &token).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_manage_principals_in_sql() {
-    let world = World::new().await;
-    let admin = world.log_in("admin@contoso.example", "admin@contoso.example").await;
+async fn sql_functions_of_administrators_manage_principals() {
+    let test = TestProxy::new().await;
+    let admin = test.log_in("admin@contoso.example", "admin@contoso.example").await;
     admin
         .batch_execute("DROP ROLE IF EXISTS \"no-role-api\", \"renamed\", \"own name\", \"second-admin\"")
         .await
         .unwrap();
 
-    let api = world.token("no-role-api");
+    let api = test.token("no-role-api");
     assert_eq!(
-        world.refused("no-role-api", &api).await.1,
+        test.refused("no-role-api", &api).await.1,
         "role \"no-role-api\" does not exist",
         "never made by a login"
     );
     let create = "SELECT * FROM pgaadauth_create_principal('no-role-api', false, false)";
     assert_eq!(text(&admin, create).await, "Created role for no-role-api");
     assert_eq!(sqlstate(&admin, create).await, SqlState::DUPLICATE_OBJECT);
-    world.connect("no-role-api", &api).await.unwrap();
+    test.connect("no-role-api", &api).await.unwrap();
 
-    let oid = world.state.principal("no-role-api").unwrap().oid.clone();
+    let oid = test.state.principal("no-role-api").unwrap().oid.clone();
     let with_oid =
         format!("SELECT pg_catalog.pgaadauth_create_principal_with_oid('own name', '{oid}', 'service', false, false)");
     assert_eq!(text(&admin, &with_oid).await, "Created role for own name");
-    let client = world.connect("own name", &api).await.unwrap();
+    let client = test.connect("own name", &api).await.unwrap();
     assert_eq!(text(&client, "SELECT current_user::text").await, "own name");
 
     let listed = "SELECT principaltype || ' ' || objectid || ' ' || tenantid || ' ' || ismfa || ' ' || isadmin
         FROM pgaadauth_list_principals(false) WHERE rolname = 'own name'";
-    assert_eq!(text(&admin, listed).await, format!("service {oid} {} 0 0", world.state.tenant_id()));
+    assert_eq!(text(&admin, listed).await, format!("service {oid} {} 0 0", test.state.tenant_id()));
     let admins = "SELECT string_agg(rolname, ' ') FROM pgaadauth_list_principals(true)";
     assert_eq!(text(&admin, admins).await, "admin@contoso.example");
 
-    // A second administrator has the powers that Azure gives it, and is none of the superusers.
-    let user = world.state.principal("alice@contoso.example").unwrap().oid.clone();
+    // A second administrator has the powers that Azure gives it, and is not a superuser.
+    let user = test.state.principal("alice@contoso.example").unwrap().oid.clone();
     let second = format!("SELECT pgaadauth_create_principal_with_oid('second-admin', '{user}', 'user', true, true)");
     text(&admin, &second).await;
-    let second = world.connect("second-admin", &world.token("alice@contoso.example")).await.unwrap();
+    let second = test.connect("second-admin", &test.token("alice@contoso.example")).await.unwrap();
     let powers = "SELECT concat_ws(',', rolsuper, rolcreaterole, rolcreatedb, pg_has_role('azure_pg_admin', 'MEMBER'))
         FROM pg_roles WHERE rolname = session_user";
     assert_eq!(text(&second, powers).await, "f,t,t,t");
@@ -543,41 +543,41 @@ async fn administrators_manage_principals_in_sql() {
     // A label belongs to the role, not to its name.
     drop(client);
     admin.batch_execute("ALTER ROLE \"own name\" RENAME TO renamed; CREATE ROLE \"own name\" LOGIN").await.unwrap();
-    world.connect("renamed", &api).await.unwrap();
-    assert_eq!(world.refused("own name", &api).await.0, "28P01");
+    test.connect("renamed", &api).await.unwrap();
+    assert_eq!(test.refused("own name", &api).await.0, "28P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn direct_tls_needs_its_protocols_name() {
-    let world = World::new().await;
+async fn proxy_direct_tls_requires_alpn() {
+    let test = TestProxy::new().await;
     let direct = |protocols: &'static [&'static str]| {
-        let (address, connector) = (world.door.address(), world.connector(protocols));
+        let (address, connector) = (test.proxy.address(), test.connector(protocols));
         async move {
             let stream = TcpStream::connect(address).await.unwrap();
             connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
         }
     };
-    let client = connect_over(direct(&[ALPN]).await.unwrap(), "app-mi", &world.token("app-mi")).await.unwrap();
+    let client = connect_over(direct(&[ALPN]).await.unwrap(), "app-mi", &test.token("app-mi")).await.unwrap();
     assert_eq!(text(&client, "SELECT current_user::text").await, "app-mi");
     if let Ok(mut stream) = direct(&[]).await {
         let _ = stream.write_all(&startup(0, &[("user", "app-mi")])).await;
         assert_eq!(within_limit(read_message(&mut stream)).await, None);
     }
     assert!(direct(&["http/1.1"]).await.is_err());
-    let report = world.report_when(|report| report.counters.logins.get(&Outcome::TlsFailed) == Some(&2)).await;
+    let report = test.report_when(|report| report.counters.logins.get(&LoginOutcome::TlsFailed) == Some(&2)).await;
     assert!(report.logins.iter().any(|login| login.message.as_deref().is_some_and(|message| message.contains("ALPN"))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn startup_parameters_and_protocol_versions_pass_untouched() {
-    let world = World::new().await;
+async fn proxy_startup_message_is_forwarded_unchanged() {
+    let test = TestProxy::new().await;
     for minor in [0, 2] {
-        let mut stream = world.encrypted().await;
+        let mut stream = test.encrypted().await;
         let parameters =
             [("user", "app-mi"), ("database", "postgres"), ("options", "-c work_mem=7MB"), ("TimeZone", "Asia/Tokyo")];
         stream.write_all(&startup(minor, &parameters)).await.unwrap();
         assert_eq!(within_limit(read_message(&mut stream)).await, Some((b'R', vec![0, 0, 0, 3])));
-        stream.write_all(&password(world.token("app-mi").as_bytes())).await.unwrap();
+        stream.write_all(&password(test.token("app-mi").as_bytes())).await.unwrap();
         let (mut kinds, mut zone, mut version) = (String::new(), None, String::new());
         loop {
             let (kind, body) = within_limit(read_message(&mut stream)).await.expect("a session");
@@ -594,7 +594,7 @@ async fn startup_parameters_and_protocol_versions_pass_untouched() {
         }
         assert_eq!(zone.as_deref(), Some("Asia/Tokyo"));
         let major: u32 = version.split(['.', 'b', 'r']).next().unwrap().parse().unwrap();
-        // Servers up to 17 answer a request for 3.2 with what they have instead.
+        // Servers up to 17 respond to a request for 3.2 with the version that they support.
         assert_eq!(kinds.starts_with("vR"), minor == 2 && major < 18, "{kinds}");
         assert!(kinds.contains("RS") && kinds.ends_with("KZ"), "{kinds}");
         let query = b"SHOW work_mem\0";
@@ -609,24 +609,24 @@ async fn startup_parameters_and_protocol_versions_pass_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_cut_where_the_server_cuts_it() {
+async fn proxy_long_role_name_is_truncated_as_by_postgresql() {
     let name = format!("{}_home.example#EXT#@contoso.example", "x".repeat(50));
-    // The server is shared: nobody else may be missing from it.
+    // The server is shared, so the other principals must stay in the configuration.
     let mut config = Config::default();
     config.principals.push(Principal::new(&name, PrincipalKind::Guest));
-    let world = World::with(config, SERVER.upstream()).await;
-    let client = world.log_in(&name, &name).await;
+    let test = TestProxy::with(config, SERVER.upstream()).await;
+    let client = test.log_in(&name, &name).await;
     assert_eq!(text(&client, "SELECT current_user::text").await, name[..63]);
 }
 
-/// Time stands still but for what is waited for.
+/// The clock is paused, and advances to the next timer only.
 #[tokio::test]
-async fn a_silent_client_is_sent_away() {
-    let world = World::new().await;
+async fn proxy_silent_client_is_disconnected() {
+    let test = TestProxy::new().await;
     tokio::time::pause();
     let mut streams = Vec::new();
     for sent in [&[][..], &SSL_REQUEST[..], &SSL_REQUEST[..4], &[0x16, 3]] {
-        let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+        let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
         stream.write_all(sent).await.unwrap();
         streams.push(stream);
     }
@@ -635,17 +635,17 @@ async fn a_silent_client_is_sent_away() {
         let _ = within_limit(stream.read_to_end(&mut received)).await;
         assert!(received.is_empty() || received == b"S");
     }
-    assert_eq!(world.door.report().counters.logins[&Outcome::TimedOut], 4);
+    assert_eq!(test.proxy.report().counters.logins[&LoginOutcome::TimedOut], 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_own_refusals_pass_too() {
-    let world = World::new().await;
-    let mut stream = world.encrypted().await;
+async fn proxy_error_of_the_server_is_forwarded() {
+    let test = TestProxy::new().await;
+    let mut stream = test.encrypted().await;
     stream.write_all(&startup(0, &[("user", "app-mi"), ("database", "nowhere")])).await.unwrap();
     within_limit(read_message(&mut stream)).await.unwrap();
-    stream.write_all(&password(world.token("app-mi").as_bytes())).await.unwrap();
-    // It has let the role in by then.
+    stream.write_all(&password(test.token("app-mi").as_bytes())).await.unwrap();
+    // The server has accepted the login before the error.
     let mut last = within_limit(read_message(&mut stream)).await.unwrap();
     while last.0 != b'E' {
         last = within_limit(read_message(&mut stream)).await.unwrap();
@@ -654,8 +654,8 @@ async fn the_servers_own_refusals_pass_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_bytes_bring_it_down() {
-    let world = World::new().await;
+async fn proxy_random_bytes_never_log_in() {
+    let test = TestProxy::new().await;
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
         seed ^= seed << 13;
@@ -667,7 +667,7 @@ async fn no_bytes_bring_it_down() {
     for round in 0..400 {
         let length = usize::try_from(random() % 300).unwrap();
         let mut noise: Vec<u8> = (0..length).map(|_| u8::try_from(random() & 0xff).unwrap()).collect();
-        // Half of the noise has a length that makes sense.
+        // Half of the packets have a valid length.
         if round % 2 == 0 && noise.len() >= 8 {
             let (length, place) = (u32::try_from(noise.len()).unwrap().to_be_bytes(), usize::from(round % 8 == 6));
             noise[place..place + 4].copy_from_slice(&length);
@@ -680,19 +680,19 @@ async fn no_bytes_bring_it_down() {
         }
         let reply = match round % 4 {
             0 => {
-                let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+                let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
                 let _ = stream.write_all(&noise).await;
                 let _ = stream.shutdown().await;
                 drain(stream).await
             }
             1 => {
-                let mut stream = TcpStream::connect(world.door.address()).await.unwrap();
+                let mut stream = TcpStream::connect(test.proxy.address()).await.unwrap();
                 let _ = stream.write_all(&[&SSL_REQUEST[..], &noise].concat()).await;
                 let _ = stream.shutdown().await;
                 drain(stream).await
             }
             stage => {
-                let mut stream = world.encrypted().await;
+                let mut stream = test.encrypted().await;
                 let begin = if stage == 3 { &begin[..] } else { b"" };
                 let _ = stream.write_all(&[begin, &noise].concat()).await;
                 let _ = stream.shutdown().await;
@@ -701,7 +701,7 @@ async fn no_bytes_bring_it_down() {
         };
         assert!(!reply.windows(9).any(|window| window == [b'R', 0, 0, 0, 8, 0, 0, 0, 0]), "noise logged in: {noise:?}");
     }
-    let client = world.log_in("app-mi", "app-mi").await;
+    let client = test.log_in("app-mi", "app-mi").await;
     assert_eq!(text(&client, "SELECT current_user::text").await, "app-mi");
 }
 
@@ -711,7 +711,7 @@ async fn drain(mut stream: impl AsyncReadExt + Unpin) -> Vec<u8> {
     reply
 }
 
-/// A server that, as a user's own would, asks everybody for a password, behind a TCP port.
+/// A server that requires passwords, like a user's own server, with a TCP port.
 async fn server_with_passwords(method: &str) -> (Server, String) {
     let server = Server::start().await.unwrap();
     let mut config = tokio_postgres::Config::new();
@@ -721,14 +721,14 @@ async fn server_with_passwords(method: &str) -> (Server, String) {
     tokio::spawn(connection);
     client
         .batch_execute(&format!(
-            "CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'hunter2 & more';
+            "CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'canary-password & more';
              CREATE ROLE \"vm-prod\" LOGIN PASSWORD 'its own';
              COPY (SELECT 'local all all {method}') TO '{}/data/pg_hba.conf';",
             server.directory().display()
         ))
         .await
         .unwrap();
-    // Connections opened from now on are asked; this one is let be.
+    // Only later connections need a password.
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     within_limit(async {
         while config.connect_raw(UnixStream::connect(&socket).await.unwrap(), NoTls).await.is_ok() {
@@ -744,45 +744,45 @@ async fn server_with_passwords(method: &str) -> (Server, String) {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut server).await });
         }
     });
-    (server, format!("postgres://boss:hunter2%20%26%20more@127.0.0.1:{port}/anything"))
+    (server, format!("postgres://boss:canary-password%20%26%20more@127.0.0.1:{port}/anything"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_users_own_server_is_logged_in_to_as_the_role() {
+async fn upstream_with_passwords_logs_in_as_the_role() {
     for method in ["scram-sha-256", "password"] {
         let (server, url) = server_with_passwords(method).await;
-        let world = World::with(Config::default(), Upstream::parse(&url).unwrap()).await;
-        let client = world.log_in("app-mi", "app-mi").await;
+        let test = TestProxy::with(Config::default(), Upstream::parse(&url).unwrap()).await;
+        let client = test.log_in("app-mi", "app-mi").await;
         assert_eq!(text(&client, "SELECT current_user::text").await, "app-mi");
         assert_eq!(text(&client, "SELECT session_user::text").await, "app-mi");
         let sleeping = {
             let token = client.cancel_token();
             let sleeping = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await });
             while !sleeping.is_finished() {
-                let _ = token.cancel_query_raw(world.encrypted().await, NoTls).await;
+                let _ = token.cancel_query_raw(test.encrypted().await, NoTls).await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             sleeping
         };
         assert_eq!(within_limit(sleeping).await.unwrap().unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
 
-        // A role that was there before has a label now, and its own password still.
-        let (state, message) = world.refused("vm-prod", &world.token("vm-prod")).await;
+        // A role that existed before gets a label and keeps its own password.
+        let (state, message) = test.refused("vm-prod", &test.token("vm-prod")).await;
         assert_eq!(state, "28000");
-        assert!(message.contains("asks for the own password of \"vm-prod\""), "{message}");
-        let admin = world.log_in("admin@contoso.example", "admin@contoso.example").await;
+        assert!(message.contains("requests the password of role \"vm-prod\""), "{message}");
+        let admin = test.log_in("admin@contoso.example", "admin@contoso.example").await;
         admin.batch_execute("ALTER ROLE \"batch-mi\" PASSWORD 'changed'").await.unwrap();
-        let (state, message) = world.refused("batch-mi", &world.token("batch-mi")).await;
+        let (state, message) = test.refused("batch-mi", &test.token("batch-mi")).await;
         assert_eq!(state, "28000");
-        assert!(message.contains("asks for the own password"), "{message}");
+        assert!(message.contains("requests the password"), "{message}");
 
-        // The second start finds everything there.
-        let again = World::with(Config::default(), Upstream::parse(&url).unwrap()).await;
+        // At the second start all objects exist.
+        let again = TestProxy::with(Config::default(), Upstream::parse(&url).unwrap()).await;
         again.log_in("orders-api", "orders-api").await;
         again.log_in("db-readers", "alice@contoso.example").await;
 
         let error = Upstream::parse(&format!("{url}?sslmode=require")).unwrap().check().await.unwrap_err().to_string();
-        assert!(error.contains("does not speak TLS"), "no way back to plaintext: {error}");
+        assert!(error.contains("does not support TLS"), "no fallback to plaintext: {error}");
 
         let boss = Config {
             principals: vec![Principal {
@@ -796,21 +796,21 @@ async fn a_users_own_server_is_logged_in_to_as_the_role() {
         let state = State::new(boss, KeySet::generate()).unwrap();
         let error = Upstream::parse(&url).unwrap().provision(&state).await.unwrap_err().to_string();
         assert!(error.contains("is a superuser of this server"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!error.contains("canary-password"), "{error}");
 
         let directory = server.directory().to_owned();
         within_limit(server.stop()).await;
         assert!(!directory.exists());
-        let (state, message) = world.refused("app-mi", &world.token("app-mi")).await;
+        let (state, message) = test.refused("app-mi", &test.token("app-mi")).await;
         assert_eq!(state, "57P03", "{message}");
-        assert_eq!(world.door.report().logins.last().unwrap().outcome, Outcome::UpstreamFailed);
+        assert_eq!(test.proxy.report().logins.last().unwrap().outcome, LoginOutcome::UpstreamFailed);
     }
 }
 
-/// Not a test by itself: what the next one kills.
+/// Not a test: the process that the next test kills.
 #[tokio::test]
-#[ignore = "run by the test of sudden death, in a process of its own"]
-async fn holds_a_server() {
+#[ignore = "run in a separate process by server_of_a_killed_process_is_removed"]
+async fn helper_process_with_a_server() {
     let server = Server::start().await.unwrap();
     println!("\ndirectory={}", server.directory().display());
     std::io::stdout().flush().unwrap();
@@ -819,10 +819,10 @@ async fn holds_a_server() {
 }
 
 #[test]
-fn the_server_goes_with_its_process() {
+fn server_of_a_killed_process_is_removed() {
     for signal in [libc::SIGKILL, libc::SIGINT] {
         let mut holder = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "holds_a_server", "--ignored", "--nocapture"])
+            .args(["--exact", "helper_process_with_a_server", "--ignored", "--nocapture"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
