@@ -11,14 +11,13 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)
 GLIBC = "$(PYTHON)" tools/glibc.py
 ENVIRONMENT = PROFILE=$(PROFILE) "$(PYTHON)" tools/environment.py
 EMULATOR = $(TARGET)/pgentra-emulator
-# Whatever a test prints or logs is searched for secrets by tests/redaction.py; tests/credential_matrix.py tells what works.
-PYTEST_OPTIONS = -q -rsfE --timeout $(if $(PGENTRA_LONG),1200,300) -p redaction -p credential_matrix --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
+# Whatever a test prints or logs is searched for secrets by tests/support/redaction.py; credential_matrix.py there tells what works.
+PYTEST_OPTIONS = -q -rsfE --timeout $(if $(PGENTRA_LONG),1200,300) -p support.redaction -p support.credential_matrix --log-level DEBUG -o asyncio_default_fixture_loop_scope=function
 
-TYPED = bindings-python/python tools examples/demo.py examples/demo_places.py examples/python benchmarks tests/e2e \
-    tests/compare tests/redaction.py tests/vector_runner.py tests/credential_matrix.py
+TYPED = bindings-python/python tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 
 # What runs the emulator finds it and a PostgreSQL here.
-PYTHON_PATH = tests:tests/e2e
+PYTHON_PATH = tests
 WITH_EMULATOR = PYTHONPATH="$(PYTHON_PATH)" PROFILE=$(PROFILE) PGENTRA_EMULATOR="$(EMULATOR)" \
     PGENTRA_POSTGRES_BIN="$$postgres" PGENTRA_TARGET="$(TARGET)"
 
@@ -55,7 +54,7 @@ demo: prerequisites
 	    cp "$(TARGET)/lib_native.$(LIBRARY)" .cache/demo/pgentra/_native.abi3.so
 	@$(if $(NPM),cp "$(TARGET)/libpgentra_node.$(LIBRARY)" "bindings-node/pgentra.$$(node -p "$(PLATFORM)").node")
 	@postgres=$$($(ENVIRONMENT) postgres) && venv=$$($(ENVIRONMENT) venv demo) && \
-	    $(WITH_EMULATOR) "$$venv/bin/python" examples/demo.py
+	    $(WITH_EMULATOR) "$$venv/bin/python" demo/demo.py
 
 NPM = $(shell command -v npm)
 LIBRARY = $(if $(filter Darwin,$(shell uname)),dylib,so)
@@ -169,7 +168,7 @@ test-c: build libpgentra-testing
 	    else echo 'not tried: Miri: no toolchain of this machine has it'; fi
 	$(call pytest,newest,bindings-c/tests)
 
-RUST_FEATURES = --features pgentra/schema,pgentra-node/testing,pgentra-python/testing
+RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing
 
 lint-rust:
 	@tools/prerequisites.sh lint
@@ -177,7 +176,7 @@ lint-rust:
 	cargo clippy --quiet --workspace --all-targets $(RUST_FEATURES) -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
 	    cargo doc --quiet --no-deps --workspace $(RUST_FEATURES)
-	cargo run --quiet -p pgentra --features schema --example generate -- --check
+	cargo xtask generate --check
 
 lint-python: prerequisites
 	@tools=$$($(ENVIRONMENT) tools) && venv=$$($(ENVIRONMENT) venv newest) && set -ex && \
@@ -189,7 +188,7 @@ lint-python: prerequisites
 C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.cpp' '*.hpp' 'examples/*.h' 'bindings-c/tests/*.h')
 
 lint-c: prerequisites
-	cargo run --quiet -p pgentra-c --example header -- --check
+	cargo xtask header --check
 	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
 	@tools=$$($(ENVIRONMENT) tools) && set -x && "$$tools/bin/clang-format" --dry-run -Werror $(C_SOURCES)
 	@if command -v doxygen >/dev/null; then cd bindings-c && doxygen; else echo 'not tried: doxygen'; fi

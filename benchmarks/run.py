@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import environment  # noqa: E402
-from emulator import Emulator  # noqa: E402
+from support.emulator import Emulator  # noqa: E402
 
 RUNS = 5
 LIMIT_S = 180.0

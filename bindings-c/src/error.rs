@@ -103,7 +103,7 @@ pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_voi
 
 /// The host's own error: the error's, or that of the attempt of a chain which has one.
 fn cause(error: &Error) -> Option<*mut c_void> {
-    let own = error.host_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
+    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
     own.or_else(|| error.attempts().iter().rev().find_map(cause))
 }
 
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *m
 }
 
 fn described(kind: ErrorKind) -> Value {
-    use pgentra::ChainRule::{Failed, NotACredential, Unavailable};
+    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

@@ -17,9 +17,9 @@ ROOT = BINDING.parent
 PROGRAMS = HERE / "programs"
 HEADERS = BINDING / "include"
 
-sys.path.append(str(ROOT / "tests" / "e2e"))
+sys.path.append(str(ROOT / "tests"))
 
-from emulator import Emulator  # noqa: E402
+from support.emulator import Emulator  # noqa: E402
 
 #: Where cargo left the library: `make test-c` names it.
 TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))

@@ -17,8 +17,8 @@ import pytest
 from abi import LIBRARY, Failed, TokenRequest, get_token, login, open_credential, open_provider, text
 
 import pgentra.identity
-from emulator import Emulator, Principal
-from every_credential import EveryCredential, Flavour
+from support.emulator import Emulator, Principal
+from support.every_credential import EveryCredential, Flavour
 
 QUESTION = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(TokenRequest))
 #: Of every credential: the library may ask beyond the close of its handle, and keeps no object of Python alive.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import PROGRAMS, compile_program
 
-import exits
+from support import exits
 
 SITUATIONS = re.findall(r'^    \{"(\w+)", \w+\},$', (PROGRAMS / "exit.c").read_text(), re.M)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import BINDING, HEADERS, LANGUAGES, PROGRAMS, ROOT, TARGET, WARNINGS, compile_program, run, tool
 
-from emulator import Emulator, Kind
+from support.emulator import Emulator, Kind
 
 LIBRARY = TARGET / "libpgentra.so"
 HEADER = (HEADERS / "pgentra.h").read_text()

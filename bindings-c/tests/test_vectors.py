@@ -13,7 +13,7 @@ import pytest
 from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, run_vector, text
 from psycopg.pq import Conninfo
 
-from vector_runner import (
+from support.vector_runner import (
     CREATED_ROLES,
     ENGINE_CASES,
     SILENT_CREDENTIALS,

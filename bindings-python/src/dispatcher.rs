@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use pgentra::PerProcess;
+use pgentra::bindings::PerProcess;
 use pyo3::{ffi, prelude::*};
 
 use crate::exit::{is_over, release};
@@ -78,7 +78,7 @@ impl Thread {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let ends = Arc::clone(&ended);
         // Without a thread the channel is closed, and jobs are forgotten: callers end by their time limits.
-        let _ = pgentra::start_thread(name, move || {
+        let _ = pgentra::bindings::start_thread(name, move || {
             run(&mut arriving);
             mem::forget(arriving);
             *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -110,7 +110,7 @@ impl PythonState {
         let interpreter = INTERPRETER.load(Ordering::Acquire);
         // SAFETY: no thread has to be attached for it, and the main interpreter goes after our threads only (exit.rs). Who
         // forks holds the GIL, which this does not wait for.
-        let made = pgentra::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
+        let made = pgentra::bindings::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
         (!made.is_null()).then_some(PythonState)
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ptr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use pgentra::{config::KNOWN_VARIABLES, postgres::connection_plan::CONNECTION_VARIABLES};
+use pgentra::bindings::{CONNECTION_VARIABLES, KNOWN_VARIABLES};
 use pyo3::{
     ffi, intern,
     prelude::*,

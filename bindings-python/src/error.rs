@@ -32,7 +32,7 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
 
 /// The exception that the program's own credential raised: the error's, or that of the attempt of a chain which has one.
 fn cause<'py>(py: Python<'py>, error: &Error) -> Option<Bound<'py, PyAny>> {
-    let held = error.host_cause().and_then(|cause| cause.downcast_ref::<Held>());
+    let held = error.custom_cause().and_then(|cause| cause.downcast_ref::<Held>());
     held.and_then(|held| held.bind(py).cloned())
         .or_else(|| error.attempts().iter().rev().find_map(|one| cause(py, one)))
 }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgentra::{
-    Error, ErrorKind, PerProcess, Result,
+    Error, ErrorKind, Result,
+    bindings::PerProcess,
     credential::{BoxFuture, FetchContext, FetchedToken, TokenRequest},
 };
 use pyo3::{
@@ -101,7 +102,7 @@ impl Request {
     /// With a token; seconds since the epoch.
     fn succeed(&self, token: &Bound<'_, PyString>, expires_on: Option<i64>, refresh_on: Option<i64>) {
         match token.to_str() {
-            Ok(token) => self.give(FetchedToken::from_host(token, expires_on, refresh_on)),
+            Ok(token) => self.give(FetchedToken::from_custom(token, expires_on, refresh_on)),
             Err(_) => self.refuse("returned a token with surrogates, which cannot be sent"),
         }
     }
@@ -115,7 +116,7 @@ impl Request {
         let text = error.py().get_type::<PyString>();
         let text = call(&text, (error,)).and_then(|text| text.extract::<String>()).unwrap_or_default();
         let cause = Arc::new(Held::new(error.clone().unbind()));
-        let error = Error::from_host(&name, &text, is_unavailable(&class), cause);
+        let error = Error::from_custom(&name, &text, is_unavailable(&class), Some(cause));
         self.give(Err(advice.into_iter().fold(error, Error::with_advice)));
     }
 

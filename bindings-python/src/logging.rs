@@ -1,7 +1,7 @@
 //! The engine's events, passed on to `logging.getLogger("pgentra")`.
 
+use pgentra::bindings::LogLevel;
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
-use tracing::Level;
 
 use crate::{dispatcher::EVENTS, exit::call_method};
 
@@ -19,23 +19,18 @@ const RAISED_FAILURE: &str = "token fetch failed, no token left";
 pub fn start(py: Python<'_>) -> PyResult<()> {
     LOGGING.get_or_try_init(py, || py.import("logging").map(Bound::unbind))?;
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-    let _ = pgentra::logging::set_sink(Box::new(|level, _, message| {
-        let message = message.to_owned();
+    let _ = pgentra::bindings::set_log_sink(|event| {
+        let (level, message) = (event.level, event.message.to_owned());
         EVENTS.send(move |py| {
             // What a handler raises is its own affair.
             let _ = log(py, level, &message);
         });
-    }));
+    });
     Ok(())
 }
 
-fn log(py: Python<'_>, level: Level, message: &str) -> PyResult<()> {
-    let number = match level {
-        Level::ERROR => 40,
-        Level::WARN => 30,
-        Level::INFO => 20,
-        _ => 10,
-    };
+fn log(py: Python<'_>, level: LogLevel, message: &str) -> PyResult<()> {
+    let number = level.python_number();
     let Some(logging) = LOGGING.get(py) else { return Ok(()) };
     let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
     // Callers raise this failure as an exception. Where the application has not configured logging, Python would print the

@@ -27,7 +27,7 @@ import pgentra
 from pgentra import identity
 from pgentra.errors import AuthenticationError, CredentialValueError, PgEntraError
 from pgentra.identity import aio
-from vector_runner import make_certificate
+from support.vector_runner import make_certificate
 
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
 CERTIFICATES = VECTORS / "certificates"

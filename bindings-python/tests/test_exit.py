@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 from conftest import TokenService
 
-import exits
 import pgentra
+from support import exits
 
 #: What the programs below share. Some import nothing but pgentra and what is built into the interpreter; where they
 #: start threads, they do so with `_thread`, as `threading` must not be imported by them.

@@ -16,7 +16,7 @@ from pgentra._foreign import Source
 from pgentra._provider import ask
 from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError, TokenDecodeError
 from pgentra.identity import StaticTokenCredential
-from vector_runner import (
+from support.vector_runner import (
     CREATED_ROLES,
     ENGINE_CASES,
     SILENT_CREDENTIALS,

@@ -142,6 +142,11 @@ impl ErrorKind {
     pub fn from_number(number: i32) -> Option<ErrorKind> {
         Self::ALL.iter().copied().find(|kind| *kind as i32 == number)
     }
+
+    /// The kind of a stable code.
+    pub fn from_code(code: &str) -> Option<ErrorKind> {
+        Self::ALL.iter().copied().find(|kind| kind.code() == code)
+    }
 }
 
 impl fmt::Display for ErrorKind {
@@ -151,7 +156,7 @@ impl fmt::Display for ErrorKind {
 }
 
 /// The host's own error object (an exception, a JavaScript value), kept to become the cause again.
-pub type HostCause = Arc<dyn Any + Send + Sync>;
+pub type CustomCause = Arc<dyn Any + Send + Sync>;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -172,8 +177,8 @@ struct ErrorContents {
     service: ServiceErrorDetails,
     attempts: Vec<Error>,
     definite: bool,
-    host_cause: Option<HostCause>,
-    host_class: Option<String>,
+    custom_cause: Option<CustomCause>,
+    custom_class: Option<String>,
 }
 
 /// What a token service said of itself and of the failure.
@@ -208,8 +213,8 @@ impl Error {
             service: ServiceErrorDetails::default(),
             attempts: Vec::new(),
             definite: false,
-            host_cause: None,
-            host_class: None,
+            custom_cause: None,
+            custom_class: None,
         }))
     }
 
@@ -274,12 +279,12 @@ impl Error {
         self.with(|e| e.definite = true)
     }
 
-    /// Keeps the host's own error object, and the name of its class.
+    /// Keeps the class name of a custom credential's own error, and the error object itself.
     #[must_use]
-    pub fn with_host_cause(self, class: &str, cause: HostCause) -> Self {
+    pub(crate) fn with_custom_cause(self, class: &str, cause: Option<CustomCause>) -> Self {
         self.with(|e| {
-            e.host_class = Some(class.to_owned());
-            e.host_cause = Some(cause);
+            e.custom_class = Some(class.to_owned());
+            e.custom_cause = cause;
         })
     }
 
@@ -329,18 +334,18 @@ impl Error {
     }
 
     /// Whether it, or an attempt of its chain, keeps an error object of the host's.
-    pub(crate) fn has_host_cause(&self) -> bool {
-        self.0.host_cause.is_some() || self.0.attempts.iter().any(Error::has_host_cause)
+    pub(crate) fn has_custom_cause(&self) -> bool {
+        self.0.custom_cause.is_some() || self.0.attempts.iter().any(Error::has_custom_cause)
     }
 
     /// The host's own error object.
-    pub fn host_cause(&self) -> Option<&HostCause> {
-        self.0.host_cause.as_ref()
+    pub fn custom_cause(&self) -> Option<&CustomCause> {
+        self.0.custom_cause.as_ref()
     }
 
     /// The name of the class of the host's own error.
-    pub fn host_class(&self) -> Option<&str> {
-        self.0.host_class.as_deref()
+    pub fn custom_class(&self) -> Option<&str> {
+        self.0.custom_class.as_deref()
     }
 
     /// What to do next.
@@ -364,7 +369,7 @@ impl Error {
             }
         };
         put("credential", self.0.credential.clone().map(Value::from));
-        put("class", self.0.host_class.clone().map(Value::from));
+        put("class", self.0.custom_class.clone().map(Value::from));
         put("status", service.status.map(Value::from));
         put("error", service.error.clone().map(Value::from));
         put("aadsts", service.aadsts.map(Value::from));

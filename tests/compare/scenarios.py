@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 
-from emulator import ROOT, Emulator
+from support.emulator import ROOT, Emulator
 
 PEERS = ("python", "python aio", "node")
 DATABASE = "https://ossrdbms-aad.database.windows.net/.default"

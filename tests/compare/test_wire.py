@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from emulator import ROOT, Emulator
 from scenarios import DATABASE, PEERS, SCENARIOS, Place, Scenario
+from support.emulator import ROOT, Emulator
 
 HERE = Path(__file__).parent
 LIMIT_S = 90.0

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from credentials import Counting
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential
+from support.credentials import Counting
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
 
 #: Whether this is a run of `make test-all`.
 LONG = bool(os.environ.get("PGENTRA_LONG"))

@@ -28,11 +28,11 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 
 import pgentra.errors
-from drivers import DRIVERS, Target
-from emulator import Emulator, Principal
 from pgentra import identity
 from pgentra.identity import aio
-from vector_runner import make_certificate
+from support.drivers import DRIVERS, Target
+from support.emulator import Emulator, Principal
+from support.vector_runner import make_certificate
 
 # What comes from other libraries is the same under every Python.
 pytestmark = pytest.mark.one_python

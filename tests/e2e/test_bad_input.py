@@ -13,8 +13,8 @@ import pytest
 
 import pgentra
 import pgentra.errors
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
 
 ONE_OF_EACH = [driver for driver in DRIVERS if driver.name in ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg")]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-import every_credential
 import pgentra
-from drivers import DRIVERS, Target
-from every_credential import EveryCredential, Flavour
 from pgentra import identity
 from pgentra.identity import aio
+from support import every_credential
+from support.drivers import DRIVERS, Target
+from support.every_credential import EveryCredential, Flavour
 
 SYNC, ASYNC = (next(driver for driver in DRIVERS if driver.name == name) for name in ("psycopg3", "psycopg3-async"))
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE

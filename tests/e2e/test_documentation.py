@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from emulator import ROOT, Emulator, find_emulator
+from support.emulator import ROOT, Emulator, find_emulator
 
 SERVER = "shop.postgres.database.azure.com"
 BLOCK = re.compile(r"^```python(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -13,9 +13,9 @@ import pytest
 
 import pgentra
 import pgentra.errors
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ClientSecretCredential, ManagedIdentityCredential, StaticTokenCredential
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
 
 ALICE = "alice@contoso.example"
 BOB = "bob_home.example#EXT#@contoso.example"

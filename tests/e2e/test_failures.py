@@ -25,9 +25,6 @@ from sqlalchemy.pool import QueuePool
 import pgentra
 import pgentra.errors
 import pgentra.identity.aio
-from credentials import AccessToken
-from drivers import DRIVERS, WHO, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import (
     AzureCliCredential,
     ClientSecretCredential,
@@ -36,6 +33,9 @@ from pgentra.identity import (
     WorkloadIdentityCredential,
 )
 from pgentra.sqlalchemy import enable_entra_authentication
+from support.credentials import AccessToken
+from support.drivers import DRIVERS, WHO, Driver, Target
+from support.emulator import Emulator, Principal
 
 PSYCOPG3, PSYCOPG3_ASYNC = (
     next(driver for driver in DRIVERS if driver.name == name) for name in ("psycopg3", "psycopg3-async")

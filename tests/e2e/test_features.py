@@ -18,11 +18,11 @@ import psycopg_pool
 import pytest
 
 import pgentra.asyncpg
-from drivers import WHO, Driver, Target
-from emulator import Emulator, Principal
 from pgentra import _login
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
+from support.drivers import WHO, Driver, Target
+from support.emulator import Emulator, Principal
 
 
 @pytest.mark.parametrize("kind", [psycopg2.pool.SimpleConnectionPool, psycopg2.pool.ThreadedConnectionPool])

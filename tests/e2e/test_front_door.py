@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Minted, Principal
 from pgentra.identity import StaticTokenCredential
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Minted, Principal
 
 pytestmark = pytest.mark.one_python
 

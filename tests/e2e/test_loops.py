@@ -19,10 +19,10 @@ import azure.identity.aio
 import pytest
 
 import pgentra.asyncpg
-from credentials import SLOW_S, AccessToken, Counting, SlowAsync, SlowSync
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
+from support.credentials import SLOW_S, AccessToken, Counting, SlowAsync, SlowSync
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
 
 T = TypeVar("T")
 

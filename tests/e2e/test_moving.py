@@ -24,8 +24,8 @@ from azure.identity import CredentialUnavailableError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from drivers import WHO, Target
-from emulator import Emulator, Principal
+from support.drivers import WHO, Target
+from support.emulator import Emulator, Principal
 
 PEER, OURS = "azure_postgresql_auth", "pgentra"
 

@@ -15,8 +15,8 @@ from email.message import Message
 
 import pytest
 
-from drivers import Target
-from emulator import ROOT, Emulator
+from support.drivers import Target
+from support.emulator import ROOT, Emulator
 
 PROGRAM = ROOT / "examples" / "python" / "on_behalf_of_service.py"
 

@@ -24,11 +24,11 @@ from sqlalchemy.pool import NullPool
 
 import pgentra.asyncpg
 import pgentra.errors
-from drivers import DRIVERS, WHO, Driver, Target
-from emulator import Emulator
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication
+from support.drivers import DRIVERS, WHO, Driver, Target
+from support.emulator import Emulator
 
 pytestmark = pytest.mark.one_python
 

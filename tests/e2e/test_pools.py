@@ -11,10 +11,10 @@ import pytest
 
 import pgentra
 import pgentra.errors
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
-from pools import POOLS, AllPools, PoolRun
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
+from support.pools import POOLS, AllPools, PoolRun
 
 LIFETIME_S = 20
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import pgentra
-from drivers import DRIVERS, Driver, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
+from support.drivers import DRIVERS, Driver, Target
+from support.emulator import Emulator, Principal
 
 PROGRAMS = Path(__file__).parent / "programs"
 CHILD_LIMIT_S = 20.0

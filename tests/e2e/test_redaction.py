@@ -23,7 +23,7 @@ RAISED = "raise ValueError({secret!r})"
 def test_a_secret_in_the_output_of_a_test_fails_it(tmp_path: Path, how: str, secret: str) -> None:
     (tmp_path / "test_one.py").write_text(f"def test_one():\n    {how.format(secret=secret)}\n")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "redaction", "--log-level", "DEBUG", "test_one.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "support.redaction", "--log-level", "DEBUG", "test_one.py"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(TESTS)},
         capture_output=True,

@@ -20,12 +20,12 @@ from sqlalchemy.pool import NullPool
 
 import pgentra.asyncpg
 import pgentra.errors
-from drivers import WHO, first
-from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
+from support.drivers import WHO, first
+from support.emulator import Emulator, Principal
 
 pytestmark = pytest.mark.one_python
 
@@ -231,7 +231,9 @@ def test_logs_in_from_the_variables_alone(
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
     assert way.who() == role
     # The role belongs to this test. A refused login is repeated once with a newer token.
-    logins = [(login.outcome, login.tls, login.message) for login in emulator.postgres_report().logins if login.role == role]
+    logins = [
+        (login.outcome, login.tls, login.message) for login in emulator.postgres_report().logins if login.role == role
+    ]
     assert logins[-1:] == [("logged_in", True, None)], logins
     record_property("connector", f"{kind.__name__.replace('_', '-')} / {way.name} / Python")
 

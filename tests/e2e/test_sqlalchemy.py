@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 import pgentra.errors
-from credentials import Counting
-from drivers import WHO, Target
-from emulator import Emulator, Principal
 from pgentra.identity import ManagedIdentityCredential
 from pgentra.psycopg2 import EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
+from support.credentials import Counting
+from support.drivers import WHO, Target
+from support.emulator import Emulator, Principal
 
 SYNC = ("psycopg", "psycopg2", "pg8000")
 ASYNC = ("psycopg", "asyncpg")

@@ -212,7 +212,7 @@ impl CacheEntry {
         if self.stamp.swap(stamp, Ordering::Relaxed) == stamp || looked_at == i64::MIN {
             return false;
         }
-        debug!(target: "pgentra::cell", credential = self.credential.name(), "signed-in account changed, token dropped");
+        debug!(target: "pgentra::cache", credential = self.credential.name(), "signed-in account changed, token dropped");
         let mut state = lock(self.state());
         state.refresh.forget();
         self.publish(&state);
@@ -354,7 +354,7 @@ impl CacheEntry {
         let started = spawn(async move { task.run(context).await });
         if let Err(error) = started {
             // The task was dropped with the future, which abandoned the fetch. The waiting callers need the reason.
-            debug!(target: "pgentra::cell", credential = self.credential.name(), "no fetch: {error}");
+            debug!(target: "pgentra::cache", credential = self.credential.name(), "no fetch: {error}");
         }
     }
 
@@ -408,7 +408,7 @@ impl CacheEntry {
     /// The error of a custom credential holds the application's error object, which often refers to the credential,
     /// which in turn holds this entry.
     fn let_go_of_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
-        if !state.refresh.stats(moment).last_error.is_some_and(Error::has_host_cause) {
+        if !state.refresh.stats(moment).last_error.is_some_and(Error::has_custom_cause) {
             return;
         }
         let words = |error: Error| Error::new(error.kind(), error.headline());
@@ -566,7 +566,7 @@ impl FetchTask {
             }
         };
         debug!(
-            target: "pgentra::cell",
+            target: "pgentra::cache",
             credential = entry.credential.name(),
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome = outcome.as_ref().map_or_else(Error::code, |_| "token"),
@@ -731,11 +731,11 @@ mod tests {
         let cause = Arc::new("the host's own");
         let theirs = Arc::clone(&cause);
         let (entry, credential) = shared("cause", move |_| {
-            let raised = Error::from_host("X", "no", false, Arc::clone(&theirs) as _);
+            let raised = Error::from_custom("X", "no", false, Some(Arc::clone(&theirs) as _));
             Err(Error::new(ErrorKind::CustomCredential, "the chain failed").with_attempts(vec![raised]))
         });
         let error = get(&entry).expect_err("it fails");
-        assert!(error.has_host_cause());
+        assert!(error.has_custom_cause());
         drop(error);
         until("nothing but the credential holds it", || Arc::strong_count(&cause) == 2);
         assert_eq!(entry.stats().last_error.as_deref(), Some("Counting: the chain failed"));
@@ -744,7 +744,7 @@ mod tests {
 
     #[test]
     fn a_token_that_ended_long_ago_is_dead_and_counts_as_a_failure() {
-        let (entry, _) = shared("dead", |_| FetchedToken::from_host("t", Some(i64::MIN), None));
+        let (entry, _) = shared("dead", |_| FetchedToken::from_custom("t", Some(i64::MIN), None));
         assert_eq!(get(&entry).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
         assert_eq!(entry.stats().failures, 1);
     }
