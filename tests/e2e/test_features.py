@@ -81,7 +81,7 @@ def test_psycopg2_explains_the_second_refusal(
     emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where there would be a newer token once more."""
-    monkeypatch.setattr(_login.Plan, "renew", lambda _plan, login, _refused: login)
+    monkeypatch.setattr(_login.ConnectionPlan, "renew", lambda _plan, login, _refused: login)
     emulator.control_postgres(refuse_next=3)
     with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
         Psycopg2Connection.connect(**mine.keywords(), **mine.entra)
