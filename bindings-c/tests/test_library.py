@@ -75,7 +75,7 @@ def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
     words: list[str | Path] = [
         *LANGUAGES[language],
         *WARNINGS,
-        PROGRAMS / "helpers.c",
+        PROGRAMS / "rules.c",
         "-o",
         program,
         "-x",
@@ -113,7 +113,7 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
         "project(program C)\n"
         f"find_package(pgentra {'0.1 ' if target == 'static' else ''}REQUIRED)\n"
         "find_package(Threads REQUIRED)\n"
-        f'add_executable(program "{PROGRAMS / "helpers.c"}")\n'
+        f'add_executable(program "{PROGRAMS / "rules.c"}")\n'
         "target_compile_definitions(program PRIVATE _XOPEN_SOURCE=700)\n"
         f"target_link_libraries(program PRIVATE pgentra::{target} Threads::Threads)\n"
     )

@@ -114,8 +114,8 @@ def test_clouds(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
 def test_refusals(case: dict[str, Any]) -> None:
     arguments = (text(case.get("sqlstate")), text(case["message"]))
-    assert LIBRARY.pgentra_refusal_cause(*arguments).decode() == case["cause"]
-    assert LIBRARY.pgentra_refusal_is_retriable(*arguments) is case["retry"]
+    assert LIBRARY.pgentra_login_error_cause(*arguments).decode() == case["cause"]
+    assert LIBRARY.pgentra_login_error_is_retriable(*arguments) is case["retry"]
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))

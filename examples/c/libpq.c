@@ -58,13 +58,13 @@ int main(int argc, char **argv) {
    * lasts. Without a credential in `config` it uses the default chain. */
   if (strcmp(uses_entra, "true") == 0 &&
       (pgentra_provider_open(config, &provider, &error) != PGENTRA_OK ||
-       pgentra_provider_login(provider, -1, &user, &password, &claim, &error) != PGENTRA_OK)) {
+       pgentra_provider_login(provider, -1, &user, &password, &claim, NULL, &error) != PGENTRA_OK)) {
     return fail(error);
   }
   connection = connect_by(conninfo, user, password);
 
   /* A newer token may help where the server refused this one, and nowhere else. */
-  if (PQstatus(connection) != CONNECTION_OK && pgentra_refusal_is_retriable(NULL, PQerrorMessage(connection)) &&
+  if (PQstatus(connection) != CONNECTION_OK && pgentra_login_error_is_retriable(NULL, PQerrorMessage(connection)) &&
       pgentra_provider_invalidate(provider, password, -1, &newer, NULL) == PGENTRA_OK && newer != NULL) {
     PQfinish(connection);
     connection = connect_by(conninfo, user, newer);
@@ -74,7 +74,7 @@ int main(int argc, char **argv) {
   /* The server's message is for its administrator; this is for the reader here. Empty where the server was not reached.
    */
   if (failed && user != NULL &&
-      pgentra_refusal_explain(NULL, PQerrorMessage(connection), user, source != NULL ? source : claim,
+      pgentra_login_error_explain(NULL, PQerrorMessage(connection), user, source != NULL ? source : claim,
                               newer != NULL ? newer : password, uses_connector ? NULL : host, NULL, &explanation,
                               NULL) == PGENTRA_OK) {
     fprintf(stderr, "%s\n", explanation);
