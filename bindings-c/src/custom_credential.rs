@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     ffi::{CString, c_char, c_void},
     ptr,
     sync::{
@@ -256,7 +256,7 @@ struct Queues {
 #[derive(Default)]
 struct QueuesState {
     /// The numbers of the requests by the address of their queue.
-    waiting: HashMap<usize, VecDeque<usize>>,
+    waiting: BTreeMap<usize, VecDeque<usize>>,
     shut_down: bool,
 }
 
