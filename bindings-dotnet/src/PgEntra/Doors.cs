@@ -72,13 +72,14 @@ internal sealed class Doors
 
     private static string? LookForToken(ProviderHandle provider, ref ulong id)
     {
-        Library.Check(Native.TryGet(provider, ref id, out var token, out var error), error);
+        Library.Check(Native.TryGet(provider, ref id, out var token, out _, out var error), error);
         return token == 0 ? null : Library.Take(token);
     }
 
     private static EntraLogin? LookForLogin(ProviderHandle provider, ref ulong id)
     {
-        var code = Native.TryLogin(provider, ref id, out var user, out var password, out var userSource, out var error);
+        var code = Native.TryLogin(
+            provider, ref id, out var user, out var password, out var userSource, out _, out var error);
         Library.Check(code, error);
         return user == 0 ? null : new(Library.Take(user)!, Library.Take(password)!, Borrow(userSource));
     }

@@ -117,7 +117,7 @@ internal static unsafe class Tokens
 
     private static int With(TokenRequest request, CallWith call)
     {
-        WantedToken wanted = default;
+        WantedToken wanted = new() { Size = (nuint)sizeof(WantedToken) };
         try
         {
             wanted.Scope = Utf8StringMarshaller.ConvertToUnmanaged(request.Scope);

@@ -68,7 +68,8 @@ internal static unsafe partial class Native
     internal static partial void CloseProvider(nint provider);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_get")]
-    internal static partial int TryGet(ProviderHandle provider, ref ulong id, out nint token, out nint error);
+    internal static partial int TryGet(
+        ProviderHandle provider, ref ulong id, out nint token, out long expiresOn, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_get_async")]
     internal static partial int GetAsync(
@@ -81,7 +82,13 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_login")]
     internal static partial int TryLogin(
-        ProviderHandle provider, ref ulong id, out nint user, out nint password, out nint userSource, out nint error);
+        ProviderHandle provider,
+        ref ulong id,
+        out nint user,
+        out nint password,
+        out nint userSource,
+        out long expiresOn,
+        out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_login_async")]
     internal static partial int LoginAsync(
@@ -184,6 +191,7 @@ internal static unsafe partial class Native
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct WantedToken
 {
+    internal nuint Size;
     internal byte* Scope;
     internal byte* TenantId;
     internal byte* Claims;
