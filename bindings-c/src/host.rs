@@ -218,8 +218,9 @@ pub unsafe extern "C" fn pgentra_request_respond(
     let work = || {
         // SAFETY: as promised by the caller.
         let token = unsafe { optional_text("token", token) };
-        let token = token
-            .and_then(|token| FetchedToken::from_custom(token.unwrap_or_default(), given(expires_on), given(refresh_on)));
+        let token = token.and_then(|token| {
+            FetchedToken::from_custom(token.unwrap_or_default(), given(expires_on), given(refresh_on))
+        });
         answer(request, token)
     };
     // SAFETY: as promised by the caller.
@@ -252,8 +253,10 @@ pub unsafe extern "C" fn pgentra_request_fail(
         let texts = unsafe { text("class_name", class_name).and_then(|class| Ok((class, text("message", message)?))) };
         answer(
             request,
-            Err(texts
-                .map_or_else(|error| error, |(class, message)| Error::from_custom(class, message, unavailable, Some(cause)))),
+            Err(texts.map_or_else(
+                |error| error,
+                |(class, message)| Error::from_custom(class, message, unavailable, Some(cause)),
+            )),
         )
     };
     // SAFETY: as promised by the caller.
