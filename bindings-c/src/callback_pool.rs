@@ -199,7 +199,9 @@ mod tests {
         let (done, finished) = channel();
         for number in 0..3 {
             let done = done.clone();
-            POOL.run(move || drop(done.send(number)));
+            POOL.run(move || {
+                let _ = done.send(number);
+            });
             finished.recv_timeout(Duration::from_secs(20)).expect("is run");
             POOL.drain(Instant::now() + Duration::from_secs(20));
             assert_eq!(lock(&POOL.here.peek().expect("was used").state).threads, 0);

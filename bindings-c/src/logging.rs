@@ -9,7 +9,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Error, ErrorKind, Result, bindings::PerProcess};
+use pgentra::{
+    Error, ErrorKind, Result,
+    bindings::{LogLevel, PerProcess},
+};
 
 use crate::{
     async_call::{Finalized, UserData, pgentra_finalizer},
@@ -92,7 +95,13 @@ fn start() {
     }
     // This fails if a Rust program in the same process has its own subscriber, which then receives the events.
     let _ = pgentra::bindings::set_log_sink(|event| {
-        let (level, target, message) = (event.level.number(), event.target, event.message);
+        let (target, message) = (event.target, event.message);
+        let level = match event.level {
+            LogLevel::Error => PGENTRA_LOG_ERROR,
+            LogLevel::Warning => PGENTRA_LOG_WARNING,
+            LogLevel::Info => PGENTRA_LOG_INFO,
+            LogLevel::Debug => PGENTRA_LOG_DEBUG,
+        };
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
         let Ok((target, message)) = c_strings(target, message) else { return };
         EVENTS.run(move || {
