@@ -171,7 +171,7 @@ pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *m
 }
 
 fn described(kind: ErrorKind) -> Value {
-    use pgentra::ChainRule::{Failed, NotACredential, Unavailable};
+    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

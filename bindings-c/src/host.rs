@@ -8,7 +8,8 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, PerProcess, Result,
+    Error, ErrorKind, Result,
+    bindings::PerProcess,
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
 };
 use tokio::sync::oneshot;
@@ -218,8 +219,9 @@ pub unsafe extern "C" fn pgentra_request_respond(
     let work = || {
         // SAFETY: as promised by the caller.
         let token = unsafe { optional_text("token", token) };
-        let token = token
-            .and_then(|token| FetchedToken::from_custom(token.unwrap_or_default(), given(expires_on), given(refresh_on)));
+        let token = token.and_then(|token| {
+            FetchedToken::from_custom(token.unwrap_or_default(), given(expires_on), given(refresh_on))
+        });
         answer(request, token)
     };
     // SAFETY: as promised by the caller.
@@ -252,8 +254,10 @@ pub unsafe extern "C" fn pgentra_request_fail(
         let texts = unsafe { text("class_name", class_name).and_then(|class| Ok((class, text("message", message)?))) };
         answer(
             request,
-            Err(texts
-                .map_or_else(|error| error, |(class, message)| Error::from_custom(class, message, unavailable, Some(cause)))),
+            Err(texts.map_or_else(
+                |error| error,
+                |(class, message)| Error::from_custom(class, message, unavailable, Some(cause)),
+            )),
         )
     };
     // SAFETY: as promised by the caller.

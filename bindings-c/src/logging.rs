@@ -9,8 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Error, ErrorKind, Result};
-use tracing::Level;
+use pgentra::{Error, ErrorKind, Result, bindings::LogLevel};
 
 use crate::{
     error::pgentra_error,
@@ -84,12 +83,13 @@ fn start() {
         return;
     }
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-    let _ = pgentra::logging::set_sink(Box::new(|level, target, message| {
-        let level = match level {
-            Level::ERROR => PGENTRA_LOG_ERROR,
-            Level::WARN => PGENTRA_LOG_WARNING,
-            Level::INFO => PGENTRA_LOG_INFO,
-            _ => PGENTRA_LOG_DEBUG,
+    let _ = pgentra::bindings::set_log_sink(|event| {
+        let (target, message) = (event.target, event.message);
+        let level = match event.level {
+            LogLevel::Error => PGENTRA_LOG_ERROR,
+            LogLevel::Warning => PGENTRA_LOG_WARNING,
+            LogLevel::Info => PGENTRA_LOG_INFO,
+            LogLevel::Debug => PGENTRA_LOG_DEBUG,
         };
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
         let Ok((target, message)) = texts(target, message) else { return };
@@ -97,7 +97,7 @@ fn start() {
             // SAFETY: the host promised that it may be called so until its finalizer is, which waits for `listener`.
             unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
         });
-    }));
+    });
 }
 
 fn texts(target: &str, message: &str) -> Result<(CString, CString)> {

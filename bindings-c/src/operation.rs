@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use pgentra::{Error, ErrorKind, Pending, PerProcess, Result};
+use pgentra::{Error, ErrorKind, Pending, Result, bindings::PerProcess};
 
 use crate::{
     error::{self, pgentra_error, pgentra_error_free},

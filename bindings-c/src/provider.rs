@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Config, Login, Pending, Result, Token, TokenProvider, config::KNOWN_VARIABLES};
+use pgentra::{Config, Login, Pending, Result, Token, TokenProvider, bindings::KNOWN_VARIABLES};
 use serde_json::Value;
 
 use crate::{

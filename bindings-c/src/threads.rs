@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgentra::PerProcess;
+use pgentra::bindings::PerProcess;
 
 /// Results of asynchronous calls, and finalizers.
 pub static COMPLETIONS: Threads = Threads::new("pgentra-done", 16);
@@ -72,7 +72,7 @@ impl Threads {
         state.threads += 1;
         drop(state);
         let members = Arc::clone(crew);
-        let started = pgentra::start_thread(self.name, move || members.work());
+        let started = pgentra::bindings::start_thread(self.name, move || members.work());
         if started.is_ok() {
             return;
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgentra::PerProcess;
+use pgentra::bindings::PerProcess;
 use pyo3::{
     exceptions::PyImportError,
     ffi,

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use pgentra::PerProcess;
+use pgentra::bindings::PerProcess;
 use pyo3::{ffi, prelude::*};
 
 use crate::finalize::{is_over, release};
@@ -79,7 +79,7 @@ impl Thread {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let thread_ended = Arc::clone(&ended);
         // If the thread cannot start, the channel is closed and jobs are forgotten: callers end by their time limits.
-        let _ = pgentra::start_thread(name, move || {
+        let _ = pgentra::bindings::start_thread(name, move || {
             run(&mut receiver);
             mem::forget(receiver);
             *thread_ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -111,7 +111,7 @@ impl PythonState {
         let interpreter = INTERPRETER.load(Ordering::Acquire);
         // SAFETY: the call needs no attached thread, and the main interpreter outlives the library's threads
         // (finalize.rs). A thread that forks holds the GIL, which this call does not wait for.
-        let made = pgentra::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
+        let made = pgentra::bindings::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
         (!made.is_null()).then_some(PythonState)
     }
 }

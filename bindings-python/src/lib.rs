@@ -46,7 +46,7 @@ mod native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::finalize::refuse_subinterpreters(module.py())?;
         crate::gil_dispatcher::set_up(module.py());
-        let public = pgentra::cloud::Cloud::Public.facts();
+        let public = pgentra::bindings::cloud::Cloud::Public.facts();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DATABASE_SCOPE", public.scope)?;
         module.add("MANAGEMENT_SCOPE", public.management_scope)?;
