@@ -250,7 +250,7 @@ def venv(name: str) -> Path:
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
-        make_venv(directory, machine["newest"], examples, sqlalchemy)
+        make_venv(directory, machine["newest"], examples, sqlalchemy, REQUIREMENTS / "demo.txt")
         return directory
     requirements = [examples, REQUIREMENTS / "tests.txt", sqlalchemy]
     if name == "sqlalchemy-2.0":
