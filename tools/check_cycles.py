@@ -4,10 +4,10 @@
     tools/check_cycles.py [NAME...]    checks the sources of these names; all of them without a name
 
 A Rust crate is checked twice: by what stands directly below `src` (a file, or a folder with all of its files), and by
-file; by file, a module and the modules that it contains may import each other. A path to a re-export counts as an import
-of the module that defines the name, and the tests of a file do not count. In Python and JavaScript a module is a file;
-imports inside functions count, those for type checkers alone do not. C# has no imports of files: naming a type that
-another file defines counts as an import of that file.
+file; by file, a module and the modules that it contains may import each other. A path to a re-export counts as an
+import of the module that defines the name, and the tests of a file do not count. In Python and JavaScript a module is a
+file; imports inside functions count, those for type checkers alone do not. C# has no imports of files: naming a type
+that another file defines counts as an import of that file.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ prose of all Markdown files, without code, and over all Rust doc comments: sente
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def dropped_words(line: str) -> Iterator[str]:
     """The identifiers and words of a line that contain a dropped word."""
     for identifier in IDENTIFIER.findall(line):
         parts = [part.lower() for part in PART.findall(identifier)]
-        if DROPPED.intersection(parts) or DROPPED_PAIRS.intersection(zip(parts, parts[1:], strict=False)):
+        if DROPPED.intersection(parts) or DROPPED_PAIRS.intersection(itertools.pairwise(parts)):
             yield identifier
 
 

@@ -158,7 +158,7 @@ RUN: set[str] = set()
 
 
 @pytest.mark.parametrize(("scenario", "peer"), PAIRS)
-def test_reaches_the_wire_alike(
+def test_request_on_the_wire(
     scenario: Scenario, peer: str, place: Place, workers: dict[str, Worker], differences: Differences
 ) -> None:
     if peer not in workers:
@@ -176,7 +176,7 @@ def test_reaches_the_wire_alike(
     assert not unlisted, "\n".join(["not in differences.json:", *unlisted])
 
 
-def test_no_row_of_the_table_is_out_of_date(differences: Differences) -> None:
+def test_differences_table_up_to_date(differences: Differences) -> None:
     if len(RUN) < len(PAIRS):
         pytest.skip("not every scenario was run")
     gone = [row for index, row in enumerate(differences.rows) if index not in differences.met]

@@ -166,7 +166,7 @@ async def upload_and_download_async(storage: Storage, credential: AsyncTokenCred
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_a_client_of_azure_storage(
+def test_credential_in_azure_storage_client(
     flavour: str, emulator: Emulator, storage: Storage, identity: Principal, mine: Target
 ) -> None:
     client_id = identity.appid
@@ -186,11 +186,13 @@ def test_a_client_of_azure_storage(
     # Each client keeps a token itself; two of them shared ours.
     assert [one.resource for one in emulator.requests(principal=identity)] == [STORAGE]
     # The database's token is another one.
-    assert SYNC.who(mine) == identity.name
+    assert SYNC.log_in(mine) == identity.name
     assert len(emulator.database_requests(identity)) == 1
 
 
-def test_a_token_for_something_else_is_refused(emulator: Emulator, storage: Storage, identity: Principal) -> None:
+def test_storage_stub_with_token_for_another_audience(
+    emulator: Emulator, storage: Storage, identity: Principal
+) -> None:
     """The stub can tell."""
     minted = emulator.mint(identity.name)
     with pytest.raises(ClientAuthenticationError):
@@ -203,7 +205,7 @@ def test_a_token_for_something_else_is_refused(emulator: Emulator, storage: Stor
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_a_claims_challenge_is_answered_with_another_token(
+def test_credential_after_claims_challenge(
     flavour: str, emulator: Emulator, storage: Storage, service_principal: tuple[Principal, Any]
 ) -> None:
     """Continuous access evaluation as clients of the SDK do it: `enable_cae` always, `claims` once challenged."""
@@ -241,7 +243,7 @@ def test_a_claims_challenge_is_answered_with_another_token(
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_each_request_has_a_token_of_its_own(flavour: str, emulator: Emulator, storage: Storage) -> None:
+def test_get_token_with_different_requests(flavour: str, emulator: Emulator, storage: Storage) -> None:
     """By scope, tenant, claims and CAE; each is asked for once, by many callers at once."""
     principal = emulator.add_principal("service_principal")
     module: Any = identity_of(flavour)
@@ -273,7 +275,7 @@ def test_each_request_has_a_token_of_its_own(flavour: str, emulator: Emulator, s
     assert len(emulator.requests("token", principal=principal)) == len(asked)
 
 
-def test_a_token_of_any_scope_is_refreshed_ahead(emulator: Emulator, storage: Storage) -> None:
+def test_get_token_refreshed_ahead_for_any_scope(emulator: Emulator, storage: Storage) -> None:
     """Of 6 s, refreshed from its 3rd second at the latest; nobody waits for the service, which takes one."""
     principal = emulator.add_principal("service_principal")
     credential = identity.ClientSecretCredential(
@@ -322,21 +324,21 @@ def ask(flavour: str, credential: Any) -> str:
 
 def log_in(flavour: str, target: Target, credential: Any) -> str:
     connection = target.but(entra={"credential": credential})
-    return SYNC.who(connection) if flavour == "sync" else asyncio.run(ASYNC.who_async(connection))
+    return SYNC.log_in(connection) if flavour == "sync" else asyncio.run(ASYNC.log_in_async(connection))
 
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "aio"])
 
 
 @FLAVOURS
-def test_theirs_inside_ours(flavour: str, identity: Principal, target: Target) -> None:
+def test_connection_with_azure_sdk_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     member = theirs.ManagedIdentityCredential(client_id=identity.appid)
     assert log_in(flavour, target, ours.ChainedTokenCredential(ours.EnvironmentCredential(), member)) == identity.name
 
 
 @FLAVOURS
-def test_their_chain_goes_on_past_an_unavailable_one_of_ours(flavour: str, identity: Principal, target: Target) -> None:
+def test_azure_sdk_chain_with_our_unavailable_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     chain = theirs.ChainedTokenCredential(
         ours.EnvironmentCredential(),
@@ -352,7 +354,7 @@ def test_their_chain_goes_on_past_an_unavailable_one_of_ours(flavour: str, ident
 
 
 @FLAVOURS
-def test_our_chain_goes_on_past_an_unavailable_one_of_theirs(flavour: str, identity: Principal, target: Target) -> None:
+def test_chain_with_unavailable_azure_sdk_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     chain = ours.ChainedTokenCredential(
         theirs.EnvironmentCredential(),
@@ -364,7 +366,7 @@ def test_our_chain_goes_on_past_an_unavailable_one_of_theirs(flavour: str, ident
 
 
 @FLAVOURS
-def test_when_nothing_is_available_each_chain_says_so_in_its_own_class(flavour: str) -> None:
+def test_chains_without_available_credential(flavour: str) -> None:
     theirs, ours = _modules(flavour)
     members = [ours.EnvironmentCredential(), theirs.EnvironmentCredential()]
     with pytest.raises(ClientAuthenticationError, match="EnvironmentCredential"):
@@ -403,7 +405,7 @@ class UnaskedAsync(Unasked):
 
 
 @FLAVOURS
-def test_a_failed_authentication_stops_both(flavour: str, emulator: Emulator) -> None:
+def test_chains_after_failed_authentication(flavour: str, emulator: Emulator) -> None:
     theirs, ours = _modules(flavour)
     service = emulator.add_principal("service_principal")
     common = {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -142,6 +144,8 @@ def site(request: pytest.FixtureRequest, emulator: Emulator) -> Site:
 
 def make_site(emulator: Emulator, version: str, driver: str, kept: dict[str, Any]) -> Site:
     place = emulator.place
+    if version not in ("4.2", "5.2") and sys.version_info < (3, 12):
+        pytest.skip(f"Django {version} needs Python 3.12 or newer")
     identity = emulator.add_principal("user_assigned", role={"admin": True})
     settings = {
         "ENGINE": "pgentra.django",
@@ -318,6 +322,40 @@ def test_explicit_password(site: Site) -> None:
     options = {**site.settings["OPTIONS"], "require_entra": True}
     classes, text, _ = site.but(USER="app-mi", PASSWORD="placeholder", OPTIONS=options).step("error")
     assert "require_entra" in text and "EntraConnectionValueError" in classes
+
+
+PAGE = (ROOT / "docs" / "django.md").read_text()
+SNIPPETS = re.findall(r"^```python settings\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(1, len(SNIPPETS) + 1))
+def test_documentation(snippet: str, emulator: Emulator) -> None:
+    """The settings of docs/django.md log in."""
+    site = make_site(emulator, VERSIONS[-1], "psycopg", {})
+    place = emulator.place
+    scheme = "postgresql+entra" if "postgresql+entra" in snippet else "postgres"
+    variables: dict[str, str | None] = {
+        "SITE_CODE": snippet.replace("shop.postgres.database.azure.com", place.host),
+        "SITE_CLIENT_ID": None,
+        "PGPORT": str(place.port),
+        "DATABASE_URL": f"{scheme}://{place.host}/{place.database}?sslmode=verify-full",
+        "AZURE_POSTGRESQL_NAME": place.database,
+        "AZURE_POSTGRESQL_HOST": place.host,
+        "AZURE_POSTGRESQL_USER": "app-mi",
+    }
+    assert site.step("two_requests", **variables)[0][0] == "app-mi"
+
+
+def test_sample(emulator: Emulator, tmp_path: Path) -> None:
+    """The example logs in, in both modes."""
+    site, place = make_site(emulator, VERSIONS[-1], "psycopg", {}), emulator.place
+    shutil.copy(ROOT / "examples" / "python" / "django_sample.py", tmp_path)
+    (tmp_path / ".env").write_text(f"HOSTNAME={place.host}\nDATABASE={place.database}\n")
+    done = site.run(str(tmp_path / "django_sample.py"), PGPORT=str(place.port), PGSSLMODE="verify-full")
+    assert re.findall(r"^(\w+): logged in as (\S+) after", done.stdout, re.MULTILINE) == [
+        ("sync", "app-mi"),
+        ("async", "app-mi"),
+    ]
 
 
 @pytest.mark.long

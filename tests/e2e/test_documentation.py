@@ -45,7 +45,7 @@ RUN = [snippet for snippet in snippets() if not snippet.info]
 
 
 @pytest.mark.parametrize("snippet", RUN, ids=lambda snippet: f"{snippet.document}:{snippet.line}")
-def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", str(emulator.place.port))
     assert emulator.place.host == "localhost"
     uses_connector = "service_connector" in snippet.code
@@ -64,7 +64,7 @@ def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.Monke
         assert outcomes and set(outcomes) == {("logged_in", "app-mi")}
 
 
-def test_testing_your_app(tmp_path: Path) -> None:
+def test_documentation_of_app_tests(tmp_path: Path) -> None:
     """The pytest set-up of docs/testing-your-app.md, in a project of its own."""
     for snippet in snippets():
         if snippet.info.startswith("file="):
@@ -82,7 +82,7 @@ def test_testing_your_app(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "driver"), [("sync", "asyncpg"), ("async", "psycopg2")])
-def test_a_sample_that_would_do_nothing_says_so(mode: str, driver: str) -> None:
+def test_sample_without_arguments(mode: str, driver: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples/python/sqlalchemy_sample.py", "--mode", mode, "--driver", driver],
         capture_output=True,

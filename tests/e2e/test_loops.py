@@ -71,14 +71,14 @@ every_kind = pytest.mark.parametrize("kind", ["native", "foreign sync", "foreign
 
 @every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+def test_event_loop_during_token_fetch(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
     """No more than while the same driver logs in with a password: what it does on the loop itself is its own."""
     beyond: list[float] = []
     while len(beyond) < TRIES and min(beyond, default=1.0) > LARGEST_GAP_S:
         connection, identity = slow(kind, emulator, target)
         static = connection.but(user=identity.name, password=emulator.mint(identity.name).token, entra={})
-        _, own, _ = asyncio.run(with_heartbeat(driver.who_async(static)))
-        role, largest, median = asyncio.run(with_heartbeat(driver.who_async(connection)))
+        _, own, _ = asyncio.run(with_heartbeat(driver.log_in_async(static)))
+        role, largest, median = asyncio.run(with_heartbeat(driver.log_in_async(connection)))
         assert role == identity.name
         beyond.append(largest - own)
         print(f"\n{driver.name}: {own * 1000:.0f} ms, with a token {largest * 1000:.0f}, median {median * 1000:.1f}")
@@ -87,12 +87,12 @@ def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emul
 
 @pytest.mark.one_python
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_event_loop_during_slow_refresh(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
     """Past its refresh point a token is handed out at once, and one slow refresh runs beside."""
     emulator.set_tokens(lifetime_s=5)
 
     async def run() -> float:
-        await driver.who_async(mine)
+        await driver.log_in_async(mine)
         emulator.add_fault(principal=identity.name, latency_ms=int(SLOW_S * 1000))
         await asyncio.sleep(2.6)
         slowest, _, _ = await with_heartbeat(connect_for_a_while())
@@ -102,7 +102,7 @@ def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identi
         slowest, ends = 0.0, time.monotonic() + 1.2
         while time.monotonic() < ends:
             started = time.monotonic()
-            await driver.who_async(mine)
+            await driver.log_in_async(mine)
             slowest = max(slowest, time.monotonic() - started)
         return slowest
 
@@ -113,7 +113,7 @@ def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identi
 
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_two_loops_one_after_the_other(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
+def test_event_loops_in_sequence(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
     """A migration under `asyncio.run`, then the server on another loop; with the host's own awaitable credential."""
     calls: list[Any] = []
 
@@ -125,17 +125,17 @@ def test_two_loops_one_after_the_other(driver: Driver, emulator: Emulator, ident
 
     connection = target.but(entra={"credential": Credential(emulator, identity)})
     for _ in range(2):
-        assert asyncio.run(driver.who_async(connection)) == identity.name
+        assert asyncio.run(driver.log_in_async(connection)) == identity.name
     # A token is an object's, not a loop's, so the second asks for nothing.
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_two_loops_at_once(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
+def test_event_loops_at_once(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
     connection = target.but(entra={"credential": SlowAsync(emulator, identity)})
     roles: list[str] = []
     threads = [
-        threading.Thread(target=lambda: roles.append(asyncio.run(driver.who_async(connection))), daemon=True)
+        threading.Thread(target=lambda: roles.append(asyncio.run(driver.log_in_async(connection))), daemon=True)
         for _ in range(2)
     ]
     for thread in threads:
@@ -147,12 +147,12 @@ def test_two_loops_at_once(driver: Driver, emulator: Emulator, identity: Princip
 
 @every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_cancelling_one_connect_stops_no_other(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+def test_cancelled_connect_leaves_other_connects(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
     connection, identity = slow(kind, emulator, target)
 
     async def run() -> str:
-        gives_up = asyncio.create_task(driver.who_async(connection))
-        stays = asyncio.create_task(driver.who_async(connection))
+        gives_up = asyncio.create_task(driver.log_in_async(connection))
+        stays = asyncio.create_task(driver.log_in_async(connection))
         await asyncio.sleep(0.2)
         gives_up.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -166,7 +166,7 @@ def test_cancelling_one_connect_stops_no_other(driver: Driver, kind: str, emulat
 
 
 @pytest.mark.parametrize("kind", [azure.identity, azure.identity.aio], ids=["sync", "aio"])
-def test_credentials_of_azure_identity(kind: Any, emulator: Emulator, target: Target) -> None:
+def test_azure_identity_credentials_over_expiry(kind: Any, emulator: Emulator, target: Target) -> None:
     """In every driver, over an expiry. All at once: most of it is waiting."""
     emulator.set_tokens(lifetime_s=3)
     principals = [emulator.add_principal() for _ in DRIVERS]
@@ -175,16 +175,16 @@ def test_credentials_of_azure_identity(kind: Any, emulator: Emulator, target: Ta
 
     async def run() -> list[str]:
         pairs = list(zip(DRIVERS, connections, strict=True))
-        await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+        await asyncio.gather(*(driver.log_in_async(connection) for driver, connection in pairs))
         await asyncio.sleep(3.1)
-        return await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+        return await asyncio.gather(*(driver.log_in_async(connection) for driver, connection in pairs))
 
     assert asyncio.run(run()) == [principal.name for principal in principals]
     for driver, principal in zip(DRIVERS, principals, strict=True):
         assert len(emulator.database_requests(principal)) == 2, driver.name
 
 
-def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_azure_identity_object_shared_by_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """Its session belongs to one loop; who asks on others, or on none, has the same tokens, again and again."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
@@ -193,12 +193,12 @@ def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity
     async def several(driver: Driver) -> None:
         for _ in range(2):
             await asyncio.sleep(2.1)
-            roles.append(await driver.who_async(connection))
+            roles.append(await driver.log_in_async(connection))
 
     for driver in DRIVERS:
         # First without a loop, then on two at once.
         if driver.name in ("psycopg3", "sqlalchemy-pg8000"):
-            roles.append(driver.who(connection))
+            roles.append(driver.log_in(connection))
     threads = [threading.Thread(target=lambda one=one: asyncio.run(several(one)), daemon=True) for one in ASYNC]
     for thread in threads:
         thread.start()
@@ -207,18 +207,18 @@ def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity
     assert roles == [identity.name] * (2 + 2 * len(ASYNC))
 
 
-def test_objects_of_azure_identity_on_two_loops_at_once(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_azure_identity_objects_on_two_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """As above, with no helper's loop: the first that asks is the object's home, as long as it runs."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
 
     async def run() -> list[str]:
-        first = [await ASYNC[0].who_async(connection)]
+        first = [await ASYNC[0].log_in_async(connection)]
         for _ in range(2):
             await asyncio.sleep(2.1)
             first += await asyncio.gather(
-                asyncio.to_thread(lambda: asyncio.run(ASYNC[1].who_async(connection))),
-                asyncio.to_thread(PSYCOPG3.who, connection),
+                asyncio.to_thread(lambda: asyncio.run(ASYNC[1].log_in_async(connection))),
+                asyncio.to_thread(PSYCOPG3.log_in, connection),
             )
         return first
 
@@ -226,7 +226,7 @@ def test_objects_of_azure_identity_on_two_loops_at_once(emulator: Emulator, iden
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_plain_callables(driver: Driver, counting: Counting, identity: Principal, target: Target) -> None:
+def test_callable_credential(driver: Driver, counting: Counting, identity: Principal, target: Target) -> None:
     """A function that returns a token and an expiry is a credential too."""
     calls: list[str] = []
 
@@ -236,14 +236,12 @@ def test_plain_callables(driver: Driver, counting: Counting, identity: Principal
         return found.token, found.expires_on
 
     for _ in range(2):
-        assert driver.who(target.but(entra={"credential": token})) == identity.name
+        assert driver.log_in(target.but(entra={"credential": token})) == identity.name
     assert calls[0] == "https://ossrdbms-aad.database.windows.net/.default"
     assert len(calls) == 2  # One for the database, one for the name.
 
 
-def test_asyncpg_takes_a_password_that_knows_the_settings(
-    emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_asyncpg_password_callback_with_settings(emulator: Emulator, identity: Principal, mine: Target) -> None:
     import asyncpg
 
     password = pgentra.asyncpg.password(
@@ -268,7 +266,7 @@ def test_asyncpg_takes_a_password_that_knows_the_settings(
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg3"])
-def test_gevent_greenlets_go_on(driver: str, emulator: Emulator, identity: Principal) -> None:
+def test_gevent_greenlets_during_token_fetch(driver: str, emulator: Emulator, identity: Principal) -> None:
     """Two greenlets connect over a host's credential that takes a second; a third one beats, no more haltingly than
     while they connect with a password, for which libpq stops them all."""
     minted = emulator.mint(identity.name, named=True)

@@ -95,7 +95,7 @@ def role(answer: tuple[int, str, Message]) -> str:
     return str(json.loads(answer[1])["role"])
 
 
-def test_each_caller_is_themselves(service: Service, emulator: Emulator) -> None:
+def test_service_connects_as_each_caller(service: Service, emulator: Emulator) -> None:
     users = [emulator.add_principal("user") for _ in range(4)]
     tokens = {user.name: emulator.sent_to(service.application, user.name) for user in users}
     with ThreadPoolExecutor(8) as threads:
@@ -104,7 +104,7 @@ def test_each_caller_is_themselves(service: Service, emulator: Emulator) -> None
     assert service.exchanges() == len(users), "one exchange for each user, however often they come"
 
 
-def test_a_second_sign_in_is_asked_for(service: Service, emulator: Emulator) -> None:
+def test_service_when_sign_in_is_required(service: Service, emulator: Emulator) -> None:
     """`interaction_required`: 401 with the claims that the user has to sign in with."""
     carol = emulator.add_principal("user", requires_mfa=True)
     status, body, headers = service.get(emulator.sent_to(service.application, carol.name))
@@ -117,7 +117,7 @@ def test_a_second_sign_in_is_asked_for(service: Service, emulator: Emulator) -> 
     assert role(service.get(strong)) == carol.name
 
 
-def test_who_brings_no_token_of_theirs_is_sent_away(service: Service, emulator: Emulator) -> None:
+def test_service_without_valid_user_token(service: Service, emulator: Emulator) -> None:
     user = emulator.add_principal("user")
     assert role(service.get(emulator.sent_to(service.application, user.name))) == user.name
     exchanges = service.exchanges()
@@ -133,7 +133,7 @@ def test_who_brings_no_token_of_theirs_is_sent_away(service: Service, emulator: 
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"'), "it is for the database"
 
 
-def test_an_outage_is_nobodys_fault(service: Service, emulator: Emulator) -> None:
+def test_service_during_entra_outage(service: Service, emulator: Emulator) -> None:
     known, new = emulator.add_principal("user"), emulator.add_principal("user")
     token = emulator.sent_to(service.application, known.name)
     assert role(service.get(token)) == known.name

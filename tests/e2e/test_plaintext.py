@@ -27,7 +27,7 @@ import pgentra.errors
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication
-from support.drivers import DRIVERS, WHO, Driver, Target
+from support.drivers import DRIVERS, CURRENT_USER, Driver, Target
 from support.emulator import Emulator
 
 pytestmark = pytest.mark.one_python
@@ -49,7 +49,7 @@ def remote(mine: Target) -> Target:
     return mine.but(host=NOT_LOOPBACK, sslmode=None)
 
 
-def test_versions() -> None:
+def test_driver_versions() -> None:
     import pg8000
 
     drivers = (asyncpg, pg8000, psycopg, psycopg2, sqlalchemy)
@@ -70,12 +70,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_no_byte_of_a_token(driver: Driver, settings: str, emulator: Emulator, remote: Target) -> None:
+def test_driver_sends_no_token_in_plaintext(driver: Driver, settings: str, emulator: Emulator, remote: Target) -> None:
     given = SETTINGS[settings]
     if not driver.has_sslmode and given.get("sslmode") in ("allow", "prefer"):
         return
     with pytest.raises(Exception, match=r"(?i)ssl|tls"):
-        driver.who(remote.but(**given))
+        driver.log_in(remote.but(**given))
     assert [login.outcome for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []
 
 
@@ -89,7 +89,7 @@ def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine:
     os.putenv("PGSYSCONFDIR", str(tmp_path))
     try:
         with pytest.raises(Exception, match=r"(?i)ssl"):
-            driver.who(Target(None, None, None, None, service="hidden", entra=mine.entra))
+            driver.log_in(Target(None, None, None, None, service="hidden", entra=mine.entra))
     finally:
         os.unsetenv("PGSYSCONFDIR")
 
@@ -109,7 +109,7 @@ except psycopg.OperationalError as error:
 
 @pytest.mark.skipif(ctypes.util.find_library("pq") is None, reason="psycopg without its binary: no libpq here")
 @pytest.mark.parametrize("variable", ["PGSYSCONFDIR", "HIDDEN_FOLDER"])
-def test_services_of_the_systems_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
+def test_service_file_of_system_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
     """psycopg in pure Python, on the libpq of the system."""
     place = emulator.place
     (tmp_path / "pg_service.conf").write_text(
@@ -127,7 +127,7 @@ def test_services_of_the_systems_libpq(variable: str, emulator: Emulator, tmp_pa
 
 
 @pytest.mark.parametrize("connect", [psycopg.connect, psycopg2.connect], ids=["psycopg", "psycopg2"])
-def test_provider_as_password_of_libpqs_drivers(connect: Any, emulator: Emulator, remote: Target) -> None:
+def test_provider_as_password_of_libpq_drivers(connect: Any, emulator: Emulator, remote: Target) -> None:
     """They would send its `str`."""
     with pytest.raises(TypeError, match="not a password"):
         connect(**remote.keywords(), user="app-mi", password=pgentra.TokenProvider())
@@ -164,7 +164,7 @@ def test_helper_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> No
             asyncio.run(asyncpg_itself(**given, ssl=ssl, password=made))
 
 
-def test_helper_asks_again_at_each_connection(
+def test_helper_decides_for_each_connection(
     emulator: Emulator, remote: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was made with may be the environment."""
@@ -176,7 +176,7 @@ def test_helper_asks_again_at_each_connection(
         asyncio.run(asyncpg_itself(**given, password=made))
 
 
-def test_helper_in_an_engine_without_us(emulator: Emulator, remote: Target) -> None:
+def test_helper_in_engine_without_entra(emulator: Emulator, remote: Target) -> None:
     given = place_of(remote)
     made = pgentra.asyncpg.password(**given, ssl="require")
 
@@ -185,13 +185,13 @@ def test_helper_in_an_engine_without_us(emulator: Emulator, remote: Target) -> N
             "postgresql+asyncpg://", connect_args={**given, "ssl": "require", "password": made}, poolclass=NullPool
         )
         async with engine.connect() as connection:
-            await connection.execute(sqlalchemy.text(WHO))
+            await connection.execute(sqlalchemy.text(CURRENT_USER))
 
     with pytest.raises(Exception, match=r"(?i)ssl"):
         asyncio.run(run())
 
 
-def test_a_password_that_is_a_function_is_refused(emulator: Emulator, remote: Target) -> None:
+def test_password_function_rejected(emulator: Emulator, remote: Target) -> None:
     """By our own entry points, which fetch the token themselves."""
     provider: Any = pgentra.TokenProvider()
     given = {**remote.keywords(), "user": "app-mi", "password": provider}
@@ -244,11 +244,11 @@ def test_asyncpg_services_that_libpq_reads_differently(
         asyncio.run(pgentra.asyncpg.connect("postgresql://?service=hidden", **remote.entra))
 
 
-def test_the_count_counts(emulator: Emulator, mine: Target) -> None:
+def test_plaintext_count_detects_a_token(emulator: Emulator, mine: Target) -> None:
     """Whoever allows it does send a token in the clear; with that the other tests are known to be able to fail."""
     allowed = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
     for driver in DRIVERS:
         before = emulator.postgres_report().plaintext_password_bytes
-        driver.who(allowed)
+        driver.log_in(allowed)
         assert emulator.postgres_report().plaintext_password_bytes > before + 500, driver.name
     emulator.control_postgres(reset=True)

@@ -20,20 +20,20 @@ LIFETIME_S = 20
 
 
 @pytest.mark.one_python
-def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_pools_together_with_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """A pool of ten in every driver for a minute, connections replaced every second, tokens of 20 s."""
     run_pools(emulator, identity, mine, POOLS, 60.0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", POOLS)
-def test_pool_of_one_driver_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target, name: str) -> None:
+def test_pool_with_short_tokens(emulator: Emulator, identity: Principal, mine: Target, name: str) -> None:
     run_pools(emulator, identity, mine, {name: POOLS[name]}, 60.0)
 
 
 @pytest.mark.long
 @pytest.mark.one_python
-def test_all_pools_together_for_ten_minutes(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_pools_together_for_ten_minutes(emulator: Emulator, identity: Principal, mine: Target) -> None:
     run_pools(emulator, identity, mine, POOLS, 600.0)
 
 
@@ -87,7 +87,7 @@ class Watch:
         while not stop.is_set():
             started, error = time.monotonic(), None
             try:
-                self.driver.who(self.target)
+                self.driver.log_in(self.target)
             except Exception as caught:
                 error = caught
             ended = time.monotonic()
@@ -96,7 +96,7 @@ class Watch:
 
 
 @pytest.mark.one_python
-def test_outage(emulator: Emulator, target: Target) -> None:
+def test_pool_during_outage(emulator: Emulator, target: Target) -> None:
     """503 from a token's arrival on: for one identity until a second before its end, for another until past it."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
     # Tokens tell whole seconds: one that arrives in the midst of one counts as good until that much nearer its end than
@@ -108,7 +108,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     for principal in (short, long):
         credential = ManagedIdentityCredential(client_id=principal.appid)
         logged_in = target.but(entra={"credential": credential})
-        DRIVERS[0].who(logged_in)  # The token arrives, and its name is known.
+        DRIVERS[0].log_in(logged_in)  # The token arrives, and its name is known.
         watches[principal.name] = [Watch(driver, logged_in, began) for driver in DRIVERS]
     outages = {principal.name: emulator.add_fault(principal=principal.name, status=503) for principal in (short, long)}
     end = {name: _end(watching[0].target) - began for name, watching in watches.items()}

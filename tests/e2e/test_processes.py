@@ -69,33 +69,29 @@ PREFORK = ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg", "sqlalchemy-psyc
 
 
 @pytest.mark.parametrize("name", PREFORK)
-def test_preforked_children_connect_with_the_parents_token(
-    name: str, emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_fork_with_parents_token(name: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
     """As gunicorn with `--preload`: the application is loaded, and has connected, before the workers are forked."""
     driver = driver_named(name)
-    assert driver.who(mine) == identity.name
-    assert in_children(lambda _: driver.who(mine), 8) == [identity.name] * 8
+    assert driver.log_in(mine) == identity.name
+    assert in_children(lambda _: driver.log_in(mine), 8) == [identity.name] * 8
     assert len(emulator.database_requests(identity)) == 1
 
 
-def test_children_forked_before_any_token_fetch_their_own(
-    emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_fork_before_first_token(emulator: Emulator, identity: Principal, mine: Target) -> None:
     driver = driver_named("psycopg3")
-    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    assert in_children(lambda _: driver.log_in(mine), 4) == [identity.name] * 4
     assert len(emulator.database_requests(identity)) == 4
 
 
-def test_children_forked_during_the_first_fetch(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_fork_during_first_fetch(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """Failure 6 at its worst: the runtime is busy in the parent, and nothing of it exists in the child."""
     emulator.add_fault(principal=identity.name, latency_ms=700, times=1)
     driver = driver_named("psycopg3")
     roles: list[str] = []
-    first = threading.Thread(target=lambda: roles.append(driver.who(mine)), daemon=True)
+    first = threading.Thread(target=lambda: roles.append(driver.log_in(mine)), daemon=True)
     first.start()
     time.sleep(0.2)
-    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    assert in_children(lambda _: driver.log_in(mine), 4) == [identity.name] * 4
     first.join(10)
     assert roles == [identity.name]
 
@@ -121,7 +117,7 @@ def test_multiprocessing(method: str, emulator: Emulator, identity: Principal, t
 
 @pytest.mark.one_python
 @pytest.mark.parametrize(("way", "batches"), [("slow_refresh", 4), ("first_fetch_on_a_thread", 1), ("on_a_loop", 1)])
-def test_exit_in_the_middle_of_a_foreign_fetch(way: str, batches: int) -> None:
+def test_exit_during_custom_credential_call(way: str, batches: int) -> None:
     """200 interpreters end while a host's credential refreshes, more in a first fetch: in order, and in time."""
     count = 50
     began = time.monotonic()
@@ -157,18 +153,16 @@ def interrupted(work: Any) -> float:
         timer.cancel()
 
 
-def test_ctrl_c_ends_the_wait_for_a_token(
-    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_interrupt_during_wait_for_token(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
     emulator.add_fault(principal=identity.name, connection="black_hole")
-    took = interrupted(lambda: driver.who(mine))
+    took = interrupted(lambda: driver.log_in(mine))
     print(f"\n{driver.name}: KeyboardInterrupt after {took * 1000:.0f} ms")
     assert took < 0.2
     # The fetch is the cell's, not the caller's: when it comes to something, the next caller has it.
     emulator.reset()
 
 
-def test_ctrl_c_ends_the_wait_for_a_foreign_token(emulator: Emulator) -> None:
+def test_interrupt_during_custom_credential_call(emulator: Emulator) -> None:
     def credential() -> tuple[str, int]:
         time.sleep(3)
         return "a.b.c", int(time.time()) + 3600

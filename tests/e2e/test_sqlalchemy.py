@@ -24,7 +24,7 @@ from pgentra.identity import ManagedIdentityCredential
 from pgentra.psycopg2 import EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
 from support.credentials import Counting
-from support.drivers import WHO, Target
+from support.drivers import CURRENT_USER, Target
 from support.emulator import Emulator, Principal
 
 SYNC = ("psycopg", "psycopg2", "pg8000")
@@ -44,17 +44,17 @@ def async_engine_of(dialect: str, target: Target, **options: Any) -> AsyncEngine
     return create_async_engine(target.url(f"postgresql+{dialect}"), **options)
 
 
-def who(engine: sqlalchemy.Engine) -> str:
+def log_in(engine: sqlalchemy.Engine) -> str:
     with engine.connect() as connection:
-        return str(connection.execute(text(WHO)).scalar_one())
+        return str(connection.execute(text(CURRENT_USER)).scalar_one())
 
 
-async def who_async(engine: AsyncEngine) -> str:
+async def log_in_async(engine: AsyncEngine) -> str:
     async with engine.connect() as connection:
-        return str((await connection.execute(text(WHO))).scalar_one())
+        return str((await connection.execute(text(CURRENT_USER))).scalar_one())
 
 
-def test_version() -> None:
+def test_sqlalchemy_version() -> None:
     print(f"\nSQLAlchemy {sqlalchemy.__version__}")
 
 
@@ -81,7 +81,7 @@ def three_asynchronous_connections(dialect: str, target: Target) -> list[str]:
     return asyncio.run(run())
 
 
-def test_three_connections_across_expiries(emulator: Emulator, target: Target) -> None:
+def test_engine_over_token_expiries(emulator: Emulator, target: Target) -> None:
     """A password put into the shared dict would be there for the next connection, and be taken for explicit."""
     emulator.set_tokens(lifetime_s=2)
     kinds = [(three_connections, dialect) for dialect in SYNC] + [
@@ -109,7 +109,7 @@ def test_credential_in_connect_args(dialect: str, identity: Principal, mine: Tar
 
 
 @pytest.mark.parametrize("dialect", ASYNC)
-def test_credential_in_connect_args_of_an_asynchronous_engine(dialect: str, identity: Principal, mine: Target) -> None:
+def test_credential_in_connect_args_asynchronous(dialect: str, identity: Principal, mine: Target) -> None:
     async def run() -> None:
         engine = async_engine_of(dialect, mine, connect_args=dict(mine.entra), poolclass=NullPool)
         enable_entra_authentication_async(engine)
@@ -119,14 +119,14 @@ def test_credential_in_connect_args_of_an_asynchronous_engine(dialect: str, iden
     asyncio.run(run())
 
 
-def test_credential_in_connect_args_wins(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_credential_in_connect_args_and_engine(emulator: Emulator, identity: Principal, mine: Target) -> None:
     engine = engine_of("psycopg", mine, connect_args=dict(mine.entra), poolclass=NullPool)
     enable_entra_authentication(engine, ManagedIdentityCredential(client_id="11111111-0000-0000-0000-000000000002"))
     assert who(engine) == identity.name
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_enabling_twice_installs_once(dialect: str, identity: Principal, counting: Counting, mine: Target) -> None:
+def test_enable_entra_authentication_twice(dialect: str, identity: Principal, counting: Counting, mine: Target) -> None:
     engine = engine_of(dialect, mine, poolclass=NullPool)
     enable_entra_authentication(engine)
     enable_entra_authentication(engine, counting)
@@ -137,7 +137,7 @@ def test_enabling_twice_installs_once(dialect: str, identity: Principal, countin
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_a_time_limit_in_connect_args(dialect: str, identity: Principal, mine: Target) -> None:
+def test_timeout_in_connect_args(dialect: str, identity: Principal, mine: Target) -> None:
     """Drivers that have a `timeout` of their own keep it; for the others it is pgentra's, and wins."""
     engine = engine_of(dialect, mine, connect_args={"timeout": 20}, poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra, timeout=10)
@@ -145,9 +145,7 @@ def test_a_time_limit_in_connect_args(dialect: str, identity: Principal, mine: T
 
 
 @pytest.mark.parametrize("dialect", ASYNC)
-def test_a_time_limit_in_connect_args_of_an_asynchronous_engine(
-    dialect: str, identity: Principal, mine: Target
-) -> None:
+def test_timeout_in_connect_args_asynchronous(dialect: str, identity: Principal, mine: Target) -> None:
     async def run() -> str:
         engine = async_engine_of(dialect, mine, connect_args={"timeout": 20}, poolclass=NullPool)
         enable_entra_authentication_async(engine, **mine.entra, timeout=10)
@@ -157,7 +155,7 @@ def test_a_time_limit_in_connect_args_of_an_asynchronous_engine(
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_a_switch_in_the_url_is_a_text(dialect: str, emulator: Emulator, mine: Target) -> None:
+def test_boolean_option_in_url(dialect: str, emulator: Emulator, mine: Target) -> None:
     url = sqlalchemy.make_url(mine.but(sslmode=None).url(f"postgresql+{dialect}"))
     engine = sqlalchemy.create_engine(url.update_query_dict({"allow_insecure_transport": "false"}), poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra)
@@ -166,7 +164,7 @@ def test_a_switch_in_the_url_is_a_text(dialect: str, emulator: Emulator, mine: T
     assert emulator.postgres_report().logins == []
 
 
-def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_connection_factory_in_connect_args(emulator: Emulator, identity: Principal, mine: Target) -> None:
     """A subclass of ours is one; any other would connect without Entra."""
 
     class Shop(EntraConnection):
@@ -176,7 +174,7 @@ def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine
     enable_entra_authentication(engine, **mine.entra)
     with engine.connect() as connection:
         assert type(connection.connection.driver_connection) is Shop
-        assert connection.execute(text(WHO)).scalar_one() == identity.name
+        assert connection.execute(text(CURRENT_USER)).scalar_one() == identity.name
 
     # What a partial carries wins, as all that stands in `connect_args`.
     factory = partial(Shop, **mine.entra)
@@ -192,7 +190,7 @@ def test_a_factory_in_connect_args(emulator: Emulator, identity: Principal, mine
 
 
 @pytest.mark.parametrize("dialect", ASYNC)
-def test_an_opener_in_connect_args_is_refused(dialect: str, mine: Target) -> None:
+def test_creator_function_in_connect_args(dialect: str, mine: Target) -> None:
     async def opener(**_: Any) -> None:
         raise AssertionError
 
@@ -204,7 +202,7 @@ def test_an_opener_in_connect_args_is_refused(dialect: str, mine: Target) -> Non
 
 @pytest.mark.parametrize("make", ["enable", "create"])
 @pytest.mark.parametrize("place", ["url", "connect_args"])
-def test_libpqs_words_reach_asyncpg(
+def test_libpq_keywords_with_asyncpg(
     make: str, place: str, emulator: Emulator, identity: Principal, mine: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncpg itself takes these in its own URL only, which SQLAlchemy takes apart."""
@@ -245,7 +243,7 @@ def test_libpqs_words_reach_asyncpg(
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_pre_ping_after_cut_connections(dialect: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
     engine = engine_of(dialect, mine, pool_pre_ping=True)
     enable_entra_authentication(engine, **mine.entra)
     assert who(engine) == identity.name
@@ -256,9 +254,7 @@ def test_pre_ping_replaces_cut_connections(dialect: str, emulator: Emulator, ide
 
 
 @pytest.mark.parametrize("dialect", ASYNC)
-def test_pre_ping_of_an_asynchronous_engine(
-    dialect: str, emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_pre_ping_asynchronous(dialect: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
     async def run() -> None:
         engine = async_engine_of(dialect, mine, pool_pre_ping=True)
         enable_entra_authentication_async(engine, **mine.entra)
@@ -272,7 +268,7 @@ def test_pre_ping_of_an_asynchronous_engine(
 
 
 @pytest.mark.parametrize("dialect", SYNC)
-def test_the_programs_own_listeners_are_asked_before_and_after(dialect: str, identity: Principal, mine: Target) -> None:
+def test_listeners_of_application(dialect: str, identity: Principal, mine: Target) -> None:
     """SQLAlchemy asks none after the one that connects."""
     name = text("select current_setting('application_name')")
     engine = engine_of(dialect, mine, poolclass=NullPool)
@@ -292,10 +288,10 @@ def test_the_programs_own_listeners_are_asked_before_and_after(dialect: str, ide
 
     with engine.connect() as connection:
         assert connection.execute(name).scalar_one() == "before, after"
-        assert connection.execute(text(WHO)).scalar_one() == identity.name
+        assert connection.execute(text(CURRENT_USER)).scalar_one() == identity.name
 
 
-def test_a_later_listener_may_open_the_connection(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_listener_that_opens_the_connection(emulator: Emulator, identity: Principal, mine: Target) -> None:
     minted = emulator.mint(identity.name)
     engine = engine_of("psycopg", mine, poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra)
@@ -308,7 +304,7 @@ def test_a_later_listener_may_open_the_connection(emulator: Emulator, identity: 
     assert emulator.requests() == []
 
 
-def test_an_engine_goes_with_its_owner_whose_method_is_the_credential(emulator: Emulator, target: Target) -> None:
+def test_engine_garbage_collected_with_credential_method(emulator: Emulator, target: Target) -> None:
     class Database:
         def __init__(self) -> None:
             self.minted = emulator.mint("alice@contoso.example")
@@ -327,13 +323,13 @@ def test_an_engine_goes_with_its_owner_whose_method_is_the_credential(emulator: 
     assert gone() is None
 
 
-def test_engines_with_options_share_the_listener(identity: Principal, mine: Target) -> None:
+def test_engine_execution_options_share_listener(identity: Principal, mine: Target) -> None:
     engine = engine_of("psycopg", mine, poolclass=NullPool)
     enable_entra_authentication(engine, **mine.entra)
     assert who(engine.execution_options(isolation_level="AUTOCOMMIT")) == identity.name
 
 
-def test_the_wrong_function_for_an_engine_leaves_it_to_the_right_one(identity: Principal, mine: Target) -> None:
+def test_enable_function_of_wrong_kind(identity: Principal, mine: Target) -> None:
     async def run() -> str:
         engine = async_engine_of("psycopg", mine, poolclass=NullPool)
         with pytest.raises(pgentra.errors.EntraConnectionValueError, match="enable_entra_authentication_async"):
@@ -344,14 +340,14 @@ def test_the_wrong_function_for_an_engine_leaves_it_to_the_right_one(identity: P
     assert asyncio.run(run()) == identity.name
 
 
-def test_drivers_that_pgentra_does_not_know() -> None:
+def test_enable_with_unknown_driver() -> None:
     engine = sqlalchemy.create_engine("sqlite://")
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="sqlite") as caught:
         enable_entra_authentication(engine)
     assert caught.value.detail["advice"].startswith("Use postgresql+psycopg")
 
 
-def test_an_engine_of_the_other_kind_is_taken_too(identity: Principal, mine: Target) -> None:
+def test_enable_with_sync_engine_of_async_engine(identity: Principal, mine: Target) -> None:
     """`enable_entra_authentication(async_engine.sync_engine)`: the driver decides."""
 
     async def run() -> None:
@@ -373,9 +369,7 @@ def test_create_asyncpg_engine(scheme: str, identity: Principal, mine: Target) -
     asyncio.run(run())
 
 
-def test_create_asyncpg_engine_reads_sslmode_of_connect_args(
-    emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_create_asyncpg_engine_sslmode_in_connect_args(emulator: Emulator, identity: Principal, mine: Target) -> None:
     async def run(**connect_args: Any) -> str:
         url = mine.but(sslmode=None).url("postgresql+asyncpg")
         engine = create_asyncpg_engine(url, **mine.entra, poolclass=NullPool, connect_args=connect_args)
@@ -386,7 +380,7 @@ def test_create_asyncpg_engine_reads_sslmode_of_connect_args(
     assert all(login.tls for login in emulator.postgres_report().logins)
 
 
-def test_create_asyncpg_engine_explicit_user_and_password_win(
+def test_create_asyncpg_engine_with_explicit_user_and_password(
     emulator: Emulator, identity: Principal, mine: Target
 ) -> None:
     minted = emulator.mint(identity.name)
@@ -400,7 +394,7 @@ def test_create_asyncpg_engine_explicit_user_and_password_win(
     assert emulator.requests() == []
 
 
-def test_synchronous_engines_need_no_greenlet() -> None:
+def test_import_without_greenlet() -> None:
     """SQLAlchemy 2.1 does not bring it along."""
     code = """if True:
         import sys

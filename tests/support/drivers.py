@@ -25,7 +25,7 @@ from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
 
-WHO = "select current_user"
+CURRENT_USER = "select current_user"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def psycopg2_factory(target: Target) -> str:
         connection = psycopg2.connect(connection_factory=factory, **target.keywords(), **target.extra)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WHO)
+            cursor.execute(CURRENT_USER)
             return first(cursor.fetchone())
     finally:
         connection.close()
@@ -102,7 +102,7 @@ def psycopg2_connect(target: Target) -> str:
         connection = Psycopg2Connection.connect(**target.keywords(), **target.entra, **target.extra)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WHO)
+            cursor.execute(CURRENT_USER)
             return first(cursor.fetchone())
     finally:
         connection.close()
@@ -111,13 +111,13 @@ def psycopg2_connect(target: Target) -> str:
 def psycopg3_sync(target: Target) -> str:
     conninfo, keywords = (target.url(), {}) if target.as_url else ("", target.keywords())
     with EntraConnection.connect(conninfo, **keywords, **target.entra, **target.extra) as connection:
-        return first(connection.execute(WHO).fetchone())
+        return first(connection.execute(CURRENT_USER).fetchone())
 
 
 async def psycopg3_async(target: Target) -> str:
     conninfo, keywords = (target.url(), {}) if target.as_url else ("", target.keywords())
     async with await AsyncEntraConnection.connect(conninfo, **keywords, **target.entra, **target.extra) as connection:
-        return first(await (await connection.execute(WHO)).fetchone())
+        return first(await (await connection.execute(CURRENT_USER)).fetchone())
 
 
 async def asyncpg_connect(target: Target) -> str:
@@ -129,7 +129,7 @@ async def asyncpg_connect(target: Target) -> str:
             keywords["ssl"] = keywords.pop("sslmode")
         connection = await pgentra.asyncpg.connect(**keywords, **target.entra, **target.extra)
     try:
-        return str(await connection.fetchval(WHO))
+        return str(await connection.fetchval(CURRENT_USER))
     finally:
         await connection.close()
 
@@ -140,7 +140,7 @@ def sqlalchemy_sync(dialect: str, target: Target) -> str:
     )
     enable_entra_authentication(engine, **target.entra)
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+        return str(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one())
 
 
 def sqlalchemy_pg8000(target: Target) -> str:
@@ -159,7 +159,7 @@ async def sqlalchemy_async_psycopg(target: Target) -> str:
     engine = create_async_engine(target.url("postgresql+psycopg"), poolclass=NullPool, connect_args=dict(target.extra))
     enable_entra_authentication_async(engine, **target.entra)
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 async def sqlalchemy_async_asyncpg(target: Target) -> str:
@@ -169,7 +169,7 @@ async def sqlalchemy_async_asyncpg(target: Target) -> str:
     engine = create_async_engine(url, poolclass=NullPool, connect_args=extra)
     enable_entra_authentication_async(engine, **target.entra)
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 async def sqlalchemy_asyncpg_engine(target: Target) -> str:
@@ -177,7 +177,7 @@ async def sqlalchemy_asyncpg_engine(target: Target) -> str:
         target.url("postgresql+asyncpg"), **target.entra, poolclass=NullPool, connect_args=dict(target.extra)
     )
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 @dataclass(frozen=True)
@@ -201,18 +201,18 @@ class Driver:
         """Whether it reads all of libpq's variables."""
         return "psycopg" in self.name
 
-    def who(self, target: Target) -> str:
+    def log_in(self, target: Target) -> str:
         """The role that a connection to `target` is logged in as."""
         result = self.connect(target)
         return result if isinstance(result, str) else asyncio.run(_await(result))
 
-    async def who_async(self, target: Target) -> str:
+    async def log_in_async(self, target: Target) -> str:
         """The same within an event loop; a blocking driver takes a thread."""
         if self.is_async:
             result = self.connect(target)
             assert not isinstance(result, str)
             return await result
-        return await asyncio.to_thread(self.who, target)
+        return await asyncio.to_thread(self.log_in, target)
 
 
 async def _await(awaitable: Awaitable[str]) -> str:

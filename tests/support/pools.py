@@ -27,7 +27,7 @@ import pgentra.asyncpg
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication, enable_entra_authentication_async
-from support.drivers import WHO, Target, first
+from support.drivers import CURRENT_USER, Target, first
 
 #: Connections of each pool.
 SIZE = 10
@@ -101,7 +101,7 @@ def psycopg2_pool(target: Target, tally: Tally, stop: Stop) -> None:
         connection = pool.getconn()
         try:
             with connection.cursor() as cursor:
-                cursor.execute(WHO)
+                cursor.execute(CURRENT_USER)
                 tally.opened(first(cursor.fetchone()), started)
             stop.wait(KEPT_S)
         finally:
@@ -128,7 +128,7 @@ def psycopg3_pool(target: Target, tally: Tally, stop: Stop) -> None:
 
     def work() -> None:
         with pool.connection() as connection:
-            connection.execute(WHO)
+            connection.execute(CURRENT_USER)
             stop.wait(KEPT_S)
 
     keywords = {**target.keywords(), **target.entra}
@@ -154,7 +154,7 @@ def psycopg3_async_pool(target: Target, tally: Tally, stop: Stop) -> None:
     async def run() -> None:
         async def work() -> None:
             async with pool.connection() as connection:
-                await connection.execute(WHO)
+                await connection.execute(CURRENT_USER)
                 await asyncio.sleep(KEPT_S)
 
         keywords = {**target.keywords(), **target.entra}
@@ -171,7 +171,7 @@ def asyncpg_pool(target: Target, tally: Tally, stop: Stop) -> None:
         async def work() -> None:
             started = time.monotonic()
             async with pool.acquire() as connection:
-                tally.opened(await connection.fetchval(WHO), started)
+                tally.opened(await connection.fetchval(CURRENT_USER), started)
                 await asyncio.sleep(KEPT_S)
                 # At its release it is closed, not kept.
                 await pool.expire_connections()
@@ -195,7 +195,7 @@ def sqlalchemy_pool(dialect: str, target: Target, tally: Tally, stop: Stop) -> N
     def work() -> None:
         started = time.monotonic()
         with engine.connect() as connection:
-            tally.opened(connection.execute(sqlalchemy.text(WHO)).scalar_one(), started)
+            tally.opened(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one(), started)
             stop.wait(KEPT_S)
             connection.invalidate()
 
@@ -214,7 +214,7 @@ def sqlalchemy_async_pool(dialect: str, target: Target, tally: Tally, stop: Stop
         async def work() -> None:
             started = time.monotonic()
             async with engine.connect() as connection:
-                tally.opened((await connection.execute(sqlalchemy.text(WHO))).scalar_one(), started)
+                tally.opened((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one(), started)
                 await asyncio.sleep(KEPT_S)
                 await connection.invalidate()
 

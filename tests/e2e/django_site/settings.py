@@ -12,7 +12,7 @@ from pgentra.identity import ManagedIdentityCredential
 
 
 def database() -> dict[str, Any]:
-    """The entry of `DATABASES`: from `SITE_DATABASE`, or from a URL in `DATABASE_URL`."""
+    """The entry of `DATABASES`: as JSON, as a snippet of the documentation, or from a URL in `DATABASE_URL`."""
     reader = os.environ.get("SITE_URL_READER")
     if reader == "dj_database_url":
         import dj_database_url
@@ -24,6 +24,10 @@ def database() -> dict[str, Any]:
 
         environ.Env.DB_SCHEMES["postgresql+entra"] = "pgentra.django"
         read = environ.Env().db(engine=os.environ.get("SITE_ENGINE"))
+    elif code := os.environ.get("SITE_CODE"):
+        names: dict[str, Any] = {}
+        exec(code, names)
+        read = names["DATABASES"]["default"]
     else:
         read = json.loads(os.environ["SITE_DATABASE"])
     if client_id := os.environ.get("SITE_CLIENT_ID"):

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._login import Plan
+    from .._login import ConnectionPlan
 
 _NOT_LIBPQ = frozenset(
     {
@@ -33,7 +33,7 @@ _READ_BY_DBSHELL = ("passfile", "service", "sslcert", "sslkey", "sslmode", "sslr
 """The keys of ``OPTIONS`` that Django passes to psql."""
 
 
-def plan_of(parameters: dict[str, Any], transient: type[BaseException]) -> Plan:
+def plan_of(parameters: dict[str, Any], transient: type[BaseException]) -> ConnectionPlan:
     """Returns the plan of a connection. Removes pgentra's options from ``parameters``, the driver's arguments."""
     credential, options = take_options(parameters)
     own = {name: value for name, value in parameters.items() if name not in _NOT_LIBPQ}
@@ -72,7 +72,7 @@ def for_psql(settings_dict: dict[str, Any]) -> dict[str, Any]:
     given = {name: settings_dict.get(key) for name, key in keys.items()}
     given |= {name: options.get(name) for name in _READ_BY_DBSHELL}
     planned = plan({name: value for name, value in given.items() if value}, credential, entra)
-    settings = planned.settings(planned.login())
+    settings = planned.settings(planned.login()).over()
     replaced = {key: settings.pop(name) for name, key in keys.items() if name in settings}
     return {**settings_dict, **replaced, "OPTIONS": {**options, **settings}}
 

@@ -56,7 +56,7 @@ class EntraMixin:
         try:
             return connect(
                 planned,
-                lambda settings: new_connection({**conn_params, **settings}),
+                lambda settings: new_connection(settings.over(conn_params)),
                 self.Database.OperationalError,
             )
         except PgEntraError as error:

@@ -27,8 +27,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 needs_eventlet = pytest.mark.skipif(find_spec("eventlet") is None, reason="eventlet is not installed")
 
 
-@pytest.mark.parametrize("kind", ["built-in", "foreign"])
-def test_an_interrupt_during_a_fetch_is_raised_at_once(run: Run, service: TokenService, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["built-in", "custom"])
+def test_interrupt_during_a_fetch_is_raised_at_once(run: Run, service: TokenService, kind: str) -> None:
     service.delay = 20
     ended = run(
         f"""
@@ -51,7 +51,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system has no signal masks")
 @pytest.mark.parametrize("blocked", [set(), {signal.SIGUSR1}], ids=["none", "one"])
-def test_a_credential_keeps_out_the_callers_signals_and_no_others(blocked: set[signal.Signals]) -> None:
+def test_signal_mask_of_a_credential_is_the_callers(blocked: set[signal.Signals]) -> None:
     seen = []
 
     def look() -> None:
@@ -71,8 +71,8 @@ def test_a_credential_keeps_out_the_callers_signals_and_no_others(blocked: set[s
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "daemon", "loop", "refresh"])
-@pytest.mark.parametrize("kind", ["built-in", "foreign", "awaitable"])
-def test_the_process_ends_in_the_middle_of_a_fetch(run: Run, service: TokenService, kind: str, where: str) -> None:
+@pytest.mark.parametrize("kind", ["built-in", "custom", "awaitable"])
+def test_exit_during_a_fetch(run: Run, service: TokenService, kind: str, where: str) -> None:
     service.delay = 0.0 if where == "refresh" else 20.0
     service.lifetime = 20
     ended = run(
@@ -84,7 +84,7 @@ from pgentra.identity import ManagedIdentityCredential
 hang = {where != "refresh"}
 credential = {{
     "built-in": ManagedIdentityCredential,
-    "foreign": lambda: Recording(lambda: hang and time.sleep(20), lifetime=20),
+    "custom": lambda: Recording(lambda: hang and time.sleep(20), lifetime=20),
     "awaitable": lambda: AsyncRecording(lambda: asyncio.sleep(20 if hang else 0), lifetime=20),
 }}["{kind}"]()
 provider = pgentra.TokenProvider(credential)
@@ -129,7 +129,7 @@ else:
     assert not ended.err, ended.err
 
 
-def test_the_process_ends_in_the_middle_of_foreign_refreshes(run: Run) -> None:
+def test_exit_during_refreshes_of_custom_credentials(run: Run) -> None:
     """Each at another moment of the credential's call."""
     program = """
 import threading, time
@@ -149,7 +149,7 @@ time.sleep({delay})
         assert ended.seconds < 6
 
 
-def test_after_the_end_calls_fail_with_a_word(run: Run) -> None:
+def test_exit_later_calls_fail_with_shutting_down(run: Run) -> None:
     ended = run(
         """
 import atexit
@@ -170,15 +170,15 @@ pgentra.get_entra_token(warm)
 
 
 @needs_fork
-@pytest.mark.parametrize("kind", ["built-in", "foreign", "awaitable"])
-def test_a_child_goes_on_with_the_parents_token_and_fetches_its_own(run: Run, service: TokenService, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["built-in", "custom", "awaitable"])
+def test_fork_child_uses_the_parents_token_and_fetches_its_own(run: Run, service: TokenService, kind: str) -> None:
     ended = run(
         f"""
 import asyncio, os, sys
 import pgentra
 from conftest import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
-credential = {{"built-in": ManagedIdentityCredential, "foreign": Recording, "awaitable": AsyncRecording}}["{kind}"]()
+credential = {{"built-in": ManagedIdentityCredential, "custom": Recording, "awaitable": AsyncRecording}}["{kind}"]()
 token = pgentra.get_entra_token(credential)
 children = []
 for _ in range(8):
@@ -197,7 +197,7 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 @needs_fork
-def test_a_child_does_not_wait_at_its_end_for_threads_of_its_parent(run: Run, service: TokenService) -> None:
+def test_fork_child_exit_does_not_wait_for_the_parents_threads(run: Run, service: TokenService) -> None:
     service.delay = 20
     ended = run(
         """
@@ -221,7 +221,7 @@ print(min(took))
 
 
 @needs_fork
-def test_a_fork_while_the_engine_reaches_python_leaves_a_child_that_runs(run: Run) -> None:
+def test_fork_during_calls_from_the_engine_leaves_a_child_that_runs(run: Run) -> None:
     """A child of Python 3.10 waits for the lock under which another thread was making its state."""
     ended = run(
         """
@@ -258,7 +258,7 @@ print("hung", hung)
 
 
 @needs_fork
-def test_forks_in_the_middle_of_fetches(run: Run, service: TokenService) -> None:
+def test_fork_during_fetches(run: Run, service: TokenService) -> None:
     service.delay = 0.02
     ended = run(
         """
@@ -266,14 +266,14 @@ import os, signal, sys, threading, time
 import pgentra
 from conftest import Recording
 from pgentra.identity import ManagedIdentityCredential
-foreign = Recording(lambda: time.sleep(0.01))
+custom = Recording(lambda: time.sleep(0.01))
 stop = False
 def keep_fetching(credential):
     number = 0
     while not stop:
         number += 1
         pgentra.get_entra_token(credential, cache=False)
-threads = [threading.Thread(target=keep_fetching, args=(c,)) for c in (foreign, ManagedIdentityCredential())]
+threads = [threading.Thread(target=keep_fetching, args=(c,)) for c in (custom, ManagedIdentityCredential())]
 for thread in threads:
     thread.start()
 failed = 0
@@ -281,7 +281,7 @@ for _ in range(100):
     child = os.fork()
     if child == 0:
         signal.alarm(30)
-        ok = pgentra.get_entra_token(foreign, cache=False) and pgentra.get_entra_token(cache=False)
+        ok = pgentra.get_entra_token(custom, cache=False) and pgentra.get_entra_token(cache=False)
         os._exit(0 if ok else 1)
     failed += os.waitpid(child, 0)[1] != 0
 stop = True
@@ -295,7 +295,7 @@ print("failed", failed)
 
 
 @needs_fork
-def test_a_fork_in_the_very_first_fetch(run: Run, service: TokenService) -> None:
+def test_fork_during_the_first_fetch(run: Run, service: TokenService) -> None:
     """What the engine sets up once in a process must not keep a child waiting that was forked in the middle of it."""
     for _ in range(20):
         ended = run(
@@ -322,7 +322,7 @@ def _child_token(queue: Any, credential: Any) -> None:
 
 
 @needs_fork
-def test_multiprocessing_forks(service: TokenService, client_id: str) -> None:
+def test_fork_by_multiprocessing(service: TokenService, client_id: str) -> None:
     context = multiprocessing.get_context("fork")
     credential = ManagedIdentityCredential(client_id=client_id)
     token = pgentra.get_entra_token(credential)
@@ -376,7 +376,7 @@ for number in range(3):
         "ManagedIdentityCredential()",
     ],
 )
-def test_greenlets_go_on_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
+def test_gevent_greenlets_run_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
     pytest.importorskip("gevent")
     service.delay = 1.0
     ended = run(GEVENT.format(credential=credential))
@@ -385,7 +385,7 @@ def test_greenlets_go_on_during_a_fetch(run: Run, service: TokenService, credent
     assert min(map(float, ended.out.split())) <= 0.05
 
 
-def test_an_awaitable_credential_reaches_its_service_under_gevent(run: Run) -> None:
+def test_gevent_awaitable_credential_resolves_names(run: Run) -> None:
     """By name: asyncio looks it up on a thread."""
     pytest.importorskip("gevent")
     ended = run(
@@ -409,7 +409,7 @@ print(max(threads) - threads[0])
     assert int(ended.out) < 10, "each look-up has left a thread"
 
 
-def test_a_failed_fetch_is_no_noise_under_gevent(run: Run) -> None:
+def test_gevent_failed_fetch_prints_no_traceback(run: Run) -> None:
     pytest.importorskip("gevent")
     ended = run(
         """
@@ -474,7 +474,7 @@ for number in range(3):
         "ManagedIdentityCredential()",
     ],
 )
-def test_eventlet_green_threads_go_on_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
+def test_eventlet_green_threads_run_during_a_fetch(run: Run, service: TokenService, credential: str) -> None:
     service.delay = 1.0
     ended = run(EVENTLET + EVENTLET_BEATS.format(credential=credential))
     assert ended.status == 0, ended.err
@@ -483,7 +483,7 @@ def test_eventlet_green_threads_go_on_during_a_fetch(run: Run, service: TokenSer
 
 
 @needs_eventlet
-def test_eventlet_wait_that_is_cut_off_leaves_no_file_and_no_noise(run: Run) -> None:
+def test_eventlet_interrupted_wait_leaks_no_file(run: Run) -> None:
     ended = run(
         EVENTLET
         + """
@@ -521,7 +521,7 @@ print(files() - before <= 3)
 
 
 @needs_eventlet
-def test_eventlet_log_handlers_that_wait_are_not_called_on_other_threads(run: Run) -> None:
+def test_eventlet_log_handlers_run_on_the_applications_thread(run: Run) -> None:
     """A lock of eventlet's that two threads want stops both."""
     ended = run(
         EVENTLET
@@ -559,7 +559,7 @@ print(*sorted(seen))
 # The environment
 
 
-def test_changes_of_the_environment_are_seen_at_the_next_call(
+def test_environment_changes_apply_at_the_next_call(
     service: TokenService, monkeypatch: pytest.MonkeyPatch, client_id: str
 ) -> None:
     credential = ManagedIdentityCredential(client_id=client_id)
@@ -576,7 +576,7 @@ def test_changes_of_the_environment_are_seen_at_the_next_call(
     assert len(service.requests) == 2
 
 
-def test_an_unchanged_environment_is_the_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_unchanged_is_the_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
     from pgentra import _native
 
     first = _native.environment()
@@ -591,7 +591,7 @@ def test_an_unchanged_environment_is_the_same_object(monkeypatch: pytest.MonkeyP
     assert _native.environment().names() == ["PGUSER"]
 
 
-def test_a_variable_that_is_no_text_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_that_is_not_text_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGUSER", os.fsdecode(b"\xff"))
     assert pgentra.get_entra_conninfo(Recording())["user"] == "anna@contoso.com"
 
@@ -606,7 +606,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: TokenService, client_id: str) -> None:
+def test_log_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: TokenService, client_id: str) -> None:
     caplog.set_level(logging.DEBUG, "pgentra")
     service.status = 503
     with pytest.raises(PgEntraError):
@@ -616,7 +616,7 @@ def test_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: Toke
     assert "header-secret" not in caplog.text
 
 
-def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_of_a_failing_refresh_and_its_recovery(caplog: pytest.LogCaptureFixture) -> None:
     """The log of the last minutes; that of a token with more time left is the engine's own test."""
     caplog.set_level(logging.INFO, "pgentra")
     is_down = False
@@ -642,7 +642,7 @@ def test_a_failing_refresh_and_its_end_are_told(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(("setup", "lines"), [("", 0), ("logging.basicConfig()", 1)], ids=["no handler", "a handler"])
-def test_logging_a_failure_that_is_raised(run: Run, setup: str, lines: int) -> None:
+def test_log_of_a_raised_failure(run: Run, setup: str, lines: int) -> None:
     """Python prints records on standard error itself where no logging is configured; the exception tells the same."""
     ended = run(
         f"""
@@ -664,7 +664,7 @@ logging.getLogger("pgentra").warning("another record")
     assert ended.err.count("another record") == 1
 
 
-def test_a_blocked_log_handler_holds_nobody_up(run: Run) -> None:
+def test_log_handler_that_blocks_does_not_delay_callers(run: Run) -> None:
     ended = run(
         """
 import logging, threading, time
@@ -685,7 +685,7 @@ free.set()
     assert float(ended.out) < 5, ended.err
 
 
-def test_figures_of_one_provider_and_of_all() -> None:
+def test_stats_of_one_provider_and_of_all() -> None:
     credential = Recording()
     provider = pgentra.TokenProvider(credential)
     assert provider.stats()["fetches"] == 0
@@ -705,7 +705,7 @@ def test_figures_of_one_provider_and_of_all() -> None:
 # What an import costs, and where it is refused
 
 
-def test_importing_imports_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
+def test_import_loads_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
     ended = run(
         """
 import sys
@@ -717,7 +717,7 @@ print(sorted(unwanted.intersection(sys.modules)))
     assert ended.out.strip() == "[]", ended.err
 
 
-def test_a_subinterpreter_is_refused_before_it_can_end_the_engine_for_all(run: Run) -> None:
+def test_import_in_a_subinterpreter_is_refused(run: Run) -> None:
     """mod_wsgi runs each application in one, unless told otherwise."""
     pytest.importorskip("_testcapi")
     ended = run(
@@ -737,7 +737,7 @@ print(pgentra.get_entra_token(lambda: ("token", 2**40)))
     assert ended.out.endswith("token\n"), ended.err
 
 
-def test_pickling_a_provider_makes_an_equal_one() -> None:
+def test_provider_can_be_pickled() -> None:
     provider = pgentra.TokenProvider(Recording(), user="role", timeout=5)
     copy = pickle.loads(pickle.dumps(provider))
     assert copy.conninfo()["user"] == "role"
@@ -746,21 +746,21 @@ def test_pickling_a_provider_makes_an_equal_one() -> None:
         pickle.dumps(pgentra.TokenProvider(lambda: ("token", None)))
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
+def test_version_is_that_of_the_distribution() -> None:
     from importlib.metadata import version
 
     assert version("pgentra") == pgentra.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", pgentra.__version__)
 
 
-def test_the_distribution_links_to_the_documentation() -> None:
+def test_distribution_links_to_the_documentation() -> None:
     from importlib.metadata import metadata
 
     links = dict(line.split(", ") for line in metadata("pgentra").get_all("Project-URL") or [])
     assert links["Documentation"] == "https://github.com/pgentra/pgentra/tree/main/docs"
 
 
-def test_an_error_without_a_role_name_links_to_the_documentation() -> None:
+def test_error_without_a_role_name_links_to_the_documentation() -> None:
     with pytest.raises(PgEntraError) as caught:
         pgentra.get_entra_conninfo(Recording(oid="nameless"), management_lookup=False)
     assert "https://github.com/pgentra/pgentra/blob/main/docs/troubleshooting.md#no-role-name" in str(caught.value)

@@ -1,7 +1,7 @@
-//! The threads on which the engine reaches Python, what they may be handed, and their end.
+//! The threads on which the engine calls Python, and objects that any thread may drop.
 //!
-//! The engine's own thread never attaches: it would stand still while Python code runs. It leaves a job with a
-//! dispatcher, which attaches, if the interpreter is there, and runs it.
+//! The engine's own thread never attaches to the interpreter: it would stop while Python code runs. It sends a job to a
+//! dispatcher, whose thread attaches if the interpreter exists, and runs the job.
 
 use std::{
     mem,
@@ -18,18 +18,18 @@ use std::{
 use pgentra::bindings::PerProcess;
 use pyo3::{ffi, prelude::*};
 
-use crate::exit::{is_over, release};
+use crate::finalize::{is_over, release};
 
-/// Results of the engine and questions to the program's credentials. Its jobs never block.
+/// Runs results of the engine and requests to custom credentials. Its jobs never block.
 pub static COMPLETIONS: Dispatcher = Dispatcher::new("pgentra-python");
 
-/// Events. A logging handler may block.
+/// Runs log events. A logging handler may block.
 pub static EVENTS: Dispatcher = Dispatcher::new("pgentra-events");
 
-/// What a dispatcher runs, attached.
+/// A function that a dispatcher runs attached.
 type Job = Box<dyn FnOnce(Python<'_>) + Send>;
 
-/// A thread for jobs, one after the other; one in each process, started when it is first needed.
+/// A thread that runs jobs one after the other. Each process has one, started by the first job.
 pub struct Dispatcher {
     name: &'static str,
     thread: PerProcess<Thread>,
@@ -45,7 +45,8 @@ impl Dispatcher {
         Dispatcher { name, thread: PerProcess::new() }
     }
 
-    /// Leaves a job. At the end of the process it is never run, nor dropped: what it holds may need the interpreter.
+    /// Sends a job to the thread. At the end of the process the job is neither run nor dropped, because dropping its
+    /// objects may need the interpreter.
     pub fn send(&self, job: impl FnOnce(Python<'_>) + Send + 'static) {
         let job: Job = Box::new(job);
         if is_over() {
@@ -57,7 +58,7 @@ impl Dispatcher {
         }
     }
 
-    /// Ends the thread after the jobs left so far, waiting until `deadline`. Whether it has ended by then.
+    /// Ends the thread after the jobs sent so far, waiting until `deadline`. Returns whether it has ended by then.
     pub fn stop(&self, deadline: Instant) -> bool {
         let Some(thread) = self.thread.peek() else { return true };
         if thread.jobs.send(None).is_err() {
@@ -74,42 +75,42 @@ impl Dispatcher {
 
 impl Thread {
     fn start(name: &str) -> Thread {
-        let (jobs, mut arriving) = channel();
+        let (jobs, mut receiver) = channel();
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let ends = Arc::clone(&ended);
-        // Without a thread the channel is closed, and jobs are forgotten: callers end by their time limits.
+        let thread_ended = Arc::clone(&ended);
+        // If the thread cannot start, the channel is closed and jobs are forgotten: callers end by their time limits.
         let _ = pgentra::bindings::start_thread(name, move || {
-            run(&mut arriving);
-            mem::forget(arriving);
-            *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            ends.1.notify_all();
+            run(&mut receiver);
+            mem::forget(receiver);
+            *thread_ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            thread_ended.1.notify_all();
         });
         Thread { jobs, ended }
     }
 }
 
-fn run(arriving: &mut Receiver<Option<Job>>) {
+fn run(receiver: &mut Receiver<Option<Job>>) {
     let _state = PythonState::new();
     Python::try_attach(|py| {
         loop {
-            let arriving = &mut *arriving;
-            let Ok(Some(job)) = py.detach(move || arriving.recv()) else { break };
-            // The hook has told of the panic; the next job is somebody else's.
+            let receiver = &mut *receiver;
+            let Ok(Some(job)) = py.detach(move || receiver.recv()) else { break };
+            // The panic hook has reported the panic; later jobs must still run.
             let _ = catch_unwind(AssertUnwindSafe(|| job(py)));
         }
     });
 }
 
-/// This thread's state in Python, from its first to its last job. Left to itself, attaching makes one each time, under a
-/// lock that Python 3.10's own fork handler waits for in the child: for ever, where it was taken.
+/// This thread's state in Python, from its first to its last job. Otherwise each attachment would create a state under
+/// a lock. Python 3.10's fork handler waits for that lock in the child, forever if it was held during the fork.
 struct PythonState;
 
 impl PythonState {
-    /// `None` where memory ends.
+    /// Returns `None` if memory is exhausted.
     fn new() -> Option<Self> {
         let interpreter = INTERPRETER.load(Ordering::Acquire);
-        // SAFETY: no thread has to be attached for it, and the main interpreter goes after our threads only (exit.rs). Who
-        // forks holds the GIL, which this does not wait for.
+        // SAFETY: the call needs no attached thread, and the main interpreter outlives the library's threads
+        // (finalize.rs). A thread that forks holds the GIL, which this call does not wait for.
         let made = pgentra::bindings::without_fork(|| unsafe { ffi::PyThreadState_New(interpreter) });
         (!made.is_null()).then_some(PythonState)
     }
@@ -118,38 +119,39 @@ impl PythonState {
 impl Drop for PythonState {
     fn drop(&mut self) {
         Python::try_attach(|_| {
-            // SAFETY: attached, as it has to be. It takes back the one count with which the state was made, so that it is
-            // freed as this attachment ends.
+            // SAFETY: the thread is attached, as required. The call takes back the one count with which the state was
+            // made, so that the state is freed when this attachment ends.
             unsafe { ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_LOCKED) };
         });
     }
 }
 
-/// The main interpreter, which is the only one (exit.rs).
+/// The main interpreter, the only one that can load this module (finalize.rs).
 static INTERPRETER: AtomicPtr<ffi::PyInterpreterState> = AtomicPtr::new(ptr::null_mut());
 
-/// Remembers the interpreter, for threads that are not attached.
+/// Stores the interpreter, for threads that are not attached.
 pub fn set_up(_attached: Python<'_>) {
     // SAFETY: this thread is attached, so there is a current interpreter.
     INTERPRETER.store(unsafe { ffi::PyInterpreterState_Get() }, Ordering::Release);
 }
 
-/// A Python object that may be dropped on any thread, attached or not.
-pub struct Held(Option<Py<PyAny>>);
+/// A Python object that any thread, attached or not, may drop. The reference is given up on the thread of
+/// [`COMPLETIONS`].
+pub struct DeferredDrop(Option<Py<PyAny>>);
 
-impl Held {
-    /// Takes the object over.
+impl DeferredDrop {
+    /// Takes over the object.
     pub fn new(object: Py<PyAny>) -> Self {
-        Held(Some(object))
+        DeferredDrop(Some(object))
     }
 
-    /// The object.
+    /// Returns the object.
     pub fn bind<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
         self.0.as_ref().map(|object| object.bind(py))
     }
 }
 
-impl Drop for Held {
+impl Drop for DeferredDrop {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
             COMPLETIONS.send(move |py| release(py, object));

@@ -87,7 +87,7 @@ KINDS = [driver for driver in DRIVERS if driver.name in ("psycopg2", "psycopg3",
 
 @pytest.mark.parametrize("driver", KINDS, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("case", TEXTS, ids=lambda case: case.__name__)
-def test_refused_with_azures_words(
+def test_login_error_in_azures_words(
     driver: Driver, case: Callable[[Emulator], tuple[str, Minted]], emulator: Emulator, target: Target
 ) -> None:
     role, minted = case(emulator)
@@ -95,7 +95,7 @@ def test_refused_with_azures_words(
     # The token's own time is not told, or pgentra would not send an expired one.
     credential = StaticTokenCredential(minted.token, 4_000_000_000)
     with pytest.raises(driver.refused) as caught:
-        driver.who(target.but(user=role, entra={"credential": credential}))
+        driver.log_in(target.but(user=role, entra={"credential": credential}))
     told = str(caught.value)
     assert text in told
     # Who tried, and as what, is added to the server's words; never the token.
@@ -107,14 +107,14 @@ def test_refused_with_azures_words(
     assert (login.outcome, login.sqlstate) == ("refused", sqlstate)
 
 
-def test_a_key_that_was_retired_makes_its_tokens_bad(emulator: Emulator, target: Target) -> None:
+def test_login_error_after_key_retirement(emulator: Emulator, target: Target) -> None:
     driver = KINDS[1]
     principal: Principal = emulator.add_principal("user")
     minted = emulator.mint(principal.name)
     logged_in = target.but(
         user=principal.name, entra={"credential": StaticTokenCredential(minted.token, minted.expires_on)}
     )
-    assert driver.who(logged_in) == principal.name
+    assert driver.log_in(logged_in) == principal.name
     emulator.rotate_keys(retire_old=True)
     with pytest.raises(driver.refused, match="An error occurred while validating the access token"):
-        driver.who(logged_in)
+        driver.log_in(logged_in)

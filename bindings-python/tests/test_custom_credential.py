@@ -46,7 +46,7 @@ class AsyncReturning(Returning):
 
 
 def asked(credential: Any, how: str) -> str:
-    """A token by the blocking or the awaited door."""
+    """Returns a token by the blocking or the awaited function."""
     if how == "sync":
         return pgentra.get_entra_token(credential)
     return asyncio.run(pgentra.get_entra_token_async(credential))
@@ -113,7 +113,7 @@ SHAPES: dict[str, Any] = {
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_a_credential(shape: str, how: str) -> None:
+def test_credential_argument_accepts(shape: str, how: str) -> None:
     credential = SHAPES[shape]()
     first = asked(credential, how)
     assert first.count(".") == 2
@@ -134,7 +134,7 @@ RESULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("result", RESULTS)
-def test_what_a_credential_may_return(result: str) -> None:
+def test_custom_credential_result_is_accepted(result: str) -> None:
     token = make_token()
     answered = pgentra.get_entra_token(Returning(RESULTS[result](token)))
     assert answered == token
@@ -164,7 +164,7 @@ BAD = {
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("result", BAD)
-def test_what_a_credential_may_not_return(result: str, how: str) -> None:
+def test_custom_credential_result_is_rejected(result: str, how: str) -> None:
     credential = Returning(BAD[result]) if how == "sync" else AsyncReturning(BAD[result])
     with pytest.raises(CredentialValueError) as caught:
         asked(credential, how)
@@ -174,7 +174,7 @@ def test_what_a_credential_may_not_return(result: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_an_expired_token_is_a_failure_of_its_own_kind(how: str) -> None:
+def test_custom_credential_that_returns_an_expired_token(how: str) -> None:
     result = (make_token(lifetime=-10), int(time.time() - 10))
     with pytest.raises(AuthenticationError) as caught:
         asked(Returning(result) if how == "sync" else AsyncReturning(result), how)
@@ -197,7 +197,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-def test_what_a_credential_raises_is_the_cause(error: BaseException) -> None:
+def test_custom_credential_error_is_the_cause(error: BaseException) -> None:
     with pytest.raises(AuthenticationError) as caught:
         pgentra.get_entra_token(Returning(error))
     assert caught.value.__cause__ is error
@@ -210,13 +210,13 @@ def test_what_a_credential_raises_is_the_cause(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("canary"), SystemExit(3), BaseException("canary")])
-def test_what_an_awaitable_credential_raises_is_the_cause(error: BaseException) -> None:
+def test_awaitable_credential_error_is_the_cause(error: BaseException) -> None:
     with pytest.raises(AuthenticationError) as caught:
         asyncio.run(pgentra.get_entra_token_async(AsyncReturning(error)))
     assert caught.value.__cause__ is error
 
 
-def test_a_foreign_error_shows_its_number_and_no_token() -> None:
+def test_custom_credential_error_shows_its_number_and_no_token() -> None:
     secret = make_token()
     with pytest.raises(AuthenticationError) as caught:
         pgentra.get_entra_token(Returning(RuntimeError(f"AADSTS7000215: Bad secret. {secret} Trace ID: x")))
@@ -225,13 +225,13 @@ def test_a_foreign_error_shows_its_number_and_no_token() -> None:
 
 
 @pytest.mark.parametrize("given", ["a text", 7, b"x", Recording, object(), [Recording()]], ids=repr)
-def test_what_is_no_credential(given: Any) -> None:
+def test_credential_argument_of_the_wrong_type_is_refused(given: Any) -> None:
     with pytest.raises(CredentialValueError, match=r"^credential is required") as caught:
         pgentra.get_entra_token(given)
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_text_as_a_credential_is_refused_with_what_to_pass() -> None:
+def test_credential_argument_that_is_text_gets_advice() -> None:
     with pytest.raises(CredentialValueError, match=r"got str.*StaticTokenCredential\(token\).*default chain"):
         pgentra.get_entra_token("default")  # type: ignore[arg-type]
 
@@ -268,7 +268,7 @@ class Client:
     ids=["keyword-only", "partial", "partial by keyword", "awaitable partial", "partial method"],
 )
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_callable_is_passed_the_scope_that_it_requires(credential: Any, how: str) -> None:
+def test_callable_receives_the_scope_that_it_requires(credential: Any, how: str) -> None:
     assert pgentra.decode_jwt(asked(credential, how))["scope"] == DATABASE
 
 
@@ -280,11 +280,11 @@ def test_a_callable_is_passed_the_scope_that_it_requires(credential: Any, how: s
         functools.partial(_by_keyword, scope="own"),
     ],
 )
-def test_a_callable_with_a_scope_of_its_own_keeps_it(credential: Any) -> None:
+def test_callable_with_a_default_scope_keeps_it(credential: Any) -> None:
     assert pgentra.decode_jwt(pgentra.get_entra_token(credential))["scope"] == "own"
 
 
-def test_a_callable_that_requires_more_is_told_as_python_tells_it() -> None:
+def test_callable_that_requires_more_arguments_fails_with_pythons_error() -> None:
     with pytest.raises(AuthenticationError, match=r"raised TypeError: .*'tenant' and 'scope'"):
         pgentra.get_entra_token(_of_tenant)
 
@@ -298,7 +298,7 @@ LIFETIMES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("shape", [shape for _, shape in LIFETIMES], ids=[name for name, _ in LIFETIMES])
-def test_a_callable_may_return_a_token_response(shape: Any) -> None:
+def test_callable_may_return_a_token_response(shape: Any) -> None:
     token = make_token(lifetime=7200)
 
     def credential() -> Any:
@@ -309,13 +309,13 @@ def test_a_callable_may_return_a_token_response(shape: Any) -> None:
     assert 1780 < provider.stats()["expires_in"] <= 1800
 
 
-def test_a_pair_with_a_moment_of_the_past_has_expired() -> None:
+def test_callable_that_returns_a_past_expiry_has_an_expired_token() -> None:
     for moment in (0, -1, int(time.time()) - 10):
         with pytest.raises(PgEntraError):
             pgentra.get_entra_token(lambda moment=moment: ("token", moment), timeout=1)
 
 
-def test_an_error_response_of_msal_is_the_cause() -> None:
+def test_callable_error_response_of_msal_is_the_cause() -> None:
     def credential() -> Any:
         return {"error": "invalid_client", "error_description": "AADSTS7000215: Bad secret. Trace ID: x", "claims": ""}
 
@@ -324,7 +324,7 @@ def test_an_error_response_of_msal_is_the_cause() -> None:
     assert caught.value.aadsts == 7000215
 
 
-def test_a_response_without_a_token_is_refused_without_its_content() -> None:
+def test_callable_response_without_a_token_is_rejected_without_its_content() -> None:
     for response in ({"secret": "canary"}, None):
         with pytest.raises(CredentialValueError, match=rf"returned {'dict' if response else 'None'}, where") as caught:
             pgentra.get_entra_token(lambda response=response: response)
@@ -333,7 +333,7 @@ def test_a_response_without_a_token_is_refused_without_its_content() -> None:
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", " \n"])
-def test_a_line_end_after_a_token_is_removed(end: str, how: str) -> None:
+def test_callable_token_loses_its_line_end(end: str, how: str) -> None:
     token = make_token()
     assert asked(lambda: (token + end, in_an_hour()), how) == token
     assert asked(Returning(AccessToken(token + end, in_an_hour())), how) == token
@@ -341,7 +341,7 @@ def test_a_line_end_after_a_token_is_removed(end: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_naive_datetime_as_expiry_is_refused(how: str) -> None:
+def test_callable_that_returns_a_naive_datetime_is_rejected(how: str) -> None:
     naive = datetime.now() + timedelta(hours=1)
     for result in ((make_token(), naive), AccessToken(make_token(), naive)):  # type: ignore[arg-type]
         with pytest.raises(CredentialValueError, match=r"expiry without a time zone.*tzinfo"):
@@ -351,7 +351,7 @@ def test_a_naive_datetime_as_expiry_is_refused(how: str) -> None:
 # Who is asked, and how often
 
 
-def test_callers_who_come_together_wait_for_one_call() -> None:
+def test_callers_at_once_share_one_fetch() -> None:
     credential = Recording(lambda: time.sleep(0.2))
     tokens = set()
     threads = [threading.Thread(target=lambda: tokens.add(pgentra.get_entra_token(credential))) for _ in range(50)]
@@ -362,7 +362,7 @@ def test_callers_who_come_together_wait_for_one_call() -> None:
     assert len(tokens) == len(credential.scopes) == 1
 
 
-def test_doors_of_other_options_share_the_objects_token() -> None:
+def test_clients_with_other_options_share_the_objects_token() -> None:
     credential = Recording()
     tokens = {
         pgentra.get_entra_token(credential),
@@ -374,17 +374,17 @@ def test_doors_of_other_options_share_the_objects_token() -> None:
     assert credential.scopes == [DATABASE] * 2
 
 
-def test_a_caller_who_comes_again_finds_what_was_made() -> None:
-    from pgentra._provider import find_doors
+def test_client_is_reused_for_the_same_arguments() -> None:
+    from pgentra._token_client import client_for
 
     credential = Recording()
-    assert find_doors(credential, {}) is find_doors(credential, {})
-    assert find_doors(credential.get_token, {"timeout": 5}) is find_doors(credential.get_token, {"timeout": 5})
-    assert find_doors(credential, {}) is not find_doors(credential, {"timeout": 5})
-    assert find_doors(None, {}) is find_doors(None, {})
+    assert client_for(credential, {}) is client_for(credential, {})
+    assert client_for(credential.get_token, {"timeout": 5}) is client_for(credential.get_token, {"timeout": 5})
+    assert client_for(credential, {}) is not client_for(credential, {"timeout": 5})
+    assert client_for(None, {}) is client_for(None, {})
 
 
-def test_a_credential_at_the_address_of_one_that_is_gone_is_its_own() -> None:
+def test_client_is_not_reused_for_another_object_at_the_same_address() -> None:
     addresses = []
     for number in range(20):
         credential = Returning((make_token(upn=f"{number}@contoso.com"), in_an_hour()))
@@ -395,13 +395,13 @@ def test_a_credential_at_the_address_of_one_that_is_gone_is_its_own() -> None:
     assert len(set(addresses)) < len(addresses), "none came to lie where another one was"
 
 
-def test_a_bound_method_is_its_object_and_function() -> None:
+def test_bound_method_is_identified_by_object_and_function() -> None:
     credential = Recording()
     assert pgentra.get_entra_token(credential.get_token) == pgentra.get_entra_token(credential.get_token)
     assert len(credential.scopes) == 1
 
 
-def test_a_synchronous_credential_is_asked_on_one_thread_of_its_own() -> None:
+def test_synchronous_credential_is_called_on_its_own_thread() -> None:
     credential = Recording(lifetime=3600)
     for number in range(5):
         pgentra.get_entra_token(credential, scope=f"https://{number}.example/.default")
@@ -409,7 +409,7 @@ def test_a_synchronous_credential_is_asked_on_one_thread_of_its_own() -> None:
     assert threading.get_native_id() not in credential.threads
 
 
-def test_one_call_at_a_time() -> None:
+def test_synchronous_credential_is_called_once_at_a_time() -> None:
     inside = []
 
     def work() -> None:
@@ -428,7 +428,7 @@ def test_one_call_at_a_time() -> None:
     assert sorted(credential.scopes) == scopes
 
 
-def test_an_object_is_asked_in_the_callers_context() -> None:
+def test_synchronous_credential_is_called_in_the_callers_context() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     seen = []
     credential = Recording(lambda: seen.append(variable.get()))
@@ -439,7 +439,7 @@ def test_an_object_is_asked_in_the_callers_context() -> None:
     assert context[variable] == "mine"
 
 
-def test_without_a_cache_each_caller_is_answered_in_its_own_context() -> None:
+def test_cache_disabled_calls_the_credential_in_each_callers_context() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     credential = lambda: make_token(upn=variable.get())  # noqa: E731
 
@@ -453,7 +453,7 @@ def test_without_a_cache_each_caller_is_answered_in_its_own_context() -> None:
     assert asyncio.run(all_of_them()) == [f"user{number}" for number in range(20)]
 
 
-def test_the_tokens_go_with_the_object() -> None:
+def test_cache_entry_is_freed_with_the_object() -> None:
     credential = Recording()
     pgentra.get_entra_conninfo(credential)
     assert "Recording" in {cell["credential"] for cell in pgentra.stats()}
@@ -470,7 +470,7 @@ def test_the_tokens_go_with_the_object() -> None:
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_credential_that_its_callers_context_leads_to_is_not_kept_for_ever(how: str) -> None:
+def test_custom_credential_in_its_callers_context_is_freed(how: str) -> None:
     """Flask's `g`, for one, is a context variable."""
     variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
 
@@ -485,7 +485,7 @@ def test_a_credential_that_its_callers_context_leads_to_is_not_kept_for_ever(how
     assert sum(request() is not None for request in requests) <= 40
 
 
-def test_credentials_without_weak_references_may_come_from_many_threads_at_once() -> None:
+def test_custom_credentials_without_weak_references_on_many_threads() -> None:
     failed = []
 
     def come() -> None:
@@ -508,7 +508,7 @@ def test_credentials_without_weak_references_may_come_from_many_threads_at_once(
     assert failed == []
 
 
-def test_of_credentials_without_weak_references_the_last_few_are_kept() -> None:
+def test_custom_credentials_without_weak_references_are_kept_up_to_a_limit() -> None:
     gone = []
 
     class Counted(_Slots):
@@ -525,17 +525,17 @@ def test_of_credentials_without_weak_references_the_last_few_are_kept() -> None:
         time.sleep(0.01)
 
 
-def test_a_provider_keeps_its_credential() -> None:
+def test_provider_keeps_its_credential_alive() -> None:
     provider = pgentra.TokenProvider(Recording())
     gc.collect()
     assert provider.conninfo()["user"] == "anna@contoso.com"
 
 
-def test_an_object_dropped_during_its_fetch_still_answers() -> None:
+def test_custom_credential_dropped_during_its_fetch_still_responds() -> None:
     assert pgentra.get_entra_token(Recording(gc.collect)).count(".") == 2
 
 
-def test_get_token_info_is_asked_where_the_class_has_it() -> None:
+def test_get_token_info_is_called_if_the_class_has_it() -> None:
     class Info:
         def get_token(self, *scopes: str) -> None:
             raise AssertionError
@@ -551,7 +551,7 @@ def test_get_token_info_is_asked_where_the_class_has_it() -> None:
     assert 1430 < provider.stats()["refresh_due_in"] <= 1801
 
 
-def test_a_callable_may_take_the_scope() -> None:
+def test_callable_may_take_the_scope() -> None:
     scopes = []
 
     def credential(scope: str) -> str:
@@ -562,7 +562,7 @@ def test_a_callable_may_take_the_scope() -> None:
     assert scopes == [DATABASE]
 
 
-def test_the_host_tells_the_cloud_at_every_door() -> None:
+def test_host_selects_the_cloud_at_every_entry_point() -> None:
     host = "shop.postgres.database.chinacloudapi.cn"
     for ask in (
         lambda credential: pgentra.get_entra_token(credential, host=host),
@@ -576,7 +576,7 @@ def test_the_host_tells_the_cloud_at_every_door() -> None:
         assert credential.scopes == ["https://ossrdbms-aad.database.chinacloudapi.cn/.default"]
 
 
-def test_a_management_token_names_the_role() -> None:
+def test_management_token_provides_the_role() -> None:
     class Identity(Recording):
         def get_token(self, *scopes: str, **options: Any) -> AccessToken:
             self.claims = {"xms_mirid": "/subscriptions/s/resourcegroups/r/providers/Microsoft.App/containerApps/shop"}
@@ -593,7 +593,7 @@ def test_a_management_token_names_the_role() -> None:
     assert pgentra.get_entra_conninfo(Recording(oid="another"), fallback_username="me")["user"] == "me"
 
 
-def test_a_callable_without_a_scope_is_asked_for_one_token_only() -> None:
+def test_callable_without_a_scope_is_called_for_one_token_only() -> None:
     calls = []
 
     def credential() -> str:
@@ -606,7 +606,7 @@ def test_a_callable_without_a_scope_is_asked_for_one_token_only() -> None:
     assert len(calls) == 1
 
 
-def test_a_chain_goes_on_past_what_is_not_set_up_only() -> None:
+def test_chain_skips_only_members_that_are_not_configured() -> None:
     unavailable = type("CredentialUnavailableError", (Exception,), {})
     answers = Recording()
     chain = ChainedTokenCredential(Returning(unavailable("not here")), answers)
@@ -620,14 +620,14 @@ def test_a_chain_goes_on_past_what_is_not_set_up_only() -> None:
     assert "not here" in str(caught.value)
 
 
-def test_a_chain_of_both_kinds_in_both_worlds() -> None:
+def test_chain_of_synchronous_and_awaitable_members() -> None:
     unavailable = type("CredentialUnavailableError", (Exception,), {})
     for how in ("sync", "async"):
         chain = ChainedTokenCredential(Returning(unavailable()), ChainedTokenCredential(AsyncRecording(), Recording()))
         assert asked(chain, how).count(".") == 2
 
 
-def test_a_hanging_credential_ends_the_callers_wait_and_is_not_called_twice() -> None:
+def test_custom_credential_that_hangs_is_called_once() -> None:
     free = threading.Event()
     credential = Recording(lambda: free.wait(20))
     began = time.monotonic()
@@ -641,7 +641,7 @@ def test_a_hanging_credential_ends_the_callers_wait_and_is_not_called_twice() ->
     assert len(credential.scopes) == 1
 
 
-def test_errors_survive_pickling() -> None:
+def test_errors_can_be_pickled() -> None:
     with pytest.raises(AuthenticationError) as caught:
         pgentra.get_entra_token(Returning(ValueError("AADSTS50076: act")))
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -655,7 +655,7 @@ def test_errors_survive_pickling() -> None:
     )
 
 
-def test_invalidate_says_whether_there_is_a_newer_token() -> None:
+def test_invalidate_returns_whether_a_newer_token_is_available() -> None:
     credential = Recording(lifetime=3600)
     provider = pgentra.TokenProvider(credential)
     token = provider.get()
@@ -684,14 +684,14 @@ def test_invalidate_says_whether_there_is_a_newer_token() -> None:
     ],
 )
 def test_options_are_refused_by_name(options: dict[str, Any], named: str) -> None:
-    for door in (pgentra.get_entra_token, pgentra.TokenProvider):
+    for entry_point in (pgentra.get_entra_token, pgentra.TokenProvider):
         with pytest.raises(CredentialValueError, match=f"option `{named}`") as caught:
-            door(Recording(), **options)
+            entry_point(Recording(), **options)
         assert caught.value.code == "invalid_configuration"
 
 
 @pytest.mark.parametrize(("right", "wrong"), [({"cache": True}, {"cache": 1}), ({"timeout": 1}, {"timeout": True})])
-def test_an_option_that_equals_an_earlier_ones_is_refused_for_its_type(
+def test_option_that_equals_an_earlier_one_is_refused_for_its_type(
     right: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
     credential = Recording()
