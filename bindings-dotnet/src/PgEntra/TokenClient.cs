@@ -46,7 +46,7 @@ internal sealed class TokenClient
     internal delegate T? TryRead<out T>(ProviderHandle provider, ref ulong id);
 
     /// <summary>A function of the engine that starts a call on a provider.</summary>
-    internal unsafe delegate int Start(
+    internal unsafe delegate int StartRequest(
         ProviderHandle provider,
         int timeoutMs,
         delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
@@ -116,7 +116,7 @@ internal sealed class TokenClient
     /// <param name="tryRead">Reads the engine's cache.</param>
     /// <param name="start">Starts a call of the engine.</param>
     /// <param name="read">Converts the outcome of that call.</param>
-    internal sealed class Request<T>(TokenClient client, TryRead<T> tryRead, Start start, ReadOutcome<T> read)
+    internal sealed class Request<T>(TokenClient client, TryRead<T> tryRead, StartRequest start, ReadOutcome<T> read)
         where T : class
     {
         private readonly TokenStringCache<T> cache = new();

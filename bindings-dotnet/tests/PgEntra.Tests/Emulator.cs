@@ -65,7 +65,7 @@ public sealed partial class Emulator : IAsyncLifetime
 
     public int Port => addresses["postgres"]!["port"]!.GetValue<int>();
 
-    /// <summary>The front door, verified, without a user.</summary>
+    /// <summary>A connection string of the emulator's PostgreSQL proxy, with verified TLS and without a user.</summary>
     public string ConnectionString => new NpgsqlConnectionStringBuilder
     {
         Host = addresses["postgres"]!["host"]!.GetValue<string>(),

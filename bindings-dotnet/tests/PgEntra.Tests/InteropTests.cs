@@ -191,7 +191,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
             var failure = Assert.ThrowsAny<PgEntraException>(() => new ChainedTokenCredential(one, new ManagedIdentityCredential(), other));
             Assert.Equal("invalid_configuration", failure.Code);
             Assert.Contains(
-                "its members go through different proxies, or trust different files of authorities", failure.Message, StringComparison.Ordinal);
+                "its credentials have different proxies or different files of certificate authorities", failure.Message, StringComparison.Ordinal);
         }
 
         var source = new ChainedTokenCredential(
