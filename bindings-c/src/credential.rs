@@ -12,14 +12,12 @@ use arc_swap::ArcSwap;
 use pgentra::{CachedCredential, Config, CredentialContext, Result, Token, credential::TokenRequest};
 
 use crate::{
-    async_call::{
-        CallResult, PendingCalls, pgentra_done_callback, pgentra_finalizer, pgentra_operation, start_call,
-    },
-    custom_credential::{
-        CallbackId, CustomCredential, RequestQueue, pgentra_token_callback, pgentra_token_request,
-    },
+    async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_finalizer, pgentra_operation, start_call},
+    custom_credential::{CallbackId, CustomCredential, RequestQueue, pgentra_token_callback, pgentra_token_request},
     error::pgentra_error,
-    ffi::{Output, array, invalid_argument, optional_str, required_callback, required_str, status, value, write_optional},
+    ffi::{
+        Output, array, invalid_argument, optional_str, required_callback, required_str, status, value, write_optional,
+    },
     handles::Table,
     provider::{TokenStrings, read_config, time_limit, wait},
 };
@@ -203,7 +201,10 @@ unsafe fn read_request(request: *const pgentra_token_request) -> Result<TokenReq
     }
     // SAFETY: guaranteed by the caller; the pointer is checked above. The structure begins with its size.
     if unsafe { (*request).size } < LEAST {
-        return Err(invalid_argument("request", "has a `size` that is too small: set it to sizeof(pgentra_token_request)"));
+        return Err(invalid_argument(
+            "request",
+            "has a `size` that is too small: set it to sizeof(pgentra_token_request)",
+        ));
     }
     // SAFETY: as above; the structure has at least the members up to `enable_cae`.
     let (scope, tenant_id, claims, enable_cae) = unsafe {

@@ -102,7 +102,10 @@ static REQUESTS: Table<pgentra_request, PendingRequest> = Table::new(3, "request
 /// How a custom credential passes its requests to the application.
 enum Channel {
     /// The user data is finalized after the last request.
-    Callback { callback: TokenCallback, user_data: Arc<Finalized> },
+    Callback {
+        callback: TokenCallback,
+        user_data: Arc<Finalized>,
+    },
     Queue(Arc<RequestQueue>),
 }
 
@@ -307,7 +310,10 @@ impl RequestQueue {
         let (queues, mut state) = queues();
         loop {
             if self.closed.load(Ordering::Relaxed) {
-                return Err(Error::new(ErrorKind::Cancelled, "the credential was closed during the wait for a request"));
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    "the credential was closed during the wait for a request",
+                ));
             }
             if state.shut_down {
                 return Err(Error::new(ErrorKind::ShuttingDown, "the library was shut down; no more requests arrive"));
@@ -375,7 +381,8 @@ pub unsafe extern "C" fn pgentra_request_next(
         let (to_request, to_wanted) =
             unsafe { (Output::new("request", request)?, Output::optional("wanted", wanted)?) };
         let queue = CREDENTIALS.get(credential)?.queue.clone();
-        let queue = queue.ok_or_else(|| invalid_argument("credential", "was not made by pgentra_credential_queue()"))?;
+        let queue =
+            queue.ok_or_else(|| invalid_argument("credential", "was not made by pgentra_credential_queue()"))?;
         let next = queue.next(time_limit(timeout_ms))?;
         let (number, wanted) = match &next {
             // The table keeps the request at this address until the application completes it.
@@ -453,8 +460,9 @@ pub unsafe extern "C" fn pgentra_request_fail(
     let work = || {
         let cause = Arc::new(Cause(cause));
         // SAFETY: guaranteed by the caller.
-        let strings =
-            unsafe { required_str("class_name", class_name).and_then(|class| Ok((class, required_str("message", message)?))) };
+        let strings = unsafe {
+            required_str("class_name", class_name).and_then(|class| Ok((class, required_str("message", message)?)))
+        };
         let failure = match strings {
             Ok((class, message)) => Error::from_host(class, message, unavailable, cause),
             Err(error) => error,

@@ -94,11 +94,7 @@ impl Provider {
 
     /// Calls `work` with the C strings of a login, its role and the role's source.
     #[inline]
-    fn with_login<T>(
-        &self,
-        login: &Login,
-        work: impl FnOnce(&TokenStrings, &CountedString, StaticString) -> T,
-    ) -> T {
+    fn with_login<T>(&self, login: &Login, work: impl FnOnce(&TokenStrings, &CountedString, StaticString) -> T) -> T {
         let strings = self.login.load();
         if let Some(strings) = strings.as_deref()
             && strings.is_for(login.token())

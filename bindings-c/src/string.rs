@@ -235,9 +235,8 @@ mod tests {
     #[test]
     fn static_string_of_several_threads_is_one_string() {
         let names: [&'static str; 3] = ["one", "two", "three"];
-        let threads: Vec<_> = (0..4)
-            .map(|_| std::thread::spawn(move || names.map(|name| static_string(name).as_ptr().addr())))
-            .collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| std::thread::spawn(move || names.map(|name| static_string(name).as_ptr().addr()))).collect();
         let found: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         assert!(found.iter().all(|pointers| *pointers == found[0]));
     }

@@ -23,8 +23,8 @@ pub use clock::Now;
 pub(crate) use clock::now;
 pub(crate) use fork::{ForkShared, generation};
 pub use fork::{PerProcess, without_fork};
-pub use pending::Pending;
 use once_cell::race::OnceBox;
+pub use pending::Pending;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
