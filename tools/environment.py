@@ -238,24 +238,33 @@ def wheel(python: Python | None = None) -> Path:
     return built
 
 
+DJANGO = {"django-4.2": "oldest", "django-5.2": "newest", "django-6.1": "newest", "django-gis": "newest"}
+"""Environments with a version of Django, and the Python of each; `django-gis` also has the libraries of GeoDjango.
+Django 4.2 does not support the newest Pythons."""
+
+
 def venv(name: str) -> Path:
-    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), or `sqlalchemy-2.0`: the oldest supported
-    SQLAlchemy and drivers, on the oldest Python."""
+    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), `sqlalchemy-2.0`: the oldest supported
+    SQLAlchemy and drivers, on the oldest Python; or a key of `DJANGO`."""
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
-        make_venv(directory, machine["newest"], examples, sqlalchemy)
+        make_venv(directory, machine["newest"], examples, sqlalchemy, REQUIREMENTS / "demo.txt")
         return directory
+    requirements = [examples, REQUIREMENTS / "tests.txt", sqlalchemy]
     if name == "sqlalchemy-2.0":
         python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
-        examples = REQUIREMENTS / "drivers-oldest.txt"
+        requirements = [REQUIREMENTS / "drivers-oldest.txt", REQUIREMENTS / "tests.txt", sqlalchemy]
+    elif name in DJANGO:
+        python = machine.get(DJANGO[name], machine["newest"])
+        requirements = [REQUIREMENTS / "django.txt", REQUIREMENTS / f"{name}.txt"]
     elif name in machine:
         python = machine[name]
     else:
         fail(f"this machine has no Python for {name}")
     built = wheel(python if python.free_threaded else None)
-    make_venv(directory, python, examples, REQUIREMENTS / "tests.txt", sqlalchemy)
+    make_venv(directory, python, *requirements)
     installed = directory / "pgentra-wheel"
     with made_of(installed, built) as stale:
         if stale:

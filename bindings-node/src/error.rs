@@ -25,7 +25,7 @@ pub fn thrown(error: &Error) -> napi::Error {
 
 /// The id of what the program's own credential threw: the error's, or that of the attempt of a chain which has one.
 fn cause(error: &Error) -> Option<f64> {
-    let own = error.host_cause().and_then(|cause| cause.downcast_ref::<Cause>());
+    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>());
     own.map(Cause::id).or_else(|| error.attempts().iter().rev().find_map(cause))
 }
 

@@ -9,11 +9,8 @@ use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
     Error, ErrorKind,
-    config::KNOWN_VARIABLES,
-    postgres::{
-        ConnectionPlan, ConnectionRequest, connection_plan::CONNECTION_VARIABLES, connection_string, login_error,
-        role_name, settings,
-    },
+    bindings::{CONNECTION_VARIABLES, KNOWN_VARIABLES},
+    postgres::{ConnectionPlan, ConnectionRequest, connection_string, login_error, role_name},
 };
 
 use crate::{credential::read_environment, error::thrown};
@@ -69,7 +66,7 @@ pub fn connection_plan(request: String) -> Result<String> {
 /// A TLS switch or mode that is given as text, as libpq's `sslmode`.
 #[napi(catch_unwind)]
 pub fn sslmode_of_text(text: String) -> Option<&'static str> {
-    settings::sslmode_of_text(&text)
+    pgentra::bindings::sslmode_of_text(&text)
 }
 
 /// Why a server refused a login: the cause's stable name.

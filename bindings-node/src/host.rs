@@ -94,14 +94,14 @@ impl Request {
     /// Answers with a token; seconds since the epoch.
     #[napi(catch_unwind)]
     pub fn succeed(&self, token: String, expires_on: Option<i64>, refresh_on: Option<i64>) {
-        self.give(FetchedToken::from_host(&token, expires_on, refresh_on));
+        self.give(FetchedToken::from_custom(&token, expires_on, refresh_on));
     }
 
     /// Answers with what the credential threw, by its name, its text, and the id under which it is kept.
     #[napi(catch_unwind)]
     pub fn fail(&self, name: String, message: String, unavailable: bool, cause: f64) {
         let cause = Arc::new(Cause { courier: self.courier.clone(), id: cause });
-        self.give(Err(Error::from_host(&name, &message, unavailable, cause)));
+        self.give(Err(Error::from_custom(&name, &message, unavailable, Some(cause))));
     }
 
     /// Answers with nothing usable: `message` goes on after "the credential".

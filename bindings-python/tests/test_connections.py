@@ -99,7 +99,7 @@ class Grammar:
         return self.random.choice(choices)
 
 
-def test_core_reads_what_libpq_reads_or_refuses() -> None:
+def test_connection_string_is_read_as_by_libpq() -> None:
     """The property that every binding without libpq's parser stands on."""
     pq = pytest.importorskip("psycopg").pq
     grammar = Grammar(SEED)
@@ -107,7 +107,7 @@ def test_core_reads_what_libpq_reads_or_refuses() -> None:
     for _ in range(20_000 * MORE):
         text = grammar.text()
         try:
-            ours = _native.connection_read(text, "libpq")
+            ours = _native.read_connection_string(text, "libpq")
         except EntraConnectionValueError:
             refused += 1
             continue
@@ -123,7 +123,7 @@ def test_core_reads_what_libpq_reads_or_refuses() -> None:
     assert refused > 2_000
 
 
-def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_treats_no_remote_server_of_asyncpg_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the two read a URL differently, it is not to the token's harm."""
     pytest.importorskip("asyncpg")
     from ipaddress import ip_address
@@ -173,7 +173,7 @@ def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.Mo
     assert refused > 20
 
 
-def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_server_is_that_of_libpq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With service files and variables, through connections that end where they begin: nobody listens there."""
     pq = pytest.importorskip("psycopg").pq
     chosen = random.Random(13)
@@ -300,7 +300,7 @@ def _run(work: Any) -> Any:
     return asyncio.run(work)
 
 
-def test_what_is_no_credential_is_refused_everywhere() -> None:
+def test_entry_points_refuse_an_object_that_is_not_a_credential() -> None:
     pytest.importorskip("sqlalchemy")
     for name, entry in of_credentials().items():
         for wrong in wrong_credentials():
@@ -339,7 +339,7 @@ def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
+def test_entry_points_refuse_a_credential_as_connection_string() -> None:
     pytest.importorskip("sqlalchemy")
     credentials: list[Any] = [Recording(), identity.ManagedIdentityCredential(), lambda: ("token", 1)]
     for name, entry in of_connection_strings().items():
@@ -349,13 +349,13 @@ def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
             assert type(credential).__name__ in str(caught.value), name
 
 
-def test_a_credential_in_the_place_of_an_option_is_refused() -> None:
+def test_entry_points_refuse_a_credential_as_setting() -> None:
     for option in ("scope", "host", "user", "fallback_username", "ca_file", "timeout", "mode"):
         with pytest.raises(CredentialValueError, match=f"option `{option}`"):
             pgentra.get_entra_token(Recording(), **{option: Recording()})  # type: ignore[arg-type]
 
 
-def test_engines_that_are_none_are_refused() -> None:
+def test_enable_refuses_an_object_that_is_not_an_engine() -> None:
     sqlalchemy = pytest.importorskip("sqlalchemy")
     from sqlalchemy.orm import sessionmaker
 
@@ -392,7 +392,7 @@ def types_of_arguments() -> None:
 # What the drivers are handed
 
 
-def test_libpq_is_given_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_passes_the_systems_authorities_to_libpq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -415,7 +415,7 @@ def test_libpq_is_given_the_systems_authorities(tmp_path: Path, monkeypatch: pyt
     assert overrides() == {"sslmode": "verify-full"}
 
 
-def test_asyncpg_and_pg8000_are_given_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_passes_a_context_to_asyncpg_and_pg8000(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("asyncpg")
     import ssl
 
@@ -449,14 +449,14 @@ def test_asyncpg_and_pg8000_are_given_a_context(monkeypatch: pytest.MonkeyPatch)
         ("postgresql://a/d?sslmode=require", {"ssl": "disable"}, {"host": "a", "dbname": "d", "sslmode": "disable"}),
     ],
 )
-def test_settings_of_asyncpg(url: str | None, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_asyncpg_arguments_from_settings(url: str | None, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
     pytest.importorskip("asyncpg")
     import pgentra.asyncpg
 
     assert pgentra.asyncpg._given(url, keywords) == {**expected, "timeout": 60}
 
 
-def test_text_that_is_no_url_is_not_a_connection_to_this_machine() -> None:
+def test_asyncpg_refuses_text_that_is_not_a_url() -> None:
     pytest.importorskip("asyncpg")
     import pgentra.asyncpg
 
@@ -466,10 +466,10 @@ def test_text_that_is_no_url_is_not_a_connection_to_this_machine() -> None:
         assert "db.example" not in str(caught.value)
 
 
-def test_credentials_of_service_connector_are_the_same_object() -> None:
+def test_service_connector_credential_is_the_same_object() -> None:
     document = {"type": "managed_identity", "client_id": f"id-{os.urandom(4).hex()}"}
     assert _login._credential(document) is _login._credential(dict(document))
     assert isinstance(_login._credential(document), identity.ManagedIdentityCredential)
     for index in range(100):
         _login._credential({**document, "client_id": f"id-{index}"})
-    assert len(_login._credentials) <= _login._MOST_CREDENTIALS
+    assert len(_login._credentials) <= _login._MAX_CREDENTIALS

@@ -38,6 +38,7 @@ macro_rules! error_kinds {
             }
 
             /// What a chain does after it.
+            #[doc(hidden)]
             pub const fn chain_rule(self) -> ChainRule {
                 match self { $(ErrorKind::$variant => ChainRule::$chain,)+ }
             }
@@ -48,6 +49,7 @@ macro_rules! error_kinds {
             }
 
             /// The name of the class that a language with exceptions raises.
+            #[doc(hidden)]
             pub const fn class(self) -> &'static str {
                 match self { $(ErrorKind::$variant => $class,)+ }
             }
@@ -58,6 +60,7 @@ macro_rules! error_kinds {
             }
 
             /// What the kind means, in a sentence.
+            #[doc(hidden)]
             pub fn summary(self) -> String {
                 match self { $(ErrorKind::$variant => [$($doc),+].map(str::trim).join(" "),)+ }
             }
@@ -142,6 +145,11 @@ impl ErrorKind {
     pub fn from_number(number: i32) -> Option<ErrorKind> {
         Self::ALL.iter().copied().find(|kind| *kind as i32 == number)
     }
+
+    /// The kind of a stable code.
+    pub fn from_code(code: &str) -> Option<ErrorKind> {
+        Self::ALL.iter().copied().find(|kind| kind.code() == code)
+    }
 }
 
 impl fmt::Display for ErrorKind {
@@ -151,7 +159,7 @@ impl fmt::Display for ErrorKind {
 }
 
 /// The host's own error object (an exception, a JavaScript value), kept to become the cause again.
-pub type HostCause = Arc<dyn Any + Send + Sync>;
+pub type CustomCause = Arc<dyn Any + Send + Sync>;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -172,8 +180,8 @@ struct ErrorContents {
     service: ServiceErrorDetails,
     attempts: Vec<Error>,
     definite: bool,
-    host_cause: Option<HostCause>,
-    host_class: Option<String>,
+    custom_cause: Option<CustomCause>,
+    custom_class: Option<String>,
 }
 
 /// What a token service said of itself and of the failure.
@@ -208,8 +216,8 @@ impl Error {
             service: ServiceErrorDetails::default(),
             attempts: Vec::new(),
             definite: false,
-            host_cause: None,
-            host_class: None,
+            custom_cause: None,
+            custom_class: None,
         }))
     }
 
@@ -240,7 +248,7 @@ impl Error {
 
     /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.
     #[must_use]
-    pub fn with_kind(self, kind: ErrorKind) -> Self {
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
         self.with(|e| e.kind = kind)
     }
 
@@ -264,7 +272,7 @@ impl Error {
 
     /// The attempts of a chain, in their order.
     #[must_use]
-    pub fn with_attempts(self, attempts: Vec<Error>) -> Self {
+    pub(crate) fn with_attempts(self, attempts: Vec<Error>) -> Self {
         self.with(|e| e.attempts = attempts)
     }
 
@@ -274,12 +282,12 @@ impl Error {
         self.with(|e| e.definite = true)
     }
 
-    /// Keeps the host's own error object, and the name of its class.
+    /// Keeps the class name of a custom credential's own error, and the error object itself.
     #[must_use]
-    pub fn with_host_cause(self, class: &str, cause: HostCause) -> Self {
+    pub(crate) fn with_custom_cause(self, class: &str, cause: Option<CustomCause>) -> Self {
         self.with(|e| {
-            e.host_class = Some(class.to_owned());
-            e.host_cause = Some(cause);
+            e.custom_class = Some(class.to_owned());
+            e.custom_cause = cause;
         })
     }
 
@@ -308,6 +316,11 @@ impl Error {
         &self.0.service
     }
 
+    /// The message alone, without the credential, the service's own text and the advice.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The attempts of a chain.
     pub fn attempts(&self) -> &[Error] {
         &self.0.attempts
@@ -329,18 +342,20 @@ impl Error {
     }
 
     /// Whether it, or an attempt of its chain, keeps an error object of the host's.
-    pub(crate) fn has_host_cause(&self) -> bool {
-        self.0.host_cause.is_some() || self.0.attempts.iter().any(Error::has_host_cause)
+    pub(crate) fn has_custom_cause(&self) -> bool {
+        self.0.custom_cause.is_some() || self.0.attempts.iter().any(Error::has_custom_cause)
     }
 
     /// The host's own error object.
-    pub fn host_cause(&self) -> Option<&HostCause> {
-        self.0.host_cause.as_ref()
+    #[doc(hidden)]
+    pub fn custom_cause(&self) -> Option<&CustomCause> {
+        self.0.custom_cause.as_ref()
     }
 
     /// The name of the class of the host's own error.
-    pub fn host_class(&self) -> Option<&str> {
-        self.0.host_class.as_deref()
+    #[doc(hidden)]
+    pub fn custom_class(&self) -> Option<&str> {
+        self.0.custom_class.as_deref()
     }
 
     /// What to do next.
@@ -364,7 +379,7 @@ impl Error {
             }
         };
         put("credential", self.0.credential.clone().map(Value::from));
-        put("class", self.0.host_class.clone().map(Value::from));
+        put("class", self.0.custom_class.clone().map(Value::from));
         put("status", service.status.map(Value::from));
         put("error", service.error.clone().map(Value::from));
         put("aadsts", service.aadsts.map(Value::from));
@@ -439,6 +454,7 @@ impl crate::cloud::CloudError {
     }
 }
 
+#[doc(hidden)]
 impl From<crate::cloud::CloudError> for Error {
     fn from(refused: crate::cloud::CloudError) -> Self {
         Error::new(ErrorKind::InvalidConfiguration, format!("setting {refused}"))

@@ -107,6 +107,13 @@ impl Login {
     pub fn token(&self) -> &Arc<Token> {
         &self.0.token
     }
+
+    /// Returns a login of another role with the same token.
+    #[cfg(test)]
+    pub(crate) fn with_user(&self, user: &str) -> Login {
+        let (user_source, token) = (self.0.user_source, Arc::clone(&self.0.token));
+        Login(Arc::new(LoginContents { user: user.to_owned(), user_source, token }))
+    }
 }
 
 impl fmt::Debug for Login {
@@ -588,7 +595,7 @@ impl Inner {
         let told = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A later attempt can succeed when the service is available again, so the error is transient.
-            Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),
+            Some(error) if error.is_transient() && !error.custom_was_refused() => (error.kind(), vec![error]),
             Some(error) => (ErrorKind::ScopePermission, vec![error]),
             None => (ErrorKind::UsernameExtraction, Vec::new()),
         };

@@ -184,7 +184,7 @@ fn a_lambda_is_lazy_by_itself() {
 
 #[test]
 fn known_variables_are_sorted() {
-    assert!(config::KNOWN_VARIABLES.is_sorted());
+    assert!(pgentra::bindings::KNOWN_VARIABLES.is_sorted());
 }
 
 #[test]
@@ -208,7 +208,8 @@ fn the_page_about_credentials_has_every_type_and_valid_documents() {
         .collect();
     shown.sort();
     // A custom credential has no document of its own.
-    let mut known: Vec<&str> = CredentialKind::ALL.iter().map(|(tag, _)| *tag).filter(|tag| *tag != "custom_credential").collect();
+    let mut known: Vec<&str> =
+        CredentialKind::ALL.iter().map(|(tag, _)| *tag).filter(|tag| *tag != "custom_credential").collect();
     known.sort_unstable();
     assert_eq!(shown, known);
     for (tag, class) in CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "custom_credential") {

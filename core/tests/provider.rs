@@ -9,7 +9,7 @@ use pgentra::{
     config::Environment,
     credential::FetchedToken,
     postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector},
-    transport::{Request, Response, Transport},
+    testing::{Request, Response, Transport},
 };
 use serde_json::json;
 use support::{Scripted, down, token};
@@ -135,7 +135,7 @@ fn a_fetch_whose_host_went_away_is_started_again() {
 
 #[test]
 fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
-    let without = |text: String| Scripted::new(move |_, _| FetchedToken::from_host(&text, None, None));
+    let without = |text: String| Scripted::new(move |_, _| FetchedToken::from_custom(&text, None, None));
     let ends = support::unix_now() + 3600;
     let token = without(support::jwt(&json!({"exp": ends}))).provider(Config::default()).get_blocking();
     assert_eq!(token.expect("a token").expires_on(), ends);

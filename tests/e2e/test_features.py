@@ -79,7 +79,7 @@ def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Targ
 
 def test_psycopg2_second_login_error(emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second login error is explained, even if a newer token exists."""
-    monkeypatch.setattr(_login.Plan, "renew", lambda _plan, login, _refused: login)
+    monkeypatch.setattr(_login.ConnectionPlan, "renew", lambda _plan, login, _refused: login)
     emulator.control_postgres(refuse_next=3)
     with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
         Psycopg2Connection.connect(**mine.keywords(), **mine.entra)

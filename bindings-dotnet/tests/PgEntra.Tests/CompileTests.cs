@@ -8,7 +8,7 @@ namespace Consumer;
 public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
 {
     [Fact]
-    public async Task Nothing_is_ambiguous()
+    public async Task UseEntraAuthentication_beside_Azure_Identity_is_not_ambiguous()
     {
         await emulator.ResetAsync();
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=app-mi");
@@ -36,7 +36,7 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
 
     /// <summary>A program that moves from Azure.Identity changes its namespace and nothing else.</summary>
     [Fact]
-    public void Options_are_written_as_for_Azure_Identity()
+    public void CredentialOptions_compile_as_those_of_Azure_Identity()
     {
         Func<Azure.Core.TokenCredential>[] theirs =
         [
@@ -56,7 +56,7 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
             () => new ClientAssertionCredential("t", "c", () => "a", new ClientAssertionCredentialOptions { AuthorityHost = AzureAuthorityHosts.AzureChina }),
         ];
         Assert.All(theirs, make => Assert.NotNull(make()));
-        Assert.All(Moved.Credentials, make => Assert.IsAssignableFrom<Azure.Core.TokenCredential>(make()));
+        Assert.All(Migration.Credentials, make => Assert.IsAssignableFrom<Azure.Core.TokenCredential>(make()));
         Assert.Equal(
             """{"type":"managed_identity","client_id":"c","retry":{"max_retries":1}}""",
             new PgEntra.Identity.ManagedIdentityCredential(

@@ -140,7 +140,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("service_fabric", "app-mi")]
     [InlineData("cloud_shell", "alice@contoso.example")]
-    public async Task ManagedIdentity_where_none_can_be_chosen(string place, string role)
+    public async Task ManagedIdentity_without_a_choice(string place, string role)
     {
         Leave();
         MoveTo(place);
@@ -224,7 +224,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("no-key.pem", "key")]
     [InlineData("ec.pem", "RSA")]
-    public async Task A_certificate_that_will_not_do_is_refused(string file, string said)
+    public async Task ClientCertificate_unsuitable_is_an_error(string file, string said)
     {
         using var certificate = file == "no-key.pem"
             ? X509CertificateLoader.LoadCertificateFromFile(Certificate(file))
@@ -266,7 +266,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_a_callback_asserts_is_sent_as_it_is()
+    public async Task ClientAssertion_is_sent_unchanged()
     {
         var application = await ApplicationAsync();
         // No JWT, so nothing tells its end: the service refuses it, not the engine.
@@ -346,10 +346,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_function_that_asserts_is_one_credential_of_the_program_for_all_who_name_it()
+    public void AssertionCallback_of_equal_functions_is_one_credential()
     {
         var (one, other) = (new Asserter(), new Asserter());
-        static ForeignCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "canary").Source.Members[0];
+        static CustomCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "canary").Source.Members[0];
         Assert.Same(Of(one.Assertion), Of(one.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(other.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(one.Another));
@@ -395,7 +395,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Every_class_is_here()
+    public async Task CredentialTests_cover_every_class()
     {
         var file = Path.Combine(Emulator.Root, "bindings-dotnet", "tests", "PgEntra.Tests", nameof(CredentialTests) + ".cs");
         var text = await File.ReadAllTextAsync(file);
@@ -431,8 +431,8 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(role, await command.ExecuteScalarAsync());
 
         Assert.Equal(token.Token, credential.GetToken(new(Scope)).Token);
-        Library.Check(Rules.DecodeJwt(token.Token, out var claims, out var error), error);
-        var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(Library.Take(claims)!)!["exp"]!.GetValue<long>());
+        NativeError.Check(NativeRules.DecodeJwt(token.Token, out var claims, out var error), error);
+        var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(NativeString.Take(claims)!)!["exp"]!.GetValue<long>());
         // What lasts for some seconds "from now" ends so much later as it was on its way.
         Assert.InRange(token.ExpiresOn, expiry.AddSeconds(-30), expiry.AddSeconds(30));
         Assert.True(token.ExpiresOn > DateTimeOffset.UtcNow);

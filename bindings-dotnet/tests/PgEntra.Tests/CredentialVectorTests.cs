@@ -26,7 +26,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     // A host's member is an object of the test, of which CredentialTests has many.
     public static TheoryData<string, int, string> Credentials() => Rows(one =>
         one["exchanges"] is not JsonArray { Count: > 0 }
-        && !one["credential"]!.ToJsonString().Contains("\"host\"", StringComparison.Ordinal));
+        && !one["credential"]!.ToJsonString().Contains("\"custom_credential\"", StringComparison.Ordinal));
 
     internal static TheoryData<string, int, string> Rows(Func<JsonNode, bool> wanted)
     {
@@ -51,7 +51,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     // Its tools are shell scripts.
     [UnsupportedOSPlatform("windows")]
     [Theory, MemberData(nameof(Credentials))]
-    public void A_credential_that_sends_nothing(string file, int index, string name)
+    public void Credential_without_requests_follows_the_vectors(string file, int index, string name)
     {
         var folder = Directory.CreateTempSubdirectory("pgentra-vectors-").FullName;
         try
@@ -97,7 +97,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     }
 
     [Theory, MemberData(nameof(Answers))]
-    public async Task An_error_of_Entra(int index, string name)
+    public async Task EntraError_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("entra-errors", "cases", index, name);
         var options = new TokenCredentialOptions { AuthorityHost = endpoint.Address, CaFile = endpoint.CaFile, Retry = { MaxRetries = 0 } };
@@ -110,8 +110,8 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     /// <summary>What the credential of a document gets, with no variable but the document's.</summary>
     private static unsafe AccessToken Fetch(string document, JsonNode? request)
     {
-        Library.Check(Native.CheckConfig(document, out var refused), refused);
-        Library.Check(Native.OpenCredential(document, null, 0, out var credential, out var error), error);
+        NativeError.Check(Native.CheckConfig(document, out var refused), refused);
+        NativeError.Check(Native.OpenCredential(document, null, 0, out var credential, out var error), error);
         using (credential)
         {
             var wanted = new TokenRequest(VectorTests.Text(request?["scope"]) ?? Scope)
@@ -120,7 +120,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
                 Claims = VectorTests.Text(request?["claims"]),
                 IsCaeEnabled = request?["enable_cae"]?.GetValue<bool>() ?? false,
             };
-            return new PendingThread<AccessToken>(Tokens.Read).Run(Tokens.Call(credential, wanted), CancellationToken.None);
+            return new BlockingCall<AccessToken>(Tokens.Read).Run(Tokens.Call(credential, wanted), CancellationToken.None);
         }
     }
 

@@ -137,7 +137,7 @@ public sealed partial class Emulator : IAsyncLifetime
         await CallAsync(HttpMethod.Delete, "/requests");
         var settings = (await CallAsync(HttpMethod.Get, "/tokens")).AsObject();
         await CallAsync(HttpMethod.Patch, "/tokens", new JsonObject(settings.Select(one => KeyValuePair.Create(one.Key, (JsonNode?)null))));
-        await SetDoorAsync(new { reset = true });
+        await ControlPostgresAsync(new { reset = true });
     }
 
     public async Task<JsonNode> CallAsync(HttpMethod method, string path, object? body = null)
@@ -196,7 +196,7 @@ public sealed partial class Emulator : IAsyncLifetime
 
     public Task SetTokensAsync(object settings) => CallAsync(HttpMethod.Patch, "/tokens", settings);
 
-    public Task SetDoorAsync(object settings) => CallAsync(HttpMethod.Post, "/postgres", settings);
+    public Task ControlPostgresAsync(object settings) => CallAsync(HttpMethod.Post, "/postgres", settings);
 
     /// <summary>The requests for database tokens of a principal.</summary>
     public async Task<IReadOnlyList<JsonNode>> RequestsAsync(Principal? principal = null, string resource = "ossrdbms")

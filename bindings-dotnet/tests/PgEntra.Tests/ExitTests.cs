@@ -23,7 +23,7 @@ public sealed class ExitTests
     [InlineData("Environment.Exit in a logger", 3)]
     [InlineData("a blocked logger")]
     [InlineData("ProcessExit handlers that ask for tokens")]
-    public async Task A_process_ends(string situation, int status = 0)
+    public async Task Process_ends(string situation, int status = 0)
     {
         // More at once than processors, because some wait for 1 s.
         using var places = new SemaphoreSlim(4);

@@ -13,7 +13,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     private static readonly string Runtime = RuntimeInformation.RuntimeIdentifier;
 
     [Fact]
-    public void The_package_holds_the_native_library_for_every_framework()
+    public void Package_contains_the_native_library_and_every_framework()
     {
         using var package = ZipFile.OpenRead(Path.Combine(packages.Folder, $"PgEntra.{packages.Version}.nupkg"));
         var entries = package.Entries.Select(entry => entry.FullName).ToHashSet();
@@ -36,7 +36,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     [InlineData("net8.0", "9.0.3")]
     [InlineData("net8.0", "10.0.0")]
     [InlineData("net10.0", "10.0.0")]
-    public async Task A_new_program_installs_the_package_and_logs_in(string framework, string npgsql)
+    public async Task Package_installed_in_a_new_program_logs_in(string framework, string npgsql)
     {
         var program = packages.NewProgram($"{framework}-{npgsql}");
         string[] build =
@@ -47,7 +47,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         await LogsInAsync("dotnet", [assembly]);
 
         // Without TLS no byte of a token is sent; where it is allowed, the same server does ask for it.
-        await emulator.SetDoorAsync(new { plaintext = true });
+        await emulator.ControlPostgresAsync(new { plaintext = true });
         var refused = await RunAsync(program, "dotnet", [assembly, emulator.ConnectionString, "refused"]);
         Assert.Equal("insecure_transport, insecure_transport", refused.Trim());
         Assert.Equal(0, await PlaintextBytesAsync());
@@ -58,7 +58,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task A_single_file_logs_in()
+    public async Task SingleFile_logs_in()
     {
         var program = packages.NewProgram("single-file");
         string[] publish =
@@ -69,7 +69,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task Native_code_compiled_ahead_logs_in_and_compiles_without_a_warning()
+    public async Task NativeAot_compiles_without_a_warning_and_logs_in()
     {
         var program = packages.NewProgram("aot");
         string[] publish =
@@ -81,7 +81,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task The_samples_log_in()
+    public async Task Samples_log_in()
     {
         // A test that failed may have left the server without TLS.
         await emulator.ResetAsync();
@@ -104,7 +104,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task The_documents_compile()
+    public async Task Documentation_compiles()
     {
         var program = packages.NewProgram("documents");
         File.Delete(Path.Combine(program, "Program.cs"));

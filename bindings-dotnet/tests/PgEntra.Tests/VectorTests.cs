@@ -52,18 +52,18 @@ public sealed class VectorTests
     public static TheoryData<int, string> Options() => Rows("options-dotnet", "cases");
 
     [Theory, MemberData(nameof(Tokens))]
-    public void Claims_of_a_token(int index, string name)
+    public void Claims_follow_the_vectors(int index, string name)
     {
         var one = Case("claims", "tokens", index, name);
         var token = Joined(one["token"]!);
         if (one["claims"] is { } claims)
         {
-            Library.Check(Rules.DecodeJwt(token, out var json, out var error), error);
-            Assert.True(JsonNode.DeepEquals(claims, JsonNode.Parse(Library.Take(json)!)));
+            NativeError.Check(NativeRules.DecodeJwt(token, out var json, out var error), error);
+            Assert.True(JsonNode.DeepEquals(claims, JsonNode.Parse(NativeString.Take(json)!)));
         }
 
-        Library.Check(Rules.DescribeToken(token, out var text, out var failure), failure);
-        var told = JsonNode.Parse(Library.Take(text)!)!;
+        NativeError.Check(NativeRules.DescribeToken(token, out var text, out var failure), failure);
+        var told = JsonNode.Parse(NativeString.Take(text)!)!;
         var expected = one["expect"]!;
         Assert.Equal(Text(expected["role"]), Text(told["role"]?["name"]));
         Assert.Equal(Text(expected["source"]), Text(told["role"]?["source"]));
@@ -79,7 +79,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Named))]
-    public void A_role_is_the_user_of_the_data_source(int index, string name)
+    public void Role_is_the_user_of_the_data_source(int index, string name)
     {
         var one = Case("claims", "tokens", index, name);
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
@@ -90,10 +90,10 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Large))]
-    public void A_long_token(int index, string name)
+    public void Token_that_is_long_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "large", index, name);
-        var code = Rules.DecodeJwt(Joined(one["token"]!), out var json, out var error);
+        var code = NativeRules.DecodeJwt(Joined(one["token"]!), out var json, out var error);
         if (one["error"] is not null)
         {
             Assert.Equal((int)ErrorKind.TokenDecode, code);
@@ -101,19 +101,19 @@ public sealed class VectorTests
             return;
         }
 
-        Library.Check(code, error);
-        Assert.Equal(Text(one["role"]), Text(JsonNode.Parse(Library.Take(json)!)!["upn"]));
+        NativeError.Check(code, error);
+        Assert.Equal(Text(one["role"]), Text(JsonNode.Parse(NativeString.Take(json)!)!["upn"]));
     }
 
     [Theory, MemberData(nameof(Rejected))]
-    public void What_is_no_token_is_refused_without_being_shown(int index, string name)
+    public void Token_invalid_is_not_shown_in_the_error(int index, string name)
     {
         var token = Joined(Case("claims", "rejected", index, name)["token"]!);
         var failure = Assert.ThrowsAny<PgEntraException>(() =>
         {
-            var code = Rules.DecodeJwt(token, out var json, out var error);
+            var code = NativeRules.DecodeJwt(token, out var json, out var error);
             Native.FreeString(json);
-            Library.Check(code, error);
+            NativeError.Check(code, error);
         });
         Assert.Equal("token_decode", failure.Code);
         Assert.StartsWith("Invalid JWT token format", failure.Message, StringComparison.Ordinal);
@@ -121,15 +121,15 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ResourceIds))]
-    public void The_name_in_a_resource_id(int index, string name)
+    public void PrincipalName_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "resource_ids", index, name);
-        Library.Check(Rules.ParsePrincipalName(Text(one["xms_mirid"])!, out var found, out var error), error);
-        Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : Library.Take(found));
+        NativeError.Check(NativeRules.ParsePrincipalName(Text(one["xms_mirid"])!, out var found, out var error), error);
+        Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : NativeString.Take(found));
     }
 
     [Theory, MemberData(nameof(MissingNames))]
-    public void A_token_without_a_name(int index, string name)
+    public void RoleName_missing_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "missing_names", index, name);
         var credential = new StaticTokenCredential(TokenOf(one["claims"]!), DateTimeOffset.UtcNow.AddHours(1));
@@ -141,7 +141,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(CreateRole))]
-    public void The_statement_that_creates_a_role(int index, string name)
+    public void CreateRole_statement_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "create_role", index, name);
         var principal = new JsonObject { ["kind"] = Text(one["type"]) is "user" ? "user" : "application", ["oid"] = Text(one["oid"]) };
@@ -149,11 +149,11 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Clouds))]
-    public void The_cloud(int index, string name)
+    public void Cloud_follows_the_vectors(int index, string name)
     {
         var one = Case("clouds", "cases", index, name);
         string? Given(string key) => Text(one["inputs"]![key]);
-        var code = Rules.ResolveCloud(
+        var code = NativeRules.ResolveCloud(
             Given("scope_option"),
             Given("host"),
             Given("authority_option"),
@@ -168,8 +168,8 @@ public sealed class VectorTests
             return;
         }
 
-        Library.Check(code, error);
-        var told = JsonNode.Parse(Library.Take(json)!)!;
+        NativeError.Check(code, error);
+        var told = JsonNode.Parse(NativeString.Take(json)!)!;
         foreach (var key in new[] { "cloud", "scope", "management_scope", "authority_host" })
         {
             Assert.Equal(Text(one["expect"]![key]), Text(told[key]));
@@ -182,16 +182,16 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Refusals))]
-    public void A_refused_login(int index, string name)
+    public void LoginError_follows_the_vectors(int index, string name)
     {
         var one = Case("refusals", "refusals", index, name);
         var (state, message) = (Text(one["sqlstate"]), Text(one["message"])!);
-        Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(Rules.GetRefusalCause(state, message)));
-        Assert.Equal(one["retry"]!.GetValue<bool>(), Rules.IsRetriable(state, message));
+        Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(NativeRules.GetLoginErrorCause(state, message)));
+        Assert.Equal(one["retry"]!.GetValue<bool>(), NativeRules.IsRetriable(state, message));
     }
 
     [Theory, MemberData(nameof(Explanations))]
-    public void An_explanation_of_a_refused_login(int index, string name)
+    public void LoginError_explanation_follows_the_vectors(int index, string name)
     {
         var one = Case("refusals", "explanations", index, name);
         const string Host = "shop.postgres.database.azure.com";
@@ -210,7 +210,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Tls))]
-    public void Tls_of_a_data_source(int index, string name)
+    public void SslMode_follows_the_vectors(int index, string name)
     {
         var one = Case("tls", "cases", index, name);
         var given = Text(one["sslmode"]);
@@ -260,13 +260,13 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ConnectionStrings))]
-    public void A_connection_string(int index, string name)
+    public void ConnectionString_follows_the_vectors(int index, string name)
     {
         var one = Case("connections", "strings", index, name);
         JsonNode Read()
         {
-            Library.Check(Rules.ReadConnection(Text(one["text"])!, Text(one["form"]), out var settings, out var error), error);
-            return JsonNode.Parse(Library.Take(settings)!)!;
+            NativeError.Check(NativeRules.ReadConnection(Text(one["text"])!, Text(one["form"]), out var settings, out var error), error);
+            return JsonNode.Parse(NativeString.Take(settings)!)!;
         }
 
         if (one["error"] is null)
@@ -279,7 +279,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ConnectionPlans))]
-    public void A_connection_plan(int index, string name)
+    public void ConnectionPlan_follows_the_vectors(int index, string name)
     {
         var one = Case("connections", "plans", index, name);
         var folder = Path.Combine(Emulator.Root, "tests", "vectors", "services");
@@ -313,7 +313,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Options))]
-    public void Options_of_a_credential(int index, string name)
+    public void CredentialOptions_follow_the_vectors(int index, string name)
     {
         var one = Case("options-dotnet", "cases", index, name);
         var type = typeof(PgEntraCredential).Assembly.GetType($"PgEntra.Identity.{Text(one["class"])}", throwOnError: true)!;
@@ -339,10 +339,10 @@ public sealed class VectorTests
     }
 
     [Fact]
-    public void Every_kind_of_error_has_its_name()
+    public void ErrorKind_has_the_name_of_every_code()
     {
-        Library.Check(Rules.GetErrorKinds(out var json, out var error), error);
-        var kinds = JsonNode.Parse(Library.Take(json)!)!.AsArray();
+        NativeError.Check(NativeRules.GetErrorKinds(out var json, out var error), error);
+        var kinds = JsonNode.Parse(NativeString.Take(json)!)!.AsArray();
         foreach (var kind in kinds)
         {
             var code = Text(kind!["code"])!;
@@ -412,8 +412,8 @@ public sealed class VectorTests
     private static JsonNode Plan(JsonObject request)
     {
         _ = request.TryAdd("environment", new JsonObject());
-        Library.Check(Native.PlanConnection(request.ToJsonString(), out var plan, out var error), error);
-        return JsonNode.Parse(Library.Take(plan)!)!;
+        NativeError.Check(Native.PlanConnection(request.ToJsonString(), out var plan, out var error), error);
+        return JsonNode.Parse(NativeString.Take(plan)!)!;
     }
 
     private static void CheckError(JsonNode expected, PgEntraException failure)
@@ -446,10 +446,10 @@ public sealed class VectorTests
     {
         var refusal = Cases("refusals", "refusals").First(one => Text(one!["cause"]) == cause)!;
         var token = principal is null ? null : TokenOf(ClaimsOf(principal));
-        var code = Rules.ExplainRefusal(
+        var code = NativeRules.ExplainLoginError(
             Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, host, environment, out var text, out var error);
-        Library.Check(code, error);
-        return Library.Take(text) ?? "";
+        NativeError.Check(code, error);
+        return NativeString.Take(text) ?? "";
     }
 
     /// <summary>Claims that make a token one of that kind.</summary>

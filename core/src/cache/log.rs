@@ -5,6 +5,12 @@ use tracing::{Level, debug, error, info, warn};
 use super::refresh_state::RefreshStats;
 use crate::error::Error;
 
+/// The target of the events.
+pub(crate) const TARGET: &str = "pgentra::cache";
+
+/// The start of the message about a fetch that failed while no usable token was left: its callers get the failure.
+pub(crate) const NO_TOKEN_LEFT: &str = "token fetch failed, no token left";
+
 /// If the token is valid for less than this number of seconds, a failed refresh is logged as an error.
 const LAST_MINUTES: i64 = 300;
 
@@ -33,10 +39,10 @@ impl LogEvent {
     pub(crate) fn log(&self, credential: &str, scope: &str) {
         match self.line() {
             None => {}
-            Some((Level::ERROR, line)) => error!(target: "pgentra::cell", credential, scope, "{line}"),
-            Some((Level::WARN, line)) => warn!(target: "pgentra::cell", credential, scope, "{line}"),
-            Some((Level::INFO, line)) => info!(target: "pgentra::cell", credential, scope, "{line}"),
-            Some((_, line)) => debug!(target: "pgentra::cell", credential, scope, "{line}"),
+            Some((Level::ERROR, line)) => error!(target: TARGET, credential, scope, "{line}"),
+            Some((Level::WARN, line)) => warn!(target: TARGET, credential, scope, "{line}"),
+            Some((Level::INFO, line)) => info!(target: TARGET, credential, scope, "{line}"),
+            Some((_, line)) => debug!(target: TARGET, credential, scope, "{line}"),
         }
     }
 
@@ -46,7 +52,7 @@ impl LogEvent {
             LogEvent::Fetched { left } => (Level::DEBUG, format!("token fetched, good for {left} s")),
             LogEvent::Recovered { failures } => (Level::INFO, format!("token fetched again after {failures} failures")),
             LogEvent::Failed { left: 0, next, cause, .. } => {
-                (Level::ERROR, format!("token fetch failed, no token left, next try in {next} s: {cause}"))
+                (Level::ERROR, format!("{NO_TOKEN_LEFT}, next try in {next} s: {cause}"))
             }
             LogEvent::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => {
                 (Level::ERROR, format!("refresh failed, token good for {left} s more, next try in {next} s: {cause}"))

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tracing::info;
 
 use super::{
     connection_string::{self, Form},
@@ -117,6 +118,9 @@ pub struct ConnectionRequest {
     pub has_credential: bool,
     /// Whether a password in the connection's settings is an error. Default: false.
     pub require_entra: bool,
+    /// Whether a password in the connection's settings is dropped: the user is kept, and a token is used. For settings
+    /// that must contain a placeholder password. It is an error together with `require_entra`. Default: false.
+    pub ignore_password: bool,
     /// Whether a token may be sent without TLS. Default: false.
     pub allow_insecure_transport: bool,
     /// Whether a user and a password that are given together are both replaced (the Sequelize hook). Default: false.
@@ -148,6 +152,7 @@ impl Default for ConnectionRequest {
             service_connector: None,
             has_credential: false,
             require_entra: false,
+            ignore_password: false,
             allow_insecure_transport: false,
             replace_login: false,
             unknown_server: false,
@@ -512,6 +517,16 @@ fn text_of(keyword: &str, value: &Value) -> Result<Option<String>> {
 }
 
 fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
+    if request.ignore_password && request.require_entra {
+        let (ignore, require) = (request.spelling.of("ignore_password"), request.spelling.of("require_entra"));
+        return Err(Error::new(
+            ErrorKind::InvalidConfiguration,
+            format!(
+                "the options {ignore} and {require} contradict each other: one drops a password, the other rejects it"
+            ),
+        )
+        .with_advice(format!("Leave out {ignore} or {require}.")));
+    }
     let sources = Sources::read(request)?;
     let server = sources.server();
     let place = place_of(&server);
@@ -535,6 +550,8 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
 
     let user = sources.find("user");
     let password = sources.find("password").filter(|(_, source)| *source != SettingSource::Variable);
+    let ignored = password.filter(|_| request.ignore_password);
+    let password = if ignored.is_some() { None } else { password };
     // A login in the application's own settings is replaced; one from Service Connector is not.
     let is_own = |(_, source): (&str, SettingSource)| matches!(source, SettingSource::Argument | SettingSource::Text);
     let replaces = request.replace_login && password.is_some_and(is_own);
@@ -563,6 +580,17 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
              with an Entra token. Remove the password, or also set the user to log in with the password."
         )),
         _ => {}
+    }
+
+    if ignored.is_some() {
+        let note = format!(
+            "The password of the connection to {place} is dropped because of the option {}: the connection logs in with an \
+             Entra token.",
+            request.spelling.of("ignore_password")
+        );
+        if request.repeat_warnings || logging::is_first_warning(&note) {
+            info!(target: "pgentra::postgres", "{note}");
+        }
     }
 
     let mut sslmode = None;
@@ -622,7 +650,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         uses_entra,
         user,
         user_source,
-        drops_password: password.is_some() && uses_entra,
+        drops_password: ignored.is_some() || (password.is_some() && uses_entra),
         drops_user,
         sslmode: sslmode.map(str::to_owned),
         host,
