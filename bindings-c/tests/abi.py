@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast
+from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast, sizeof
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ def load(folder: Path) -> CDLL:
 
 
 LIBRARY = load(TARGET)
-LIBRARY.pgentra_refusal_cause.restype = c_char_p
-LIBRARY.pgentra_refusal_is_retriable.restype = c_bool
+LIBRARY.pgentra_login_error_cause.restype = c_char_p
+LIBRARY.pgentra_login_error_is_retriable.restype = c_bool
 
 #: The limit that the library has itself.
 LIMIT = c_int32(-1)
@@ -30,7 +30,13 @@ LIMIT = c_int32(-1)
 class TokenRequest(Structure):
     """pgentra_token_request."""
 
-    _fields_ = [("scope", c_char_p), ("tenant_id", c_char_p), ("claims", c_char_p), ("enable_cae", c_bool)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("scope", c_char_p),
+        ("tenant_id", c_char_p),
+        ("claims", c_char_p),
+        ("enable_cae", c_bool),
+    ]
 
 
 class Failed(Exception):
@@ -96,7 +102,7 @@ def open_provider(config: dict[str, Any], credential: c_void_p | None = None) ->
 def login(provider: c_void_p) -> tuple[str, str, str]:
     """User, password, and where the user came from."""
     user, password, source, error = c_void_p(), c_void_p(), c_char_p(), c_void_p()
-    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), byref(error)):
+    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), None, byref(error)):
         raise Failed(error)
     return taken(user), taken(password), (source.value or b"").decode()
 
@@ -119,7 +125,7 @@ def get_token(
     credential: c_void_p, scope: str, tenant_id: str | None = None, claims: str | None = None, enable_cae: bool = False
 ) -> tuple[str, int]:
     """A token and its end, in seconds since 1970."""
-    request = TokenRequest(text(scope), text(tenant_id), text(claims), enable_cae)
+    request = TokenRequest(sizeof(TokenRequest), text(scope), text(tenant_id), text(claims), enable_cae)
     token, expires_on, error = c_void_p(), c_int64(), c_void_p()
     outputs = (byref(token), byref(expires_on), byref(error))
     if LIBRARY.pgentra_credential_get_token(credential, byref(request), LIMIT, *outputs):

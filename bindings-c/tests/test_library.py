@@ -75,7 +75,7 @@ def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
     words: list[str | Path] = [
         *LANGUAGES[language],
         *WARNINGS,
-        PROGRAMS / "helpers.c",
+        PROGRAMS / "rules.c",
         "-o",
         program,
         "-x",
@@ -106,6 +106,85 @@ def test_the_static_library_by_the_documented_flags(area: str, installed: Path, 
     run(program)
 
 
+def test_static_library_exports_only_the_header(installed: Path) -> None:
+    symbols = run(tool("nm"), "--defined-only", "--extern-only", installed / "lib" / "libpgentra.a").splitlines()
+    assert sorted(line.split()[-1] for line in symbols if len(line.split()) == 3) == sorted(declared())
+
+
+def test_static_program_by_pkg_config(installed: Path, tmp_path: Path) -> None:
+    """`cc -static`: the program needs no shared library at all, and logs in."""
+    program = tmp_path / "program"
+    words: list[str | Path] = [*LANGUAGES["C99"], "-static", PROGRAMS / "sync.c", "-o", program, "-x", "none"]
+    run(*words, *flags(installed, "--static", "--cflags", "--libs", "pgentra"))
+    assert "NEEDED" not in run(tool("readelf"), "-d", program)
+    run(program)
+
+
+RUST = """
+#[unsafe(no_mangle)]
+pub extern "C" fn other_rust_library(text: *const std::ffi::c_char) -> usize {
+    // SAFETY: the program passes a C string.
+    let text = unsafe { std::ffi::CStr::from_ptr(text) };
+    std::panic::catch_unwind(|| text.to_string_lossy().parse::<usize>().unwrap()).unwrap_or(7)
+}
+"""
+
+WITH_RUST = """
+#include "check.h"
+#ifdef __cplusplus
+extern "C"
+#endif
+    size_t other_rust_library(const char *text);
+
+int main(void) {
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
+  CHECK(other_rust_library("42") == 42 && other_rust_library("no number") == 7);
+  OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
+  OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
+  CHECK(strcmp(token, TOKEN) == 0);
+  pgentra_string_free(token);
+  pgentra_provider_close(provider);
+  return finish();
+}
+"""
+
+
+@pytest.mark.parametrize("first", ["pgentra", "other"])
+def test_static_library_beside_another_one_made_with_rust(first: str, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.rs").write_text(RUST)
+    (tmp_path / "program.c").write_text(WITH_RUST)
+    other, program = tmp_path / "libother.a", tmp_path / "program"
+    run(tool("rustc"), "--edition", "2024", "--crate-type", "staticlib", tmp_path / "other.rs", "-o", other)
+    archives = [installed / "lib" / "libpgentra.a", other]
+    words: list[str | Path] = [*LANGUAGES["C99"], *WARNINGS, f"-I{PROGRAMS}", tmp_path / "program.c", "-o", program]
+    words += flags(installed, "--cflags", "pgentra") + (archives if first == "pgentra" else archives[::-1])
+    run(*words, *[flag for flag in flags(installed, "--static", "--libs-only-l", "pgentra") if flag != "-lpgentra"])
+    run(program)
+
+
+@pytest.mark.parametrize("libdir", ["/opt/pgentra/lib/x86_64-linux-gnu", "/opt/elsewhere/lib64"])
+def test_install_with_libdir(libdir: str, tmp_path: Path) -> None:
+    """Multiarch below the prefix, which can be moved, and a directory elsewhere."""
+    script = BINDING / "install" / "install.sh"
+    run("sh", script, TARGET, "/opt/pgentra", tmp_path, environment={**os.environ, "LIBDIR": libdir})
+    libraries = tmp_path / libdir[1:]
+    assert (libraries / "libpgentra.so.1").is_file() and not (tmp_path / "opt/pgentra/lib/libpgentra.a").exists()
+    variables = {**os.environ, "PKG_CONFIG_PATH": str(libraries / "pkgconfig")}
+    assert f"-L{libdir}" in run(tool("pkg-config"), "--libs", "pgentra", environment=variables)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(program C)\nfind_package(pgentra REQUIRED)\n"
+        "get_target_property(location pgentra::pgentra IMPORTED_LOCATION)\n"
+        "get_target_property(headers pgentra::pgentra INTERFACE_INCLUDE_DIRECTORIES)\n"
+        'message(STATUS "found: ${location} ${headers}")\n'
+    )
+    output = run(tool("cmake"), "-S", tmp_path, "-B", tmp_path / "build", f"-Dpgentra_DIR={libraries}/cmake/pgentra")
+    # A directory outside the prefix is absolute.
+    root = tmp_path if libdir.startswith("/opt/pgentra/") else ""
+    assert f"found: {root}{libdir}/libpgentra.so.1 {root}/opt/pgentra/include" in output
+
+
 @pytest.mark.parametrize("target", ["pgentra", "static"])
 def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
@@ -113,7 +192,7 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
         "project(program C)\n"
         f"find_package(pgentra {'0.1 ' if target == 'static' else ''}REQUIRED)\n"
         "find_package(Threads REQUIRED)\n"
-        f'add_executable(program "{PROGRAMS / "helpers.c"}")\n'
+        f'add_executable(program "{PROGRAMS / "rules.c"}")\n'
         "target_compile_definitions(program PRIVATE _XOPEN_SOURCE=700)\n"
         f"target_link_libraries(program PRIVATE pgentra::{target} Threads::Threads)\n"
     )

@@ -112,10 +112,10 @@ def test_clouds(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
-def test_refusals(case: dict[str, Any]) -> None:
+def test_login_errors(case: dict[str, Any]) -> None:
     arguments = (text(case.get("sqlstate")), text(case["message"]))
-    assert LIBRARY.pgentra_refusal_cause(*arguments).decode() == case["cause"]
-    assert LIBRARY.pgentra_refusal_is_retriable(*arguments) is case["retry"]
+    assert LIBRARY.pgentra_login_error_cause(*arguments).decode() == case["cause"]
+    assert LIBRARY.pgentra_login_error_is_retriable(*arguments) is case["retry"]
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
@@ -126,13 +126,13 @@ def test_explanations(case: dict[str, Any]) -> None:
     variables = {name: "host=db.example" for name in names if name}
     unused = ("db.example", json.dumps(variables)) if variables else (None, None)
     arguments = (*refusal_with(case["cause"]), case["role"], case["role_source"], token, *unused)
-    check_explanation(call("refusal_explain", *map(text, arguments)) or "", case)
+    check_explanation(call("login_error_explain", *map(text, arguments)) or "", case)
 
 
 @pytest.mark.parametrize("case", CREATED_ROLES)
 def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
     arguments = (*refusal_with("role_missing"), case["role"], "upn", owner_of(case), None, None)
-    assert case["statement"] in (call("refusal_explain", *map(text, arguments)) or "")
+    assert case["statement"] in (call("login_error_explain", *map(text, arguments)) or "")
 
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))

@@ -85,7 +85,7 @@ test('after the end of the engine: a typed error, and nobody is asked', async ()
     const { status, output } = await program(
         `
     const { TokenProvider } = require('pgentra')
-    const { native } = require('./lib/native.js')
+    const { native } = require('./lib/addon.js')
     let asked = 0
     const foreign = new TokenProvider(() => { asked++; return 't' })
     native.shutdown()

@@ -12,10 +12,10 @@ import * as identity from 'pgentra/identity'
 import { ROOT } from './emulator.mjs'
 
 const require = createRequire(import.meta.url)
-const { native } = require('../lib/native.js')
-const { calling } = require('../lib/errors.js')
-const { Doors } = require('../lib/provider.js')
-const { sources } = require('../lib/source.js')
+const { native } = require('../lib/addon.js')
+const { callNative } = require('../lib/errors.js')
+const { TokenClient } = require('../lib/provider.js')
+const { sources } = require('../lib/credential_source.js')
 
 const FOLDER = join(ROOT, 'tests/vectors')
 const text = (file) => readFileSync(join(FOLDER, `${file}.json`), 'utf8')
@@ -44,7 +44,7 @@ function inEngine(group, one) {
     const folder = mkdtempSync(join(tmpdir(), 'pgentra-vectors-'))
     try {
         const text = JSON.stringify(one).replaceAll('{dir}', folder)
-        return JSON.parse(calling(() => native.runVector(group, text, folder)))
+        return JSON.parse(callNative(() => native.runVector(group, text, folder)))
     } catch (error) {
         error.directory = folder
         throw error
@@ -68,7 +68,7 @@ each('claims', claims.tokens, async (one) => {
     // Blanks around a token are taken off where it is decoded, not where it is sent.
     if (expect.role === undefined || token !== token.trim()) return
     const credential = new identity.StaticTokenCredential(token, 4e12)
-    const login = await new Doors(credential, { management_lookup: false }).login()
+    const login = await new TokenClient(credential, { management_lookup: false }).login()
     assert.deepEqual({ ...login }, { user: expect.role, password: token, source: expect.source })
 })
 
@@ -82,7 +82,7 @@ each('tokens that cannot be read', [...claims.rejected, ...claims.large], (one) 
     }
     assert.equal(inEngine('tokens', one).error, error)
     assert.throws(
-        () => calling(() => native.decodeJwt(token)),
+        () => callNative(() => native.decodeJwt(token)),
         (thrown) => {
             assert.equal(thrown.code, 'token_decode')
             assert.match(thrown.message, /^Invalid JWT token format/)
@@ -151,8 +151,8 @@ each('resources', clouds.resources, (one) => assert.equal(inEngine('resources', 
 
 const refusals = vectors('refusals')
 each('refusals', refusals.refusals, ({ message, sqlstate, cause, retry }) => {
-    assert.equal(native.isRetriable(sqlstate, message), retry)
-    assert.equal(native.refusalCause(sqlstate, message), cause)
+    assert.equal(native.isRetriableLoginError(sqlstate, message), retry)
+    assert.equal(native.loginErrorCause(sqlstate, message), cause)
 })
 
 each('explanations', refusals.explanations, (one) => {
@@ -172,14 +172,14 @@ function checkRefused(work, { error: code, contains = [] }) {
     })
 }
 
-const planOf = (request) => JSON.parse(calling(() => native.connectionPlan(JSON.stringify(request))))
+const planOf = (request) => JSON.parse(callNative(() => native.connectionPlan(JSON.stringify(request))))
 
 const connections = JSON.parse(
     text('connections').replaceAll('{files}', join(FOLDER, 'services').replaceAll('\\', '/')),
 )
 
 each('connection strings', connections.strings, ({ text: given, form, settings, ...rest }) => {
-    const work = () => JSON.parse(calling(() => native.connectionRead(given, form)))
+    const work = () => JSON.parse(callNative(() => native.connectionSettings(given, form)))
     if (rest.error) checkRefused(work, rest)
     else assert.deepEqual(work(), settings)
 })
@@ -321,9 +321,10 @@ each("constructors' arguments", vectors('options-node').cases, (one) => {
             return
         }
         const made = new Class(...given)
-        const source = sources.get(made)
-        assert.deepEqual(source.document, document)
-        assert.deepEqual([source.variables, source.caFile], [one.variables, one.ca_file])
+        const { handle } = sources.get(made)
+        assert.deepEqual(JSON.parse(handle.document), document)
+        assert.deepEqual(JSON.parse(handle.variables), one.variables ?? {})
+        assert.equal(handle.caFile ?? undefined, one.ca_file)
         const told = messages.filter(([level, message]) => level === 'debug' && message.includes('without effect'))
         assert.equal(told.length, ignored ? 1 : 0)
         for (const option of ignored ?? []) assert.ok(told[0][1].includes(option), told[0][1])

@@ -47,8 +47,8 @@ impl CustomCredential {
     }
 }
 
-/// A token request to a custom credential. Only the first response counts. If the request is dropped without a response,
-/// its waiting callers start another fetch.
+/// A token request to a custom credential. Only the first response counts. If the request is dropped without a
+/// response, its waiting callers start another fetch.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct CustomTokenRequest(CustomRequest);
 

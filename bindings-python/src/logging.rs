@@ -30,8 +30,8 @@ pub fn start(py: Python<'_>) -> PyResult<()> {
 fn log(py: Python<'_>, level: LogLevel, message: &str, is_raised: bool) -> PyResult<()> {
     let Some(logging) = LOGGING.get(py) else { return Ok(()) };
     let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
-    // Callers raise this failure as an exception. Without this test, Python would also print the record to standard error
-    // if the application has not configured logging.
+    // Callers raise this failure as an exception. Without this test, Python would also print the record to standard
+    // error if the application has not configured logging.
     if is_raised && !call_method(&logger, intern!(py, "hasHandlers"), ())?.is_truthy()? {
         return Ok(());
     }

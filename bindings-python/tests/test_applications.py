@@ -1,4 +1,4 @@
-"""Applications that prove themselves by assertions and certificates, and act for their users, at a token endpoint in
+"""Applications that authenticate with assertions and certificates, and on behalf of users, at a token endpoint in
 this process: what the binding adds to the engine's rules.
 """
 
@@ -35,7 +35,7 @@ PASSWORD = "planted-password"
 
 
 class Entra:
-    """A token endpoint over TLS. It believes everybody, and names whoever the assertion is."""
+    """A token endpoint over TLS. It accepts every request; its tokens name the user of the assertion."""
 
     def __init__(self, folder: Path) -> None:
         self.forms: list[dict[str, str]] = []
@@ -46,7 +46,7 @@ class Entra:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # One write an answer: the second one would wait for the first one's acknowledgement.
+            # A response is one write: a second write would wait for the acknowledgement of the first.
             wbufsize = 65536
 
             def do_POST(self) -> None:
@@ -71,7 +71,7 @@ class Entra:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def application(self) -> dict[str, Any]:
-        """The arguments that every application has; of one that no other test has a token of."""
+        """Returns the arguments of an application of which no other test has a token."""
         return {
             "tenant_id": "tenant",
             "client_id": os.urandom(8).hex(),
@@ -102,13 +102,13 @@ FLAVOURS = pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"
 
 
 def ask(credential: Any) -> str:
-    """A token by the credential's own kind of `get_token`."""
+    """Returns a token by the credential's `get_token`, blocking or awaited."""
     if isinstance(credential, identity._classes.AsyncCredential):
         return str(asyncio.run(credential.get_token(SCOPE)).token)
     return str(credential.get_token(SCOPE).token)
 
 
-# Assertions of the program
+# Assertions
 
 
 def returning(result: Any, *, awaitable: bool) -> Callable[[], Any]:
@@ -146,7 +146,7 @@ def test_assertion_callback_that_returns_an_awaitable(entra: Entra) -> None:
 
 
 def test_client_assertion_from_a_credential(entra: Entra) -> None:
-    """A credential of the program, or one of ours, whose tokens are the assertions."""
+    """The tokens of a custom credential, or of a credential of this library, are the assertions."""
     asked = Recording()
     ask(identity.ClientAssertionCredential(**entra.application(), func=asked))
     assert asked.scopes == ["api://AzureADTokenExchange/.default"]
@@ -203,7 +203,7 @@ def test_assertion_callback_that_hangs_does_not_block_the_caller(awaitable: bool
         pgentra.get_entra_token(credential, timeout=0.3)
     assert caught.value.code == "timeout"
     free.set()
-    # The fetch went on.
+    # The fetch continued.
     assert pgentra.get_entra_token(credential).count(".") == 2
     assert len(entra.forms) == 1
 
@@ -316,7 +316,7 @@ def test_chain_members_use_their_own_callbacks(module: Any, entra: Entra) -> Non
 
 
 def test_chain_with_different_connections_is_refused(entra: Entra) -> None:
-    """One set of connections serves a chain; what a member was given is never dropped in silence."""
+    """A chain has one set of connections; a member's settings are not ignored."""
     members = [
         identity.ClientSecretCredential("t", "c", "s", **options)
         for options in ({"connection_verify": "one.pem"}, {"connection_verify": "other.pem"}, {})
@@ -353,7 +353,7 @@ async def assert_for_all_async() -> str:
 
 @pytest.mark.parametrize("proof", PROOFS)
 def test_on_behalf_of_users_have_separate_tokens(proof: str, entra: Entra) -> None:
-    """A credential is made for each call, as a service does."""
+    """Makes a credential for each call, as a service does."""
     application = entra.application()
     users = [f"user-{number}" for number in range(10)]
 
@@ -416,7 +416,7 @@ def test_on_behalf_of_many_users_share_one_thread(entra: Entra) -> None:
 
 
 def everything_in(thing: Any, levels: int = 3) -> str:
-    """What somebody who logs an object sees: `repr`, `str`, and those of its attributes."""
+    """Returns what a log of an object shows: its `repr` and `str`, and those of its attributes."""
     text = f"{thing!r} {thing!s} {thing}"
     if levels and hasattr(thing, "__dict__"):
         text += " ".join(everything_in(value, levels - 1) for value in vars(thing).values())
@@ -451,7 +451,7 @@ def test_secrets_are_not_shown(module: Any, entra: Entra, caplog: pytest.LogCapt
 
 
 def test_certificate_data_is_read(entra: Entra) -> None:
-    """Whatever holds bytes; text is refused, by name and without showing it."""
+    """Any object with bytes is accepted; text is refused by the option's name, without its value."""
     key = certificate_bytes()
     for data in (key, bytearray(key), memoryview(key)):
         ask(identity.ClientCertificateCredential(**entra.application(), certificate_data=data))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Credentials of the program itself: what is recognised, who shares a token, what bad ones lead to."""
+"""Custom credentials: accepted objects and results, shared tokens, errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def asked(credential: Any, how: str) -> str:
     return asyncio.run(pgentra.get_entra_token_async(credential))
 
 
-# What is taken for a credential
+# Accepted credential arguments
 
 
 def _function() -> tuple[str, int]:
@@ -203,7 +203,7 @@ def test_custom_credential_error_is_the_cause(error: BaseException) -> None:
     assert caught.value.__cause__ is error
     assert caught.value.code == "custom_credential"
     assert str(caught.value).startswith(f"Returning: the credential raised {type(error).__name__}")
-    # Remembered: its own error object for each caller, the cause shared.
+    # The failure is remembered: each caller gets its own error object with the same cause.
     with pytest.raises(AuthenticationError) as again:
         pgentra.get_entra_token(Returning(error))
     assert again.value is not caught.value
@@ -236,7 +236,7 @@ def test_credential_argument_that_is_text_gets_advice() -> None:
         pgentra.get_entra_token("default")  # type: ignore[arg-type]
 
 
-# What a callable may look like
+# Signatures and results of callables
 
 
 def _by_keyword(*, scope: str) -> tuple[str, int]:
@@ -348,7 +348,7 @@ def test_callable_that_returns_a_naive_datetime_is_rejected(how: str) -> None:
             asked(Returning(result), how)
 
 
-# Who is asked, and how often
+# Calls of a credential
 
 
 def test_callers_at_once_share_one_fetch() -> None:
@@ -471,7 +471,7 @@ def test_cache_entry_is_freed_with_the_object() -> None:
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_custom_credential_in_its_callers_context_is_freed(how: str) -> None:
-    """Flask's `g`, for one, is a context variable."""
+    """Flask's `g` is such a context variable."""
     variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
 
     def one_request() -> weakref.ref[Recording]:
@@ -547,7 +547,7 @@ def test_get_token_info_is_called_if_the_class_has_it() -> None:
     credential = Info()
     provider = pgentra.TokenProvider(credential)
     provider.get()
-    # `refresh_on` is heeded: half of the life, less what spreads a fleet.
+    # `refresh_on` is used: half of the lifetime, less the random part.
     assert 1430 < provider.stats()["refresh_due_in"] <= 1801
 
 

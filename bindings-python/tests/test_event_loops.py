@@ -19,7 +19,7 @@ from pgentra.identity import ManagedIdentityCredential
 
 
 async def largest_gap(work: Callable[[], Awaitable[object]]) -> float:
-    """The longest time for which a heartbeat of 10 ms was late during `work`, in seconds."""
+    """Returns the longest delay of a heartbeat of 10 ms during `work`, in seconds."""
     gaps = []
     beating = True
 
@@ -83,7 +83,7 @@ def test_awaitable_credential_shares_its_token_between_successive_loops() -> Non
     first = asyncio.run(pgentra.get_entra_token_async(credential))
     gc.collect()
     assert asyncio.run(pgentra.get_entra_token_async(credential)) == first
-    # The loop it lived on is closed, so it may be asked from anywhere.
+    # Its loop is closed, so it may run on any other loop.
     assert pgentra.get_entra_token(credential) == first
     assert len(credential.scopes) == 1
 
@@ -131,7 +131,7 @@ def test_awaitable_credential_on_two_loops_at_once() -> None:
 
 
 def test_awaitable_credential_stays_on_its_loop_while_that_runs() -> None:
-    """As an SDK's session, it cannot be used on another."""
+    """Like an SDK's session, it cannot be used on another loop."""
     seen: list[asyncio.AbstractEventLoop] = []
 
     async def work() -> None:
@@ -151,14 +151,14 @@ def test_awaitable_credential_stays_on_its_loop_while_that_runs() -> None:
     asyncio.run(main())
     pgentra.get_entra_token(credential, "https://3.example/.default")
     asyncio.run(pgentra.get_entra_token_async(credential, "https://4.example/.default"))
-    # The loop has ended: the next caller was not on one, so the helper's took its place.
+    # The loop has ended. The next caller had no loop, so the background loop replaced it.
     assert len(seen) == 5
     assert seen[0] is not seen[3] is seen[4]
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_awaitable_credential_leaves_a_loop_that_no_longer_runs(how: str) -> None:
-    """It is not closed, but does not run: what it has begun ends nowhere."""
+    """The loop is not closed but does not run, so its tasks do not continue."""
     started = asyncio.Event()
 
     async def hang() -> None:

@@ -201,7 +201,7 @@ def test_azure_sdk_chain_skips_unavailable_credentials(monkeypatch: pytest.Monke
     assert isinstance(failed.value, AuthenticationError)
     assert isinstance(failed.value.__cause__, ValueError)
 
-    # And the other way: an SDK's chain in ours.
+    # The reverse: an SDK's chain in this library's chain.
     for name in ("IDENTITY_ENDPOINT", "AZURE_TENANT_ID"):
         monkeypatch.delenv(name, raising=False)
     ours = identity.ChainedTokenCredential(azure.EnvironmentCredential(), identity.StaticTokenCredential(token))
@@ -218,7 +218,7 @@ def test_credential_is_built_once(service: TokenService, client_id: str, monkeyp
 
     monkeypatch.setattr("pgentra._credentials.source.CredentialSource._make", built_again)
     assert credential.get_token(SCOPE) == token
-    # What the environment says may be another identity.
+    # The environment may select another identity.
     monkeypatch.setenv("AZURE_CLIENT_ID", "another")
     with pytest.raises(AssertionError, match="built again"):
         credential.get_token(SCOPE)
@@ -226,7 +226,7 @@ def test_credential_is_built_once(service: TokenService, client_id: str, monkeyp
 
 @pytest.mark.parametrize("enable_cae", [None, 0])
 def test_credential_arguments_may_be_none(enable_cae: Any) -> None:
-    """As the Azure SDK's classes take it."""
+    """As in the Azure SDK's classes."""
     token, expires_on = make_token(), int(time.time()) + 3600
     nothing = {"claims": None, "tenant_id": None, "enable_cae": enable_cae}
     credential = identity.StaticTokenCredential(token, expires_on)
@@ -237,7 +237,7 @@ def test_credential_arguments_may_be_none(enable_cae: Any) -> None:
 
 @pytest.mark.parametrize("module", [identity, aio])
 def test_credentials_can_be_copied_and_pickled(module: Any, service: TokenService, client_id: str) -> None:
-    """As the Azure SDK's can, for `dataclasses.asdict` and the arguments of a spawned process."""
+    """As the Azure SDK's, for `dataclasses.asdict` and the arguments of a spawned process."""
 
     def ask(credential: Any) -> str:
         return pgentra.get_entra_token(credential)

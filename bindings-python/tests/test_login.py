@@ -1,4 +1,4 @@
-"""What every driver stands on: the judgement of a connection's settings, the login, a refused one."""
+"""The functions that all drivers use: connection plans, logins, login errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REMOTE = {"host": "db.postgres.database.azure.com"}
 
 
 class OperationalError(Exception):
-    """A driver's."""
+    """A driver's class."""
 
     def __init__(self, *arguments: Any, sqlstate: str | None = None) -> None:
         super().__init__(*arguments)
@@ -34,7 +34,7 @@ class OperationalError(Exception):
 
 
 class Server:
-    """Accepts a token once it was asked for often enough."""
+    """Refuses the first logins with the given errors, then accepts."""
 
     def __init__(self, *refusals: OperationalError) -> None:
         self.refusals = list(refusals)
@@ -63,7 +63,7 @@ def connected(how: str, plan: _login.ConnectionPlan, server: Server) -> str:
 both = pytest.mark.parametrize("how", ["sync", "async"])
 
 
-# Who logs in
+# Roles
 
 
 @both
@@ -107,7 +107,7 @@ def test_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCapture
 
 @both
 def test_password_with_pguser_is_an_explicit_login(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drivers that do not read the variable are told the user."""
+    """The user is passed to drivers that do not read the variable."""
     monkeypatch.setenv("PGUSER", "of-the-environment")
     server, credential = Server(), Recording()
     connected(how, planned({**REMOTE, "password": "secret"}, credential), server)
@@ -123,7 +123,7 @@ def test_password_that_is_a_callable_is_refused(value: Any) -> None:
 
 
 def test_password_that_is_a_token_provider_is_refused() -> None:
-    """Drivers write a password as `str`, and asyncpg calls it without telling the connection's settings."""
+    """Drivers send the `str` of a password, and asyncpg calls it without the connection's settings."""
     provider: Any = TokenProvider(Recording())
     pytest.importorskip("psycopg")
     from psycopg.conninfo import make_conninfo
@@ -150,6 +150,28 @@ def test_password_with_a_user_logs_one_warning_and_fetches_no_token(how: str, ca
     told = [record for record in caplog.records if "Entra is not used" in record.getMessage()]
     assert [record.levelno for record in told] == [logging.WARNING]
     assert "canary-secret" not in caplog.text
+
+
+@both
+def test_password_with_ignore_password_is_dropped(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    host = f"{how}.ignored.example"
+    parameters = {"host": host, "user": "app", "password": "canary"}
+    server = Server()
+    caplog.set_level(logging.INFO, "pgentra")
+    for _ in range(2):
+        connected(how, planned(parameters, ignore_password=True), server)
+    assert [(login["user"], login["password"].count(".")) for login in server.seen] == [("app", 2)] * 2
+    ends = time.monotonic() + 10
+    while not (told := [record for record in caplog.records if host in record.getMessage()]):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert [record.levelname for record in told] == ["INFO"]
+    assert "canary" not in caplog.text
+
+
+def test_password_with_ignore_password_and_require_entra_is_refused() -> None:
+    with pytest.raises(CredentialValueError, match="ignore_password and require_entra"):
+        planned(REMOTE, ignore_password=True, require_entra=True)
 
 
 @pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
@@ -193,7 +215,7 @@ def test_service_file_settings_are_explicit(tmp_path: pathlib.Path, monkeypatch:
     connected("sync", planned({}), server)
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     connected("sync", planned({}), server)
-    # What only libpq can find may be anywhere.
+    # A server that only libpq finds counts as remote.
     assert [settings.get("sslmode") for settings in server.seen[3:]] == ["require", "require"]
     with pytest.raises(EntraConnectionValueError) as caught:
         planned({"sslmode": "disable"})
@@ -227,7 +249,7 @@ def test_service_file_is_read_as_by_the_driver(
         (REMOTE, {"PGSSLMODE": "disable"}, "insecure_transport"),
         ({**REMOTE, "sslmode": "disable"}, {}, "insecure_transport"),
         ({**REMOTE, "sslmode": "require"}, {"PGSSLMODE": "disable"}, None),
-        # Where libpq knows of the system's authorities, this is its own default; where it does not, it is no gap.
+        # If libpq supports the system's authorities, this is its default; otherwise it has no effect.
         ({**REMOTE, "sslrootcert": "system"}, {}, "verify-full"),
         ({**REMOTE, "sslmode": "prefer", "sslrootcert": "system"}, {}, "verify-full"),
         (REMOTE, {"PGSSLROOTCERT": "system"}, "verify-full"),
@@ -255,7 +277,7 @@ def test_tls_mode_of_a_connection(
         expected = None
     else:
         assert planned(given).overrides.get("sslmode") == expected
-    assert planned(given, allow_insecure_transport=True).overrides == {}
+    assert "sslmode" not in planned(given, allow_insecure_transport=True).overrides
 
 
 # What libpq reads, and the driver does not, must not make a remote server local, or its TLS good.
@@ -330,7 +352,7 @@ def test_error_that_is_transient_has_the_drivers_class(how: str) -> None:
 
 @pytest.mark.parametrize("code", ["would_deadlock", "shutting_down", "cancelled", "internal"])
 def test_error_of_the_base_class_is_raised_inside_connect(code: str) -> None:
-    """Their class is ``PgEntraError`` itself, of which the class for a driver's connect is a subclass."""
+    """Their class is ``PgEntraError`` itself; the class for a driver's connect is a subclass of it."""
     error = _native.error(code, "canary", None)
     assert type(error) is PgEntraError
     raised = _also(error, EntraConnectionValueError, OperationalError)
@@ -380,7 +402,7 @@ def test_time_limit_of_the_connection_limits_the_wait(how: str) -> None:
         connected(how, planned({**REMOTE, "connect_timeout": "1"}, Recording(lambda: time.sleep(20))), Server())
     assert isinstance(caught.value, PgEntraError)
     assert caught.value.code == "timeout"
-    # libpq takes one second for two.
+    # libpq uses two seconds instead of one.
     assert 1.5 < time.monotonic() - began < 10
 
 
@@ -409,7 +431,7 @@ def test_time_limit_of_asyncpg_is_used_as_given() -> None:
     assert asyncpg._plan(given, Recording(), {}, None)._limit == 0.5
 
 
-# A refused login
+# Login errors
 
 EXPIRED = "FATAL:  The access token has expired. Please acquire a new token and retry."
 MISSING = 'FATAL:  role "anna@contoso.com" does not exist'
@@ -417,7 +439,7 @@ MISSING = 'FATAL:  role "anna@contoso.com" does not exist'
 
 @both
 def test_login_error_renews_the_token_once(how: str) -> None:
-    # Refusals of a token younger than a tenth of its life do not count.
+    # A token younger than a tenth of its lifetime is not renewed.
     credential = Recording(lifetime=6)
     connected(how, planned(REMOTE, credential), Server())
     time.sleep(0.8)
@@ -498,7 +520,7 @@ def test_login_repr_shows_no_token() -> None:
     assert token not in repr(_login.Login("u", token, "user"))
 
 
-# psycopg 3 on top of it
+# psycopg 3
 
 
 def test_psycopg_receives_all_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Signals, forks, the end of the process, gevent, the environment, logging and the cost of an import."""
+"""Signals, forks, exit, gevent, eventlet, the environment, logging and imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pgentra.identity import ManagedIdentityCredential
 Run = Callable[..., Ended]
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-# Not imported: pgentra would take this process for one that uses it.
+# Not imported, because pgentra would regard this process as one that uses it.
 needs_eventlet = pytest.mark.skipif(find_spec("eventlet") is None, reason="eventlet is not installed")
 
 
@@ -130,7 +130,7 @@ else:
 
 
 def test_exit_during_refreshes_of_custom_credentials(run: Run) -> None:
-    """Each at another moment of the credential's call."""
+    """Each exit is at another moment of the credential's call."""
     program = """
 import threading, time
 import pgentra
@@ -222,7 +222,7 @@ print(min(took))
 
 @needs_fork
 def test_fork_during_calls_from_the_engine_leaves_a_child_that_runs(run: Run) -> None:
-    """A child of Python 3.10 waits for the lock under which another thread was making its state."""
+    """A child of Python 3.10 waits for the lock under which another thread was creating its state."""
     ended = run(
         """
 import os, signal, threading, time
@@ -296,7 +296,7 @@ print("failed", failed)
 
 @needs_fork
 def test_fork_during_the_first_fetch(run: Run, service: TokenService) -> None:
-    """What the engine sets up once in a process must not keep a child waiting that was forked in the middle of it."""
+    """A child that is forked while the engine initialises itself must not wait for that."""
     for _ in range(20):
         ended = run(
             """
@@ -352,7 +352,7 @@ def beat():
     while beating:
         before = time.monotonic()
         gevent.sleep(0.01)
-        # What gevent's DNS needs: a place in the hub's pool of ten.
+        # gevent's DNS needs a thread of the hub's pool of ten.
         threadpool.apply(int)
         largest = max(largest, time.monotonic() - before - 0.01)
 for number in range(3):
@@ -381,12 +381,12 @@ def test_gevent_greenlets_run_during_a_fetch(run: Run, service: TokenService, cr
     service.delay = 1.0
     ended = run(GEVENT.format(credential=credential))
     assert ended.status == 0, ended.err
-    # A busy machine is slow now and then; a blocked hub or a full pool misses a whole second each time.
+    # A busy machine is slow occasionally; a blocked hub or a full pool is late by a whole second each time.
     assert min(map(float, ended.out.split())) <= 0.05
 
 
 def test_gevent_awaitable_credential_resolves_names(run: Run) -> None:
-    """By name: asyncio looks it up on a thread."""
+    """asyncio resolves names on a thread."""
     pytest.importorskip("gevent")
     ended = run(
         """
@@ -478,7 +478,7 @@ def test_eventlet_green_threads_run_during_a_fetch(run: Run, service: TokenServi
     service.delay = 1.0
     ended = run(EVENTLET + EVENTLET_BEATS.format(credential=credential))
     assert ended.status == 0, ended.err
-    # A busy machine is slow now and then; a blocked hub misses a whole second each time.
+    # A busy machine is slow occasionally; a blocked hub is late by a whole second each time.
     assert min(map(float, ended.out.split())) <= 0.05
 
 
@@ -522,7 +522,7 @@ print(files() - before <= 3)
 
 @needs_eventlet
 def test_eventlet_log_handlers_run_on_the_applications_thread(run: Run) -> None:
-    """A lock of eventlet's that two threads want stops both."""
+    """A lock of eventlet's that two threads request stops both."""
     ended = run(
         EVENTLET
         + """
@@ -596,7 +596,7 @@ def test_environment_variable_that_is_not_text_counts_as_unset(monkeypatch: pyte
     assert pgentra.get_entra_conninfo(Recording())["user"] == "anna@contoso.com"
 
 
-# Logging and figures
+# Logging and statistics
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -617,7 +617,7 @@ def test_log_events_reach_the_logger(caplog: pytest.LogCaptureFixture, service: 
 
 
 def test_log_of_a_failing_refresh_and_its_recovery(caplog: pytest.LogCaptureFixture) -> None:
-    """The log of the last minutes; that of a token with more time left is the engine's own test."""
+    """The log of a token that is about to expire. The engine's tests cover the log of other tokens."""
     caplog.set_level(logging.INFO, "pgentra")
     is_down = False
 
@@ -643,7 +643,7 @@ def test_log_of_a_failing_refresh_and_its_recovery(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize(("setup", "lines"), [("", 0), ("logging.basicConfig()", 1)], ids=["no handler", "a handler"])
 def test_log_of_a_raised_failure(run: Run, setup: str, lines: int) -> None:
-    """Python prints records on standard error itself where no logging is configured; the exception tells the same."""
+    """Python prints records on standard error if no logging is configured; the exception has the same content."""
     ended = run(
         f"""
 import logging
@@ -702,7 +702,7 @@ def test_stats_of_one_provider_and_of_all() -> None:
     assert "eyJ" not in repr(pgentra.stats()) + repr(provider) + repr(provider.stats())
 
 
-# What an import costs, and where it is refused
+# Imports
 
 
 def test_import_loads_no_driver_no_sdk_and_no_event_loop(run: Run) -> None:
@@ -718,7 +718,7 @@ print(sorted(unwanted.intersection(sys.modules)))
 
 
 def test_import_in_a_subinterpreter_is_refused(run: Run) -> None:
-    """mod_wsgi runs each application in one, unless told otherwise."""
+    """mod_wsgi runs each application in a subinterpreter by default."""
     pytest.importorskip("_testcapi")
     ended = run(
         """

@@ -1,4 +1,4 @@
-"""The rules of tests/vectors, as Python sees them."""
+"""Runs tests/vectors through Python's API."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_vectors_claims(case: dict[str, Any]) -> None:
     if "claims" in case:
         assert pgentra.decode_jwt(token) == case["claims"]
     role = case["expect"].get("role")
-    # Blanks around a token are taken off where it is decoded, not where it is sent.
+    # Blanks around a token are removed when it is decoded, not when it is sent.
     if role is not None and token == token.strip():
         credential = StaticTokenCredential(token, 4_000_000_000)
         login = _login(credential)
@@ -90,7 +90,7 @@ def test_vectors_missing_names(case: dict[str, Any], entra: CannedEntra) -> None
 
 @pytest.mark.parametrize("case", cases("clouds.json", "cases"))
 def test_vectors_clouds(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # A blank option is refused before the cloud is asked for.
+    # A blank option is refused before the cloud is determined.
     inputs = {name: value for name, value in case["inputs"].items() if value.strip() or name == "env_authority_host"}
     if {"authority_option", "cloud_option"} & set(inputs):
         # A custom credential has neither, and the other built-in credentials would send a request to the internet.
@@ -224,7 +224,7 @@ def test_vectors_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: 
 
     expected = case.get("build_error") or case.get("error")
     if expected is None:
-        # When it ends is the engine's affair.
+        # The engine's tests cover its expiry.
         assert fetch()[0] == case["token"]["token"]
         return
     with pytest.raises(PgEntraError) as caught:

@@ -347,13 +347,13 @@ impl Error {
     }
 
     /// The host's own error object.
-#[doc(hidden)]
+    #[doc(hidden)]
     pub fn custom_cause(&self) -> Option<&CustomCause> {
         self.0.custom_cause.as_ref()
     }
 
     /// The name of the class of the host's own error.
-#[doc(hidden)]
+    #[doc(hidden)]
     pub fn custom_class(&self) -> Option<&str> {
         self.0.custom_class.as_deref()
     }

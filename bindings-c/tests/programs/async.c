@@ -22,7 +22,7 @@ static void slow_init(slow *s, pgentra_provider **provider) {
   counter_init(&s->asked);
   counter_init(&s->gate);
   OK(pgentra_credential_callback("Slow", answer_late, s, NULL, &credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, credential, provider, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, credential, provider, &error));
   pgentra_credential_close(credential);
 }
 
@@ -178,9 +178,9 @@ static void times_out(void) {
   told_init(&t);
   OK(pgentra_provider_get_async(provider, 20, note, &t, NULL, &error));
   told_check(&t, PGENTRA_TIMEOUT);
-  FAILS(PGENTRA_TIMEOUT, pgentra_provider_get(provider, 20, &token, &error));
+  FAILS(PGENTRA_TIMEOUT, pgentra_provider_get(provider, 20, &token, NULL, &error));
   counter_add(&s.gate);
-  OK(pgentra_provider_get(provider, -1, &token, &error));
+  OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
   pgentra_string_free(token);
   pgentra_provider_close(provider);
 }
@@ -231,13 +231,13 @@ static void calls_back_in(void *user_data, const pgentra_outcome *outcome) {
   pgentra_provider *fresh = NULL;
   const char *token = NULL;
   CHECK(outcome->code == PGENTRA_OK);
-  OK(pgentra_provider_get(b->provider, -1, &token, &error));
+  OK(pgentra_provider_get(b->provider, -1, &token, NULL, &error));
   pgentra_string_free(token);
   /* A cold one: it blocks here while the engine fetches. */
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"static_token\", \"token\": \"" TOKEN
                            "\"}, \"scope\": \"api://another\", \"environment\": {}}",
                            &fresh, &error));
-  OK(pgentra_provider_get(fresh, -1, &token, &error));
+  OK(pgentra_provider_get(fresh, -1, &token, NULL, &error));
   pgentra_string_free(token);
   pgentra_provider_close(fresh);
   OK(pgentra_provider_get_async(b->provider, -1, count, &b->other, NULL, &error));
@@ -268,7 +268,7 @@ static void ends_with_the_process(void) {
   pgentra_shutdown();
   told_check(&t, PGENTRA_SHUTTING_DOWN);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &later, &error));
-  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(later, -1, &token, &error));
+  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(later, -1, &token, NULL, &error));
   OK(pgentra_provider_get_async(later, -1, note, &after, NULL, &error));
   told_check(&after, PGENTRA_SHUTTING_DOWN);
   counter_add(&s.gate);

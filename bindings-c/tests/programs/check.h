@@ -51,7 +51,7 @@
 
 /* `environment` is given everywhere, so that no test depends on the one it runs in. */
 #define STATIC_CONFIG "{\"credential\": {\"type\": \"static_token\", \"token\": \"" TOKEN "\"}, \"environment\": {}}"
-#define HOST_CONFIG "{\"environment\": {}}"
+#define EMPTY_CONFIG "{\"environment\": {}}"
 
 /* Counts events of other threads. */
 typedef struct counter {
@@ -96,8 +96,7 @@ static inline void linger(void) {
 }
 
 static inline pgentra_token_request request_for(const char *scope) {
-  pgentra_token_request request;
-  memset(&request, 0, sizeof request);
+  pgentra_token_request request = PGENTRA_TOKEN_REQUEST_INIT;
   request.scope = scope;
   return request;
 }

@@ -33,7 +33,7 @@ static void bad_arguments_are_refused(void) {
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("[]", &out, &error));
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("{\"hosts\": 1}", &out, &error));
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("{\"environment\": 1}", &out, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("[1]", "host", &out, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("1", "host", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("{}", NULL, &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_variables(NULL, &error));
   CHECK(strcmp(out, "untouched") == 0);
@@ -59,6 +59,11 @@ static void members_are_read(void) {
   member_is(json, "missing", NULL);
   member_is(json, "number", "5");
   member_is(json, "list", "[\"x\"]");
+  member_is("[\"x\", {\"a\": 1}, null]", "0", "x");
+  member_is("[\"x\", {\"a\": 1}, null]", "1", "{\"a\":1}");
+  member_is("[\"x\", {\"a\": 1}, null]", "2", NULL);
+  member_is("[\"x\"]", "1", NULL);
+  member_is("[\"x\"]", "-1", NULL);
 }
 
 static const char *plan_of(const char *request) {

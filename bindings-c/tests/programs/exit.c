@@ -77,14 +77,14 @@ static void shut_down_at_exit(void) {
   const char *token = NULL;
   pgentra_shutdown();
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"managed_identity\"}, \"environment\": {}}", &own, &error));
-  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(own, -1, &token, &error));
+  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(own, -1, &token, NULL, &error));
   pgentra_provider_close(own);
 }
 
 static void open_with(pgentra_token_callback callback, pgentra_finalizer finalizer) {
   pgentra_error *error = NULL;
   OK(pgentra_credential_callback("Slow", callback, &asked, finalizer, &credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, credential, &provider, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, credential, &provider, &error));
 }
 
 static void begin(pgentra_done_callback callback) {
@@ -115,7 +115,7 @@ static void *get(void *unused) {
   const char *token = NULL;
   (void)unused;
   counter_add(&called);
-  pgentra_provider_get(provider, -1, &token, NULL);
+  pgentra_provider_get(provider, -1, &token, NULL, NULL);
   return NULL;
 }
 

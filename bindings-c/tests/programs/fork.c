@@ -31,17 +31,17 @@ static void child(void) {
   const char *token = NULL;
   pgentra_provider *own = NULL;
   alarm(LIMIT_S);
-  OK(pgentra_provider_get(warm, 0, &token, &error));
+  OK(pgentra_provider_get(warm, 0, &token, NULL, &error));
   CHECK(strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
   /* The parent's fetch is not the child's: it asks anew. */
   counter_init(&asked), counter_init(&gate);
   counter_add(&gate);
-  OK(pgentra_provider_get(slow, -1, &token, &error));
+  OK(pgentra_provider_get(slow, -1, &token, NULL, &error));
   CHECK(counter_get(&asked) == 1);
   pgentra_string_free(token);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &own, &error));
-  FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, &error));
+  FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, NULL, &error));
   OK(pgentra_operation_cancel(operation, &error));
   pgentra_operation_free(operation);
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_request_respond(request_of_the_parent, TOKEN, 0, 0, &error));
@@ -59,7 +59,7 @@ static void *churn(void *stop) {
     pgentra_provider *provider = NULL;
     const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
-    OK(pgentra_provider_get(provider, -1, &token, &error));
+    OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
     pgentra_string_free(token);
     pgentra_provider_close(provider);
     /* Valgrind runs one thread at a time, and would let this one run on. */
@@ -91,10 +91,10 @@ int main(void) {
   pthread_t thread;
   counter_init(&asked), counter_init(&gate), counter_init(&called), counter_init(&stop);
   OK(pgentra_provider_open(STATIC_CONFIG, &warm, &error));
-  OK(pgentra_provider_get(warm, -1, &token, &error));
+  OK(pgentra_provider_get(warm, -1, &token, NULL, &error));
   pgentra_string_free(token);
   OK(pgentra_credential_callback("Slow", answer_late, NULL, NULL, &credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, credential, &slow, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, credential, &slow, &error));
   pgentra_credential_close(credential);
   OK(pgentra_provider_get_async(slow, -1, called_back, &called, &operation, &error));
   counter_wait(&asked, 1);

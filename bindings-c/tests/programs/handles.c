@@ -50,10 +50,10 @@ static void refuses(pgentra_provider *bad) {
   pgentra_operation *operation = NULL;
   const char *text = "untouched", *other = "untouched";
   uint64_t id = 7;
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(bad, 0, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(bad, &id, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(bad, 0, &text, &other, NULL, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_login(bad, &id, &text, &other, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(bad, 0, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(bad, &id, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(bad, 0, &text, &other, NULL, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_login(bad, &id, &text, &other, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_invalidate(bad, NULL, 0, &text, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_stats(bad, &text, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get_async(bad, 0, NULL, NULL, &operation, &error));
@@ -76,9 +76,9 @@ static void misuse(void) {
   refuses((pgentra_provider *)UINTPTR_MAX);
   refuses((pgentra_provider *)&text);
   /* Places that are missing, callbacks that are missing. */
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, NULL, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(provider, NULL, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(provider, -1, &text, NULL, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, NULL, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(provider, NULL, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(provider, -1, &text, NULL, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get_async(provider, -1, NULL, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_stats(provider, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_stats(NULL, &error));
@@ -102,7 +102,7 @@ static void misuse(void) {
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, credential, &other, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, NULL, &other, &error));
   const pgentra_credential *const members[] = {credential};
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(HOST_CONFIG, members, 1, &credential, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(EMPTY_CONFIG, members, 1, &credential, &error));
   CHECK(other == NULL);
   pgentra_provider_close(NULL);
   pgentra_credential_close(NULL);
@@ -146,12 +146,12 @@ static void *open_and_close(void *unused) {
     const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
     if (round % 10 == 0) {
-      OK(pgentra_provider_get(provider, -1, &token, &error));
+      OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
       CHECK(strcmp(token, TOKEN) == 0);
       pgentra_string_free(token);
     }
     pgentra_provider_close(provider);
-    FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, &token, &error));
+    FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, &token, NULL, &error));
   }
   return NULL;
 }
@@ -162,7 +162,7 @@ static void *close_contested(void *unused) {
   (void)unused;
   pgentra_error *error = NULL;
   const char *token = NULL;
-  const int32_t kind = pgentra_provider_get(contested, -1, &token, &error);
+  const int32_t kind = pgentra_provider_get(contested, -1, &token, NULL, &error);
   CHECK(kind == PGENTRA_OK || kind == PGENTRA_INVALID_ARGUMENT);
   CHECK(kind != PGENTRA_OK || strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);

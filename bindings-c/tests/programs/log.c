@@ -44,7 +44,7 @@ static void fetch(const char *config) {
   pgentra_provider *provider = NULL;
   const char *token = NULL;
   OK(pgentra_provider_open(config, &provider, &error));
-  if (pgentra_provider_get(provider, -1, &token, &error) != PGENTRA_OK) pgentra_error_free(error);
+  if (pgentra_provider_get(provider, -1, &token, NULL, &error) != PGENTRA_OK) pgentra_error_free(error);
   pgentra_string_free(token);
   pgentra_provider_close(provider);
 }

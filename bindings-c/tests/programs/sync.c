@@ -7,24 +7,24 @@ static void tokens(void) {
   const char *one = NULL, *two = NULL;
   uint64_t id = 0;
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
-  OK(pgentra_provider_try_get(provider, &id, &one, &error));
+  OK(pgentra_provider_try_get(provider, &id, &one, NULL, &error));
   CHECK(id == 0 && one == NULL);
-  OK(pgentra_provider_get(provider, -1, &one, &error));
-  OK(pgentra_provider_get(provider, 0, &two, &error));
+  OK(pgentra_provider_get(provider, -1, &one, NULL, &error));
+  OK(pgentra_provider_get(provider, 0, &two, NULL, &error));
   CHECK(strcmp(one, TOKEN) == 0);
   /* The same string, held twice. */
   CHECK(one == two);
   pgentra_string_free(one);
   CHECK(strcmp(two, TOKEN) == 0);
   pgentra_string_free(two);
-  OK(pgentra_provider_try_get(provider, &id, &one, &error));
+  OK(pgentra_provider_try_get(provider, &id, &one, NULL, &error));
   CHECK(id != 0 && strcmp(one, TOKEN) == 0);
   pgentra_string_free(one);
   const uint64_t known = id;
-  OK(pgentra_provider_try_get(provider, &id, &one, &error));
+  OK(pgentra_provider_try_get(provider, &id, &one, NULL, &error));
   CHECK(id == known && one == NULL);
   /* Held beyond the provider. */
-  OK(pgentra_provider_get(provider, -1, &one, &error));
+  OK(pgentra_provider_get(provider, -1, &one, NULL, &error));
   pgentra_provider_close(provider);
   CHECK(strcmp(one, TOKEN) == 0);
   pgentra_string_free(one);
@@ -36,15 +36,15 @@ static void logins(void) {
   const char *user = NULL, *password = NULL, *source = NULL;
   uint64_t id = 0;
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
-  OK(pgentra_provider_login(provider, -1, &user, &password, &source, &error));
+  OK(pgentra_provider_login(provider, -1, &user, &password, &source, NULL, &error));
   CHECK(strcmp(user, "anna@contoso.com") == 0 && strcmp(password, TOKEN) == 0 && strcmp(source, "upn") == 0);
   pgentra_string_free(user);
   pgentra_string_free(password);
-  OK(pgentra_provider_try_login(provider, &id, &user, &password, NULL, &error));
+  OK(pgentra_provider_try_login(provider, &id, &user, &password, NULL, NULL, &error));
   CHECK(id != 0 && strcmp(user, "anna@contoso.com") == 0);
   pgentra_string_free(user);
   pgentra_string_free(password);
-  OK(pgentra_provider_try_login(provider, &id, &user, &password, &source, &error));
+  OK(pgentra_provider_try_login(provider, &id, &user, &password, &source, NULL, &error));
   CHECK(user == NULL && password == NULL && strcmp(source, "upn") == 0);
   /* A name lives for ever, however often it is given back. */
   CHECK(pgentra_string_retain(source) == source);
@@ -74,7 +74,7 @@ static void the_environment(void) {
   setenv("PGUSER", "from-the-environment", 1);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"static_token\", \"token\": \"" TOKEN "\"}}", &provider,
                            &error));
-  OK(pgentra_provider_login(provider, -1, &user, &password, &source, &error));
+  OK(pgentra_provider_login(provider, -1, &user, &password, &source, NULL, &error));
   CHECK(strcmp(user, "from-the-environment") == 0 && strcmp(source, "PGUSER") == 0);
   pgentra_string_free(user);
   pgentra_string_free(password);
@@ -115,9 +115,9 @@ static void credentials(void) {
   OK(pgentra_credential_try_get_token(chain, &other, &id, &token, NULL, NULL, &error));
   CHECK(id != known && strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
-  OK(pgentra_provider_open_with(HOST_CONFIG, chain, &provider, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, chain, &provider, &error));
   pgentra_credential_close(chain);
-  OK(pgentra_provider_get(provider, -1, &token, &error));
+  OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
   CHECK(strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
   pgentra_provider_close(provider);
@@ -128,7 +128,7 @@ static void failures(void) {
   pgentra_provider *provider = NULL;
   const char *token = NULL;
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &provider, &error));
-  CHECK(pgentra_provider_get(provider, -1, &token, &error) == PGENTRA_CREDENTIAL_UNAVAILABLE);
+  CHECK(pgentra_provider_get(provider, -1, &token, NULL, &error) == PGENTRA_CREDENTIAL_UNAVAILABLE);
   CHECK(strstr(pgentra_error_message(error), "EnvironmentCredential") == pgentra_error_message(error));
   CHECK(strstr(pgentra_error_detail_json(error), "\"credential\":\"EnvironmentCredential\"") != NULL);
   CHECK(token == NULL);

@@ -86,13 +86,14 @@ internal sealed class TokenClient
 
     private static string? TryGetToken(ProviderHandle provider, ref ulong id)
     {
-        NativeError.Check(Native.TryGet(provider, ref id, out var token, out var error), error);
+        NativeError.Check(Native.TryGet(provider, ref id, out var token, out _, out var error), error);
         return token == 0 ? null : NativeString.Take(token);
     }
 
     private static EntraLogin? TryLogin(ProviderHandle provider, ref ulong id)
     {
-        var code = Native.TryLogin(provider, ref id, out var user, out var password, out var userSource, out var error);
+        var code = Native.TryLogin(
+            provider, ref id, out var user, out var password, out var userSource, out _, out var error);
         NativeError.Check(code, error);
         return user == 0 ? null : new(NativeString.Take(user)!, NativeString.Take(password)!, Borrow(userSource));
     }

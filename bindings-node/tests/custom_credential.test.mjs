@@ -95,7 +95,7 @@ for (const [name, answer] of Object.entries(WRONG)) {
 test('the moment that is wrong is the one that is named', async () => {
     for (const [name, what] of Object.entries({
         expiresOnTimestamp: 'an expiry',
-        refreshAfterTimestamp: 'a time to refresh',
+        refreshAfterTimestamp: 'a refresh time',
     })) {
         const answer = { token: 'x', expiresOnTimestamp: inAnHour(), [name]: 'soon' }
         await assert.rejects(entraTokenProvider(() => answer)(), {

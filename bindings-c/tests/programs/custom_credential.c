@@ -80,7 +80,7 @@ static void ask(void *user_data, pgentra_request *request, const pgentra_token_r
       break;
     case CALL_BACK_IN:
       /* The same credential cannot answer while it asks. */
-      FAILS(PGENTRA_WOULD_DEADLOCK, pgentra_provider_get(m->provider, -1, &token, &error));
+      FAILS(PGENTRA_WOULD_DEADLOCK, pgentra_provider_get(m->provider, -1, &token, NULL, &error));
       FAILS(PGENTRA_WOULD_DEADLOCK, pgentra_provider_invalidate(m->provider, NULL, -1, &token, &error));
       OK(pgentra_request_respond(request, TOKEN, 0, 0, &error));
       break;
@@ -94,7 +94,7 @@ static void begin(mine *m, answer how) {
   m->how = how;
   counter_init(&m->asked), counter_init(&m->finalized), counter_init(&m->causes);
   OK(pgentra_credential_callback("Mine", ask, m, finalize, &m->credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, m->credential, &m->provider, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, m->credential, &m->provider, &error));
 }
 
 /* The user data is given back once, when nobody is left. */
@@ -113,14 +113,14 @@ static void answers(answer how) {
   const char *token = NULL;
   mine m;
   begin(&m, how);
-  OK(pgentra_provider_get(m.provider, -1, &token, &error));
+  OK(pgentra_provider_get(m.provider, -1, &token, NULL, &error));
   CHECK(strcmp(token, TOKEN) == 0 && strcmp(m.scope, SCOPE) == 0 && m.tenant_id[0] == '\0' && !m.enable_cae);
   pgentra_string_free(token);
   counter_wait(&m.asked, 1);
   /* From the cache, also by another provider on the same credential. */
   pgentra_provider *other = NULL;
-  OK(pgentra_provider_open_with(HOST_CONFIG, m.credential, &other, &error));
-  OK(pgentra_provider_get(other, -1, &token, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, m.credential, &other, &error));
+  OK(pgentra_provider_get(other, -1, &token, NULL, &error));
   pgentra_string_free(token);
   pgentra_provider_close(other);
   CHECK(counter_get(&m.asked) == 1);
@@ -134,11 +134,11 @@ static void never_answers(void) {
   const char *token = NULL;
   mine m;
   begin(&m, NEVER);
-  FAILS(PGENTRA_TIMEOUT, pgentra_provider_get(m.provider, 50, &token, &error));
+  FAILS(PGENTRA_TIMEOUT, pgentra_provider_get(m.provider, 50, &token, NULL, &error));
   counter_wait(&m.asked, 1);
   /* Late, but still taken. */
   OK(pgentra_request_respond(m.last, TOKEN, 0, 0, &error));
-  OK(pgentra_provider_get(m.provider, -1, &token, &error));
+  OK(pgentra_provider_get(m.provider, -1, &token, NULL, &error));
   pgentra_string_free(token);
   CHECK(counter_get(&m.asked) == 1);
   end(&m);
@@ -149,7 +149,7 @@ static void answers_nothing(void) {
   const char *token = NULL;
   mine m;
   begin(&m, NOTHING);
-  CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_CREDENTIAL_VALUE);
+  CHECK(pgentra_provider_get(m.provider, -1, &token, NULL, &error) == PGENTRA_CREDENTIAL_VALUE);
   CHECK(strstr(pgentra_error_message(error), "Mine: the credential returned an empty token") != NULL);
   pgentra_error_free(error);
   end(&m);
@@ -160,7 +160,7 @@ static void fails(void) {
   const char *token = NULL;
   mine m;
   begin(&m, FAIL);
-  CHECK(pgentra_provider_get(m.provider, -1, &token, &error) == PGENTRA_AUTHENTICATION_FAILED);
+  CHECK(pgentra_provider_get(m.provider, -1, &token, NULL, &error) == PGENTRA_AUTHENTICATION_FAILED);
   CHECK(strstr(pgentra_error_message(error), "Mine: the credential raised OutOfOrder") != NULL);
   CHECK(strstr(pgentra_error_detail_json(error), "\"aadsts\":700016") != NULL);
   CHECK(strstr(pgentra_error_detail_json(error), "\"class\":\"OutOfOrder\"") != NULL);
@@ -205,7 +205,7 @@ static void goes_away(void) {
   const char *token = NULL;
   mine m;
   begin(&m, ABANDON);
-  FAILS(PGENTRA_CANCELLED, pgentra_provider_get(m.provider, -1, &token, &error));
+  FAILS(PGENTRA_CANCELLED, pgentra_provider_get(m.provider, -1, &token, NULL, &error));
   CHECK(counter_get(&m.asked) > 1);
   end(&m);
 }
@@ -217,8 +217,8 @@ static void is_invalidated(void) {
   uint64_t id = 0, next = 0;
   mine m;
   begin(&m, IN_TURN);
-  OK(pgentra_provider_get(m.provider, -1, &token, &error));
-  OK(pgentra_provider_try_get(m.provider, &id, &newer, &error));
+  OK(pgentra_provider_get(m.provider, -1, &token, NULL, &error));
+  OK(pgentra_provider_try_get(m.provider, &id, &newer, NULL, &error));
   pgentra_string_free(newer);
   const time_t asked_at = time(NULL);
   OK(pgentra_provider_invalidate(m.provider, token, -1, &newer, &error));
@@ -236,7 +236,7 @@ static void is_invalidated(void) {
   pgentra_string_free(again);
   pgentra_string_free(newer);
   pgentra_string_free(token);
-  OK(pgentra_provider_try_get(m.provider, &next, &token, &error));
+  OK(pgentra_provider_try_get(m.provider, &next, &token, NULL, &error));
   CHECK(next != id && strcmp(token, "second") == 0);
   pgentra_string_free(token);
   end(&m);
