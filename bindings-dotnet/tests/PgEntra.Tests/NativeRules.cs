@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace PgEntra.Tests;
 
-/// <summary>Functions of <c>pgentra.h</c> that PgEntra has no need of: the rules that drivers of other languages ask for.</summary>
+/// <summary>Functions of <c>pgentra.h</c> that PgEntra does not use: rules for the drivers of other languages.</summary>
 internal static partial class NativeRules
 {
     private const string Name = "pgentra";
