@@ -8,9 +8,6 @@ use crate::{dispatcher::EVENTS, exit::call_method};
 /// The module `logging`.
 static LOGGING: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
-/// The start of the core's record of a fetch that failed while no usable token was left.
-const RAISED_FAILURE: &str = "token fetch failed, no token left";
-
 /// Begins to pass events on. Imports `logging` on this thread, which is the application's: Python 3.10 to 3.12 take the
 /// thread that first imports `threading`, as `logging` does, for the main thread, and never end if that is one of ours.
 ///
@@ -21,21 +18,22 @@ pub fn start(py: Python<'_>) -> PyResult<()> {
     // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
     let _ = pgentra::bindings::set_log_sink(|event| {
         let (level, message) = (event.level, event.message.to_owned());
+        let is_raised = event.is_raised_to_callers();
         EVENTS.send(move |py| {
             // What a handler raises is its own affair.
-            let _ = log(py, level, &message);
+            let _ = log(py, level, &message, is_raised);
         });
     });
     Ok(())
 }
 
-fn log(py: Python<'_>, level: LogLevel, message: &str) -> PyResult<()> {
+fn log(py: Python<'_>, level: LogLevel, message: &str, is_raised: bool) -> PyResult<()> {
     let number = level.python_number();
     let Some(logging) = LOGGING.get(py) else { return Ok(()) };
     let logger = call_method(logging.bind(py), intern!(py, "getLogger"), (intern!(py, "pgentra"),))?;
     // Callers raise this failure as an exception. Where the application has not configured logging, Python would print the
     // record to standard error as well.
-    if message.starts_with(RAISED_FAILURE) && !call_method(&logger, intern!(py, "hasHandlers"), ())?.is_truthy()? {
+    if is_raised && !call_method(&logger, intern!(py, "hasHandlers"), ())?.is_truthy()? {
         return Ok(());
     }
     call_method(&logger, intern!(py, "log"), (number, intern!(py, "%s"), message))?;

@@ -195,7 +195,7 @@ pub(crate) async fn within(entry: &Arc<CacheEntry>, mode: RefreshMode, limit: Du
     match tokio::time::timeout(limit, entry.get(mode)).await {
         Ok(outcome) => outcome,
         Err(_) => entry.fallback().ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, format!("no token after a wait of {} s", limit.as_secs_f64()))
+            Error::new(ErrorKind::Timeout, format!("no token was received within {} s", limit.as_secs_f64()))
                 .for_credential(entry.credential().name())
         }),
     }

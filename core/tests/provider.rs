@@ -161,7 +161,10 @@ fn a_dead_token_is_told_as_such() {
     runtime.block_on(asked).expect("an answer");
     let error = Scripted::new(|_, _| Ok(token(&json!({"upn": "b"}), -5))).provider(Config::default()).get_blocking();
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("this machine's clock is 10 min ahead of the token service's. Correct the clock"), "{text}");
+    assert!(
+        text.contains("this machine's clock is 10 min ahead of the clock of the token service. Correct the clock"),
+        "{text}"
+    );
 }
 
 #[test]
