@@ -55,10 +55,10 @@ pub(crate) fn no_token(limit: Duration) -> String {
 }
 
 /// The wait for a token source. Dropping it ends the wait.
-pub(crate) struct Waiting(Option<Arc<FetchProgress>>);
+pub struct Waiting(Option<Arc<FetchProgress>>);
 
 /// Reports that the fetch waits for a response of `source`.
-pub(crate) fn wait_for(source: impl Into<String>) -> Waiting {
+pub fn wait_for(source: impl Into<String>) -> Waiting {
     let progress = CURRENT.try_with(Arc::clone).ok();
     if let Some(progress) = &progress {
         lock(&progress.0).waiting = Some((source.into(), Instant::now()));
