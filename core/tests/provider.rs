@@ -162,7 +162,9 @@ fn a_dead_token_is_told_as_such() {
     let error = Scripted::new(|_, _| Ok(token(&json!({"upn": "b"}), -5))).provider(Config::default()).get_blocking();
     let text = error.unwrap_err().to_string();
     assert!(
-        text.contains("this machine's clock is 10 min ahead of the clock of the token service. Correct this machine's clock"),
+        text.contains(
+            "this machine's clock is 10 min ahead of the clock of the token service. Correct this machine's clock"
+        ),
         "{text}"
     );
 }
