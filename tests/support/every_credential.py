@@ -20,7 +20,7 @@ import pgentra
 from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
-PASSWORD = "planted-password"
+PASSWORD = "canary-password"
 #: Who the emulator's places hand out where no identity is asked for.
 APP, ALICE = "app-mi", "alice@contoso.example"
 FEDERATED = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}

@@ -291,7 +291,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     public async Task Service_Connectors_password_is_a_password_login()
     {
         // Without a token, also where an earlier configuration had one.
-        Connect("AZURE_POSTGRESQL_", "password.example", "alice", ";Password=planted-password");
+        Connect("AZURE_POSTGRESQL_", "password.example", "alice", ";Password=canary-password");
         var builder = new NpgsqlDataSourceBuilder("Host=password.example");
         builder.UseEntraAuthentication(Token("one"));
         using var log = new Recorder();
@@ -307,7 +307,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
             PgEntraLogging.Use(null);
         }
 
-        Assert.Equal("planted-password", builder.ConnectionStringBuilder.Password);
+        Assert.Equal("canary-password", builder.ConnectionStringBuilder.Password);
         Assert.Equal("alice", builder.ConnectionStringBuilder.Username);
         await using (builder.Build())
         {

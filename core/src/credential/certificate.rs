@@ -531,7 +531,7 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_brings_it_down() {
-        let password = Secret::new("planted-password");
+        let password = Secret::new("canary-password");
         for name in
             ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "no-mac.pfx", "rc2.pem"]
         {
