@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::BuildInputs,
     error::{Error, ErrorKind, Result},
+    percent_encoding,
     secret::Secret,
 };
 
@@ -179,31 +180,10 @@ fn authorization(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let decoded = |text: &str| Zeroizing::new(percent_decoded(text));
+    let decoded = |text: &str| Zeroizing::new(percent_encoding::decode(text, true).unwrap_or_default());
     let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
     let both = Zeroizing::new([user.as_slice(), b":", password.as_slice()].concat());
     Some(Secret::new(format!("Basic {}", STANDARD.encode(&*both))))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digit =
-            |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
