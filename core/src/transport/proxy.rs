@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_choose_the_proxy() {
+    fn proxy_rules_follow_the_variables() {
         let login = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
         type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
         let table: &[Case] = &[
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_sent_as_the_client_sends_them() {
+    fn proxy_authorization_is_encoded_as_by_the_client() {
         let sent = |url: &str| authorization(&Url::parse(url).unwrap()).map(|value| value.expose().to_owned());
         assert_eq!(sent("http://h:1").as_deref(), None);
         assert_eq!(sent("http://canary-user:pl%40nted@h:1").as_deref(), Some("Basic Y2FuYXJ5LXVzZXI6cGxAbnRlZA=="));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_not_encoded_is_told() {
+    fn proxy_with_a_password_that_is_not_encoded_is_reported() {
         for value in [
             "http://user:12#hunter2@host:1",
             "user:hun/ter2@host",
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_named_and_its_password_is_not() {
+    fn proxy_error_contains_the_variable_and_no_password() {
         for value in
             ["ftp://user:hunter2@host", "http://user:hunter2@", "http://user:hunter2@ho st:x", "http://:hunter2@[::"]
         {
