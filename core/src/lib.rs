@@ -58,6 +58,7 @@ pub mod credential;
 mod error;
 pub mod identity;
 mod logging;
+mod percent_encoding;
 pub mod postgres;
 mod provider;
 mod runtime;
