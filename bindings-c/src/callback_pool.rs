@@ -199,7 +199,7 @@ mod tests {
         let (done, finished) = channel();
         for number in 0..3 {
             let done = done.clone();
-            POOL.run(move || drop(done.send(number)));
+            POOL.run(move || done.send(number).expect("the test listens"));
             finished.recv_timeout(Duration::from_secs(20)).expect("is run");
             POOL.drain(Instant::now() + Duration::from_secs(20));
             assert_eq!(lock(&POOL.here.peek().expect("was used").state).threads, 0);
