@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use pgentra::{Error, ErrorKind, Pending, PerProcess, Result};
+use pgentra::{Error, ErrorKind, Pending, Result, bindings::PerProcess};
 
 use crate::{
     callback_pool::{COMPLETIONS, CallbackPool},

@@ -4,9 +4,8 @@ use std::ffi::c_char;
 
 use pgentra::{
     Result,
-    postgres::{
-        self, ConnectionPlan, ConnectionRequest, Form, connection_plan::CONNECTION_VARIABLES, connection_string,
-    },
+    bindings::CONNECTION_VARIABLES,
+    postgres::{self, ConnectionPlan, ConnectionRequest, Form, connection_string},
 };
 use serde_json::{Map, Value, json};
 

@@ -13,7 +13,8 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, PerProcess, Result,
+    Error, ErrorKind, Result,
+    bindings::{PerProcess, wait_for},
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
 };
 use tokio::sync::oneshot;
@@ -182,6 +183,7 @@ impl Credential for CustomCredential {
                     FetchGuard { number, queue: Some(Arc::clone(queue)) }
                 }
             };
+            let _waiting = wait_for("the credential's own code");
             response.await.unwrap_or_else(|_| Err(abandoned()))
         })
     }
@@ -429,8 +431,9 @@ pub unsafe extern "C" fn pgentra_request_respond(
     let work = || {
         // SAFETY: guaranteed by the caller.
         let token = unsafe { optional_str("token", token) };
-        let token = token
-            .and_then(|token| FetchedToken::from_host(token.unwrap_or_default(), known(expires_on), known(refresh_on)));
+        let token = token.and_then(|token| {
+            FetchedToken::from_custom(token.unwrap_or_default(), known(expires_on), known(refresh_on))
+        });
         respond(request, token)
     };
     // SAFETY: guaranteed by the caller.
@@ -464,7 +467,7 @@ pub unsafe extern "C" fn pgentra_request_fail(
             required_str("class_name", class_name).and_then(|class| Ok((class, required_str("message", message)?)))
         };
         let failure = match strings {
-            Ok((class, message)) => Error::from_host(class, message, unavailable, cause),
+            Ok((class, message)) => Error::from_custom(class, message, unavailable, Some(cause)),
             Err(error) => error,
         };
         respond(request, Err(failure))

@@ -101,7 +101,7 @@ pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_voi
 
 /// Returns the application's own error: that of the error itself, or of the attempt of a chain that has one.
 fn cause(error: &Error) -> Option<*mut c_void> {
-    let own = error.host_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
+    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
     own.or_else(|| error.attempts().iter().rev().find_map(cause))
 }
 
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *m
 }
 
 fn describe(kind: ErrorKind) -> Value {
-    use pgentra::ChainRule::{Failed, NotACredential, Unavailable};
+    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

@@ -9,8 +9,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Error, ErrorKind, PerProcess, Result};
-use tracing::Level;
+use pgentra::{
+    Error, ErrorKind, Result,
+    bindings::{LogLevel, PerProcess},
+};
 
 use crate::{
     async_call::{Finalized, UserData, pgentra_finalizer},
@@ -92,12 +94,13 @@ fn start() {
         return;
     }
     // This fails if a Rust program in the same process has its own subscriber, which then receives the events.
-    let _ = pgentra::logging::set_sink(Box::new(|level, target, message| {
-        let level = match level {
-            Level::ERROR => PGENTRA_LOG_ERROR,
-            Level::WARN => PGENTRA_LOG_WARNING,
-            Level::INFO => PGENTRA_LOG_INFO,
-            _ => PGENTRA_LOG_DEBUG,
+    let _ = pgentra::bindings::set_log_sink(|event| {
+        let (target, message) = (event.target, event.message);
+        let level = match event.level {
+            LogLevel::Error => PGENTRA_LOG_ERROR,
+            LogLevel::Warning => PGENTRA_LOG_WARNING,
+            LogLevel::Info => PGENTRA_LOG_INFO,
+            LogLevel::Debug => PGENTRA_LOG_DEBUG,
         };
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
         let Ok((target, message)) = c_strings(target, message) else { return };
@@ -105,7 +108,7 @@ fn start() {
             // SAFETY: the application allows these calls until its finalizer is called, which `listener` prevents.
             unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
         });
-    }));
+    });
 }
 
 fn c_strings(target: &str, message: &str) -> Result<(CString, CString)> {

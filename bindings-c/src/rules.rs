@@ -4,8 +4,11 @@ use std::ffi::c_char;
 
 use pgentra::{
     Error, ErrorKind, Result,
-    cloud::{self, CloudInputs},
-    config::{Environment, KNOWN_VARIABLES},
+    bindings::{
+        KNOWN_VARIABLES,
+        cloud::{self, CloudInputs},
+    },
+    config::Environment,
     postgres::{
         self, login_error,
         role_name::{self, Claims},

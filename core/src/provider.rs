@@ -107,6 +107,13 @@ impl Login {
     pub fn token(&self) -> &Arc<Token> {
         &self.0.token
     }
+
+    /// Returns a login of another role with the same token.
+    #[cfg(test)]
+    pub(crate) fn with_user(&self, user: &str) -> Login {
+        let (user_source, token) = (self.0.user_source, Arc::clone(&self.0.token));
+        Login(Arc::new(LoginContents { user: user.to_owned(), user_source, token }))
+    }
 }
 
 impl fmt::Debug for Login {
@@ -263,7 +270,7 @@ impl ConnectionPlan {
         if !self.uses_entra {
             return Err(Error::new(
                 ErrorKind::InvalidConnection,
-                "no token is needed: the connection has a user and a password of its own",
+                "no token is required: the connection has its own user and password",
             )
             .with_advice("Check `uses_entra` of the plan first."));
         }
@@ -524,7 +531,10 @@ impl Inner {
             Err(error) => match &self.fallback_username {
                 Some(user) => return Some(Ok((user.clone(), "fallback_username"))),
                 None => {
-                    let told = Error::new(ErrorKind::TokenDecode, format!("the token tells no role name: {error}"));
+                    let told = Error::new(
+                        ErrorKind::TokenDecode,
+                        format!("the role name cannot be read from the token: {error}"),
+                    );
                     return Some(Err(told.for_credential(self.credential.name())));
                 }
             },
@@ -543,17 +553,19 @@ impl Inner {
     /// often carry no name.
     async fn name_by_management(&self, token: &Token, limit: Duration) -> Result<(String, &'static str)> {
         let Ok(claims) = token.claims() else {
-            return Err(Error::new(ErrorKind::TokenDecode, "the token tells no role name"));
+            return Err(Error::new(ErrorKind::TokenDecode, "the role name cannot be read from the token"));
         };
         let principal = claims.principal();
         // The token is needed once, so it is not refreshed in advance.
         let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
-                Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
+                Err(Error::new(ErrorKind::UsernameExtraction, "the management token is for another principal"))
             }
             Ok(theirs) => Ok(theirs.role_name()),
-            Err(error) => Err(Error::new(ErrorKind::TokenDecode, format!("the management token: {error}"))),
+            Err(error) => {
+                Err(Error::new(ErrorKind::TokenDecode, format!("the management token cannot be read: {error}")))
+            }
         });
         match found {
             Ok(Some(role)) => {
@@ -565,7 +577,7 @@ impl Inner {
                 self.last_resort(claims, None)
             }
             Err(error) => {
-                tracing::debug!(target: "pgentra::provider", "no role name from a management token: {}", error.headline());
+                tracing::debug!(target: "pgentra::provider", "no role name was found with a management token: {}", error.headline());
                 self.last_resort(claims, Some(error))
             }
         }
@@ -588,7 +600,7 @@ impl Inner {
         let told = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A later attempt can succeed when the service is available again, so the error is transient.
-            Some(error) if error.is_transient() && !error.host_was_refused() => (error.kind(), vec![error]),
+            Some(error) if error.is_transient() && !error.custom_was_refused() => (error.kind(), vec![error]),
             Some(error) => (ErrorKind::ScopePermission, vec![error]),
             None => (ErrorKind::UsernameExtraction, Vec::new()),
         };

@@ -134,7 +134,7 @@ async fn a_certificate_file_that_changed_is_read_again() {
     ask(&credential, &scope(3)).await.expect("a token");
     fixture("ec.pem");
     let unusable = ask(&credential, &scope(4)).await.expect_err("an elliptic curve's key");
-    assert!(unusable.to_string().contains("no RSA key"), "{unusable}");
+    assert!(unusable.to_string().contains("not an RSA key"), "{unusable}");
     fixture("app.pem");
     ask(&credential, &scope(5)).await.expect("a token");
 
@@ -171,7 +171,8 @@ async fn a_hosts_callback_gives_assertions() {
     let entra = Entra::start().await;
     let document = json!({"type": "client_assertion", "get_assertion": {"type": "custom_credential", "index": 0}});
     let request = TokenRequest::new(SCOPE);
-    let numbered = Callback::answering(|call| FetchedToken::from_host(&format!("canary.assertion.{call}"), None, None));
+    let numbered =
+        Callback::answering(|call| FetchedToken::from_custom(&format!("canary.assertion.{call}"), None, None));
     let credential = entra.credential_with(document.clone(), vec![Arc::clone(&numbered)]);
     for scope in [SCOPE, SCOPE, "https://management.azure.com/.default"] {
         ask(&credential, &TokenRequest::new(scope)).await.expect("a token");
@@ -181,15 +182,15 @@ async fn a_hosts_callback_gives_assertions() {
     // Its failure is the cause; when its host goes away, it is asked again.
     let failing = Callback::answering(|call| match call {
         0 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
-        1 => Err(Error::from_host("ValueError", "no key canary", false, Arc::new("kept"))),
-        _ => FetchedToken::from_host("two words", None, None),
+        1 => Err(Error::from_custom("ValueError", "no key canary", false, Some(Arc::new("kept")))),
+        _ => FetchedToken::from_custom("two words", None, None),
     });
     let credential = entra.credential_with(document, vec![failing]);
     let error = ask(&credential, &request).await.expect_err("the callback failed");
     let text = error.to_string();
     let start = "ClientAssertionCredential: no assertion from getAssertion: the credential raised ValueError";
     assert!(text.starts_with(start), "{text}");
-    assert!(error.host_cause().is_some_and(|cause| cause.is::<&str>()));
+    assert!(error.custom_cause().is_some_and(|cause| cause.is::<&str>()));
     let other = TokenRequest::new("https://vault.azure.net/.default");
     assert_eq!(ask(&credential, &other).await.expect_err("no assertion").kind(), ErrorKind::CredentialValue);
 
@@ -203,7 +204,7 @@ async fn a_hosts_callback_gives_assertions() {
     for _ in 0..2 {
         ask(&user(&numbered, "canary.user.c"), &request).await.expect("a token");
     }
-    let another = Callback::answering(|_| FetchedToken::from_host("canary.another", None, None));
+    let another = Callback::answering(|_| FetchedToken::from_custom("canary.another", None, None));
     ask(&user(&another, "canary.user.c"), &request).await.expect("a token");
     assert_eq!(entra.sent("assertion"), ["canary.user.c", "canary.user.c"]);
     assert_eq!(entra.sent("client_assertion")[2..], ["canary.assertion.2", "canary.another"]);

@@ -3,7 +3,7 @@
 pub(crate) mod application_cache;
 pub(crate) mod entry;
 pub(crate) mod key;
-mod log;
+pub(crate) mod log;
 pub mod refresh_state;
 pub(crate) mod role_names;
 pub(crate) mod token;

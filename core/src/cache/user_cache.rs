@@ -181,7 +181,7 @@ mod tests {
         CredentialConfig, Secret,
         cache::refresh_state::RefreshMode,
         config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
-        credential::{self, BuildContext},
+        credential::build::{self, BuildContext},
         runtime::Pending,
         transport::{Response, Transport},
     };
@@ -218,7 +218,7 @@ mod tests {
             let environment = Environment::new();
             let inputs = BuildInputs::new(&environment);
             let context = BuildContext::new(&inputs).with_transport(transport);
-            let middle_tier = credential::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
+            let middle_tier = build::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
                 .expect("the arguments are in order");
             let key = Key::of_document(&CredentialConfig::default(), &"tests of users");
             Application { key, middle_tier, arguments }

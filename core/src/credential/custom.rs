@@ -2,7 +2,7 @@
 
 use super::{FetchedToken, entra::error_codes, sanitize};
 use crate::{
-    error::{Error, ErrorKind, HostCause, Result, ServiceErrorDetails},
+    error::{CustomCause, Error, ErrorKind, Result, ServiceErrorDetails},
     runtime::now,
     secret::Secret,
 };
@@ -14,7 +14,8 @@ impl FetchedToken {
     ///
     /// # Errors
     /// [`ErrorKind::CredentialValue`] if it cannot be a token: empty, or with whitespace or control characters inside.
-    pub fn from_host(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
+    #[doc(hidden)]
+    pub fn from_custom(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
         let refused =
             |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
         let token = token.trim();
@@ -22,7 +23,7 @@ impl FetchedToken {
             return refused("an empty token");
         }
         if token.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return refused("a token with blanks or control characters in it");
+            return refused("a token with whitespace or control characters");
         }
         let refresh_in = refresh_on.map(|at| at.saturating_sub(now().wall_ms / 1000));
         Ok(FetchedToken { token: Secret::new(token), expires_on, expires_in: None, refresh_in })
@@ -36,7 +37,8 @@ impl Error {
     /// `unavailable` means that the credential is not set up here, so that a chain continues with its next member. An
     /// Entra error quoted in the message has the same effect as one in a response of Entra: for example, a wrong secret
     /// is a definite refusal.
-    pub fn from_host(class: &str, message: &str, unavailable: bool, cause: HostCause) -> Error {
+    #[doc(hidden)]
+    pub fn from_custom(class: &str, message: &str, unavailable: bool, cause: Option<CustomCause>) -> Error {
         let aadsts = error_codes::find(message);
         let known = aadsts.and_then(error_codes::lookup);
         let kind = match known {
@@ -49,14 +51,14 @@ impl Error {
         Error::new(kind, format!("the credential raised {class}"))
             .with_service(service)
             .with_known(known)
-            .with_host_cause(class, cause)
+            .with_custom_cause(class, cause)
     }
 
     /// Returns whether a custom credential reported that Entra refused it, by the names of the Azure SDKs' errors for
     /// that.
-    pub(crate) fn host_was_refused(&self) -> bool {
+    pub(crate) fn custom_was_refused(&self) -> bool {
         let refusals = ["ClientAuthenticationError", "AuthenticationError", "AuthenticationFailedException"];
-        self.host_class().is_some_and(|class| refusals.contains(&class))
+        self.custom_class().is_some_and(|class| refusals.contains(&class))
     }
 }
 
@@ -67,16 +69,16 @@ mod tests {
     #[test]
     fn what_cannot_be_a_token_is_refused_without_being_shown() {
         for bad in ["", " \r\n", "two words", "line\nbreak", "nul\0"] {
-            let error = FetchedToken::from_host(bad, Some(1), None).expect_err("refused");
+            let error = FetchedToken::from_custom(bad, Some(1), None).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::CredentialValue);
             assert!(bad.trim().is_empty() || !error.to_string().contains(bad));
         }
     }
 
     #[test]
-    fn from_host_removes_whitespace_around_a_token() {
+    fn from_custom_removes_whitespace_around_a_token() {
         for read in ["canary", "canary\n", "canary\r\n", "canary\n\n", " \tcanary "] {
-            let fetched = FetchedToken::from_host(read, Some(1), None).expect("a token");
+            let fetched = FetchedToken::from_custom(read, Some(1), None).expect("a token");
             assert_eq!(fetched.token.expose(), "canary");
         }
     }
@@ -84,18 +86,18 @@ mod tests {
     #[test]
     fn a_hosts_failure_shows_its_first_sentence_and_no_token() {
         let message = "AADSTS7000215: bad eyJhbGciOiJub25lIn0.eyJhIjoxfQ.s. Trace ID: 1";
-        let error = Error::from_host("ClientAuthenticationError", message, false, std::sync::Arc::new(()));
+        let error = Error::from_custom("ClientAuthenticationError", message, false, None);
         assert_eq!(error.aadsts(), Some(7_000_215));
         assert!(
             error.to_string().starts_with("the credential raised ClientAuthenticationError: bad [redacted]"),
             "{error}"
         );
-        assert!(Error::from_host("X", "", true, std::sync::Arc::new(())).is_unavailable());
+        assert!(Error::from_custom("X", "", true, None).is_unavailable());
     }
 
     #[test]
     fn what_entra_said_to_a_hosts_credential_decides() {
-        let raised = |message: &str| Error::from_host("X", message, false, std::sync::Arc::new(()));
+        let raised = |message: &str| Error::from_custom("X", message, false, None);
         let wrong = raised("X failed: see the log.\nOriginal exception: AADSTS7000215: Invalid secret. Trace ID: 1");
         assert_eq!(wrong.kind(), ErrorKind::AuthenticationFailed);
         assert!(wrong.is_definite() && !wrong.is_transient());

@@ -5,18 +5,14 @@ using System.Runtime.InteropServices;
 
 namespace PgEntra.Interop;
 
-/// <summary>The functions of <c>bindings-c/include/pgentra.h</c>, which says what each does and who owns what.</summary>
-/// <remarks>What can be on the way while a collectible load context ends is called through <see cref="Library"/>.</remarks>
+/// <summary>The functions of <c>bindings-c/include/pgentra.h</c>, which documents each function and the ownership of its arguments.</summary>
 internal static unsafe partial class Native
 {
-    internal const uint AbiVersion = 1;
+    private const string Name = NativeLoader.Name;
 
-    private const string Name = "pgentra";
+    static Native() => NativeLoader.Register();
 
     // The library.
-
-    [LibraryImport(Name, EntryPoint = "pgentra_abi_version")]
-    internal static partial uint GetAbiVersion();
 
     [LibraryImport(Name, EntryPoint = "pgentra_shutdown")]
     internal static partial void Shutdown();
@@ -127,7 +123,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_callback", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int OpenCredential(
         string name,
-        delegate* unmanaged[Cdecl]<nint, nint, WantedToken*, void> callback,
+        delegate* unmanaged[Cdecl]<nint, nint, NativeTokenRequest*, void> callback,
         nint userData,
         delegate* unmanaged[Cdecl]<nint, void> finalizer,
         out CredentialHandle credential,
@@ -139,7 +135,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_try_get_token")]
     internal static partial int TryGetToken(
         CredentialHandle credential,
-        WantedToken* request,
+        NativeTokenRequest* request,
         ref ulong id,
         out nint token,
         out long expiresOn,
@@ -149,7 +145,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_get_token_async")]
     internal static partial int GetTokenAsync(
         CredentialHandle credential,
-        WantedToken* request,
+        NativeTokenRequest* request,
         int timeoutMs,
         delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
         nint userData,
@@ -185,11 +181,27 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
+    [return: MarshalAs(UnmanagedType.U1)]
+    internal static partial bool IsLoginErrorRetriable(string? sqlState, string message);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_explain", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ExplainLoginError(
+        string? sqlState,
+        string message,
+        string role,
+        string? roleSource,
+        string? token,
+        string? host,
+        string? environment,
+        out nint text,
+        out nint error);
 }
 
 /// <summary><c>pgentra_token_request</c></summary>
 [StructLayout(LayoutKind.Sequential)]
-internal unsafe struct WantedToken
+internal unsafe struct NativeTokenRequest
 {
     internal nuint Size;
     internal byte* Scope;
@@ -198,7 +210,7 @@ internal unsafe struct WantedToken
     internal byte EnableCae;
 }
 
-/// <summary><c>pgentra_outcome</c>: borrowed until the callback returns.</summary>
+/// <summary><c>pgentra_outcome</c>: valid until the callback returns.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct Outcome
 {
