@@ -16,7 +16,7 @@ use pgentra::bindings::PerProcess;
 pub static COMPLETIONS: CallbackPool = CallbackPool::new("pgentra-done", 16);
 
 /// Requests to custom credentials.
-pub static REQUESTS: CallbackPool = CallbackPool::new("pgentra-ask", 64);
+pub static REQUESTS: CallbackPool = CallbackPool::new("pgentra-request", 64);
 
 /// Log events, on one thread to keep their order.
 pub static EVENTS: CallbackPool = CallbackPool::new("pgentra-events", 1);

@@ -1,7 +1,10 @@
 //! Connection strings, connection plans and explanations of login errors: the core's rules, for Python.
 
 use pgentra::{
-    bindings::{self, FailedLogin},
+    bindings::{
+        self, FailedLogin,
+        untrusted::{self, UntrustedLogin},
+    },
     postgres::{self, ConnectionRequest},
 };
 use pyo3::{intern, prelude::*, types::PyDict};
@@ -100,6 +103,34 @@ pub fn connection_plan(
     // Detached, because service files are read.
     let planned = detached(py, || postgres::ConnectionPlan::new(&request));
     planned.map(ConnectionPlan).map_err(|error| raised(py, &error))
+}
+
+/// Decides whether a connection whose settings do not come from the application may use a token: `("token", "")`,
+/// `("password", "")` or `("host_not_allowed", cause)`. With `from_process`, the process's variables take the place of the
+/// request's `environment`.
+#[pyfunction]
+pub fn untrusted_login(
+    py: Python<'_>,
+    request: &Bound<'_, PyDict>,
+    from_process: bool,
+) -> PyResult<(&'static str, String)> {
+    let value = to_value(request)?;
+    let mut request = ConnectionRequest::from_value(value).map_err(|error| raised(py, &error))?;
+    if from_process {
+        request.environment = every_variable(py)?;
+    }
+    // Detached, because service files are read.
+    match detached(py, || untrusted::untrusted_login(&request)).map_err(|error| raised(py, &error))? {
+        UntrustedLogin::Token => Ok(("token", String::new())),
+        UntrustedLogin::Password => Ok(("password", String::new())),
+        UntrustedLogin::HostNotAllowed(cause) => Ok(("host_not_allowed", cause)),
+    }
+}
+
+/// Returns the error of an untrusted connection that must not use a token.
+#[pyfunction]
+pub fn untrusted_error(py: Python<'_>, cause: &str) -> Py<PyAny> {
+    raised(py, &untrusted::refused(cause)).into_value(py).into_any()
 }
 
 /// Returns lines to add to the server's message; empty if it is not a login error. `host` names the servers of a

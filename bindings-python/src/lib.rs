@@ -31,7 +31,10 @@ mod native {
     use crate::testing::run_vector;
     #[pymodule_export]
     use crate::{
-        connection::{ConnectionPlan, connection_plan, explain_login_error, read_connection_string},
+        connection::{
+            ConnectionPlan, connection_plan, explain_login_error, read_connection_string, untrusted_error,
+            untrusted_login,
+        },
         credential::{Credential, CredentialHandle},
         custom_credential::{CustomCredential, CustomTokenRequest},
         environment::{Environment, environment},
@@ -50,6 +53,7 @@ mod native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DATABASE_SCOPE", public.scope)?;
         module.add("MANAGEMENT_SCOPE", public.management_scope)?;
+        module.add("UNTRUSTED_SETTINGS", pgentra::bindings::untrusted::SETTINGS.to_vec())?;
         crate::logging::start(module.py())
     }
 }

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from emulator import ROOT, Emulator, Principal
+from support.emulator import ROOT, Emulator, Principal
 
 pytestmark = pytest.mark.one_python
 

@@ -18,7 +18,7 @@ static void done(void *user_data, const pgentra_outcome *outcome) {
   counter_add(&calls);
 }
 
-static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+static void request_token(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
@@ -28,11 +28,11 @@ static void finalize(void *user_data) {
   counter_add(&finalized);
 }
 
-static void take(void *user_data, int32_t level, const char *target, const char *message) {
+static void receive(void *user_data, int32_t level, const char *target, const char *message) {
   (void)user_data, (void)level, (void)target, (void)message;
 }
 
-/* The export of that name panics in this call, and says so; outputs stay as they are. */
+/* The export of that name panics in this call and returns an error; outputs are unchanged. */
 #define PANICS(name, ...)                                                   \
   do {                                                                      \
     pgentra_set_failpoint(#name);                                             \
@@ -42,7 +42,7 @@ static void take(void *user_data, int32_t level, const char *target, const char 
     error = NULL;                                                           \
   } while (0)
 
-static void in_exports_that_can_fail(void) {
+static void exports_that_can_fail(void) {
   pgentra_error *error = NULL;
   const pgentra_token_request request = request_for(SCOPE);
   const char *const untouched = "untouched";
@@ -55,7 +55,7 @@ static void in_exports_that_can_fail(void) {
   const char *const names[] = {NULL};
   uint64_t id = 7;
   int64_t expires_on = 7;
-  PANICS(pgentra_set_log_callback, PGENTRA_LOG_DEBUG, take, NULL, NULL);
+  PANICS(pgentra_set_log_callback, PGENTRA_LOG_DEBUG, receive, NULL, NULL);
   PANICS(pgentra_stats, &text);
   PANICS(pgentra_error_new, PGENTRA_TIMEOUT, "text", NULL, NULL);
   PANICS(pgentra_error_kinds, &text);
@@ -72,7 +72,7 @@ static void in_exports_that_can_fail(void) {
   PANICS(pgentra_provider_stats, provider, &text);
   PANICS(pgentra_operation_cancel, operation);
   PANICS(pgentra_credential_open, STATIC_CONFIG, NULL, 0, &made);
-  PANICS(pgentra_credential_callback, "Mine", ask, NULL, finalize, &made);
+  PANICS(pgentra_credential_callback, "Mine", request_token, NULL, finalize, &made);
   PANICS(pgentra_credential_queue, "Mine", &made);
   PANICS(pgentra_request_next, credential, 0, &request_handle, &wanted);
   PANICS(pgentra_options_to_json, names, names, &text);
@@ -100,25 +100,25 @@ static void in_exports_that_can_fail(void) {
 }
 
 /* The value that an export has after a panic. */
-#define GIVES(condition, name, ...)      \
+#define RETURNS(condition, name, ...)      \
   do {                                   \
     pgentra_set_failpoint(#name);          \
     CHECK((name(__VA_ARGS__))condition); \
   } while (0)
 
-#define SAYS(text, name, ...)                        \
+#define RETURNS_TEXT(text, name, ...)                        \
   do {                                               \
     pgentra_set_failpoint(#name);                      \
     CHECK(strcmp((name(__VA_ARGS__)), (text)) == 0); \
   } while (0)
 
-#define ENDS(name, ...)         \
+#define CALL(name, ...)         \
   do {                          \
     pgentra_set_failpoint(#name); \
     name(__VA_ARGS__);          \
   } while (0)
 
-static void in_exports_that_cannot(void) {
+static void exports_that_cannot_fail(void) {
   pgentra_error *error = NULL;
   const char *token = NULL;
   pgentra_operation *operation = NULL;
@@ -128,44 +128,44 @@ static void in_exports_that_cannot(void) {
   CHECK(pgentra_version()[0] == '\0');
   pgentra_set_failpoint("pgentra_abi_version");
   CHECK(pgentra_abi_version() == 0);
-  GIVES(== PGENTRA_INVALID_ARGUMENT, pgentra_error_kind, error);
-  SAYS("internal", pgentra_error_code, error);
-  SAYS("error is NULL or was freed", pgentra_error_message, error);
-  SAYS("{}", pgentra_error_detail_json, error);
-  GIVES(== NULL, pgentra_error_cause, error);
-  GIVES(== NULL, pgentra_error_retain, error);
-  GIVES(== NULL, pgentra_string_retain, token);
-  SAYS("not_a_login", pgentra_login_error_cause, "28P01", "no");
-  GIVES(== false, pgentra_login_error_is_retriable, "28P01", "no");
+  RETURNS(== PGENTRA_INVALID_ARGUMENT, pgentra_error_kind, error);
+  RETURNS_TEXT("internal", pgentra_error_code, error);
+  RETURNS_TEXT("error is NULL or was freed", pgentra_error_message, error);
+  RETURNS_TEXT("{}", pgentra_error_detail_json, error);
+  RETURNS(== NULL, pgentra_error_cause, error);
+  RETURNS(== NULL, pgentra_error_retain, error);
+  RETURNS(== NULL, pgentra_string_retain, token);
+  RETURNS_TEXT("not_a_login", pgentra_login_error_cause, "28P01", "no");
+  RETURNS(== false, pgentra_login_error_is_retriable, "28P01", "no");
   OK(pgentra_provider_get_async(provider, -1, done, NULL, &operation, NULL));
   counter_wait(&calls, 1);
-  /* What these were to free is freed by a second call. */
-  ENDS(pgentra_error_free, error);
-  ENDS(pgentra_string_free, token);
-  ENDS(pgentra_operation_free, operation);
-  ENDS(pgentra_provider_close, provider);
-  ENDS(pgentra_credential_close, credential);
+  /* The second call frees, in place of the one that panicked. */
+  CALL(pgentra_error_free, error);
+  CALL(pgentra_string_free, token);
+  CALL(pgentra_operation_free, operation);
+  CALL(pgentra_provider_close, provider);
+  CALL(pgentra_credential_close, credential);
   pgentra_error_free(error);
   pgentra_string_free(token);
   pgentra_operation_free(operation);
 }
 
-/* On the engine's thread and on those of the callbacks. */
-static void in_tasks(void) {
+/* On the engine's thread and on callback threads. */
+static void tasks(void) {
   static const char *const places[] = {"fetch", "request", "completion", "callback"};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     pgentra_error *error = NULL;
     pgentra_credential *mine = NULL;
     pgentra_provider *on_mine = NULL;
     const int before = counter_get(&calls);
-    OK(pgentra_credential_callback("Mine", ask, NULL, finalize, &mine, &error));
+    OK(pgentra_credential_callback("Mine", request_token, NULL, finalize, &mine, &error));
     OK(pgentra_provider_open_with(EMPTY_CONFIG, mine, &on_mine, &error));
     pgentra_set_failpoint(places[i]);
     OK(pgentra_provider_login_async(on_mine, -1, done, NULL, NULL, &error));
     counter_wait(&calls, before + 1);
     linger();
     CHECK(counter_get(&calls) == before + 1 && last_code == PGENTRA_INTERNAL);
-    /* What did not come to a token is remembered for a while; another credential is not touched by it. */
+    /* A failed fetch is remembered for a while, so that each round uses a new credential. */
     pgentra_provider_close(on_mine);
     pgentra_credential_close(mine);
     counter_wait(&finalized, (int)i + 1);
@@ -180,10 +180,10 @@ int main(void) {
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
   OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
   pgentra_string_free(token);
-  in_exports_that_can_fail();
-  in_exports_that_cannot();
-  in_tasks();
-  /* All goes on. */
+  exports_that_can_fail();
+  exports_that_cannot_fail();
+  tasks();
+  /* The library continues to work. */
   OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
   CHECK(strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);

@@ -1,4 +1,4 @@
-// pgentra.hpp: what closes itself, and what is thrown.
+// pgentra.hpp: handles that close themselves, and exceptions.
 #include <pgentra.hpp>
 
 #include "check.h"

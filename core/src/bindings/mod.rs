@@ -43,3 +43,8 @@ pub mod cloud {
         Cloud, CloudError, CloudFacts, CloudInputs, Resolved, is_azure_server, resolve, resource_of,
     };
 }
+
+/// Connections whose settings do not come from the application.
+pub mod untrusted {
+    pub use crate::postgres::untrusted::{ALLOWED_HOSTS_VARIABLE, SETTINGS, UntrustedLogin, refused, untrusted_login};
+}
