@@ -219,7 +219,9 @@ def dotnet_files(folder: Path) -> Graph:
     for file in sorted(folder.rglob("*.cs")):
         if not {"bin", "obj"}.intersection(file.relative_to(folder).parts):
             text = re.sub(r"//[^\n]*|/\*.*?\*/", "", file.read_text(encoding="utf-8-sig"), flags=re.DOTALL)
-            code[file] = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', text)
+            text = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', text)
+            # A member of an enum may have the name of a class.
+            code[file] = re.sub(r"^ +\w+ = \d+,$", "", text, flags=re.MULTILINE)
     defined: dict[str, Path] = {}
     for file, text in code.items():
         for names in CS_TYPE.findall(text):

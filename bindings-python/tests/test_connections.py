@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -413,6 +415,62 @@ def test_plan_passes_the_systems_authorities_to_libpq(tmp_path: Path, monkeypatc
     (tmp_path / ".postgresql").mkdir()
     (tmp_path / ".postgresql" / "root.crt").write_text("")
     assert overrides() == {"sslmode": "verify-full"}
+
+
+def test_plan_of_verify_full_passes_the_systems_authorities_to_libpq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("APPDATA", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+
+    def overrides(**given: str) -> dict[str, str]:
+        return _login.plan({"host": "db.example", **given}, Recording()).overrides
+
+    assert overrides(sslmode="verify-full") == {"sslrootcert": str(bundle)}
+    for given in ({"sslmode": "verify-ca"}, {"sslmode": "require"}, {"sslmode": "verify-full", "sslrootcert": "x"}):
+        assert "sslrootcert" not in overrides(**given), given
+    assert overrides(sslmode="verify-full", user="u", password="p") == {}, "the connection's own login"
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert overrides() == {"sslrootcert": str(bundle)}
+    assert overrides(service="s") == {}, "a service file may name authorities"
+    monkeypatch.setenv("PGSSLROOTCERT", "mine.pem")
+    assert overrides() == {}
+    monkeypatch.delenv("PGSSLROOTCERT")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setattr("pgentra._roots._BUNDLES", ())
+    monkeypatch.setitem(sys.modules, "certifi", SimpleNamespace(where=lambda: "certifi.pem"))
+    assert overrides() == {"sslrootcert": "certifi.pem"}
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    assert overrides() == {}
+
+
+def test_asyncpg_arguments_of_verify_full_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("asyncpg")
+    import ssl
+
+    import pgentra.asyncpg
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    context = ssl.create_default_context()
+
+    def tls(url: str | None = None, *, uses_token: bool = True, **keywords: Any) -> Any:
+        given = pgentra.asyncpg._given(url, keywords)
+        return pgentra.asyncpg._arguments(url, keywords, {}, given, uses_token=uses_token).get("ssl")
+
+    assert tls(ssl="verify-full") is True
+    assert tls("postgresql://db.example/d?sslmode=verify-full") is True
+    assert tls("postgresql://db.example/d?sslmode=verify-full&sslrootcert=mine.pem") is None
+    assert tls("postgresql://db.example/d?sslmode=verify-full&sslcert=mine.pem") is None
+    assert tls("postgresql://db.example/d?sslmode=verify-full", uses_token=False) is None
+    assert tls(ssl=context) is context
+    assert tls(ssl="require") == "require"
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("")
+    assert tls(ssl="verify-full") == "verify-full"
 
 
 def test_plan_passes_a_context_to_asyncpg_and_pg8000(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,28 @@ def test_password_with_a_user_logs_one_warning_and_fetches_no_token(how: str, ca
     assert "canary-secret" not in caplog.text
 
 
+@both
+def test_password_with_ignore_password_is_dropped(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    host = f"{how}.ignored.example"
+    parameters = {"host": host, "user": "app", "password": "canary"}
+    server = Server()
+    caplog.set_level(logging.INFO, "pgentra")
+    for _ in range(2):
+        connected(how, planned(parameters, ignore_password=True), server)
+    assert [(login["user"], login["password"].count(".")) for login in server.seen] == [("app", 2)] * 2
+    ends = time.monotonic() + 10
+    while not (told := [record for record in caplog.records if host in record.getMessage()]):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert [record.levelname for record in told] == ["INFO"]
+    assert "canary" not in caplog.text
+
+
+def test_password_with_ignore_password_and_require_entra_is_refused() -> None:
+    with pytest.raises(CredentialValueError, match="ignore_password and require_entra"):
+        planned(REMOTE, ignore_password=True, require_entra=True)
+
+
 @pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
 def test_password_with_require_entra_is_an_error(given: dict[str, str]) -> None:
     with pytest.raises(EntraConnectionValueError, match="require_entra") as caught:
@@ -255,7 +277,7 @@ def test_tls_mode_of_a_connection(
         expected = None
     else:
         assert planned(given).overrides.get("sslmode") == expected
-    assert planned(given, allow_insecure_transport=True).overrides == {}
+    assert "sslmode" not in planned(given, allow_insecure_transport=True).overrides
 
 
 # What libpq reads, and the driver does not, must not make a remote server local, or its TLS good.

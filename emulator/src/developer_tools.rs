@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_are_found_in_either_form() {
+    fn resource_is_found_in_either_form() {
         let of = |line: &str| {
             let arguments: Vec<String> = line.split(' ').map(String::from).collect();
             resource(&arguments).map(str::to_owned)
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_read_in_every_form() {
+    fn script_is_read_in_every_form() {
         for script in [
             "@{ ResourceUrl = 'https://r'; X = 'y' }",
             "$p = @{ 'ResourceUrl' = 'https://r' }",

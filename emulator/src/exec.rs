@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_that_lead_elsewhere_are_removed() {
+    fn is_removed_accepts_variables_of_other_services_only() {
         for name in
             ["AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "MSI_SECRET", "https_proxy", "NO_PROXY", "PGPASSWORD", "PGSERVICE"]
         {

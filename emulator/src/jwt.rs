@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_a_token_has_its_refusal() {
+    fn verify_invalid_token_returns_its_error() {
         let keys = KeySet::generate();
         let table = [
             (claims(), None),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn only_published_keys_count() {
+    fn verify_accepts_only_published_keys() {
         let mut keys = KeySet::generate();
         for signing in [Signing::Forged, Signing::Unsigned] {
             let token = keys.sign(&claims(), signing);

@@ -1,4 +1,4 @@
-"""Credentials that misbehave, and options that cannot be right: typed errors that say what to do, at once."""
+"""Custom credentials with bad results and invalid options: typed errors that say what to do, without delay."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def test_custom_credential_with_bad_result(
     kind, code = BAD[credential]
     began = time.monotonic()
     with pytest.raises(kind) as caught:
-        # A new function object each time: what the last one left in its cell is not this one's.
+        # A new function object each time has a cache entry of its own.
         driver.log_in(target.but(user="app-mi", entra={"credential": _twin(credential)}))
     assert time.monotonic() - began < 3
     assert caught.value.code == code
     assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
-    told = str(caught.value)
-    assert told.splitlines()[0].strip()
-    assert "eyJ" not in told
+    message = str(caught.value)
+    assert message.splitlines()[0].strip()
+    assert "eyJ" not in message
     if credential in (raises, raises_later):
         assert isinstance(caught.value.__cause__, LookupError)
     assert emulator.postgres_report().logins == []
@@ -112,7 +112,7 @@ def test_custom_credential_with_token_that_is_not_a_jwt(driver: Driver, emulator
         driver.log_in(target.but(entra={"credential": lambda: ("no-token-at-all", LATER)}))
     assert "user" in str(caught.value)
     assert "no-token-at-all" not in str(caught.value)
-    # With a user given nobody needs to read it; what it is worth, the server knows.
+    # With an explicit user the token is not decoded; the server decides.
     with pytest.raises(driver.refused, match="invalid format"):
         driver.log_in(target.but(user="app-mi", entra={"credential": lambda: ("no-token-at-all", LATER)}))
 
@@ -122,7 +122,7 @@ def test_custom_credential_with_token_that_is_not_a_jwt(driver: Driver, emulator
 def test_custom_credential_with_each_type_of_expiry(
     driver: Driver, expiry: str | None, emulator: Emulator, identity: Principal, target: Target
 ) -> None:
-    """None is read from the token itself."""
+    """Without an expiry the token's own is used."""
     minted = emulator.mint(identity.name, named=True)
     expires: Any = {
         None: None,
@@ -136,7 +136,7 @@ def test_custom_credential_with_each_type_of_expiry(
 
 
 def test_custom_credential_that_hangs(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """The caller's wait ends; the credential's call goes on, and the next caller waits for the same one."""
+    """The caller's wait ends; the credential's call continues, and the next caller waits for the same call."""
     release = threading.Event()
 
     def hangs() -> tuple[str, int]:
@@ -145,7 +145,7 @@ def test_custom_credential_that_hangs(driver: Driver, emulator: Emulator, target
 
     entra: dict[str, Any] = {"credential": hangs, "timeout": 0.5}
     if driver.name == "asyncpg":
-        # `timeout` is asyncpg's own word; there it bounds this wait as well.
+        # `timeout` is asyncpg's own argument, which also limits this wait.
         entra["timeout"] = 2
     began = time.monotonic()
     with pytest.raises(driver.transient) as caught:
@@ -176,7 +176,7 @@ def test_credential_argument_of_wrong_type(driver: Driver, credential: Any, emul
         ("management_lookup", "hunter2"),
         ("cache", "hunter2"),
         ("ca_file", 7),
-        # Texts come from URLs; taken for true they would switch the rule off.
+        # Texts come from URLs; a text that counts as true would disable the rule.
         ("allow_insecure_transport", "hunter2"),
         ("require_entra", "hunter2"),
     ],
@@ -190,14 +190,14 @@ def test_option_of_wrong_type(driver: Driver, option: str, value: Any, emulator:
 
 
 def test_option_that_is_unknown(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """By the driver, which knows its own, or by pgentra; nobody swallows them."""
+    """The driver or pgentra rejects it."""
     with pytest.raises(Exception, match="no_such_option"):
         driver.log_in(target.but(entra={"no_such_option": 1}))
     assert emulator.postgres_report().logins == []
 
 
 def test_user_with_invalid_characters(driver: Driver, emulator: Emulator, mine: Target) -> None:
-    """Surrogate characters and NUL end in an error of the driver or ours; nothing crashes, nothing hangs."""
+    """Surrogate characters and NUL cause an error of the driver or of pgentra, not a crash or a hang."""
     for user in ("\udcff", "a\0b"):
         with pytest.raises(Exception):  # noqa: B017
             driver.log_in(mine.but(user=user))

@@ -62,7 +62,7 @@ class TestCredentials(EveryCredential):
 
 
 def test_credential_classes_all_covered() -> None:
-    """By the tests, read as text: a new class has to be added there."""
+    """The tests are read as text, so that a new class must be added there."""
     text = Path(every_credential.__file__).read_text()
     classes = {name for name in identity.__all__ if name.endswith("Credential")}
     assert {name for name in classes if name not in text} == set()

@@ -1,4 +1,4 @@
-"""What holds for every driver: one table of tests, drivers x behaviours."""
+"""The behaviour that all drivers share: each test runs with each driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.emulator import Emulator, Principal
 ALICE = "alice@contoso.example"
 BOB = "bob_home.example#EXT#@contoso.example"
 
-#: Resolves to this machine, but is no loopback address, so pgentra must treat it as the network.
+#: Resolves to this machine, but is not a loopback address, so pgentra must treat it as remote.
 NOT_LOOPBACK = "0.0.0.0"
 
 
@@ -51,7 +51,7 @@ def as_deployment_slot(emulator: Emulator, target: Target, _: pytest.MonkeyPatch
 
 
 def as_service_principal(emulator: Emulator, target: Target, patch: pytest.MonkeyPatch) -> tuple[Target, str]:
-    """From the environment; its token has no name, so the role has to be told."""
+    """A service principal from the environment; its token contains no name, so that the role is given."""
     patch.setenv("AZURE_TENANT_ID", emulator.tenant_id)
     patch.setenv("AZURE_CLIENT_ID", "11111111-0000-0000-0000-000000000005")
     patch.setenv("AZURE_CLIENT_SECRET", "orders-api-secret")
@@ -64,12 +64,12 @@ def as_user(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[
 
 
 def as_guest(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
-    """A guest's token does not have the role's name."""
+    """A guest, whose token does not contain the role's name."""
     return target.but(entra={"credential": static(emulator, BOB)}, user=BOB), BOB
 
 
 def as_group(emulator: Emulator, target: Target, _: pytest.MonkeyPatch) -> tuple[Target, str]:
-    """The group's name, and a member's own token."""
+    """A group's role with a member's token."""
     return target.but(entra={"credential": static(emulator, ALICE)}, user="db-readers"), "db-readers"
 
 
@@ -101,7 +101,7 @@ def test_login_of_each_kind_of_principal(
 
 @pytest.fixture
 def readers(emulator: Emulator, target: Target) -> tuple[Target, str]:
-    """A role whose name wants percent-encoding, and a user's token that gets in there but is called otherwise."""
+    """A role whose name needs percent-encoding, and a user's token that is valid for it but contains another name."""
     group = emulator.add_principal("group", f"db/readers+{time.time_ns()}@all%20")
     member = emulator.add_principal("user", groups=[group.name])
     return target.but(entra={"credential": static(emulator, member.name)}), group.name
@@ -127,7 +127,7 @@ def test_user_in_argument_and_pguser(
     driver: Driver, readers: tuple[Target, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, role = readers
-    monkeypatch.setenv("PGUSER", "somebody-else")
+    monkeypatch.setenv("PGUSER", "another-user")
     assert driver.log_in(target.but(user=role)) == role
 
 
@@ -147,7 +147,7 @@ def test_user_in_service_file(
 def test_password_with_user(
     driver: Driver, emulator: Emulator, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A token handed over by hand is a password like any other."""
+    """A token that the application passes as password is treated as any password."""
     minted = emulator.mint(identity.name)
     with caplog.at_level(logging.DEBUG, "pgentra"):
         assert driver.log_in(mine.but(user=identity.name, password=minted.token)) == identity.name
@@ -158,7 +158,7 @@ def test_password_with_user(
 def test_password_with_user_in_environment(
     driver: Driver, emulator: Emulator, identity: Principal, mine: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with a driver that does not read `PGUSER`."""
+    """This holds also for a driver that does not read `PGUSER`."""
     monkeypatch.setenv("PGUSER", identity.name)
     assert driver.log_in(mine.but(password=emulator.mint(identity.name).token)) == identity.name
     assert emulator.requests() == []
@@ -169,7 +169,7 @@ def test_password_without_user(
     driver: Driver, as_url: bool, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     leftover = mine.but(password="hunter2", as_url=as_url)
-    # No other test has warned of this server.
+    # A warning is logged once per server; no other test uses this one.
     number = DRIVERS.index(driver) + 1
     elsewhere = leftover.but(host=f"127.2.{int(as_url)}.{number}", sslmode=None)
     with caplog.at_level(logging.WARNING, "pgentra"):
@@ -189,7 +189,7 @@ def test_password_that_the_server_rejects(driver: Driver, mine: Target) -> None:
 def test_password_left_in_settings(
     driver: Driver, emulator: Emulator, mine: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Nobody listens there, and no other test has warned of this server.
+    # Nothing listens there, and no other test uses this server (a warning is logged once per server).
     leftover = mine.but(host=f"127.1.0.{DRIVERS.index(driver) + 1}", user="app", password="hunter2", as_url=True)
     with caplog.at_level(logging.WARNING, "pgentra"):
         for _ in range(2):
@@ -205,7 +205,7 @@ def test_password_with_require_entra(driver: Driver, emulator: Emulator, mine: T
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="password") as caught:
         driver.log_in(leftover)
     assert "hunter2" not in str(caught.value)
-    # Which one, of all that the program has.
+    # The error says which setting contains the password.
     assert f'the connection to {mine.host} as "app" has a password of its own' in str(caught.value)
     assert (emulator.requests(), emulator.postgres_report().logins) == ([], [])
 
@@ -247,7 +247,7 @@ def test_sslmode_weaker_than_require(
     assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
-#: What libpq reads, and would be another judgement of the connection than the driver's own.
+#: Variables that libpq reads and other drivers ignore.
 VARIABLES = {
     "PGHOSTADDR": "127.0.0.1",
     "PGSERVICE": "shop",
@@ -260,7 +260,7 @@ VARIABLES = {
 def test_libpq_variables_that_the_driver_ignores(
     driver: Driver, variable: str, emulator: Emulator, mine: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it reads them or not, no token goes to another machine without TLS."""
+    """No token is sent to a remote server without TLS, whether the driver reads them or not."""
     services = tmp_path / "services.conf"
     services.write_text("[shop]\nhostaddr=0.0.0.0\nsslmode=require\nsslrootcert=system\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
@@ -268,7 +268,7 @@ def test_libpq_variables_that_the_driver_ignores(
     emulator.control_postgres(plaintext=True)
     there = mine.but(host=NOT_LOOPBACK, sslmode=None)
     if driver.is_libpq and variable == "PGHOSTADDR":
-        # There it is what the driver connects to.
+        # The driver connects to this address, which is local.
         assert driver.log_in(there)
         return
     with pytest.raises(Exception, match=r"(?i)ssl|system"):
@@ -280,9 +280,9 @@ def test_libpq_variables_that_the_driver_ignores(
 def test_service_that_the_driver_ignores(
     driver: Driver, identity: Principal, mine: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its user and password would be nobody's."""
+    """The service's user and password are ignored as well."""
     services = tmp_path / "services.conf"
-    services.write_text("[shop]\nuser=somebody-else\npassword=hunter2\n")
+    services.write_text("[shop]\nuser=another-user\npassword=hunter2\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     monkeypatch.setenv("PGSERVICE", "shop")
     assert driver.log_in(mine) == identity.name
@@ -294,7 +294,7 @@ def test_plaintext_server_receives_no_token(driver: Driver, emulator: Emulator, 
         with pytest.raises(Exception, match=r"(?i)ssl"):
             driver.log_in(mine.but(host=NOT_LOOPBACK, sslmode=sslmode))
     assert emulator.postgres_report().plaintext_password_bytes == 0
-    # The test itself can fail: whoever asks for it does send the token in the clear.
+    # The test can fail: with the option set, the token is sent in plaintext.
     careless = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
     driver.log_in(careless)
     assert emulator.postgres_report().plaintext_password_bytes > 500
@@ -313,7 +313,7 @@ def test_sslmode_verify_full_with_wrong_authority(driver: Driver, emulator: Emul
     assert [login.outcome for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []
 
 
-# Refused logins
+# Login errors
 
 
 def test_login_error_retried_with_newer_token(
@@ -321,7 +321,7 @@ def test_login_error_retried_with_newer_token(
 ) -> None:
     emulator.set_tokens(lifetime_s=6)
     assert driver.log_in(mine) == identity.name
-    # A token that has just arrived is not doubted.
+    # A token that has just been fetched is not replaced.
     time.sleep(0.7)
     emulator.control_postgres(refuse_next=1)
     assert driver.log_in(mine) == identity.name
@@ -342,17 +342,17 @@ def test_login_error_after_retry(driver: Driver, emulator: Emulator, identity: P
 
 
 def test_login_error_for_missing_role(driver: Driver, emulator: Emulator, target: Target) -> None:
-    nobody = emulator.add_principal("user_assigned", role=False)
-    roleless = target.but(entra={"credential": ManagedIdentityCredential(client_id=nobody.appid)})
+    unknown = emulator.add_principal("user_assigned", role=False)
+    roleless = target.but(entra={"credential": ManagedIdentityCredential(client_id=unknown.appid)})
     with pytest.raises(driver.refused) as caught:
         driver.log_in(roleless)
-    told = str(caught.value)
-    assert f'role "{nobody.name}" does not exist' in told
+    message = str(caught.value)
+    assert f'role "{unknown.name}" does not exist' in message
     statement = (
-        f"select * from pgaadauth_create_principal_with_oid('{nobody.name}', '{nobody.oid}', 'service', false, false)"
+        f"select * from pgaadauth_create_principal_with_oid('{unknown.name}', '{unknown.oid}', 'service', false, false)"
     )
-    assert statement in told
-    assert len(emulator.database_requests(nobody)) == 1
+    assert statement in message
+    assert len(emulator.database_requests(unknown)) == 1
     assert len(emulator.postgres_report().logins) == 1
 
 
@@ -360,7 +360,7 @@ def test_login_error_for_missing_role(driver: Driver, emulator: Emulator, target
 
 
 def test_transient_error_class(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """Retries that people have written around a driver's connect go on working."""
+    """The error derives from the driver's class, so that existing retries around `connect` still work."""
     principal = emulator.add_principal("service_principal")
     assert principal.secret is not None
     credential = ClientSecretCredential(
@@ -397,13 +397,13 @@ def test_unreachable_server(driver: Driver, mine: Target) -> None:
     assert not isinstance(caught.value, pgentra.errors.PgEntraError)
 
 
-# The host's environment, log and figures
+# The application's environment and log; statistics
 
 
 def test_environment_changed_at_run_time(
     driver: Driver, emulator: Emulator, identity: Principal, target: Target
 ) -> None:
-    """`os.environ` after everything was imported and used, not the environment the process began with."""
+    """`os.environ` is read when a connection is opened, not when the process starts."""
     assert driver.log_in(target) == "app-mi"
     os.environ["AZURE_CLIENT_ID"] = identity.appid
     try:
@@ -417,12 +417,12 @@ def test_logging_of_events(
     driver: Driver, emulator: Emulator, identity: Principal, mine: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     def ours() -> str:
-        # asyncio logs too.
+        # asyncio also logs.
         return "\n".join(record.getMessage() for record in caplog.records if record.name.split(".")[0] == "pgentra")
 
     with caplog.at_level(logging.DEBUG, "pgentra"):
         driver.log_in(mine)
-        # Events come from the engine's thread.
+        # Events are logged from the engine's thread.
         deadline = time.monotonic() + 5
         while not ours() and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -1,7 +1,6 @@
-"""The failures that people met with other libraries, one test each.
+"""Failures that applications had with other libraries, one test each.
 
-Number 12 (a connection string overwrites the password function) is node-postgres': its Python counterpart, a leftover
-password in a URL, is in `test_drivers.py`.
+The password that is left in a URL is tested in `test_drivers.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from pgentra.identity import (
 )
 from pgentra.sqlalchemy import enable_entra_authentication
 from support.credentials import AccessToken
-from support.drivers import DRIVERS, CURRENT_USER, Driver, Target
+from support.drivers import CURRENT_USER, DRIVERS, Driver, Target
 from support.emulator import Emulator, Principal
 
 PSYCOPG3, PSYCOPG3_ASYNC = (
@@ -43,7 +42,7 @@ PSYCOPG3, PSYCOPG3_ASYNC = (
 
 
 def test_pool_after_expiry_of_first_token(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """A pool that has to open a connection after its first token's end opens it, three times over."""
+    """A pool opens connections after the expiry of its token, three times in a row."""
     emulator.set_tokens(lifetime_s=2)
     engine = sqlalchemy.create_engine(mine.url("postgresql+psycopg"), poolclass=QueuePool)
     enable_entra_authentication(engine, **mine.entra)
@@ -57,7 +56,7 @@ def test_pool_after_expiry_of_first_token(emulator: Emulator, identity: Principa
 
 @pytest.mark.one_python
 def test_throttling_with_many_callers(emulator: Emulator, identity: Principal) -> None:
-    """200 callers whose token has ended, and a service that throttles: one request at a time, and no storm."""
+    """200 callers with an expired token and a service that throttles cause one request at a time."""
     provider = pgentra.TokenProvider(ManagedIdentityCredential(client_id=identity.appid))
     emulator.set_tokens(lifetime_s=2)
     ended = provider.get()
@@ -76,7 +75,7 @@ def test_throttling_with_many_callers(emulator: Emulator, identity: Principal) -
                 return
             except pgentra.errors.PgEntraError as error:
                 refused.append(error)
-                # Retries that people write around a connect.
+                # As applications retry a connect.
                 time.sleep(0.1)
 
     threads = [threading.Thread(target=ask, daemon=True) for _ in range(200)]
@@ -95,7 +94,7 @@ def test_throttling_with_many_callers(emulator: Emulator, identity: Principal) -
 
 
 def _on_a_virtual_machine(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """IMDS is the only thing there; no developer tool is installed."""
+    """Leaves IMDS as the only token source: no other endpoint and no developer tool."""
     monkeypatch.delenv("IDENTITY_ENDPOINT")
     monkeypatch.delenv("IDENTITY_HEADER")
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_host)
@@ -109,7 +108,7 @@ def test_imds_after_temporary_failure(
 ) -> None:
     _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
     machine = emulator.add_principal("system_assigned")
-    # A chain of this test's own.
+    # The settings are unique to this test, so that the chain is too.
     credential = DefaultAzureCredential(
         managed_identity_client_id=machine.appid, exclude_environment_credential=True, retry_total=0
     )
@@ -140,7 +139,7 @@ def test_imds_that_is_unreachable(
         PSYCOPG3.log_in(target.but(entra={"credential": credential}))
     took = time.monotonic() - began
     print(f"\nblack-holed IMDS: unavailable after {took:.2f} s")
-    # A probe of 1 s, and one more of 3 s where nothing else is available.
+    # One probe takes 1 s; a second one of 3 s follows if no other credential is available.
     assert took < 5.5
     assert "ManagedIdentityCredential" in str(caught.value)
     assert len(caught.value.detail["attempts"]) >= 3
@@ -150,10 +149,10 @@ def test_imds_that_is_unreachable(
 def test_custom_credential_on_second_event_loop(
     driver: Driver, emulator: Emulator, identity: Principal, target: Target
 ) -> None:
-    """A migration under `asyncio.run`, then the server on another loop, also once the first loop's token has ended."""
+    """A migration runs under `asyncio.run`, then the server on another loop, also after the token's expiry."""
 
     class Session:
-        """As an SDK's HTTP session: bound to the loop that it was first used on."""
+        """Like the HTTP session of an SDK: bound to the loop of its first use."""
 
         def __init__(self) -> None:
             self.loop: asyncio.AbstractEventLoop | None = None
@@ -175,8 +174,7 @@ def test_custom_credential_on_second_event_loop(
 
 
 def test_azure_sdk_credential_on_second_event_loop(emulator: Emulator, identity: Principal, target: Target) -> None:
-    """Its session belongs to the first loop and cannot be had back. So much as there is to be said, is said; and ours
-    belongs to none."""
+    """Its HTTP session is bound to the first loop, and the error says that this loop is closed. Ours has no loop."""
     emulator.set_tokens(lifetime_s=2)
 
     def twice(credential: Any) -> str:
@@ -192,7 +190,7 @@ def test_azure_sdk_credential_on_second_event_loop(emulator: Emulator, identity:
 
 
 def test_fork_after_engine_start(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """`test_processes.py` has more of it."""
+    """`test_processes.py` has more tests of forks."""
     from test_processes import in_children
 
     assert PSYCOPG3.log_in(mine) == identity.name
@@ -207,7 +205,7 @@ def test_workload_identity_with_rotated_token_file(emulator: Emulator, target: T
 
     def rotate(lifetime_s: int) -> None:
         minted = emulator.mint(workload.name, federated=federated, lifetime_s=lifetime_s)
-        # As Kubernetes does it: another file takes the name.
+        # Kubernetes replaces the file as well.
         (tmp_path / "new").write_text(minted.token + "\n")
         os.replace(tmp_path / "new", file)
 
@@ -222,7 +220,7 @@ def test_workload_identity_with_rotated_token_file(emulator: Emulator, target: T
     connection = target.but(user=workload.name, entra={"credential": credential})
     assert PSYCOPG3.log_in(connection) == workload.name
     time.sleep(2.5)
-    # The stale file would be refused now: AADSTS700024.
+    # The old file's assertion has expired: AADSTS700024.
     rotate(lifetime_s=60)
     assert PSYCOPG3.log_in(connection) == workload.name
     assert [request.status for request in emulator.requests("token")] == [200, 200]
@@ -230,7 +228,7 @@ def test_workload_identity_with_rotated_token_file(emulator: Emulator, target: T
 
 @pytest.mark.one_python
 def test_refresh_that_returns_the_same_token(emulator: Emulator, identity: Principal, target: Target) -> None:
-    """A host's credential with a cache of its own returns the old token until shortly before its end."""
+    """A custom credential with its own cache returns the old token until shortly before its expiry."""
     held: list[AccessToken] = []
 
     def cached() -> tuple[str, int]:
@@ -262,7 +260,7 @@ print(open(os.environ["FAKE_AZ_TOKEN"]).read())
 def test_azure_cli_called_in_parallel(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Eight credentials of different settings, eight threads: `az` runs eight times, never two at once."""
+    """Eight credentials with different settings in eight threads run `az` eight times, one at a time."""
     alice = emulator.add_principal("user")
     minted = emulator.mint(alice.name)
     answer = {
@@ -284,7 +282,7 @@ def test_azure_cli_called_in_parallel(
         for number in range(8)
     ]
     with ThreadPoolExecutor(16) as threads:
-        # Each twice: equal settings share one call.
+        # Each connection twice: equal settings share one call.
         roles = list(threads.map(PSYCOPG3.log_in, connections * 2))
     assert roles == [alice.name] * 16
     words = [line.split()[0] for line in log.read_text().splitlines()]
@@ -299,10 +297,10 @@ def test_role_name_of_nameless_token(
     with pytest.raises(pgentra.errors.PgEntraError) as caught:
         driver.log_in(nameless)
     assert caught.value.code in ("username_extraction", "scope_permission")
-    told = str(caught.value)
-    assert "service principal" in told
-    assert "to the connection, in PGUSER" in told
-    # An explicit user is never overruled, and needs no second token.
+    message = str(caught.value)
+    assert "service principal" in message
+    assert "to the connection, in PGUSER" in message
+    # An explicit user always wins, and no second token is requested.
     emulator.call("DELETE", "/requests")
     assert driver.log_in(nameless.but(user=principal.name)) == principal.name
     assert driver.log_in(nameless.but(user=principal.name, as_url=True)) == principal.name
@@ -314,7 +312,7 @@ def test_role_name_of_nameless_token(
 
 
 def test_token_of_40_kilobytes(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """A token of 40 KB (a user of many groups) reaches the server whole; what a pooler in between cuts, it cuts."""
+    """A token of 40 KB (a user in many groups) reaches the server complete."""
     user = emulator.add_principal("user")
     minted = emulator.mint(
         user.name, claims={"groups": [f"{number:08}-0000-0000-0000-000000000000" for number in range(750)]}

@@ -1,4 +1,4 @@
-"""What programs do with their drivers goes on working."""
+"""The features of drivers that applications use still work with Entra logins."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_psycopg2_cursor_factory_and_other_arguments(identity: Principal, mine: 
 
 
 def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """A program's own subclass chooses the credential, and a refused login is still retried."""
+    """An application's subclass chooses the credential; a rejected login is still retried."""
 
     class Shop(Psycopg2Connection):
         def __init__(self, dsn: str, async_: int = 0) -> None:
@@ -78,7 +78,7 @@ def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Targ
 
 
 def test_psycopg2_second_login_error(emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where there would be a newer token once more."""
+    """The second login error is explained, even if a newer token exists."""
     monkeypatch.setattr(_login.ConnectionPlan, "renew", lambda _plan, login, _refused: login)
     emulator.control_postgres(refuse_next=3)
     with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
@@ -103,7 +103,7 @@ def test_psycopg2_asynchronous_connections(name: str, identity: Principal, mine:
 def test_psycopg2_replication_connections(
     is_async: bool, emulator: Emulator, identity: Principal, mine: Target
 ) -> None:
-    """As a second base of a program's own class. psycopg2's knows `async` alone."""
+    """Replication as a second base of an application's class, which accepts `async` only."""
 
     class Feed(Psycopg2Connection, psycopg2.extras.LogicalReplicationConnection):
         pass
@@ -192,7 +192,7 @@ LIBPQ = (
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
 def test_hostaddr(connect: Any, identity: Principal, mine: Target) -> None:
-    """The address to go to, and the name to verify."""
+    """`hostaddr` is the address to connect to, `host` the name to verify."""
     connection = connect(mine, hostaddr="127.0.0.1")
     assert connection.info.user == identity.name
     connection.close()
@@ -200,7 +200,7 @@ def test_hostaddr(connect: Any, identity: Principal, mine: Target) -> None:
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
 def test_hosts_with_first_unreachable(connect: Any, identity: Principal, mine: Target) -> None:
-    """The first does not answer, the second does."""
+    """The first host does not answer, the second one does."""
     connection = connect(mine, host=f"localhost,{mine.host}", port=f"1,{mine.port}")
     assert connection.info.user == identity.name
     connection.close()
@@ -244,7 +244,7 @@ def test_asyncpg_pool(identity: Principal, mine: Target) -> None:
 def test_statement_cancellation(mine: Target) -> None:
     with EntraConnection.connect(mine.url(), **mine.entra) as connection, ThreadPoolExecutor() as threads:
         sleeping = threads.submit(connection.execute, "select pg_sleep(20)")
-        # What comes before the statement has begun cancels nothing.
+        # A cancel request that arrives before the statement starts has no effect.
         while not wait([sleeping], 0.1).done:
             connection.cancel_safe()
         with pytest.raises(psycopg.errors.QueryCanceled):
@@ -281,5 +281,5 @@ def test_import_of_one_driver_module(module: str) -> None:
 
 
 def test_import_of_every_driver_module(driver: Driver, identity: Principal, mine: Target) -> None:
-    """All are loaded here."""
+    """This process has imported all of them."""
     assert driver.log_in(mine) == identity.name

@@ -1,4 +1,4 @@
-"""The event loop is never blocked, whichever loop, driver and credential; nor are gevent's greenlets."""
+"""The event loop is not blocked by any driver or credential; nor are gevent's greenlets."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ ASYNC = [driver for driver in DRIVERS if driver.is_async]
 PSYCOPG3 = next(driver for driver in DRIVERS if driver.name == "psycopg3")
 PROGRAMS = Path(__file__).parent / "programs"
 
-#: Seconds of a heartbeat; a loop that is free beats that often.
+#: Seconds between two ticks of a free event loop.
 BEAT_S = 0.01
-#: What no gap may exceed. A busy machine is late now and then, what blocks for the service's second is so each time.
+#: The limit of a gap between ticks. A busy machine exceeds it now and then, code that blocks for the service's
+#: second does so each time.
 LARGEST_GAP_S = 0.05
 TRIES = 3
 
 
 async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
-    """The result, the largest gap between two beats while it came about, and the median one."""
+    """The result, and the largest and the median gap between two ticks meanwhile."""
     beats = [time.monotonic()]
 
     async def beat() -> None:
@@ -57,22 +58,22 @@ async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
 
 
 def slow(kind: str, emulator: Emulator, target: Target) -> tuple[Target, Principal]:
-    """A connection whose token takes a second, and who is logged in there."""
+    """A connection whose token takes a second to fetch, and its role."""
     identity = emulator.add_principal()
     if kind == "native":
         emulator.add_fault(principal=identity.name, latency_ms=int(SLOW_S * 1000))
         return target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)}), identity
-    made = (SlowSync if kind == "foreign sync" else SlowAsync)(emulator, identity)
+    made = (SlowSync if kind == "sync" else SlowAsync)(emulator, identity)
     return target.but(entra={"credential": made}), identity
 
 
-every_kind = pytest.mark.parametrize("kind", ["native", "foreign sync", "foreign async"])
+every_kind = pytest.mark.parametrize("kind", ["native", "sync", "async"])
 
 
 @every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
 def test_event_loop_during_token_fetch(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
-    """No more than while the same driver logs in with a password: what it does on the loop itself is its own."""
+    """The loop is blocked no longer than by the same driver with a password."""
     beyond: list[float] = []
     while len(beyond) < TRIES and min(beyond, default=1.0) > LARGEST_GAP_S:
         connection, identity = slow(kind, emulator, target)
@@ -88,7 +89,7 @@ def test_event_loop_during_token_fetch(driver: Driver, kind: str, emulator: Emul
 @pytest.mark.one_python
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
 def test_event_loop_during_slow_refresh(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Past its refresh point a token is handed out at once, and one slow refresh runs beside."""
+    """A token past its refresh point is returned at once, while one slow refresh runs in the background."""
     emulator.set_tokens(lifetime_s=5)
 
     async def run() -> float:
@@ -114,7 +115,7 @@ def test_event_loop_during_slow_refresh(driver: Driver, emulator: Emulator, iden
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
 def test_event_loops_in_sequence(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
-    """A migration under `asyncio.run`, then the server on another loop; with the host's own awaitable credential."""
+    """A migration runs under `asyncio.run`, then the server on another loop, with an awaitable custom credential."""
     calls: list[Any] = []
 
     class Credential(SlowAsync):
@@ -126,7 +127,7 @@ def test_event_loops_in_sequence(driver: Driver, emulator: Emulator, identity: P
     connection = target.but(entra={"credential": Credential(emulator, identity)})
     for _ in range(2):
         assert asyncio.run(driver.log_in_async(connection)) == identity.name
-    # A token is an object's, not a loop's, so the second asks for nothing.
+    # The cache entry belongs to the object, not to the loop, so that the second loop fetches nothing.
     assert len(calls) == 1
 
 
@@ -162,12 +163,12 @@ def test_cancelled_connect_leaves_other_connects(driver: Driver, kind: str, emul
     assert asyncio.run(run()) == identity.name
 
 
-# The Azure SDK's own credentials
+# Credentials of the Azure SDK
 
 
 @pytest.mark.parametrize("kind", [azure.identity, azure.identity.aio], ids=["sync", "aio"])
 def test_azure_identity_credentials_over_expiry(kind: Any, emulator: Emulator, target: Target) -> None:
-    """In every driver, over an expiry. All at once: most of it is waiting."""
+    """Every driver, all at once, over an expiry."""
     emulator.set_tokens(lifetime_s=3)
     principals = [emulator.add_principal() for _ in DRIVERS]
     credentials = [kind.ManagedIdentityCredential(client_id=principal.appid) for principal in principals]
@@ -185,7 +186,7 @@ def test_azure_identity_credentials_over_expiry(kind: Any, emulator: Emulator, t
 
 
 def test_azure_identity_object_shared_by_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Its session belongs to one loop; who asks on others, or on none, has the same tokens, again and again."""
+    """The object's session is bound to one loop; callers on other loops, or on no loop, get the same tokens."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
     roles: list[str] = []
@@ -196,7 +197,7 @@ def test_azure_identity_object_shared_by_loops(emulator: Emulator, identity: Pri
             roles.append(await driver.log_in_async(connection))
 
     for driver in DRIVERS:
-        # First without a loop, then on two at once.
+        # First without a loop, then on two loops at once.
         if driver.name in ("psycopg3", "sqlalchemy-pg8000"):
             roles.append(driver.log_in(connection))
     threads = [threading.Thread(target=lambda one=one: asyncio.run(several(one)), daemon=True) for one in ASYNC]
@@ -208,7 +209,7 @@ def test_azure_identity_object_shared_by_loops(emulator: Emulator, identity: Pri
 
 
 def test_azure_identity_objects_on_two_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """As above, with no helper's loop: the first that asks is the object's home, as long as it runs."""
+    """Without a helper loop, the object is used on the loop of its first caller while that loop runs."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
 
@@ -227,7 +228,7 @@ def test_azure_identity_objects_on_two_loops(emulator: Emulator, identity: Princ
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_callable_credential(driver: Driver, counting: Counting, identity: Principal, target: Target) -> None:
-    """A function that returns a token and an expiry is a credential too."""
+    """A function that returns a token and an expiry is a credential."""
     calls: list[str] = []
 
     def token(scope: str) -> tuple[str, int]:
@@ -238,7 +239,7 @@ def test_callable_credential(driver: Driver, counting: Counting, identity: Princ
     for _ in range(2):
         assert driver.log_in(target.but(entra={"credential": token})) == identity.name
     assert calls[0] == "https://ossrdbms-aad.database.windows.net/.default"
-    assert len(calls) == 2  # One for the database, one for the name.
+    assert len(calls) == 2  # One call for the database's scope, one for the role name.
 
 
 def test_asyncpg_password_callback_with_settings(emulator: Emulator, identity: Principal, mine: Target) -> None:
@@ -267,8 +268,8 @@ def test_asyncpg_password_callback_with_settings(emulator: Emulator, identity: P
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg3"])
 def test_gevent_greenlets_during_token_fetch(driver: str, emulator: Emulator, identity: Principal) -> None:
-    """Two greenlets connect over a host's credential that takes a second; a third one beats, no more haltingly than
-    while they connect with a password, for which libpq stops them all."""
+    """Two greenlets connect with a custom credential that takes a second. A third one ticks, with no longer gaps
+    than during connects with a password, for which libpq blocks all greenlets."""
     minted = emulator.mint(identity.name, named=True)
     settings = {
         "driver": driver,
@@ -290,9 +291,9 @@ def test_gevent_greenlets_during_token_fetch(driver: str, emulator: Emulator, id
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["roles"] == [identity.name, identity.name]
-        assert told["calls"] == 1
-        beyond.append(told["largest_s"] - told["own_s"])
-        print(f"\ngevent {driver}: {told['own_s']:.3f} s, with a credential {told['largest_s']:.3f} s")
+        output = json.loads(done.stdout)
+        assert output["roles"] == [identity.name, identity.name]
+        assert output["calls"] == 1
+        beyond.append(output["largest_s"] - output["own_s"])
+        print(f"\ngevent {driver}: {output['own_s']:.3f} s, with a credential {output['largest_s']:.3f} s")
     assert min(beyond) <= LARGEST_GAP_S

@@ -1,7 +1,7 @@
-"""Moving over from azure-postgresql-auth 1.1 is a change of import: the same program runs on both, and does the same.
+"""A migration from azure-postgresql-auth 1.1 changes imports only: the same program behaves the same with both.
 
-Deliberate differences, which `docs/migrating.md` tells: a credential may be left out; a synchronous credential is taken
-where the peer wants an awaitable one; tokens are cached, so a credential is asked less often.
+`docs/migrating.md` lists the deliberate differences: a credential may be omitted; a synchronous credential is accepted
+where the peer requires an awaitable one; tokens are cached, so that a credential is called less often.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PEER, OURS = "azure_postgresql_auth", "pgentra"
 
 @pytest.fixture(params=[PEER, OURS])
 def library(request: pytest.FixtureRequest) -> Callable[[str], ModuleType]:
-    """A module of the library that a program is on: `library("psycopg2")`, or `library("")`."""
+    """A module of the library under test: `library("psycopg2")`, or `library("")`."""
 
     def module(name: str) -> ModuleType:
         return importlib.import_module(f"{request.param}.{name}".rstrip("."))
@@ -49,7 +49,7 @@ def jwt(**claims: Any) -> str:
 
 
 class Credential(TokenCredential):
-    """Hands out one token, or raises."""
+    """Returns one token, or raises."""
 
     def __init__(self, token: str | Exception) -> None:
         self.token = token
@@ -159,7 +159,7 @@ def test_get_entra_conninfo_errors(library: Callable[[str], ModuleType]) -> None
 def test_helpers_with_failing_credential(
     library: Callable[[str], ModuleType], error: ClientAuthenticationError
 ) -> None:
-    """What a program catches around the helpers is what its credential raises."""
+    """The helpers raise the credential's own error."""
     scope = "https://ossrdbms-aad.database.windows.net/.default"
     calls: list[Callable[[], object]] = [
         lambda: core(library).get_entra_token(Credential(error), scope),
@@ -265,7 +265,7 @@ def test_engine_with_explicit_user_and_password(
     principal, credential = user
     unused = Credential(RuntimeError("asked for nothing"))
     if connect is asyncpg_engine_connect and library.__name__ == PEER:
-        # The peer's asyncpg engine asks all the same.
+        # The peer's asyncpg engine calls the credential nevertheless.
         unused = credential
     role = connect(library, target, credential=unused, user=principal.name, password=credential.token)
     assert role == principal.name

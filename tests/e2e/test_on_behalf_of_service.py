@@ -1,4 +1,4 @@
-"""The example service that connects to PostgreSQL as its caller, as a program of its own."""
+"""The example service that connects to PostgreSQL as its caller, in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.one_python
 
 
 class Service:
-    """The running example, and the application that it is."""
+    """The running example and its application registration."""
 
     def __init__(self, emulator: Emulator, target: Target) -> None:
         self.emulator = emulator
@@ -46,7 +46,7 @@ class Service:
             text=True,
         )
         assert self._process.stdout is not None
-        # readline has no time limit of its own.
+        # readline has no time limit.
         watchdog = threading.Timer(30, self._process.kill)
         watchdog.start()
         self.url = self._process.stdout.readline().strip()
@@ -54,7 +54,7 @@ class Service:
         assert self.url.startswith("http://127.0.0.1:")
 
     def stop(self) -> str:
-        """What it logged."""
+        """The log of the service."""
         self._process.terminate()
         try:
             return self._process.communicate(timeout=10)[1]
@@ -62,7 +62,7 @@ class Service:
             self._process.kill()
 
     def get(self, token: str | None) -> tuple[int, str, Message]:
-        """Status, body and headers of an answer."""
+        """Status, body and headers of a response."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -72,7 +72,7 @@ class Service:
             return error.code, error.read().decode(), error.headers
 
     def exchanges(self) -> int:
-        """How many tokens were exchanged, or refused, so far."""
+        """The number of token exchanges so far, rejected ones included."""
         return len(self.emulator.requests("token", principal=self.application))
 
 
@@ -105,7 +105,7 @@ def test_service_connects_as_each_caller(service: Service, emulator: Emulator) -
 
 
 def test_service_when_sign_in_is_required(service: Service, emulator: Emulator) -> None:
-    """`interaction_required`: 401 with the claims that the user has to sign in with."""
+    """`interaction_required` becomes 401 with the claims for the user's next sign-in."""
     carol = emulator.add_principal("user", requires_mfa=True)
     status, body, headers = service.get(emulator.sent_to(service.application, carol.name))
     assert (status, body) == (401, "")
@@ -140,5 +140,5 @@ def test_service_during_entra_outage(service: Service, emulator: Emulator) -> No
     emulator.add_fault(endpoint="token", status=400, aadsts=7000222)
     status, body, headers = service.get(emulator.sent_to(service.application, new.name))
     assert (status, body, headers["Retry-After"]) == (503, "no login at present\n", "5")
-    # Who is known stays so.
+    # A caller with a cached token still connects.
     assert role(service.get(token)) == known.name

@@ -1,4 +1,4 @@
-"""The search of every test's output for secrets: it has to find them."""
+"""The plugin that searches the output of every test for secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that the server refuses, with Azure's own words, through real drivers."""
+"""Tokens that the server rejects with Azure's messages, with real drivers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ TEXTS: dict[Callable[[Emulator], tuple[str, Minted]], tuple[str, str]] = {
     role_in_other_case: ("28000", 'role "Alice@Contoso.example" does not exist'),
 }
 
-#: The driver decides how an error looks; one of each kind is enough here.
+#: The errors depend on the driver; one of each kind is enough.
 KINDS = [driver for driver in DRIVERS if driver.name in ("psycopg2", "psycopg3", "asyncpg", "sqlalchemy-pg8000")]
 
 
@@ -92,17 +92,17 @@ def test_login_error_in_azures_words(
 ) -> None:
     role, minted = case(emulator)
     sqlstate, text = TEXTS[case]
-    # The token's own time is not told, or pgentra would not send an expired one.
+    # The credential reports another expiry, because pgentra does not send an expired token.
     credential = StaticTokenCredential(minted.token, 4_000_000_000)
     with pytest.raises(driver.refused) as caught:
         driver.log_in(target.but(user=role, entra={"credential": credential}))
-    told = str(caught.value)
-    assert text in told
-    # Who tried, and as what, is added to the server's words; never the token.
-    assert f"Role tried: '{role}' (from the user given to the connection)" in told
-    assert minted.claims["oid"] in told
-    assert minted.token not in told
-    assert minted.token.split(".")[1] not in told
+    shown = str(caught.value)
+    assert text in shown
+    # The error adds principal and role to the server's message, never the token.
+    assert f"Role tried: '{role}' (from the user given to the connection)" in shown
+    assert minted.claims["oid"] in shown
+    assert minted.token not in shown
+    assert minted.token.split(".")[1] not in shown
     (login,) = emulator.postgres_report().logins
     assert (login.outcome, login.sqlstate) == ("refused", sqlstate)
 

@@ -1,4 +1,4 @@
-"""Azure Service Connector: logins from its variables alone, with every driver and every identity."""
+"""Azure Service Connector: logins from its variables alone, with every driver and every kind of identity."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.one_python
 
 PREFIX = "AZURE_POSTGRESQL_"
 
-#: A name of Azure's, which nobody resolves here.
+#: A name in Azure's domain, which does not resolve here.
 AZURE = "shop.postgres.database.azure.com"
 
 
-# The drivers: who a connection is that is given nothing but the option, and arguments that win over the variables.
+# The drivers: each function returns the role of a connection with the option and the given arguments.
 
 
 def psycopg2_connect(connector: Any, **more: Any) -> str:
@@ -118,7 +118,7 @@ async def sqlalchemy_asyncpg_engine(connector: Any, **more: Any) -> str:
 
 
 def sqlalchemy_connect_args(connector: Any, **more: Any) -> str:
-    """The option may stand in `connect_args`, as the credential may."""
+    """The option may be in `connect_args`, as the credential may."""
     more["service_connector"] = connector
     engine = sqlalchemy.create_engine("postgresql+psycopg://", poolclass=NullPool, connect_args=more)
     enable_entra_authentication(engine)
@@ -128,7 +128,7 @@ def sqlalchemy_connect_args(connector: Any, **more: Any) -> str:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of connecting; `name` is the driver's in the table of what works."""
+    """One way of connecting; `name` is the driver's name in the table of logins."""
 
     name: str
     connect: Callable[..., str] | Callable[..., Awaitable[str]]
@@ -160,7 +160,7 @@ WAYS = (
 )
 NAMES = {way.name: way for way in WAYS}
 
-#: One of each driver where the driver makes no difference but by how it is called.
+#: One of each driver, for tests in which drivers differ only in how they are called.
 KINDS = [NAMES[name] for name in ("psycopg2", "psycopg 3", "asyncpg", "SQLAlchemy", "SQLAlchemy pg8000")]
 
 
@@ -172,7 +172,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture
 def role(emulator: Emulator) -> Iterator[str]:
-    """A role as Service Connector names it, whose name is in no token."""
+    """A role name as Service Connector creates it; no token contains it."""
     yield f"aad_shop_{emulator.add_principal('group').oid[:8]}"
 
 
@@ -186,7 +186,7 @@ def connected(emulator: Emulator, principal: Principal | str, role: str) -> None
 def set_variables(
     patch: pytest.MonkeyPatch, emulator: Emulator, role: str | None, *, host: str | None = None, **more: str
 ) -> None:
-    """The variables of the client type `python`, and more."""
+    """The variables of the client type `python`, and further ones."""
     place = emulator.place
     user = "" if role is None else f" user={role}"
     text = f"dbname={place.database} host={host or place.host} port={place.port} sslmode=require{user}"
@@ -227,10 +227,10 @@ def test_service_connector_login(
     variables = kind(emulator, role)
     set_variables(monkeypatch, emulator, role, **variables)
     if kind is service_principal:
-        # Where this cloud's Entra is. It is not one of Service Connector's variables.
+        # The emulator's authority; Service Connector does not set this variable.
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
     assert way.log_in() == role
-    # The role belongs to this test. A refused login is repeated once with a newer token.
+    # Only this test uses the role. A rejected login is repeated once with a newer token.
     logins = [
         (login.outcome, login.tls, login.message) for login in emulator.postgres_report().logins if login.role == role
     ]
@@ -261,7 +261,7 @@ def test_service_connector_separate_variables(
 def test_service_connector_with_settings_of_another_driver(
     way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection string of another client type, with settings of its driver alone."""
+    """A connection string of another client type, with settings that only its driver has."""
     connected(emulator, "app-mi", role)
     place = emulator.place
     server = f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;User Id={role}"
@@ -277,7 +277,7 @@ def test_service_connector_with_several_connections(
     way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected(emulator, "app-mi", role)
-    set_variables(monkeypatch, emulator, "somebody-else")
+    set_variables(monkeypatch, emulator, "another-user")
     set_variables(monkeypatch, emulator, role)
     monkeypatch.setenv("AZURE_POSTGRESQL_ORDERS_CONNECTIONSTRING", f"host={AZURE} user=aad_orders sslmode=require")
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match=r"AZURE_POSTGRESQL_ORDERS_\*"):
@@ -290,13 +290,13 @@ def test_service_connector_with_arguments(
     way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected(emulator, "app-mi", role)
-    set_variables(monkeypatch, emulator, "somebody-else")
+    set_variables(monkeypatch, emulator, "another-user")
     assert way.log_in(user=role) == role
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
 def test_service_connector_off_by_default(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, emulator, "somebody-else")
+    set_variables(monkeypatch, emulator, "another-user")
     monkeypatch.setenv("PGDATABASE", emulator.place.database)
     given = {"host": emulator.place.host, "port": emulator.place.port}
     if way.name == "SQLAlchemy pg8000":
@@ -309,7 +309,7 @@ def test_service_connector_off_by_default(way: Way, emulator: Emulator, monkeypa
 def test_service_connector_with_password(
     way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection with a secret: no token, and a warning."""
+    """A connection with a secret: no token is requested, and a warning is logged."""
     identity = emulator.add_principal("user_assigned")
     set_variables(monkeypatch, emulator, identity.name)
     minted = emulator.mint(identity.name)
@@ -339,13 +339,13 @@ def test_service_connector_without_variables(way: Way, emulator: Emulator) -> No
 def test_service_connector_sslmode_for_azure_server(
     way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the system's authorities. The emulator's certificate is not for Azure's name, so that verify-full shows."""
+    """With the system's authorities. The emulator's certificate has another name, so that verify-full fails."""
     set_variables(monkeypatch, emulator, "aad_shop", host=AZURE)
     monkeypatch.delenv("PGSSLROOTCERT")
     monkeypatch.setenv("SSL_CERT_FILE", emulator.bundle_file)
     with pytest.raises(Exception, match=f'does not match host name "{AZURE}"'):
         way.log_in(hostaddr="127.0.0.1")
-    # An explicit mode stays, though it verifies nothing, with a warning of the core's.
+    # An explicit mode is kept, although it verifies nothing; the engine logs a warning.
     with pytest.raises(Exception, match=r"role|password"):
         way.log_in(hostaddr="127.0.0.1", sslmode="require")
     assert emulator.postgres_report().logins[-1].tls
@@ -353,16 +353,16 @@ def test_service_connector_sslmode_for_azure_server(
 
 @pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)
 def test_login_error_names_unused_variables(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default identity is refused, and nobody should create a second role for it."""
-    nobody = emulator.add_principal("user_assigned", role=False)
-    set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=nobody.appid)
-    monkeypatch.setenv("AZURE_CLIENT_ID", nobody.appid)
+    """The server rejects the default identity; the error does not advise to create a second role."""
+    unknown = emulator.add_principal("user_assigned", role=False)
+    set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=unknown.appid)
+    monkeypatch.setenv("AZURE_CLIENT_ID", unknown.appid)
     place = emulator.place
     with pytest.raises(Exception) as caught:
         way.log_in(False, host=place.host, port=place.port, dbname=place.database)
-    told = str(caught.value)
-    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in told
-    assert "pgaadauth_create_principal" not in told
+    message = str(caught.value)
+    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in message
+    assert "pgaadauth_create_principal" not in message
 
 
 def test_login_error_for_role_from_variables(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

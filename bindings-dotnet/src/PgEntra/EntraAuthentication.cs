@@ -102,27 +102,13 @@ internal sealed class EntraAuthentication
         }
     }
 
-    /// <summary>Reports that a server refused a token, and waits for a newer one.</summary>
-    internal bool Invalidate(string token, CancellationToken cancellationToken) => client!.Invalidate(token, cancellationToken);
-
-    /// <inheritdoc cref="Invalidate"/>
-    internal Task<bool> InvalidateAsync(string token, CancellationToken cancellationToken) =>
-        client!.InvalidateAsync(token, cancellationToken);
-
-    /// <summary>Explains a login error; <see langword="null"/> if it is not one.</summary>
-    internal string? Explain(PostgresException error, string role, string token)
-    {
-        var roleSource = role == derived?.User ? derived.UserSource : role == plan.User ? plan.UserSource : "user";
-        return LoginErrors.Explain(error, role, roleSource, token, usesConnector ? null : plan.Host);
-    }
-
     private string Password(NpgsqlConnectionStringBuilder connection)
     {
         CheckTls(connection);
         try
         {
             var token = client!.Token.Get(WaitLimit(connection), default);
-            LoginAttempt.Record(this, connection.Username, token);
+            Record(connection.Username, token);
             return token;
         }
         catch (PgEntraException failure) when (failure.IsTransient)
@@ -140,7 +126,7 @@ internal sealed class EntraAuthentication
             return WaitAsync(token, connection.Username);
         }
 
-        LoginAttempt.Record(this, connection.Username, token.Result);
+        Record(connection.Username, token.Result);
         return token;
     }
 
@@ -149,12 +135,21 @@ internal sealed class EntraAuthentication
         try
         {
             var token = await pending.ConfigureAwait(false);
-            LoginAttempt.Record(this, role, token);
+            Record(role, token);
             return token;
         }
         catch (PgEntraException failure) when (failure.IsTransient)
         {
             throw Transient(failure);
+        }
+    }
+
+    private void Record(string? role, string token)
+    {
+        if (LoginAttempt.Current is { } attempt)
+        {
+            var source = role == derived?.User ? derived?.UserSource : role == plan.User ? plan.UserSource : "user";
+            attempt.Record(client!, role ?? "", source, token, usesConnector ? null : plan.Host);
         }
     }
 

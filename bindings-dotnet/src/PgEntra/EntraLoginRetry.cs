@@ -34,7 +34,7 @@ public static class EntraLoginRetry
         }
         catch (Exception failure) when (FindLoginError(failure, attempt) is { } error)
         {
-            if (!LoginErrors.IsRetriable(error) || !attempt.Authentication!.Invalidate(attempt.Token, default))
+            if (!attempt.Renew(error))
             {
                 throw Explained(failure, error, attempt);
             }
@@ -67,8 +67,7 @@ public static class EntraLoginRetry
         }
         catch (Exception failure) when (FindLoginError(failure, attempt) is { } error)
         {
-            if (!LoginErrors.IsRetriable(error)
-                || !await attempt.Authentication!.InvalidateAsync(attempt.Token, cancellationToken).ConfigureAwait(false))
+            if (!await attempt.RenewAsync(error, cancellationToken).ConfigureAwait(false))
             {
                 throw Explained(failure, error, attempt);
             }
@@ -109,7 +108,7 @@ public static class EntraLoginRetry
     /// <summary>Returns the server's error if the failure is a login error of a login with a token.</summary>
     private static PostgresException? FindLoginError(Exception failure, LoginAttempt attempt)
     {
-        if (attempt.Authentication is null)
+        if (!attempt.HasLogin)
         {
             return null;
         }
@@ -128,7 +127,7 @@ public static class EntraLoginRetry
 
     private static Exception Explained(Exception failure, PostgresException error, LoginAttempt attempt)
     {
-        if (attempt.Authentication!.Explain(error, attempt.Role, attempt.Token) is { } explanation)
+        if (attempt.Explain(error) is { } explanation)
         {
             return new EntraLoginException(error, explanation);
         }

@@ -46,7 +46,7 @@ internal sealed class TokenClient
     internal delegate T? TryRead<out T>(ProviderHandle provider, ref ulong id);
 
     /// <summary>A function of the engine that starts a call on a provider.</summary>
-    internal unsafe delegate int Start(
+    internal unsafe delegate int StartRequest(
         ProviderHandle provider,
         int timeoutMs,
         delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
@@ -86,13 +86,14 @@ internal sealed class TokenClient
 
     private static string? TryGetToken(ProviderHandle provider, ref ulong id)
     {
-        NativeError.Check(Native.TryGet(provider, ref id, out var token, out var error), error);
+        NativeError.Check(Native.TryGet(provider, ref id, out var token, out _, out var error), error);
         return token == 0 ? null : NativeString.Take(token);
     }
 
     private static EntraLogin? TryLogin(ProviderHandle provider, ref ulong id)
     {
-        var code = Native.TryLogin(provider, ref id, out var user, out var password, out var userSource, out var error);
+        var code = Native.TryLogin(
+            provider, ref id, out var user, out var password, out var userSource, out _, out var error);
         NativeError.Check(code, error);
         return user == 0 ? null : new(NativeString.Take(user)!, NativeString.Take(password)!, Borrow(userSource));
     }
@@ -115,7 +116,7 @@ internal sealed class TokenClient
     /// <param name="tryRead">Reads the engine's cache.</param>
     /// <param name="start">Starts a call of the engine.</param>
     /// <param name="read">Converts the outcome of that call.</param>
-    internal sealed class Request<T>(TokenClient client, TryRead<T> tryRead, Start start, ReadOutcome<T> read)
+    internal sealed class Request<T>(TokenClient client, TryRead<T> tryRead, StartRequest start, ReadOutcome<T> read)
         where T : class
     {
         private readonly TokenStringCache<T> cache = new();

@@ -12,7 +12,7 @@ using Ours = PgEntra.AzureCore;
 
 namespace PgEntra.Tests;
 
-/// <summary>Credentials of the Azure SDK in, ours out into its pipelines, and chains of both.</summary>
+/// <summary>Credentials of the Azure SDK in PgEntra, PgEntra's credentials in clients of the Azure SDK, and chains of both.</summary>
 public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
 {
     private const string Scope = "https://ossrdbms-aad.database.windows.net/.default";
@@ -120,9 +120,9 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(principal.Name, (await provider.LoginAsync()).User);
         Assert.Equal(principal.Name, provider.Login().User);
 
-        var nobody = new Ours.ChainedTokenCredential(new EnvironmentCredential(), new Ours.EnvironmentCredential());
+        var unavailableChain = new Ours.ChainedTokenCredential(new EnvironmentCredential(), new Ours.EnvironmentCredential());
         var failure = Assert.ThrowsAny<Identity.PgEntraException>(() =>
-            new NpgsqlDataSourceBuilder(emulator.ConnectionString).UseEntraAuthentication(nobody));
+            new NpgsqlDataSourceBuilder(emulator.ConnectionString).UseEntraAuthentication(unavailableChain));
         Assert.Equal("credential_unavailable", failure.Code);
         Assert.Equal(2, failure.Detail.GetProperty("attempts").GetArrayLength());
     }
@@ -210,7 +210,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
             new(answer(requestContext));
     }
 
-    /// <summary>Sends what goes to the vault to this machine: the pipeline insists on https.</summary>
+    /// <summary>Sends the requests for the vault to this machine, because the pipeline requires https.</summary>
     private sealed class Rerouted(Uri address) : DelegatingHandler(new HttpClientHandler { CheckCertificateRevocationList = true })
     {
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
@@ -226,7 +226,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         }
     }
 
-    /// <summary>A key vault with one secret, which first says whose tokens it takes.</summary>
+    /// <summary>A key vault with one secret, which first returns an authentication challenge.</summary>
     private sealed class Vault : IAsyncDisposable
     {
         private readonly HttpListener listener = new();

@@ -4,7 +4,7 @@ using PgEntra;
 
 namespace Consumer;
 
-/// <summary>What a program writes that uses Azure.Identity and PgEntra side by side: that it compiles is the test.</summary>
+/// <summary>Code that uses Azure.Identity and PgEntra side by side. The test is that it compiles.</summary>
 public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
 {
     [Fact]
@@ -34,7 +34,7 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
         await slim.UseEntraAuthenticationAsync(null);
     }
 
-    /// <summary>A program that moves from Azure.Identity changes its namespace and nothing else.</summary>
+    /// <summary>To move from Azure.Identity, only the namespace is changed.</summary>
     [Fact]
     public void CredentialOptions_compile_as_those_of_Azure_Identity()
     {

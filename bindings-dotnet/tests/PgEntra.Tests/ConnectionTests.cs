@@ -6,7 +6,7 @@ using PgEntra.Identity;
 
 namespace PgEntra.Tests;
 
-/// <summary>Where a data source's settings come from: several configurations of one builder, passwords, Service Connector.</summary>
+/// <summary>The origins of a data source's settings: several configurations of one builder, passwords, Service Connector.</summary>
 public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
 {
     private const string AzureHost = "s.postgres.database.azure.com";
@@ -69,7 +69,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
         builder.UseEntraAuthentication(Token("one"));
-        // Also the text that the token gave.
+        // Also the name that the token contained.
         builder.ConnectionStringBuilder.Username = user;
         builder.UseEntraAuthentication(Token("two"));
         builder.UseEntraAuthentication(Token("three"));
@@ -130,7 +130,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
         var (first, second) = (await emulator.AddAsync(), await emulator.AddAsync());
         foreach (var (principal, other) in new[] { (first, second), (second, first) })
         {
-            // Each with a pool of its own.
+            // Each has its own pool.
             var options = new DbContextOptionsBuilder<DbContext>()
                 .UseNpgsql(
                     emulator.ConnectionString + $";Application Name={principal.Name}",
@@ -290,7 +290,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     [Fact]
     public async Task ServiceConnector_with_a_password_logs_in_with_it()
     {
-        // Without a token, also where an earlier configuration had one.
+        // Without a token, even if an earlier configuration used one.
         Connect("AZURE_POSTGRESQL_", "password.example", "alice", ";Password=canary-password");
         var builder = new NpgsqlDataSourceBuilder("Host=password.example");
         builder.UseEntraAuthentication(Token("one"));
@@ -342,7 +342,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
         var builder = new NpgsqlDataSourceBuilder();
         try
         {
-            // The role would follow from a token, for which there is no identity here.
+            // The role would come from a token, but no identity is available.
             Assert.ThrowsAny<PgEntraException>(() => builder.UseEntraAuthentication(null, new EntraOptions { ServiceConnector = true }));
             // A warning that precedes the first logger is not lost.
             PgEntraLogging.Use(factory);
@@ -403,13 +403,13 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
 
         Environment.SetEnvironmentVariable(
             "AZURE_POSTGRESQL_CONNECTIONSTRING", "jdbc:postgresql://s.example:5433/d?sslmode=require&user=u&ApplicationName=shop");
-        Assert.Equal("Host=s.example;Port=5433;Database=d;Username=u;SSL Mode=Require;Application Name=shop".Split(';').Order(),
+        Assert.Equal("Host=s.example;Port=5433;Database=d;Username=u;SSL Mode=Require;Application Name=shop;GSS Encryption Mode=Disable".Split(';').Order(),
             Connected().ConnectionString.Split(';').Order());
 
-        // Each is refused by name, without its value.
+        // The error names the setting, not its value.
         foreach (var (text, named) in new[]
         {
-            // The address would be judged, and Npgsql would connect to the name.
+            // The TLS rule would apply to the address, and Npgsql would connect to the name.
             ("host=db.example hostaddr=127.0.0.1 user=u", "hostaddr"),
             ("host=db.example port=canary user=u", "the port"),
             ("host=db.example sslmode=canary user=u", "SSL Mode"),
@@ -449,7 +449,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
             var bytes = report["counters"]!["plaintext_password_bytes"]!.GetValue<long>();
             if (allowed)
             {
-                // The server does ask for the password.
+                // The server requests the password.
                 Assert.True(bytes > 0);
                 continue;
             }

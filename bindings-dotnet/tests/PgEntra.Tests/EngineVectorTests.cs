@@ -5,8 +5,8 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// What no public door shows: clocks, and what is sent. The library of the tests is built with the feature <c>testing</c>, and runs
-/// these cases of tests/vectors whole.
+/// Rules that the public API does not show: clocks, and requests. The tests use a library that is built with the feature
+/// <c>testing</c>, which runs these cases of tests/vectors.
 /// </summary>
 public sealed partial class EngineVectorTests
 {

@@ -10,7 +10,7 @@ using PgEntra.Identity;
 
 namespace PgEntra.Tests;
 
-/// <summary>Where .NET and the engine meet: strings, threads, callbacks, logs, figures, unloading.</summary>
+/// <summary>The interface between .NET and the engine: strings, threads, callbacks, logs, statistics, unloading.</summary>
 public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
 {
     public async ValueTask InitializeAsync() => await emulator.ResetAsync();
@@ -133,7 +133,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
         static WeakReference AskInside(TokenProvider provider, AsyncLocal<object?> request)
         {
             var value = new object();
-            // A flow of its own, which ends with the thread.
+            // A separate flow, which ends with the thread.
             var thread = new Thread(() =>
             {
                 request.Value = value;
@@ -161,7 +161,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
         gate.SetResult();
         Assert.Equal("t", (await waiting).Token);
 
-        // Of the chain and its second member nobody holds anything but the wait.
+        // Only the wait holds the chain and its second member.
         [MethodImpl(MethodImplOptions.NoInlining)]
         static Task<AccessToken> Ask(Task gate, TaskCompletionSource asked)
         {
@@ -191,7 +191,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
             var failure = Assert.ThrowsAny<PgEntraException>(() => new ChainedTokenCredential(one, new ManagedIdentityCredential(), other));
             Assert.Equal("invalid_configuration", failure.Code);
             Assert.Contains(
-                "its members go through different proxies, or trust different files of authorities", failure.Message, StringComparison.Ordinal);
+                "its credentials have different proxies or different files of certificate authorities", failure.Message, StringComparison.Ordinal);
         }
 
         var source = new ChainedTokenCredential(
@@ -279,7 +279,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
             Assert.StartsWith("PgEntra Debug ", log.WaitFor("token fetched"), StringComparison.Ordinal);
             _ = new ClientSecretCredential("t", "c", "canary-secret", new() { Diagnostics = { IsLoggingContentEnabled = true } });
             Assert.Contains(log.Lines, line => line.Contains("Diagnostics", StringComparison.Ordinal));
-            // From here on only what is as bad as an error.
+            // From here on only errors are logged.
             using var errors = log.Factory(LogLevel.Error);
             PgEntraLogging.Use(errors);
             var refused = new ManagedIdentityCredential(Guid.NewGuid().ToString());
@@ -351,7 +351,7 @@ public sealed class InteropTests(Emulator emulator) : IAsyncLifetime
         }
 
         Assert.False(context.IsAlive);
-        // The engine is the process's own and has the token still.
+        // The engine belongs to the process, and still has the token.
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
         _ = provider.GetToken();
         Assert.Single(await emulator.RequestsAsync(principal));

@@ -7,7 +7,7 @@ using Npgsql;
 
 namespace PgEntra.Tests;
 
-/// <summary>What programs expect that were written for Microsoft's helper. Its tests count calls of the credential; these do not.</summary>
+/// <summary>The behaviour of Microsoft's helper, on which programs rely. Unlike its tests, these do not count calls of the credential.</summary>
 public sealed class MicrosoftHelperTests
 {
     private const string ConnectionString = "Host=localhost;Database=test;";
@@ -63,7 +63,7 @@ public sealed class MicrosoftHelperTests
         Assert.Equal("Could not determine username from token claims", Assert.ThrowsAny<Exception>(() => Sync(new Fake(token))).Message);
         var failure = await Assert.ThrowsAnyAsync<Exception>(() => Async(new Fake(token)));
         Assert.Equal("Could not determine username from token claims", failure.Message);
-        // What is really wrong is inside.
+        // The cause is the inner exception.
         Assert.IsAssignableFrom<Identity.PgEntraException>(failure.InnerException);
     }
 
@@ -141,7 +141,7 @@ public sealed class MicrosoftHelperTests
         return $"{Part(new { alg = "RS256", typ = "JWT" })}.{Part(payload)}.fake-signature";
     }
 
-    /// <summary>Answers in turn, the last answer for ever.</summary>
+    /// <summary>Returns one response after the other, and repeats the last one.</summary>
     private sealed class Fake(params object[] answers) : TokenCredential
     {
         private int calls;

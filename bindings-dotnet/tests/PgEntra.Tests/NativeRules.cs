@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace PgEntra.Tests;
 
-/// <summary>Functions of <c>pgentra.h</c> that PgEntra has no need of: the rules that drivers of other languages ask for.</summary>
+/// <summary>Functions of <c>pgentra.h</c> that PgEntra does not use: rules for the drivers of other languages.</summary>
 internal static partial class NativeRules
 {
     private const string Name = "pgentra";
@@ -26,14 +26,14 @@ internal static partial class NativeRules
         out nint json,
         out nint error);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_cause", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_cause", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial nint GetLoginErrorCause(string? sqlState, string message);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
     [return: MarshalAs(UnmanagedType.U1)]
     internal static partial bool IsRetriable(string? sqlState, string message);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_explain", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int ExplainLoginError(
         string? sqlState,
         string message,

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace PgEntra.Tests;
 
-/// <summary>A log of lines: category, level, text.</summary>
+/// <summary>Records log lines: category, level, text.</summary>
 internal sealed class RecordingLogger : ILoggerProvider
 {
     private readonly List<string> lines = [];
@@ -21,7 +21,7 @@ internal sealed class RecordingLogger : ILoggerProvider
     public ILoggerFactory Factory(LogLevel least = LogLevel.Debug) =>
         LoggerFactory.Create(builder => builder.SetMinimumLevel(least).AddProvider(this));
 
-    /// <summary>Waits for a line with a text in it.</summary>
+    /// <summary>Waits for a line that contains a text.</summary>
     public string WaitFor(string part)
     {
         string? Found() => Lines.FirstOrDefault(line => line.Contains(part, StringComparison.Ordinal));

@@ -10,20 +10,20 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// The rules of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>, and what only the engine shows
+/// The cases of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>, and those that only the engine can run
 /// in <see cref="EngineVectorTests"/>.
 /// </summary>
 public sealed class VectorTests
 {
     public static TheoryData<int, string> Tokens() => Rows("claims", "tokens");
 
-    /// <summary>Those that name a role. Blanks around a token are taken off where it is decoded, not where it is sent.</summary>
+    /// <summary>The cases with a role. Whitespace around a token is removed when it is decoded, not when it is sent.</summary>
     public static TheoryData<int, string> Named() => Rows(
         "claims", "tokens", one => one["expect"]!["role"] is not null && Joined(one["token"]!) is var token && token == token.Trim());
 
     public static TheoryData<int, string> Large() => Rows("claims", "large");
 
-    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    /// <summary>The cases that a C string can contain: it ends at NUL.</summary>
     public static TheoryData<int, string> Rejected() =>
         Rows("claims", "rejected", one => !Joined(one["token"]!).Contains('\0', StringComparison.Ordinal));
 
@@ -31,7 +31,7 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> MissingNames() => Rows("claims", "missing_names");
 
-    /// <summary>Those that an explanation can tell: no token is of a group.</summary>
+    /// <summary>The cases that a token can represent: there are no tokens of groups.</summary>
     public static TheoryData<int, string> CreateRole() =>
         Rows("claims", "create_role", one => Text(one["type"]) is not "group");
 
@@ -43,7 +43,7 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> Tls() => Rows("tls", "cases");
 
-    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    /// <summary>The cases that a C string can contain: it ends at NUL.</summary>
     public static TheoryData<int, string> ConnectionStrings() =>
         Rows("connections", "strings", one => !Text(one["text"])!.Contains('\0', StringComparison.Ordinal));
 
@@ -236,7 +236,7 @@ public sealed class VectorTests
             Assert.Equal(refused, Assert.ThrowsAny<PgEntraException>(() => Plan(request)).Code);
         }
 
-        // Npgsql has no mode of another name, no empty one, and needs a host: without one it is not known yet.
+        // Npgsql has no other modes and no empty one. Without a host the server is not known yet.
         if (ModeOf(given) is not { } mode || (isKnown && hosts.Length == 0) || hosts.Any(host => host.Length == 0 || host.Contains(',', StringComparison.Ordinal)))
         {
             return;
@@ -333,7 +333,7 @@ public sealed class VectorTests
         Assert.True(JsonNode.DeepEquals(
             one["variables"] ?? new JsonObject(),
             JsonSerializer.SerializeToNode(source.Variables ?? [])));
-        // The same class on Azure.Core's base.
+        // The same class with Azure.Core's base class.
         var twin = typeof(AzureCore.PgEntraTokenCredential).Assembly.GetType($"PgEntra.AzureCore.{type.Name}", throwOnError: true)!;
         Assert.True(twin.IsSubclassOf(typeof(Azure.Core.TokenCredential)));
     }
@@ -408,7 +408,7 @@ public sealed class VectorTests
         return one;
     }
 
-    /// <summary>Plans a connection; the process's environment takes no part.</summary>
+    /// <summary>Plans a connection without the environment of the process.</summary>
     private static JsonNode Plan(JsonObject request)
     {
         _ = request.TryAdd("environment", new JsonObject());
@@ -440,7 +440,7 @@ public sealed class VectorTests
         }
     }
 
-    /// <summary>What is told of the first refusal with that cause to the owner of a token.</summary>
+    /// <summary>Explains the first login error with a cause, for the principal of a token.</summary>
     private static string Explain(
         string cause, string role, string roleSource, JsonNode? principal, string? host = null, string? environment = null)
     {
@@ -452,7 +452,7 @@ public sealed class VectorTests
         return NativeString.Take(text) ?? "";
     }
 
-    /// <summary>Claims that make a token one of that kind.</summary>
+    /// <summary>Returns the claims of a token of that kind.</summary>
     private static JsonObject ClaimsOf(JsonNode principal)
     {
         const string Providers = "/subscriptions/s/resourcegroups/g/providers";
@@ -481,7 +481,7 @@ public sealed class VectorTests
 
     private static string TokenOf(JsonNode claims) => $"e30.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims.ToJsonString()))}.sig";
 
-    /// <summary>A text, or texts and repetitions to be joined.</summary>
+    /// <summary>Returns a text, or joins texts and repetitions.</summary>
     private static string Joined(JsonNode token) => token is JsonArray parts
         ? string.Concat(parts.Select(part => part is JsonObject
             ? string.Concat(Enumerable.Repeat(Text(part["repeat"])!, part["times"]!.GetValue<int>()))
@@ -489,7 +489,7 @@ public sealed class VectorTests
         : Text(token)!;
 }
 
-/// <summary>Makes a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
+/// <summary>Creates a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
 internal static class OptionVectors
 {
     internal static PgEntraCredential Make(Type type, JsonNode one)

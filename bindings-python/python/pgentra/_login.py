@@ -30,6 +30,7 @@ import os
 
 from . import _native
 from ._credentials.source import resolve
+from ._roots import find_roots
 from ._token_client import client_for
 from .errors import EntraConnectionValueError, PgEntraError, _also
 
@@ -48,6 +49,7 @@ OPTIONS = frozenset(
         "ca_file",
         "cache",
         "fallback_username",
+        "ignore_password",
         "management_lookup",
         "mode",
         "require_entra",
@@ -80,14 +82,6 @@ _PASSWORD_USED = (
     "Entra was not used: the connection has a user and a password of its own. Remove the password to log in with a "
     "token, or set require_entra to make this an error."
 )
-
-_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
-"""Files of the system's certificate authorities: Debian, Red Hat, SUSE, Alpine and macOS."""
 
 
 def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) -> tuple[Any, dict[str, Any]]:
@@ -277,7 +271,7 @@ def plan(
     request: dict[str, Any] = {
         "arguments": {name: _text(name, value) for name in names if (value := parameters[name]) is not None}
     }
-    for name in ("require_entra", "allow_insecure_transport"):
+    for name in ("require_entra", "ignore_password", "allow_insecure_transport"):
         if (value := wanted.pop(name, None)) is not None:
             request[name] = value
     if variables is not None:
@@ -285,13 +279,12 @@ def plan(
         _refuse_abstract_sockets(request["arguments"].get("host"))
     if not service_files:
         request["service_files"] = False
-    roots = None
+    uses_libpq = verifies_certificates is None
     if uses_connector:
         request["service_connector"] = connector
         request["has_credential"] = credential is not None
         if verifies_certificates is None:
-            roots = _roots(parameters)
-            verifies_certificates = roots is not None
+            verifies_certificates = find_roots(parameters) is not None
         request["verifies_certificates"] = verifies_certificates
     planned = _native.connection_plan(request, _native.environment())
     for warning in planned.warnings:
@@ -307,8 +300,8 @@ def plan(
         return ConnectionPlan(planned, None, None, overrides, transient, uses_connector=uses_connector)
     if (sslmode := planned.sslmode) is not None:
         overrides["sslmode"] = sslmode
-        if roots and sslmode == "verify-full":
-            overrides.setdefault("sslrootcert", roots)
+    if uses_libpq and _is_verify_full(parameters, overrides) and (roots := find_roots(parameters)):
+        overrides.setdefault("sslrootcert", roots)
     if uses_connector and (document := planned.credential) is not None:
         credential = _credential(document)
     client = client_for(credential, wanted, planned.host)
@@ -418,13 +411,13 @@ def _refuse_abstract_sockets(host: Any) -> None:
         )
 
 
-def _roots(parameters: Mapping[str, Any]) -> str | None:
-    """Returns the file of certificate authorities for libpq; empty if libpq has one already, None if none exists."""
-    users = os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt")
-    if parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or os.path.exists(users):
-        return ""
-    named = os.environ.get("SSL_CERT_FILE")
-    return next((file for file in (named, *_BUNDLES) if file and os.path.isfile(file)), None)
+def _is_verify_full(parameters: Mapping[str, Any], overrides: Mapping[str, str]) -> bool:
+    """Returns whether libpq verifies the certificate, by the settings outside service files. A service file may name
+    its own certificate authorities."""
+    if parameters.get("service") or os.environ.get("PGSERVICE"):
+        return overrides.get("sslmode") == "verify-full"
+    mode = overrides.get("sslmode") or parameters.get("sslmode") or os.environ.get("PGSSLMODE")
+    return mode == "verify-full"
 
 
 _MAX_CREDENTIALS = 32

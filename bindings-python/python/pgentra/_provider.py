@@ -88,6 +88,51 @@ class TokenProvider(NotPassword):
         """As :meth:`invalidate`; never blocks the event loop."""
         return await self._client.invalidate_async(token)
 
+    def url(
+        self,
+        host: str | None = None,
+        dbname: str | None = None,
+        *,
+        port: int | str | None = None,
+        user: str | None = None,
+        scheme: str = "postgresql",
+        **settings: Any,
+    ) -> str:
+        """Returns a connection URL for tools that accept only a URL: with the role, a token as its password, and
+        ``sslmode=verify-full``. Blocks if no usable token is cached.
+
+        The URL is a secret, and it is valid until the token expires: do not log or store it. ``host`` defaults to the
+        provider's option, then ``PGHOST``; ``port`` and ``dbname`` to ``PGPORT`` and ``PGDATABASE``; ``user`` to the
+        provider's role. ``scheme``: for SQLAlchemy, for example ``postgresql+psycopg``. ``settings`` are libpq's, such
+        as ``sslrootcert`` (default: the system's file of certificate authorities) and ``connect_timeout``.
+
+        Raises ``EntraConnectionValueError`` for ``password``, ``service`` and another ``sslmode``, and without a host.
+        """
+        from ._url import connection_url, settings_of
+
+        host = host or self._options.get("host")
+        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        login = self.conninfo() if user is None else {"user": user, "password": self.get()}
+        return connection_url(scheme, read, **login)
+
+    async def url_async(
+        self,
+        host: str | None = None,
+        dbname: str | None = None,
+        *,
+        port: int | str | None = None,
+        user: str | None = None,
+        scheme: str = "postgresql",
+        **settings: Any,
+    ) -> str:
+        """As :meth:`url`; never blocks the event loop."""
+        from ._url import connection_url, settings_of
+
+        host = host or self._options.get("host")
+        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        login = await self.conninfo_async() if user is None else {"user": user, "password": await self.get_async()}
+        return connection_url(scheme, read, **login)
+
     def stats(self) -> dict[str, Any]:
         """Returns credential, principal, role, times and counters (seconds). Fetches no token."""
         return self._client.stats()

@@ -99,7 +99,9 @@ async def _connect(
     planned = _plan(given, credential, {**(_options or {}), **taken}, _transient)
 
     async def attempt(settings: LoginSettings) -> Any:
-        return await asyncpg.connect(**_arguments(dsn, keywords, settings.over(), given))
+        return await asyncpg.connect(
+            **_arguments(dsn, keywords, settings.over(), given, uses_token=planned.needs_login)
+        )
 
     return await connect_async(planned, attempt, asyncpg.InvalidAuthorizationSpecificationError)
 
@@ -254,7 +256,12 @@ def _sslmode(ssl: Any) -> str | None:
 
 
 def _arguments(
-    dsn: str | None, keywords: Mapping[str, Any], settings: dict[str, Any], given: Mapping[str, Any]
+    dsn: str | None,
+    keywords: Mapping[str, Any],
+    settings: dict[str, Any],
+    given: Mapping[str, Any],
+    *,
+    uses_token: bool = True,
 ) -> dict[str, Any]:
     """Returns the arguments for ``asyncpg.connect``."""
     arguments = {**keywords, "dsn": dsn}
@@ -270,12 +277,20 @@ def _arguments(
             arguments[keyword] = value
     if more := {name: value for name, value in settings.items() if name in _OF_URL}:
         arguments["dsn"] = with_settings(dsn, more)
-    if sslmode == "verify-full" and file in (None, "", "system"):
-        # The system's authorities: asyncpg would use the word as the name of a file.
-        arguments["ssl"] = True
-    elif sslmode is not None:
+    if sslmode is not None:
         arguments["ssl"] = sslmode
+    mode = arguments.get("ssl") or given.get("sslmode") or os.environ.get("PGSSLMODE")
+    if uses_token and mode == "verify-full" and file in (None, "", "system") and not _has_own_certificates(arguments):
+        # The system's authorities. asyncpg would use the word "system" as the name of a file, and fail without a file.
+        arguments["ssl"] = True
     return arguments
+
+
+def _has_own_certificates(arguments: Mapping[str, Any]) -> bool:
+    """Returns whether asyncpg finds certificates of the user: authorities in the user's folder, or a client's."""
+    if "sslcert=" in str(arguments["dsn"] or "") or os.environ.get("PGSSLCERT"):
+        return True
+    return os.path.exists(os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt"))
 
 
 def with_settings(dsn: str | None, settings: Mapping[str, Any]) -> str:

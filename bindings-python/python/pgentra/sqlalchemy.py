@@ -243,18 +243,23 @@ def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra
 
     credential, options = take_options(entra)
     context = parameters.get("ssl_context")
+    # Settings of libpq in the URL, which pg8000 does not have.
+    tls = {name: value for name in ("sslmode", "sslrootcert") if (value := parameters.pop(name, None)) is not None}
     given = {
         **{name: parameters.get(name) for name in ("user", "password", "port", "timeout")},
         "dbname": parameters.get("database"),
         "host": parameters.get("unix_sock") or parameters.get("host"),
-        "sslmode": None if context is None else "disable" if context is False else "require",
+        "sslmode": tls.get("sslmode") if context is None else "disable" if context is False else "require",
     }
     planned = plan(given, credential, options, variables={}, service_files=False, verifies_certificates=True)
     parameters.update(entra)  # The options that are not pgentra's are pg8000's, or unknown to both.
 
+    if context is not None:
+        tls = {}
+
     def attempt(settings: LoginSettings) -> Any:
         try:
-            return dialect.connect(*arguments, **{**parameters, **_pg8000_arguments(settings.over())})
+            return dialect.connect(*arguments, **{**parameters, **_pg8000_arguments(settings.over(tls))})
         except pg8000.Error as error:
             # The server's fields are a dict; other drivers have a message and a `sqlstate`.
             fields = error.args[0] if error.args else None
@@ -278,7 +283,9 @@ def _pg8000_arguments(settings: dict[str, Any]) -> Arguments:
     if sslmode in ("verify-ca", "verify-full"):
         import ssl
 
-        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.get("sslrootcert"))
+        file = settings.get("sslrootcert")
+        arguments["ssl_context"] = made = ssl.create_default_context(cafile=None if file == "system" else file)
+        made.check_hostname = sslmode == "verify-full"
     elif sslmode in ("disable", "require"):
         arguments["ssl_context"] = sslmode == "require"
     return arguments

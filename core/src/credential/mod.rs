@@ -20,6 +20,7 @@ mod exchange;
 mod file;
 mod managed_identity;
 mod on_behalf_of;
+pub(crate) mod progress;
 mod retry;
 mod sanitize;
 mod static_token;

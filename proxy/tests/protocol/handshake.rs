@@ -148,7 +148,7 @@ async fn handshake_with_repeated_requests_returns_the_second_one() {
     for (request, opening) in [(SSL_REQUEST, Opening::Ssl), (GSSENC_REQUEST, Opening::Gss)] {
         let (mut client, server) = duplex(BUFFER);
         client.write_all(&[request, request].concat()).await.unwrap();
-        let (result, _) = accept(SplitReads::new(server, Split::EveryByte), false).await;
+        let (result, _) = within_limit(accept(SplitReads::new(server, Split::EveryByte), false)).await;
         assert_eq!(result.ok().map(|(_, opening)| opening), Some(opening));
     }
 }
@@ -200,7 +200,7 @@ async fn handshake_of_random_bytes_never_accepts_a_session() {
             4 => {
                 packet = valid.clone();
                 let at = usize::try_from(random.next()).unwrap() % (packet.len() - 1);
-                if random.next() % 2 == 0 {
+                if random.next().is_multiple_of(2) {
                     packet.truncate(at);
                 } else {
                     // The length or the version, so that the message is not valid.
@@ -230,6 +230,7 @@ async fn request_password_sends_the_request_and_reads_the_password() {
         client.write_all(b"p\0\0\0\x0btoken1\0").await.unwrap();
         request
     };
-    let (password, request) = tokio::join!(authenticate::request_password(&mut server), client_side);
+    let (password, request) =
+        within_limit(async { tokio::join!(authenticate::request_password(&mut server), client_side) }).await;
     assert_eq!((password.unwrap(), request), (b"token1".to_vec(), [b'R', 0, 0, 0, 8, 0, 0, 0, 3]));
 }

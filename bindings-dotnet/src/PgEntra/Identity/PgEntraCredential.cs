@@ -113,7 +113,7 @@ internal static unsafe class Tokens
 
     private static int With(TokenRequest request, CallWith call)
     {
-        NativeTokenRequest wanted = default;
+        NativeTokenRequest wanted = new() { Size = (nuint)sizeof(NativeTokenRequest) };
         try
         {
             wanted.Scope = Utf8StringMarshaller.ConvertToUnmanaged(request.Scope);

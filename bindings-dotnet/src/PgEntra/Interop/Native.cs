@@ -64,7 +64,8 @@ internal static unsafe partial class Native
     internal static partial void CloseProvider(nint provider);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_get")]
-    internal static partial int TryGet(ProviderHandle provider, ref ulong id, out nint token, out nint error);
+    internal static partial int TryGet(
+        ProviderHandle provider, ref ulong id, out nint token, out long expiresOn, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_get_async")]
     internal static partial int GetAsync(
@@ -77,7 +78,13 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_login")]
     internal static partial int TryLogin(
-        ProviderHandle provider, ref ulong id, out nint user, out nint password, out nint userSource, out nint error);
+        ProviderHandle provider,
+        ref ulong id,
+        out nint user,
+        out nint password,
+        out nint userSource,
+        out long expiresOn,
+        out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_login_async")]
     internal static partial int LoginAsync(
@@ -175,11 +182,11 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
     [return: MarshalAs(UnmanagedType.U1)]
     internal static partial bool IsLoginErrorRetriable(string? sqlState, string message);
 
-    [LibraryImport(Name, EntryPoint = "pgentra_refusal_explain", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_explain", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int ExplainLoginError(
         string? sqlState,
         string message,
@@ -196,6 +203,7 @@ internal static unsafe partial class Native
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct NativeTokenRequest
 {
+    internal nuint Size;
     internal byte* Scope;
     internal byte* TenantId;
     internal byte* Claims;

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expiry_is_written_as_each_host_did() {
+    fn expiry_has_the_format_of_each_host() {
         let morning = 1_894_771_452;
         let table = [
             (ExpiresOn::String, Some(json!("1894771452"))),

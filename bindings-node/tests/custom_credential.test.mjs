@@ -1,4 +1,4 @@
-// Credentials of the program itself: objects with getToken, functions, and what they do wrong.
+// Custom credentials: objects with getToken, functions, and their failures.
 
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -23,7 +23,7 @@ function counting(answer = async () => ({ token: 'opaque', expiresOnTimestamp: i
     }
 }
 
-test('an object is asked once for all who wait, and for the scope of the database', async () => {
+test('custom credential is called once for all callers that wait, with the scope of the database', async () => {
     const credential = counting()
     const password = entraTokenProvider(credential)
     const other = entraTokenProvider(credential)
@@ -32,7 +32,7 @@ test('an object is asked once for all who wait, and for the scope of the databas
     assert.deepEqual(credential.calls, [['https://ossrdbms-aad.database.windows.net/.default', {}]])
 })
 
-test('a scope of its own, also as the list that the peer takes', async () => {
+test('custom credential gets another scope, also from a list as in the peer', async () => {
     for (const scope of ['https://mine/.default', ['https://mine/.default']]) {
         const credential = counting()
         await entraTokenProvider(credential, { scope })()
@@ -40,7 +40,7 @@ test('a scope of its own, also as the list that the peer takes', async () => {
     }
 })
 
-test('cache: false asks at each connection, in the context of who asks', async () => {
+test('custom credential with cache: false is called for each connection in the context of the caller', async () => {
     const context = new AsyncLocalStorage()
     const credential = counting(async () => ({ token: `of-${context.getStore()}`, expiresOnTimestamp: inAnHour() }))
     const password = entraTokenProvider(credential, { cache: false })
@@ -49,7 +49,7 @@ test('cache: false asks at each connection, in the context of who asks', async (
     assert.equal(credential.calls.length, 2)
 })
 
-test('functions, and every form of expiry', async () => {
+test('credential function can return every form of expiry', async () => {
     const jwt = `e30.${Buffer.from('{"exp":4000000000}').toString('base64url')}.s`
     for (const answer of [
         jwt,
@@ -80,7 +80,7 @@ const WRONG = {
     'a time to refresh of another type': () => ({ token: 'x', refreshAfterTimestamp: '2030-01-01T00:00:00Z' }),
 }
 for (const [name, answer] of Object.entries(WRONG)) {
-    test(`${name} in place of a token`, async () => {
+    test(`custom credential that returns ${name} instead of a token gets an error`, async () => {
         for (const credential of [answer, async () => answer(), counting(async () => answer())]) {
             await assert.rejects(entraTokenProvider(credential)(), (error) => {
                 assert.ok(error instanceof esm.PgEntraError)
@@ -92,10 +92,10 @@ for (const [name, answer] of Object.entries(WRONG)) {
     })
 }
 
-test('the moment that is wrong is the one that is named', async () => {
+test('custom credential with a wrong time gets an error that names this time', async () => {
     for (const [name, what] of Object.entries({
         expiresOnTimestamp: 'an expiry',
-        refreshAfterTimestamp: 'a time to refresh',
+        refreshAfterTimestamp: 'a refresh time',
     })) {
         const answer = { token: 'x', expiresOnTimestamp: inAnHour(), [name]: 'soon' }
         await assert.rejects(entraTokenProvider(() => answer)(), {
@@ -104,14 +104,14 @@ test('the moment that is wrong is the one that is named', async () => {
     }
 })
 
-test('a token that arrives dead', async () => {
+test('custom credential with an expired token gets dead_on_arrival', async () => {
     for (const ends of [1, Date.now() - 1000, -1]) {
         const password = entraTokenProvider(() => ({ token: 'x', expiresOnTimestamp: ends }))
         await assert.rejects(password(), { code: 'dead_on_arrival' })
     }
 })
 
-test('what it throws or rejects with is the cause', async () => {
+test('custom credential that throws or rejects is the cause of the error', async () => {
     class Own extends Error {}
     const own = new Own('AADSTS7000215: Invalid client secret. Trace ID: 1')
     const evil = {
@@ -144,14 +144,14 @@ test('what it throws or rejects with is the cause', async () => {
     }
 })
 
-test('a token in the text of its error is not shown', async () => {
+test('custom credential with a token in its error text gets an error without it', async () => {
     const password = entraTokenProvider(() => {
         throw new Error('bad eyJhbGciOiJub25lIn0.eyJhIjoxfQ.s here')
     })
     await assert.rejects(password(), (error) => !error.message.includes('eyJ'))
 })
 
-test('one that never answers: the wait ends, and an abort ends it at once', async () => {
+test('custom credential that does not respond: the wait ends, and an abort ends it at once', async () => {
     const credential = counting(() => new Promise(() => {}))
     await assert.rejects(entraTokenProvider(credential, { timeout: 50 })(), { code: 'timeout' })
     const provider = new TokenProvider(credential)
@@ -163,7 +163,7 @@ test('one that never answers: the wait ends, and an abort ends it at once', asyn
     await assert.rejects(provider.login({ abortSignal: AbortSignal.abort() }), { name: 'AbortError' })
 })
 
-test('an abort ends the wait, not the fetch that others share', async () => {
+test('TokenProvider.get that is aborted does not end the shared fetch', async () => {
     let give
     const credential = counting(() => new Promise((resolve) => (give = resolve)))
     const provider = new TokenProvider(credential)
@@ -178,7 +178,7 @@ test('an abort ends the wait, not the fetch that others share', async () => {
     assert.equal(credential.calls.length, 1)
 })
 
-test('chains go on past what is not set up, ours and those of the Azure SDK', async () => {
+test('ChainedTokenCredential continues after an unavailable member, also that of the Azure SDK', async () => {
     const unavailable = counting(async () => {
         const error = new Error('not here')
         error.name = 'CredentialUnavailableError'
@@ -204,14 +204,14 @@ test('chains go on past what is not set up, ours and those of the Azure SDK', as
     )
 })
 
-test('getToken of ours', async () => {
+test('StaticTokenCredential.getToken returns a cached token for one scope', async () => {
     const ends = Math.floor(inAnHour() / 1000) * 1000
     const credential = new StaticTokenCredential('static', ends)
-    // Fetched, and cached.
+    // The first token is fetched, the second one is cached.
     for (let i = 0; i < 2; i++) {
         const { refreshAfterTimestamp, ...token } = await credential.getToken(['s'])
         assert.deepEqual(token, { token: 'static', expiresOnTimestamp: ends, tokenType: 'Bearer' })
-        // Its last fifth, and up to a tenth before, give or take the second of the clock.
+        // Refreshed in its last fifth, or up to a tenth earlier; the clock is accurate to a second.
         const seconds = (ends - refreshAfterTimestamp) / 1000
         assert.ok(seconds > 718 && seconds < 1082, `refreshed ${seconds} s before its end`)
     }
@@ -220,7 +220,7 @@ test('getToken of ours', async () => {
     }
 })
 
-test('instanceof holds across the module systems', () => {
+test('package has the same classes in both module systems', () => {
     const cjs = require('pgentra')
     assert.deepEqual(Object.keys(cjs).sort(), Object.keys(esm).sort())
     for (const name of Object.keys(cjs)) assert.equal(cjs[name], esm[name])
@@ -229,7 +229,7 @@ test('instanceof holds across the module systems', () => {
     assert.equal(identity.PgEntraError, esm.PgEntraError)
 })
 
-test('events reach the logger, and what it throws reaches nobody', async () => {
+test('setLogger passes events on and ignores the errors of the listener', async () => {
     const events = []
     setLogger((level, message) => {
         events.push([level, message])
@@ -247,7 +247,7 @@ test('events reach the logger, and what it throws reaches nobody', async () => {
     assert.throws(() => setLogger(7), TypeError)
 })
 
-test('a credential that nobody holds takes its tokens with it', async () => {
+test('custom credential that is collected drops its tokens', async () => {
     assert.ok(global.gc, 'run with --expose-gc')
     const known = () => esm.stats().filter(({ credential }) => credential === 'Fleeting').length
     class Fleeting {
