@@ -31,7 +31,7 @@ from support.vector_runner import make_certificate
 
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
 CERTIFICATES = VECTORS / "certificates"
-PASSWORD = "planted-password"
+PASSWORD = "canary-password"
 
 
 class Entra:

@@ -70,7 +70,7 @@ pub(crate) fn is_shutting_down() -> bool {
 }
 
 fn shutting_down() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the process is ending, no token is fetched any more")
+    Error::new(ErrorKind::ShuttingDown, "the process is ending and fetches no more tokens")
 }
 
 /// Returns a handle of the engine's runtime. The first call starts the engine's thread.
@@ -191,7 +191,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_signal_reaches_a_thread_of_ours_and_all_reach_its_starter() {
+    fn start_thread_blocks_signals_only_in_the_new_thread() {
         fn is_blocked(signal: i32) -> bool {
             // SAFETY: the set is filled by pthread_sigmask, which changes nothing without a new one, before it is read.
             unsafe {

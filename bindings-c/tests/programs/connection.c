@@ -1,5 +1,5 @@
-/* Connection settings and plans: ownership, invalid arguments, the environment of the process. tests/vectors contains the
- * rules. */
+/* Connection settings and plans: ownership, invalid arguments, the environment of the process. tests/vectors contains
+ * the rules. */
 #include "check.h"
 
 static int32_t read_libpq(const char *text, const char **settings, pgentra_error **error) {

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{ConnectionSettings, sslmode_of_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    percent_encoding,
+};
 
 /// The form of a connection string.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +176,7 @@ fn store(values: &mut Values, keyword: &str, value: String) {
 /// libpq's treatment of them differs by version.
 fn uri(text: &str) -> Parsed {
     if text.contains(|c: char| c.is_ascii_whitespace() || c == '\x0b' || c == '\0') {
-        return Err("it contains white space, which a URI writes as %20");
+        return Err("it contains whitespace, which must be written as %20 in a URI");
     }
     let mut values = Values::new();
     let mut rest = uri_rest(text).unwrap_or_default();
@@ -223,7 +226,7 @@ fn uri(text: &str) -> Parsed {
 
 /// Rejects unknown keywords as libpq does, so that a text of another form is not read as libpq's.
 fn known(keyword: &str) -> std::result::Result<(), &'static str> {
-    if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not know") }
+    if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not have") }
 }
 
 /// Returns whether libpq has such a setting.
@@ -301,7 +304,7 @@ fn uri_hosts(text: &str) -> std::result::Result<(String, String, &str), &'static
                 return Err("an IPv6 address is empty");
             }
             if behind.starts_with(|c| !matches!(c, ':' | '/' | '?' | ',')) {
-                return Err("behind the \"]\" of an IPv6 address stands something else than a port");
+                return Err("the \"]\" of an IPv6 address is followed by something other than a port");
             }
             (host, rest) = (address, behind);
         } else {
@@ -327,24 +330,10 @@ fn decoded(text: &str) -> std::result::Result<String, &'static str> {
 
 /// Decodes percent-encoding. `lenient` keeps a percent sign that is not followed by two hexadecimal digits.
 fn percent_decoded(text: &str, lenient: bool) -> std::result::Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (digit(0), digit(1)) {
-            (Some(0), Some(0)) => return Err("it contains %00"),
-            (Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &behind[2..];
-            }
-            _ if lenient => bytes.push(byte),
-            _ => return Err("a percent sign is not followed by two hexadecimal digits; write it as %25"),
-        }
+    let bytes = percent_encoding::decode(text, lenient)
+        .ok_or("a percent sign is not followed by two hexadecimal digits; write it as %25")?;
+    if bytes.contains(&0) {
+        return Err("it contains %00");
     }
     String::from_utf8(bytes).map_err(|_| "a percent-encoded text is not UTF-8")
 }
@@ -388,7 +377,7 @@ fn url(text: &str, query_wins: bool) -> Parsed {
         "postgres" | "postgresql" => {}
         _ => return Err("its scheme is neither postgresql: nor postgres:"),
     }
-    let rest = rest.strip_prefix("//").ok_or("behind its scheme \"//\" is missing")?;
+    let rest = rest.strip_prefix("//").ok_or("its scheme is not followed by \"//\"")?;
     // Python's `urlparse` also ends the host at a fragment.
     let rest = if query_wins { rest } else { rest.split_once('#').map_or(rest, |(rest, _)| rest) };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));

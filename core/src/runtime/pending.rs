@@ -65,7 +65,10 @@ impl<T: Send + 'static> Pending<T> {
         let mut state = lock(&slot.state);
         if matches!(&*state, SlotState::Waiting(_)) {
             if ON_ENGINE.get() {
-                return Some(Err(Error::new(ErrorKind::WouldDeadlock, "a blocking call on the engine's own thread")));
+                return Some(Err(Error::new(
+                    ErrorKind::WouldDeadlock,
+                    "a blocking call was made on the engine's own thread",
+                )));
             }
             state = match slot.changed.wait_timeout_while(state, limit, |s| matches!(s, SlotState::Waiting(_))) {
                 Ok((state, _)) => state,
@@ -103,7 +106,7 @@ impl<T: Send + 'static> Pending<T> {
 }
 
 fn taken() -> Error {
-    Error::new(ErrorKind::Internal, "the result was taken before")
+    Error::new(ErrorKind::Internal, "the result was already taken")
 }
 
 impl<T> Slot<T> {
@@ -156,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_error_and_the_engine_goes_on() {
+    fn pending_of_work_that_panics_is_an_internal_error() {
         let pending = Pending::<()>::start(async { panic!("canary") });
         let error = pending.wait(Duration::from_secs(10)).expect("ends").expect_err("fails");
         assert_eq!(error.kind(), ErrorKind::Internal);
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_is_called_once_even_after_a_panic() {
+    fn pending_callback_after_a_panic_is_called_once() {
         let (sender, receiver) = std::sync::mpsc::channel();
         Pending::<()>::start(async { panic!("canary") }).on_done(move |outcome| {
             let _ = sender.send(outcome.map_err(|e| e.kind()));

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::BuildInputs,
     error::{Error, ErrorKind, Result},
+    percent_encoding,
     secret::Secret,
 };
 
@@ -179,38 +180,23 @@ fn authorization(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let decoded = |text: &str| Zeroizing::new(percent_decoded(text));
+    let decoded = |text: &str| Zeroizing::new(percent_encoding::decode(text, true).unwrap_or_default());
     let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
     let both = Zeroizing::new([user.as_slice(), b":", password.as_slice()].concat());
     Some(Secret::new(format!("Basic {}", STANDARD.encode(&*both))))
 }
 
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digit =
-            |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
     // A proxy's address can contain a password, so messages do not quote it.
     let refused = |why: &str| {
-        Error::new(ErrorKind::InvalidConfiguration, format!("the variable {variable} names no usable proxy: {why}"))
-            .with_advice("Write it as http://host:port, or unset it.")
+        Error::new(
+            ErrorKind::InvalidConfiguration,
+            format!(
+                "the variable {variable} does not contain a usable proxy: \
+                                                             {why}"
+            ),
+        )
+        .with_advice("Write it as http://host:port, or unset it.")
     };
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
@@ -218,18 +204,18 @@ fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
     // would be read as the host.
     let address = spelled_out.split_once("://").map_or("", |(_, rest)| rest);
     if address.rsplit_once('@').is_some_and(|(user, _)| user.contains(['#', '/', '?', '\\'])) {
-        return Err(refused("its user or password holds `#`, `/`, `?` or `\\`").with_advice(
+        return Err(refused("its user or password contains `#`, `/`, `?` or `\\`").with_advice(
             "Percent-encode user and password: `#` is %23, `/` is %2F, `?` is %3F, `\\` is %5C, `@` is %40.",
         ));
     }
     let url = Url::parse(&spelled_out).map_err(|e| refused(&e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
-        return Err(refused("its scheme is none of http, https, socks4, socks5"));
+        return Err(refused("its scheme is not http, https, socks4 or socks5"));
     }
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refused("it has no host"))?;
     let default_port = if url.scheme().starts_with("socks") { 1080 } else { 80 };
     let endpoint = format!("{host}:{}", url.port_or_known_default().unwrap_or(default_port));
-    let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not understood"))?;
+    let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not an address"))?;
     Ok((proxy, endpoint, url))
 }
 
@@ -252,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_choose_the_proxy() {
+    fn proxy_rules_follow_the_variables() {
         let login = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
         type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
         let table: &[Case] = &[
@@ -306,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_sent_as_the_client_sends_them() {
+    fn proxy_authorization_is_encoded_as_by_the_client() {
         let sent = |url: &str| authorization(&Url::parse(url).unwrap()).map(|value| value.expose().to_owned());
         assert_eq!(sent("http://h:1").as_deref(), None);
         assert_eq!(sent("http://canary-user:pl%40nted@h:1").as_deref(), Some("Basic Y2FuYXJ5LXVzZXI6cGxAbnRlZA=="));
@@ -314,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_not_encoded_is_told() {
+    fn proxy_with_a_password_that_is_not_encoded_is_reported() {
         for value in [
             "http://user:12#hunter2@host:1",
             "user:hun/ter2@host",
@@ -328,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_named_and_its_password_is_not() {
+    fn proxy_error_contains_the_variable_and_no_password() {
         for value in
             ["ftp://user:hunter2@host", "http://user:hunter2@", "http://user:hunter2@ho st:x", "http://:hunter2@[::"]
         {

@@ -95,7 +95,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
                 ErrorKind::InvalidConfiguration,
                 format!("option `ca_file`: no certificate could be read from {path} ({why})"),
             )
-            .with_advice("Name a PEM file of certificate authorities."));
+            .with_advice("Pass a PEM file of certificate authorities."));
         }
     }
     Ok(trusted)
@@ -204,8 +204,10 @@ impl Loaded {
     fn describe(&self) -> String {
         match (&self.error, self.distrusted) {
             (Some(error), _) => error.clone(),
-            (None, 0) => "it holds none".to_owned(),
-            (None, count) => format!("it holds {count}, none of which it says to trust for servers"),
+            (None, 0) => "it contains no certificate".to_owned(),
+            (None, count) => {
+                format!("it contains no certificate that is marked as trusted for servers (of {count})")
+            }
         }
     }
 }
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_by_their_precedence() {
+    fn roots_follow_the_precedence_of_their_sources() {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = directory.path().join(name);
@@ -351,7 +353,7 @@ mod tests {
 
     /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.
     #[test]
-    fn load_trusted_certificates_as_they_say() {
+    fn load_of_trusted_certificates_follows_their_marks() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/certificates/authorities.pem");
         let loaded = load(Path::new(path));
         assert_eq!((loaded.certificates.len(), loaded.distrusted, &loaded.error), (1, 2, &None));
@@ -366,7 +368,7 @@ mod tests {
         std::fs::write(&rejected, sections[1]).unwrap();
         let loaded = load(&rejected);
         assert!(loaded.certificates.is_empty());
-        assert_eq!(loaded.describe(), "it holds 1, none of which it says to trust for servers");
+        assert_eq!(loaded.describe(), "it contains no certificate that is marked as trusted for servers (of 1)");
         assert!(!is_trusted_for_servers(b"0\x05bad"), "what cannot be read is not trusted");
     }
 }

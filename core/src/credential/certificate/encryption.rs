@@ -124,21 +124,21 @@ impl Password {
     /// Returns the error about `what`: the end of a sentence that begins with the file.
     pub(super) fn fault(&self, what: &str, obstacle: Obstacle) -> Fault {
         let why = match obstacle {
-            Obstacle::Mismatch if self.is_given => format!(
-                "cannot be opened with the password given: {what} is protected by another password, or is damaged"
-            ),
+            Obstacle::Mismatch if self.is_given => {
+                format!("cannot be opened with this password: {what} is protected with another password, or is damaged")
+            }
             Obstacle::Mismatch => {
-                format!("cannot be opened: {what} is protected by a password, and no password is given")
+                format!("cannot be opened: {what} is protected with a password, and no password was given")
             }
             Obstacle::Unsupported(algorithm) => {
                 format!("cannot be opened: {what} is protected with {}, which is not supported", algorithm.name)
             }
             Obstacle::TooCostly => format!(
-                "takes too much time or memory to decrypt: at most {MOST_ROUNDS} rounds, {MOST_WORK} in the whole file, \
-                 and {} MB are spent on it",
+                "exceeds the limits for decryption: {MOST_ROUNDS} rounds, {MOST_WORK} rounds in the whole file, {} \
+                 MB of memory",
                 MOST_SCRYPT_MEMORY >> 20
             ),
-            Obstacle::Malformed => format!("cannot be opened: {what} is protected in a form that cannot be read"),
+            Obstacle::Malformed => format!("cannot be opened: {what} is protected in an unknown format"),
         };
         Fault::from(why)
     }
@@ -744,7 +744,7 @@ mod tests {
     }
 
     #[test]
-    fn decrypt_bounds_what_a_file_may_ask_for() {
+    fn decrypt_limits_the_rounds_of_a_file() {
         assert_eq!(obstacle(&pbes2(1, &[0; 8])), Obstacle::Mismatch);
         assert_eq!(obstacle(&pbes2(1, &[0; 7])), Obstacle::Malformed, "a short initialisation vector");
         assert_eq!(obstacle(&pbes2(1, &[])), Obstacle::Malformed);
@@ -754,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn decrypt_bounds_the_work_of_a_whole_file() {
+    fn decrypt_limits_the_work_of_a_whole_file() {
         let mut password = Password::new(None);
         password.work_left = 3_000;
         let algorithm = pbes2(1_000, &[0; 8]);
@@ -764,7 +764,7 @@ mod tests {
     }
 
     #[test]
-    fn spend_bounds_the_memory_of_scrypt() {
+    fn spend_limits_the_memory_of_scrypt() {
         let scrypt = |cost, block, parallel| Derivation::Scrypt { salt: Vec::new(), cost, block, parallel };
         let spent = |derivation| spend(&mut { MOST_WORK }, &derivation, [32, 0]);
         assert_eq!(spent(scrypt(1 << 14, 8, 1)), Ok(()), "OpenSSL's");

@@ -82,6 +82,28 @@ pub(in crate::credential) struct Output {
     pub(in crate::credential) stderr: Zeroizing<String>,
 }
 
+/// The output of the next run of a tool on this thread, instead of running it.
+#[cfg(feature = "testing")]
+pub mod canned {
+    use std::cell::Cell;
+
+    use super::Output;
+
+    thread_local! {
+        static NEXT: Cell<Option<Output>> = const { Cell::new(None) };
+    }
+
+    /// Sets the output of the next run on this thread.
+    pub fn set_tool_output(success: bool, stdout: String, stderr: String) {
+        let output = Output { success, code: Some(i32::from(!success)), stdout: stdout.into(), stderr: stderr.into() };
+        NEXT.set(Some(output));
+    }
+
+    pub(super) fn take() -> Option<Output> {
+        NEXT.take()
+    }
+}
+
 /// Returns the bound of a fetch with this time limit for the tool.
 pub(in crate::credential) fn bound(process_timeout: Option<f64>) -> Duration {
     process_timeout.map_or(BOUND, |limit| duration(limit).saturating_add(2 * MARGIN).max(BOUND))
@@ -98,6 +120,10 @@ impl DeveloperTool {
         environment: &ToolEnvironment,
         process_timeout: Option<f64>,
     ) -> Result<Output> {
+        #[cfg(feature = "testing")]
+        if let Some(output) = canned::take() {
+            return Ok(output);
+        }
         let started = Instant::now();
         let deadline = started + bound(process_timeout) - MARGIN;
         let program = self.find(environment)?;
@@ -127,9 +153,9 @@ impl DeveloperTool {
     }
 
     fn timed_out(&self, after: Duration, where_it_was: &str) -> Error {
-        let message = format!("{} did not answer within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
+        let message = format!("{} did not finish within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
         Error::new(ErrorKind::Timeout, message).with_advice(format!(
-            "Run `{}` yourself to see what it waits for, or raise the time limit of developer tools.",
+            "Run `{}` in a terminal to see what it waits for, or increase the time limit of developer tools.",
             self.sign_in
         ))
     }
@@ -174,7 +200,7 @@ impl DeveloperTool {
             // The tool itself has just been found, so the interpreter named in its first line is missing.
             std::io::ErrorKind::NotFound => Error::new(
                 ErrorKind::AuthenticationFailed,
-                format!("{} cannot be started: its interpreter is not there", self.title),
+                format!("{} cannot be started: its interpreter is missing", self.title),
             )
             .with_advice(self.repair()),
             _ => Error::new(ErrorKind::CredentialUnavailable, format!("{} cannot be started: {error}", self.title)),
@@ -220,7 +246,7 @@ impl DeveloperTool {
         };
         let number = error_codes::find(said);
         let message = match number.is_none() && is_page(said) {
-            true => Some("it printed a page of HTML".to_owned()),
+            true => Some("it printed an HTML page".to_owned()),
             false => sanitize::sentence(said, &[]),
         };
         let service = ServiceErrorDetails { aadsts: number, message, ..ServiceErrorDetails::default() };
@@ -254,7 +280,7 @@ impl DeveloperTool {
             commands => format!("Run `{}`.", commands.join("`, then `")),
         };
         if number.is_none() && self.signed_out.iter().any(|words| lower.contains(words)) {
-            return error(ErrorKind::CredentialUnavailable, format!("nobody is signed in to {}", self.title))
+            return error(ErrorKind::CredentialUnavailable, format!("no account is signed in to {}", self.title))
                 .with_advice(run);
         }
         let what = format!("{} failed ({how})", self.title);
@@ -274,7 +300,7 @@ impl DeveloperTool {
                 None if !commands.is_empty() => run,
                 None => match suggestion() {
                     Some(suggestion) => format!("{suggestion}."),
-                    None => format!("Run `{}` yourself to see all that it prints.", self.token_command),
+                    None => format!("Run `{}` in a terminal to see its complete output.", self.token_command),
                 },
             },
         };
@@ -289,10 +315,10 @@ impl DeveloperTool {
     pub(in crate::credential) fn unreadable(&self, output: &Output) -> Error {
         let said = Complaint::read(&output.stderr).cause;
         let message = sanitize::sentence(&said, &[]).filter(|_| !is_page(&said));
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
+        Error::new(ErrorKind::BadResponse, format!("the output of {} contains no token", self.title))
             .with_service(ServiceErrorDetails { message, ..ServiceErrorDetails::default() })
             .with_advice(format!(
-                "Update {}, and run `{}` yourself to see what it prints.",
+                "Update {}, and run `{}` in a terminal to see its output.",
                 self.title, self.token_command
             ))
     }
@@ -302,11 +328,12 @@ impl DeveloperTool {
 fn trouble(said: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if says(&["407 proxy", "407 auth", "failed: 407", "proxy authentication required"]) {
-        return Some("Put user:password, percent-encoded, into HTTPS_PROXY: the tool reads it too.");
+        return Some("Add user:password, percent-encoded, to HTTPS_PROXY, which the tool also reads.");
     }
     if says(&["certificate verify failed", "certificate_verify_failed", "x509: ", "unable to get local issuer"]) {
         return Some(
-            "Name a PEM file with the authority that signed the proxy's certificate in REQUESTS_CA_BUNDLE (az) or SSL_CERT_FILE (azd).",
+            "Set REQUESTS_CA_BUNDLE (az) or SSL_CERT_FILE (azd) to a PEM file with the authority that signed the \
+             proxy's certificate.",
         );
     }
     let is_network = says(&[
@@ -325,7 +352,7 @@ fn trouble(said: &str) -> Option<&'static str> {
         "connecttimeout",
         "i/o timeout",
     ]);
-    is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY: the tool reads them too.")
+    is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY, which the tool also reads.")
 }
 
 /// Returns whether the text is a page of a proxy or portal, which the tool printed as if it were a response.
@@ -415,10 +442,10 @@ pub(in crate::credential) fn check<'a>(what: &str, value: &'a str, allowed: impl
     }
     let error = Error::new(
         ErrorKind::InvalidConfiguration,
-        format!("the {what} holds characters that the tool must not be given"),
+        format!("the {what} contains characters that are not passed to the tool"),
     );
     Err(match what {
-        "subscription" => error.with_advice("Pass the subscription's id in place of its name."),
+        "subscription" => error.with_advice("Pass the subscription's id instead of its name."),
         _ => error,
     })
 }

@@ -48,77 +48,77 @@ macro_rules! aadsts {
 /// The table, in the order of the numbers.
 static TABLE: &[Aadsts] = aadsts! {
     16000 Interaction "several accounts fit", "Sign in again and choose one account.";
-    50001 Definite "the resource is not known in the tenant", "Check the scope, and that the cloud's scope and authority belong together.";
+    50001 Definite "the resource does not exist in the tenant", "Check the scope, and check that scope and authority belong to the same cloud.";
     50012 Definite "the client secret or the assertion's signature is wrong", "Pass the secret's value, not its id, or the certificate that is registered for this client id.";
     50013 Refused "the assertion is not accepted", "Pass a token issued for this application itself, and not yet expired.";
     50020 Definite "the user is not of this tenant", "Invite the user as a guest, or name the user's own tenant.";
-    50027 Refused "the assertion is no readable token", "Pass the whole token as its issuer wrote it.";
-    50034 Definite "the user is not known in the tenant", "Check the user name and the tenant.";
-    50053 Refused "the account is locked", "Wait, or have the account unlocked; stop what keeps sending the wrong password.";
-    50055 Interaction "the password has expired", "Sign in once by browser and set a new password.";
+    50027 Refused "the assertion is not a readable token", "Pass the whole token as its issuer wrote it.";
+    50034 Definite "the user does not exist in the tenant", "Check the user name and the tenant.";
+    50053 Refused "the account is locked", "Wait, or have the account unlocked. Stop the program that sends the wrong password.";
+    50055 Interaction "the password has expired", "Sign in with a browser and set a new password.";
     50057 Definite "the account is disabled", "Have the account enabled, or use another one.";
-    50058 Interaction "nobody is signed in", "Sign in again.";
-    50059 Definite "the request names no tenant", "Name the tenant itself by its id or its domain, not `common` or `organizations`.";
-    50076 Interaction "multi-factor sign-in is required", "Sign in again with the second factor; a password alone does not do.";
+    50058 Interaction "no user is signed in", "Sign in again.";
+    50059 Definite "the request contains no tenant", "Pass the tenant's id or domain, not `common` or `organizations`.";
+    50076 Interaction "multi-factor sign-in is required", "Sign in again with the second factor. A password alone is not sufficient.";
     50078 Interaction "the second factor has expired", "Sign in again with the second factor.";
-    50079 Interaction "the user must register a second factor", "Sign in once by browser and register it.";
+    50079 Interaction "the user must register a second factor", "Sign in with a browser and register it.";
     50105 Definite "the user is not assigned to the application", "Assign the user or group to the enterprise application.";
-    50126 Definite "wrong user name or password", "Check both; repeating locks the account.";
-    50128 Definite "the domain is not known", "Name the tenant itself by its id or its domain, and check its spelling.";
-    50131 Interaction "conditional access refused the sign-in", "Sign in again from a device and place that the policy allows.";
+    50126 Definite "wrong user name or password", "Check both. Repeated attempts lock the account.";
+    50128 Definite "the domain is unknown", "Pass the tenant's id or domain, and check its spelling.";
+    50131 Interaction "conditional access refused the sign-in", "Sign in again from a device and location that the policy permits.";
     50133 Interaction "the session ended: the password was changed", "Sign in again.";
-    50158 Interaction "an external check has not been passed", "Sign in again by browser.";
-    50166 Transient "Entra could not fetch the issuer's keys", "It is tried again; if it lasts, the issuer's /.well-known/openid-configuration and its keys must be reachable from Entra, not only from your network.";
+    50158 Interaction "an external check has not been passed", "Sign in again with a browser.";
+    50166 Transient "Entra could not fetch the issuer's keys", "The request is repeated. If the failure persists, make the issuer's /.well-known/openid-configuration and its keys reachable from Entra, not only from your network.";
     50173 Interaction "the sign-in was revoked", "Sign in again.";
-    50194 Definite "the application is not for several tenants", "Name the application's own tenant by its id or its domain, not `common`.";
-    50196 Transient "the same request came too often", "Share one provider among pools.";
-    53003 Interaction "conditional access blocks the sign-in", "Ask the tenant's administrator which policy refuses this identity, place or device.";
+    50194 Definite "the application is not multi-tenant", "Pass the id or domain of the application's own tenant, not `common`.";
+    50196 Transient "the same request was sent too often", "Share one provider among pools.";
+    53003 Interaction "conditional access blocks the sign-in", "Ask the tenant's administrator which policy blocks this identity, location or device.";
     65001 Interaction "consent is missing", "Have the user or an administrator consent to the application's permission.";
     65004 Interaction "consent was declined", "Have the user or an administrator consent to the application's permission.";
     70002 Definite "the application's credentials are not accepted", "Check client id and the secret, certificate or federated credential that belongs to it.";
-    70003 Definite "the grant is not one the application may use", "Update this library; report it if it is the newest.";
+    70003 Definite "the application is not permitted to use this grant", "Update pgentra. If it is the newest version, report the error.";
     70008 Interaction "the sign-in has expired", "Sign in again.";
-    70011 Definite "the scope is malformed", "Ask for one scope that ends in `/.default`.";
+    70011 Definite "the scope is malformed", "Request one scope that ends with `/.default`.";
     70021 Definite "no federated credential matches the token", "Compare issuer, subject and audience of the application's federated credential with the token's; both are case-sensitive.";
     70043 Interaction "the sign-in has expired by policy", "Sign in again.";
-    90002 Definite "the tenant is not known", "Check the tenant id, and that the authority is the tenant's cloud.";
-    90013 Transient "the service failed", "Nothing to change: it is tried again after the back-off.";
-    90019 Definite "the request names no tenant", "Name the tenant itself by its id or its domain, not `common` or `organizations`.";
-    90033 Transient "the service is overloaded", "Nothing to change: it is tried again after the back-off.";
-    90061 Transient "Entra could not fetch the issuer's keys", "It is tried again; if it lasts, the issuer's /.well-known/openid-configuration and its keys must be reachable from Entra, not only from your network.";
-    100034 Definite "a region's token service takes no claims", "Unset AZURE_REGIONAL_AUTHORITY_NAME, or ask without claims.";
-    500011 Definite "the resource is not known in the tenant", "Check the scope, and that the cloud's scope and authority belong together.";
-    500133 Refused "the assertion is outside its validity", "Pass a token that has not expired; check this machine's clock.";
-    501661 Transient "Entra could not fetch the issuer's keys", "It is tried again; if it lasts, the issuer's /.well-known/openid-configuration and its keys must be reachable from Entra, not only from your network.";
-    530003 Interaction "the device must be managed", "Sign in from a device that the policy allows.";
-    700016 Definite "the application is not known in the tenant", "Check client id and tenant; a client id is not an object id.";
-    700021 Definite "the assertion is of another application", "Make issuer and subject of the assertion this client id.";
-    700023 Definite "the assertion is for another endpoint", "Check that the authority host is the one of the tenant's cloud.";
-    700024 Refused "the assertion is outside its validity", "Check this machine's clock, and that what writes the assertion still runs.";
+    90002 Definite "the tenant does not exist", "Check the tenant id, and check that the authority belongs to the tenant's cloud.";
+    90013 Transient "the service failed", "No action is required. The request is repeated after the back-off.";
+    90019 Definite "the request contains no tenant", "Pass the tenant's id or domain, not `common` or `organizations`.";
+    90033 Transient "the service is overloaded", "No action is required. The request is repeated after the back-off.";
+    90061 Transient "Entra could not fetch the issuer's keys", "The request is repeated. If the failure persists, make the issuer's /.well-known/openid-configuration and its keys reachable from Entra, not only from your network.";
+    100034 Definite "a regional token service accepts no claims", "Unset AZURE_REGIONAL_AUTHORITY_NAME, or request the token without claims.";
+    500011 Definite "the resource does not exist in the tenant", "Check the scope, and check that scope and authority belong to the same cloud.";
+    500133 Refused "the assertion has expired or is not valid yet", "Pass a token that has not expired, and check this machine's clock.";
+    501661 Transient "Entra could not fetch the issuer's keys", "The request is repeated. If the failure persists, make the issuer's /.well-known/openid-configuration and its keys reachable from Entra, not only from your network.";
+    530003 Interaction "the device must be managed", "Sign in from a device that the policy permits.";
+    700016 Definite "the application does not exist in the tenant", "Check client id and tenant. A client id is not an object id.";
+    700021 Definite "the assertion belongs to another application", "Use this client id as issuer and subject of the assertion.";
+    700023 Definite "the assertion is for another endpoint", "Check that the authority host belongs to the tenant's cloud.";
+    700024 Refused "the assertion has expired or is not valid yet", "Check this machine's clock, and check that the program that writes the assertion is running.";
     700025 Definite "the application is a public client", "Register it as a confidential client (`Allow public client flows` off), or use another client id: a public client has no secret or certificate.";
-    700027 Definite "the certificate is not the application's", "Upload the certificate to the application, or use the one uploaded.";
-    700030 Definite "the certificate's subject is not trusted", "Send the certificate's chain along, and register its subject and issuer with the application.";
+    700027 Definite "the certificate does not belong to the application", "Upload the certificate to the application, or use the uploaded certificate.";
+    700030 Definite "the certificate's subject is not trusted", "Send the certificate chain, and register its subject and issuer with the application.";
     700082 Interaction "the refresh token has expired", "Sign in again.";
     700211 Definite "no federated credential has this issuer", "Compare the issuer of the application's federated credential with the token's `iss`.";
     700212 Definite "no federated credential has this audience", "Compare the audience of the application's federated credential with the token's `aud` (usually api://AzureADTokenExchange).";
     700213 Definite "no federated credential has this subject", "Compare the subject of the application's federated credential with the token's `sub`.";
-    700222 Definite "Entra's own tokens are not taken as assertions", "Use a managed identity of the application's own cloud as the source of the assertion, with the audience api://AzureADTokenExchange.";
-    700229 Definite "the assertion is a user's token", "Use a managed identity as the source of the assertion: a user's token is not taken.";
-    700236 Definite "this issuer's tokens are not taken as assertions", "Use a managed identity of the application's own tenant and cloud as the source of the assertion.";
-    900023 Definite "the tenant is malformed", "Name the tenant by its id or its domain.";
-    900144 Definite "the request lacks a field", "Update this library; report it if it is the newest.";
-    900382 Definite "the application is of another cloud", "Name the application's own cloud by its authority host.";
-    1000502 Definite "the certificate is outside its validity", "Renew the certificate, register it with the application and pass that; check this machine's clock.";
-    1002012 Definite "the scope is not one for applications", "Ask for one scope that ends in `/.default`.";
+    700222 Definite "tokens of Entra are not accepted as assertions", "Use a managed identity of the application's own cloud as the source of the assertion, with the audience api://AzureADTokenExchange.";
+    700229 Definite "the assertion is the token of a user", "Use a managed identity as the source of the assertion. A user's token is not accepted.";
+    700236 Definite "tokens of this issuer are not accepted as assertions", "Use a managed identity of the application's own tenant and cloud as the source of the assertion.";
+    900023 Definite "the tenant is malformed", "Pass the tenant's id or domain.";
+    900144 Definite "the request lacks a field", "Update pgentra. If it is the newest version, report the error.";
+    900382 Definite "the application belongs to another cloud", "Set the authority host of the application's own cloud.";
+    1000502 Definite "the certificate has expired or is not valid yet", "Renew the certificate, register it with the application and pass the new one. Check this machine's clock.";
+    1002012 Definite "the scope is not valid for applications", "Request one scope that ends with `/.default`.";
     7000112 Definite "the application is disabled", "Have the application enabled.";
-    7000114 Definite "nobody acts on behalf of an application", "Pass a user's token; an application's own has no user to act for.";
-    7000213 Definite "the certificate's chain is not valid", "Put the intermediate certificates into the file behind the application's own, in their order.";
+    7000114 Definite "the on-behalf-of flow is not possible with an application's token", "Pass a user's token. The token of an application has no user.";
+    7000213 Definite "the certificate's chain is not valid", "Add the intermediate certificates to the file, in order after the application's own certificate.";
     7000215 Definite "the client secret is wrong", "Pass the secret's value, not its id, and check that it belongs to this client id.";
     7000218 Definite "the application must authenticate", "Pass a client secret or certificate.";
-    7000222 Definite "the client secret has expired", "Make a new secret in the application's registration and pass that.";
-    7000229 Definite "the application has no service principal in the tenant", "Make one: the enterprise application of this client id.";
-    7002138 Definite "the federated credential differs in case", "Write the subject of the federated credential exactly as the token's `sub`.";
-    9002313 Definite "the request is malformed", "Look for blanks, quotes and line ends in tenant, client id, secret and scope.";
+    7000222 Definite "the client secret has expired", "Create a new secret in the application's registration and pass it.";
+    7000229 Definite "the application has no service principal in the tenant", "Create the enterprise application for this client id.";
+    7002138 Definite "the federated credential differs in upper and lower case", "Write the subject of the federated credential exactly as the token's `sub`.";
+    9002313 Definite "the request is malformed", "Check tenant, client id, secret and scope for spaces, quotes and line breaks.";
 };
 
 /// Returns every number that has its own advice, in ascending order.
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order_and_says_something() {
+    fn error_codes_are_sorted_and_have_advice() {
         assert!(TABLE.windows(2).all(|pair| pair[0].number < pair[1].number));
         for entry in TABLE {
             assert!(entry.advice.ends_with('.') && !entry.meaning.ends_with('.'), "{}", entry.number);
@@ -194,7 +194,7 @@ mod tests {
 
     /// Tests the numbers that the protocol's documentation lists and the most common ones.
     #[test]
-    fn what_entra_is_known_to_say_has_advice() {
+    fn error_codes_include_the_documented_numbers() {
         let numbers = [
             50013, 50027, 50034, 50076, 50079, 50126, 65001, 70011, 70021, 70043, 90002, 500011, 500133, 700016,
             700024, 700027, 700082, 700211, 700212, 700213, 900023, 1002012, 7000215, 7000222, 7002138,
@@ -206,7 +206,7 @@ mod tests {
 
     /// Advice is shown in every language, so it must not use one language's spelling of an option.
     #[test]
-    fn advice_is_for_every_language() {
+    fn advice_uses_no_spelling_of_one_language() {
         let kinds = ErrorKind::ALL.iter().map(|kind| kind.advice());
         for advice in TABLE.iter().map(|entry| entry.advice).chain(kinds) {
             let mut words = advice.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '=');
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_in_texts() {
+    fn find_returns_the_number_in_a_text() {
         assert_eq!(find("AADSTS7000215: Invalid client secret"), Some(7000215));
         assert_eq!(find("ERROR: AADSTSx, then AADSTS50076 and AADSTS1"), Some(50076));
         assert_eq!(find("AADSTS99999999999999999999"), None);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_special_of_several_numbers_counts() {
+    fn most_special_prefers_the_specific_number() {
         let cases: [(&[u32], Option<u32>); 6] = [
             (&[], None),
             (&[70002], Some(70002)),
