@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from conftest import VECTORS, AsyncRecording, Recording, make_token
+from recording import VECTORS, AsyncRecording, Recording, make_token
 
 import pgentra
 from pgentra import identity
