@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
-    bindings::{self, FailedLogin},
-    config::KNOWN_VARIABLES,
-    postgres::{ConnectionPlan, connection_plan::CONNECTION_VARIABLES, role_name, settings},
+    bindings::{self, CONNECTION_VARIABLES, FailedLogin, KNOWN_VARIABLES},
+    postgres::{ConnectionPlan, role_name},
 };
 
 use crate::{credential::environment_of, error::js_error};
@@ -58,7 +57,7 @@ pub fn connection_plan(request: String) -> Result<String> {
 /// Converts the text of a TLS setting to libpq's `sslmode`.
 #[napi(catch_unwind)]
 pub fn sslmode_of_text(text: String) -> Option<&'static str> {
-    settings::sslmode_of_text(&text)
+    bindings::sslmode_of_text(&text)
 }
 
 /// Returns the stable name of a login error's cause.

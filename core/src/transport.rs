@@ -20,7 +20,7 @@ use reqwest::{Client, Url, header::HeaderMap};
 use zeroize::Zeroizing;
 
 use crate::{
-    config::{BuildInputs, Environment},
+    config::BuildInputs,
     error::{Error, ErrorKind, Result},
     runtime::{BoxFuture, PerProcess, lock},
     secret::Secret,
@@ -44,14 +44,15 @@ const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Differences to the service's clock above this number of seconds are reported.
 const NOTABLE_SKEW: i64 = 300;
 
-/// What a transport is built from.
+/// What a transport is built from, for tests.
+#[cfg(any(test, feature = "testing"))]
 #[derive(Clone, Debug, Default)]
 pub struct TransportSettings {
     /// A PEM file of certificate authorities to trust in addition to the others.
     pub ca_file: Option<String>,
     /// The application's environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `REQUESTS_CA_BUNDLE`,
     /// `CURL_CA_BUNDLE`, and the proxy variables.
-    pub environment: Arc<Environment>,
+    pub environment: Arc<crate::config::Environment>,
 }
 
 /// Sends requests. Cheap to clone; clones share connections.
@@ -99,6 +100,7 @@ pub struct Request {
     pub proxy: bool,
     /// How the server's certificate is verified, if the transport has its own rule ([`Transport::trusting`]), which
     /// sets this field.
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "tests read it"))]
     pub trust: Option<Arc<Trust>>,
 }
 
@@ -157,6 +159,7 @@ pub struct Response {
 
 impl Response {
     /// Creates a response for [`Transport::canned`]. Invalid headers are left out.
+    #[cfg(any(test, feature = "testing"))]
     pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -232,13 +235,14 @@ impl fmt::Debug for Response {
 }
 
 impl Transport {
-    /// Creates a transport that uses the network. Clients are created at the first request, which also reports invalid
-    /// settings.
+    /// Creates a transport that uses the network, for tests.
+    #[cfg(any(test, feature = "testing"))]
     pub fn new(settings: TransportSettings) -> Self {
         Self::of_inputs(&BuildInputs::new(&settings.environment).with_ca_file(settings.ca_file.as_deref()))
     }
 
-    /// Creates the same from the inputs of a credential.
+    /// Creates a transport from the inputs of a credential. Clients are created at the first request, which also reports
+    /// invalid settings.
     pub(crate) fn of_inputs(inputs: &BuildInputs<'_>) -> Self {
         Self::network(Settings { roots: Some(RootSettings::new(inputs)), proxies: Some(ProxySettings::new(inputs)) })
     }
@@ -304,10 +308,10 @@ impl Transport {
             Err(_) => {
                 return Err(Error::new(
                     ErrorKind::Timeout,
-                    format!("no answer from {endpoint} within {} s", limit.as_secs_f32()),
+                    format!("no response from {endpoint} within {} s", limit.as_secs_f32()),
                 )
                 .with_advice(
-                    "Check firewall and proxy variables for the host named; it is tried again after the back-off.",
+                    "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
                 ));
             }
         };
@@ -470,7 +474,7 @@ async fn exchange(
         let mut value = http::HeaderValue::from_str(value.expose()).map_err(|_| {
             Error::new(
                 ErrorKind::InvalidConfiguration,
-                format!("the value of the header {name} holds characters that no header may"),
+                format!("the value of the header {name} contains characters that are not permitted"),
             )
         })?;
         value.set_sensitive(true);
@@ -510,7 +514,7 @@ async fn exchange(
         }
     }
     if truncated && status.is_success() {
-        return Err(Error::new(ErrorKind::BadResponse, format!("the answer of {endpoint} is larger than 1 MB")));
+        return Err(Error::new(ErrorKind::BadResponse, format!("the response of {endpoint} is larger than 1 MB")));
     }
     let headers = std::mem::take(answer.headers_mut());
     Ok(Response::seen(status.as_u16(), headers, body, truncated))
@@ -584,7 +588,7 @@ static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
 /// Describes the difference to the clock of the service that last sent its time, for the middle of a sentence.
 pub(crate) fn skew_seen() -> Option<String> {
     let skew = SKEW_SEEN.load(Ordering::Relaxed);
-    (skew != 0).then(|| format!("this machine's clock is {} the token service's", describe_skew(skew)))
+    (skew != 0).then(|| format!("this machine's clock is {} the clock of the token service", describe_skew(skew)))
 }
 
 fn warn_of_skew(endpoint: &str, skew: i64) {
@@ -594,7 +598,7 @@ fn warn_of_skew(endpoint: &str, skew: i64) {
             target: "pgentra::transport",
             endpoint,
             skew_seconds = skew,
-            "this machine's clock is {} that of {endpoint}; token lifetimes depend on it",
+            "this machine's clock is {} the clock of {endpoint}; token lifetimes depend on it",
             describe_skew(skew)
         );
     }

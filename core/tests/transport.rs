@@ -9,9 +9,9 @@ use std::{
 
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Secret,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, FetchContext, TokenRequest},
-    transport::{Authorities, Request, Response, Transport, TransportSettings, Trust},
+    config::Environment,
+    credential::{FetchContext, TokenRequest},
+    testing::{Authorities, BuildContext, BuildInputs, Request, Response, Transport, TransportSettings, Trust, build},
 };
 use serde_json::json;
 
@@ -235,7 +235,7 @@ async fn failures_on_the_way_are_told_by_their_cause() {
 
     let broken = Server::plain(Reply::json(200, &json!({"access_token": "canary"})).cut_after(5)).await;
     let error = refused(&transport, post(&broken.url("http", "127.0.0.1", "/"))).await;
-    says(&error, ErrorKind::Network, &["broke off"]);
+    says(&error, ErrorKind::Network, &["was interrupted"]);
 
     let broken = Server::plain(Reply::json(503, &json!({"error": "canary"})).cut_after(5)).await;
     let response = transport.send(post(&broken.url("http", "127.0.0.1", "/"))).await.unwrap();
@@ -309,11 +309,11 @@ async fn proxies_are_used_and_named() {
     let refusing = Server::plain(Reply::new(407).body("canary")).await;
     let address = format!("http://127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
-    let parts = ["through the proxy", "proxy auth", "HTTP 407", "Put user:password, percent-encoded, into HTTPS_PROXY"];
+    let parts = ["through the proxy", "proxy auth", "HTTP 407", "Add user:password, percent-encoded, to HTTPS_PROXY"];
     says(&error, ErrorKind::Network, &parts);
     let address = format!("http://canary-user:canary@127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("https_proxy", &address)], Some(&ca)), post(url)).await;
-    let parts = ["does not accept the user and password", "Correct user:password, percent-encoded, in https_proxy"];
+    let parts = ["rejected the user and password", "Correct user:password, percent-encoded, in https_proxy"];
     says(&error, ErrorKind::Network, &parts);
 }
 
@@ -325,7 +325,7 @@ async fn a_proxy_that_wants_a_password_is_asked_once() {
     let inputs = BuildInputs::new(&environment);
     let context = BuildContext::new(&inputs).with_transport(transport(&[("HTTPS_PROXY", &address)], None));
     let document = json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "canary"});
-    let credential = credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
+    let credential = build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
     let error = credential.fetch(&TokenRequest::new("s/.default"), FetchContext::default()).await.unwrap_err();
     says(&error, ErrorKind::Network, &["HTTP 407"]);
     assert!(error.is_definite() && !error.is_transient(), "every further try may lock the account");
@@ -335,8 +335,8 @@ async fn a_proxy_that_wants_a_password_is_asked_once() {
 #[tokio::test]
 async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
     for (status, is_definite, advice) in [
-        (403, true, "Have the host allowed by the proxy of HTTPS_PROXY"),
-        (502, false, "Check that the proxy of HTTPS_PROXY can reach the host named"),
+        (403, true, "Allow the host in the proxy of HTTPS_PROXY"),
+        (502, false, "Check that the proxy of HTTPS_PROXY can reach this host"),
         (503, false, "NO_PROXY"),
     ] {
         let refusing = Server::plain(Reply::new(status).body("canary")).await;
@@ -370,7 +370,7 @@ async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
     let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;
     let transport = transport(&[], Some(&authority.path()));
     let error = refused(&transport, post(&server.url("https", "127.0.0.1", "/"))).await;
-    let parts = ["broke off", "peer closed connection without sending TLS close_notify", "what ends the connection"];
+    let parts = ["was interrupted", "peer closed connection without sending TLS close_notify", "firewalls in between"];
     says(&error, ErrorKind::Network, &parts);
     assert!(!error.to_string().contains("docs.rs"), "{error}");
     // Without TLS the end of the connection is the end of the body.
@@ -408,7 +408,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
         let inputs = BuildInputs::new(&variables);
         let context = BuildContext::new(&inputs);
         let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).unwrap();
-        let credential = credential::build(&config, &context).unwrap();
+        let credential = build(&config, &context).unwrap();
         let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
         let outcome = credential.fetch(&request, FetchContext { has_fallback: true, ..FetchContext::default() }).await;
         match outcome {
@@ -423,9 +423,9 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
 #[tokio::test]
 async fn a_wrong_clock_is_logged_once() {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    assert!(pgentra::logging::set_sink(Box::new(|level, target, text| {
-        LINES.lock().unwrap().push(format!("{level} {target} {text}"));
-    })));
+    assert!(pgentra::bindings::set_log_sink(|event| {
+        LINES.lock().unwrap().push(format!("{} {} {}", event.level.as_str(), event.target, event.message));
+    }));
     let server = Server::plain(Reply::json(200, &json!({})).header("date", "Fri, 14 Jul 2017 02:40:00 GMT")).await;
     let transport = transport(&[], None);
     for _ in 0..3 {
@@ -435,7 +435,7 @@ async fn a_wrong_clock_is_logged_once() {
     let lines = LINES.lock().unwrap();
     let warnings: Vec<&String> = lines.iter().filter(|line| line.contains("clock")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("WARN pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
+    assert!(warnings[0].starts_with("warning pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
     assert!(!lines.iter().any(|line| line.contains("canary")), "{lines:?}");
 }
 

@@ -1,20 +1,20 @@
-/* Events: their order, their levels, who listens, and the end of that. */
+/* Log events: order, levels, replacement of the callback, finalizers. */
 #include "check.h"
 
-/* What is told of a token that is fetched, then of one that cannot be. */
+/* The events of a fetch that succeeds, then of one that fails. */
 static const struct {
   int32_t level;
   const char *message;
 } expected[] = {{PGENTRA_LOG_DEBUG, "fetch ended (credential=StaticTokenCredential"},
-                {PGENTRA_LOG_DEBUG, "token fetched, good for "},
+                {PGENTRA_LOG_DEBUG, "token fetched, expires in "},
                 {PGENTRA_LOG_DEBUG, "fetch ended (credential=WorkloadIdentityCredential"},
-                {PGENTRA_LOG_ERROR, "token fetch failed, no token left"}};
+                {PGENTRA_LOG_ERROR, "token fetch failed and no valid token is cached"}};
 
 #define EXPECTED ((int)(sizeof expected / sizeof *expected))
 
 typedef struct listener {
   counter events, finalized;
-  /* Where in `expected` it begins to listen. */
+  /* The index in `expected` of its first event. */
   int first;
   bool busy;
 } listener;
@@ -44,7 +44,7 @@ static void fetch(const char *config) {
   pgentra_provider *provider = NULL;
   const char *token = NULL;
   OK(pgentra_provider_open(config, &provider, &error));
-  if (pgentra_provider_get(provider, -1, &token, &error) != PGENTRA_OK) pgentra_error_free(error);
+  if (pgentra_provider_get(provider, -1, &token, NULL, &error) != PGENTRA_OK) pgentra_error_free(error);
   pgentra_string_free(token);
   pgentra_provider_close(provider);
 }

@@ -22,7 +22,10 @@ use super::{
     token::{Shards, Token},
 };
 use crate::{
-    credential::{Credential, FetchContext, FetchedToken, TokenRequest},
+    credential::{
+        Credential, FetchContext, FetchedToken, TokenRequest,
+        progress::{FetchProgress, no_token},
+    },
     error::{Error, ErrorKind, Result},
     postgres::role_name::{Claims, Principal},
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
@@ -78,6 +81,8 @@ impl Warm {
 struct State {
     refresh: RefreshState<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<WaitResult>>,
+    /// The progress of the fetch that started last.
+    progress: Option<Arc<FetchProgress>>,
     /// Whether the timer of `RefreshMode::Ahead` is running.
     has_timer: bool,
 }
@@ -166,7 +171,7 @@ impl CacheEntry {
             if let Some(warm) = &*self.warm.load() {
                 refresh.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
             }
-            Mutex::new(State { refresh, waiters: Vec::new(), has_timer: false })
+            Mutex::new(State { refresh, waiters: Vec::new(), progress: None, has_timer: false })
         })
     }
 
@@ -212,7 +217,8 @@ impl CacheEntry {
         if self.stamp.swap(stamp, Ordering::Relaxed) == stamp || looked_at == i64::MIN {
             return false;
         }
-        debug!(target: "pgentra::cache", credential = self.credential.name(), "signed-in account changed, token dropped");
+        debug!(target: "pgentra::cache", credential = self.credential.name(), "the signed-in account of the developer tool has changed, \
+                                                                               cached token dropped");
         let mut state = lock(self.state());
         state.refresh.forget();
         self.publish(&state);
@@ -279,7 +285,7 @@ impl CacheEntry {
                 },
             }
         }
-        Err(Error::new(ErrorKind::Cancelled, "the credential's event loop or worker ended during each fetch")
+        Err(Error::new(ErrorKind::Cancelled, "the event loop or worker of the credential ended during every attempt")
             .for_credential(self.credential.name()))
     }
 
@@ -310,6 +316,12 @@ impl CacheEntry {
     /// Returns a token that is not dead, for a caller whose time limit passed before the fetch ended.
     pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
         lock(self.state()).refresh.fallback(now()).cloned()
+    }
+
+    /// Returns the error of a caller whose time limit passed before the fetch ended.
+    pub(crate) fn late(&self, limit: Duration) -> Error {
+        let progress = lock(self.state()).progress.clone();
+        progress.map_or_else(|| Error::new(ErrorKind::Timeout, no_token(limit)), |progress| progress.late(limit))
     }
 
     /// Reports that a server refused a login with `refused`, or with the current token. Returns the newer token to
@@ -354,7 +366,7 @@ impl CacheEntry {
         let started = spawn(async move { task.run(context).await });
         if let Err(error) = started {
             // The task was dropped with the future, which abandoned the fetch. The waiting callers need the reason.
-            debug!(target: "pgentra::cache", credential = self.credential.name(), "no fetch: {error}");
+            debug!(target: "pgentra::cache", credential = self.credential.name(), "fetch not started: {error}");
         }
     }
 
@@ -369,14 +381,14 @@ impl CacheEntry {
         let before = state.refresh.stats(moment).consecutive_failures;
         let settled = state.refresh.settle(fetch_id, moment, outcome, |dead| {
             let how = match (dead.stated_ms, dead.seen_before) {
-                (_, true) => "it is the token that was here before".to_owned(),
-                (ms, _) => format!("it ended {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
+                (_, true) => "it is the expired token of the previous response".to_owned(),
+                (ms, _) => format!("it expired {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
             };
-            let told = format!("the token that arrived cannot be used: {how}");
+            let told = format!("the token in the response cannot be used: {how}");
             let error = match skew_seen() {
                 None => Error::new(ErrorKind::DeadOnArrival, told),
                 Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{told}, and {skew}"))
-                    .with_advice("Correct the clock of this machine."),
+                    .with_advice("Correct this machine's clock."),
             };
             error.for_credential(name)
         });
@@ -550,11 +562,14 @@ impl FetchTask {
         let entry = Arc::clone(&self.entry);
         let bound = entry.credential.bound();
         let started = std::time::Instant::now();
-        let mut fetch = entry.credential.fetch(&entry.request, context);
+        let progress = Arc::new(FetchProgress::default());
+        lock(entry.state()).progress = Some(Arc::clone(&progress));
+        let mut fetch = std::pin::pin!(progress.observe(entry.credential.fetch(&entry.request, context)));
         let outcome = match tokio::time::timeout(bound, &mut fetch).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let late = Error::new(ErrorKind::Timeout, format!("no token within {} s", bound.as_secs()));
+                let late =
+                    Error::new(ErrorKind::Timeout, format!("no token was received within {} s", bound.as_secs()));
                 entry.settle(self.fetch_id, Err(late));
                 match tokio::time::timeout(LATE_SUCCESS, &mut fetch).await {
                     Ok(outcome) => outcome,
@@ -580,6 +595,7 @@ impl FetchTask {
             }
             outcome => entry.settle(self.fetch_id, outcome),
         }
+        lock(entry.state()).progress = None;
         self.settled = true;
     }
 }
@@ -604,7 +620,7 @@ fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
     let from_now = || Some((wall_ms / 1000).saturating_add(fetched.expires_in?));
     let claimed = || Claims::decode(fetched.token.expose()).ok()?.expires_on();
     let Some(expires_on) = fetched.expires_on.or_else(from_now).or_else(claimed) else {
-        let told = "the credential returned a token without expiry, and the token itself names none";
+        let told = "the credential returned a token without an expiry, and the token has no exp claim";
         return Err(Error::new(ErrorKind::CredentialValue, told));
     };
     Ok(Arrival {

@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_native_certs::load_certs_from_paths;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509CertificateParser, nom::Parser};
 
 use crate::{
     byte_order_mark::unmarked,
@@ -95,7 +95,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
                 ErrorKind::InvalidConfiguration,
                 format!("option `ca_file`: no certificate could be read from {path} ({why})"),
             )
-            .with_advice("Name a PEM file of certificate authorities."));
+            .with_advice("Pass a PEM file of certificate authorities."));
         }
     }
     Ok(trusted)
@@ -175,9 +175,11 @@ impl Loaded {
         let text =
             text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
         let mut errors = Vec::new();
+        // Only the end of the certificate is needed.
+        let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
         for section in CertificateDer::pem_slice_iter(text.as_bytes()) {
             match section {
-                Ok(certificate) => match X509Certificate::from_der(&certificate) {
+                Ok(certificate) => match parser.parse(&certificate) {
                     Ok((attributes, _)) if !attributes.is_empty() => {
                         if is_trusted_for_servers(attributes) {
                             let length = certificate.len() - attributes.len();
@@ -202,8 +204,10 @@ impl Loaded {
     fn describe(&self) -> String {
         match (&self.error, self.distrusted) {
             (Some(error), _) => error.clone(),
-            (None, 0) => "it holds none".to_owned(),
-            (None, count) => format!("it holds {count}, none of which it says to trust for servers"),
+            (None, 0) => "it contains no certificate".to_owned(),
+            (None, count) => {
+                format!("it contains no certificate that is marked as trusted for servers (of {count})")
+            }
         }
     }
 }
@@ -272,6 +276,8 @@ pub(super) fn client_config(store: RootCertStore) -> Result<ClientConfig> {
 
 #[cfg(test)]
 mod tests {
+    use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
     use super::*;
     use crate::config::Environment;
 
@@ -362,7 +368,7 @@ mod tests {
         std::fs::write(&rejected, sections[1]).unwrap();
         let loaded = load(&rejected);
         assert!(loaded.certificates.is_empty());
-        assert_eq!(loaded.describe(), "it holds 1, none of which it says to trust for servers");
+        assert_eq!(loaded.describe(), "it contains no certificate that is marked as trusted for servers (of 1)");
         assert!(!is_trusted_for_servers(b"0\x05bad"), "what cannot be read is not trusted");
     }
 }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "the files say what their members are")]
 
 pub mod credentials;
+pub mod custom;
 pub mod documents;
 pub mod timing;
 
@@ -15,7 +16,8 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result, cloud,
+    Error, ErrorKind, Result,
+    bindings::cloud,
     postgres::{
         login_error,
         role_name::{self, Claims, RoleType},
@@ -74,6 +76,11 @@ fn outcome(group: &str, case: &str, directory: &Path) -> Result<Value> {
             Ok(resolved) => documents::resolved(&resolved),
             Err(error) => json!({ "setting": error.setting(), "message": error.to_string() }),
         },
+        "responses" => credentials::shown(&custom::fetch(&case)?),
+        "handles" => {
+            let handle = custom::handle(&case["handle"])?;
+            json!({ "document": handle.document(), "custom_credentials": handle.custom_credentials() })
+        }
         "resources" => json!(cloud::resource_of(text("scope"))),
         "explanations" => {
             let login_error = documents::login_error(&case["cause"]);

@@ -1,8 +1,0 @@
-"""How secrets in tests are spelled, so that they can be told in whatever a test shows."""
-
-from __future__ import annotations
-
-import re
-
-#: Two parts of a JWT, or a secret of the tests.
-SECRET = re.compile(r"eyJ[\w-]{16,}\.[\w-]{16,}|orders-api-secret|secret-of-\w|canary-\w", re.IGNORECASE)
