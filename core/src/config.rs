@@ -4,10 +4,11 @@
 //! classes. What is refused is named by its key, with what was expected and what *type* came, never the value.
 
 mod credential;
-mod inputs;
+pub(crate) mod environment;
+pub(crate) mod inputs;
 mod reader;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Serialize,
@@ -17,86 +18,11 @@ use serde_json::Value;
 
 pub(crate) use self::credential::with_credential_kinds;
 pub use self::credential::*;
-pub use self::inputs::BuildInputs;
-pub(crate) use self::inputs::Input;
+pub(crate) use self::environment::variable;
+pub use self::environment::{Environment, environment_of_process};
+pub(crate) use self::inputs::{BuildInputs, Input};
 pub(crate) use self::reader::read;
-use crate::{
-    error::{Error, ErrorKind, Result},
-    secret::Secret,
-};
-
-/// The host's view of the environment variables, taken when a provider is built. Core itself reads the process's only where a
-/// Rust program builds a provider or a request from it. Some hold secrets, so none is shown.
-pub type Environment = BTreeMap<String, Secret>;
-
-/// The environment variables core knows. A binding passes these and no others.
-pub const KNOWN_VARIABLES: &[&str] = &[
-    "ALL_PROXY",
-    "APPDATA",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AZD_CONFIG_DIR",
-    "AZURE_ADDITIONALLY_ALLOWED_TENANTS",
-    "AZURE_AUTHORITY_HOST",
-    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-    "AZURE_CLIENT_CERTIFICATE_PATH",
-    "AZURE_CLIENT_ID",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-    "AZURE_CONFIG_DIR",
-    "AZURE_FEDERATED_TOKEN_FILE",
-    "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH",
-    "AZURE_KUBERNETES_CA_DATA",
-    "AZURE_KUBERNETES_CA_FILE",
-    "AZURE_KUBERNETES_SNI_NAME",
-    "AZURE_KUBERNETES_TOKEN_PROXY",
-    "AZURE_PASSWORD",
-    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-    "AZURE_REGIONAL_AUTHORITY_NAME",
-    "AZURE_TENANT_ID",
-    "AZURE_TOKEN_CREDENTIALS",
-    "AZURE_USERNAME",
-    "CURL_CA_BUNDLE",
-    "DEFAULT_IDENTITY_CLIENT_ID",
-    "HOME",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "IDENTITY_ENDPOINT",
-    "IDENTITY_HEADER",
-    "IDENTITY_SERVER_THUMBPRINT",
-    "IMDS_ENDPOINT",
-    "MSI_ENDPOINT",
-    "MSI_SECRET",
-    "NODE_EXTRA_CA_CERTS",
-    "NO_PROXY",
-    "PATH",
-    "PGENTRA_AZCMAGENT_ROOT",
-    "PGSSLMODE",
-    "PGUSER",
-    "ProgramData",
-    "ProgramFiles",
-    "REGION_NAME",
-    "REQUESTS_CA_BUNDLE",
-    "REQUEST_METHOD",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "SYSTEM_HOSTTYPE",
-    "SYSTEM_JOBID",
-    "SYSTEM_OIDCREQUESTURI",
-    "SYSTEM_PLANID",
-    "SYSTEM_TEAMPROJECTID",
-    "SystemRoot",
-    "USERPROFILE",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
-/// What this process's environment holds now of the variables core knows.
-pub fn environment_of_process() -> Environment {
-    let set = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?.into()));
-    KNOWN_VARIABLES.iter().filter_map(set).collect()
-}
+use crate::error::{Error, ErrorKind, Result};
 
 /// Everything a provider is built from.
 #[derive(Clone, Serialize, Deserialize)]
@@ -220,11 +146,6 @@ pub(crate) fn usual_mode(environment: &Environment) -> RefreshMode {
         Some(_) => RefreshMode::Lazy,
         None => RefreshMode::Background,
     }
-}
-
-/// The variable, unless it is unset or empty.
-pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-    environment.get(name).map(Secret::expose).filter(|value| !value.is_empty())
 }
 
 /// The JSON Schema of [`Config`], checked in as `docs/config.schema.json`.

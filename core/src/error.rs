@@ -38,6 +38,7 @@ macro_rules! error_kinds {
             }
 
             /// What a chain does after it.
+            #[doc(hidden)]
             pub const fn chain_rule(self) -> ChainRule {
                 match self { $(ErrorKind::$variant => ChainRule::$chain,)+ }
             }
@@ -48,6 +49,7 @@ macro_rules! error_kinds {
             }
 
             /// The name of the class that a language with exceptions raises.
+            #[doc(hidden)]
             pub const fn class(self) -> &'static str {
                 match self { $(ErrorKind::$variant => $class,)+ }
             }
@@ -58,6 +60,7 @@ macro_rules! error_kinds {
             }
 
             /// What the kind means, in a sentence.
+            #[doc(hidden)]
             pub fn summary(self) -> String {
                 match self { $(ErrorKind::$variant => [$($doc),+].map(str::trim).join(" "),)+ }
             }
@@ -245,7 +248,7 @@ impl Error {
 
     /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.
     #[must_use]
-    pub fn with_kind(self, kind: ErrorKind) -> Self {
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
         self.with(|e| e.kind = kind)
     }
 
@@ -269,7 +272,7 @@ impl Error {
 
     /// The attempts of a chain, in their order.
     #[must_use]
-    pub fn with_attempts(self, attempts: Vec<Error>) -> Self {
+    pub(crate) fn with_attempts(self, attempts: Vec<Error>) -> Self {
         self.with(|e| e.attempts = attempts)
     }
 
@@ -313,6 +316,11 @@ impl Error {
         &self.0.service
     }
 
+    /// The message alone, without the credential, the service's own text and the advice.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The attempts of a chain.
     pub fn attempts(&self) -> &[Error] {
         &self.0.attempts
@@ -339,11 +347,13 @@ impl Error {
     }
 
     /// The host's own error object.
+    #[doc(hidden)]
     pub fn custom_cause(&self) -> Option<&CustomCause> {
         self.0.custom_cause.as_ref()
     }
 
     /// The name of the class of the host's own error.
+    #[doc(hidden)]
     pub fn custom_class(&self) -> Option<&str> {
         self.0.custom_class.as_deref()
     }
@@ -444,6 +454,7 @@ impl crate::cloud::CloudError {
     }
 }
 
+#[doc(hidden)]
 impl From<crate::cloud::CloudError> for Error {
     fn from(refused: crate::cloud::CloudError) -> Self {
         Error::new(ErrorKind::InvalidConfiguration, format!("setting {refused}"))

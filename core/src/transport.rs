@@ -20,7 +20,7 @@ use reqwest::{Client, Url, header::HeaderMap};
 use zeroize::Zeroizing;
 
 use crate::{
-    config::{BuildInputs, Environment},
+    config::BuildInputs,
     error::{Error, ErrorKind, Result},
     runtime::{BoxFuture, PerProcess, lock},
     secret::Secret,
@@ -44,14 +44,15 @@ const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Differences to the service's clock above this number of seconds are reported.
 const NOTABLE_SKEW: i64 = 300;
 
-/// What a transport is built from.
+/// What a transport is built from, for tests.
+#[cfg(any(test, feature = "testing"))]
 #[derive(Clone, Debug, Default)]
 pub struct TransportSettings {
     /// A PEM file of certificate authorities to trust in addition to the others.
     pub ca_file: Option<String>,
     /// The application's environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `REQUESTS_CA_BUNDLE`,
     /// `CURL_CA_BUNDLE`, and the proxy variables.
-    pub environment: Arc<Environment>,
+    pub environment: Arc<crate::config::Environment>,
 }
 
 /// Sends requests. Cheap to clone; clones share connections.
@@ -99,6 +100,7 @@ pub struct Request {
     pub proxy: bool,
     /// How the server's certificate is verified, if the transport has its own rule ([`Transport::trusting`]), which
     /// sets this field.
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "tests read it"))]
     pub trust: Option<Arc<Trust>>,
 }
 
@@ -157,6 +159,7 @@ pub struct Response {
 
 impl Response {
     /// Creates a response for [`Transport::canned`]. Invalid headers are left out.
+    #[cfg(any(test, feature = "testing"))]
     pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -232,13 +235,14 @@ impl fmt::Debug for Response {
 }
 
 impl Transport {
-    /// Creates a transport that uses the network. Clients are created at the first request, which also reports invalid
-    /// settings.
+    /// Creates a transport that uses the network, for tests.
+    #[cfg(any(test, feature = "testing"))]
     pub fn new(settings: TransportSettings) -> Self {
         Self::of_inputs(&BuildInputs::new(&settings.environment).with_ca_file(settings.ca_file.as_deref()))
     }
 
-    /// Creates the same from the inputs of a credential.
+    /// Creates a transport from the inputs of a credential. Clients are created at the first request, which also reports
+    /// invalid settings.
     pub(crate) fn of_inputs(inputs: &BuildInputs<'_>) -> Self {
         Self::network(Settings { roots: Some(RootSettings::new(inputs)), proxies: Some(ProxySettings::new(inputs)) })
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use pgentra::{
     CachedCredential, Config, CredentialConfig, CredentialContext, Error, ErrorKind, Result, TokenProvider,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, FetchContext, TokenRequest},
-    transport::{Response, Transport},
+    config::Environment,
+    credential::{FetchContext, TokenRequest},
+    testing::{BuildContext, BuildInputs, Response, Transport},
 };
 use serde_json::{Value, json};
 
@@ -225,7 +225,7 @@ async fn authority_host_with_the_tenant_s_path_is_asked_below_its_host() {
             let config = CredentialConfig::from_value(document).expect("a document");
             let built = {
                 let inputs = BuildInputs::new(&environment);
-                credential::build(&config, &BuildContext::new(&inputs).with_transport(transport)).expect("builds")
+                pgentra::testing::build(&config, &BuildContext::new(&inputs).with_transport(transport)).expect("builds")
             };
             for tenant_id in [None, Some("other".to_owned())] {
                 let request = TokenRequest { tenant_id, ..TokenRequest::new("s/.default") };

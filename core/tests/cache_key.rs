@@ -6,8 +6,7 @@ mod servers;
 use std::sync::Arc;
 
 use pgentra::{
-    CachedCredential, CredentialConfig, CredentialContext,
-    config::{Environment, KNOWN_VARIABLES},
+    CachedCredential, CredentialConfig, CredentialContext, bindings::KNOWN_VARIABLES, config::Environment,
     credential::TokenRequest,
 };
 use serde_json::{Value, json};

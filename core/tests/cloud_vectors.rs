@@ -1,6 +1,6 @@
 //! Clouds, scopes and authority hosts by `tests/vectors/clouds.json`.
 
-use pgentra::cloud::{self, Cloud, CloudError};
+use pgentra::bindings::cloud::{self, Cloud, CloudError};
 use pgentra_vectors::documents::{cloud_inputs, resolved as written};
 use serde_json::{Value, json};
 

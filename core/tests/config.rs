@@ -184,7 +184,7 @@ fn a_lambda_is_lazy_by_itself() {
 
 #[test]
 fn known_variables_are_sorted() {
-    assert!(config::KNOWN_VARIABLES.is_sorted());
+    assert!(pgentra::bindings::KNOWN_VARIABLES.is_sorted());
 }
 
 #[test]

@@ -13,9 +13,9 @@ fn logged() -> &'static Mutex<Vec<String>> {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     static SINK: std::sync::Once = std::sync::Once::new();
     SINK.call_once(|| {
-        let is_set = pgentra::logging::set_sink(Box::new(|level, target, text| {
-            LINES.lock().unwrap().push(format!("{level} {target} {text}"));
-        }));
+        let is_set = pgentra::bindings::set_log_sink(|event| {
+            LINES.lock().unwrap().push(format!("{} {} {}", event.level.as_str(), event.target, event.message));
+        });
         assert!(is_set);
     });
     &LINES

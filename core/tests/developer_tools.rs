@@ -10,9 +10,9 @@ use std::{
 
 use pgentra::{
     CredentialConfig, ErrorKind,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, Credential, FetchContext, TokenRequest},
-    transport::Transport,
+    config::Environment,
+    credential::{Credential, FetchContext, FetchedToken, TokenRequest},
+    testing::{BuildContext, BuildInputs, Transport, build},
 };
 use serde_json::{Value, json};
 
@@ -52,11 +52,11 @@ impl Bench {
         let inputs = BuildInputs::new(&environment);
         let context =
             BuildContext::new(&inputs).with_transport(Transport::canned(|_| unreachable!("no request is sent")));
-        credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap()
+        build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap()
     }
 }
 
-async fn fetch(credential: &dyn Credential) -> pgentra::Result<credential::FetchedToken> {
+async fn fetch(credential: &dyn Credential) -> pgentra::Result<FetchedToken> {
     let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
     credential.fetch(&request, FetchContext { has_fallback: false, ..FetchContext::default() }).await
 }

@@ -158,7 +158,7 @@ fn block_the_engine() {
 }
 
 fn block_events() {
-    assert!(pgentra::logging::set_sink(Box::new(|_, _, _| thread::sleep(Duration::from_secs(60)))));
+    assert!(pgentra::bindings::set_log_sink(|_| thread::sleep(Duration::from_secs(60))));
     // It logs too.
     thread::spawn(fetch);
     a_moment();

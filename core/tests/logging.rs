@@ -1,25 +1,29 @@
-//! The log, as a program's own subscriber meets it.
+//! The log as a subscriber receives it.
 
 mod support;
 
 use std::{sync::mpsc::channel, time::Duration};
 
-use pgentra::{Config, logging};
+use pgentra::{
+    Config,
+    bindings::{LogEvent, set_log_sink},
+};
 use support::{Scripted, down};
 
-/// What asks the engine in the middle of an event is answered, and what panics there keeps nobody waiting.
+/// A subscriber can call the engine during an event, and a panic in it does not keep callers waiting.
 #[test]
-fn a_subscriber_may_ask_and_fail() {
+fn set_log_sink_with_a_sink_that_calls_the_engine_and_panics_ends_all_waits() {
     let (told, heard) = channel();
     let told = std::sync::Mutex::new(told);
-    let sink = move |_: tracing::Level, target: &str, line: &str| {
-        if target == "pgentra::cache" && line.contains("scope=") {
+    let sink = move |event: LogEvent<'_>| {
+        let line = event.message;
+        if event.target == "pgentra::cache" && line.contains("scope=") {
             let entries = pgentra::stats().len();
             told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("somebody listens");
             assert!(!line.contains("good for"), "canary");
         }
     };
-    assert!(logging::set_sink(Box::new(sink)));
+    assert!(set_log_sink(sink));
     let works = Scripted::user("a", 3600).provider(Config::default());
     let fails = Scripted::new(|_, _| Err(down())).provider(Config::default());
     let asker = std::thread::spawn(move || (works.get_blocking().is_ok(), fails.get_blocking().is_ok()));

@@ -9,7 +9,7 @@ use pgentra::{
     config::Environment,
     credential::FetchedToken,
     postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector},
-    transport::{Request, Response, Transport},
+    testing::{Request, Response, Transport},
 };
 use serde_json::json;
 use support::{Scripted, down, token};

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pgentra::cache::refresh_state::{
+use pgentra::testing::refresh_state::{
     Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
     RefreshSettings, RefreshState, SameToken, Settled, TimingRules, TokenTimes,
 };

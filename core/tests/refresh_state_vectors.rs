@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pgentra::cache::refresh_state::{
+use pgentra::testing::refresh_state::{
     Decision, FailureKind, FetchFailure, FetchOutcome, RefreshMode, RefreshSettings, RefreshState, Settled,
     TimingRules, TokenTimes,
 };

@@ -7,7 +7,7 @@ use std::{
     collections::{BinaryHeap, HashMap, HashSet},
 };
 
-use pgentra::cache::refresh_state::{
+use pgentra::testing::refresh_state::{
     Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Now, RefreshMode, RefreshSettings,
     RefreshState, SameToken, Settled,
 };

@@ -9,9 +9,9 @@ use std::{
 
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Secret,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, FetchContext, TokenRequest},
-    transport::{Authorities, Request, Response, Transport, TransportSettings, Trust},
+    config::Environment,
+    credential::{FetchContext, TokenRequest},
+    testing::{Authorities, BuildContext, BuildInputs, Request, Response, Transport, TransportSettings, Trust, build},
 };
 use serde_json::json;
 
@@ -325,7 +325,7 @@ async fn a_proxy_that_wants_a_password_is_asked_once() {
     let inputs = BuildInputs::new(&environment);
     let context = BuildContext::new(&inputs).with_transport(transport(&[("HTTPS_PROXY", &address)], None));
     let document = json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "canary"});
-    let credential = credential::build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
+    let credential = build(&CredentialConfig::from_value(document).unwrap(), &context).unwrap();
     let error = credential.fetch(&TokenRequest::new("s/.default"), FetchContext::default()).await.unwrap_err();
     says(&error, ErrorKind::Network, &["HTTP 407"]);
     assert!(error.is_definite() && !error.is_transient(), "every further try may lock the account");
@@ -408,7 +408,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
         let inputs = BuildInputs::new(&variables);
         let context = BuildContext::new(&inputs);
         let config = CredentialConfig::from_value(json!({"type": "managed_identity"})).unwrap();
-        let credential = credential::build(&config, &context).unwrap();
+        let credential = build(&config, &context).unwrap();
         let request = TokenRequest::new("https://ossrdbms-aad.database.windows.net/.default");
         let outcome = credential.fetch(&request, FetchContext { has_fallback: true, ..FetchContext::default() }).await;
         match outcome {
@@ -423,9 +423,9 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
 #[tokio::test]
 async fn a_wrong_clock_is_logged_once() {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    assert!(pgentra::logging::set_sink(Box::new(|level, target, text| {
-        LINES.lock().unwrap().push(format!("{level} {target} {text}"));
-    })));
+    assert!(pgentra::bindings::set_log_sink(|event| {
+        LINES.lock().unwrap().push(format!("{} {} {}", event.level.as_str(), event.target, event.message));
+    }));
     let server = Server::plain(Reply::json(200, &json!({})).header("date", "Fri, 14 Jul 2017 02:40:00 GMT")).await;
     let transport = transport(&[], None);
     for _ in 0..3 {
@@ -435,7 +435,7 @@ async fn a_wrong_clock_is_logged_once() {
     let lines = LINES.lock().unwrap();
     let warnings: Vec<&String> = lines.iter().filter(|line| line.contains("clock")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("WARN pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
+    assert!(warnings[0].starts_with("warning pgentra::transport") && warnings[0].contains("ahead of"), "{warnings:?}");
     assert!(!lines.iter().any(|line| line.contains("canary")), "{lines:?}");
 }
 

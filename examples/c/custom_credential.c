@@ -39,7 +39,7 @@ int main(void) {
   }
   if (pgentra_credential_callback("CommandCredential", ask, command, NULL, &credential, &error) == PGENTRA_OK &&
       pgentra_provider_open_with("{}", credential, &provider, &error) == PGENTRA_OK &&
-      pgentra_provider_login(provider, -1, &user, &password, NULL, &error) == PGENTRA_OK) {
+      pgentra_provider_login(provider, -1, &user, &password, NULL, NULL, &error) == PGENTRA_OK) {
     failed = log_in("custom", user, password, &started);
   } else {
     fprintf(stderr, "%s\n", pgentra_error_message(error));

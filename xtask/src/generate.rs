@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use pgentra::{ChainRule, CredentialKind, ErrorKind, config, credential::aadsts_advice};
+use pgentra::{
+    CredentialKind, ErrorKind,
+    bindings::{ChainRule, aadsts_advice},
+    config,
+};
 
 /// Returns each file's path from the root of the repository, with its content.
 pub(crate) fn files() -> Vec<(&'static str, String)> {

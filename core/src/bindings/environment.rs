@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    config::{self, Config, Environment, KNOWN_VARIABLES},
+    config::{self, Config, Environment, environment::KNOWN_VARIABLES},
     error::{Error, ErrorKind, Result},
     postgres::{self, ConnectionRequest, connection_plan::CONNECTION_VARIABLES},
 };

@@ -25,3 +25,23 @@ pub use errors::{cause, error_document, kind_of_code, new_error};
 pub use failed_login::{FailedLogin, connection_settings, decode_claims};
 pub use log_level::{LogEvent, LogLevel, set_log_sink};
 pub use token_strings::{TokenStringCache, TokenStrings};
+
+pub use crate::{
+    config::environment::KNOWN_VARIABLES,
+    credential::entra::error_codes::{Aadsts, Verdict, aadsts_advice},
+    error::{ChainRule, CustomCause},
+    postgres::{connection_plan::CONNECTION_VARIABLES, settings::sslmode_of_text},
+    runtime::{PerProcess, start_thread, without_fork},
+};
+
+/// Clouds, scopes and authority hosts.
+pub mod cloud {
+    pub use crate::cloud::{
+        Cloud, CloudError, CloudFacts, CloudInputs, Resolved, is_azure_server, resolve, resource_of,
+    };
+}
+
+/// Connections whose settings do not come from the application.
+pub mod untrusted {
+    pub use crate::postgres::untrusted::{ALLOWED_HOSTS_VARIABLE, SETTINGS, UntrustedLogin, refused, untrusted_login};
+}

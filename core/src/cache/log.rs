@@ -88,7 +88,7 @@ mod tests {
             (0, 1, 300_000, 4_000, "WARN refresh failed, token good for 5 min more, next try in 4 s: down"),
             (0, 1, 299_999, 4_000, "ERROR refresh failed, token good for 299 s more, next try in 4 s: down"),
             (7, 8, 1_000, 4_000, "ERROR refresh failed, token good for 1 s more, next try in 4 s: down"),
-            (8, 9, -1_000, 4_000, "ERROR {NO_TOKEN_LEFT}, next try in 4 s: down"),
+            (8, 9, -1_000, 4_000, "ERROR token fetch failed, no token left, next try in 4 s: down"),
             (2, 2, 700_000, 4_000, NOTHING),
         ];
         let down = Error::new(ErrorKind::ServiceUnavailable, "down");

@@ -88,19 +88,13 @@ impl Default for TimingRules {
 #[derive(Clone, Debug)]
 pub struct RefreshSettings {
     /// The longest duration of a fetch. A fetch that is older than this by either clock counts as lost (for example
-    /// because the CPU was frozen), and the next caller starts a new fetch. Default: 30 s; managed identity uses
-    /// [`Self::MANAGED_IDENTITY_BOUND_MS`].
+    /// because the CPU was frozen), and the next caller starts a new fetch. Default: 30 s; managed identity uses 75 s.
     pub fetch_bound_ms: i64,
     /// The figures of the rules.
     pub rules: TimingRules,
     /// Replaces every random fraction (0 to 1) with this one, for tests. 0 gives the latest refresh point and the
     /// shortest back-off. Default: not set.
     pub jitter: Option<f64>,
-}
-
-impl RefreshSettings {
-    /// The bound of a managed-identity fetch. The documentation of the service requires retries for more than a minute.
-    pub const MANAGED_IDENTITY_BOUND_MS: i64 = 75_000;
 }
 
 impl Default for RefreshSettings {

@@ -40,6 +40,17 @@ fn users() -> &'static Mutex<Users> {
     })
 }
 
+/// Drops the entries of all users.
+pub(super) fn clear() {
+    MIDDLE_TIERS.clear();
+    let Some(users) = USERS.peek() else { return };
+    // Without a capacity, so that nothing is allocated.
+    let mut empty = LruCache::unbounded_with_hasher(ByKey);
+    empty.resize(NonZeroUsize::new(MOST_USERS).unwrap_or(NonZeroUsize::MIN));
+    let dropped = std::mem::replace(&mut *lock(users), empty);
+    drop(dropped);
+}
+
 /// Returns the entry of a user for a request, and creates it at the first call.
 pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
     let mut users = lock(users());
@@ -170,7 +181,7 @@ mod tests {
         CredentialConfig, Secret,
         cache::refresh_state::RefreshMode,
         config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
-        credential::{self, BuildContext},
+        credential::build::{self, BuildContext},
         runtime::Pending,
         transport::{Response, Transport},
     };
@@ -207,7 +218,7 @@ mod tests {
             let environment = Environment::new();
             let inputs = BuildInputs::new(&environment);
             let context = BuildContext::new(&inputs).with_transport(transport);
-            let middle_tier = credential::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
+            let middle_tier = build::build_middle_tier(&arguments, &CredentialOptions::default(), &context)
                 .expect("the arguments are in order");
             let key = Key::of_document(&CredentialConfig::default(), &"tests of users");
             Application { key, middle_tier, arguments }

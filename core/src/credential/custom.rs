@@ -14,6 +14,7 @@ impl FetchedToken {
     ///
     /// # Errors
     /// [`ErrorKind::CredentialValue`] if it cannot be a token: empty, or with whitespace or control characters inside.
+    #[doc(hidden)]
     pub fn from_custom(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
         let refused =
             |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
@@ -36,6 +37,7 @@ impl Error {
     /// `unavailable` means that the credential is not set up here, so that a chain continues with its next member. An
     /// Entra error quoted in the message has the same effect as one in a response of Entra: for example, a wrong secret
     /// is a definite refusal.
+    #[doc(hidden)]
     pub fn from_custom(class: &str, message: &str, unavailable: bool, cause: Option<CustomCause>) -> Error {
         let aadsts = error_codes::find(message);
         let known = aadsts.and_then(error_codes::lookup);

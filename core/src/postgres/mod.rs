@@ -35,14 +35,15 @@
 //! If the server refuses a login, [`login_error::explain_login`] explains what to do. With [`ConnectionPlan::host`] and
 //! the environment, it names variables of Service Connector that were not used.
 
-pub mod connection_plan;
+pub(crate) mod connection_plan;
 pub mod connection_string;
 pub mod login_error;
 pub mod role_name;
-pub mod service_connector;
-pub mod service_file;
-pub mod settings;
+pub(crate) mod service_connector;
+mod service_file;
+pub(crate) mod settings;
 pub mod tls_policy;
+pub(crate) mod untrusted;
 
 use std::ffi::OsString;
 

@@ -472,6 +472,7 @@ impl<'a> ResourceIdentity<'a> {
 
 /// The result of the lookup of a role name in a management token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
 pub enum Management {
     /// The lookup is turned off.
     NotAsked,
@@ -484,6 +485,7 @@ pub enum Management {
 /// Explains why a role name could not be found, so that the user can pass one. The text is one line and never empty.
 ///
 /// `management_tried`: a management-scope token was requested, and did not contain a name either.
+#[doc(hidden)]
 pub fn explain_missing_name(principal: &Principal, management: Management) -> String {
     let claims = match principal.present.as_slice() {
         [] => {

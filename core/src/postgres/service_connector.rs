@@ -85,8 +85,6 @@ pub struct Connection {
     /// The credential's configuration: a user-assigned identity or a service principal; `None` for the default chain,
     /// which uses a system-assigned identity.
     pub credential: Option<Value>,
-    /// The prefix of the variables.
-    pub prefix: String,
 }
 
 /// Reads a connection's variables.
@@ -184,7 +182,7 @@ fn connection(prefix: String, environment: &Environment) -> Result<Connection> {
         )
         .with_advice(format!("Set {prefix}HOST or {prefix}CONNECTIONSTRING, or name another connection.")));
     }
-    Ok(Connection { settings, user_variable, credential, prefix })
+    Ok(Connection { settings, user_variable, credential })
 }
 
 fn credential(prefix: &str, client: Option<&str>, tenant: Option<&str>, secret: Option<&str>) -> Result<Option<Value>> {

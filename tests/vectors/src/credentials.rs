@@ -13,9 +13,9 @@ use base64::{
 };
 use pgentra::{
     CredentialConfig, Error, ErrorKind, Result,
-    config::{BuildInputs, Environment},
-    credential::{self, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest},
-    transport::{Authorities, Method, Request, Response, Transport, Trust},
+    config::Environment,
+    credential::{Credential, FetchContext, FetchedToken, TokenRequest},
+    testing::{Authorities, BuildContext, BuildInputs, Method, Request, Response, Transport, Trust},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -506,7 +506,7 @@ fn read(case: &str) -> Case {
 fn build(document: Value, environment: Environment, transport: Transport) -> Result<Arc<dyn Credential>> {
     let inputs = BuildInputs::new(&environment);
     let context = BuildContext::new(&inputs).with_transport(transport);
-    CredentialConfig::from_value(document).and_then(|config| credential::build(&config, &context))
+    CredentialConfig::from_value(document).and_then(|config| pgentra::testing::build(&config, &context))
 }
 
 /// Returns the error for a response in `entra-errors.json`.

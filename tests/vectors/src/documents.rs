@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgentra::{
-    cloud::{CloudInputs, Resolved},
+    bindings::cloud::{CloudInputs, Resolved},
     postgres::{
         login_error::{self, LoginError},
         role_name::{Claims, Management, Principal, PrincipalKind},

@@ -16,7 +16,8 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result, cloud,
+    Error, ErrorKind, Result,
+    bindings::cloud,
     postgres::{
         login_error,
         role_name::{self, Claims, RoleType},

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::LazyLock};
 
-use pgentra::cache::refresh_state::{
+use pgentra::testing::refresh_state::{
     Arrival, Decision, FailureKind, FetchFailure, FetchId, FetchOutcome, Invalidation, Now, RefreshMode,
     RefreshSettings, RefreshState, SameToken, Settled, TimingRules, TokenTimes,
 };

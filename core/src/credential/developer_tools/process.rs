@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{BuildInputs, Environment, duration, variable},
-    credential::{developer_tools::tool_text::Complaint, entra::error_codes, sanitize},
+    credential::{developer_tools::tool_text::Complaint, entra::error_codes, progress, sanitize},
     error::{Error, ErrorKind, Result, ServiceErrorDetails},
     runtime::PerProcess,
 };
@@ -107,6 +107,7 @@ impl DeveloperTool {
             return Err(self.timed_out(started.elapsed(), " behind other runs of it"));
         };
         let end = deadline.min(Instant::now() + limit);
+        let _waiting = progress::wait_for(self.title);
         let result = match timeout_at(end, self.finish(&program, arguments, environment)).await {
             Ok(result) => result,
             Err(_) => Err(self.timed_out(limit.min(started.elapsed()), "")),

@@ -155,7 +155,7 @@ impl AssertionSource {
             Cloud::Public | Cloud::Custom => "api://AzureADTokenExchange",
         };
         Ok(AssertionSource {
-            source: build(config, context)?,
+            source: build::build(config, context)?,
             request: TokenRequest::new(format!("{audience}/.default")),
         })
     }
