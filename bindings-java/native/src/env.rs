@@ -1,7 +1,7 @@
 //! What the library needs of JNI, over the raw function table.
 
 use std::{
-    ffi::{CStr, CString, c_char, c_void},
+    ffi::{CStr, c_char, c_void},
     ptr,
     sync::OnceLock,
 };
@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 /// The Java machine and the methods that native threads call. Set once, by `JNI_OnLoad`.
 pub struct Machine {
     vm: *mut JavaVM,
-    pub byte_array: jclass,
     pub completion_done: jmethodID,
     pub callback_requested: jmethodID,
     pub log_sink_log: jmethodID,
@@ -29,14 +28,11 @@ unsafe impl Sync for Machine {}
 
 pub static MACHINE: OnceLock<Machine> = OnceLock::new();
 
-/// Text for the C API that ends with NUL and is wiped.
-pub type Text = Zeroizing<CStringBytes>;
+/// A NUL-terminated text for the C API, or NULL. It may be a secret, so it is wiped.
+#[derive(Default)]
+pub struct Text(Option<Zeroizing<Vec<u8>>>);
 
-/// A NUL-terminated text, or NULL.
-#[derive(Default, zeroize::Zeroize)]
-pub struct CStringBytes(Option<Vec<u8>>);
-
-impl CStringBytes {
+impl Text {
     pub fn as_ptr(&self) -> *const c_char {
         self.0.as_ref().map_or(ptr::null(), |bytes| bytes.as_ptr().cast())
     }
@@ -77,7 +73,6 @@ impl Env {
         let sink = class(c"io/github/pgentra/internal/LogSink")?;
         let machine = Machine {
             vm,
-            byte_array: class(c"[B")?,
             completion_done: method(completion, c"done", c"([BLjava/lang/Throwable;[B[B[BJJJ)V")?,
             callback_requested: method(callback, c"requested", c"(J[B[B[BZ)V")?,
             log_sink_log: method(sink, c"log", c"(I[B[B)V")?,
@@ -117,7 +112,7 @@ impl Env {
         let length = jni!(self, v1_2, GetArrayLength, array as jarray).max(0);
         let mut bytes = vec![0u8; usize::try_from(length).unwrap_or(0) + 1];
         jni!(self, v1_2, GetByteArrayRegion, array, 0, length, bytes.as_mut_ptr().cast::<jbyte>());
-        Zeroizing::new(CStringBytes(Some(bytes)))
+        Text(Some(Zeroizing::new(bytes)))
     }
 
     /// Returns the bytes of a NUL-terminated text as an array; NULL, and a lack of memory, become null.
@@ -217,10 +212,4 @@ pub fn pointer(object: jobject) -> *mut c_void {
 /// Returns a throwable that [`pointer`] made a pointer.
 pub fn throwable(pointer: *mut c_void) -> jthrowable {
     pointer.cast()
-}
-
-/// Returns a text as a C string; a NUL inside ends it.
-pub fn c_text(text: &str) -> CString {
-    let end = text.find('\0').unwrap_or(text.len());
-    CString::new(&text[..end]).unwrap_or_default()
 }

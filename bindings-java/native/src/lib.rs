@@ -9,7 +9,7 @@ mod env;
 mod natives;
 
 use std::{
-    ffi::{c_void, CStr},
+    ffi::{CStr, c_void},
     ptr,
 };
 
@@ -18,7 +18,7 @@ use jni_sys::{JNI_ERR, JNI_OK, JNI_VERSION_1_8, JNINativeMethod, JavaVM, jint};
 use crate::env::Env;
 
 // The C API is linked in; its functions are declared in `abi`.
-extern crate pgentra as _;
+extern crate libpgentra as _;
 
 const NATIVE: &CStr = c"io/github/pgentra/internal/Native";
 

@@ -130,6 +130,9 @@ impl Drop for Owned {
     }
 }
 
+/// The number of an error says less than its document, which is passed on.
+fn ignore(_kind: i32) {}
+
 /// Functions that take texts and return one. `Native.java` has the same numbers.
 unsafe extern "system" fn call(
     env: *mut JNIEnv,
@@ -157,21 +160,21 @@ unsafe extern "system" fn call(
         unsafe {
             match function {
                 0 => *to = abi::pgentra_version(),
-                1 => drop(abi::pgentra_stats(to, failed)),
-                2 => drop(abi::pgentra_error_kinds(to, failed)),
-                3 => drop(abi::pgentra_config_check(text(0), failed)),
-                4 => drop(abi::pgentra_connection_read(text(0), text(1), to, failed)),
-                5 => drop(abi::pgentra_connection_plan(text(0), to, failed)),
-                6 => drop(abi::pgentra_connection_variables(to, failed)),
-                7 => drop(abi::pgentra_known_variables(to, failed)),
-                8 => drop(abi::pgentra_decode_jwt(text(0), to, failed)),
-                9 => drop(abi::pgentra_parse_principal_name(text(0), to, failed)),
+                1 => ignore(abi::pgentra_stats(to, failed)),
+                2 => ignore(abi::pgentra_error_kinds(to, failed)),
+                3 => ignore(abi::pgentra_config_check(text(0), failed)),
+                4 => ignore(abi::pgentra_connection_read(text(0), text(1), to, failed)),
+                5 => ignore(abi::pgentra_connection_plan(text(0), to, failed)),
+                6 => ignore(abi::pgentra_connection_variables(to, failed)),
+                7 => ignore(abi::pgentra_known_variables(to, failed)),
+                8 => ignore(abi::pgentra_decode_jwt(text(0), to, failed)),
+                9 => ignore(abi::pgentra_parse_principal_name(text(0), to, failed)),
                 10 => *to = abi::pgentra_login_error_cause(text(0), text(1)),
                 11 => {
                     let retriable = abi::pgentra_login_error_is_retriable(text(0), text(1));
                     return env.bytes(if retriable { c"true" } else { c"false" }.as_ptr());
                 }
-                12 => drop(abi::pgentra_login_error_explain(
+                12 => ignore(abi::pgentra_login_error_explain(
                     text(0),
                     text(1),
                     text(2),
@@ -187,7 +190,7 @@ unsafe extern "system" fn call(
                     abi::pgentra_error_new(kind.unwrap_or(0), text(1), text(2), text(3), failed);
                 }
                 #[cfg(feature = "testing")]
-                14 => drop(abi::pgentra_run_vector(text(0), text(1), text(2), to, failed)),
+                14 => ignore(abi::pgentra_run_vector(text(0), text(1), text(2), to, failed)),
                 _ => {}
             }
         }
@@ -225,13 +228,7 @@ unsafe extern "system" fn close(env: *mut JNIEnv, _: jclass, provider: jlong) {
 }
 
 /// The id of the current token or login, 0 if none is cached. Takes and returns primitives only.
-unsafe extern "system" fn try_get(
-    _: *mut JNIEnv,
-    _: jclass,
-    provider: jlong,
-    login: jboolean,
-    known: jlong,
-) -> jlong {
+unsafe extern "system" fn try_get(_: *mut JNIEnv, _: jclass, provider: jlong, login: jboolean, known: jlong) -> jlong {
     let mut id = known.cast_unsigned();
     let (mut user, mut password) = (Owned::new(), Owned::new());
     // The library catches panics itself. SAFETY: the outputs are variables of this call; the library checks the handle.
@@ -322,16 +319,20 @@ unsafe extern "C" fn done(completion: *mut c_void, outcome: *const pgentra_outco
                 (error, cause, env.bytes(outcome.token), env.bytes(outcome.user), env.bytes(outcome.user_source))
             };
             let completion = completion.cast();
-            env.call_void(completion, machine.completion_done, &[
-                jvalue { l: error },
-                jvalue { l: cause },
-                jvalue { l: token },
-                jvalue { l: user },
-                jvalue { l: source },
-                jvalue { j: outcome.expires_on },
-                jvalue { j: outcome.refresh_on },
-                jvalue { j: outcome.id.cast_signed() },
-            ]);
+            env.call_void(
+                completion,
+                machine.completion_done,
+                &[
+                    jvalue { l: error },
+                    jvalue { l: cause },
+                    jvalue { l: token },
+                    jvalue { l: user },
+                    jvalue { l: source },
+                    jvalue { j: outcome.expires_on },
+                    jvalue { j: outcome.refresh_on },
+                    jvalue { j: outcome.id.cast_signed() },
+                ],
+            );
             env.delete_global(completion);
             for local in [error, token, user, source] {
                 env.delete_local(local);
@@ -378,9 +379,7 @@ unsafe extern "system" fn start(
             // SAFETY: the outputs are variables of this call, `done` takes the user data; the library checks the handle.
             unsafe {
                 match kind {
-                    TOKEN => {
-                        abi::pgentra_provider_get_async(provider, timeout_ms, Some(done), data, operation, error)
-                    }
+                    TOKEN => abi::pgentra_provider_get_async(provider, timeout_ms, Some(done), data, operation, error),
                     LOGIN => {
                         abi::pgentra_provider_login_async(provider, timeout_ms, Some(done), data, operation, error)
                     }
@@ -401,7 +400,9 @@ unsafe extern "system" fn start(
 
 unsafe extern "system" fn cancel(env: *mut JNIEnv, _: jclass, operation: jlong) {
     // SAFETY: the library checks the handle; an error is not of interest.
-    guarded(env, (), |_| drop(unsafe { abi::pgentra_operation_cancel(handle(operation), ptr::null_mut()) }));
+    guarded(env, (), |_| unsafe {
+        abi::pgentra_operation_cancel(handle(operation), ptr::null_mut());
+    });
 }
 
 unsafe extern "system" fn free_operation(env: *mut JNIEnv, _: jclass, operation: jlong) {
@@ -446,11 +447,7 @@ unsafe extern "system" fn credential_open(
 }
 
 /// Passes a request to a `TokenCallback`.
-unsafe extern "C" fn requested(
-    callback: *mut c_void,
-    request: *mut Handle,
-    wanted: *const pgentra_token_request,
-) {
+unsafe extern "C" fn requested(callback: *mut c_void, request: *mut Handle, wanted: *const pgentra_token_request) {
     let passed = catch_unwind(|| {
         let mut passed = false;
         attached(|env, machine| {
@@ -460,13 +457,17 @@ unsafe extern "C" fn requested(
                 let texts = (env.bytes(wanted.scope), env.bytes(wanted.tenant_id), env.bytes(wanted.claims));
                 (texts.0, texts.1, texts.2, wanted.enable_cae)
             };
-            env.call_void(callback.cast(), machine.callback_requested, &[
-                jvalue { j: number(request) },
-                jvalue { l: scope },
-                jvalue { l: tenant_id },
-                jvalue { l: claims },
-                jvalue { z: enable_cae },
-            ]);
+            env.call_void(
+                callback.cast(),
+                machine.callback_requested,
+                &[
+                    jvalue { j: number(request) },
+                    jvalue { l: scope },
+                    jvalue { l: tenant_id },
+                    jvalue { l: claims },
+                    jvalue { z: enable_cae },
+                ],
+            );
             passed = true;
             for local in [scope, tenant_id, claims] {
                 env.delete_local(local);
@@ -659,7 +660,9 @@ unsafe extern "system" fn fail(
 
 unsafe extern "system" fn abandon(env: *mut JNIEnv, _: jclass, request: jlong) {
     // SAFETY: the library checks the handle.
-    guarded(env, (), |_| drop(unsafe { abi::pgentra_request_abandon(handle(request), ptr::null_mut()) }));
+    guarded(env, (), |_| unsafe {
+        abi::pgentra_request_abandon(handle(request), ptr::null_mut());
+    });
 }
 
 unsafe extern "C" fn log(sink: *mut c_void, level: i32, target: *const c_char, message: *const c_char) {
@@ -682,8 +685,7 @@ unsafe extern "system" fn set_log(env: *mut JNIEnv, _: jclass, level: jint, sink
         let callback = (!sink.is_null()).then_some(log as abi::LogCallback);
         let finalizer = (!sink.is_null()).then_some(release as abi::Finalizer);
         // SAFETY: `release` takes the user data; the output is a variable of this call.
-        let status =
-            unsafe { abi::pgentra_set_log_callback(level, callback, pointer(sink), finalizer, error.out()) };
+        let status = unsafe { abi::pgentra_set_log_callback(level, callback, pointer(sink), finalizer, error.out()) };
         if status != 0 {
             env.delete_global(sink);
         }
