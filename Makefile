@@ -120,6 +120,7 @@ lint-rustdoc: prerequisites
 
 lint-generated: prerequisites
 	cargo xtask generate --check
+	@"$(PYTHON)" tools/public_api.py --check
 
 lint-dependencies: prerequisites
 	@$(RUN) cargo-deny cargo deny --log-level error check bans licenses sources

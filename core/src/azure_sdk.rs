@@ -36,7 +36,7 @@ impl TokenCredential for CachedCredential {
     async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
         let failed = |error: Error| AzureError::new(AzureKind::Credential, error);
         let [scope] = scopes else {
-            return Err(failed(Error::new(ErrorKind::InvalidConfiguration, "exactly one scope can be asked for")));
+            return Err(failed(Error::new(ErrorKind::InvalidConfiguration, "exactly one scope must be requested")));
         };
         let token = self.start_token(&TokenRequest::new(*scope), None).await.map_err(failed)?;
         let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(token.expires_on())

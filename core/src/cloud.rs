@@ -183,7 +183,7 @@ pub enum CloudError {
         setting: &'static str,
     },
     /// The scope is not a single scope.
-    #[error("scope: expected one scope such as https://ossrdbms-aad.database.windows.net/.default, without blanks")]
+    #[error("scope: expected one scope such as https://ossrdbms-aad.database.windows.net/.default, without whitespace")]
     BadScope,
 }
 
@@ -201,8 +201,8 @@ impl CloudError {
     pub(crate) fn advice(&self) -> String {
         match self {
             Self::PathOfAuthority { setting } => format!(
-                "Remove the path from {setting}, or replace it by the credential's tenant id; AD FS and Azure AD B2C are \
-                 not supported."
+                "Remove the path from {setting}, or replace it with the credential's tenant id. AD FS and Azure AD \
+                 B2C are not supported."
             ),
             _ => format!("Correct {}.", self.setting()),
         }
@@ -298,10 +298,10 @@ pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
     let scope = scope.unwrap_or_else(|| facts.scope.to_owned());
 
     let strangers = evidence.iter().filter(|e| e.cloud != cloud);
-    let strangers: Vec<String> = strangers.map(|e| format!("{} names {}", e.setting, e.cloud)).collect();
+    let strangers: Vec<String> = strangers.map(|e| format!("{} selects {}", e.setting, e.cloud)).collect();
     if let (Some(first), false) = (evidence.first(), strangers.is_empty()) {
         warnings.push(format!(
-            "{} names {cloud}, but {}: asking {authority_host} for scope {scope}",
+            "{} selects {cloud}, but {}: tokens are requested from {authority_host} for scope {scope}",
             first.setting,
             strangers.join(" and ")
         ));
@@ -309,15 +309,16 @@ pub fn resolve(inputs: &CloudInputs<'_>) -> Result<Resolved, CloudError> {
     if let Some(other) = hosts.iter().find(|host| Cloud::of_host(host).is_some_and(|c| c != cloud))
         && hosts.iter().any(|host| Cloud::of_host(host) == Some(cloud))
     {
-        warnings.push(format!("the hosts are of several clouds: the token is for {cloud}, and {other} will refuse it"));
+        warnings
+            .push(format!("the hosts belong to several clouds: the token is for {cloud}, and {other} will reject it"));
     }
     for host in &hosts {
         let private =
             Cloud::KNOWN.iter().map(|c| c.facts()).find_map(|f| Some((strip_zone(host, f.private_link_zone)?, f)));
         if let Some((server, facts)) = private {
             warnings.push(format!(
-                "{host} is a private link name, which the server's certificate is not for: \
-                 connect to {server}.{}, which resolves to the same address",
+                "{host} is a private link name, which is not in the server's certificate: connect to {server}.{}, \
+                 which resolves to the same address",
                 facts.host_suffix
             ));
         }
@@ -432,8 +433,8 @@ impl Authority {
         let url = url.map_err(|_| refuse("but it is not a URL"))?;
         match url.scheme() {
             "https" => {}
-            "http" => return Err(refuse("but it begins with http://, and secrets are sent to it")),
-            _ => return Err(refuse("but it has another scheme, and secrets are sent to it")),
+            "http" => return Err(refuse("but it begins with http://, and secrets must not be sent without TLS")),
+            _ => return Err(refuse("but it has another scheme, and secrets must not be sent without TLS")),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("without user and password"));
@@ -441,7 +442,7 @@ impl Authority {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("without query and fragment"));
         }
-        let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| refuse("but it names no host"))?;
+        let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| refuse("but it has no host"))?;
         let host = host.trim_end_matches('.');
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = url.path().strip_prefix('/').filter(|path| !path.is_empty());

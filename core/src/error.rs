@@ -71,37 +71,37 @@ macro_rules! error_kinds {
 error_kinds! {
     /// The credential is not set up on this machine: no variable, no file, no endpoint, no tool.
     CredentialUnavailable = 1, "credential_unavailable", Unavailable, false, "CredentialUnavailableError",
-        "Set the credential up, or choose another one.";
+        "Set up the credential, or use another one.";
     /// Entra refused the credential, or a developer tool reported a failed sign-in.
     AuthenticationFailed = 2, "authentication_failed", Failed, false, "AuthenticationError",
         "Check tenant and client id, and the secret, certificate or federated credential that belongs to them.";
     /// Entra wants the user to act: multi-factor sign-in, consent, a new password.
     InteractionRequired = 3, "interaction_required", Failed, false, "AuthenticationError",
-        "Send the user to sign in again; pass `claims` of the error's detail along.";
+        "Let the user sign in again, with the `claims` of the error's detail.";
     /// The token service answered 5xx or is overloaded.
     ServiceUnavailable = 4, "service_unavailable", Failed, true, "AuthenticationError",
-        "Nothing to change: it is tried again after the back-off.";
+        "No action is required. The request is repeated after the back-off.";
     /// The token service asked for fewer requests (429).
     Throttled = 5, "throttled", Failed, true, "AuthenticationError",
-        "Share one provider among pools; it is tried again when the service allows.";
+        "Share one provider among pools. The request is repeated when the service permits it.";
     /// The token service could not be reached: name resolution, connection, broken off.
     Network = 6, "network", Failed, true, "AuthenticationError",
-        "Check DNS, firewall and proxy variables for the host named.";
+        "Check DNS, firewall and proxy variables for this host.";
     /// The certificate of the token service is not trusted.
     UntrustedCertificate = 7, "untrusted_certificate", Failed, false, "AuthenticationError",
         "Add the issuer's certificate with the option for a PEM file of authorities, or with SSL_CERT_FILE.";
     /// A time limit passed: the caller's wait or the credential's own.
     Timeout = 8, "timeout", Failed, true, "AuthenticationError",
-        "The fetch goes on; ask again.";
+        "The fetch continues: request the token again.";
     /// The answer of the token service or tool cannot be understood.
     BadResponse = 9, "bad_response", Failed, true, "AuthenticationError",
-        "Look for a proxy or portal that answers in place of the token service.";
+        "Check whether a proxy or portal responds instead of the token service.";
     /// The token that arrived has already expired.
     DeadOnArrival = 10, "dead_on_arrival", Failed, true, "AuthenticationError",
-        "Check the clock of this machine, and where the credential keeps its tokens.";
+        "Check this machine's clock, and the token cache of the credential.";
     /// The token is not a readable JWT.
     TokenDecode = 11, "token_decode", NotACredential, false, "TokenDecodeError",
-        "Pass the user name explicitly, or look at what the credential returns.";
+        "Pass the user name explicitly, or check the token that the credential returns.";
     /// No role name follows from the token.
     UsernameExtraction = 12, "username_extraction", NotACredential, false, "UsernameExtractionError",
         "Pass the user name to the connection, in PGUSER or as the fallback user name.";
@@ -113,28 +113,28 @@ error_kinds! {
         "Pass a credential object, or a callable that returns a token and its expiry.";
     /// A configuration key is unknown, missing, empty or of the wrong type.
     InvalidConfiguration = 15, "invalid_configuration", Failed, false, "CredentialValueError",
-        "Correct the option named.";
+        "Correct this option.";
     /// The connection's own settings contradict each other or the options given.
     InvalidConnection = 16, "invalid_connection", NotACredential, false, "EntraConnectionValueError",
-        "Correct the connection setting named.";
+        "Correct this connection setting.";
     /// A token would have gone over a connection without TLS.
     InsecureTransport = 17, "insecure_transport", NotACredential, false, "EntraConnectionValueError",
-        "Use sslmode=verify-full, or allow insecure transport explicitly, for a server you trust on that path.";
+        "Use sslmode=verify-full. For a trusted server on a trusted network, allow insecure transport explicitly.";
     /// A blocking call was made where the fetch itself has to run.
     WouldDeadlock = 18, "would_deadlock", NotACredential, false, "PgEntraError",
-        "Use the asynchronous door here, or call from another thread.";
+        "Use the asynchronous function, or call from another thread.";
     /// The process is ending; no new token is fetched.
     ShuttingDown = 19, "shutting_down", NotACredential, false, "PgEntraError",
         "Open connections before the process begins to exit.";
     /// The caller gave up its wait.
     Cancelled = 20, "cancelled", NotACredential, false, "PgEntraError",
-        "Nothing to do: the fetch goes on for others.";
+        "No action is required. The fetch continues for other callers.";
     /// The host's own credential object failed.
     CustomCredential = 21, "custom_credential", Failed, true, "AuthenticationError",
-        "See the cause: it is the credential's own error.";
+        "See the cause, which is the credential's own error.";
     /// A defect in this library: a panic was caught.
     Internal = 22, "internal", Failed, true, "PgEntraError",
-        "Please report it with the log of target `pgentra`.";
+        "Report it with the log of target `pgentra`.";
     /// A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8.
     InvalidArgument = 23, "invalid_argument", NotACredential, false, "PgEntraError",
         "Correct the call.";

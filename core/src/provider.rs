@@ -270,7 +270,7 @@ impl ConnectionPlan {
         if !self.uses_entra {
             return Err(Error::new(
                 ErrorKind::InvalidConnection,
-                "no token is needed: the connection has a user and a password of its own",
+                "no token is required: the connection has its own user and password",
             )
             .with_advice("Check `uses_entra` of the plan first."));
         }
@@ -531,7 +531,10 @@ impl Inner {
             Err(error) => match &self.fallback_username {
                 Some(user) => return Some(Ok((user.clone(), "fallback_username"))),
                 None => {
-                    let told = Error::new(ErrorKind::TokenDecode, format!("the token tells no role name: {error}"));
+                    let told = Error::new(
+                        ErrorKind::TokenDecode,
+                        format!("the role name cannot be read from the token: {error}"),
+                    );
                     return Some(Err(told.for_credential(self.credential.name())));
                 }
             },
@@ -550,17 +553,19 @@ impl Inner {
     /// often carry no name.
     async fn name_by_management(&self, token: &Token, limit: Duration) -> Result<(String, &'static str)> {
         let Ok(claims) = token.claims() else {
-            return Err(Error::new(ErrorKind::TokenDecode, "the token tells no role name"));
+            return Err(Error::new(ErrorKind::TokenDecode, "the role name cannot be read from the token"));
         };
         let principal = claims.principal();
         // The token is needed once, so it is not refreshed in advance.
         let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
         let found = asked.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
-                Err(Error::new(ErrorKind::UsernameExtraction, "the management token is of another principal"))
+                Err(Error::new(ErrorKind::UsernameExtraction, "the management token is for another principal"))
             }
             Ok(theirs) => Ok(theirs.role_name()),
-            Err(error) => Err(Error::new(ErrorKind::TokenDecode, format!("the management token: {error}"))),
+            Err(error) => {
+                Err(Error::new(ErrorKind::TokenDecode, format!("the management token cannot be read: {error}")))
+            }
         });
         match found {
             Ok(Some(role)) => {
@@ -572,7 +577,7 @@ impl Inner {
                 self.last_resort(claims, None)
             }
             Err(error) => {
-                tracing::debug!(target: "pgentra::provider", "no role name from a management token: {}", error.headline());
+                tracing::debug!(target: "pgentra::provider", "no role name was found with a management token: {}", error.headline());
                 self.last_resort(claims, Some(error))
             }
         }

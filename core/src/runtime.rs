@@ -70,7 +70,7 @@ pub(crate) fn is_shutting_down() -> bool {
 }
 
 fn shutting_down() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the process is ending, no token is fetched any more")
+    Error::new(ErrorKind::ShuttingDown, "the process is ending and fetches no more tokens")
 }
 
 /// Returns a handle of the engine's runtime. The first call starts the engine's thread.

@@ -308,10 +308,10 @@ impl Transport {
             Err(_) => {
                 return Err(Error::new(
                     ErrorKind::Timeout,
-                    format!("no answer from {endpoint} within {} s", limit.as_secs_f32()),
+                    format!("no response from {endpoint} within {} s", limit.as_secs_f32()),
                 )
                 .with_advice(
-                    "Check firewall and proxy variables for the host named; it is tried again after the back-off.",
+                    "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
                 ));
             }
         };
@@ -474,7 +474,7 @@ async fn exchange(
         let mut value = http::HeaderValue::from_str(value.expose()).map_err(|_| {
             Error::new(
                 ErrorKind::InvalidConfiguration,
-                format!("the value of the header {name} holds characters that no header may"),
+                format!("the value of the header {name} contains characters that are not permitted"),
             )
         })?;
         value.set_sensitive(true);
@@ -514,7 +514,7 @@ async fn exchange(
         }
     }
     if truncated && status.is_success() {
-        return Err(Error::new(ErrorKind::BadResponse, format!("the answer of {endpoint} is larger than 1 MB")));
+        return Err(Error::new(ErrorKind::BadResponse, format!("the response of {endpoint} is larger than 1 MB")));
     }
     let headers = std::mem::take(answer.headers_mut());
     Ok(Response::seen(status.as_u16(), headers, body, truncated))
@@ -588,7 +588,7 @@ static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
 /// Describes the difference to the clock of the service that last sent its time, for the middle of a sentence.
 pub(crate) fn skew_seen() -> Option<String> {
     let skew = SKEW_SEEN.load(Ordering::Relaxed);
-    (skew != 0).then(|| format!("this machine's clock is {} the token service's", describe_skew(skew)))
+    (skew != 0).then(|| format!("this machine's clock is {} the clock of the token service", describe_skew(skew)))
 }
 
 fn warn_of_skew(endpoint: &str, skew: i64) {
@@ -598,7 +598,7 @@ fn warn_of_skew(endpoint: &str, skew: i64) {
             target: "pgentra::transport",
             endpoint,
             skew_seconds = skew,
-            "this machine's clock is {} that of {endpoint}; token lifetimes depend on it",
+            "this machine's clock is {} the clock of {endpoint}; token lifetimes depend on it",
             describe_skew(skew)
         );
     }

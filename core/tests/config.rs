@@ -135,7 +135,7 @@ fn refusals_name_key_expectation_and_type() {
         (json!({"timeout": "30"}), "option `timeout`: expected seconds, 0 or more, got a string"),
         (json!({"timeout": -1}), "option `timeout`: expected seconds, 0 or more, got another number"),
         (json!({"mode": "fast"}), "option `mode`: expected one of background, lazy, ahead, got another text"),
-        (json!({"skope": "x"}), "option `skope`: not known here"),
+        (json!({"skope": "x"}), "option `skope`: unknown option"),
         (json!({"credential": 5}), "option `credential`: expected a map, got an integer"),
         (json!({"credential": {}}), "option `credential.type`: expected the credential's type, got nothing"),
         (json!({"credential": {"type": "magic"}}), "option `credential.type`: expected one of default, chained"),
@@ -157,7 +157,7 @@ fn refusals_name_key_expectation_and_type() {
         ),
         (
             json!({"credential": {"type": "chained", "credentials": [{"type": "azure_cli", "nonsense": 5}]}}),
-            "option `credential.credentials[0].nonsense`: not known here",
+            "option `credential.credentials[0].nonsense`: unknown option; expected one of",
         ),
         (
             json!({"credential": {"type": "chained", "credentials": []}}),

@@ -105,7 +105,7 @@ async fn a_tool_that_hangs_is_killed_with_its_children() {
     let started = Instant::now();
     let error = fetch(&*credential).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(error.to_string().contains("did not answer within 2.0 s"), "{error}");
+    assert!(error.to_string().contains("did not finish within 2.0 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10));
     gone(&pids(&bench.file("pids"), 2).await).await;
 }
@@ -113,8 +113,8 @@ async fn a_tool_that_hangs_is_killed_with_its_children() {
 #[tokio::test]
 async fn the_other_tools_are_killed_alike() {
     for (tool, kind, title) in [
-        ("azd", "azure_developer_cli", "Azure Developer CLI did not answer within 2.0 s"),
-        ("pwsh", "azure_powershell", "Azure PowerShell did not answer within 2.0 s"),
+        ("azd", "azure_developer_cli", "Azure Developer CLI did not finish within 2.0 s"),
+        ("pwsh", "azure_powershell", "Azure PowerShell did not finish within 2.0 s"),
     ] {
         let bench = Bench::with(tool, HANGS);
         let error = fetch(&*bench.credential(json!({"type": kind, "process_timeout": 2}))).await.unwrap_err();
@@ -141,7 +141,7 @@ async fn in_the_default_chain_a_hanging_tool_is_unavailable() {
     let document = json!({"type": "default", "process_timeout": 0.3, "exclude": members});
     let error = fetch(&*bench.credential(document)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CredentialUnavailable, "{error}");
-    assert!(error.to_string().contains("AzureCliCredential: Azure CLI did not answer within 0.3 s"), "{error}");
+    assert!(error.to_string().contains("AzureCliCredential: Azure CLI did not finish within 0.3 s"), "{error}");
 }
 
 #[tokio::test]
@@ -226,6 +226,6 @@ async fn a_tool_without_its_interpreter_is_told_as_broken_and_not_as_missing() {
     let error = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AuthenticationFailed, "{error}");
     let text = error.to_string();
-    assert!(text.contains("its interpreter is not there") && text.contains("Repair or reinstall"), "{text}");
+    assert!(text.contains("its interpreter is missing") && text.contains("Repair or reinstall"), "{text}");
     assert!(!text.contains("not installed"), "{text}");
 }

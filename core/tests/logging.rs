@@ -27,7 +27,7 @@ fn set_log_sink_with_a_sink_that_calls_the_engine_and_panics_ends_all_waits() {
     let works = Scripted::user("a", 3600).provider(Config::default());
     let fails = Scripted::new(|_, _| Err(down())).provider(Config::default());
     let asker = std::thread::spawn(move || (works.get_blocking().is_ok(), fails.get_blocking().is_ok()));
-    for expected in ["token fetched", "token fetch failed, no token left, next try in"] {
+    for expected in ["token fetched", "token fetch failed and no valid token is cached, next attempt in"] {
         let (entries, line) = heard.recv_timeout(Duration::from_secs(30)).expect("an event");
         assert!(entries >= 2 && line.contains(expected), "{line}");
     }

@@ -134,7 +134,7 @@ async fn a_certificate_file_that_changed_is_read_again() {
     ask(&credential, &scope(3)).await.expect("a token");
     fixture("ec.pem");
     let unusable = ask(&credential, &scope(4)).await.expect_err("an elliptic curve's key");
-    assert!(unusable.to_string().contains("no RSA key"), "{unusable}");
+    assert!(unusable.to_string().contains("not an RSA key"), "{unusable}");
     fixture("app.pem");
     ask(&credential, &scope(5)).await.expect("a token");
 

@@ -141,7 +141,7 @@ fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
     assert_eq!(token.expect("a token").expires_on(), ends);
     let error = without("opaque".to_owned()).provider(Config::default()).get_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CredentialValue);
-    assert!(error.to_string().contains("without expiry"), "{error}");
+    assert!(error.to_string().contains("without an expiry"), "{error}");
 }
 
 #[test]
@@ -161,7 +161,12 @@ fn a_dead_token_is_told_as_such() {
     runtime.block_on(asked).expect("an answer");
     let error = Scripted::new(|_, _| Ok(token(&json!({"upn": "b"}), -5))).provider(Config::default()).get_blocking();
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("this machine's clock is 10 min ahead of the token service's. Correct the clock"), "{text}");
+    assert!(
+        text.contains(
+            "this machine's clock is 10 min ahead of the clock of the token service. Correct this machine's clock"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -269,7 +274,7 @@ fn a_management_token_of_somebody_else_is_no_answer_for_ever() {
     let error = credential.provider(Config::default()).login_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ScopePermission);
     assert!(
-        error.to_string().contains("could not be had") && error.to_string().contains("another principal"),
+        error.to_string().contains("could not be obtained") && error.to_string().contains("another principal"),
         "{error}"
     );
     let login = credential.provider(Config::default()).login_blocking().expect("logs in");

@@ -235,7 +235,7 @@ async fn failures_on_the_way_are_told_by_their_cause() {
 
     let broken = Server::plain(Reply::json(200, &json!({"access_token": "canary"})).cut_after(5)).await;
     let error = refused(&transport, post(&broken.url("http", "127.0.0.1", "/"))).await;
-    says(&error, ErrorKind::Network, &["broke off"]);
+    says(&error, ErrorKind::Network, &["was interrupted"]);
 
     let broken = Server::plain(Reply::json(503, &json!({"error": "canary"})).cut_after(5)).await;
     let response = transport.send(post(&broken.url("http", "127.0.0.1", "/"))).await.unwrap();
@@ -309,11 +309,11 @@ async fn proxies_are_used_and_named() {
     let refusing = Server::plain(Reply::new(407).body("canary")).await;
     let address = format!("http://127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("HTTPS_PROXY", &address)], Some(&ca)), post(url)).await;
-    let parts = ["through the proxy", "proxy auth", "HTTP 407", "Put user:password, percent-encoded, into HTTPS_PROXY"];
+    let parts = ["through the proxy", "proxy auth", "HTTP 407", "Add user:password, percent-encoded, to HTTPS_PROXY"];
     says(&error, ErrorKind::Network, &parts);
     let address = format!("http://canary-user:canary@127.0.0.1:{}", refusing.port);
     let error = refused(&transport(&[("https_proxy", &address)], Some(&ca)), post(url)).await;
-    let parts = ["does not accept the user and password", "Correct user:password, percent-encoded, in https_proxy"];
+    let parts = ["rejected the user and password", "Correct user:password, percent-encoded, in https_proxy"];
     says(&error, ErrorKind::Network, &parts);
 }
 
@@ -335,8 +335,8 @@ async fn a_proxy_that_wants_a_password_is_asked_once() {
 #[tokio::test]
 async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
     for (status, is_definite, advice) in [
-        (403, true, "Have the host allowed by the proxy of HTTPS_PROXY"),
-        (502, false, "Check that the proxy of HTTPS_PROXY can reach the host named"),
+        (403, true, "Allow the host in the proxy of HTTPS_PROXY"),
+        (502, false, "Check that the proxy of HTTPS_PROXY can reach this host"),
         (503, false, "NO_PROXY"),
     ] {
         let refusing = Server::plain(Reply::new(status).body("canary")).await;
@@ -370,7 +370,7 @@ async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
     let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;
     let transport = transport(&[], Some(&authority.path()));
     let error = refused(&transport, post(&server.url("https", "127.0.0.1", "/"))).await;
-    let parts = ["broke off", "peer closed connection without sending TLS close_notify", "what ends the connection"];
+    let parts = ["was interrupted", "peer closed connection without sending TLS close_notify", "firewalls in between"];
     says(&error, ErrorKind::Network, &parts);
     assert!(!error.to_string().contains("docs.rs"), "{error}");
     // Without TLS the end of the connection is the end of the body.

@@ -6,9 +6,9 @@ static const struct {
   int32_t level;
   const char *message;
 } expected[] = {{PGENTRA_LOG_DEBUG, "fetch ended (credential=StaticTokenCredential"},
-                {PGENTRA_LOG_DEBUG, "token fetched, good for "},
+                {PGENTRA_LOG_DEBUG, "token fetched, expires in "},
                 {PGENTRA_LOG_DEBUG, "fetch ended (credential=WorkloadIdentityCredential"},
-                {PGENTRA_LOG_ERROR, "token fetch failed, no token left"}};
+                {PGENTRA_LOG_ERROR, "token fetch failed and no valid token is cached"}};
 
 #define EXPECTED ((int)(sizeof expected / sizeof *expected))
 

@@ -20,7 +20,7 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
     {
         var failure = await OpenAsync(new { connection = "black_hole" }, setting, seconds, synchronous);
         Assert.Equal(ErrorKind.Timeout, failure.Kind);
-        Assert.Matches("ManagedIdentityCredential: no token after a wait of .* s; no response from 127.0.0.1:.* for .* s", failure.Message);
+        Assert.Matches("ManagedIdentityCredential: no token was received within .* s; no response from 127.0.0.1:.* for .* s", failure.Message);
     }
 
     [Theory]
@@ -56,7 +56,7 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
             .UseEntraAuthentication(credential).Build();
         var failure = PgEntraException.Find(await Assert.ThrowsAsync<NpgsqlException>(async () => await source.OpenConnectionAsync()));
         Assert.NotNull(failure);
-        Assert.Contains("CallbackCredential: no token after a wait of 1.6 s", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("CallbackCredential: no token was received within 1.6 s", failure.Message, StringComparison.Ordinal);
         Assert.Contains("no response from the credential's own code", failure.Message, StringComparison.Ordinal);
     }
 

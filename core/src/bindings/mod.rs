@@ -28,7 +28,10 @@ pub use token_strings::{TokenStringCache, TokenStrings};
 
 pub use crate::{
     config::environment::KNOWN_VARIABLES,
-    credential::entra::error_codes::{Aadsts, Verdict, aadsts_advice},
+    credential::{
+        entra::error_codes::{Aadsts, Verdict, aadsts_advice},
+        progress::{Waiting, wait_for},
+    },
     error::{ChainRule, CustomCause},
     postgres::{connection_plan::CONNECTION_VARIABLES, settings::sslmode_of_text},
     runtime::{PerProcess, start_thread, without_fork},

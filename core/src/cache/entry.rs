@@ -217,7 +217,8 @@ impl CacheEntry {
         if self.stamp.swap(stamp, Ordering::Relaxed) == stamp || looked_at == i64::MIN {
             return false;
         }
-        debug!(target: "pgentra::cache", credential = self.credential.name(), "signed-in account changed, token dropped");
+        debug!(target: "pgentra::cache", credential = self.credential.name(), "the signed-in account of the developer tool has changed, \
+                                                                               cached token dropped");
         let mut state = lock(self.state());
         state.refresh.forget();
         self.publish(&state);
@@ -284,7 +285,7 @@ impl CacheEntry {
                 },
             }
         }
-        Err(Error::new(ErrorKind::Cancelled, "the credential's event loop or worker ended during each fetch")
+        Err(Error::new(ErrorKind::Cancelled, "the event loop or worker of the credential ended during every attempt")
             .for_credential(self.credential.name()))
     }
 
@@ -365,7 +366,7 @@ impl CacheEntry {
         let started = spawn(async move { task.run(context).await });
         if let Err(error) = started {
             // The task was dropped with the future, which abandoned the fetch. The waiting callers need the reason.
-            debug!(target: "pgentra::cache", credential = self.credential.name(), "no fetch: {error}");
+            debug!(target: "pgentra::cache", credential = self.credential.name(), "fetch not started: {error}");
         }
     }
 
@@ -380,14 +381,14 @@ impl CacheEntry {
         let before = state.refresh.stats(moment).consecutive_failures;
         let settled = state.refresh.settle(fetch_id, moment, outcome, |dead| {
             let how = match (dead.stated_ms, dead.seen_before) {
-                (_, true) => "it is the token that was here before".to_owned(),
-                (ms, _) => format!("it ended {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
+                (_, true) => "it is the expired token of the previous response".to_owned(),
+                (ms, _) => format!("it expired {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
             };
-            let told = format!("the token that arrived cannot be used: {how}");
+            let told = format!("the token in the response cannot be used: {how}");
             let error = match skew_seen() {
                 None => Error::new(ErrorKind::DeadOnArrival, told),
                 Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{told}, and {skew}"))
-                    .with_advice("Correct the clock of this machine."),
+                    .with_advice("Correct this machine's clock."),
             };
             error.for_credential(name)
         });
@@ -567,7 +568,8 @@ impl FetchTask {
         let outcome = match tokio::time::timeout(bound, &mut fetch).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let late = Error::new(ErrorKind::Timeout, format!("no token within {} s", bound.as_secs()));
+                let late =
+                    Error::new(ErrorKind::Timeout, format!("no token was received within {} s", bound.as_secs()));
                 entry.settle(self.fetch_id, Err(late));
                 match tokio::time::timeout(LATE_SUCCESS, &mut fetch).await {
                     Ok(outcome) => outcome,
@@ -618,7 +620,7 @@ fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
     let from_now = || Some((wall_ms / 1000).saturating_add(fetched.expires_in?));
     let claimed = || Claims::decode(fetched.token.expose()).ok()?.expires_on();
     let Some(expires_on) = fetched.expires_on.or_else(from_now).or_else(claimed) else {
-        let told = "the credential returned a token without expiry, and the token itself names none";
+        let told = "the credential returned a token without an expiry, and the token has no exp claim";
         return Err(Error::new(ErrorKind::CredentialValue, told));
     };
     Ok(Arrival {

@@ -9,7 +9,7 @@ use crate::error::Error;
 pub(crate) const TARGET: &str = "pgentra::cache";
 
 /// The start of the message about a fetch that failed while no usable token was left: its callers get the failure.
-pub(crate) const NO_TOKEN_LEFT: &str = "token fetch failed, no token left";
+pub(crate) const NO_TOKEN_LEFT: &str = "token fetch failed and no valid token is cached";
 
 /// If the token is valid for less than this number of seconds, a failed refresh is logged as an error.
 const LAST_MINUTES: i64 = 300;
@@ -49,23 +49,32 @@ impl LogEvent {
     fn line(&self) -> Option<(Level, String)> {
         Some(match self {
             LogEvent::Nothing => return None,
-            LogEvent::Fetched { left } => (Level::DEBUG, format!("token fetched, good for {left} s")),
-            LogEvent::Recovered { failures } => (Level::INFO, format!("token fetched again after {failures} failures")),
+            LogEvent::Fetched { left } => (Level::DEBUG, format!("token fetched, expires in {left} s")),
+            LogEvent::Recovered { failures } => {
+                (Level::INFO, format!("token fetched after {failures} failed attempts"))
+            }
             LogEvent::Failed { left: 0, next, cause, .. } => {
-                (Level::ERROR, format!("{NO_TOKEN_LEFT}, next try in {next} s: {cause}"))
+                (Level::ERROR, format!("{NO_TOKEN_LEFT}, next attempt in {next} s: {cause}"))
             }
-            LogEvent::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => {
-                (Level::ERROR, format!("refresh failed, token good for {left} s more, next try in {next} s: {cause}"))
-            }
+            LogEvent::Failed { left: left @ ..LAST_MINUTES, next, cause, .. } => (
+                Level::ERROR,
+                format!(
+                    "token refresh failed, the cached token expires in {left} s, next attempt in \
+                                        {next} s: {cause}"
+                ),
+            ),
             LogEvent::Failed { failures: 1, left, next, cause } => {
                 let minutes = left / 60;
                 (
                     Level::WARN,
-                    format!("refresh failed, token good for {minutes} min more, next try in {next} s: {cause}"),
+                    format!(
+                        "token refresh failed, the cached token expires in {minutes} min, next attempt in {next} \
+                             s: {cause}"
+                    ),
                 )
             }
             LogEvent::Failed { failures, next, cause, .. } => {
-                (Level::DEBUG, format!("refresh failed {failures} times, next try in {next} s: {cause}"))
+                (Level::DEBUG, format!("token refresh failed {failures} times, next attempt in {next} s: {cause}"))
             }
         })
     }
@@ -81,14 +90,38 @@ mod tests {
         const NOTHING: &str = "";
         // The columns are: failures before and after, milliseconds left, milliseconds until the next attempt.
         let table = [
-            (0, 0, 3_600_000, 0, "DEBUG token fetched, good for 3600 s"),
-            (3, 0, 3_600_000, 0, "INFO token fetched again after 3 failures"),
-            (0, 1, 719_999, 3_001, "WARN refresh failed, token good for 11 min more, next try in 4 s: down"),
-            (1, 2, 700_000, 8_000, "DEBUG refresh failed 2 times, next try in 8 s: down"),
-            (0, 1, 300_000, 4_000, "WARN refresh failed, token good for 5 min more, next try in 4 s: down"),
-            (0, 1, 299_999, 4_000, "ERROR refresh failed, token good for 299 s more, next try in 4 s: down"),
-            (7, 8, 1_000, 4_000, "ERROR refresh failed, token good for 1 s more, next try in 4 s: down"),
-            (8, 9, -1_000, 4_000, "ERROR token fetch failed, no token left, next try in 4 s: down"),
+            (0, 0, 3_600_000, 0, "DEBUG token fetched, expires in 3600 s"),
+            (3, 0, 3_600_000, 0, "INFO token fetched after 3 failed attempts"),
+            (
+                0,
+                1,
+                719_999,
+                3_001,
+                "WARN token refresh failed, the cached token expires in 11 min, next attempt in 4 s: down",
+            ),
+            (1, 2, 700_000, 8_000, "DEBUG token refresh failed 2 times, next attempt in 8 s: down"),
+            (
+                0,
+                1,
+                300_000,
+                4_000,
+                "WARN token refresh failed, the cached token expires in 5 min, next attempt in 4 s: down",
+            ),
+            (
+                0,
+                1,
+                299_999,
+                4_000,
+                "ERROR token refresh failed, the cached token expires in 299 s, next attempt in 4 s: down",
+            ),
+            (
+                7,
+                8,
+                1_000,
+                4_000,
+                "ERROR token refresh failed, the cached token expires in 1 s, next attempt in 4 s: down",
+            ),
+            (8, 9, -1_000, 4_000, "ERROR token fetch failed and no valid token is cached, next attempt in 4 s: down"),
             (2, 2, 700_000, 4_000, NOTHING),
         ];
         let down = Error::new(ErrorKind::ServiceUnavailable, "down");

@@ -80,8 +80,8 @@ impl de::Error for ReadError {
         let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
         match looks_like_a_name {
-            true => ReadError::new(format!("not known here; known are {known}")).within(field),
-            false => ReadError::new(format!("an option that is not a name; known are {known}")),
+            true => ReadError::new(format!("unknown option; expected one of {known}")).within(field),
+            false => ReadError::new(format!("unknown option, which is not a name; expected one of {known}")),
         }
     }
 

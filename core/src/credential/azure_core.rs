@@ -29,9 +29,9 @@ impl AzureCoreCredential {
         if request.claims.is_some() || request.tenant_id.is_some() {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
-                "the Azure SDK for Rust has no way to pass a tenant or a claims challenge to a credential",
+                "a tenant or a claims challenge cannot be passed to a credential of the Azure SDK for Rust",
             )
-            .with_advice("Build the credential for that tenant, or use one of this library's own."));
+            .with_advice("Create the credential for that tenant, or use a credential of pgentra."));
         }
         let answer = self.inner.get_token(&[request.scope.as_str()], None).await;
         let token = answer.map_err(|error| translate(&error))?;
@@ -124,7 +124,7 @@ fn translate(error: &AzureError) -> Error {
     // "{class} authentication failed. {what}\nTo troubleshoot, visit {link}"
     let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
     let told = told.split("To troubleshoot").next().unwrap_or_default();
-    let message = sanitize::sentence(told, &[]).unwrap_or_else(|| "it failed without a word".to_owned());
+    let message = sanitize::sentence(told, &[]).unwrap_or_else(|| "no reason was given".to_owned());
     let service = ServiceErrorDetails { status, aadsts: number, ..ServiceErrorDetails::default() };
     Error::new(kind, message).with_service(service).with_known(known)
 }

@@ -115,12 +115,13 @@ impl AzurePipelinesCredential {
         };
         match response.status {
             302 | 401 | 403 => refused(
-                "does not take the access token",
-                "Map `System.AccessToken` into the task's environment and pass it as it is; it ends with the job.",
+                "rejected the access token",
+                "Map `System.AccessToken` into the task's environment and pass it unchanged. It expires with the job.",
             ),
             404 => refused(
-                "does not know the service connection",
-                "Pass the id of the service connection (`resourceId` in its address), and let the pipeline use it.",
+                "did not find the service connection",
+                "Pass the id of the service connection (`resourceId` in its address), and permit the pipeline to use \
+                 it.",
             ),
             _ => error,
         }
@@ -136,7 +137,7 @@ fn request_address(organization_url: Option<&str>, inputs: &BuildInputs<'_>) -> 
                 inputs.variable(name).ok_or_else(|| {
                     let why = format!("neither {REQUEST_URI} nor {name} is set");
                     Error::new(ErrorKind::CredentialUnavailable, why)
-                        .with_advice("Run it in a task of Azure Pipelines, which sets them.")
+                        .with_advice("Run the program in a task of Azure Pipelines, which sets both.")
                 })
             };
             let (project, plan, job) = (part("SYSTEM_TEAMPROJECTID")?, part("SYSTEM_PLANID")?, part("SYSTEM_JOBID")?);
@@ -148,14 +149,17 @@ fn request_address(organization_url: Option<&str>, inputs: &BuildInputs<'_>) -> 
         }
         (None, None) => {
             return Err(Error::new(ErrorKind::CredentialUnavailable, format!("{REQUEST_URI} is not set"))
-                .with_advice("Run it in a task of Azure Pipelines, which sets it."));
+                .with_advice("Run the program in a task of Azure Pipelines, which sets it."));
         }
     };
     // The access token must not be sent unencrypted.
     match Url::parse(&address) {
         Ok(url) if url.scheme() == "https" && url.host_str().is_some() && url.query().is_none() => Ok(address),
-        _ => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is no https address without a query"))
-            .with_advice(format!("Correct {setting}."))),
+        _ => Err(Error::new(
+            ErrorKind::InvalidConfiguration,
+            format!("{setting} is not an https address without a query"),
+        )
+        .with_advice(format!("Correct {setting}."))),
     }
 }
 

@@ -205,7 +205,7 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
                 let host = context.custom_credentials.get(arguments.index).ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidConfiguration,
-                        format!("option `index`: no host credential {} was handed in", arguments.index),
+                        format!("option `index`: there is no custom credential {}", arguments.index),
                     )
                 })?;
                 Arc::clone(host)

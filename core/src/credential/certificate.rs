@@ -125,8 +125,8 @@ impl Fault {
             Source::Inline => "FILE".to_owned(),
         };
         let advice = match self.remedy {
-            Remedy::Pass => "Pass a PEM file with key and certificate or a PFX file, and its password (among the \
-                             variables: AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD)."
+            Remedy::Pass => "Pass a PEM file with key and certificate or a PFX file, and its password (as variables: \
+                             AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD)."
                 .to_owned(),
             Remedy::Convert(conversion) => {
                 let command = match conversion {
@@ -141,14 +141,17 @@ impl Fault {
                 };
                 match conversion {
                     Conversion::OpenSsh => {
-                        format!("Convert a copy of the key with `{command}` and put it beside its certificate.")
+                        format!(
+                            "Convert a copy of the key with `{command}` and store it in one file with its \
+                                 certificate."
+                        )
                     }
                     _ => format!("Convert it with `{command}` and pass the new file."),
                 }
             }
-            Remedy::NewKey => "Make a key and a certificate that can be used, for instance with `openssl req -x509 \
-                               -newkey rsa:2048 -noenc -days 365 -subj /CN=app -keyout app.pem -out app.crt`, \
-                               register the certificate with the application and pass both in one file."
+            Remedy::NewKey => "Create a supported key and certificate, for example with `openssl req -x509 -newkey \
+                               rsa:2048 -noenc -days 365 -subj /CN=app -keyout app.pem -out app.crt`, register the \
+                               certificate with the application and pass both in one file."
                 .to_owned(),
             Remedy::OneKey => "Pass a file with one key and its certificate.".to_owned(),
         };
@@ -282,7 +285,7 @@ impl Identity {
             [0x30, ..] => pfx_file::read(content, password)?,
             // The first bytes of JKS and of JCEKS files.
             [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
-                return Err(Fault::from("is a Java key store of an old form (JKS or JCEKS), which is not supported")
+                return Err(Fault::from("is a Java key store in an old format (JKS or JCEKS), which is not supported")
                     .converted(Conversion::JavaKeyStore));
             }
             _ => return Err("is neither PEM nor PFX".into()),
@@ -303,28 +306,26 @@ impl Identity {
             }
         }
         if keys.is_empty() {
-            return Err(unusable.unwrap_or_else(|| "holds no private key".into()));
+            return Err(unusable.unwrap_or_else(|| "contains no private key".into()));
         }
         let certificates = &contents.certificates;
         if certificates.is_empty() {
-            return Err("holds no certificate".into());
+            return Err("contains no certificate".into());
         }
         let parsed = certificates
             .iter()
             .map(|der| match X509Certificate::from_der(der) {
                 Ok(([], certificate)) => Ok(certificate),
-                Ok((rest, _)) => Err(format!("holds a certificate with {} bytes after its end", rest.len()).into()),
-                Err(_) => Err("holds a certificate that cannot be read".into()),
+                Ok((rest, _)) => Err(format!("contains a certificate with {} bytes after its end", rest.len()).into()),
+                Err(_) => Err("contains an unreadable certificate".into()),
             })
             .collect::<Result<Vec<_>, Fault>>()?;
         keys.retain(|key| parsed.iter().any(|certificate| is_of(certificate, key)));
         let key = match keys.len() {
-            0 => return Err("holds no certificate of its private key".into()),
+            0 => return Err("contains no certificate for its private key".into()),
             1 => keys.remove(0),
             count => {
-                let why = format!(
-                    "holds {count} private keys with their certificates, and which of them is meant it does not say"
-                );
+                let why = format!("contains {count} private keys with certificates, so the key to use is ambiguous");
                 return Err(Fault::from(why).with(Remedy::OneKey));
             }
         };
@@ -332,7 +333,7 @@ impl Identity {
         let own = || (0..parsed.len()).filter(|index| is_of(&parsed[*index], &key));
         let current = own().find(|index| parsed[*index].validity().not_after.timestamp() >= seconds);
         let own =
-            current.or_else(|| own().next()).ok_or_else(|| "holds no certificate of its private key".to_owned())?;
+            current.or_else(|| own().next()).ok_or_else(|| "contains no certificate for its private key".to_owned())?;
         // Follows the issuers as far as they are in the file.
         let mut chain = vec![own];
         while let Some(last) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN) {
@@ -361,7 +362,7 @@ impl Identity {
         }
         // Entra's clock decides, and it can be ahead of this machine's.
         if seconds + ASSERTION_LIFETIME < self.not_before {
-            return Err(format!("is valid from {} on only, by this machine's clock", day(self.not_before)).into());
+            return Err(format!("is not valid before {} by this machine's clock", day(self.not_before)).into());
         }
         Ok(())
     }
@@ -398,11 +399,13 @@ impl Identity {
 impl PrivateKey {
     fn parse(&self) -> Result<RsaKeyPair, Fault> {
         let not_rsa = |name: &str| {
-            let why =
-                format!("holds a private key that is no RSA key but {name}: Entra takes RSA keys of 2048 to 4096 bits");
+            let why = format!(
+                "contains a private key that is not an RSA key but {name}: Entra accepts RSA keys of 2048 to \
+                         4096 bits"
+            );
             Err(Fault::from(why).with(Remedy::NewKey))
         };
-        let unreadable = || Fault::from("holds a private key that cannot be read");
+        let unreadable = || Fault::from("contains an unreadable private key");
         match self {
             PrivateKey::Pkcs1(der) => rsa_key(der),
             PrivateKey::Pkcs8(der) => {
@@ -416,7 +419,7 @@ impl PrivateKey {
                 match algorithm.as_str() {
                     "1.2.840.113549.1.1.1" => rsa_key(&key),
                     "1.2.840.113549.1.1.10" => Err(Fault::from(
-                        "holds an RSA-PSS key: only RSA keys without such a restriction (rsaEncryption) are supported",
+                        "contains an RSA-PSS key: only RSA keys without that restriction (rsaEncryption) are supported",
                     )
                     .with(Remedy::NewKey)),
                     "1.2.840.10045.2.1" => not_rsa("one of an elliptic curve"),
@@ -425,7 +428,7 @@ impl PrivateKey {
                     other => not_rsa(&format!("one of the algorithm {other}")),
                 }
             }
-            PrivateKey::OpenSsh => Err(Fault::from("holds a private key in OpenSSH's form, which is not supported")
+            PrivateKey::OpenSsh => Err(Fault::from("contains a private key in OpenSSH format, which is not supported")
                 .converted(Conversion::OpenSsh)),
             PrivateKey::Other(name) if name.is_empty() => Err(unreadable()),
             PrivateKey::Other(name) => not_rsa(&format!("one of {name}")),
@@ -452,22 +455,22 @@ fn rsa_key(der: &[u8]) -> Result<RsaKeyPair, Fault> {
         Ok((version, bits, exponent))
     };
     let Ok((version, bits, exponent)) = ber::parse(der, |value| value.take_sequence(read)) else {
-        return Err("holds a private key that cannot be read".into());
+        return Err("contains an unreadable private key".into());
     };
     let why = match rejected.as_str() {
-        _ if version != 0 => "holds an RSA key of more than two prime numbers, which is not supported".to_owned(),
+        _ if version != 0 => "contains an RSA key of more than two prime numbers, which is not supported".to_owned(),
         "TooSmall" | "TooLarge" | "InvalidComponent" if exponent < 65_537 => {
             format!(
-                "holds an RSA key with the public exponent {exponent}, and only 65537 and larger ones are supported"
+                "contains an RSA key with the public exponent {exponent}; only 65537 and larger exponents are supported"
             )
         }
         "TooLarge" if exponent >= 1 << 33 => {
-            "holds an RSA key with a public exponent of more than 33 bits, which is not supported".to_owned()
+            "contains an RSA key with a public exponent of more than 33 bits, which is not supported".to_owned()
         }
         "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => {
-            format!("holds an RSA key of {bits} bits, which is not one of 2048 to 4096 bits in steps of 512")
+            format!("contains an RSA key of {bits} bits, which is not one of 2048 to 4096 bits in steps of 512")
         }
-        _ => return Err("holds a private key that is damaged: its numbers do not belong together".into()),
+        _ => return Err("contains a damaged private key: its numbers are inconsistent".into()),
     };
     Err(Fault::from(why).with(Remedy::NewKey))
 }

@@ -23,7 +23,7 @@ impl FetchedToken {
             return refused("an empty token");
         }
         if token.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return refused("a token with blanks or control characters in it");
+            return refused("a token with whitespace or control characters");
         }
         let refresh_in = refresh_on.map(|at| at.saturating_sub(now().wall_ms / 1000));
         Ok(FetchedToken { token: Secret::new(token), expires_on, expires_in: None, refresh_in })

@@ -55,7 +55,7 @@ pub(super) fn build(options: &CredentialOptions, context: &BuildContext<'_>) -> 
             Ok(Arc::new(application.with_client_id_of("AZURE_CLIENT_ID")))
         }
         (Some(_), Some(_), None) if get("AZURE_USERNAME").is_some() => unavailable(
-            "AZURE_USERNAME is set, but Entra takes a user's password alone no longer".to_owned(),
+            "AZURE_USERNAME is set, but Entra no longer accepts a user name and password".to_owned(),
             "Use AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, or pass the Azure SDK's credential object.",
         ),
         _ => {

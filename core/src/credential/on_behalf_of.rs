@@ -59,9 +59,9 @@ impl MiddleTier {
 impl OnBehalfOfCredential {
     async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         if self.user_assertion.expose().contains(|c: char| c.is_control() || c.is_whitespace()) {
-            let why = "the user's token has blanks or control characters in it, so it is none";
+            let why = "the user assertion is not a valid token: it contains whitespace or control characters";
             return Err(Error::new(ErrorKind::InvalidConfiguration, why)
-                .with_advice("Pass what follows `Bearer ` in the user's request, and nothing else."));
+                .with_advice("Pass only the text after `Bearer ` in the user's request."));
         }
         self.middle_tier.0.on_behalf_of(&self.user_assertion, request, context).await
     }

@@ -51,14 +51,14 @@ impl FetchProgress {
 
 /// Returns the message of a wait that ended.
 pub(crate) fn no_token(limit: Duration) -> String {
-    format!("no token after a wait of {} s", limit.as_secs_f64())
+    format!("no token was received within {} s", limit.as_secs_f64())
 }
 
 /// The wait for a token source. Dropping it ends the wait.
-pub(crate) struct Waiting(Option<Arc<FetchProgress>>);
+pub struct Waiting(Option<Arc<FetchProgress>>);
 
 /// Reports that the fetch waits for a response of `source`.
-pub(crate) fn wait_for(source: impl Into<String>) -> Waiting {
+pub fn wait_for(source: impl Into<String>) -> Waiting {
     let progress = CURRENT.try_with(Arc::clone).ok();
     if let Some(progress) = &progress {
         lock(&progress.0).waiting = Some((source.into(), Instant::now()));
@@ -88,7 +88,7 @@ mod tests {
     fn fetch_progress_late_names_the_source_and_the_last_failure() {
         let limit = Duration::from_millis(2400);
         let progress = Arc::new(FetchProgress::default());
-        assert_eq!(progress.late(limit).headline(), "no token after a wait of 2.4 s");
+        assert_eq!(progress.late(limit).headline(), "no token was received within 2.4 s");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(Arc::clone(&progress).observe(async {
             let service = ServiceErrorDetails { status: Some(503), ..ServiceErrorDetails::default() };
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(late.kind(), ErrorKind::Timeout);
             assert_eq!(
                 late.headline(),
-                "no token after a wait of 2.4 s; no response from https://login.example for 0.0 s; the last attempt failed: the service \
+                "no token was received within 2.4 s; no response from https://login.example for 0.0 s; the last attempt failed: the service \
                  is down (HTTP 503)"
             );
             drop(waiting);

@@ -47,8 +47,9 @@ impl WorkloadIdentityCredential {
             None => context.inputs.variable(variable_name).map(str::to_owned).ok_or_else(|| {
                 Error::new(ErrorKind::CredentialUnavailable, format!("{variable_name} is not set")).with_advice(
                     format!(
-                        "Set {variable_name} (Kubernetes' webhook does so in pods with the label \
-                     `azure.workload.identity/use: \"true\"` and an annotated service account), or pass {argument}."
+                        "Set {variable_name} (the Kubernetes webhook sets it in pods with the label \
+                         `azure.workload.identity/use: \"true\"` and an annotated service account), or pass \
+                         {argument}."
                     ),
                 )
             }),
@@ -91,7 +92,7 @@ impl Setup {
                 ErrorKind::CredentialUnavailable,
                 format!("the federated token file {} {why}", self.file.display()),
             )
-            .with_advice("Check that the token is mounted there and readable for this user.")
+            .with_advice("Check that the token is mounted at that path and readable for this user.")
         };
         let text =
             file::read_text(&self.file, MAX_FILE).map_err(|error| unavailable(format!("cannot be read: {error}")))?;
@@ -127,7 +128,7 @@ fn token_proxy(inputs: &BuildInputs<'_>) -> Result<Option<(String, Trust)>> {
         (None, None) => None,
     };
     if server_name.is_some_and(|name| DnsName::try_from(name).is_err()) {
-        return refused(format!("{SNI_NAME} is no host name"));
+        return refused(format!("{SNI_NAME} is not a host name"));
     }
     let is_plain = |url: &Url| {
         url.scheme() == "https"
@@ -141,7 +142,10 @@ fn token_proxy(inputs: &BuildInputs<'_>) -> Result<Option<(String, Trust)>> {
             let trust = Trust::Private { authorities, server_name: server_name.map(str::to_owned), host };
             Ok(Some((address.trim_end_matches('/').to_owned(), trust)))
         }
-        None => refused(format!("{PROXY} is not a plain https address: no user, query or fragment may be in it")),
+        None => refused(format!(
+            "{PROXY} is not a plain https address: it must not contain a user, a query or a \
+                                 fragment"
+        )),
     }
 }
 

@@ -347,9 +347,9 @@ impl<'a> Sources<'a> {
                 let option = request.spelling.of("service_connector");
                 return Err(Error::new(
                     ErrorKind::InvalidConnection,
-                    format!("a credential is given together with the option {option}, which chooses the credential"),
+                    format!("a credential is given together with the option {option}, which also selects a credential"),
                 )
-                .with_advice(format!("Leave out the credential or {option}.")));
+                .with_advice(format!("Omit the credential or {option}.")));
             }
             Some(choice) => Some(service_connector::read(choice, &request.environment)?),
             None => None,
@@ -525,7 +525,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
                 "the options {ignore} and {require} contradict each other: one drops a password, the other rejects it"
             ),
         )
-        .with_advice(format!("Leave out {ignore} or {require}.")));
+        .with_advice(format!("Omit {ignore} or {require}.")));
     }
     let sources = Sources::read(request)?;
     let server = sources.server();
@@ -684,7 +684,7 @@ fn place_of(server: &Server) -> String {
     let names: Vec<&str> =
         server.hosts().iter().map(|host| if host.host.is_empty() { host.address() } else { &host.host }).collect();
     match server {
-        Server::Unknown => "a server whose address is not known".to_owned(),
+        Server::Unknown => "a server with an unknown address".to_owned(),
         Server::Known(_) if names.iter().all(|name| name.is_empty()) => "the local server".to_owned(),
         Server::Known(_) => names.join(","),
     }

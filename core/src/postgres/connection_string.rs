@@ -173,7 +173,7 @@ fn store(values: &mut Values, keyword: &str, value: String) {
 /// libpq's treatment of them differs by version.
 fn uri(text: &str) -> Parsed {
     if text.contains(|c: char| c.is_ascii_whitespace() || c == '\x0b' || c == '\0') {
-        return Err("it contains white space, which a URI writes as %20");
+        return Err("it contains whitespace, which must be written as %20 in a URI");
     }
     let mut values = Values::new();
     let mut rest = uri_rest(text).unwrap_or_default();
@@ -223,7 +223,7 @@ fn uri(text: &str) -> Parsed {
 
 /// Rejects unknown keywords as libpq does, so that a text of another form is not read as libpq's.
 fn known(keyword: &str) -> std::result::Result<(), &'static str> {
-    if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not know") }
+    if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not have") }
 }
 
 /// Returns whether libpq has such a setting.
@@ -301,7 +301,7 @@ fn uri_hosts(text: &str) -> std::result::Result<(String, String, &str), &'static
                 return Err("an IPv6 address is empty");
             }
             if behind.starts_with(|c| !matches!(c, ':' | '/' | '?' | ',')) {
-                return Err("behind the \"]\" of an IPv6 address stands something else than a port");
+                return Err("the \"]\" of an IPv6 address is followed by something other than a port");
             }
             (host, rest) = (address, behind);
         } else {
@@ -388,7 +388,7 @@ fn url(text: &str, query_wins: bool) -> Parsed {
         "postgres" | "postgresql" => {}
         _ => return Err("its scheme is neither postgresql: nor postgres:"),
     }
-    let rest = rest.strip_prefix("//").ok_or("behind its scheme \"//\" is missing")?;
+    let rest = rest.strip_prefix("//").ok_or("its scheme is not followed by \"//\"")?;
     // Python's `urlparse` also ends the host at a fragment.
     let rest = if query_wins { rest } else { rest.split_once('#').map_or(rest, |(rest, _)| rest) };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -168,7 +168,7 @@ pub fn explain(
             None => format!("claim {other} of the token"),
         },
     };
-    let owner = principal.map_or("unknown, its claims cannot be read".to_owned(), ToString::to_string);
+    let owner = principal.map_or("unknown, because the claims cannot be read".to_owned(), ToString::to_string);
     let mut lines = vec![
         format!("Role tried: {} (from {source}).", sql_literal(role)),
         format!("Token of: {owner}."),
@@ -176,8 +176,8 @@ pub fn explain(
     ];
     if let Some(variables) = unused_connector {
         lines.push(format!(
-            "Azure Service Connector set up this server with an identity and a role of its own, which this connection does not \
-             use. Its variables: {variables}. Turn on the option for Service Connector."
+            "Azure Service Connector configured its own identity and role for this server, and this connection does \
+             not use them. Its variables: {variables}. Enable the option for Service Connector."
         ));
         return lines.join("\n");
     }
@@ -191,8 +191,8 @@ pub fn explain(
         lines.push("  select * from pgaadauth_list_principals(false);".to_owned());
         let hint = match kind {
             PrincipalKind::Guest => {
-                "A guest's role is usually named name_home.com#EXT#@tenant.onmicrosoft.com, which the token does not \
-                 tell: pass it as the connection's user."
+                "A guest's role is usually named name_home.com#EXT#@tenant.onmicrosoft.com, which is not in the \
+                 token: pass it as the connection's user."
             }
             PrincipalKind::User => {
                 "To log in as a member of a group, pass the group's name as the connection's user; its role has the group's object id \
@@ -228,8 +228,8 @@ pub fn explain_login(
         Some(name) if matches!(login_error.cause, LoginErrorCause::BadPassword | LoginErrorCause::RoleMissing) => {
             let tried = explained.lines().take(2).collect::<Vec<_>>().join("\n");
             format!(
-                "{tried}\nThe form user@server was that of Azure's single server. A flexible server has roles without the \
-                 server's name: log in as {}.",
+                "{tried}\nThe form user@server was used by Azure's single server. A flexible server has roles \
+                 without the server's name: log in as {}.",
                 sql_literal(name)
             )
         }
@@ -252,47 +252,47 @@ fn without_server<'a>(role: &'a str, host: &str) -> Option<&'a str> {
 fn advice(cause: LoginErrorCause, role_type: RoleType) -> String {
     let text = match cause {
         LoginErrorCause::TokenExpired => {
-            "The token's time is over by the server's clock. If this comes again, check this machine's clock, and that \
-             each new connection asks for its token anew."
+            "The token has expired by the server's clock. If this happens repeatedly, check this machine's clock, \
+             and check that each new connection requests its own token."
         }
         LoginErrorCause::WrongAudience => {
-            "The token is for another resource. Leave out the option scope, or give the one of the server's cloud; a \
-             credential of your own must pass on the scope that it is asked for."
+            "The token is for another resource. Omit the option scope, or pass the scope of the server's cloud. A \
+             custom credential must use the scope of the token request."
         }
         LoginErrorCause::TokenRejected => {
-            "The server could not read or verify the token. It must be of the server's own tenant and reach the server \
-             unchanged: a pooler in between may cut long passwords."
+            "The server could not read or verify the token. It must belong to the server's tenant and reach the \
+             server unchanged: a connection pooler in between can truncate long passwords."
         }
         LoginErrorCause::NotInGroup => {
-            "The role is a group's, and the token's owner is no member of the group, or was not yet when the token was \
-             issued."
+            "The role belongs to a group, and the token's principal is not a member of the group, or was not a \
+             member when the token was issued."
         }
         LoginErrorCause::BadPassword => {
-            "If the token is fresh, the role is missing on the server, is written differently (case counts), or was \
-             not made for Entra."
+            "If the token has not expired, the role is missing on the server, has another spelling (it is \
+             case-sensitive), or was not created for Entra."
         }
         LoginErrorCause::RoleMissing => {
-            "The role is missing on the server, or is written differently there (case counts)."
+            "The role is missing on the server, or has another spelling there (it is case-sensitive)."
         }
         LoginErrorCause::PrincipalMismatch => {
-            "The role belongs to another object id: the principal was deleted and made again, or another one has its \
-             name. A role of a deleted principal has to be dropped first."
+            "The role belongs to another object id: the principal was deleted and created again, or another \
+             principal has the same name. The role of a deleted principal must be dropped first."
         }
         LoginErrorCause::WrongTokenType => {
             return format!(
-                "The role is not of type {}, which the token's owner is. Log in as another role, or drop this one and \
-                 create it with that type.",
+                "The token's principal is of type {}, but the role is not. Log in as another role, or drop this role \
+                 and create it with that type.",
                 role_type.as_str()
             );
         }
         LoginErrorCause::NoTls => {
-            "The server takes connections with TLS only: sslmode=verify-full, or at least require."
+            "The server accepts only connections with TLS: use sslmode=verify-full, or at least require."
         }
         LoginErrorCause::NotAllowed => {
-            "The server has no rule for this user, database and address: check that Entra authentication is turned on \
-             for the server, and that the connection uses TLS."
+            "The server has no rule for this user, database and address: check that Entra authentication is enabled \
+             on the server, and that the connection uses TLS."
         }
-        LoginErrorCause::Other | LoginErrorCause::NotALogin => "The cause is not one that pgentra knows.",
+        LoginErrorCause::Other | LoginErrorCause::NotALogin => "The cause is unknown.",
     };
     text.to_owned()
 }

@@ -37,10 +37,10 @@ pub enum ClaimsError {
         length: usize,
     },
     /// The payload is neither base64url nor standard base64.
-    #[error("Invalid JWT token format: the payload is not base64url; the token was cut or altered on its way")]
+    #[error("Invalid JWT token format: the payload is not base64url; the token was truncated or altered")]
     BadBase64,
     /// The payload is not JSON.
-    #[error("Invalid JWT token format: the payload is not JSON; the token is encrypted, cut or altered")]
+    #[error("Invalid JWT token format: the payload is not JSON; the token is encrypted, truncated or altered")]
     BadJson,
     /// The payload is JSON, but not an object.
     #[error("Invalid JWT token format: the payload is a JSON {found}, where an object was expected")]
@@ -49,7 +49,7 @@ pub enum ClaimsError {
         found: &'static str,
     },
     /// The token is longer than [`MAX_TOKEN_BYTES`].
-    #[error("Invalid JWT token format: the token has {length} bytes, more than the {MAX_TOKEN_BYTES} that are read")]
+    #[error("Invalid JWT token format: the token has {length} bytes; at most {MAX_TOKEN_BYTES} are accepted")]
     TooLarge {
         /// The length of the token in bytes.
         length: usize,
@@ -495,14 +495,14 @@ pub fn explain_missing_name(principal: &Principal, management: Management) -> St
         present => format!("has no usable name in {}", present.join(", ")),
     };
     let management = match management {
-        Management::Nameless => "a management-scope token gave no name either",
-        Management::Failed => "a management-scope token could not be had",
-        Management::NotAsked => "no management-scope token was asked for",
+        Management::Nameless => "a management-scope token has no usable name either",
+        Management::Failed => "a management-scope token could not be obtained",
+        Management::NotAsked => "no management-scope token was requested",
     };
     let role = match principal.kind {
         PrincipalKind::User => "the user principal name, or the name of a group",
         PrincipalKind::Guest => "the full name_home.com#EXT#@tenant.onmicrosoft.com, or the name of a group",
-        PrincipalKind::SystemAssignedIdentity => "the name of the resource, as Entra shows it",
+        PrincipalKind::SystemAssignedIdentity => "the name of the resource, as displayed in Entra",
         PrincipalKind::UserAssignedIdentity => "the name of the identity",
         PrincipalKind::ServicePrincipal | PrincipalKind::Application | PrincipalKind::Unknown => {
             "the display name in Entra, or the name of a group"

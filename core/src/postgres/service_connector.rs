@@ -103,7 +103,7 @@ pub fn read(choice: &ServiceConnector, environment: &Environment) -> Result<Conn
                     ErrorKind::InvalidConnection,
                     format!("several connections of Azure Service Connector are set: {}", listed(&prefixes)),
                 )
-                .with_advice("Name one of them in the option for Service Connector."));
+                .with_advice("Pass the name of one of them in the option for Service Connector."));
             }
         },
         ServiceConnector::Named(name) => {
@@ -178,9 +178,9 @@ fn connection(prefix: String, environment: &Environment) -> Result<Connection> {
     if settings.get("host").is_none() {
         return Err(Error::new(
             ErrorKind::InvalidConnection,
-            format!("the variables {prefix}* of Azure Service Connector name no server"),
+            format!("the variables {prefix}* of Azure Service Connector do not contain a server"),
         )
-        .with_advice(format!("Set {prefix}HOST or {prefix}CONNECTIONSTRING, or name another connection.")));
+        .with_advice(format!("Set {prefix}HOST or {prefix}CONNECTIONSTRING, or select another connection.")));
     }
     Ok(Connection { settings, user_variable, credential })
 }
@@ -192,8 +192,8 @@ fn credential(prefix: &str, client: Option<&str>, tenant: Option<&str>, secret: 
             format!("the variables {prefix}* of Azure Service Connector are incomplete: {prefix}{name} is not set"),
         )
         .with_advice(
-            "A service principal has a client id, a tenant id and a client secret, a user-assigned identity has a client id \
-             alone.",
+            "A service principal has a client id, a tenant id and a client secret. A user-assigned identity has only \
+             a client id.",
         ))
     };
     match (client.map(str::trim), tenant.map(str::trim), secret) {
@@ -241,7 +241,7 @@ fn listed(prefixes: &[String]) -> String {
 
 fn none(what: &str, prefixes: &[String]) -> Error {
     let advice = match prefixes.is_empty() {
-        true => "Create the connection with Service Connector, or leave the option out.".to_owned(),
+        true => "Create the connection with Service Connector, or omit the option.".to_owned(),
         false => format!("Connections that are set: {}.", listed(prefixes)),
     };
     Error::new(ErrorKind::InvalidConnection, what).with_advice(advice)

@@ -63,7 +63,7 @@ impl Server {
     /// Returns the first remote address, for an error message.
     fn first_remote(&self) -> &str {
         let remote = self.hosts().iter().find(|host| !is_local(host.address()));
-        remote.map(Host::address).unwrap_or("a server whose address is not known")
+        remote.map(Host::address).unwrap_or("a server with an unknown address")
     }
 }
 

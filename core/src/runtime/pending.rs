@@ -65,7 +65,10 @@ impl<T: Send + 'static> Pending<T> {
         let mut state = lock(&slot.state);
         if matches!(&*state, SlotState::Waiting(_)) {
             if ON_ENGINE.get() {
-                return Some(Err(Error::new(ErrorKind::WouldDeadlock, "a blocking call on the engine's own thread")));
+                return Some(Err(Error::new(
+                    ErrorKind::WouldDeadlock,
+                    "a blocking call was made on the engine's own thread",
+                )));
             }
             state = match slot.changed.wait_timeout_while(state, limit, |s| matches!(s, SlotState::Waiting(_))) {
                 Ok((state, _)) => state,
@@ -103,7 +106,7 @@ impl<T: Send + 'static> Pending<T> {
 }
 
 fn taken() -> Error {
-    Error::new(ErrorKind::Internal, "the result was taken before")
+    Error::new(ErrorKind::Internal, "the result was already taken")
 }
 
 impl<T> Slot<T> {

@@ -33,22 +33,21 @@ pub(super) async fn classify(
     }
     if error.is_dns() {
         return Error::new(ErrorKind::Network, format!("the name of {way} could not be resolved: {}", text(error)))
-            .with_advice("Check the host's name and this machine's DNS.");
+            .with_advice("Check the host name and this machine's DNS.");
     }
     let what = match (error.is_connect(), error.is_body() || error.is_decode()) {
         (true, _) => format!("cannot connect to {way}"),
-        (_, true) => format!("the answer of {way} broke off"),
+        (_, true) => format!("the response of {way} was interrupted"),
         _ => format!("the request to {way} failed"),
     };
     let timed_out = error.is_timeout() || io_kind(error) == Some(io::ErrorKind::TimedOut);
     let kind = if timed_out { ErrorKind::Timeout } else { ErrorKind::Network };
     let failed =
-        Error::new(kind, format!("{what}: {}", if timed_out { "no answer in time".to_owned() } else { text(error) }));
+        Error::new(kind, format!("{what}: {}", if timed_out { "no response in time".to_owned() } else { text(error) }));
     match () {
-        () if timed_out => failed.with_advice("Check firewall and proxy variables for the host named."),
+        () if timed_out => failed.with_advice("Check firewall and proxy variables for this host."),
         () if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) => failed.with_advice(
-            "Look at what ends the connection: the server, or a proxy or firewall on the way; it is tried again after \
-             the back-off.",
+            "Check the server, and the proxies and firewalls in between. The request is repeated after the back-off.",
         ),
         () => failed,
     }
@@ -81,25 +80,23 @@ pub(super) fn refused_by_proxy(way: &str, proxy: &Proxied, status: Option<u16>) 
     match status {
         // A retry with the same password can lock the account.
         Some(407) if proxy.has_password => {
-            failed("the proxy does not accept the user and password (proxy authentication required)")
-                .definite()
-                .with_advice(format!(
-                    "Correct user:password, percent-encoded, in {variable}; only Basic authentication is supported."
-                ))
-        }
-        Some(407) => {
-            failed("the proxy wants a user and password (proxy authentication required)").definite().with_advice(
-                format!("Put user:password, percent-encoded, into {variable}: http://user:password@host:port."),
+            failed("the proxy rejected the user and password (proxy authentication required)").definite().with_advice(
+                format!(
+                    "Correct user:password, percent-encoded, in {variable}. Only Basic authentication is supported."
+                ),
             )
         }
-        Some(400..=499) => failed("the proxy refuses the connection").definite().with_advice(format!(
-            "Have the host allowed by the proxy of {variable}, or list it in NO_PROXY if it can be reached directly."
+        Some(407) => failed("the proxy requires a user and password (proxy authentication required)")
+            .definite()
+            .with_advice(format!("Add user:password, percent-encoded, to {variable}: http://user:password@host:port.")),
+        Some(400..=499) => failed("the proxy rejected the connection").definite().with_advice(format!(
+            "Allow the host in the proxy of {variable}, or add it to NO_PROXY if it can be reached directly."
         )),
         Some(_) => failed("the proxy could not open the connection").with_advice(format!(
-            "Check that the proxy of {variable} can reach the host named, or list the host in NO_PROXY."
+            "Check that the proxy of {variable} can reach this host, or add the host to NO_PROXY."
         )),
         None => failed("the proxy did not open the connection").with_advice(format!(
-            "Check the proxy of {variable}, or list the host in NO_PROXY if it can be reached directly."
+            "Check the proxy of {variable}, or add the host to NO_PROXY if it can be reached directly."
         )),
     }
 }
@@ -108,7 +105,7 @@ fn tls_failure(error: &rustls::Error, way: &str, trust: Option<&Trust>, trust_no
     use CertificateError::*;
     let rustls::Error::InvalidCertificate(reason) = error else {
         return Error::new(ErrorKind::Network, format!("TLS with {way} failed: {error}"))
-            .with_advice("Check that the port speaks TLS and that no proxy or firewall breaks it open.");
+            .with_advice("Check that the port uses TLS and that no proxy or firewall intercepts it.");
     };
     let refused = |why: &str| Error::new(ErrorKind::UntrustedCertificate, format!("the certificate of {way} {why}"));
     match reason {
@@ -127,17 +124,18 @@ fn tls_failure(error: &rustls::Error, way: &str, trust: Option<&Trust>, trust_no
             )
         }
         NotValidForName | NotValidForNameContext { .. } => refused("is for another host name")
-            .with_advice("Check the authority host's name, and what answers in its place."),
+            .with_advice("Check the name of the authority host, and which server responds under that name."),
         Expired | ExpiredContext { .. } => {
             refused("has expired").with_advice("Check this machine's clock, and the server's certificate.")
         }
         NotValidYet | NotValidYetContext { .. } => {
             refused("is not valid yet").with_advice("Check this machine's clock, and the server's certificate.")
         }
-        ApplicationVerificationFailure => refused("has another thumbprint than the platform says").with_advice(
-            "Restart the program if the platform's certificate was renewed; else look what answers there.",
+        ApplicationVerificationFailure => refused("has another thumbprint than the platform specifies").with_advice(
+            "Restart the program if the platform's certificate was renewed. Otherwise check which server responds at \
+             that address.",
         ),
-        Revoked => refused("has been revoked").with_advice("Check what answers in the service's place."),
+        Revoked => refused("has been revoked").with_advice("Check which server responds instead of the service."),
         other => {
             let (why, advice) = other_reason(other);
             refused(&why).with_advice(advice)
@@ -145,7 +143,7 @@ fn tls_failure(error: &rustls::Error, way: &str, trust: Option<&Trust>, trust_no
     }
 }
 
-const CHECK: &str = "Replace the server's certificate, or check what answers in the service's place.";
+const CHECK: &str = "Replace the server's certificate, or check which server responds instead of the service.";
 
 /// Describes the rare reasons in words instead of rustls's names.
 #[allow(deprecated, reason = "rustls still builds the variants without a context")]
@@ -181,28 +179,31 @@ fn webpki_reason(error: &str) -> (String, &'static str) {
     let (why, advice) = match name {
         "CaUsedAsEndEntity" => (
             "is an authority's certificate (CA:TRUE) that the server uses as its own",
-            "Make the server's certificate with basicConstraints=CA:FALSE; it may be self-signed and trusted as itself.",
+            "Create the server's certificate with basicConstraints=CA:FALSE. It can be self-signed and trusted \
+             directly.",
         ),
         "EndEntityUsedAsCa" => (
             "is signed with a certificate that is not an authority's (CA:FALSE)",
             "Sign the server's certificate with one that has basicConstraints=CA:TRUE.",
         ),
         "NameConstraintViolation" => (
-            "is for a name that its authority may not sign for (name constraints)",
-            "Have the certificate signed by an authority that may, or check what answers in the service's place.",
+            "is for a name that its authority is not permitted to sign (name constraints)",
+            "Have the certificate signed by a permitted authority, or check which server responds instead of the \
+             service.",
         ),
         "PathLenConstraintViolated" => (
             "has more authorities above it than one of them allows (pathlen)",
-            "Have the certificate signed by an authority that may, or check what answers in the service's place.",
+            "Have the certificate signed by a permitted authority, or check which server responds instead of the \
+             service.",
         ),
         _ => (
             match name {
                 "UnsupportedCertVersion" => "is not of version 3 of X.509",
                 "UnsupportedCriticalExtension" => "has a critical extension that is not supported",
-                "EmptyEkuExtension" => "has an extended key usage that names no purpose",
+                "EmptyEkuExtension" => "has an extended key usage without a purpose",
                 "ExtensionValueInvalid" | "MalformedExtensions" => "has a malformed extension",
                 "InvalidSerialNumber" => "has an invalid serial number",
-                "MalformedDnsIdentifier" => "holds a malformed DNS name",
+                "MalformedDnsIdentifier" => "contains a malformed DNS name",
                 "MalformedNameConstraint" | "InvalidNetworkMaskConstraint" | "UnsupportedNameType" => {
                     "is signed by an authority whose name constraints are malformed or not supported"
                 }
@@ -211,8 +212,8 @@ fn webpki_reason(error: &str) -> (String, &'static str) {
                 "MaximumPathDepthExceeded"
                 | "MaximumPathBuildCallsExceeded"
                 | "MaximumSignatureChecksExceeded"
-                | "MaximumNameConstraintComparisonsExceeded" => "has more authorities above it than are followed",
-                _ => return (format!("is refused by the TLS library: {}", in_words(name)), CHECK),
+                | "MaximumNameConstraintComparisonsExceeded" => "has a certificate chain that is too long",
+                _ => return (format!("is rejected by the TLS library: {}", in_words(name)), CHECK),
             },
             CHECK,
         ),
@@ -281,8 +282,8 @@ mod tests {
             (CertificateError::UnknownRevocationStatus, "cannot be checked for revocation"),
             (other("CaUsedAsEndEntity"), "is an authority's certificate"),
             (other("EndEntityUsedAsCa"), "is not an authority's"),
-            (other("NameConstraintViolation"), "may not sign for"),
-            (other("MaximumPathDepthExceeded"), "more authorities above it than are followed"),
+            (other("NameConstraintViolation"), "not permitted to sign"),
+            (other("MaximumPathDepthExceeded"), "chain that is too long"),
             (other("SomethingNewHappened { by: 1 }"), "by the TLS library: something new happened"),
             (other(""), "no reason is given"),
         ] {

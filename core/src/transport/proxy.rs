@@ -209,8 +209,14 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
     // A proxy's address can contain a password, so messages do not quote it.
     let refused = |why: &str| {
-        Error::new(ErrorKind::InvalidConfiguration, format!("the variable {variable} names no usable proxy: {why}"))
-            .with_advice("Write it as http://host:port, or unset it.")
+        Error::new(
+            ErrorKind::InvalidConfiguration,
+            format!(
+                "the variable {variable} does not contain a usable proxy: \
+                                                             {why}"
+            ),
+        )
+        .with_advice("Write it as http://host:port, or unset it.")
     };
     let value = value.trim();
     let spelled_out = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
@@ -218,18 +224,18 @@ fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
     // would be read as the host.
     let address = spelled_out.split_once("://").map_or("", |(_, rest)| rest);
     if address.rsplit_once('@').is_some_and(|(user, _)| user.contains(['#', '/', '?', '\\'])) {
-        return Err(refused("its user or password holds `#`, `/`, `?` or `\\`").with_advice(
+        return Err(refused("its user or password contains `#`, `/`, `?` or `\\`").with_advice(
             "Percent-encode user and password: `#` is %23, `/` is %2F, `?` is %3F, `\\` is %5C, `@` is %40.",
         ));
     }
     let url = Url::parse(&spelled_out).map_err(|e| refused(&e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
-        return Err(refused("its scheme is none of http, https, socks4, socks5"));
+        return Err(refused("its scheme is not http, https, socks4 or socks5"));
     }
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refused("it has no host"))?;
     let default_port = if url.scheme().starts_with("socks") { 1080 } else { 80 };
     let endpoint = format!("{host}:{}", url.port_or_known_default().unwrap_or(default_port));
-    let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not understood"))?;
+    let proxy = Proxy::all(url.clone()).map_err(|_| refused("it is not an address"))?;
     Ok((proxy, endpoint, url))
 }
 

@@ -95,7 +95,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
                 ErrorKind::InvalidConfiguration,
                 format!("option `ca_file`: no certificate could be read from {path} ({why})"),
             )
-            .with_advice("Name a PEM file of certificate authorities."));
+            .with_advice("Pass a PEM file of certificate authorities."));
         }
     }
     Ok(trusted)
@@ -204,8 +204,10 @@ impl Loaded {
     fn describe(&self) -> String {
         match (&self.error, self.distrusted) {
             (Some(error), _) => error.clone(),
-            (None, 0) => "it holds none".to_owned(),
-            (None, count) => format!("it holds {count}, none of which it says to trust for servers"),
+            (None, 0) => "it contains no certificate".to_owned(),
+            (None, count) => {
+                format!("it contains no certificate that is marked as trusted for servers (of {count})")
+            }
         }
     }
 }
@@ -366,7 +368,7 @@ mod tests {
         std::fs::write(&rejected, sections[1]).unwrap();
         let loaded = load(&rejected);
         assert!(loaded.certificates.is_empty());
-        assert_eq!(loaded.describe(), "it holds 1, none of which it says to trust for servers");
+        assert_eq!(loaded.describe(), "it contains no certificate that is marked as trusted for servers (of 1)");
         assert!(!is_trusted_for_servers(b"0\x05bad"), "what cannot be read is not trusted");
     }
 }

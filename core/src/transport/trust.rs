@@ -79,11 +79,8 @@ impl Trust {
 pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match store.add_parsable_certificates(roots::certificates(pem)).0 {
-        0 => Err(Error::new(
-            ErrorKind::InvalidConfiguration,
-            "no certificate authority could be read from what names it",
-        )
-        .with_advice("Name a PEM file, or PEM text, of certificate authorities.")),
+        0 => Err(Error::new(ErrorKind::InvalidConfiguration, "no certificate authority could be read")
+            .with_advice("Pass a PEM file, or PEM text, of certificate authorities.")),
         _ => Ok(store),
     }
 }

@@ -124,21 +124,21 @@ impl Password {
     /// Returns the error about `what`: the end of a sentence that begins with the file.
     pub(super) fn fault(&self, what: &str, obstacle: Obstacle) -> Fault {
         let why = match obstacle {
-            Obstacle::Mismatch if self.is_given => format!(
-                "cannot be opened with the password given: {what} is protected by another password, or is damaged"
-            ),
+            Obstacle::Mismatch if self.is_given => {
+                format!("cannot be opened with this password: {what} is protected with another password, or is damaged")
+            }
             Obstacle::Mismatch => {
-                format!("cannot be opened: {what} is protected by a password, and no password is given")
+                format!("cannot be opened: {what} is protected with a password, and no password was given")
             }
             Obstacle::Unsupported(algorithm) => {
                 format!("cannot be opened: {what} is protected with {}, which is not supported", algorithm.name)
             }
             Obstacle::TooCostly => format!(
-                "takes too much time or memory to decrypt: at most {MOST_ROUNDS} rounds, {MOST_WORK} in the whole file, \
-                 and {} MB are spent on it",
+                "exceeds the limits for decryption: {MOST_ROUNDS} rounds, {MOST_WORK} rounds in the whole file, {} \
+                 MB of memory",
                 MOST_SCRYPT_MEMORY >> 20
             ),
-            Obstacle::Malformed => format!("cannot be opened: {what} is protected in a form that cannot be read"),
+            Obstacle::Malformed => format!("cannot be opened: {what} is protected in an unknown format"),
         };
         Fault::from(why)
     }

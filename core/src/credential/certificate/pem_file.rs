@@ -16,7 +16,7 @@ pub(super) fn read(content: &[u8], secret: Option<&Secret>) -> Result<Contents, 
         let lines = content.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.trim_ascii().is_empty());
         pem::parse_many(Zeroizing::new(lines.collect::<Vec<_>>().join(&b'\n')))
     });
-    let sections = sections.map_err(|_| Fault::from("is broken PEM"))?;
+    let sections = sections.map_err(|_| Fault::from("is not valid PEM"))?;
     let mut password = Password::new(secret);
     let mut contents = Contents::default();
     for section in sections {

@@ -17,8 +17,8 @@ const ENCRYPTED_DATA: &str = "1.2.840.113549.1.7.6";
 
 pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents, Fault> {
     match (definite_length(content), ber::first_element(content)) {
-        (Some(length), _) if length > content.len() => return Err("breaks off before its end".into()),
-        (_, None) => return Err("breaks off before its end, or is damaged".into()),
+        (Some(length), _) if length > content.len() => return Err("is incomplete".into()),
+        (_, None) => return Err("is incomplete or damaged".into()),
         // A line end that an editor or a shell appended is ignored.
         (_, Some(length)) if !content[length..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) => {
             return Err(format!("has {} bytes after its end", content.len() - length).into());
@@ -28,9 +28,9 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
     let pfx = ber::parse(content, Pfx::take).map_err(|_| other_file(content))?;
     let safe = match pfx.safe {
         Content::Data(safe) => safe,
-        Content::Encrypted { .. } => return Err("is a PFX file of a form that cannot be read".into()),
+        Content::Encrypted { .. } => return Err("is a PFX file in a format that is not supported".into()),
         Content::Other => {
-            return Err("is a PFX file that is signed with a key in place of a password, which is not supported".into());
+            return Err("is a PFX file that is signed with a key instead of a password, which is not supported".into());
         }
     };
     let mut password = Password::new(password);
@@ -46,7 +46,7 @@ pub(super) fn read(content: &[u8], password: Option<&Secret>) -> Result<Contents
             }
             Content::Other => {
                 let why =
-                    "is a PFX file that is encrypted for a certificate in place of a password, which is not supported";
+                    "is a PFX file that is encrypted for a certificate instead of a password, which is not supported";
                 return Err(why.into());
             }
         };
@@ -83,7 +83,7 @@ fn fault(password: &Password, what: &str, obstacle: Obstacle) -> Fault {
 }
 
 fn damaged() -> Fault {
-    Fault::from("is a PFX file whose content cannot be read: it is damaged, or of a form that is not supported")
+    Fault::from("is a PFX file with unreadable content: it is damaged, or in a format that is not supported")
         .converted(Conversion::Pfx)
 }
 
@@ -208,7 +208,7 @@ fn other_file(content: &[u8]) -> Fault {
     match first {
         Ok(First::Pfx) => damaged(),
         Ok(First::Key) => "is a private key in DER, without its certificate".into(),
-        Ok(First::Pkcs7) => "is a PKCS#7 file, which holds certificates and no private key".into(),
+        Ok(First::Pkcs7) => "is a PKCS#7 file, which contains certificates but no private key".into(),
         Ok(First::Unknown) | Err(_) => "is neither PEM nor PFX".into(),
     }
 }

@@ -81,7 +81,7 @@ impl Walk {
         fetch: impl Future<Output = Result<FetchedToken>>,
     ) -> ControlFlow<Result<FetchedToken>> {
         let outcome = timeout_at(self.deadline, fetch).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, "it did not answer within the time left for the chain"))
+            Err(Error::new(ErrorKind::Timeout, "it did not respond within the remaining time of the chain"))
         });
         match outcome.map_err(|error| error.for_credential(member)) {
             Ok(token) => ControlFlow::Break(Ok(token)),
@@ -107,10 +107,10 @@ impl Walk {
     /// Returns the error for a chain in which every member was unavailable.
     pub(in crate::credential) fn nothing_available(self) -> Error {
         let tried: Vec<&str> = self.attempts.iter().filter_map(Error::credential).collect();
-        let message = format!("none of its credentials is available here ({})", tried.join(", "));
+        let message = format!("no credential of the chain is available ({})", tried.join(", "));
         Error::new(ErrorKind::CredentialUnavailable, message)
             .for_credential(self.chain)
-            .with_advice("Set up one of them; each says below what it lacks.")
+            .with_advice("Set up one of them. The lines below state what each one lacks.")
             .with_attempts(self.attempts)
     }
 }

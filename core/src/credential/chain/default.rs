@@ -128,7 +128,7 @@ impl DefaultCredential {
                 ErrorKind::InvalidConfiguration,
                 format!("variables are required and not set: {}", missing.join(", ")),
             )
-            .with_advice("Set what is named, or require less."));
+            .with_advice("Set these variables, or remove them from the required ones."));
         }
         let names = select(get(SELECTION), arguments)?;
         let alone = names.len() == 1;
@@ -158,8 +158,10 @@ impl DefaultCredential {
         let error = walk.nothing_available();
         Err(match winner {
             NOBODY => error,
-            _ => error
-                .with_advice("It was chosen before, and no other takes its place: restart the program to choose anew."),
+            _ => error.with_advice(
+                "The chain selected this credential earlier and does not change its selection: restart \
+                              the program to select again.",
+            ),
         })
     }
 
@@ -249,7 +251,7 @@ impl Builder<'_> {
             }
             _ => Member::Plain(Arc::new(Unavailable::new(
                 name,
-                "it lives in an editor, broker or browser, out of this library's reach",
+                "it depends on an editor, a broker or a browser, which pgentra does not support",
                 "Pass the Azure SDK's credential object instead.",
             ))),
         })
@@ -282,8 +284,8 @@ fn select(selection: Option<&str>, arguments: &DefaultArguments) -> Result<Vec<&
         .filter(|name| (selected.contains(name) || include.contains(name)) && !exclude.contains(name))
         .collect();
     if members.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidConfiguration, "every member of the chain is excluded")
-            .with_advice(format!("Exclude fewer, or change {SELECTION}.")));
+        return Err(Error::new(ErrorKind::InvalidConfiguration, "every credential of the chain is excluded")
+            .with_advice(format!("Exclude fewer credentials, or change {SELECTION}.")));
     }
     Ok(members)
 }
@@ -292,7 +294,7 @@ fn unknown(place: &str, besides: &str) -> Error {
     // The names that need an editor or a broker are known, but not supported.
     let usable = MEMBERS.iter().filter(|(_, part)| *part != Part::Named);
     let names: Vec<&str> = usable.map(|(name, _)| *name).collect();
-    Error::new(ErrorKind::InvalidConfiguration, format!("{place} names no credential of the default chain"))
+    Error::new(ErrorKind::InvalidConfiguration, format!("{place} does not name a credential of the default chain"))
         .with_advice(format!("Use one of {besides}{}.", names.join(", ")))
 }
 

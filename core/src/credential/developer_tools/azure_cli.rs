@@ -63,8 +63,8 @@ impl AzureCliCredential {
 
     async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() {
-            return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure CLI cannot answer a claims challenge")
-                .with_advice("Sign in with it: az login --claims-challenge <the challenge in base64>."));
+            return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure CLI cannot respond to a claims challenge")
+                .with_advice("Sign in with the challenge: az login --claims-challenge <the challenge in base64>."));
         }
         let scope = check_scope(&request.scope)?;
         let resource = cloud::resource_of(scope);

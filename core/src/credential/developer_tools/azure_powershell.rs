@@ -104,10 +104,14 @@ impl AzurePowerShellCredential {
 
     async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() {
-            return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure PowerShell cannot answer a claims challenge")
-                .with_advice(
-                    "Sign in with it (Az.Accounts 5.2.0 or later): Connect-AzAccount -ClaimsChallenge <the challenge in base64>.",
-                ));
+            return Err(Error::new(
+                ErrorKind::CredentialUnavailable,
+                "Azure PowerShell cannot respond to a claims challenge",
+            )
+            .with_advice(
+                "Sign in with the challenge (Az.Accounts 5.2.0 or later): Connect-AzAccount -ClaimsChallenge \
+                     <the challenge in base64>.",
+            ));
         }
         let scope = check_scope(&request.scope)?;
         let resource = cloud::resource_of(scope);
@@ -150,7 +154,7 @@ fn parse(stdout: &str) -> Option<FetchedToken> {
 fn failure(output: &Output) -> Error {
     let said = words(&output.stderr);
     if said.contains("AuthorizationManager check failed") || said.contains("running scripts is disabled") {
-        let why = "the execution policy keeps PowerShell from loading the module Az.Accounts";
+        let why = "the execution policy prevents PowerShell from loading the module Az.Accounts";
         return Error::new(ErrorKind::CredentialUnavailable, why)
             .with_advice("Run `Set-ExecutionPolicy -Scope CurrentUser RemoteSigned` in PowerShell.");
     }

@@ -127,9 +127,9 @@ impl DeveloperTool {
     }
 
     fn timed_out(&self, after: Duration, where_it_was: &str) -> Error {
-        let message = format!("{} did not answer within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
+        let message = format!("{} did not finish within {:.1} s{where_it_was}", self.title, after.as_secs_f32());
         Error::new(ErrorKind::Timeout, message).with_advice(format!(
-            "Run `{}` yourself to see what it waits for, or raise the time limit of developer tools.",
+            "Run `{}` in a terminal to see what it waits for, or increase the time limit of developer tools.",
             self.sign_in
         ))
     }
@@ -174,7 +174,7 @@ impl DeveloperTool {
             // The tool itself has just been found, so the interpreter named in its first line is missing.
             std::io::ErrorKind::NotFound => Error::new(
                 ErrorKind::AuthenticationFailed,
-                format!("{} cannot be started: its interpreter is not there", self.title),
+                format!("{} cannot be started: its interpreter is missing", self.title),
             )
             .with_advice(self.repair()),
             _ => Error::new(ErrorKind::CredentialUnavailable, format!("{} cannot be started: {error}", self.title)),
@@ -220,7 +220,7 @@ impl DeveloperTool {
         };
         let number = error_codes::find(said);
         let message = match number.is_none() && is_page(said) {
-            true => Some("it printed a page of HTML".to_owned()),
+            true => Some("it printed an HTML page".to_owned()),
             false => sanitize::sentence(said, &[]),
         };
         let service = ServiceErrorDetails { aadsts: number, message, ..ServiceErrorDetails::default() };
@@ -254,7 +254,7 @@ impl DeveloperTool {
             commands => format!("Run `{}`.", commands.join("`, then `")),
         };
         if number.is_none() && self.signed_out.iter().any(|words| lower.contains(words)) {
-            return error(ErrorKind::CredentialUnavailable, format!("nobody is signed in to {}", self.title))
+            return error(ErrorKind::CredentialUnavailable, format!("no account is signed in to {}", self.title))
                 .with_advice(run);
         }
         let what = format!("{} failed ({how})", self.title);
@@ -274,7 +274,7 @@ impl DeveloperTool {
                 None if !commands.is_empty() => run,
                 None => match suggestion() {
                     Some(suggestion) => format!("{suggestion}."),
-                    None => format!("Run `{}` yourself to see all that it prints.", self.token_command),
+                    None => format!("Run `{}` in a terminal to see its complete output.", self.token_command),
                 },
             },
         };
@@ -289,10 +289,10 @@ impl DeveloperTool {
     pub(in crate::credential) fn unreadable(&self, output: &Output) -> Error {
         let said = Complaint::read(&output.stderr).cause;
         let message = sanitize::sentence(&said, &[]).filter(|_| !is_page(&said));
-        Error::new(ErrorKind::BadResponse, format!("what {} printed holds no token", self.title))
+        Error::new(ErrorKind::BadResponse, format!("the output of {} contains no token", self.title))
             .with_service(ServiceErrorDetails { message, ..ServiceErrorDetails::default() })
             .with_advice(format!(
-                "Update {}, and run `{}` yourself to see what it prints.",
+                "Update {}, and run `{}` in a terminal to see its output.",
                 self.title, self.token_command
             ))
     }
@@ -302,11 +302,12 @@ impl DeveloperTool {
 fn trouble(said: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if says(&["407 proxy", "407 auth", "failed: 407", "proxy authentication required"]) {
-        return Some("Put user:password, percent-encoded, into HTTPS_PROXY: the tool reads it too.");
+        return Some("Add user:password, percent-encoded, to HTTPS_PROXY, which the tool also reads.");
     }
     if says(&["certificate verify failed", "certificate_verify_failed", "x509: ", "unable to get local issuer"]) {
         return Some(
-            "Name a PEM file with the authority that signed the proxy's certificate in REQUESTS_CA_BUNDLE (az) or SSL_CERT_FILE (azd).",
+            "Set REQUESTS_CA_BUNDLE (az) or SSL_CERT_FILE (azd) to a PEM file with the authority that signed the \
+             proxy's certificate.",
         );
     }
     let is_network = says(&[
@@ -325,7 +326,7 @@ fn trouble(said: &str) -> Option<&'static str> {
         "connecttimeout",
         "i/o timeout",
     ]);
-    is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY: the tool reads them too.")
+    is_network.then_some("Check DNS, firewall and the variables HTTPS_PROXY and NO_PROXY, which the tool also reads.")
 }
 
 /// Returns whether the text is a page of a proxy or portal, which the tool printed as if it were a response.
@@ -415,10 +416,10 @@ pub(in crate::credential) fn check<'a>(what: &str, value: &'a str, allowed: impl
     }
     let error = Error::new(
         ErrorKind::InvalidConfiguration,
-        format!("the {what} holds characters that the tool must not be given"),
+        format!("the {what} contains characters that are not passed to the tool"),
     );
     Err(match what {
-        "subscription" => error.with_advice("Pass the subscription's id in place of its name."),
+        "subscription" => error.with_advice("Pass the subscription's id instead of its name."),
         _ => error,
     })
 }

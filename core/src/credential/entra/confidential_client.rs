@@ -162,7 +162,7 @@ impl AssertionSource {
 
     async fn assertion(&self, context: FetchContext, ends: Instant) -> Result<Secret> {
         let asked = timeout_at(ends, self.source.fetch(&self.request, context)).await;
-        let outcome = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not answer in time")));
+        let outcome = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not respond in time")));
         outcome.map(|fetched| fetched.token).map_err(|error| match error.kind() {
             // The event loop of the callback ended. Callers that still wait request the token again.
             ErrorKind::Cancelled => error,

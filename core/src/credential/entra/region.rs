@@ -53,12 +53,12 @@ impl Region {
         match region_of(name) {
             Some(name) if regional(&name, global).is_none() => Err(Error::new(
                 ErrorKind::InvalidConfiguration,
-                format!("{VARIABLE} is set, but the authority host is an address, which has no hosts for regions"),
+                format!("{VARIABLE} is set, but the authority host is an IP address, which has no regional hosts"),
             )
             .with_advice(format!("Unset {VARIABLE}."))),
             Some(name) => Ok(Region::Named(name)),
-            None => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is no name of a region"))
-                .with_advice(format!("Write {setting} as westeurope is written, or unset it."))),
+            None => Err(Error::new(ErrorKind::InvalidConfiguration, format!("{setting} is not the name of a region"))
+                .with_advice(format!("Write the region in the form westeurope, or unset {setting}."))),
         }
     }
 
@@ -98,7 +98,7 @@ pub(in crate::credential) fn explain(error: Error) -> Error {
         return error;
     }
     let advice = format!(
-        "{} {VARIABLE} puts the region in front of the authority's host name: unset it where there is no such host.",
+        "{} {VARIABLE} adds the region to the authority's host name: unset it if there is no such host.",
         error.advice()
     );
     error.with_advice(advice)

@@ -182,13 +182,14 @@ impl ErrorResponse {
             _ => kind.advice().to_owned(),
         };
         if let Some(skew) = response.clock_skew() {
-            advice = format!("This machine's clock is {} the service's: correct it. {advice}", describe_skew(skew));
+            advice =
+                format!("This machine's clock is {} the service's clock: correct it. {advice}", describe_skew(skew));
         }
         let message = match kind {
-            ErrorKind::Throttled => format!("{source} asks for fewer requests"),
+            ErrorKind::Throttled => format!("{source} limits the number of requests"),
             ErrorKind::ServiceUnavailable => format!("{source} failed"),
-            ErrorKind::BadResponse => format!("{source} answered with {}", describe_body(response)),
-            _ => format!("{source} refused the request"),
+            ErrorKind::BadResponse => format!("{source} returned {}", describe_body(response)),
+            _ => format!("{source} rejected the request"),
         };
         let error = Error::new(kind, message).with_service(self.service).with_advice(advice);
         if definite { error.definite() } else { error }
@@ -240,9 +241,9 @@ pub(in crate::credential) fn describe_body(response: &Response) -> &'static str 
         _ if (300..400).contains(&response.status) => "a redirect, which is not followed",
         None => "an empty body",
         Some(_) if encoding(response).is_some() => encoding(response).unwrap_or_default(),
-        Some(b'<') => "a page of HTML or XML in place of JSON",
-        Some(b'{') if response.truncated => "JSON that breaks off",
-        Some(b'{') if !is_object(response) => "broken JSON",
+        Some(b'<') => "an HTML or XML page instead of JSON",
+        Some(b'{') if response.truncated => "incomplete JSON",
+        Some(b'{') if !is_object(response) => "invalid JSON",
         Some(b'{')
             if object(response).is_some_and(|object| object.get("token_type").is_some_and(is_bound_to_a_key)) =>
         {
@@ -258,14 +259,14 @@ fn encoding(response: &Response) -> Option<&'static str> {
     let named = response.header("content-encoding").unwrap_or_default().to_ascii_lowercase();
     let is = |name: &str| named.split(',').any(|one| one.trim().trim_start_matches("x-") == name);
     match &**response.body {
-        [0x1f, 0x8b, ..] => Some("a body compressed with gzip, which was not asked for"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a body compressed with zstd, which was not asked for"),
+        [0x1f, 0x8b, ..] => Some("a body compressed with gzip, which was not requested"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a body compressed with zstd, which was not requested"),
         // A wrong header is ignored if the JSON is readable.
         [b'{' | b'[' | b'<', ..] => None,
-        _ if is("gzip") => Some("a body compressed with gzip, which was not asked for"),
-        _ if is("br") => Some("a body compressed with br, which was not asked for"),
-        _ if is("deflate") => Some("a body compressed with deflate, which was not asked for"),
-        _ if is("zstd") => Some("a body compressed with zstd, which was not asked for"),
+        _ if is("gzip") => Some("a body compressed with gzip, which was not requested"),
+        _ if is("br") => Some("a body compressed with br, which was not requested"),
+        _ if is("deflate") => Some("a body compressed with deflate, which was not requested"),
+        _ if is("zstd") => Some("a body compressed with zstd, which was not requested"),
         _ => None,
     }
 }

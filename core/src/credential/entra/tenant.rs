@@ -47,9 +47,9 @@ impl TenantRule {
             Some(own) if self.fixed || same(own) || own.eq_ignore_ascii_case("adfs") => Ok(Some(own)),
             Some(_) if !self.also_allowed.iter().any(|allowed| allowed == "*" || same(allowed)) => Err(Error::new(
                 ErrorKind::AuthenticationFailed,
-                "the request names another tenant than the credential's own",
+                "the request is for another tenant than the credential's own",
             )
-            .with_advice("Add the tenant to the additionally allowed tenants, or `*` for all.")),
+            .with_advice("Add the tenant to the additionally allowed tenants, or add `*` to allow all tenants.")),
             _ if self.own.is_none() && self.fixed => Ok(None),
             _ => check(requested).map(|()| Some(requested)),
         }
@@ -80,9 +80,9 @@ fn check(tenant: &str) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::InvalidConfiguration,
-        "the tenant is neither an id nor a domain name: only letters, digits, dots and hyphens may be in it",
+        "the tenant is neither an id nor a domain name: it can contain only letters, digits, dots and hyphens",
     )
-    .with_advice("Correct the tenant given, or AZURE_TENANT_ID."))
+    .with_advice("Correct the tenant id, or AZURE_TENANT_ID."))
 }
 
 #[cfg(test)]

@@ -246,8 +246,8 @@ impl TokenEndpoint {
         }
         if self.is_proxied && error.aadsts().is_none() {
             return error.with_advice(
-                "Check the cluster's identity binding: it must name this client id, and the pod's service account must \
-                 be allowed to use it.",
+                "Check the cluster's identity binding: it must contain this client id, and the pod's service account \
+                 must be permitted to use it.",
             );
         }
         match self.client_id_variable {
@@ -255,7 +255,7 @@ impl TokenEndpoint {
                 let is_id = self.client_id.len() <= 64
                     && self.client_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
                 let id = if is_id { format!(" {}", self.client_id) } else { String::new() };
-                let advice = format!("{} The client id{id} is of {variable}.", error.advice());
+                let advice = format!("{} The client id{id} comes from {variable}.", error.advice());
                 error.with_advice(advice)
             }
             None => error,
@@ -286,11 +286,11 @@ fn flaw(secret: &str) -> Option<&'static str> {
             _ => b.is_ascii_hexdigit(),
         });
     if secret.ends_with(['\n', '\r']) {
-        Some("ends in a line end: remove it")
+        Some("ends with a line break: remove it")
     } else if secret.ends_with("\\n") {
-        Some("ends in a backslash and an `n`: remove both")
+        Some("ends with a backslash and an `n`: remove both")
     } else if secret.trim() != secret {
-        Some("begins or ends in a blank: remove it")
+        Some("begins or ends with a space: remove it")
     } else if is_quoted('"') || is_quoted('\'') {
         Some("is in quotes: remove them")
     } else if is_guid {
@@ -351,10 +351,10 @@ mod tests {
     #[test]
     fn flaws_of_secrets() {
         for (secret, expected) in [
-            ("a~b\n", "line end"),
-            ("a~b\r\n", "line end"),
+            ("a~b\n", "line break"),
+            ("a~b\r\n", "line break"),
             ("a~b\\n", "backslash"),
-            (" a~b", "blank"),
+            (" a~b", "space"),
             ("\"a~b\"", "quotes"),
             ("'a~b'", "quotes"),
             ("11111111-2222-3333-4444-555555555555", "an id"),

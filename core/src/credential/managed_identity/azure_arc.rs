@@ -80,8 +80,8 @@ impl AzureArc {
         fetched.map_err(|error| match error.kind() {
             // An agent that is installed but stopped means that this machine has no identity.
             ErrorKind::Network | ErrorKind::Timeout if !self.is_named && !context.has_fallback => {
-                let why = format!("the agent of Azure Arc does not answer: {}", error.headline());
-                Error::new(ErrorKind::CredentialUnavailable, why).with_advice("Look at it with `azcmagent show`.")
+                let why = format!("the Azure Arc agent does not respond: {}", error.headline());
+                Error::new(ErrorKind::CredentialUnavailable, why).with_advice("Check the agent with `azcmagent show`.")
             }
             _ => error,
         })
@@ -91,7 +91,7 @@ impl AzureArc {
         let asked = client.send(Request::get_local(url, time).header("metadata", "true")).await?;
         if asked.status != 401 {
             return match client.read(&asked, "Azure Arc", &[]) {
-                Ok(_) => Err(strange("it gave a token without its challenge".to_owned())),
+                Ok(_) => Err(strange("it returned a token without a challenge".to_owned())),
                 Err(error) => Err(error),
             };
         }
@@ -108,25 +108,29 @@ impl AzureArc {
     /// not be able to request the contents of other files.
     fn key(&self, challenge: &Response) -> Result<Secret> {
         let path = challenge.header("www-authenticate").and_then(realm).ok_or_else(|| {
-            strange("its challenge names no file (`WWW-Authenticate: Basic realm=…` is expected)".to_owned())
+            strange("its challenge contains no file (expected `WWW-Authenticate: Basic realm=…`)".to_owned())
         })?;
         let is_key = path.parent() == Some(&*self.keys) && path.extension().is_some_and(|extension| extension == "key");
         if !is_key {
-            return Err(strange(format!("its challenge names no .key file directly in {}", self.keys.display())));
+            return Err(strange(format!(
+                "its challenge does not refer to a .key file directly in {}",
+                self.keys.display()
+            )));
         }
         let text = file::read_text(&path, MAX_KEY).map_err(|error| {
             let why = format!("the key file {} cannot be read: {error}", path.display());
             match error.kind() {
                 IoErrorKind::PermissionDenied => Error::new(ErrorKind::CredentialUnavailable, why).with_advice(
-                    "Make the program's user a member of the group `himds` (Windows: `Hybrid agent extension applications`).",
+                    "Add the program's user to the group `himds` (Windows: `Hybrid agent extension applications`).",
                 ),
-                _ => Error::new(ErrorKind::AuthenticationFailed, why).with_advice("Look at the agent: `azcmagent show`."),
+                _ => Error::new(ErrorKind::AuthenticationFailed, why)
+                    .with_advice("Check the agent with `azcmagent show`."),
             }
         })?;
         match text.expose() {
             "" => Err(strange(format!("its key file {} is empty", path.display()))),
             key if key.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => Ok(text),
-            _ => Err(strange(format!("its key file {} holds no key", path.display()))),
+            _ => Err(strange(format!("its key file {} contains no key", path.display()))),
         }
     }
 }
@@ -162,14 +166,14 @@ fn confirm(identity: &Identity, response: &Response) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::AuthenticationFailed,
-        "Azure Arc did not confirm that the token is the identity's asked for",
+        "the Azure Arc agent did not confirm that the token is for the requested identity",
     )
-    .with_advice("Update the agent of Azure Arc, or leave the id out to log in as the machine itself."))
+    .with_advice("Update the Azure Arc agent, or omit the id to use the machine's system-assigned identity."))
 }
 
 fn strange(what: String) -> Error {
-    Error::new(ErrorKind::AuthenticationFailed, format!("Azure Arc answers strangely: {what}"))
-        .with_advice("Look what listens at the agent's address, and at the agent: `azcmagent show`.")
+    Error::new(ErrorKind::AuthenticationFailed, format!("unexpected response from the Azure Arc agent: {what}"))
+        .with_advice("Check which program listens at the agent's address, and check the agent with `azcmagent show`.")
 }
 
 #[cfg(test)]

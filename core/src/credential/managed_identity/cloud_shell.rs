@@ -24,7 +24,7 @@ impl CloudShell {
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         if !matches!(client.identity, Identity::System) {
-            return Err(takes_no_id("Cloud Shell", "id", "Leave the id out: the token is the signed-in user's."));
+            return Err(takes_no_id("Cloud Shell", "id", "Omit the id: the token is for the signed-in user."));
         }
         let send = |time| {
             let form = vec![("resource", Secret::new(resource))];

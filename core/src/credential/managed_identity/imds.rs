@@ -87,7 +87,7 @@ impl Imds {
                 // A machine without the service has no identity. If the machine has obtained a token before, this is a
                 // temporary network failure.
                 Err(error) if !context.has_fallback && error.service().status.is_none() && is_unreached(&error) => {
-                    return Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline())));
+                    return Err(nobody_there(format!("IMDS does not respond: {}", error.headline())));
                 }
                 outcome => return outcome,
             }
@@ -101,7 +101,7 @@ impl Imds {
         match client.send(Request::get_local(url, limit)).await {
             Ok(response) if response.status == 400 && response::is_object(&response) => Ok(()),
             Ok(response) => Err(not_imds(&response)),
-            Err(error) => Err(nobody_there(format!("nothing answers at the address of IMDS: {}", error.headline()))),
+            Err(error) => Err(nobody_there(format!("IMDS does not respond: {}", error.headline()))),
         }
     }
 }
@@ -121,11 +121,11 @@ fn not_imds(response: &Response) -> Error {
     match response::error_response(response, None, &[], ResponseOrigin::Local).service {
         // Another server at the address, such as a cluster's identity proxy, can state the reason.
         service if service.message.is_some() => {
-            let why = "what answers at the address of IMDS is not IMDS, and says".to_owned();
+            let why = "the response at the address of IMDS is not from IMDS".to_owned();
             nobody_there(why).with_service(service)
         }
         _ => nobody_there(format!(
-            "what answers at the address of IMDS is not IMDS (HTTP {}, {})",
+            "the response at the address of IMDS is not from IMDS (HTTP {}, {})",
             response.status,
             response::describe_body(response)
         )),
@@ -134,7 +134,7 @@ fn not_imds(response: &Response) -> Error {
 
 fn nobody_there(why: String) -> Error {
     Error::new(ErrorKind::CredentialUnavailable, why)
-        .with_advice("Nothing to do where this is no Azure machine; else check that 169.254.169.254 is not blocked.")
+        .with_advice("On an Azure machine, check that 169.254.169.254 is not blocked. Elsewhere this is expected.")
 }
 
 fn is_unreached(error: &Error) -> bool {
@@ -150,7 +150,7 @@ fn as_updating(error: Error) -> Error {
         }
         Some(404 | 410) if error.kind() != ErrorKind::CredentialUnavailable => {
             error.with_kind(ErrorKind::ServiceUnavailable).with_advice(
-                "IMDS is starting or updating itself, which takes up to 70 s: it is tried again after the back-off.",
+                "IMDS is starting or updating, which takes up to 70 s. The request is repeated after the back-off.",
             )
         }
         _ => error,

@@ -118,9 +118,9 @@ impl ManagedIdentityCredential {
         if request.claims.is_some() && !matches!(self.source, ManagedIdentitySource::WorkloadIdentity(_)) {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
-                "a managed identity cannot answer a claims challenge",
+                "a managed identity cannot respond to a claims challenge",
             )
-            .with_advice("Ask without claims, or use a credential of an application or a user."));
+            .with_advice("Request a token without claims, or use a credential of an application or a user."));
         }
         let resource = cloud::resource_of(&request.scope);
         match &self.source {
@@ -243,10 +243,10 @@ impl Identity {
     fn advice(&self) -> String {
         match self {
             Identity::ClientIdOf(variable, _) => format!(
-                "Assign that identity to this machine or service, set {variable} to the client id of one that is, or \
-                 unset it for the system-assigned one."
+                "Assign that identity to this machine or service, set {variable} to the client id of an assigned \
+                 identity, or unset it to use the system-assigned identity."
             ),
-            _ => "Assign the identity to this machine or service, or pass the id of one that is.".to_owned(),
+            _ => "Assign the identity to this machine or service, or pass the id of an assigned identity.".to_owned(),
         }
     }
 
@@ -344,19 +344,25 @@ impl Client {
         let error_response = response::error_response(response, object.as_ref(), secrets, ResponseOrigin::Local);
         let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
         if response.status == 403 && body.contains("unreachable") {
-            return Err(unavailable(format!("{source} is not reachable from here"), error_response.service)
-                .with_advice("Assign the identity to this machine or service, or pass the id of one that is."));
+            return Err(unavailable(format!("{source} cannot be reached from this machine"), error_response.service)
+                .with_advice(
+                    "Assign the identity to this machine or service, or pass the id of an assigned identity.",
+                ));
         }
         match self.lack(&error_response) {
             Some(Lack::Identity) => Err(unavailable(format!("{source} has {}", self.identity), error_response.service)
                 .with_advice(self.identity.advice())),
-            Some(Lack::Choice) => {
-                Err(unavailable(format!("{source} has several identities, and none is chosen"), error_response.service)
-                    .with_advice("Pass the client id of the one to use, or set AZURE_CLIENT_ID for the default chain."))
-            }
+            Some(Lack::Choice) => Err(unavailable(
+                format!("{source} has several identities, and no identity was selected"),
+                error_response.service,
+            )
+            .with_advice(
+                "Pass the client id of the identity to use, or set AZURE_CLIENT_ID for the default \
+                                  chain.",
+            )),
             Some(Lack::Audience) => {
-                Err(unavailable(format!("{source} gives no token for this resource"), error_response.service)
-                    .with_advice("Use another credential here, such as the developer's own sign-in."))
+                Err(unavailable(format!("{source} issues no token for this resource"), error_response.service)
+                    .with_advice("Use another credential on this machine, such as a developer tool's sign-in."))
             }
             None => Err(self.refused(error_response, response, source)),
         }
@@ -371,7 +377,7 @@ impl Client {
         let service = error_response.service.clone();
         let error = match error_response.into_error(response, source) {
             error if is_silent && error.kind() == ErrorKind::BadResponse => {
-                let why = format!("{source} refused the request with {}", response::describe_body(response));
+                let why = format!("{source} rejected the request with {}", response::describe_body(response));
                 Error::new(ErrorKind::AuthenticationFailed, why).with_service(service)
             }
             error => error,
@@ -379,7 +385,8 @@ impl Client {
         if error.kind() == ErrorKind::AuthenticationFailed && !known {
             // A program that keeps running while its platform restarts still has the old variables.
             return error.with_advice(format!(
-                "Check that an identity is assigned here{}; restart the program if its platform was.",
+                "Check that an identity is assigned to this machine or service{}. Restart the program if the \
+                 platform was restarted.",
                 self.identity.hint()
             ));
         }
@@ -453,7 +460,7 @@ fn unavailable(why: String, service: ServiceErrorDetails) -> Error {
 
 /// Returns the error for a source that does not let the request select an identity.
 fn takes_no_id(source: &str, what: &str, advice: &str) -> Error {
-    let why = format!("{source} takes no {what} of a user-assigned identity");
+    let why = format!("{source} does not accept the {what} of a user-assigned identity");
     Error::new(ErrorKind::CredentialUnavailable, why).with_advice(advice)
 }
 

@@ -23,8 +23,9 @@ impl ServiceFabric {
         if !endpoint.to_ascii_lowercase().starts_with("https:") {
             return Err(refused_variable("IDENTITY_ENDPOINT", "is not an https address"));
         }
-        let thumbprint = parse(thumbprint)
-            .ok_or_else(|| refused_variable("IDENTITY_SERVER_THUMBPRINT", "is no SHA-1 thumbprint (40 hex digits)"))?;
+        let thumbprint = parse(thumbprint).ok_or_else(|| {
+            refused_variable("IDENTITY_SERVER_THUMBPRINT", "is not a SHA-1 thumbprint (40 hexadecimal digits)")
+        })?;
         Ok(ServiceFabric { endpoint, header, trust: Trust::Thumbprint(thumbprint) })
     }
 
@@ -35,7 +36,7 @@ impl ServiceFabric {
 
     pub(super) async fn fetch(&self, client: &Client, resource: &str, context: FetchContext) -> Result<FetchedToken> {
         if !matches!(client.identity, Identity::System) {
-            let advice = "Leave the id out: the cluster's configuration decides which identity an application has.";
+            let advice = "Omit the id: the cluster's configuration determines the identity of an application.";
             return Err(takes_no_id("Service Fabric", "id", advice));
         }
         let url = client.url(&self.endpoint, VERSION, resource, None);
