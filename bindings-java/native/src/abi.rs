@@ -57,6 +57,7 @@ unsafe extern "C" {
         finalizer: Option<Finalizer>,
         error: Error,
     ) -> i32;
+    pub fn pgentra_error_message(error: *const pgentra_error) -> Text;
     pub fn pgentra_error_detail_json(error: *const pgentra_error) -> Text;
     pub fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_void;
     pub fn pgentra_error_free(error: *mut pgentra_error);

@@ -124,7 +124,11 @@ impl Env {
             return ptr::null_mut();
         }
         // SAFETY: the caller guarantees it.
-        let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+        self.byte_array(unsafe { CStr::from_ptr(text) }.to_bytes())
+    }
+
+    /// Returns bytes as an array; null if there is no memory for it.
+    pub fn byte_array(self, bytes: &[u8]) -> jbyteArray {
         let Ok(length) = jsize::try_from(bytes.len()) else { return ptr::null_mut() };
         let array = jni!(self, v1_2, NewByteArray, length);
         if !array.is_null() {

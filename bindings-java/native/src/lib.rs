@@ -1,7 +1,7 @@
 //! `libpgentra_jni`: the native methods of `io.github.pgentra.internal.Native` over the functions of the C API.
 //!
-//! Texts cross as UTF-8 bytes. A function that fails writes the error's JSON document to element 0 of its `error` argument
-//! and returns 0 or null. No native method blocks: callers wait in Java for a [`Completion`](natives), so that a virtual
+//! Texts cross as UTF-8 bytes. A function that fails writes the error's message, a NUL and its JSON document to
+//! element 0 of its `errors` argument and returns 0 or null. No native method blocks: callers wait in Java for a [`Completion`](natives), so that a virtual
 //! thread is never pinned.
 
 mod abi;

@@ -73,6 +73,21 @@ fn number(handle: *mut Handle) -> jlong {
     jlong::try_from(handle.expose_provenance()).unwrap_or(0)
 }
 
+/// Returns an error as its message, a NUL and its JSON document.
+///
+/// # Safety
+/// `error` is an error that is not freed.
+unsafe fn error_bytes(env: Env, error: *const pgentra_error) -> jbyteArray {
+    // SAFETY: the texts are NUL-terminated and valid as long as the error.
+    let (message, document) = unsafe {
+        (
+            CStr::from_ptr(abi::pgentra_error_message(error)).to_bytes_with_nul(),
+            CStr::from_ptr(abi::pgentra_error_detail_json(error)).to_bytes(),
+        )
+    };
+    env.byte_array(&[message, document].concat())
+}
+
 /// The place of an error, which it passes to Java and frees.
 struct ErrorPlace(*mut pgentra_error);
 
@@ -90,8 +105,8 @@ impl ErrorPlace {
         if self.0.is_null() {
             return false;
         }
-        // SAFETY: the error is this value's own, and its text is valid as long as the error.
-        let document = unsafe { env.bytes(abi::pgentra_error_detail_json(self.0)) };
+        // SAFETY: the error is this value's own.
+        let document = unsafe { error_bytes(env, self.0) };
         env.set_element(errors, 0, document);
         env.delete_local(document);
         true
@@ -313,7 +328,7 @@ unsafe extern "C" fn done(completion: *mut c_void, outcome: *const pgentra_outco
                 let (error, cause) = if outcome.error.is_null() {
                     (ptr::null_mut(), ptr::null_mut())
                 } else {
-                    let document = env.bytes(abi::pgentra_error_detail_json(outcome.error));
+                    let document = error_bytes(env, outcome.error);
                     (document, throwable(abi::pgentra_error_cause(outcome.error)))
                 };
                 (error, cause, env.bytes(outcome.token), env.bytes(outcome.user), env.bytes(outcome.user_source))

@@ -29,7 +29,7 @@ public abstract class Credential {
      */
     public static Credential of(TokenSource source) {
         Objects.requireNonNull(source, "source");
-        return ofAsync(source.getClass().getSimpleName(), request -> CompletableFuture.completedFuture(source.getToken(request)));
+        return ofAsync(name(source), request -> CompletableFuture.completedFuture(source.getToken(request)));
     }
 
     /**
@@ -38,7 +38,7 @@ public abstract class Credential {
      * @param source starts to fetch a token
      */
     public static Credential ofAsync(AsyncTokenSource source) {
-        return ofAsync(source.getClass().getSimpleName(), source);
+        return ofAsync(name(source), source);
     }
 
     /**
@@ -49,6 +49,11 @@ public abstract class Credential {
      */
     public static Credential ofAsync(String name, AsyncTokenSource source) {
         return new CustomCredential(name, Objects.requireNonNull(source, "source"));
+    }
+
+    /** A lambda has no name that would say anything. */
+    private static String name(Object source) {
+        return source.getClass().isHidden() ? "TokenSource" : source.getClass().getSimpleName();
     }
 
     /**

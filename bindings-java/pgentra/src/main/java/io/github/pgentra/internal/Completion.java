@@ -3,7 +3,7 @@ package io.github.pgentra.internal;
 /** Receives the outcome of an asynchronous call of the engine, once, on a thread of the engine. */
 interface Completion {
     /**
-     * @param error the error's JSON document in UTF-8, or null on success
+     * @param error the error's message, a NUL and its JSON document in UTF-8, or null on success
      * @param cause what a custom credential threw, or null
      * @param token the token, or null
      * @param user the role, or null

@@ -27,10 +27,11 @@ public final class Errors {
         }
     }
 
-    /** The exception of an error's document. */
-    static EntraException of(String document, Throwable cause) {
-        Map<String, Object> detail = Json.object(document);
-        String message = String.valueOf(detail.get("message"));
+    /** The exception of an error: its message, a NUL and its JSON document. */
+    static EntraException of(String error, Throwable cause) {
+        int end = error.indexOf('\0');
+        Map<String, Object> detail = Json.object(error.substring(end + 1));
+        String message = error.substring(0, end);
         return switch (String.valueOf(detail.get("error_class"))) {
             case "CredentialUnavailableError" -> new CredentialUnavailableException(message, detail, cause);
             case "AuthenticationError" -> new AuthenticationException(message, detail, cause);

@@ -170,7 +170,7 @@ public final class Json {
         }
         String number = text.substring(start, at);
         try {
-            return number.matches("-?\\d+") ? (Object) Long.valueOf(number) : Double.valueOf(number);
+            return number.matches("-?\\d{1,18}") ? (Object) Long.valueOf(number) : Double.valueOf(number);
         } catch (NumberFormatException e) {
             throw invalid();
         }

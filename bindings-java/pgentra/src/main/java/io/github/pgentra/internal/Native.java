@@ -5,8 +5,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * The native methods. None of them blocks. One that fails writes the error's JSON document to element 0 of {@code errors}
- * and returns 0 or null.
+ * The native methods. None of them blocks. One that fails writes the error, its message, a NUL and its JSON document, to
+ * element 0 of {@code errors} and returns 0 or null.
  */
 final class Native {
     static final int VERSION = 0;
