@@ -8,10 +8,7 @@ use crate::{
     cache::{application_cache, entry::CacheEntry, key::Key, refresh_state::RefreshMode, token::Token, user_cache},
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
-    credential::{
-        Credential, TokenRequest,
-        build::{self, BuildContext},
-    },
+    credential::{BuildContext, Credential, TokenRequest, build},
     error::Result,
     runtime::Pending,
     secret::Secret,
@@ -65,7 +62,7 @@ impl CachedCredential {
     /// Builds the credential of a document.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] if an option cannot be used. What a credential lacks at run time is reported
+    /// [`crate::ErrorKind::InvalidConfiguration`] if an option cannot be used. What a credential lacks at run time is reported
     /// by its first token request.
     pub fn new(config: &CredentialConfig, context: &CredentialContext) -> Result<Arc<Self>> {
         let class = config.kind.class();

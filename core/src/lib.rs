@@ -81,8 +81,8 @@ pub mod testing {
     pub use crate::{
         cache::refresh_state,
         config::inputs::BuildInputs,
-        credential::build::{BuildContext, build},
         credential::developer_tools::process::canned::set_tool_output,
+        credential::{BuildContext, build::build},
         transport::{Authorities, Method, Request, Response, Transport, TransportSettings, Trust},
     };
 }

@@ -181,7 +181,7 @@ mod tests {
         CredentialConfig, Secret,
         cache::refresh_state::RefreshMode,
         config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
-        credential::build::{self, BuildContext},
+        credential::{BuildContext, build},
         runtime::Pending,
         transport::{Response, Transport},
     };
