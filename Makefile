@@ -102,7 +102,7 @@ test-c: build libpgentra-testing test-c-rust
 
 test-c-rust: prerequisites
 	@$(CARGO_TEST) -p pgentra-c -- --show-output
-	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- text handles
+	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- string handles
 
 test-dotnet: build libpgentra-testing
 	@$(RUN) --postgres none tools/dotnet.sh test
@@ -154,7 +154,7 @@ lint-node: prerequisites
 
 lint-c: prerequisites
 	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
-	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" | xargs clang-format --dry-run -Werror'
+	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" bindings-c/include/pgentra_libpq.h | xargs clang-format --dry-run -Werror'
 
 lint-header: prerequisites
 	cargo xtask header --check
@@ -211,7 +211,7 @@ libpgentra-release: prerequisites
 	@"$(PYTHON)" tools/glibc.py check "$(BUILD)/$(basename $(basename $(GLIBC_TARGET)))/shared/libpgentra.so"
 
 install: PROFILE := shared
-install: libpgentra ## libpgentra for C and all that calls C, below PREFIX=/usr/local DESTDIR=
+install: libpgentra ## libpgentra for C and all that calls C, below PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
 
 wheel: PROFILE := release

@@ -62,7 +62,7 @@ static OPERATIONS: Table<pgentra_operation, Arc<AsyncCall>> = Table::new(2, "ope
 #[derive(Clone, Copy)]
 pub struct UserData(pub *mut c_void);
 
-// SAFETY: the pointer is only passed back to the application, whose documentation says that this happens on other threads.
+// SAFETY: the pointer is only passed back to the application, which expects this on other threads.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
@@ -136,7 +136,7 @@ fn cancelled(message: &str) -> Error {
 
 type DoneCallback = unsafe extern "C" fn(*mut c_void, *const pgentra_outcome);
 
-/// A call whose callback has not been called. In a forked child it is empty: the parent calls the callback.
+/// A pending call with its callback. In a forked child it is empty: the parent calls the callback.
 struct AsyncCall {
     callback: PerProcess<Mutex<Option<(DoneCallback, UserData)>>>,
     number: u64,
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn pgentra_operation_cancel(
 
 /// Frees the handle of an asynchronous call. The call continues. NULL, and a handle that was freed before, are ignored.
 ///
-/// @ownership `operation` is freed. @threads any, also inside a callback. @errors none.
+/// @ownership `operation` is freed. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_operation_free(operation: *mut pgentra_operation) {
     value("pgentra_operation_free", (), || drop(OPERATIONS.remove(operation)));

@@ -45,7 +45,7 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
-    /// Idle threads end at once, because a process whose main thread has ended runs until its last thread ends.
+    /// Idle threads end at once, because a process can run until its last thread ends, after its main thread has ended.
     ending: bool,
     /// The threads that have not been joined. A thread that ends because it was idle removes itself.
     handles: Vec<JoinHandle<()>>,
@@ -144,7 +144,7 @@ impl Workers {
             if state.jobs.is_empty() {
                 state.threads -= 1;
                 if !state.ending {
-                    // A dropped handle detaches the thread, whose memory is then freed when it ends.
+                    // A dropped handle detaches the thread, so that its memory is freed when it ends.
                     let this = std::thread::current().id();
                     state.handles.retain(|handle| handle.thread().id() != this);
                 }

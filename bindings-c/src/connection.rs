@@ -41,7 +41,7 @@ pub unsafe extern "C" fn pgentra_connection_read(
 
 /// Decides how a connection logs in: with its own password or with a token, with which role, and with which sslmode.
 ///
-/// The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
+/// The request is an object. All its keys are optional: arguments, text and form, hosts_with_ports, variables, service_files,
 /// environment, service_connector, has_credential, require_entra, ignore_password, allow_insecure_transport, replace_login,
 /// unknown_server, verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra,
 /// user, user_source, drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings,

@@ -39,7 +39,7 @@ pub struct OpenCredential {
     pub inner: Arc<CachedCredential>,
     /// The credentials with callbacks that take part.
     pub callbacks: Vec<CallbackId>,
-    /// The queue of a credential whose requests are polled.
+    /// The queue of a credential of pgentra_credential_queue().
     pub queue: Option<Arc<RequestQueue>>,
     calls: Arc<PendingCalls>,
     /// The last token of each request as C strings, so that a call with a cached token copies nothing.
@@ -152,8 +152,8 @@ pub unsafe extern "C" fn pgentra_credential_callback(
     unsafe { status("pgentra_credential_callback", error, work) }
 }
 
-/// Creates a custom credential whose requests the application takes with pgentra_request_next(), for languages in which no
-/// function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
+/// Creates a custom credential with a queue: the application takes its requests with pgentra_request_next(). It is for
+/// languages in which no function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
 ///
 /// @ownership `*credential` is the caller's: pgentra_credential_close(), after which its fetches fail with PGENTRA_CANCELLED. In
 /// a forked child the queue starts empty. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn pgentra_credential_queue(
 /// Closes a credential. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED. Providers and chains
 /// that use the credential continue. NULL, and a handle that was closed before, are ignored.
 ///
-/// @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+/// @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_credential_close(credential: *mut pgentra_credential) {
     value("pgentra_credential_close", (), || {
@@ -197,7 +197,7 @@ pub extern "C" fn pgentra_credential_close(credential: *mut pgentra_credential) 
 /// Reads a token request.
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings.
+/// `request` is NULL or points to a request with strings that are NULL or C strings.
 unsafe fn read_request(request: *const pgentra_token_request) -> Result<TokenRequest> {
     // The size of the first version of the structure. Members that are appended later are read only if `size` covers them.
     const LEAST: usize = offset_of!(pgentra_token_request, enable_cae) + size_of::<bool>();
@@ -235,7 +235,7 @@ unsafe fn read_request(request: *const pgentra_token_request) -> Result<TokenReq
 /// @errors as pgentra_provider_get().
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings; `token`, `expires_on` and `error` are NULL or
+/// `request` is NULL or points to a request with strings that are NULL or C strings; `token`, `expires_on` and `error` are NULL or
 /// valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_credential_get_token(
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn pgentra_credential_get_token(
 /// @errors PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings; the others are NULL or valid for a write.
+/// `request` is NULL or points to a request with strings that are NULL or C strings; the others are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_credential_try_get_token(
     credential: *const pgentra_credential,

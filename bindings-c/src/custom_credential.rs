@@ -98,7 +98,7 @@ struct PendingRequest {
 static REQUESTS: Table<pgentra_request, PendingRequest> = Table::new(3, "request");
 
 thread_local! {
-    /// The credentials whose callbacks run on this thread, the innermost last.
+    /// The credentials with a callback that runs on this thread, the innermost last.
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -112,7 +112,7 @@ pub fn check_deadlock(callbacks: &[CallbackId]) -> Result<()> {
         false => Ok(()),
         true => Err(Error::new(
             ErrorKind::WouldDeadlock,
-            "a blocking call inside the callback of the credential whose token the call waits for",
+            "a blocking call inside the callback of the credential that must respond to it",
         )),
     }
 }
@@ -298,7 +298,7 @@ impl RequestQueue {
         }
     }
 
-    /// Ends the waits for requests, and the fetches whose requests were not taken. Later fetches fail.
+    /// Ends the waits for requests, and the fetches with requests that were not taken. Later fetches fail.
     pub fn close(&self) {
         let (queues, mut state) = queues();
         self.closed.store(true, Ordering::Relaxed);

@@ -53,7 +53,7 @@ pub fn open(error: Error) -> *mut pgentra_error {
 
 /// Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
 ///
-/// @ownership `error` stays the caller's. @threads any. @errors none.
+/// @ownership `error` stays the caller's. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
     let invalid = ErrorKind::InvalidArgument as i32;
@@ -62,7 +62,7 @@ pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
 
 /// Returns the kind's name, such as "credential_unavailable". Never NULL.
 ///
-/// @ownership static: it is never freed. @threads any. @errors none.
+/// @ownership static: it is never freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_code(error: *const pgentra_error) -> *const c_char {
     let invalid = ErrorKind::InvalidArgument.code();
@@ -74,7 +74,7 @@ pub extern "C" fn pgentra_error_code(error: *const pgentra_error) -> *const c_ch
 /// Returns the message: what failed, the credential, what the token source reported, and what to do. The attempts of a chain
 /// follow on separate lines. It contains no token and no secret. Never NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c_char {
     let invalid = c"error is NULL or was freed".as_ptr();
@@ -85,7 +85,7 @@ pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c
 /// if known credential, class (of the application's own error), status, error, aadsts, service_message, trace_id,
 /// correlation_id, retry_after (seconds), claims, attempts. Never NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *const c_char {
     let invalid = c"{}".as_ptr();
@@ -94,7 +94,7 @@ pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *con
 
 /// Returns the `cause` that was passed to pgentra_request_fail() if this error results from it; otherwise NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_void {
     value("pgentra_error_cause", ptr::null_mut(), || {
@@ -106,7 +106,7 @@ pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_voi
 
 /// Keeps an error of a callback after the callback has returned. Returns NULL if `error` is not an error.
 ///
-/// @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors none.
+/// @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgentra_error {
     value("pgentra_error_retain", ptr::null_mut(), || {
@@ -116,7 +116,7 @@ pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgen
 
 /// Frees an error. NULL, and an error that was freed before, are ignored.
 ///
-/// @ownership `error` is freed. @threads any. @errors none.
+/// @ownership `error` is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_free(error: *mut pgentra_error) {
     value("pgentra_error_free", (), || drop(ERRORS.remove(error)));

@@ -30,7 +30,7 @@ static PROVIDERS: Table<pgentra_provider, Provider> = Table::new(4, "provider");
 
 struct Provider {
     inner: TokenProvider,
-    /// The credentials with callbacks for whose token a call may wait.
+    /// The credentials with callbacks that a call may wait for.
     callbacks: Vec<CallbackId>,
     calls: Arc<PendingCalls>,
     /// The last token and its role as C strings, so that a call with a cached token copies nothing.
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn pgentra_provider_open_with(
 /// Closes a provider. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED; blocking calls on other
 /// threads are not affected. NULL, and a handle that was closed before, are ignored.
 ///
-/// @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+/// @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_provider_close(provider: *mut pgentra_provider) {
     value("pgentra_provider_close", (), || {
@@ -165,7 +165,7 @@ pub extern "C" fn pgentra_provider_close(provider: *mut pgentra_provider) {
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). @threads any.
 /// @errors those of the credential, PGENTRA_TIMEOUT, PGENTRA_SHUTTING_DOWN, PGENTRA_WOULD_DEADLOCK (inside the callback of the
-/// credential whose token the call waits for), PGENTRA_INVALID_ARGUMENT.
+/// credential that must respond), PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `token`, `expires_on` and `error` are NULL or valid for a write.
@@ -202,8 +202,8 @@ pub unsafe extern "C" fn pgentra_provider_get(
 
 /// Returns a token if a usable one is cached, and its expiry in seconds since 1970 (`expires_on` may be NULL). Never blocks.
 ///
-/// The caller sets `*id` to the id of the token that it has (0: none). `*id` becomes the id of the current token, or 0 if none is
-/// cached; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
+/// The caller sets `*id` to the id of its own token, or to 0. `*id` becomes the id of the current token, or 0 without a
+/// cached one; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
 /// caller with its own copy does not copy again.
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.

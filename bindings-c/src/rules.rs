@@ -141,11 +141,11 @@ unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<Lo
     Ok(FailedLogin { sqlstate, message: message.unwrap_or_default(), ..FailedLogin::default() }.classify())
 }
 
-/// Returns the cause of a login error, from its SQLSTATE (NULL if the driver has none) and message: "token_expired",
+/// Returns the cause of a login error, from its SQLSTATE (may be NULL) and message: "token_expired",
 /// "wrong_audience", "token_rejected", "not_in_group", "bad_password", "role_missing", "principal_mismatch",
 /// "wrong_token_type", "no_tls", "not_allowed", "other", "not_a_login". Never NULL.
 ///
-/// @ownership static: it is never freed. @threads any. @errors none: the cause of invalid UTF-8 is "not_a_login".
+/// @ownership static: it is never freed. @threads any. @errors cannot fail: the cause of invalid UTF-8 is "not_a_login".
 ///
 /// # Safety
 /// Strings are NULL or C strings.
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn pgentra_login_error_cause(sqlstate: *const c_char, mess
 
 /// Returns whether a login may succeed with a newer token (pgentra_provider_invalidate()) after this login error.
 ///
-/// @ownership nothing is kept. @threads any. @errors none: invalid UTF-8 is not a login error.
+/// @ownership nothing is kept. @threads any. @errors cannot fail: invalid UTF-8 is not a login error.
 ///
 /// # Safety
 /// Strings are NULL or C strings.
