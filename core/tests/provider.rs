@@ -315,7 +315,9 @@ fn cache_entry_is_shared_by_equal_settings_only() {
     let provider = |document| TokenProvider::from_config(config(document)).expect("builds");
     let secret =
         |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
-    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": support::unix_now() + 3600});
+    // Read once: it is a part of the settings.
+    let expires_on = support::unix_now() + 3600;
+    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": expires_on});
     let one = provider(json!({"credential": statik("canary-1"), "user": "a"}));
     let same = provider(json!({"credential": statik("canary-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
     let other = provider(json!({"credential": statik("canary-2")}));
