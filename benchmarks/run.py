@@ -1,9 +1,9 @@
-"""Measures pgentra against the libraries people use today, side by side: `make bench`.
+"""Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet]    everything, or .NET's table alone, in place of the one in `results.md`
+    benchmarks/run.py [dotnet]    everything, or only .NET's table, which replaces the one in `results.md`
 
-Every figure is the median of 5 processes, ours and the peer's by turns, on one emulator. The table is printed and
-written to `results.md` beside this file, as measured, with what falls short named as such.
+Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
+written to `results.md` beside this file; rows that miss their goal say so.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Result = dict[str, Any]
 
 @dataclass
 class Row:
-    """A line of the table."""
+    """A row of the table."""
 
     work: str
     must: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass
 class Bench:
-    """The programs that measure, and the emulator that they measure against."""
+    """The measuring programs and the emulator."""
 
     emulator: Emulator
     variables: dict[str, str]
@@ -71,7 +71,7 @@ class Bench:
         )
 
     def measure(self, language: str, measure: str, who: str) -> Result:
-        """One figure, with the token requests and connections that it took."""
+        """Measures one figure, with its token requests and connections."""
         self.emulator.call("DELETE", "/requests")
         result = finish(self.start(language, measure, who))
         seen = self.emulator.call("GET", "/requests")
@@ -79,7 +79,7 @@ class Bench:
         return result | {"requests": counter.get("total", 0), "connections": seen["accepted"].get("entra", 0)}
 
     def both(self, language: str, measure: str) -> tuple[Result, Result]:
-        """Ours and the peer's, each the median of its runs."""
+        """Returns our and the peer's figures, each the median of its runs."""
         runs: dict[str, list[Result]] = {"ours": [], "peer": []}
         for _ in range(RUNS):
             for who, results in runs.items():
@@ -87,7 +87,7 @@ class Bench:
         return median(runs["ours"]), median(runs["peer"])
 
     def next_call(self, language: str, who: str, wait_s: float, **fault: Any) -> list[Result]:
-        """A call `wait_s` after a token arrived, with `fault` from then on; in each run."""
+        """Measures a call `wait_s` after a token arrived, with `fault` from then on, in each run."""
         results = []
         for _ in range(RUNS if fault.get("status") is None or who == "ours" else 1):
             process = self.start(language, "next", who)
@@ -186,7 +186,7 @@ def cold_rows(bench: Bench, language: str, callers: str) -> None:
 
 
 def refresh_row(bench: Bench, language: str) -> None:
-    # Past the refresh point of 4.8..6 s, long before the end. The peer's begins 300 s before the end.
+    # Past the refresh point of 4.8..6 s, long before the expiry. The peer refreshes 300 s before the expiry.
     with tokens(bench.emulator, lifetime_s=12):
         ours = median(bench.next_call(language, "ours", 6.5, latency_ms=1000))
     with tokens(bench.emulator, lifetime_s=250):
@@ -231,14 +231,14 @@ def chain_rows(bench: Bench) -> None:
     found = [calls(PATH="/nonexistent") for _ in range(RUNS)]
     first = statistics.median(one["ms"] for one, *_ in found) / 1e3
     again = statistics.median(two["ms"] for _, two, _ in found)
-    told = all(one["error"] and two["error"] for one, two, _ in found)
+    all_failed = all(one["error"] and two["error"] for one, two, _ in found)
     sticky = [three["error"] for *_, three in found if three["error"]]
     bench.add(
         "default chain, black-holed IMDS, nothing else available; the same again; then IMDS is back",
         "<= 4.5 s (1 s probe, 3 s probe); <= 1 ms; not sticky",
         f"error after {first:.2f} s; after {again:.3f} ms; {'sticky' if sticky else 'then a token'}",
         peer,
-        first <= 4.5 and again <= 1 and told and not sticky,
+        first <= 4.5 and again <= 1 and all_failed and not sticky,
     )
     with tempfile.TemporaryDirectory() as directory:
         token = bench.emulator.mint("app-mi")
@@ -259,7 +259,7 @@ def chain_rows(bench: Bench) -> None:
 
 
 def credential_rows(bench: Bench) -> None:
-    """What the peer has no credential for, and what it does for the database alone."""
+    """Measures what the peer has no credential for, and what it supports for the database only."""
     result = median([bench.measure("rust", "scope", "ours") for _ in range(RUNS)])
     bench.add(
         "warm token for another scope, over one for PostgreSQL",
@@ -318,7 +318,7 @@ def python_rows(bench: Bench) -> None:
 
 
 def c_rows(bench: Bench) -> None:
-    """libpgentra, which has no peer."""
+    """Measures libpgentra, which has no peer."""
     say("building libpgentra, profile release")
     subprocess.run(["cargo", "build", "--quiet", "--release", "-p", "pgentra-c"], cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
@@ -342,7 +342,7 @@ def c_rows(bench: Bench) -> None:
 
 
 def build_dotnet() -> list[str]:
-    """The measuring program in C#; empty where there is no .NET SDK, which is told."""
+    """Builds the measuring program in C#; returns nothing, and reports it, if there is no .NET SDK."""
     if shutil.which("dotnet") is None:
         say("not tried: .NET: none on this machine")
         return []
@@ -356,7 +356,7 @@ def build_dotnet() -> list[str]:
 
 
 def dotnet_rows(bench: Bench) -> None:
-    """PgEntra's password provider and Azure.Identity's."""
+    """Measures PgEntra's password provider and Azure.Identity's."""
     for measure, name in (("warm-identity", "managed identity"), ("warm-secret", "secret")):
         ours, peer = bench.both("dotnet", measure)
         bench.add(
@@ -393,7 +393,7 @@ def dotnet_rows(bench: Bench) -> None:
 
 
 def first_token(bench: Bench, who: str) -> Result:
-    """Milliseconds from the start of a process to its line, and the memory that it has then."""
+    """Returns the milliseconds from the start of a process to its first line, and its memory at that time."""
     results = []
     for _ in range(RUNS):
         started = time.perf_counter()
@@ -424,7 +424,7 @@ def connect_row(bench: Bench) -> None:
 
 
 def installed_size(python: str, *packages: str) -> tuple[float, int]:
-    """Megabytes on disk, and the number of packages, of `packages` with all that they need."""
+    """Returns the megabytes on disk and the number of packages of `packages` with their dependencies."""
     program = """
 import json, re, sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -510,7 +510,7 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 class Sleepers:
-    """Processes whose token of 400 s has 200 s left after 200 s, past its refresh point; others run meanwhile."""
+    """Starts processes whose token of 400 s is past its refresh point after 200 s; others run meanwhile."""
 
     def __init__(self, bench: Bench, languages: list[str]) -> None:
         self.bench = bench
@@ -525,7 +525,7 @@ class Sleepers:
             yield from processes
 
     def wake(self) -> dict[str, Result]:
-        """What a call of each comes to while the service answers 503."""
+        """Measures a call of each library while the token source returns 503."""
         wait_s = max(0.0, self.awake_at - time.monotonic())
         say(f"waiting {wait_s:.0f} s for a token to have 200 s left")
         time.sleep(wait_s)
@@ -592,7 +592,7 @@ def main(wanted: list[str]) -> int:
 
     written = ROOT / "benchmarks" / "results.md"
     if wanted:
-        # The other tables stay as they are; each reaches to the next heading of its kind.
+        # The other tables stay unchanged; each ends at the next heading of its level.
         parts = re.split(r"^(?=## )", written.read_text(), flags=re.M)
         kept = [part.rstrip() for part in parts if part.partition("\n")[0] not in [f"## {title}" for title in tables]]
         lines = ["\n\n".join(kept), ""]

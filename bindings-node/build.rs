@@ -1,8 +1,8 @@
-//! Links the addon as Node wants it.
+//! Sets the linker arguments of a Node addon.
 
 fn main() {
     napi_build::setup();
-    // Node closes an addon when the last worker that had loaded it ends. The engine's thread goes on running its code.
+    // Node unloads an addon when the last worker that loaded it ends, but the engine's thread still runs its code.
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

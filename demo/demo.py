@@ -1,8 +1,8 @@
-"""The demonstration: the samples as they are, one of them in many places, then "an hour in thirty seconds".
+"""The demonstration: the samples unchanged, one of them in many environments, then "an hour in thirty seconds".
 
-Starts the emulator, which starts a real PostgreSQL. Ends with status 0 only if every sample logged in as the expected
-role and no login failed. A new driver or language is one entry of `SAMPLES`, a place one of `places` in
-`demo_environments.py`, and a pool one of `POOLS` in `tests/support/pools.py`.
+Starts the emulator, which starts a real PostgreSQL. Exits with status 0 only if every sample logged in as the expected
+role and no login failed. A new driver is one entry of `PYTHON_SAMPLES` or `NODE_SAMPLES`, an environment one of
+`environments` in `demo_environments.py`, and a pool one of `POOLS` in `tests/support/pools.py`.
 """
 
 from __future__ import annotations
@@ -28,29 +28,28 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from demo_environments import ALICE, ask_service, elsewhere, places  # noqa: E402
+from demo_environments import ALICE, call_service, environments, without_identity  # noqa: E402
 from support.drivers import Target  # noqa: E402
-from support.emulator import Emulator  # noqa: E402
-from support.emulator import Place as FrontDoor  # noqa: E402
+from support.emulator import Emulator, Place  # noqa: E402
 from support.pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
 
-#: Who an app is on App Service in the emulator's world.
+#: The emulator's identity of an app on App Service.
 ROLE = "app-mi"
 SAMPLE_LIMIT_S = 60
 
 NODE = shutil.which("node")
-#: Who Node's pools are in the hour: the outages of each process begin when a token of its own arrives.
+#: The identity of Node's pools: each process has an identity, because its outages begin when its token arrives.
 NODE_ROLE, NODE_CLIENT_ID = "batch-mi", "11111111-0000-0000-0000-000000000002"
-#: Connections of each of Node's pools.
+#: The number of connections of each of Node's pools.
 NODE_SIZE = 5
 
 HOUR_S = 30
 LIFETIME_S = 12
-#: The token service is down for so long, each time from a token's arrival on. The second outage lasts past the moment
-#: at which that token is to be refreshed.
+#: The seconds of the outages of the token source. Each begins when a token arrives; the second one lasts past that
+#: token's refresh point.
 OUTAGES_S = (4, 8)
 
-#: Of the live line, where there is a terminal.
+#: The width of the live line on a terminal.
 WIDTH = min(118, shutil.get_terminal_size().columns - 1)
 
 LOGGED_IN = re.compile(r"^\w+: logged in as (?P<role>.+) after (?P<ms>\d+) ms$", re.MULTILINE)
@@ -58,7 +57,7 @@ LOGGED_IN = re.compile(r"^\w+: logged in as (?P<role>.+) after (?P<ms>\d+) ms$",
 
 @dataclass(frozen=True)
 class Sample:
-    """A program that prints `MODE: logged in as ROLE after N ms`; run in a folder with a copy of `examples/`."""
+    """A program that prints `MODE: logged in as ROLE after N ms`; it runs in a folder with a copy of `examples/`."""
 
     name: str
     command: tuple[str, ...]
@@ -73,7 +72,7 @@ def node(name: str, file: str) -> Sample:
 
 
 def has_node() -> bool:
-    """Whether Node is there, with the samples' packages and the addon that `make demo` has built."""
+    """Returns whether Node is installed, with the samples' packages and the addon that `make demo` builds."""
     packages, addons = ROOT / "examples" / "node" / "node_modules", (ROOT / "bindings-node").glob("*.node")
     return NODE is not None and packages.is_dir() and any(addons)
 
@@ -87,6 +86,8 @@ PYTHON_SAMPLES = (
     python("SQLAlchemy, psycopg2", "sqlalchemy_sample.py", "--driver", "psycopg2"),
     python("SQLAlchemy, async psycopg", "sqlalchemy_sample.py", "--mode", "async"),
     python("SQLAlchemy, async asyncpg", "sqlalchemy_sample.py", "--driver", "asyncpg"),
+    python("Django", "django_sample.py", "--mode", "sync"),
+    python("Django, async", "django_sample.py", "--mode", "async"),
 )
 NODE_SAMPLES = (
     node("pg", "pg.js"),
@@ -101,15 +102,15 @@ NODE_SAMPLES = (
 )
 
 
-#: Where cargo has put what it built.
+#: The folder with the files that cargo built.
 TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 
-#: Compiled for the demonstration, where a compiler and libpq's headers are there.
+#: Compiled by the demonstration if a compiler and libpq's headers are installed.
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
 def c_samples(folder: str) -> list[Sample]:
-    """The samples in C and C++, compiled into `folder`; none where that cannot be, which is told."""
+    """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
     try:
         prefix = Path(folder, "libpgentra")
@@ -128,11 +129,11 @@ def c_samples(folder: str) -> list[Sample]:
 
 
 def quietly(*command: str, environment: dict[str, str] | None = None) -> str:
-    """What a command prints; it has to succeed."""
+    """Runs a command, which must succeed, and returns its output."""
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-#: Built for the demonstration, where the .NET SDK is there.
+#: Built by the demonstration if the .NET SDK is installed.
 DOTNET_SAMPLES = (
     ("Npgsql", "sync"),
     ("Npgsql, async", "async"),
@@ -142,9 +143,9 @@ DOTNET_SAMPLES = (
 
 
 def dotnet_samples() -> list[Sample]:
-    """The samples in C#, built where they are; none where that cannot be, which is told."""
+    """Builds the samples in C#; reports if that is not possible."""
     if shutil.which("dotnet") is None:
-        say("not tried: .NET: none on this machine")
+        say("not tried: .NET: not installed")
         return []
     project = ROOT / "examples" / "dotnet"
     words = ["dotnet", "build", str(project), "-v", "q", "-nologo", f"-p:PgEntraLibrary={TARGET / 'libpgentra.so'}"]
@@ -170,7 +171,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="pgentra-demo-") as folder:
             environment = prepare(emulator, Path(folder))
             good = run_samples(emulator, folder, environment)
-            good &= run_places(emulator, folder, environment)
+            good &= run_environments(emulator, folder, environment)
         good &= run_hour(emulator)
     except KeyboardInterrupt:
         say("\nStopped.")
@@ -181,27 +182,27 @@ def main() -> int:
 
 
 def prepare(emulator: Emulator, folder: Path) -> dict[str, str]:
-    """Copies the samples to `folder`: their own `.env` may be somebody's real server. Gives them their environment."""
-    door = emulator.place
+    """Copies the samples to `folder`, without `.env`, which may name a real server. Returns their environment."""
+    server = emulator.place
     ignored = shutil.ignore_patterns(".env", "node_modules")
     for language, host, database in (("python", "HOSTNAME", "DATABASE"), ("node", "PGHOST", "PGDATABASE")):
         shutil.copytree(ROOT / "examples" / language, folder / language, ignore=ignored)
-        (folder / language / ".env").write_text(f"{host}={door.host}\n{database}={door.database}\n")
+        (folder / language / ".env").write_text(f"{host}={server.host}\n{database}={server.database}\n")
     (folder / "node" / "node_modules").symlink_to(ROOT / "examples" / "node" / "node_modules")
-    environment = {**os.environ, "PGPORT": str(door.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
-    # libpq's own variables.
-    environment |= {"PGHOST": door.host, "PGDATABASE": door.database}
-    # Those of the .NET samples.
-    return environment | {"Host": door.host, "Database": door.database, "Port": str(door.port)}
+    environment = {**os.environ, "PGPORT": str(server.port), "PGSSLMODE": "verify-full", "HOSTNAME": "a-container"}
+    # The variables of libpq.
+    environment |= {"PGHOST": server.host, "PGDATABASE": server.database}
+    # The variables of the .NET samples.
+    return environment | {"Host": server.host, "Database": server.database, "Port": str(server.port)}
 
 
 def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
-    """The table of drivers; whether every row is as it should be."""
+    """Prints the table of drivers; returns whether every login succeeded."""
     samples: tuple[Sample, ...] = PYTHON_SAMPLES
     if has_node():
         samples += NODE_SAMPLES
     else:
-        say("not tried: Node: none on this machine")
+        say("not tried: Node: not installed")
     say("Building the samples in C, C++ and C#, while the others run ...")
     built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
@@ -219,45 +220,45 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
             good = False
             row(sample.name, "FAILED", "", str(requests), widths=widths)
             say((done.stdout + done.stderr).strip())
-    say("\nOf the two requests one is for the database and one for the role's name, which is asked for once.")
+    say("\nOne of the two requests is for the database's token and one for the role's name, which is requested once.")
     return good
 
 
 def later(built: Future[list[Sample]]) -> Iterator[Sample]:
-    """Samples that need not be there before they are wanted."""
+    """Returns the samples that are being built, when they are needed."""
     yield from built.result()
 
 
-def run_places(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
-    """The table of places, in each of which the same sample runs, unchanged; whether every row is as it should be."""
-    say("\nThe same program elsewhere; nothing is said of a credential ...\n")
+def run_environments(emulator: Emulator, folder: str, environment: dict[str, str]) -> bool:
+    """Runs one sample in each environment and prints the table; returns whether every login succeeded."""
+    say("\nThe same program in other environments, without a configured credential ...\n")
     widths = (34, 28, 24)
-    heading("where it runs", "credential that was found", "logged in as", widths=widths)
+    heading("environment", "credential found", "logged in as", widths=widths)
     good = True
     sample = python("", "psycopg3_sample.py", "--mode", "sync")
-    bare = elsewhere(environment)
+    bare = without_identity(environment)
     with ThreadPoolExecutor(2) as two:
         runs = [
-            (place, two.submit(run, sample, folder, bare | place.variables)) for place in places(emulator, Path(folder))
+            (one, two.submit(run, sample, folder, bare | one.variables)) for one in environments(emulator, Path(folder))
         ]
-        for place, running in runs:
+        for one, running in runs:
             done = running.result()
             found = LOGGED_IN.search(done.stdout)
-            as_it_should = done.returncode == 0 and found is not None and found["role"] == place.role
-            row(place.name, place.credential, place.role if as_it_should else "FAILED", widths=widths)
-            if not as_it_should:
+            expected = done.returncode == 0 and found is not None and found["role"] == one.role
+            row(one.name, one.credential, one.role if expected else "FAILED", widths=widths)
+            if not expected:
                 good = False
                 say((done.stdout + done.stderr).strip())
     for name, node in (("service in Flask", None), *([("service in Express", NODE)] if has_node() else [])):
-        answer = ask_service(emulator, Path(folder), environment, node)
-        as_it_should = f'"{ALICE}"' in answer
+        answer = call_service(emulator, Path(folder), environment, node)
+        expected = f'"{ALICE}"' in answer
         row(
             f"{name}, for its user",
             "OnBehalfOfCredential",
-            ALICE if as_it_should else f"FAILED {answer}",
+            ALICE if expected else f"FAILED {answer}",
             widths=widths,
         )
-        good &= as_it_should
+        good &= expected
     return good
 
 
@@ -277,12 +278,12 @@ def run(sample: Sample, folder: str, environment: dict[str, str]) -> subprocess.
 
 
 def run_hour(emulator: Emulator) -> bool:
-    """Every pool at once; whether no login failed."""
+    """Runs every pool at once; returns whether no login failed."""
     outages = " and then for ".join(f"{seconds} s" for seconds in OUTAGES_S)
     and_node = f" and those of Node, of {NODE_SIZE}" if has_node() else ""
     say(
         f"\nAn hour in {HOUR_S} seconds: {len(POOLS)} pools of {SIZE}{and_node}, connections replaced every second, "
-        f"tokens of {LIFETIME_S} s,\nand a token service that is down for {outages}.\n"
+        f"tokens of {LIFETIME_S} s,\nand a token source that is down for {outages}.\n"
     )
     emulator.reset()
     emulator.set_tokens(lifetime_s=LIFETIME_S)
@@ -299,15 +300,15 @@ def run_hour(emulator: Emulator) -> bool:
         pools = Hour(python_pools, node_pools)
         for service in services:
             service.start()
-        began, ends, told = time.monotonic(), time.monotonic() + HOUR_S, -1
+        began, ends, shown = time.monotonic(), time.monotonic() + HOUR_S, -1
         while time.monotonic() < ends:
             time.sleep(0.2)
             second = int(time.monotonic() - began)
             line = status(second, pools, emulator, state)
             if sys.stdout.isatty():
                 print(f"\r{line[:WIDTH]:<{WIDTH}}", end="", flush=True)
-            elif second % 5 == 0 and second != told:
-                told = second
+            elif second % 5 == 0 and second != shown:
+                shown = second
                 say(line)
     stop.set()
     for service in services:
@@ -321,7 +322,7 @@ def run_hour(emulator: Emulator) -> bool:
         say("")
     say(
         f"\n{pools.logins} logins, {len(pools.failures)} failed, slowest {slowest:.2f} s; "
-        f"{len(requests)} token requests, {failed} of them refused by the outages, at most {most} at once."
+        f"{len(requests)} token requests, {failed} of them failed in the outages, at most {most} at once."
     )
     for failure in pools.failures[:5]:
         say(f"  {failure}")
@@ -332,20 +333,20 @@ def run_hour(emulator: Emulator) -> bool:
 
 
 class NodePools(AbstractContextManager["NodePools"]):
-    """Node's pools, in a process of their own, if Node is there: what they last told of each."""
+    """Node's pools in a separate process, if Node is installed, with their last report."""
 
-    def __init__(self, place: FrontDoor) -> None:
+    def __init__(self, place: Place) -> None:
         self.tallies: dict[str, Tally] = {}
         self._place = place
 
     def __enter__(self) -> NodePools:
         self._process: subprocess.Popen[str] | None = None
         if has_node():
-            place = {"PGHOST": self._place.host, "PGPORT": str(self._place.port), "PGDATABASE": self._place.database}
+            server = {"PGHOST": self._place.host, "PGPORT": str(self._place.port), "PGDATABASE": self._place.database}
             program = ROOT / "bindings-node" / "tests" / "pools.mjs"
             self._process = subprocess.Popen(
                 [NODE or "node", program, str(NODE_SIZE), NODE_CLIENT_ID],
-                env={**os.environ, **place},
+                env={**os.environ, **server},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -357,8 +358,8 @@ class NodePools(AbstractContextManager["NodePools"]):
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            told: dict[str, dict[str, Any]] = json.loads(line)
-            self.tallies = {name: Tally(**tally | {"roles": set(tally["roles"])}) for name, tally in told.items()}
+            report: dict[str, dict[str, Any]] = json.loads(line)
+            self.tallies = {name: Tally(**tally | {"roles": set(tally["roles"])}) for name, tally in report.items()}
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:
@@ -372,12 +373,12 @@ class NodePools(AbstractContextManager["NodePools"]):
             status = self._process.wait()
         self._reader.join(5)
         if status:
-            self.tallies["Node"] = Tally(failures=[f"ended with status {status}"])
+            self.tallies["Node"] = Tally(failures=[f"exited with status {status}"])
 
 
 @dataclass
 class Hour:
-    """What came of all pools, of both languages."""
+    """The logins of all pools of both languages."""
 
     python: AllPools
     node: NodePools
@@ -396,7 +397,7 @@ class Hour:
 
 
 class Above(logging.Handler):
-    """What an application's log would have, above the live line."""
+    """Prints the records of an application's log above the live line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = f"       log: {record.levelname} {record.getMessage()}"
@@ -405,13 +406,13 @@ class Above(logging.Handler):
 
 @dataclass
 class State:
-    """What the live line tells besides the counts."""
+    """The part of the live line besides the counts."""
 
     outages: int = 0
 
 
 def run_outages(emulator: Emulator, principal: str, state: State, stop: threading.Event) -> None:
-    """Each outage begins when a token of the principal arrives."""
+    """Runs the outages of a principal. Each begins when a token of the principal arrives."""
     seen = 0
     for seconds in OUTAGES_S:
         while not stop.is_set() and (tokens := arrived(emulator, principal)) <= seen:
@@ -424,7 +425,7 @@ def run_outages(emulator: Emulator, principal: str, state: State, stop: threadin
 
 
 def arrived(emulator: Emulator, principal: str) -> int:
-    """Database tokens handed out so far."""
+    """Returns the number of database tokens that were issued so far."""
     mine = [one for one in emulator.requests() if one.principal == principal]
     return sum(one.status == 200 and "ossrdbms" in (one.resource or "") for one in mine)
 
@@ -432,10 +433,10 @@ def arrived(emulator: Emulator, principal: str) -> int:
 def status(second: int, pools: Hour, emulator: Emulator, state: State) -> str:
     requests = emulator.requests()
     failed = sum(request.status != 200 for request in requests)
-    down = "   the token service is down" if state.outages else ""
+    down = "   the token source is down" if state.outages else ""
     return (
         f"{second:>4} s   logins {pools.logins:>5}   failed {len(pools.failures)}   "
-        f"token requests {len(requests)} ({failed} refused){down}"
+        f"token requests {len(requests)} ({failed} failed){down}"
     )
 
 

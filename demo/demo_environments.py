@@ -1,4 +1,4 @@
-"""Where a program can run, for the demonstration: the environment of each place, and who the program is there."""
+"""The environments of the demonstration: the variables of each, its credential and its role."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
-#: The emulator's own: whom an app, a machine and a developer are there.
+#: The emulator's identities of an app, a machine and a developer.
 APP, MACHINE, ALICE = "app-mi", "vm-prod", "alice@contoso.example"
 FEDERATED = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}
 LIMIT_S = 30
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place, the credential that the default chain finds there, the role, and what the environment says."""
+class DemoEnvironment:
+    """An environment: the credential that the default chain finds, the role, and the variables."""
 
     name: str
     credential: str
@@ -29,8 +29,8 @@ class Place:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def places(emulator: Emulator, folder: Path) -> Iterator[Place]:
-    """Files go into `folder`."""
+def environments(emulator: Emulator, folder: Path) -> Iterator[DemoEnvironment]:
+    """Returns the environments; their files are written into `folder`."""
     managed_identity = "ManagedIdentityCredential"
     for name, host, role in (
         ("virtual machine", "imds", MACHINE),
@@ -39,19 +39,19 @@ def places(emulator: Emulator, folder: Path) -> Iterator[Place]:
         ("Service Fabric", "service_fabric", APP),
         ("Cloud Shell", "cloud_shell", ALICE),
     ):
-        yield Place(name, managed_identity, role, emulator.hosts[host])
+        yield DemoEnvironment(name, managed_identity, role, emulator.hosts[host])
 
     pod = emulator.add_principal("service_principal", "orders-pod", federated_credentials=[FEDERATED])
     file = folder / "azure-identity-token"
     file.write_text(emulator.mint(pod.name, federated=FEDERATED).token)
     of_pod = named(emulator, pod) | {"AZURE_FEDERATED_TOKEN_FILE": str(file)}
-    yield Place("pod in Kubernetes", "WorkloadIdentityCredential", pod.name, of_pod)
+    yield DemoEnvironment("pod in Kubernetes", "WorkloadIdentityCredential", pod.name, of_pod)
 
     job = emulator.add_principal("service_principal", "nightly-job", certificates=[str(CERTIFICATES / "no-key.pem")])
     secret = {"AZURE_CLIENT_SECRET": job.secret or ""}
-    yield Place("a secret", "EnvironmentCredential", job.name, named(emulator, job) | secret)
+    yield DemoEnvironment("a secret", "EnvironmentCredential", job.name, named(emulator, job) | secret)
     certificate = {"AZURE_CLIENT_CERTIFICATE_PATH": str(CERTIFICATES / "app.pem")}
-    yield Place("a certificate", "EnvironmentCredential", job.name, named(emulator, job) | certificate)
+    yield DemoEnvironment("a certificate", "EnvironmentCredential", job.name, named(emulator, job) | certificate)
 
     path = os.pathsep.join([emulator.tools(ALICE), os.environ["PATH"]])
     for name, credential in (
@@ -59,11 +59,11 @@ def places(emulator: Emulator, folder: Path) -> Iterator[Place]:
         ("laptop with azd", "AzureDeveloperCliCredential"),
         ("laptop with PowerShell", "AzurePowerShellCredential"),
     ):
-        yield Place(name, credential, ALICE, {"PATH": path, "AZURE_TOKEN_CREDENTIALS": credential})
+        yield DemoEnvironment(name, credential, ALICE, {"PATH": path, "AZURE_TOKEN_CREDENTIALS": credential})
 
 
 def named(emulator: Emulator, application: Principal) -> dict[str, str]:
-    """What every application has. Its tokens tell no name."""
+    """Returns the variables that every application has. Its tokens contain no name."""
     return {
         "AZURE_TENANT_ID": emulator.tenant_id,
         "AZURE_CLIENT_ID": application.appid,
@@ -72,15 +72,15 @@ def named(emulator: Emulator, application: Principal) -> dict[str, str]:
     }
 
 
-def elsewhere(environment: dict[str, str]) -> dict[str, str]:
-    """An environment without the managed identity that it has."""
+def without_identity(environment: dict[str, str]) -> dict[str, str]:
+    """Returns an environment without its managed identity."""
     return {name: value for name, value in environment.items() if name not in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")}
 
 
-def ask_service(emulator: Emulator, folder: Path, environment: dict[str, str], node: str | None) -> str:
-    """Who a web service of the examples, in Node or in Python, is on the database when Alice calls it."""
+def call_service(emulator: Emulator, folder: Path, environment: dict[str, str], node: str | None) -> str:
+    """Calls a web service of the examples, in Node or in Python, as Alice; returns the response with its role."""
     application = emulator.add_principal("service_principal", f"shop-{'node' if node else 'python'}", role=False)
-    # Each example has its own names for the same.
+    # The examples use different names of these variables.
     settings = {
         "AZURE_TENANT_ID": emulator.tenant_id,
         "AZURE_CLIENT_ID": application.appid,
@@ -93,7 +93,7 @@ def ask_service(emulator: Emulator, folder: Path, environment: dict[str, str], n
     service = subprocess.Popen(
         (node, "node/web.js") if node else python,
         cwd=folder,
-        env=elsewhere(environment) | settings,
+        env=without_identity(environment) | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -104,8 +104,8 @@ def ask_service(emulator: Emulator, folder: Path, environment: dict[str, str], n
         token = emulator.sent_to(application, ALICE)
         request = urllib.request.Request(f"http://127.0.0.1:{port}/me", headers={"Authorization": f"Bearer {token}"})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=LIMIT_S) as answer:
-            text: str = answer.read().decode()
+        with opener.open(request, timeout=LIMIT_S) as response:
+            text: str = response.read().decode()
             return text
     finally:
         service.terminate()

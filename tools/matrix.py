@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Which credential works in which language, as the tests tell it in lines `works: CLASS in LANGUAGE`.
+"""The credentials that work in each language, from the lines `works: CLASS in LANGUAGE` of tests.
 
-    make test | tee FILE; tools/matrix.py FILE      writes what FILE tells into the table of docs/credentials.md
+    make test | tee FILE; tools/matrix.py FILE      writes the lines of FILE into the table of docs/credentials.md
 
-`make test` prints the table of its run, and fails where that of docs/credentials.md says more than the run showed.
+`make test` prints the table of its run, and fails if the table of docs/credentials.md claims more.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CREDENTIALS = (
     "AzurePowerShellCredential",
     "StaticTokenCredential",
 )
-# Some runners put a mark before what a test prints.
+# Some test runners put a mark before the output of a test.
 LINE = re.compile(r"^(?:# )?works: (?P<credential>\S+) in (?P<language>.+?)\s*$")
 YES = "yes"
 
-# Logins from Azure Service Connector's variables alone: what a run has to show. It may show more.
+# Logins from Azure Service Connector's variables alone that a run must show.
 IDENTITIES = ("system-assigned", "user-assigned", "service-principal")
 CONNECTOR_DRIVERS = {
     "psycopg2": "Python",
@@ -58,19 +58,19 @@ Cells = set[tuple[str, str]]
 
 
 def read(line: str) -> tuple[str, str] | None:
-    """The credential and the language of a line that tells of one that works."""
+    """Returns the credential and the language of a line `works: ...`."""
     match = LINE.match(line)
     return (match["credential"], match["language"]) if match else None
 
 
 def read_connector(line: str) -> tuple[str, str] | None:
-    """The identity and the driver of a line that tells of a login from Service Connector's variables."""
+    """Returns the identity and the driver of a line `connector: ...`."""
     match = CONNECTOR_LINE.match(line)
     return (match["identity"], match["driver"]) if match else None
 
 
 def connector_table(cells: Cells) -> str:
-    """In Markdown, every driver and identity."""
+    """Returns the table of drivers and identities in Markdown."""
     rules = " | ".join("-" * len(identity) for identity in IDENTITIES)
     lines = [f"| {'Service Connector':21} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * 21} | {rules} |\n"]
     more = {driver: None for _, driver in sorted(cells) if driver not in CONNECTOR_DRIVERS}
@@ -82,8 +82,7 @@ def connector_table(cells: Cells) -> str:
 
 
 def missing_connectors(cells: Cells, ci: bool) -> list[str]:
-    """Logins that a run did not show. A driver of which it shows none was not run on this machine, which is wrong in CI
-    alone."""
+    """Returns the logins that a run did not show. A driver without a login was not tested: an error in CI."""
     seen = {driver for _, driver in cells}
     return [
         f"no test shows it: {driver} with a {identity} identity"
@@ -94,7 +93,7 @@ def missing_connectors(cells: Cells, ci: bool) -> list[str]:
 
 
 def table(cells: Cells) -> str:
-    """In Markdown, every credential and language."""
+    """Returns the table of credentials and languages in Markdown."""
     widths = [max(map(len, CREDENTIALS)) + 2, *(max(len(language), len(YES)) for language in LANGUAGES)]
 
     def row(texts: Iterable[str]) -> str:
@@ -107,7 +106,7 @@ def table(cells: Cells) -> str:
 
 
 def written(text: str) -> Cells:
-    """What a document's table says to work."""
+    """Returns the entries of a document's table."""
     if BEGIN not in text or END not in text:
         return set()
     cells: Cells = set()
@@ -118,9 +117,9 @@ def written(text: str) -> Cells:
 
 
 def compare(run: Cells, ci: bool) -> tuple[list[str], list[str]]:
-    """What is wrong with the document's table or the run, and what is only to be noted.
+    """Returns the errors of the document's table or the run, and notes.
 
-    A language of which the run tells nothing at all is not there on this machine, which is wrong in CI alone.
+    A language without any line was not tested, which is an error in CI and else a note.
     """
     known = {(credential, language) for credential in CREDENTIALS for language in LANGUAGES}
     wrong = [f"no row or column for: works: {credential} in {language}" for credential, language in sorted(run - known)]
@@ -146,7 +145,7 @@ def main(arguments: list[str]) -> None:
     cells = {cell for line in Path(arguments[0]).read_text(errors="replace").splitlines() if (cell := read(line))}
     text = DOCUMENT.read_text()
     if BEGIN not in text or END not in text:
-        sys.exit(f"{DOCUMENT}: has no place for the table")
+        sys.exit(f"{DOCUMENT}: does not contain the comments around the table")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
     DOCUMENT.write_text(f"{before}\n\n{table(cells)}\n{after}")
 

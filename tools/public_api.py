@@ -171,7 +171,7 @@ class Listing:
 
     def path(self, path: dict[str, Any]) -> str:
         # The name as the source spells it depends on its imports.
-        name = path["path"].split("::")[-1]
+        name: str = path["path"].split("::")[-1]
         arguments = path["args"]
         if not arguments:
             return name

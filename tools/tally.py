@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Runs test suites one after the other, whatever becomes of each, and adds up what they count.
+"""Runs test suites in sequence, also after a failure, and adds up their results.
 
     tools/tally.py SUITE=SECONDS...
 
-A suite is a make target; it is killed with all its children after that time, builds included. The results of cargo,
-pytest, node:test and dotnet test are read from what it prints, which passes through as it comes; a line that holds a
-secret of the tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not there: a skip, or
-with CI=true a failure. One that begins with `not tried` is optional everywhere.
-Lines `works: CLASS in LANGUAGE` make the table of tools/matrix.py, which has to agree with the documentation's; lines
-`connector: IDENTITY / DRIVER / LANGUAGE` make that of logins from Service Connector's variables, which has to be full.
-Which tests failed, the first dozen of each suite, is told once more at the end. The last line is
+A suite is a make target; after that time, builds included, it is killed with its children. The results of cargo,
+pytest, node:test and dotnet test are read from its output, which is also printed. A line that contains a secret of the
+tests, or a token, is a failure. A line `skipped: ...` names a toolchain that is not installed: a skip, or with CI=true
+a failure. A line that begins with `not tried` is optional everywhere.
+Lines `works: CLASS in LANGUAGE` form the table of tools/matrix.py, which must agree with the documentation's; lines
+`connector: IDENTITY / DRIVER / LANGUAGE` form the table of logins from Service Connector's variables, which must be
+complete. The first dozen failed tests of each suite are repeated at the end. The last line is
 `N passed, N failed, N skipped`; the exit status is 0 if nothing failed.
 """
 
@@ -36,13 +36,16 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CARGO = re.compile(r"^test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<skipped>\d+) ignored;")
 CARGO_IGNORED = re.compile(r"^test (?P<name>.+?) \.\.\. ignored(?:, (?P<reason>.*))?$")
 PYTEST = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
-# Its own mark on a terminal is U+2139.
+# On a terminal the mark is U+2139.
 NODE = re.compile(r"^[#\u2139] (?P<word>pass|fail|cancelled|skipped|todo) (?P<count>\d+)$")
 NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR|failed) \S|^\u2716 (?!failing tests)|^test .* \.\.\. FAILED$")
-# Of more failures in one suite the first tell enough.
+# The number of failures that are repeated for one suite.
 NAMED_FAILURES = 12
-# Cargo lists the names alone, below a line of its own.
+# Cargo lists the names below this line.
 CARGO_FAILURES = "failures:"
+# The summary of Maven's tests; one with the word "Time" is that of a class.
+MAVEN = re.compile(r"^\[\w+\] Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), Errors: (?P<errors>\d+), Skipped: (?P<skipped>\d+)$")
+MAVEN_FAILURE = re.compile(r"^\[ERROR\]   \S+.*:\d+ ")
 # The summary of `dotnet test`.
 DOTNET = re.compile(r"^  (?P<word>succeeded|failed|skipped): (?P<count>\d+)$")
 PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
@@ -64,7 +67,7 @@ KINDS = {
 
 @dataclass
 class Result:
-    """What one suite has counted so far."""
+    """The results of one suite so far."""
 
     passed: int = 0
     failed: int = 0
@@ -85,7 +88,12 @@ class Result:
                     self.count(KINDS[word], int(count))
         elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
-        elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
+        elif match := MAVEN.match(line):
+            run, failures, errors, skipped = (int(count) for count in match.groups())
+            self.count("passed", run - failures - errors - skipped)
+            self.count("failed", failures + errors)
+            self.count("skipped", skipped)
+        elif MAVEN_FAILURE.match(line) or NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
             if sum(note.startswith("failed: ") for note in self.notes) < NAMED_FAILURES:
                 self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):
@@ -104,7 +112,7 @@ class Result:
         self.in_failures = line == CARGO_FAILURES or (self.in_failures and line.startswith("    "))
 
     def note(self, line: str) -> None:
-        """A note, once: some runners tell a failure twice."""
+        """Adds a note once: some test runners report a failure twice."""
         if line not in self.notes:
             self.notes.append(line)
 
@@ -113,13 +121,13 @@ class Result:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Ends a suite with all its children."""
+    """Kills a suite with all its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def heed_interrupts() -> None:
-    """A shell's background jobs ignore Ctrl-C, and so would the tests of it."""
+def restore_interrupts() -> None:
+    """Restores the handling of Ctrl-C, which background jobs of a shell ignore, for the tests of interrupts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -135,12 +143,12 @@ def run(suite: str, limit: float, ci: bool) -> Result:
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=heed_interrupts,
+        preexec_fn=restore_interrupts,
     )
     output = process.stdout
     assert output is not None
 
-    def pass_on() -> None:
+    def forward() -> None:
         for line in output:
             if SECRET.search(line):
                 result.count("failed", 1)
@@ -150,7 +158,7 @@ def run(suite: str, limit: float, ci: bool) -> Result:
             sys.stdout.flush()
             result.read(COLOUR.sub("", line.rstrip("\n")), ci)
 
-    reader = threading.Thread(target=pass_on, daemon=True)
+    reader = threading.Thread(target=forward, daemon=True)
     reader.start()
     status = None
     try:
@@ -158,7 +166,7 @@ def run(suite: str, limit: float, ci: bool) -> Result:
             status = process.wait(limit)
     finally:
         kill(process)
-    # Whatever a suite leaves running may hold the pipe open.
+    # Processes that a suite leaves behind may keep the pipe open.
     reader.join(5)
     if status is None:
         result.count("failed", 1)

@@ -21,7 +21,7 @@ static volatile bool over;
 static void get(int calls) {
   for (int call = 0; call < calls; call++) {
     const char *token = NULL;
-    if (pgentra_provider_get(provider, -1, &token, NULL) != PGENTRA_OK) abort();
+    if (pgentra_provider_get(provider, -1, &token, NULL, NULL) != PGENTRA_OK) abort();
     pgentra_string_free(token);
   }
 }

@@ -1,7 +1,7 @@
-"""One measurement in a process of its own, so that what is cold is cold: `measure.py MEASURE ours|peer`.
+"""One measurement in a process of its own, so that no cache is warm: `measure.py MEASURE ours|peer`.
 
-The variable `PGENTRA_BENCHMARK` holds where the emulator is and who is registered in it. The result is a line of JSON.
-`benchmarks/run.py` sets the faults, counts the requests and takes the medians.
+The variable `PGENTRA_BENCHMARK` holds the emulator's addresses and principals. The result is a line of JSON.
+`benchmarks/run.py` sets the faults, counts the requests and computes the medians.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONNECTIONS = 150
 
 Login = Callable[[], dict[str, str]]
 
-# The peer has no credentials of its own: there is no use of it without azure.identity.
+# The peer has no credentials of its own and is always used with azure.identity.
 DRIVER_MODULES = {"ours": ["pgentra.psycopg3"], "peer": ["azure.identity", "azure_postgresql_auth.psycopg3"]}
 MODULES = {"ours": ["pgentra.identity"], "peer": ["azure.identity", "azure_postgresql_auth.core"]}
 
@@ -34,7 +34,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def with_secret(who: str) -> Login:
-    """A login of an application with a secret."""
+    """Returns the login of an application with a secret."""
     at = surroundings()
     application = at["tenant_id"], at["client_id"], at["client_secret"]
     if who == "ours":
@@ -51,7 +51,7 @@ def with_secret(who: str) -> Login:
 
 
 def with_managed_identity(who: str) -> Login:
-    """A login of the identity of an App Service."""
+    """Returns the login of an App Service's identity."""
     if who == "ours":
         import pgentra
         from pgentra.identity import ManagedIdentityCredential
@@ -75,7 +75,7 @@ def milliseconds_since(started: float) -> float:
 
 
 def warm(log_in: Login) -> dict[str, Any]:
-    """Microseconds of a login that needs no fetch."""
+    """Measures the microseconds of a login that needs no fetch."""
     log_in()
     gc.disable()
     for _ in range(WARM_CALLS // 10):
@@ -92,7 +92,7 @@ def resident_mb() -> float:
 
 
 def imports(who: str) -> dict[str, Any]:
-    """What importing costs over importing the driver."""
+    """Measures the import, less the import of the driver."""
     import psycopg
 
     before = resident_mb()
@@ -102,7 +102,7 @@ def imports(who: str) -> dict[str, Any]:
 
 
 def first(who: str) -> dict[str, Any]:
-    """Milliseconds from nothing but imported modules to a token."""
+    """Measures the milliseconds from imported modules to a token."""
     load(*MODULES[who])
     started = time.perf_counter()
     with_secret(who)()
@@ -110,7 +110,7 @@ def first(who: str) -> dict[str, Any]:
 
 
 def stampede(who: str) -> dict[str, Any]:
-    """The 99th percentile of 200 threads that ask at once, none of whom finds a token."""
+    """Measures the 99th percentile of 200 threads that request a token at once, without a cached token."""
     log_in = with_secret(who)
     barrier = threading.Barrier(CALLERS)
     times: list[float] = []
@@ -131,7 +131,7 @@ def stampede(who: str) -> dict[str, Any]:
 
 
 def next_call(who: str) -> dict[str, Any]:
-    """Milliseconds of a call that is made when a line arrives on standard input, after one that brought a token."""
+    """Measures the milliseconds of a second call, which is made when a line arrives on standard input."""
     log_in = with_secret(who)
     log_in()
     print(json.dumps({"ready": True}), flush=True)
@@ -146,7 +146,7 @@ def next_call(who: str) -> dict[str, Any]:
 
 
 def connect(_: str) -> dict[str, Any]:
-    """The time to open a connection, over the time with a password that is at hand; both by turns."""
+    """Measures the time to open a connection, less the time with a given password, alternating."""
     import psycopg
 
     import pgentra

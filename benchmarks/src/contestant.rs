@@ -1,4 +1,4 @@
-//! Whom is measured: this engine, or `azure_identity` as a program without it would use it.
+//! The measured libraries: this engine, and `azure_identity` as applications use it without the engine.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -55,7 +55,7 @@ impl Contestant {
         }
     }
 
-    /// The default chain on a machine whose only identity endpoint is the emulator's IMDS.
+    /// Returns the default chain on a machine with the emulator's IMDS as its only identity endpoint.
     pub fn default_chain(who: &str) -> Outcome<Self> {
         let surroundings = Surroundings::read()?;
         if who != "ours" {

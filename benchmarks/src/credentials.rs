@@ -1,5 +1,5 @@
 //! What credentials take besides the login that is always measured: other scopes, signing, users. Ours alone: the peer has
-//! no certificate without OpenSSL, and acts for nobody.
+//! no certificate without OpenSSL, and has no on-behalf-of flow.
 
 use std::{
     hint::black_box,
@@ -50,7 +50,7 @@ pub async fn scope() -> Outcome<Value> {
     Ok(json!({"ns": run("https://vault.azure.net/.default").await?, "ns_of_database": database}))
 }
 
-/// Milliseconds of a fetch by certificate (RSA 2048) whose service answers at once: all that remains is the assertion.
+/// Measures the milliseconds of a fetch by certificate (RSA 2048) with an immediate response: the assertion's cost.
 pub async fn sign() -> Outcome<Value> {
     let answer = json!({"access_token": "t", "expires_in": 3600}).to_string();
     let environment = Environment::new();
@@ -111,7 +111,7 @@ struct User {
 }
 
 impl User {
-    /// A user who has sent a token to the application, and whom it has acted for once.
+    /// A user's token that the application has exchanged once.
     async fn join(surroundings: &Surroundings, client: &reqwest::Client, number: usize) -> Outcome<User> {
         let minted = json!({
             "principal": "alice@contoso.example", "audience": surroundings.client_id, "claims": {"number": number},

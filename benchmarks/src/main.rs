@@ -144,7 +144,7 @@ async fn first(who: &str) -> Outcome<Value> {
     Ok(json!({"ms": milliseconds(started.elapsed())}))
 }
 
-/// The 99th percentile of 200 callers that ask at once, none of whom finds a token.
+/// Measures the 99th percentile of 200 callers that request a token at once, without a cached token.
 async fn stampede(who: &str) -> Outcome<Value> {
     let contestant = Arc::new(Contestant::new(who)?);
     let barrier = Arc::new(Barrier::new(CALLERS));

@@ -1,37 +1,69 @@
 #!/bin/sh
-# Installs libpgentra from the directory that cargo built it in.
+# Installs libpgentra from the directory in which cargo built it.
 #
 #   install.sh BUILT PREFIX [DESTDIR]
 #
-# The shared library is stripped; its symbols lie beside it, where debuggers look for them.
+# The variable LIBDIR names the directory of the libraries; without it, that is PREFIX/lib. The shared library is stripped;
+# its symbols are in a file next to it, where debuggers look for them.
 set -eu
 here=$(dirname "$0")
-built=$1 prefix=$2 root=${3:-}$2
+built=$1 prefix=$2 destination=${3:-} libdir=${LIBDIR:-$2/lib}
+include=$destination$prefix/include libraries=$destination$libdir
 
-# Once here, once in the crate's own version, once in its header.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../../Cargo.toml")
 abi=$(sed -n 's/^#define PGENTRA_ABI_VERSION //p' "$here/../include/pgentra.h")
-# What `rustc --print native-static-libs` tells for this library, the C library itself aside.
-static_flags='-lgcc_s -lutil -lrt -lpthread -lm -ldl'
+# The system libraries of `rustc --print native-static-libs`. The compiler adds the C library and, for a static or a shared
+# program, the right one of libgcc_eh and libgcc_s.
+static_flags='-lutil -lrt -lpthread -lm -ldl'
+
+# Relative to the prefix where possible, so that the installed directory can be moved.
+case $libdir in
+    "$prefix"/*)
+        inside=${libdir#"$prefix"/}
+        pc_libdir="\${prefix}/$inside"
+        up=$(printf '%s/cmake/pgentra' "$inside" | sed 's|[^/][^/]*|..|g')
+        cmake_prefix="\${CMAKE_CURRENT_LIST_DIR}/$up" cmake_libdir="\${_pgentra_prefix}/$inside" ;;
+    *) pc_libdir=$libdir cmake_prefix=$prefix cmake_libdir=$libdir ;;
+esac
 
 fill() {
-    sed -e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" -e "s|@ABI@|$abi|" -e "s|@STATIC_FLAGS@|$static_flags|" \
-        "$here/$1.in" >"$2/$1"
+    sed -e "s|@PREFIX@|$prefix|" -e "s|@LIBDIR@|$pc_libdir|" -e "s|@CMAKE_PREFIX@|$cmake_prefix|" \
+        -e "s|@CMAKE_LIBDIR@|$cmake_libdir|" -e "s|@VERSION@|$version|" -e "s|@ABI@|$abi|" \
+        -e "s|@STATIC_FLAGS@|$static_flags|" "$here/$1.in" >"$2/$1"
 }
 
-mkdir -p "$root/include" "$root/lib/pkgconfig" "$root/lib/cmake/pgentra"
-install -m 644 "$here/../include/pgentra.h" "$here/../include/pgentra.hpp" "$root/include"
+mkdir -p "$include" "$libraries/pkgconfig" "$libraries/cmake/pgentra"
+for header in pgentra.h pgentra.hpp pgentra_libpq.h; do
+    install -m 644 "$here/../include/$header" "$include"
+done
 
-library=$root/lib/libpgentra.so.$abi
+library=$libraries/libpgentra.so.$abi
 install -m 755 "$built/libpgentra.so" "$library"
 objcopy --only-keep-debug "$library" "$library.debug"
 chmod 644 "$library.debug"
 strip --strip-unneeded "$library"
-(cd "$root/lib" && objcopy --add-gnu-debuglink="libpgentra.so.$abi.debug" "libpgentra.so.$abi")
-ln -sf "libpgentra.so.$abi" "$root/lib/libpgentra.so"
-install -m 644 "$built/libpgentra.a" "$root/lib"
-strip --strip-debug "$root/lib/libpgentra.a"
+(cd "$libraries" && objcopy --add-gnu-debuglink="libpgentra.so.$abi.debug" "libpgentra.so.$abi")
+ln -sf "libpgentra.so.$abi" "$libraries/libpgentra.so"
 
-fill pgentra.pc "$root/lib/pkgconfig"
-fill pgentra-config.cmake "$root/lib/cmake/pgentra"
-fill pgentra-config-version.cmake "$root/lib/cmake/pgentra"
+# The static library is one object in which only the exports are global. Rust's own symbols would be defined twice in a
+# program with another static library made with Rust. Section groups are dissolved, because the linker would take one of two
+# with the same name.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+nm -D --defined-only "$built/libpgentra.so" | sed 's/.* //' | grep '^pgentra_' >"$work/exports"
+# shellcheck disable=SC2046  # one word for each export
+ld -r --gc-sections --force-group-allocation $(sed 's/^/-u /' "$work/exports") "$built/libpgentra.a" -o "$work/pgentra.o"
+# The standard library contains LLVM's intermediate code, which the tools of other versions of LLVM cannot read.
+objcopy --keep-global-symbols="$work/exports" --strip-debug --remove-section .llvmbc --remove-section .llvmcmd \
+    "$work/pgentra.o"
+rm -f "$libraries/libpgentra.a"
+(cd "$work" && ar rcs libpgentra.a pgentra.o)
+install -m 644 "$work/libpgentra.a" "$libraries"
+
+fill pgentra.pc "$libraries/pkgconfig"
+fill pgentra-config.cmake "$libraries/cmake/pgentra"
+fill pgentra-config-version.cmake "$libraries/cmake/pgentra"
+
+if [ -z "$destination" ]; then
+    echo "libpgentra $version is in $libdir. If this is a directory of the system's linker, run: ldconfig"
+fi

@@ -1,28 +1,28 @@
-//! A connection's settings, and the decision how it logs in.
+//! Connection settings and connection plans.
 
 use std::ffi::c_char;
 
 use pgentra::{
-    Error, ErrorKind, Result,
-    bindings::CONNECTION_VARIABLES,
-    postgres::{self, ConnectionPlan, ConnectionRequest, Form, connection_string},
+    bindings::{CONNECTION_VARIABLES, connection_request_from_json, connection_settings},
+    postgres::ConnectionPlan,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     error::pgentra_error,
-    guard::{optional_text, text, to_text},
+    ffi::{optional_str, required_str, string_status},
 };
 
-/// Reads a connection string: `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
-/// `arguments` of pgentra_connection_plan(). `form` is "libpq" (NULL: the same), "url", "url_authority_first", "dotnet" or
+/// Reads a connection string. `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
+/// `arguments` of pgentra_connection_plan(). `form` is "libpq" (also for NULL), "url", "url_authority_first", "dotnet" or
 /// "jdbc".
 ///
-/// @ownership `*settings_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password. @threads any.
-/// @errors PGENTRA_INVALID_CONNECTION where the text is not a connection string of that form, PGENTRA_INVALID_ARGUMENT.
+/// @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
+/// @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,
+/// PGENTRA_INVALID_CONFIGURATION for an unknown form, PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `text` is a C string, `form` is NULL or one; `settings_json` and `error` are NULL or may be written to.
+/// `text` is a C string, `form` is NULL or one; `settings_json` and `error` are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_connection_read(
     text: *const c_char,
@@ -31,44 +31,33 @@ pub unsafe extern "C" fn pgentra_connection_read(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
-        // SAFETY: as promised by the caller.
-        let (text, form) = unsafe { (self::text("text", text)?, optional_text("form", form)?) };
-        let settings = connection_string::parse(text, form_named(form.unwrap_or("libpq"))?)?;
-        let settings: Map<String, Value> =
-            settings.iter().map(|(keyword, value)| (keyword.to_owned(), Value::from(value))).collect();
-        Ok(Some(Value::Object(settings).to_string()))
+        // SAFETY: guaranteed by the caller.
+        let (text, form) = unsafe { (required_str("text", text)?, optional_str("form", form)?) };
+        Ok(Some(Value::Object(connection_settings(text, form)?).to_string()))
     };
-    // SAFETY: as promised by the caller.
-    unsafe { to_text("pgentra_connection_read", "settings_json", settings_json, error, work) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_connection_read", "settings_json", settings_json, error, work) }
 }
 
-fn form_named(name: &str) -> Result<Form> {
-    serde_json::from_value(Value::from(name)).map_err(|_| {
-        Error::new(
-            ErrorKind::InvalidArgument,
-            "argument `form` is not one of libpq, url, url_authority_first, dotnet, jdbc",
-        )
-    })
-}
-
-/// Decides how a connection logs in: with its own password or with a token, as which role, with which sslmode.
+/// Decides how a connection logs in: with its own password or with a token, with which role, and with which sslmode.
 ///
 /// The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
-/// environment, service_connector, has_credential, require_entra, allow_insecure_transport, replace_login, unknown_server,
-/// verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra, user, user_source,
-/// drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings, conninfo, config. Both
-/// are described in bindings-c/README.md; pgentra_json_get() reads the plan.
+/// environment, service_connector, has_credential, require_entra, ignore_password, allow_insecure_transport, replace_login,
+/// unknown_server, verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra,
+/// user, user_source, drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings,
+/// conninfo, config. bindings-c/README.md describes both. pgentra_options_to_json() writes a request, and pgentra_json_get()
+/// reads the plan.
 ///
-/// Without the key `environment`, the variables of this process are read now: no other thread may call setenv() meanwhile. An
-/// object of variables in it takes their place; pgentra_connection_variables() lists those that are needed.
+/// Without the key `environment`, the variables of this process are read during the call: no other thread may call setenv()
+/// meanwhile. An object of variables replaces them; pgentra_connection_variables() lists the required ones.
 ///
-/// @ownership `*plan_json` is the caller's: pgentra_string_free(), which wipes it. It may hold a password or a client secret.
-/// @threads any. @errors PGENTRA_INVALID_CONFIGURATION naming the key of the request, PGENTRA_INVALID_CONNECTION where the
-/// settings cannot be read or contradict each other, PGENTRA_INSECURE_TRANSPORT where TLS is switched off for a server that is
-/// not local, PGENTRA_INVALID_ARGUMENT.
+/// @ownership `*plan_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password or a client
+/// secret. @threads any. @errors PGENTRA_INVALID_CONFIGURATION naming the key of the request, PGENTRA_INVALID_CONNECTION if the
+/// settings cannot be read or contradict each other, PGENTRA_INSECURE_TRANSPORT if TLS is disabled for a server that is not
+/// local, PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `request_json` is a C string; `plan_json` and `error` are NULL or may be written to.
+/// `request_json` is a C string; `plan_json` and `error` are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_connection_plan(
     request_json: *const c_char,
@@ -76,38 +65,24 @@ pub unsafe extern "C" fn pgentra_connection_plan(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
-        // SAFETY: as promised by the caller.
-        let request = read_request(unsafe { text("request_json", request_json) }?)?;
+        // SAFETY: guaranteed by the caller.
+        let request = connection_request_from_json(unsafe { required_str("request_json", request_json) }?)?;
         Ok(Some(ConnectionPlan::new(&request)?.to_json().to_string()))
     };
-    // SAFETY: as promised by the caller.
-    unsafe { to_text("pgentra_connection_plan", "plan_json", plan_json, error, work) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_connection_plan", "plan_json", plan_json, error, work) }
 }
 
-/// Reads the request. Without `environment` it gets this process's variables.
-fn read_request(text: &str) -> Result<ConnectionRequest> {
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(document)) if !document.contains_key("environment") => {
-            let mut request = ConnectionRequest::from_value(Value::Object(document))?;
-            request.environment = postgres::environment_of_process();
-            Ok(request)
-        }
-        Ok(document) => ConnectionRequest::from_value(document),
-        // The engine says where it is broken.
-        Err(_) => ConnectionRequest::from_json(text),
-    }
-}
-
-/// The environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A request
-/// with `service_connector` needs all variables of the process.
+/// Returns the environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A
+/// request with `service_connector` needs all variables of the process.
 ///
 /// @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `json` and `error` are NULL or may be written to.
+/// `json` and `error` are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_connection_variables(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
     let work = || Ok(Some(json!(CONNECTION_VARIABLES).to_string()));
-    // SAFETY: as promised by the caller.
-    unsafe { to_text("pgentra_connection_variables", "json", json, error, work) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_connection_variables", "json", json, error, work) }
 }

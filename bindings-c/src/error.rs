@@ -1,4 +1,4 @@
-//! Errors as C holds them.
+//! Error objects.
 
 use std::{
     ffi::{c_char, c_void},
@@ -6,114 +6,111 @@ use std::{
     sync::Arc,
 };
 
-use pgentra::{Error, ErrorKind, Result};
+use pgentra::{
+    Error, ErrorKind, Result,
+    bindings::{self, ChainRule},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    guard::{Output, optional_text, status, text, to_text, value},
+    custom_credential::Cause,
+    ffi::{Output, invalid_argument, optional_str, required_str, status, string_status, value, write_optional},
     handles::Table,
-    host::Cause,
-    text::{Text, interned},
+    string::{CountedString, static_string},
 };
 
-/// An error: its kind, its text and its details. Freed by pgentra_error_free().
+/// An error: its kind, message and details. Free it with pgentra_error_free().
 pub struct pgentra_error;
 
-static ERRORS: Table<pgentra_error, Arc<Failure>> = Table::new(1, "error");
+static ERRORS: Table<pgentra_error, Arc<ErrorObject>> = Table::new(1, "error");
 
-/// An error with the texts that C has pointers to.
-struct Failure {
+/// An error with the strings to which C has pointers.
+struct ErrorObject {
     error: Error,
-    message: Text,
-    detail: Text,
+    message: CountedString,
+    detail: CountedString,
 }
 
-/// Writes an error object to `place`, unless that is NULL.
+/// Writes an error object to `output`, unless that is NULL.
 ///
 /// # Safety
-/// `place` is NULL or may be written to.
-pub unsafe fn give(error: Error, place: *mut *mut pgentra_error) -> i32 {
-    let kind = error.kind() as i32;
-    // SAFETY: as promised by the caller.
-    if let Ok(Some(place)) = unsafe { Output::optional("error", place) } {
-        place.write(open(error));
+/// `output` is NULL or valid for a write.
+pub unsafe fn write_error(error: Error, output: *mut *mut pgentra_error) {
+    // SAFETY: guaranteed by the caller.
+    if let Ok(Some(output)) = unsafe { Output::optional("error", output) } {
+        write_optional(&Some(output), open(error));
     }
-    kind
 }
 
-/// An error object; NULL where there is no room for one.
+/// Creates an error object. Returns NULL if the table is full.
 pub fn open(error: Error) -> *mut pgentra_error {
     let mut detail = error.detail();
     detail["error_class"] = error.kind().class().into();
-    let message = Text::new(&error.to_string());
-    let detail = Text::new(&detail.to_string());
-    ERRORS.insert(Arc::new(Failure { error, message, detail })).unwrap_or(ptr::null_mut())
+    let message = CountedString::new(&error.to_string());
+    let detail = CountedString::new(&detail.to_string());
+    ERRORS.insert(Arc::new(ErrorObject { error, message, detail })).unwrap_or(ptr::null_mut())
 }
 
-/// The kind; PGENTRA_INVALID_ARGUMENT where `error` is no error, or was freed.
+/// Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
 ///
 /// @ownership `error` stays the caller's. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
-    let none = ErrorKind::InvalidArgument as i32;
-    value("pgentra_error_kind", none, || ERRORS.get(error).map_or(none, |failure| failure.error.kind() as i32))
+    let invalid = ErrorKind::InvalidArgument as i32;
+    value("pgentra_error_kind", invalid, || ERRORS.get(error).map_or(invalid, |object| object.error.kind() as i32))
 }
 
-/// The kind's name, such as "credential_unavailable". Never NULL.
+/// Returns the kind's name, such as "credential_unavailable". Never NULL.
 ///
-/// @ownership static, never to be freed. @threads any. @errors none.
+/// @ownership static: it is never freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_code(error: *const pgentra_error) -> *const c_char {
-    let none = ErrorKind::InvalidArgument.code();
+    let invalid = ErrorKind::InvalidArgument.code();
     value("pgentra_error_code", c"internal".as_ptr(), || {
-        interned(ERRORS.get(error).map_or(none, |failure| failure.error.code()))
+        static_string(ERRORS.get(error).map_or(invalid, |object| object.error.code())).as_ptr()
     })
 }
 
-/// What failed, for which credential, what the service said, what to do; the attempts of a chain follow on lines of their
-/// own. Holds no token and no secret. Never NULL.
+/// Returns the message: what failed, the credential, what the token source reported, and what to do. The attempts of a chain
+/// follow on separate lines. It contains no token and no secret. Never NULL.
 ///
-/// @ownership borrowed from `error`: good until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c_char {
-    let none = c"error is NULL or was freed".as_ptr();
-    value("pgentra_error_message", none, || ERRORS.get(error).map_or(none, |failure| failure.message.as_ptr()))
+    let invalid = c"error is NULL or was freed".as_ptr();
+    value("pgentra_error_message", invalid, || ERRORS.get(error).map_or(invalid, |object| object.message.as_ptr()))
 }
 
-/// The same as data (JSON): code, kind, error_class (of the bindings that have exceptions), message, advice, transient, and
-/// where they are known credential, class (of the host's own error), status, error, aadsts, service_message, trace_id,
+/// Returns the error as JSON: code, kind, error_class (the class in bindings with exceptions), message, advice, transient, and
+/// if known credential, class (of the application's own error), status, error, aadsts, service_message, trace_id,
 /// correlation_id, retry_after (seconds), claims, attempts. Never NULL.
 ///
-/// @ownership borrowed from `error`: good until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *const c_char {
-    let none = c"{}".as_ptr();
-    value("pgentra_error_detail_json", none, || ERRORS.get(error).map_or(none, |failure| failure.detail.as_ptr()))
+    let invalid = c"{}".as_ptr();
+    value("pgentra_error_detail_json", invalid, || ERRORS.get(error).map_or(invalid, |object| object.detail.as_ptr()))
 }
 
-/// The `cause` that was given to pgentra_request_fail(), where this error comes from that, else NULL.
+/// Returns the `cause` that was passed to pgentra_request_fail() if this error results from it; otherwise NULL.
 ///
-/// @ownership borrowed from `error`: good until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_void {
     value("pgentra_error_cause", ptr::null_mut(), || {
-        ERRORS.get(error).ok().and_then(|failure| cause(&failure.error)).unwrap_or(ptr::null_mut())
+        let object = ERRORS.get(error).ok();
+        let cause = object.and_then(|object| bindings::cause(&object.error, |cause: &Cause| Some(cause.pointer())));
+        cause.unwrap_or(ptr::null_mut())
     })
 }
 
-/// The host's own error: the error's, or that of the attempt of a chain which has one.
-fn cause(error: &Error) -> Option<*mut c_void> {
-    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
-    own.or_else(|| error.attempts().iter().rev().find_map(cause))
-}
-
-/// Keeps an error beyond the callback that was passed it. NULL where `error` is none.
+/// Keeps an error of a callback after the callback has returned. Returns NULL if `error` is not an error.
 ///
 /// @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors none.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgentra_error {
     value("pgentra_error_retain", ptr::null_mut(), || {
-        ERRORS.get(error).and_then(|failure| ERRORS.insert(Arc::clone(&failure))).unwrap_or(ptr::null_mut())
+        ERRORS.get(error).and_then(|object| ERRORS.insert(Arc::clone(&object))).unwrap_or(ptr::null_mut())
     })
 }
 
@@ -125,15 +122,15 @@ pub extern "C" fn pgentra_error_free(error: *mut pgentra_error) {
     value("pgentra_error_free", (), || drop(ERRORS.remove(error)));
 }
 
-/// Makes an error of the host's own finding, with the texts that all errors have: `message` is what failed, without a full
-/// stop; `advice` (what to do) and `credential` (its class name) may be NULL. Returns `kind`, so that a function can end
-/// with `return pgentra_error_new(...)`.
+/// Creates an error that the application or its driver found, with the parts that all errors have. `message` says what failed,
+/// without a full stop; `advice` (what to do) and `credential` (its class name) may be NULL. Returns `kind`, so that a function
+/// can end with `return pgentra_error_new(...)`.
 ///
-/// @ownership `*error` is the caller's: pgentra_error_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT where `kind` is
-/// none or `message` is NULL.
+/// @ownership `*error` is the caller's: pgentra_error_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT if `kind` is not a
+/// kind of error or `message` is NULL.
 ///
 /// # Safety
-/// Texts are NULL or C strings; `error` is NULL or may be written to.
+/// Strings are NULL or C strings; `error` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_error_new(
     kind: i32,
@@ -143,35 +140,38 @@ pub unsafe extern "C" fn pgentra_error_new(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || -> Result<()> {
-        let unknown = || Error::new(ErrorKind::InvalidArgument, "argument `kind` is no kind of error");
+        let unknown = || invalid_argument("kind", "is not a kind of error");
         let kind = ErrorKind::from_number(kind).ok_or_else(unknown)?;
-        // SAFETY: as promised by the caller.
+        // SAFETY: guaranteed by the caller.
         let (message, advice, credential) = unsafe {
-            (text("message", message)?, optional_text("advice", advice)?, optional_text("credential", credential)?)
+            (
+                required_str("message", message)?,
+                optional_str("advice", advice)?,
+                optional_str("credential", credential)?,
+            )
         };
-        let made = advice.into_iter().fold(Error::new(kind, message), Error::with_advice);
-        Err(credential.into_iter().fold(made, Error::for_credential))
+        Err(bindings::new_error(kind, message, credential.map(str::to_owned), advice.map(str::to_owned)))
     };
-    // SAFETY: as promised by the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_error_new", error, work) }
 }
 
-/// Every kind of error, as a JSON array of {number, code, class, chain, transient, summary, advice}. `chain` is what a chain
-/// does after it: "goes on", "stops", or "" where it is not the outcome of a credential.
+/// Returns every kind of error as a JSON array of {number, code, class, chain, transient, summary, advice}. `chain` is what a
+/// chain does after it: "goes on", "stops", or "" if a credential cannot fail with it.
 ///
 /// @ownership `*json` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `json` and `error` are NULL or may be written to.
+/// `json` and `error` are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *mut *mut pgentra_error) -> i32 {
-    let work = || Ok(Some(ErrorKind::ALL.iter().map(|kind| described(*kind)).collect::<Value>().to_string()));
-    // SAFETY: as promised by the caller.
-    unsafe { to_text("pgentra_error_kinds", "json", json, error, work) }
+    let work = || Ok(Some(ErrorKind::ALL.iter().map(|kind| describe(*kind)).collect::<Value>().to_string()));
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_error_kinds", "json", json, error, work) }
 }
 
-fn described(kind: ErrorKind) -> Value {
-    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
+fn describe(kind: ErrorKind) -> Value {
+    use ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

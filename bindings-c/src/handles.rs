@@ -1,7 +1,7 @@
-//! Handles: numbers in the shape of pointers, which are looked up, never followed. So one that is NULL, closed, or of
-//! another type is refused, also while another thread closes it.
+//! Handles: numbers with the type of a pointer. They are looked up and never dereferenced, so that NULL, a closed handle
+//! and a handle of another type are rejected, also while another thread closes the handle.
 //!
-//! No lock is taken: a child forked at any moment finds the table whole.
+//! No lock is taken, so that the table is consistent in a forked child.
 
 use std::{
     marker::PhantomData,
@@ -27,36 +27,36 @@ const GENERATION_BITS: u32 = 10;
 const FIRST_CHUNK: usize = 64;
 const CHUNKS: usize = 20;
 
-/// All handles of one type. `H` is what the pointer points to in C's eyes.
+/// All handles of one type. `H` is the type to which the pointer points in C.
 pub struct Table<H, T> {
-    /// In the highest bits of a handle; from 1, so that none is NULL.
+    /// The highest bits of a handle. It is at least 1, so that no handle is NULL.
     kind: usize,
     name: &'static str,
-    /// Each twice as long as the one before, made when needed, kept for ever.
+    /// Each chunk is twice as long as the one before. It is allocated when needed and never freed.
     chunks: [AtomicPtr<Slot<T>>; CHUNKS],
-    /// How many slots were ever used.
+    /// The number of slots that were ever used.
     used: AtomicU32,
-    /// The free slots: the first one's index + 1, and a count in the upper half by which two states differ.
+    /// The list of free slots: the first one's index + 1, and in the upper half a count that changes with every pop.
     free: AtomicU64,
     handle: PhantomData<fn() -> H>,
 }
 
 struct Slot<T> {
     entry: ArcSwapOption<Entry<T>>,
-    /// Of the entry, or of the last one: a handle of an earlier one is refused.
+    /// The generation of the entry, or of the last one. A handle of an earlier generation is rejected.
     generation: AtomicU32,
-    /// The next free slot's index + 1.
+    /// The next free slot's index + 1, in the list of free slots.
     next: AtomicU32,
 }
 
-/// What a handle stands for.
+/// The value of a handle.
 pub struct Entry<T> {
     generation: u32,
     value: T,
 }
 
-/// A look at an entry, which keeps it meanwhile.
-type Look<T> = Guard<Option<Arc<Entry<T>>>>;
+/// A short borrow of an entry.
+type Borrowed<T> = Guard<Option<Arc<Entry<T>>>>;
 
 impl<T> std::ops::Deref for Entry<T> {
     type Target = T;
@@ -66,7 +66,7 @@ impl<T> std::ops::Deref for Entry<T> {
 }
 
 impl<H, T> Table<H, T> {
-    /// `kind` differs from those of all other tables. `name` stands in errors.
+    /// Creates a table. `kind` differs from the kinds of all other tables; errors contain `name`.
     pub const fn new(kind: usize, name: &'static str) -> Self {
         Table {
             kind,
@@ -78,7 +78,7 @@ impl<H, T> Table<H, T> {
         }
     }
 
-    /// A new handle.
+    /// Creates a handle.
     pub fn insert(&self, value: T) -> Result<*mut H> {
         let full = || Error::new(ErrorKind::Internal, format!("too many handles of type {} are open", self.name));
         let index = match self.pop() {
@@ -98,24 +98,24 @@ impl<H, T> Table<H, T> {
         Ok(ptr::without_provenance_mut(number))
     }
 
-    /// What the handle stands for, for a moment: no count is touched.
+    /// Borrows the value of a handle for a short time, without changing a reference count.
     #[inline]
-    pub fn look(&self, handle: *const H) -> Result<Look<T>> {
-        self.find(handle).map(|(_, guard)| guard).ok_or_else(|| self.refused(handle))
+    pub fn borrow(&self, handle: *const H) -> Result<Borrowed<T>> {
+        self.find(handle).map(|(_, guard)| guard).ok_or_else(|| self.invalid(handle))
     }
 
-    /// What the handle stands for, for a while.
+    /// Returns the value of a handle.
     pub fn get(&self, handle: *const H) -> Result<Arc<Entry<T>>> {
-        self.look(handle).and_then(|guard| Guard::into_inner(guard).ok_or_else(|| self.refused(handle)))
+        self.borrow(handle).and_then(|guard| Guard::into_inner(guard).ok_or_else(|| self.invalid(handle)))
     }
 
-    /// Closes the handle; `None` if it is none, or was closed before.
+    /// Closes a handle. Returns `None` for an invalid handle or one that was closed before.
     pub fn remove(&self, handle: *const H) -> Option<Arc<Entry<T>>> {
         let (index, guard) = self.find(handle)?;
         let slot = self.slot(index, false)?;
         let found = Guard::into_inner(guard)?;
         let before = slot.entry.compare_and_swap(&found, None);
-        // Two threads may close it at once: one of them does.
+        // Two threads may close it at once; one of them succeeds.
         if !before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &found)) {
             return None;
         }
@@ -123,13 +123,13 @@ impl<H, T> Table<H, T> {
         Some(found)
     }
 
-    fn refused(&self, handle: *const H) -> Error {
-        let what = if handle.is_null() { "is NULL" } else { "is not open, or is a handle of another type" };
-        Error::new(ErrorKind::InvalidArgument, format!("{} {what}", self.name))
+    fn invalid(&self, handle: *const H) -> Error {
+        let problem = if handle.is_null() { "is NULL" } else { "is not open, or is a handle of another type" };
+        Error::new(ErrorKind::InvalidArgument, format!("{} {problem}", self.name))
     }
 
     #[inline]
-    fn find(&self, handle: *const H) -> Option<(u32, Look<T>)> {
+    fn find(&self, handle: *const H) -> Option<(u32, Borrowed<T>)> {
         let number = handle.addr();
         let index = (number & ((1 << INDEX_BITS) - 1)) as u32;
         let generation = (number >> INDEX_BITS) as u32 & ((1 << GENERATION_BITS) - 1);
@@ -151,10 +151,10 @@ impl<H, T> Table<H, T> {
             if !make {
                 return None;
             }
-            slots = make_chunk(chunk, length);
+            slots = allocate(chunk, length);
         }
         let offset = index as usize - (length - FIRST_CHUNK);
-        // SAFETY: a chunk that is not NULL has `length` slots, which live for ever; `offset` is less than `length`
+        // SAFETY: a chunk that is not NULL has `length` slots, which are never freed; `offset` is less than `length`
         // because 2^number <= index / FIRST_CHUNK + 1 < 2^(number + 1).
         Some(unsafe { &*slots.add(offset) })
     }
@@ -186,7 +186,7 @@ impl<H, T> Table<H, T> {
 }
 
 #[cold]
-fn make_chunk<T>(chunk: &AtomicPtr<Slot<T>>, length: usize) -> *mut Slot<T> {
+fn allocate<T>(chunk: &AtomicPtr<Slot<T>>, length: usize) -> *mut Slot<T> {
     let slots: Box<[Slot<T>]> = (0..length)
         .map(|_| Slot { entry: ArcSwapOption::empty(), generation: AtomicU32::new(0), next: AtomicU32::new(0) })
         .collect();
@@ -194,7 +194,7 @@ fn make_chunk<T>(chunk: &AtomicPtr<Slot<T>>, length: usize) -> *mut Slot<T> {
     match chunk.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => made,
         Err(theirs) => {
-            // SAFETY: `made` is from Box::into_raw of `length` slots, and nobody else has seen it.
+            // SAFETY: `made` is from Box::into_raw of `length` slots, and no other thread has seen it.
             drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(made, length)) });
             theirs
         }
@@ -209,16 +209,16 @@ mod tests {
     struct Pear;
 
     #[test]
-    fn a_handle_is_good_until_it_is_closed_and_only_where_it_belongs() {
+    fn table_with_a_closed_or_foreign_handle_returns_an_error() {
         let apples: Table<Apple, u32> = Table::new(1, "apple");
         let pears: Table<Pear, u32> = Table::new(2, "pear");
-        let one = apples.insert(7).expect("room");
+        let one = apples.insert(7).expect("not full");
         assert_eq!(**apples.get(one).expect("open"), 7);
         assert!(pears.get(one.cast()).is_err());
         assert_eq!(apples.remove(one).map(|entry| **entry), Some(7));
         assert!(apples.remove(one).is_none());
-        // The slot is used again, under another number.
-        let two = apples.insert(8).expect("room");
+        // The slot is reused with another generation.
+        let two = apples.insert(8).expect("not full");
         assert_ne!(one, two);
         let error = apples.get(one).map(drop).expect_err("closed");
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_open_and_close_at_once() {
+    fn table_used_by_several_threads_keeps_their_values_apart() {
         static TABLE: Table<Apple, usize> = Table::new(3, "apple");
         const EACH: usize = if cfg!(miri) { 20 } else { 2_000 };
         std::thread::scope(|scope| {
@@ -239,8 +239,8 @@ mod tests {
                     let mut open = Vec::new();
                     for round in 0..EACH {
                         let value = thread * EACH + round;
-                        let handle = TABLE.insert(value).expect("room");
-                        assert_eq!(TABLE.look(handle).expect("open").as_deref().map(|entry| **entry), Some(value));
+                        let handle = TABLE.insert(value).expect("not full");
+                        assert_eq!(TABLE.borrow(handle).expect("open").as_deref().map(|entry| **entry), Some(value));
                         open.push((handle, value));
                         if round % 3 == 0 {
                             let (handle, value) = open.swap_remove(open.len() / 2);
@@ -258,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn of_two_who_close_a_handle_one_does() {
+    fn table_remove_by_two_threads_succeeds_once() {
         static TABLE: Table<Apple, usize> = Table::new(4, "apple");
         for round in 0..if cfg!(miri) { 5 } else { 500 } {
-            let number = TABLE.insert(round).expect("room").addr();
+            let number = TABLE.insert(round).expect("not full").addr();
             let closed: usize = std::thread::scope(|scope| {
                 let close = || usize::from(TABLE.remove(ptr::without_provenance(number)).is_some());
                 let threads = [scope.spawn(close), scope.spawn(close)];

@@ -1,40 +1,44 @@
-//! The engine's events, passed on to one function of the host's.
+//! Log events, which are passed to one function of the application.
 
 use std::{
-    ffi::{CString, c_char, c_void},
+    ffi::{CString, NulError, c_char, c_void},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{Error, ErrorKind, Result, bindings::LogLevel};
+use pgentra::bindings::{PerProcess, set_log_sink};
 
 use crate::{
+    async_call::{Finalized, UserData, pgentra_finalizer},
+    callback_pool::EVENTS,
     error::pgentra_error,
-    guard::status,
-    operation::{Finalized, UserData, pgentra_finalizer},
-    threads::EVENTS,
+    ffi::{invalid_argument, status},
 };
 
-/// Nothing.
+/// No events.
 pub const PGENTRA_LOG_OFF: i32 = 0;
-/// A refresh failed and the token is about to end, or has ended.
+/// A refresh failed, and the token has expired or expires soon.
 pub const PGENTRA_LOG_ERROR: i32 = 1;
-/// A refresh failed while the token is good.
+/// A refresh failed while the token is usable.
 pub const PGENTRA_LOG_WARNING: i32 = 2;
-/// It works again.
+/// A refresh succeeded after failures.
 pub const PGENTRA_LOG_INFO: i32 = 3;
-/// Each fetch and each decision.
+/// Every fetch and every decision.
 pub const PGENTRA_LOG_DEBUG: i32 = 4;
 
-/// Takes an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or below it ("pgentra::cache"). Both texts are
-/// borrowed until the callback returns.
+/// Receives an event. `level` is one of PGENTRA_LOG_*; `target` is "pgentra" or a name below it, such as "pgentra::cache". Both
+/// strings are borrowed until the callback returns.
 pub type pgentra_log_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, target: *const c_char, message: *const c_char)>;
 
 static LISTENER: ArcSwapOption<Listener> = ArcSwapOption::const_empty();
+
+/// The same listener. It is never read: leak checkers follow this pointer, which is to the start of the block, and not the one
+/// of [`LISTENER`].
+static LISTENER_BLOCK: PerProcess<Mutex<Option<Arc<Listener>>>> = PerProcess::new();
 
 struct Listener {
     level: i32,
@@ -42,15 +46,14 @@ struct Listener {
     user_data: Finalized,
 }
 
-/// Passes events of `level` (one of PGENTRA_LOG_*) and worse on to `callback`, in their order, one at a time, on a thread of the
-/// library's which may block. It takes the place of the one before. NULL: nobody listens.
+/// Passes events of `level` (one of PGENTRA_LOG_*) and of more severe levels to `callback`: in their order, one at a time, on a
+/// thread of the library, which it may block. It replaces the previous callback. NULL: events are dropped.
 ///
-/// @ownership `user_data` stays with the library until `finalizer` (may be NULL) is called with it: once, after another
-/// callback has taken its place and the last event is passed on. @threads any. @errors PGENTRA_INVALID_ARGUMENT; then
-/// `finalizer` is not called.
+/// @ownership the library keeps `user_data` until it calls `finalizer` (may be NULL) with it: once, after another callback has
+/// replaced it and the last event is passed. @threads any. @errors PGENTRA_INVALID_ARGUMENT; then `finalizer` is not called.
 ///
 /// # Safety
-/// `callback` and `finalizer` may be called with `user_data` on any thread; `error` is NULL or may be written to.
+/// `callback` and `finalizer` may be called with `user_data` on any thread; `error` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_set_log_callback(
     level: i32,
@@ -61,19 +64,24 @@ pub unsafe extern "C" fn pgentra_set_log_callback(
 ) -> i32 {
     let work = || {
         if !(PGENTRA_LOG_OFF..=PGENTRA_LOG_DEBUG).contains(&level) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "argument `level` is no level of events"));
+            return Err(invalid_argument("level", "is not one of PGENTRA_LOG_*"));
         }
         let listener = callback.map(|callback| {
-            let user_data = Finalized { user_data: UserData(user_data), finalizer, on: &EVENTS };
+            let user_data = Finalized { user_data: UserData(user_data), finalizer, pool: &EVENTS };
             Arc::new(Listener { level, callback, user_data })
         });
         if listener.is_some() {
             start();
         }
-        LISTENER.store(listener);
+        let replaced = {
+            let mut block = LISTENER_BLOCK.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+            LISTENER.store(listener.clone());
+            std::mem::replace(&mut *block, listener)
+        };
+        drop(replaced);
         Ok(())
     };
-    // SAFETY: as promised by the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_set_log_callback", error, work) }
 }
 
@@ -82,26 +90,19 @@ fn start() {
     if STARTED.swap(true, Ordering::Relaxed) {
         return;
     }
-    // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-    let _ = pgentra::bindings::set_log_sink(|event| {
-        let (target, message) = (event.target, event.message);
-        let level = match event.level {
-            LogLevel::Error => PGENTRA_LOG_ERROR,
-            LogLevel::Warning => PGENTRA_LOG_WARNING,
-            LogLevel::Info => PGENTRA_LOG_INFO,
-            LogLevel::Debug => PGENTRA_LOG_DEBUG,
-        };
+    // This fails if a Rust program in the same process has its own subscriber, which then receives the events.
+    set_log_sink(|event| {
+        let level = event.level.number();
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
-        let Ok((target, message)) = texts(target, message) else { return };
+        let Ok((target, message)) = c_strings(event.target, event.message) else { return };
         EVENTS.run(move || {
-            // SAFETY: the host promised that it may be called so until its finalizer is, which waits for `listener`.
+            // SAFETY: the application allows these calls until its finalizer is called, which `listener` prevents.
             unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
         });
     });
 }
 
-fn texts(target: &str, message: &str) -> Result<(CString, CString)> {
-    let text = |text: &str| CString::new(text.replace('\0', "\u{fffd}"));
-    let made = text(target).and_then(|target| Ok((target, text(message)?)));
-    made.map_err(|_| Error::new(ErrorKind::Internal, "an event with a NUL in it"))
+fn c_strings(target: &str, message: &str) -> Result<(CString, CString), NulError> {
+    let convert = |text: &str| CString::new(text.replace('\0', "\u{fffd}"));
+    Ok((convert(target)?, convert(message)?))
 }

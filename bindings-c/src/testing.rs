@@ -1,16 +1,16 @@
-//! The vectors, for the tests of this library and of what stands on it. Compiled with the feature `testing` alone.
+//! The vectors, for the tests of this library and of bindings that use it. Compiled with the feature `testing` only.
 
 use std::{ffi::c_char, path::Path};
 
 use crate::{
     error::pgentra_error,
-    guard::{text, to_text},
+    ffi::{required_str, string_status},
 };
 
-/// What comes of a case of `tests/vectors`, as JSON: see `pgentra_vectors::run`.
+/// Runs a case of `tests/vectors` and returns its result as JSON; see `pgentra_vectors::run`.
 ///
 /// # Safety
-/// The first three are C strings; `outcome` and `error` are NULL or may be written to.
+/// The first three are C strings; `outcome` and `error` are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_run_vector(
     group: *const c_char,
@@ -20,11 +20,12 @@ pub unsafe extern "C" fn pgentra_run_vector(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
-        // SAFETY: as promised by the caller.
-        let [group, case, directory] =
-            unsafe { [text("group", group)?, text("case", case)?, text("directory", directory)?] };
+        // SAFETY: guaranteed by the caller.
+        let (group, case, directory) = unsafe {
+            (required_str("group", group)?, required_str("case", case)?, required_str("directory", directory)?)
+        };
         pgentra_vectors::run(group, case, Path::new(directory)).map(Some)
     };
-    // SAFETY: as promised by the caller.
-    unsafe { to_text("pgentra_run_vector", "outcome", outcome, error, work) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_run_vector", "outcome", outcome, error, work) }
 }

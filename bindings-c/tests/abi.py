@@ -1,11 +1,11 @@
-"""The library by ctypes: what the tests that call it from Python share."""
+"""libpgentra through ctypes, for the tests in Python."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast
+from ctypes import CDLL, Structure, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p, cast, sizeof
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,23 @@ def load(folder: Path) -> CDLL:
 
 
 LIBRARY = load(TARGET)
-LIBRARY.pgentra_refusal_cause.restype = c_char_p
-LIBRARY.pgentra_refusal_is_retriable.restype = c_bool
+LIBRARY.pgentra_login_error_cause.restype = c_char_p
+LIBRARY.pgentra_login_error_is_retriable.restype = c_bool
 
-#: The limit that the library has itself.
+#: The default time limit.
 LIMIT = c_int32(-1)
 
 
 class TokenRequest(Structure):
     """pgentra_token_request."""
 
-    _fields_ = [("scope", c_char_p), ("tenant_id", c_char_p), ("claims", c_char_p), ("enable_cae", c_bool)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("scope", c_char_p),
+        ("tenant_id", c_char_p),
+        ("claims", c_char_p),
+        ("enable_cae", c_bool),
+    ]
 
 
 class Failed(Exception):
@@ -48,26 +54,26 @@ def text(value: str | None) -> c_char_p:
     return c_char_p(None if value is None else value.encode())
 
 
-def taken(place: c_void_p) -> str:
-    """A text of the library's, which is freed."""
-    found = cast(place, c_char_p).value or b""
-    LIBRARY.pgentra_string_free(place)
+def take(output: c_void_p) -> str:
+    """Returns a string of the library, which is freed."""
+    found = cast(output, c_char_p).value or b""
+    LIBRARY.pgentra_string_free(output)
     return found.decode()
 
 
 def call(function: str, *arguments: Any, owned: bool = True, library: CDLL = LIBRARY) -> str | None:
-    """A function whose result is one text."""
-    place, error = c_void_p(), c_void_p()
-    if getattr(library, f"pgentra_{function}")(*arguments, byref(place), byref(error)):
+    """Calls a function with one string as its result."""
+    output, error = c_void_p(), c_void_p()
+    if getattr(library, f"pgentra_{function}")(*arguments, byref(output), byref(error)):
         raise Failed(error, library)
-    found = cast(place, c_char_p).value
+    found = cast(output, c_char_p).value
     if owned:
-        library.pgentra_string_free(place)
+        library.pgentra_string_free(output)
     return None if found is None else found.decode()
 
 
 def run_vector(group: str, case: str, directory: Path) -> str:
-    """What comes of a case, which the build with the feature `testing` runs."""
+    """Runs a case of the vectors in the build with the feature `testing`."""
     arguments = (text(group), text(case), text(str(directory)))
     return call("run_vector", *arguments, library=load(TESTING)) or ""
 
@@ -78,7 +84,7 @@ def read(function: str, *arguments: Any) -> Any:
 
 @contextmanager
 def open_provider(config: dict[str, Any], credential: c_void_p | None = None) -> Iterator[c_void_p]:
-    """A provider of a document, or of an open credential in place of the document's own."""
+    """Opens a provider with a configuration, or with an open credential in output of the configuration's."""
     provider, error, document = c_void_p(), c_void_p(), text(json.dumps(config))
     outputs = (byref(provider), byref(error))
     if credential is None:
@@ -94,16 +100,16 @@ def open_provider(config: dict[str, Any], credential: c_void_p | None = None) ->
 
 
 def login(provider: c_void_p) -> tuple[str, str, str]:
-    """User, password, and where the user came from."""
+    """Returns user, password, and the user's source."""
     user, password, source, error = c_void_p(), c_void_p(), c_char_p(), c_void_p()
-    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), byref(error)):
+    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), None, byref(error)):
         raise Failed(error)
-    return taken(user), taken(password), (source.value or b"").decode()
+    return take(user), take(password), (source.value or b"").decode()
 
 
 @contextmanager
 def open_credential(config: dict[str, Any], members: Sequence[c_void_p] = ()) -> Iterator[c_void_p]:
-    """The credential of a document, and those that it names by their index."""
+    """Opens the credential of a configuration with its members."""
     credential, error = c_void_p(), c_void_p()
     handles = (c_void_p * len(members))(*(member.value for member in members))
     arguments = (text(json.dumps(config)), handles, c_size_t(len(members)))
@@ -118,10 +124,10 @@ def open_credential(config: dict[str, Any], members: Sequence[c_void_p] = ()) ->
 def get_token(
     credential: c_void_p, scope: str, tenant_id: str | None = None, claims: str | None = None, enable_cae: bool = False
 ) -> tuple[str, int]:
-    """A token and its end, in seconds since 1970."""
-    request = TokenRequest(text(scope), text(tenant_id), text(claims), enable_cae)
+    """Returns a token and its expiry, in seconds since 1970."""
+    request = TokenRequest(sizeof(TokenRequest), text(scope), text(tenant_id), text(claims), enable_cae)
     token, expires_on, error = c_void_p(), c_int64(), c_void_p()
     outputs = (byref(token), byref(expires_on), byref(error))
     if LIBRARY.pgentra_credential_get_token(credential, byref(request), LIMIT, *outputs):
         raise Failed(error)
-    return taken(token), expires_on.value
+    return take(token), expires_on.value

@@ -1,4 +1,4 @@
-"""Builds of the library, and of programs against it; the emulator for those that log in."""
+"""The builds of the library, programs that use it, and the emulator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ sys.path.append(str(ROOT / "tests"))
 
 from support.emulator import Emulator  # noqa: E402
 
-#: Where cargo left the library: `make test-c` names it.
+#: The directory in which cargo built the library; `make test-c` sets it.
 TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
-#: Where `make test-c` put a copy with the feature `testing`.
+#: The directory with a copy of the library with the feature `testing`.
 TESTING = TARGET / "testing"
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g"]
-#: By language: the compiler and how it takes the programs, which are written in what both have.
+#: The compilers. The programs are valid in both languages.
 LANGUAGES = {
     "C99": ["cc", "-std=c99", "-D_XOPEN_SOURCE=700"],
     "C++17": ["c++", "-std=c++17", "-x", "c++"],
@@ -38,7 +38,7 @@ LIMIT_S = 240
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
-    """Runs a command that must succeed, and gives what it printed."""
+    """Runs a command, which must succeed, and returns its output."""
     done = subprocess.run(
         [str(word) for word in command],
         env=environment,
@@ -55,7 +55,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
 def compile_program(
     source: Path, to: Path, language: str = "C99", *options: str | Path, library: Path | None = TARGET
 ) -> Path:
-    """A program against the shared library in `library`, or against none."""
+    """Compiles a program and links it with the shared library in `library`, unless that is None."""
     link: list[str | Path] = ["-x", "none", "-lpthread", "-ldl"]
     if library is not None:
         link += [f"-L{library}", "-lpgentra", f"-Wl,-rpath,{library}"]
@@ -65,7 +65,7 @@ def compile_program(
 
 @pytest.fixture(scope="session", autouse=True)
 def _soname() -> None:
-    """Programs look for the library under its soname, under which cargo does not leave it."""
+    """Creates the soname, under which programs load the library."""
     for directory in (TARGET, TESTING):
         link = directory / "libpgentra.so.1"
         if directory.is_dir() and not link.exists():
@@ -80,7 +80,7 @@ def emulator() -> Iterator[Emulator]:
 
 
 def tool(name: str) -> str:
-    """A tool that the machine may lack."""
+    """Returns the path of a tool. Skips the test without it."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"no {name} on this machine")

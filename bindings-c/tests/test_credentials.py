@@ -1,6 +1,6 @@
 """Every credential, as a document, through the ABI.
 
-The documents are those that Python's classes write; the variables are this process's, which the library reads itself.
+The documents are those of Python's classes; the library reads the environment of this process.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ import pgentra.identity
 from support.emulator import Emulator, Principal
 from support.every_credential import EveryCredential, Flavour
 
-QUESTION = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(TokenRequest))
-#: Of every credential: the library may ask beyond the close of its handle, and keeps no object of Python alive.
-_questions: list[Any] = []
+CALLBACK = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(TokenRequest))
+#: All callbacks: the library may call one after its handle is closed, and does not keep Python objects alive.
+_callbacks: list[Any] = []
 
 
 @contextmanager
 def custom_credential(foreign: Any) -> Iterator[c_void_p]:
-    """A credential that asks a callable of Python: at once, or on a thread of its own what is awaitable."""
+    """Opens a custom credential for a callable of Python. An awaitable one runs on a thread of its own."""
     function = foreign._reference()
 
-    def answer(request: int) -> None:
-        told = asyncio.run(function()) if foreign.is_async else function()
-        token, expires_on = (told, 0) if isinstance(told, str) else told
+    def respond(request: int) -> None:
+        result = asyncio.run(function()) if foreign.is_async else function()
+        token, expires_on = (result, 0) if isinstance(result, str) else result
         error = c_void_p()
         arguments = (c_void_p(request), text(token), c_int64(expires_on), c_int64(0))
         if LIBRARY.pgentra_request_respond(*arguments, byref(error)):
             raise Failed(error)
 
-    def ask(_: object, request: int, wanted: object) -> None:
+    def request_token(_: object, request: int, wanted: object) -> None:
         if foreign.is_async:
-            Thread(target=answer, args=(request,)).start()
+            Thread(target=respond, args=(request,)).start()
         else:
-            answer(request)
+            respond(request)
 
-    question = QUESTION(ask)
-    _questions.append(question)
+    callback = CALLBACK(request_token)
+    _callbacks.append(callback)
     credential, error = c_void_p(), c_void_p()
-    if LIBRARY.pgentra_credential_callback(text(foreign.name), question, None, None, byref(credential), byref(error)):
+    if LIBRARY.pgentra_credential_callback(text(foreign.name), callback, None, None, byref(credential), byref(error)):
         raise Failed(error)
     try:
         yield credential

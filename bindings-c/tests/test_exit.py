@@ -1,4 +1,4 @@
-"""Each situation of `programs/exit.c`, many times: the process ends, whatever the library's threads do."""
+"""Runs each situation of `programs/exit.c` many times: the process ends, regardless of the library's threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_exit(situation: str, program: Path) -> None:
-    # What waits for blocked callbacks does so for 1 s.
+def test_process_exit(situation: str, program: Path) -> None:
+    # A wait for blocked callbacks takes 1 s.
     at_once = 20 if "blocked" in situation or "shutdown" in situation else 4
     exits.check(situation, [program, situation], os.environ, expected="", at_once=at_once)

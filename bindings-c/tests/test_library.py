@@ -1,4 +1,4 @@
-"""The library as a file: what it exports, needs and is called; its header, its installation, its samples."""
+"""The library as a file: exports, soname, header, installation, samples, documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BINDING, HEADERS, LANGUAGES, PROGRAMS, ROOT, TARGET, WARNINGS, compile_program, run, tool
+from conftest import (
+    BINDING,
+    HEADERS,
+    LANGUAGES,
+    PROGRAMS,
+    ROOT,
+    SANITIZERS,
+    TARGET,
+    WARNINGS,
+    compile_program,
+    run,
+    tool,
+)
 
 from support.emulator import Emulator, Kind
 
@@ -19,7 +31,7 @@ EXAMPLES = ROOT / "examples" / "c"
 
 
 def declared() -> dict[str, tuple[str, str]]:
-    """Every function of the header: its comment and its declaration."""
+    """Returns the comment and the declaration of every function of the header."""
     found = re.findall(
         r"/\*\*(.*?)\*/\n([^/#{}]*?\b(pgentra_\w+)\([^;]*\);)", HEADER.partition('extern "C" {')[2], re.S
     )
@@ -27,19 +39,31 @@ def declared() -> dict[str, tuple[str, str]]:
     return {name: (comment, declaration) for comment, declaration, name in found}
 
 
-def test_it_exports_what_the_header_declares_and_nothing_else() -> None:
+def test_library_exports_what_the_header_declares() -> None:
     symbols = [line.split()[-1] for line in run(tool("nm"), "-D", "--defined-only", LIBRARY).splitlines()]
     assert sorted(symbols) == sorted(declared())
 
 
-def test_it_has_a_soname_and_stays() -> None:
-    told = run(tool("readelf"), "-d", LIBRARY)
+def test_library_soname_and_nodelete() -> None:
+    output = run(tool("readelf"), "-d", LIBRARY)
     abi = re.search(r"#define PGENTRA_ABI_VERSION (\d+)", HEADER)
-    assert abi is not None and f"[libpgentra.so.{abi[1]}]" in told
-    assert "NODELETE" in told
+    assert abi is not None and f"[libpgentra.so.{abi[1]}]" in output
+    assert "NODELETE" in output
 
 
-def test_every_function_tells_its_rules() -> None:
+def test_header_version_macros(tmp_path: Path) -> None:
+    """The macros can be used in `#if` and agree with the library."""
+    source = tmp_path / "version.c"
+    source.write_text(
+        "#include <pgentra.h>\n#include <stdio.h>\n"
+        "#if PGENTRA_VERSION_NUMBER < 1000 || PGENTRA_VERSION_MAJOR > 100\n#error too old\n#endif\n"
+        'int main(void) { return printf("%s %s %d.%d.%d", PGENTRA_VERSION, pgentra_version(), PGENTRA_VERSION_MAJOR, '
+        "PGENTRA_VERSION_MINOR, PGENTRA_VERSION_PATCH) < 0; }\n"
+    )
+    assert len(set(run(compile_program(source, tmp_path / "version")).split())) == 1
+
+
+def test_header_rules_of_every_function() -> None:
     for name, (comment, _) in declared().items():
         for rule in ("@ownership ", "@threads ", "@errors "):
             assert rule in comment, name
@@ -47,7 +71,7 @@ def test_every_function_tells_its_rules() -> None:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prefix with the library in it."""
+    """Installs the library and returns the prefix."""
     destination = tmp_path_factory.mktemp("install")
     profile = f"PROFILE={os.environ.get('PROFILE', 'dev')}"
     run(tool("make"), "-C", ROOT, "install", profile, "PREFIX=/opt/pgentra", f"DESTDIR={destination}")
@@ -55,12 +79,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flags(installed: Path, *options: str) -> list[str]:
-    """What pkg-config tells."""
+    """Returns the flags of pkg-config."""
     variables = {**os.environ, "PKG_CONFIG_PATH": str(installed / "lib" / "pkgconfig")}
     return run(tool("pkg-config"), f"--define-variable=prefix={installed}", *options, environment=variables).split()
 
 
-def test_the_debug_file_lies_aside(installed: Path) -> None:
+def test_install_separate_debug_file(installed: Path) -> None:
     library = installed / "lib" / "libpgentra.so.1"
     assert ".symtab" not in run(tool("readelf"), "-S", library)
     if ".symtab" in run(tool("readelf"), "-S", LIBRARY):
@@ -70,12 +94,12 @@ def test_the_debug_file_lies_aside(installed: Path) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
+def test_pkg_config_shared_library(language: str, installed: Path, tmp_path: Path) -> None:
     program = tmp_path / "program"
     words: list[str | Path] = [
         *LANGUAGES[language],
         *WARNINGS,
-        PROGRAMS / "helpers.c",
+        PROGRAMS / "rules.c",
         "-o",
         program,
         "-x",
@@ -87,11 +111,11 @@ def test_by_pkg_config(language: str, installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("area", ["async", "sync"])
-def test_the_static_library_by_the_documented_flags(area: str, installed: Path, tmp_path: Path) -> None:
+def test_static_library_documented_flags(area: str, installed: Path, tmp_path: Path) -> None:
     program = tmp_path / "program"
     (documented,) = re.findall(r"libpgentra\.a ((?:-l\w+ ?)+)", (BINDING / "README.md").read_text())
-    told = flags(installed, "--static", "--libs", "pgentra")
-    assert [flag for flag in told if flag.startswith("-l") and flag != "-lpgentra"] == documented.split()
+    found = flags(installed, "--static", "--libs", "pgentra")
+    assert [flag for flag in found if flag.startswith("-l") and flag != "-lpgentra"] == documented.split()
     archive = installed / "lib" / "libpgentra.a"
     words: list[str | Path] = [
         *LANGUAGES["C99"],
@@ -106,14 +130,94 @@ def test_the_static_library_by_the_documented_flags(area: str, installed: Path, 
     run(program)
 
 
+def test_static_library_exports_only_the_header(installed: Path) -> None:
+    symbols = run(tool("nm"), "--defined-only", "--extern-only", installed / "lib" / "libpgentra.a").splitlines()
+    assert sorted(line.split()[-1] for line in symbols if len(line.split()) == 3) == sorted(declared())
+
+
+def test_static_program_by_pkg_config(installed: Path, tmp_path: Path) -> None:
+    """`cc -static`: the program needs no shared library at all, and logs in."""
+    program = tmp_path / "program"
+    words: list[str | Path] = [*LANGUAGES["C99"], "-static", PROGRAMS / "sync.c", "-o", program, "-x", "none"]
+    run(*words, *flags(installed, "--static", "--cflags", "--libs", "pgentra"))
+    assert "NEEDED" not in run(tool("readelf"), "-d", program)
+    run(program)
+
+
+RUST = """
+#[unsafe(no_mangle)]
+pub extern "C" fn other_rust_library(text: *const std::ffi::c_char) -> usize {
+    // SAFETY: the program passes a C string.
+    let text = unsafe { std::ffi::CStr::from_ptr(text) };
+    std::panic::catch_unwind(|| text.to_string_lossy().parse::<usize>().unwrap()).unwrap_or(7)
+}
+"""
+
+WITH_RUST = """
+#include "check.h"
+#ifdef __cplusplus
+extern "C"
+#endif
+    size_t other_rust_library(const char *text);
+
+int main(void) {
+  pgentra_error *error = NULL;
+  pgentra_provider *provider = NULL;
+  const char *token = NULL;
+  CHECK(other_rust_library("42") == 42 && other_rust_library("no number") == 7);
+  OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
+  OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
+  CHECK(strcmp(token, TOKEN) == 0);
+  pgentra_string_free(token);
+  pgentra_provider_close(provider);
+  return finish();
+}
+"""
+
+
+@pytest.mark.parametrize("first", ["pgentra", "other"])
+def test_static_library_beside_another_one_made_with_rust(first: str, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.rs").write_text(RUST)
+    (tmp_path / "program.c").write_text(WITH_RUST)
+    other, program = tmp_path / "libother.a", tmp_path / "program"
+    run(tool("rustc"), "--edition", "2024", "--crate-type", "staticlib", tmp_path / "other.rs", "-o", other)
+    archives = [installed / "lib" / "libpgentra.a", other]
+    words: list[str | Path] = [*LANGUAGES["C99"], *WARNINGS, f"-I{PROGRAMS}", tmp_path / "program.c", "-o", program]
+    words += flags(installed, "--cflags", "pgentra")
+    words += archives if first == "pgentra" else archives[::-1]
+    run(*words, *[flag for flag in flags(installed, "--static", "--libs-only-l", "pgentra") if flag != "-lpgentra"])
+    run(program)
+
+
+@pytest.mark.parametrize("libdir", ["/opt/pgentra/lib/x86_64-linux-gnu", "/opt/elsewhere/lib64"])
+def test_install_with_libdir(libdir: str, tmp_path: Path) -> None:
+    """Multiarch below the prefix, which can be moved, and a directory elsewhere."""
+    script = BINDING / "install" / "install.sh"
+    run("sh", script, TARGET, "/opt/pgentra", tmp_path, environment={**os.environ, "LIBDIR": libdir})
+    libraries = tmp_path / libdir[1:]
+    assert (libraries / "libpgentra.so.1").is_file() and not (tmp_path / "opt/pgentra/lib/libpgentra.a").exists()
+    variables = {**os.environ, "PKG_CONFIG_PATH": str(libraries / "pkgconfig")}
+    assert f"-L{libdir}" in run(tool("pkg-config"), "--libs", "pgentra", environment=variables)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(program C)\nfind_package(pgentra REQUIRED)\n"
+        "get_target_property(location pgentra::pgentra IMPORTED_LOCATION)\n"
+        "get_target_property(headers pgentra::pgentra INTERFACE_INCLUDE_DIRECTORIES)\n"
+        'message(STATUS "found: ${location} ${headers}")\n'
+    )
+    output = run(tool("cmake"), "-S", tmp_path, "-B", tmp_path / "build", f"-Dpgentra_DIR={libraries}/cmake/pgentra")
+    # A directory outside the prefix is absolute.
+    root = tmp_path if libdir.startswith("/opt/pgentra/") else ""
+    assert f"found: {root}{libdir}/libpgentra.so.1 {root}/opt/pgentra/include" in output
+
+
 @pytest.mark.parametrize("target", ["pgentra", "static"])
-def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
+def test_cmake_package(target: str, installed: Path, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\n"
         "project(program C)\n"
         f"find_package(pgentra {'0.1 ' if target == 'static' else ''}REQUIRED)\n"
         "find_package(Threads REQUIRED)\n"
-        f'add_executable(program "{PROGRAMS / "helpers.c"}")\n'
+        f'add_executable(program "{PROGRAMS / "rules.c"}")\n'
         "target_compile_definitions(program PRIVATE _XOPEN_SOURCE=700)\n"
         f"target_link_libraries(program PRIVATE pgentra::{target} Threads::Threads)\n"
     )
@@ -123,7 +227,7 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed_one", "wanted", "found"),
+    ("version", "wanted", "found"),
     [
         ("0.1.0", "0.1", True),
         ("0.1.0", "0.1.0", True),
@@ -133,22 +237,20 @@ def test_by_cmake(target: str, installed: Path, tmp_path: Path) -> None:
         ("2.3.0", "2.1", True),
     ],
 )
-def test_which_versions_cmake_takes(
-    installed_one: str, wanted: str, found: bool, installed: Path, tmp_path: Path
-) -> None:
+def test_cmake_accepted_versions(version: str, wanted: str, found: bool, installed: Path, tmp_path: Path) -> None:
     script = tmp_path / "pgentra-config-version.cmake"
     text = (installed / "lib" / "cmake" / "pgentra" / script.name).read_text()
-    script.write_text(re.sub(r'(PACKAGE_VERSION )"[^"]*"', rf'\1"{installed_one}"', text))
-    asked = tmp_path / "asked.cmake"
-    asked.write_text(
+    script.write_text(re.sub(r'(PACKAGE_VERSION )"[^"]*"', rf'\1"{version}"', text))
+    find = tmp_path / "find.cmake"
+    find.write_text(
         f'set(PACKAGE_FIND_VERSION "{wanted}")\nset(PACKAGE_FIND_VERSION_MAJOR {wanted.partition(".")[0]})\n'
-        f'include("{script}")\nmessage("takes it: ${{PACKAGE_VERSION_COMPATIBLE}}")\n'
+        f'include("{script}")\nmessage("accepted: ${{PACKAGE_VERSION_COMPATIBLE}}")\n'
     )
-    assert f"takes it: {str(found).upper()}" in run(tool("cmake"), "-P", asked)
+    assert f"accepted: {str(found).upper()}" in run(tool("cmake"), "-P", find)
 
 
 def libpq() -> list[str]:
-    """How to compile with libpq."""
+    """Returns the flags for libpq. Skips the test without it."""
     found = subprocess.run([tool("pkg-config"), "--cflags", "--libs", "libpq"], capture_output=True, text=True)
     if found.returncode:
         pytest.skip("no headers of libpq on this machine (libpq-dev)")
@@ -159,8 +261,8 @@ SAMPLES = {"libpq.c": "sync", "async.c": "async", "custom_credential.c": "custom
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
-    """Each as it is, against a real PostgreSQL: TLS verified, the role of the token."""
+def test_samples_log_in(sample: str, emulator: Emulator, tmp_path: Path) -> None:
+    """Runs each sample unchanged with a real PostgreSQL: verified TLS, the role of the token."""
     with_libpq = libpq()
     emulator.reset()
     minted = tmp_path / "token"
@@ -174,27 +276,38 @@ def test_samples(sample: str, emulator: Emulator, tmp_path: Path) -> None:
         "TOKEN_COMMAND": f"cat {minted}",
     }
     if sample.startswith("custom"):
-        # Its one token names nobody.
+        # Its token contains no role name.
         environment["PGUSER"] = "app-mi"
-    told = run(program, environment=environment)
-    assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", told)
+    output = run(program, environment=environment)
+    assert re.fullmatch(rf"{SAMPLES[sample]}: logged in as app-mi after \d+ ms\n", output)
     assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
-def test_a_login_that_stays_refused_is_explained_and_one_that_reaches_nobody_is_not(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_libpq_sample_explains_login_errors_only(emulator: Emulator, tmp_path: Path) -> None:
     emulator.reset()
     program = compile_program(EXAMPLES / "libpq.c", tmp_path / "sample", "C99", "-D_XOPEN_SOURCE=700", *libpq())
-    environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "nobody"}
+    environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "no_such_role"}
     for port, explained in ((emulator.place.port, True), (1, False)):
         done = subprocess.run(
             [program], env=environment | {"PGPORT": str(port)}, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 1
         assert done.stderr.startswith("sync: connection to server")
-        lines = "Role tried: 'nobody' (from the environment variable PGUSER).\nToken of: "
+        lines = "Role tried: 'no_such_role' (from the environment variable PGUSER).\nToken of: "
         assert (lines in done.stderr) == explained
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_libpq_helper(language: str, emulator: Emulator, tmp_path: Path) -> None:
+    """A retry with a newer token, the explanation of a login error, warnings, and errors without an attempt."""
+    emulator.reset()
+    source = PROGRAMS / "with_emulator" / "libpq_helper.c"
+    program = compile_program(source, tmp_path / "helper", language, *SANITIZERS, *libpq())
+    place = emulator.place
+    conninfo = f"host={place.host} port={place.port} dbname={place.database} sslmode=verify-full"
+    tokens = [emulator.mint("app-mi", audience="https://vault.azure.net").token, emulator.mint("app-mi").token]
+    run(program, conninfo, *tokens, environment=emulator.environment())
+    assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
 @pytest.fixture(scope="session")
@@ -204,50 +317,48 @@ def libpq_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_sample(program: Path, *arguments: str, environment: dict[str, str]) -> tuple[int, str, str]:
-    """Status, standard output, standard error."""
+    """Returns status, standard output and standard error."""
     done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
 
-#: It is this machine, but not by its name.
+#: An address of this machine that does not count as local.
 NOT_LOOPBACK = "0.0.0.0"
 
 
 @pytest.mark.parametrize("sslmode", ["", "sslmode=prefer", "sslmode=require", "sslmode=verify-full", "sslmode=disable"])
-def test_libpq_sample_sends_no_byte_of_a_token_without_tls(
-    sslmode: str, emulator: Emulator, libpq_sample: Path
-) -> None:
+def test_libpq_sample_without_tls(sslmode: str, emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     emulator.control_postgres(plaintext=True)
     place = f"port={emulator.place.port} dbname={emulator.place.database} {sslmode}"
-    status, _, told = run_sample(libpq_sample, f"host={NOT_LOOPBACK} {place}", environment=emulator.environment())
-    assert status == 1 and ("does not support SSL" in told or "TLS is switched off" in told), told
+    status, _, errors = run_sample(libpq_sample, f"host={NOT_LOOPBACK} {place}", environment=emulator.environment())
+    assert status == 1 and ("does not support SSL" in errors or "TLS is switched off" in errors), errors
     # A list with one remote host counts as remote.
     hosts = f"host=localhost,{NOT_LOOPBACK} port=1,{emulator.place.port} dbname=postgres {sslmode}"
     assert run_sample(libpq_sample, hosts, environment=emulator.environment())[0] == 1
     assert emulator.postgres_report().plaintext_password_bytes == 0
     if not sslmode:
-        # The test itself can fail: a local server gets the token without TLS.
+        # The test can fail: a token is sent to a local server without TLS.
         assert run_sample(libpq_sample, f"host=localhost {place}", environment=emulator.environment())[0] == 0
         assert emulator.postgres_report().plaintext_password_bytes > 500
     emulator.reset()
 
 
-def test_libpq_sample_logs_in_with_a_password_of_its_own(emulator: Emulator, libpq_sample: Path) -> None:
+def test_libpq_sample_with_a_password(emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     token = emulator.mint("app-mi").token
     place = f"host=localhost port={emulator.place.port} dbname=postgres"
-    status, told, warned = run_sample(
+    status, output, errors = run_sample(
         libpq_sample, f"{place} user=app-mi password={token}", environment=emulator.environment()
     )
-    assert status == 0 and told.startswith("sync: logged in as app-mi after ")
-    assert "Entra is not used" in warned and token not in warned
+    assert status == 0 and output.startswith("sync: logged in as app-mi after ")
+    assert "Entra is not used" in errors and token not in errors
     assert emulator.requests() == []
 
 
 @pytest.fixture
 def default_identity(emulator: Emulator) -> Iterator[Callable[[str], None]]:
-    """Sets App Service's default identity."""
+    """Returns a function that sets the default identity of App Service."""
     before = emulator.call("GET", "/config")["app_service"]
     yield lambda name: emulator.call("PUT", "/config", {"app_service": {**before, "default": name}})
     emulator.call("PUT", "/config", {"app_service": before})
@@ -261,14 +372,14 @@ IDENTITIES: dict[str, Kind] = {
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
-def test_service_connector_logs_in_by_its_variables_alone(
+def test_libpq_sample_with_service_connector(
     identity: str,
     emulator: Emulator,
     libpq_sample: Path,
     default_identity: Callable[[str], None],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """The role is the variable's user, which is not the identity's name."""
+    """Logs in with the role of the variable, which differs from the identity's name."""
     emulator.reset()
     name = f"c-{identity}-{os.getpid()}"
     role = f"aad_{name}"
@@ -298,29 +409,29 @@ def test_service_connector_logs_in_by_its_variables_alone(
     }[identity]
     if identity == "system-assigned":
         default_identity(name)
-    # Entra is the emulator here.
+    # The emulator replaces Entra.
     environment = emulator.environment() | {"AZURE_AUTHORITY_HOST": emulator.authority_host}
     environment |= {f"AZURE_POSTGRESQL_{key}": value for key, value in variables.items()}
-    status, told, failed = run_sample(libpq_sample, "--service-connector", environment=environment)
-    assert (status, failed) == (0, "")
-    assert re.fullmatch(rf"sync: logged in as {role} after \d+ ms\n", told)
+    status, output, errors = run_sample(libpq_sample, "--service-connector", environment=environment)
+    assert (status, errors) == (0, "")
+    assert re.fullmatch(rf"sync: logged in as {role} after \d+ ms\n", output)
     assert [login.tls for login in emulator.postgres_report().logins] == [True]
     record_property("connector", f"{identity} / libpq / C")
 
 
-def test_service_connectors_unused_variables_are_named(emulator: Emulator, libpq_sample: Path) -> None:
+def test_libpq_sample_unused_variables(emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     place = emulator.place
     environment = emulator.environment() | {
         "AZURE_POSTGRESQL_CONNECTIONSTRING": f"host={place.host} dbname={place.database} user=aad_shop",
         "AZURE_POSTGRESQL_CLIENTID": "11111111-0000-0000-0000-000000000001",
     }
-    conninfo = f"host={place.host} port={place.port} dbname={place.database} user=nobody"
-    status, _, told = run_sample(libpq_sample, conninfo, environment=environment)
+    conninfo = f"host={place.host} port={place.port} dbname={place.database} user=no_such_role"
+    status, _, errors = run_sample(libpq_sample, conninfo, environment=environment)
     assert status == 1
-    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in told
-    # Service Connector made a role; another one is not proposed.
-    assert "pgaadauth_create_principal" not in told
+    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in errors
+    # Service Connector has created a role, so that no other role is proposed.
+    assert "pgaadauth_create_principal" not in errors
 
 
 BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -337,8 +448,8 @@ BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
         "docs/testing-your-app.md",
     ],
 )
-def test_the_documentations_c_compiles(document: str, tmp_path: Path) -> None:
-    """Includes first; the rest is the inside of a function."""
+def test_documentation_c_blocks(document: str, tmp_path: Path) -> None:
+    """Compiles each block: its includes, and the rest as the body of a function."""
     with_libpq = libpq()
     blocks = BLOCK.findall((ROOT / document).read_text())
     assert blocks

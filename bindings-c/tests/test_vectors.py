@@ -1,4 +1,4 @@
-"""The rules of tests/vectors through the ABI, by ctypes."""
+"""The cases of tests/vectors through the ABI, by ctypes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from ctypes import c_char_p
 from pathlib import Path
 from typing import Any
 
 import pytest
 from abi import LIBRARY, Failed, call, get_token, login, open_credential, open_provider, read, run_vector, text
+from conftest import ROOT
 from psycopg.pq import Conninfo
 
 from support.vector_runner import (
@@ -42,7 +44,7 @@ def entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CannedEntra]:
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "tokens"))
-def test_claims(case: dict[str, Any]) -> None:
+def test_decode_jwt_claims(case: dict[str, Any]) -> None:
     token = joined(case["token"])
     assert read("decode_jwt", text(token)) == case["claims"]
     described = read("describe_token", text(token))
@@ -52,7 +54,7 @@ def test_claims(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", [*cases("claims.json", "rejected"), *cases("claims.json", "large")])
-def test_tokens_that_cannot_be_read(case: dict[str, Any]) -> None:
+def test_decode_jwt_invalid_tokens(case: dict[str, Any]) -> None:
     token = joined(case["token"])
     if "error" not in case:
         assert read("describe_token", text(token))["role"]["name"] == case["role"]
@@ -70,7 +72,7 @@ def test_parse_principal_name(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "missing_names"))
-def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
+def test_provider_login_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
     entra.give(token_with(case["claims"]))
     config = entra.config(management_lookup=case["management_tried"], environment={})
     with pytest.raises(Failed) as caught, open_provider(config) as provider:
@@ -83,7 +85,7 @@ def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
 @pytest.mark.parametrize(
     "case", [case for case in cases("claims.json", "tokens") if "role" in case.values[0]["expect"]]
 )
-def test_logins(case: dict[str, Any]) -> None:
+def test_provider_login_role(case: dict[str, Any]) -> None:
     token = joined(case["token"]).strip()
     config = {
         "credential": {"type": "static_token", "token": token, "expires_on": 4_000_000_000},
@@ -94,7 +96,7 @@ def test_logins(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("clouds.json", "cases"))
-def test_clouds(case: dict[str, Any]) -> None:
+def test_resolve_cloud(case: dict[str, Any]) -> None:
     names = ("scope_option", "host", "authority_option", "cloud_option", "env_authority_host")
     arguments = [text(case["inputs"].get(name)) for name in names]
     if "error" in case:
@@ -112,31 +114,31 @@ def test_clouds(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
-def test_refusals(case: dict[str, Any]) -> None:
+def test_login_error_cause(case: dict[str, Any]) -> None:
     arguments = (text(case.get("sqlstate")), text(case["message"]))
-    assert LIBRARY.pgentra_refusal_cause(*arguments).decode() == case["cause"]
-    assert LIBRARY.pgentra_refusal_is_retriable(*arguments) is case["retry"]
+    assert LIBRARY.pgentra_login_error_cause(*arguments).decode() == case["cause"]
+    assert LIBRARY.pgentra_login_error_is_retriable(*arguments) is case["retry"]
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
-def test_explanations(case: dict[str, Any]) -> None:
+def test_login_error_explain(case: dict[str, Any]) -> None:
     token = None if case["principal"] is None else token_of(case["principal"])
-    # Where a case lists unused variables, they are set for the server.
+    # The unused variables of a case are set for the server.
     names = case.get("unused_connector", "").split(", ")
     variables = {name: "host=db.example" for name in names if name}
     unused = ("db.example", json.dumps(variables)) if variables else (None, None)
     arguments = (*refusal_with(case["cause"]), case["role"], case["role_source"], token, *unused)
-    check_explanation(call("refusal_explain", *map(text, arguments)) or "", case)
+    check_explanation(call("login_error_explain", *map(text, arguments)) or "", case)
 
 
 @pytest.mark.parametrize("case", CREATED_ROLES)
-def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
+def test_login_error_explain_statement(case: dict[str, Any]) -> None:
     arguments = (*refusal_with("role_missing"), case["role"], "upn", owner_of(case), None, None)
-    assert case["statement"] in (call("refusal_explain", *map(text, arguments)) or "")
+    assert case["statement"] in (call("login_error_explain", *map(text, arguments)) or "")
 
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
-def test_tls(case: dict[str, Any]) -> None:
+def test_connection_plan_tls(case: dict[str, Any]) -> None:
     known = case["hosts"] != "unknown"
     request = {
         "arguments": {"sslmode": case["sslmode"], **({"host": ",".join(case["hosts"])} if known else {})},
@@ -155,7 +157,7 @@ def test_tls(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("connections.json", "strings"))
-def test_connection_strings(case: dict[str, Any]) -> None:
+def test_connection_read(case: dict[str, Any]) -> None:
     arguments = (text(case["text"]), text(case["form"]))
     if "error" in case:
         with pytest.raises(Failed) as caught:
@@ -166,7 +168,7 @@ def test_connection_strings(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("connections.json", "plans"))
-def test_connection_plans(case: dict[str, Any]) -> None:
+def test_connection_plan(case: dict[str, Any]) -> None:
     case = json.loads(json.dumps(case).replace("{files}", str(VECTORS / "services")))
     expected = dict(case["result"])
     request = {"environment": {}, **case["request"], "repeat_warnings": True}
@@ -184,7 +186,7 @@ def test_connection_plans(case: dict[str, Any]) -> None:
     assert "pa55word" not in " ".join(plan["warnings"])
 
 
-def test_conninfo_is_read_by_libpq_as_it_was_meant() -> None:
+def test_connection_plan_conninfo() -> None:
     chosen = random.Random(1)
     alphabet = "ab'\\\\ =\t\n\"%&?;,:/@[]#$\u00fc\u20ac"
     for _ in range(500):
@@ -214,7 +216,7 @@ def check_refused(failed: Failed, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", SILENT_CREDENTIALS)
-def test_credentials(case: dict[str, Any], tmp_path: Path) -> None:
+def test_credential_get_token(case: dict[str, Any], tmp_path: Path) -> None:
     case = prepared(case, tmp_path)
     config = {"credential": case["credential"], "environment": case["environment"]}
 
@@ -238,7 +240,7 @@ def test_credentials(case: dict[str, Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", cases("entra-errors.json", "cases"))
-def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
+def test_credential_entra_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     entra.response = case["response"]
     with open_credential(entra.config(environment={})) as credential, pytest.raises(Failed) as caught:
         get_token(credential, "https://r/.default")
@@ -246,5 +248,32 @@ def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
 
 
 @pytest.mark.parametrize(("group", "case"), ENGINE_CASES)
-def test_in_the_engine(group: str, case: dict[str, Any], tmp_path: Path) -> None:
+def test_engine_vectors(group: str, case: dict[str, Any], tmp_path: Path) -> None:
     check_in_engine(run_vector, Failed, group, case, tmp_path)
+
+
+def option_kinds() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the options of the configuration with their schemas."""
+    schema = json.loads((ROOT / "docs" / "config.schema.json").read_text())
+    groups = [schema, *schema["$defs"].values()]
+    groups += [variant for group in groups for variant in group.get("oneOf", [])]
+    for group in groups:
+        yield from group.get("properties", {}).items()
+
+
+@pytest.mark.parametrize(("name", "schema"), [pytest.param(*item, id=item[0]) for item in option_kinds()])
+def test_options_to_json_type_of_every_option(name: str, schema: dict[str, Any]) -> None:
+    types = [schema.get("type", "object")] if isinstance(schema.get("type", "object"), str) else schema["type"]
+    if "anyOf" in schema and "RefreshMode" in str(schema["anyOf"]):
+        types = ["string"]
+    values: dict[str, tuple[str, object]] = {
+        "string": ("a text", "a text"),
+        "boolean": ("true", True),
+        "number": ("2.5", 2.5),
+        "integer": ("7", 7),
+        "array": ("[]", []) if name == "credentials" else ("a, b", ["a", "b"]),
+        "object": ("{}", {}),
+    }
+    value, expected = values[next(kind for kind in types if kind != "null")]
+    names, texts = (c_char_p * 2)(name.encode(), None), (c_char_p * 2)(value.encode(), None)
+    assert read("options_to_json", names, texts) == {name: expected}

@@ -1,30 +1,30 @@
 'use strict'
 
-// Connection settings: what the driver is given is read here, and core decides how the connection logs in.
+// Reads the connection settings that a driver gets. Core decides how the connection logs in.
 
-const { native } = require('./native.js')
-const { calling, errorOf, fromDocument } = require('./errors.js')
-const { isCredential, typeName } = require('./source.js')
+const { native } = require('./addon.js')
+const { callNative, errorOf, fromDocument } = require('./errors.js')
+const { isCredential, typeName } = require('./credential_source.js')
 
 /** @import { ConnectionOptions, EntraPassword } from './index.js' */
 
 /**
- * A password of a config of pg: the program's own function, or one of ours.
+ * A password in pg's options: a function of the application or of pgentra.
  *
  * @typedef {(() => string | Promise<string>) & Partial<Pick<EntraPassword, 'invalidate' | 'stats'>>} Password
  * @typedef {boolean | object | string} Ssl
  * @typedef {{
  *   host?: string, port?: number | string, database?: string, user?: string, password?: string | Password | null,
  *   ssl?: Ssl | null,
- * }} Settings what is read of a config of pg
+ * }} Settings the options of pg that are read
  * @typedef {Record<string, string>} Text settings by libpq's keywords
  * @typedef {{
  *   uses_entra: boolean, user: string | null, user_source: string | null, drops_user: boolean, sslmode: string | null,
  *   host: string | null, settings: Text, credential: Record<string, unknown> | null, warnings: string[],
- * }} Plan see ConnectionPlan in core
+ * }} ConnectionPlan see ConnectionPlan in core
  */
 
-/** The variables that pg reads, and postgres.js but for PGSSLMODE. */
+/** The variables that pg reads. postgres.js does not read PGSSLMODE. */
 const VARIABLES = {
   host: 'PGHOST',
   port: 'PGPORT',
@@ -33,17 +33,17 @@ const VARIABLES = {
   connect_timeout: 'PGCONNECT_TIMEOUT',
 }
 
-/** Settings of libpq that no driver of Node has: they must not take part in a decision. */
+/** Settings of libpq that no Node driver reads: they must not affect a decision. */
 const NOT_IN_NODE = ['hostaddr', 'service', 'servicefile', 'passfile']
 
-/** What says how TLS is used, in a URL. */
+/** The parameters of a URL that configure TLS. */
 const TLS_SETTINGS = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'uselibpqcompat']
 
 /**
- * A config, with its connection string apart. Refuses what is not a config.
+ * Splits a driver's options into their own settings and those of their connection string. Rejects other values.
  *
  * @param {unknown} config
- * @returns {{ given: Record<string, unknown>, text: Text }} what the config sets itself, and its connection string's settings
+ * @returns {{ given: Record<string, unknown>, text: Text }}
  */
 function readConfig(config) {
   if (typeof config === 'string' || isUrl(config)) config = { connectionString: config }
@@ -51,19 +51,21 @@ function readConfig(config) {
     throw errorOf(
       'invalid_connection',
       "config: expected the connection's settings, got a credential",
-      'The credential is the second argument: entraConfig({ host, database }, credential).',
+      'Pass the credential as the second argument: entraConfig({ host, database }, credential).',
     )
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config) || 'then' in config) {
-    const came = config === null || typeof config !== 'object' ? typeName(config) : 'a list or a promise'
-    throw errorOf('invalid_connection', `config: expected an object or a connection string, got ${came}`)
+    const type = config === null || typeof config !== 'object' ? typeName(config) : 'a list or a promise'
+    throw errorOf('invalid_connection', `config: expected an object or a connection string, got ${type}`)
   }
   const { connectionString, ...given } = /** @type {Record<string, unknown>} */ (config)
+  // pg's Pool makes it non-enumerable.
+  if ('password' in config) given.password = config.password
   return { given, text: readText(connectionString) }
 }
 
 /**
- * By its shape: each realm has a class of its own.
+ * Recognises a URL by its properties, because each realm has its own class.
  *
  * @param {unknown} value
  * @returns {value is URL}
@@ -74,12 +76,12 @@ function isUrl(value) {
   return typeof href === 'string' && typeof protocol === 'string'
 }
 
-/** The settings of a connection string. */
+/** Parses a connection string. */
 function readText(/** @type {unknown} */ text) {
   if (text === undefined || text === null) return {}
   if (typeof text !== 'string' && !isUrl(text)) throw wrongType('connectionString', 'a string', text)
   /** @type {Text} */
-  const settings = JSON.parse(calling(() => native.connectionRead(String(text), 'url')))
+  const settings = JSON.parse(callNative(() => native.connectionSettings(String(text), 'url')))
   for (const name of NOT_IN_NODE) delete settings[name]
   if (settings.sslmode) settings.sslmode = sslmodeOf(settings.sslmode, 'sslmode of the connection string')
   return settings
@@ -95,7 +97,7 @@ function wrongType(name, expected, value) {
 }
 
 /**
- * A setting that is a string; empty and `null` count as not given.
+ * Returns a setting that is a string. An empty string and `null` count as not given.
  *
  * @param {string} name
  * @param {unknown} value
@@ -106,12 +108,25 @@ function textOf(name, value) {
   return value
 }
 
+/**
+ * Returns an object without the properties that are not set.
+ *
+ * @template {Record<string, unknown>} Values
+ * @param {Values} values
+ * @returns {Partial<Values>}
+ */
+function defined(values) {
+  return /** @type {Partial<Values>} */ (
+    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== ''))
+  )
+}
+
 function portOf(/** @type {unknown} */ value) {
   if (value === undefined || value === null || value === '') return undefined
   const port = typeof value === 'string' ? Number(value) : value
   if (typeof port === 'number' && Number.isInteger(port) && port >= 0 && port < 65536) return port
   throw typeof value === 'number' || typeof value === 'string'
-    ? errorOf('invalid_connection', 'port: expected a number from 0 to 65535, got another one')
+    ? errorOf('invalid_connection', 'port: expected a number from 0 to 65535, got another number')
     : wrongType('port', 'a number', value)
 }
 
@@ -129,7 +144,7 @@ function sslmodeOf(text, name) {
   )
 }
 
-/** The `sslmode` that an `ssl` setting stands for; `undefined` where it sets nothing. */
+/** Returns the `sslmode` of an `ssl` setting; `undefined` if the setting has no effect. */
 function modeOf(/** @type {unknown} */ ssl) {
   if (ssl === undefined || ssl === null || ssl === '') return undefined
   if (typeof ssl === 'boolean') return ssl ? 'verify-full' : 'disable'
@@ -139,26 +154,26 @@ function modeOf(/** @type {unknown} */ ssl) {
 }
 
 /**
- * The `ssl` that a mode stands for in pg, which verifies the server's certificate in all but one.
+ * Returns the `ssl` of a mode as pg reads it: pg verifies the server's certificate in every mode but `no-verify`.
  *
  * @param {string} mode
- * @param {Text} [text] the settings that it comes from
+ * @param {Text} [text] the settings that contain the mode
  */
 function sslOfMode(mode, text = {}) {
   if (mode === 'disable' || mode === 'allow') return false
   if (mode === 'no-verify') return { rejectUnauthorized: false }
-  // pg's word for the modes of libpq, of which some verify less.
+  // With this parameter, pg reads the modes as libpq does: some of them verify less.
   if (text.uselibpqcompat !== 'true' || mode === 'verify-full') return true
   if (mode === 'verify-ca' || (mode === 'require' && text.sslrootcert)) return { checkServerIdentity() {} }
   return { rejectUnauthorized: false }
 }
 
 /**
- * The `ssl` to connect with, as pg takes it; `undefined` leaves it to the driver.
+ * Returns the `ssl` to connect with, as pg expects it; `undefined` if the driver decides.
  *
- * @param {Pick<Plan, 'sslmode'> & Partial<Plan>} plan
- * @param {unknown} given the setting of the config
- * @param {Text} text of the connection string, or of Service Connector
+ * @param {Pick<ConnectionPlan, 'sslmode'> & Partial<ConnectionPlan>} plan
+ * @param {unknown} given the setting in the options
+ * @param {Text} text the settings of the connection string or of Service Connector
  * @returns {Ssl | undefined}
  */
 function sslFor(plan, given, text) {
@@ -169,7 +184,7 @@ function sslFor(plan, given, text) {
 }
 
 /**
- * @param {Pick<Plan, 'sslmode'> & Partial<Plan>} plan
+ * @param {Pick<ConnectionPlan, 'sslmode'> & Partial<ConnectionPlan>} plan
  * @param {unknown} given
  * @param {Text} text
  * @returns {Ssl | undefined}
@@ -181,14 +196,14 @@ function sslWithout(plan, given, text) {
   if (text.sslmode) return sslOfMode(text.sslmode, text)
   const { PGSSLMODE: mode } = process.env
   if (!plan.uses_entra) return undefined
-  // pg compares the letters, and does without TLS where it does not know a mode.
+  // pg compares the exact text, and uses no TLS if it does not know the mode.
   return mode && native.sslmodeOfText(mode) !== mode ? sslOfMode(sslmodeOf(mode, 'PGSSLMODE')) : undefined
 }
 
-/** The certificates and keys that a URL names, read. */
+/** Reads the certificate and key files that a URL names. */
 function filesOf(/** @type {Text} */ text) {
-  const named = Object.entries({ ca: text.sslrootcert, cert: text.sslcert, key: text.sslkey })
-  const files = named.filter(([, file]) => file && file !== 'system')
+  const paths = Object.entries({ ca: text.sslrootcert, cert: text.sslcert, key: text.sslkey })
+  const files = paths.filter(([, file]) => file && file !== 'system')
   if (files.length === 0) return undefined
   const { readFileSync } = require('node:fs')
   return Object.fromEntries(
@@ -197,24 +212,28 @@ function filesOf(/** @type {Text} */ text) {
         return [name, readFileSync(/** @type {string} */ (file), 'utf8')]
       } catch (error) {
         const { code } = /** @type {NodeJS.ErrnoException} */ (error)
-        throw errorOf('invalid_connection', `the connection string: the file of its ${name} cannot be read (${code})`)
+        throw errorOf('invalid_connection', `the ${name} file of the connection string could not be read (${code})`)
       }
     }),
   )
 }
 
 /**
- * Asks core how a connection logs in.
+ * Returns core's decision how a connection logs in.
  *
  * @param {Record<string, unknown>} settings by libpq's keywords
  * @param {ConnectionOptions} options
  * @param {{ hasCredential?: boolean, replacesLogin?: boolean, variables?: Record<string, string> }} [more]
- * @returns {Plan}
+ * @returns {ConnectionPlan}
  */
-function planOf(settings, options, { hasCredential = false, replacesLogin = false, variables = VARIABLES } = {}) {
+function connectionPlan(
+  settings,
+  options,
+  { hasCredential = false, replacesLogin = false, variables = VARIABLES } = {},
+) {
   const { serviceConnector = false } = options
-  const isWanted = typeof serviceConnector === 'boolean' || (typeof serviceConnector === 'string' && serviceConnector)
-  if (!isWanted && serviceConnector !== null) {
+  const isValid = typeof serviceConnector === 'boolean' || (typeof serviceConnector === 'string' && serviceConnector)
+  if (!isValid && serviceConnector !== null) {
     throw errorOf(
       'invalid_configuration',
       'option `serviceConnector`: expected true, or the name or the prefix of a connection',
@@ -228,13 +247,13 @@ function planOf(settings, options, { hasCredential = false, replacesLogin = fals
     service_connector: serviceConnector,
     has_credential: hasCredential,
     require_entra: flag('requireEntra', options.requireEntra),
+    ignore_password: flag('ignorePassword', options.ignorePassword),
     allow_insecure_transport: flag('allowInsecureTransport', options.allowInsecureTransport),
     replace_login: replacesLogin,
     verifies_certificates: true,
     spelling: 'camel',
   }
-  const plan = calling(() => native.connectionPlan(JSON.stringify(request)), planError)
-  return JSON.parse(plan)
+  return JSON.parse(callNative(() => native.connectionPlan(JSON.stringify(request)), planError))
 }
 
 /**
@@ -249,24 +268,24 @@ function flag(name, value) {
 
 function planError(/** @type {string} */ document) {
   const error = fromDocument(document)
-  return error.code === 'insecure_transport' ? insecure(error.message.replace(/\. .*/s, '')) : error
+  return error.code === 'insecure_transport' ? insecureTransport(error.message.replace(/\. .*/s, '')) : error
 }
 
-function insecure(/** @type {string} */ what) {
+function insecureTransport(/** @type {string} */ what) {
   return errorOf(
     'insecure_transport',
     what,
-    'Switch TLS on with `ssl: true`, or with sslmode=verify-full in a URL; or pass `allowInsecureTransport: true` for a server ' +
-      'that you trust on that path.',
+    'Enable TLS with `ssl: true`, or with sslmode=verify-full in a URL. To send tokens without TLS in a network that you trust, ' +
+      'pass `allowInsecureTransport: true`.',
   )
 }
 
 /** @type {string[] | undefined} */
 let variables
 
-/** The environment as core is to see it: all of it where Service Connector is used. */
-function environmentOf(/** @type {boolean} */ isWhole) {
-  if (isWhole) return { ...process.env }
+/** Returns the variables that core reads; all variables if Service Connector is used. */
+function environmentOf(/** @type {boolean} */ isComplete) {
+  if (isComplete) return { ...process.env }
   variables ??= native.connectionVariables()
   return Object.fromEntries(
     variables.map((name) => [name, process.env[name]]).filter(([, value]) => value !== undefined),
@@ -274,16 +293,16 @@ function environmentOf(/** @type {boolean} */ isWhole) {
 }
 
 /**
- * Refuses to send a token where the driver's settings show no TLS and a server that is not local. What cannot be read in them
+ * Throws `insecure_transport` if the driver's settings have no TLS and the server is not local. A setting that cannot be read
  * counts as remote and without TLS.
  *
- * @param {unknown} connection what the driver hands over: pg its parameters or its client, postgres.js its options
+ * @param {unknown} connection what the driver passes: pg its parameters or its client, postgres.js its options
  * @param {unknown} caller the `this` of the call
  * @param {boolean | undefined} allowInsecure
  */
 function requireTls(connection, caller, allowInsecure) {
   if (allowInsecure === true) return
-  const { ssl, host } = read(connection)
+  const { ssl, host } = readConnection(connection)
   if (isTls(ssl)) return
   const hosts = hostOf(host, connection, caller)
   const request = {
@@ -293,36 +312,71 @@ function requireTls(connection, caller, allowInsecure) {
     unknown_server: true,
     spelling: 'camel',
   }
-  calling(
+  callNative(
     () => native.connectionPlan(JSON.stringify(request)),
     (document) => {
       const error = planError(document)
-      return hosts === undefined ? unreadable() : error
+      return hosts === undefined ? unknownConnection() : error
     },
   )
 }
 
-function unreadable() {
+/** Parameters of a connection string that must not be repeated in a URL, where they would change server, role or TLS. */
+const NOT_IN_URL = ['host', 'port', 'dbname', 'user', 'password', 'sslmode', 'uselibpqcompat']
+
+/**
+ * Returns a connection URL with a token as the password. Settings that are missing are read from pg's variables.
+ *
+ * @param {Record<string, unknown>} settings by libpq's keywords
+ * @param {string} user
+ * @param {string} password
+ */
+function connectionUrl(settings, user, password) {
+  const { PGHOST = 'localhost', PGPORT = '5432', PGDATABASE } = process.env
+  const { host = PGHOST, port = PGPORT, dbname = PGDATABASE ?? user } = settings
+  const parameters = new URLSearchParams({ sslmode: 'verify-full' })
+  for (const [name, value] of Object.entries(settings))
+    if (!NOT_IN_URL.includes(name)) parameters.set(name, String(value))
+  const isSocket = String(host).startsWith('/')
+  if (isSocket) parameters.set('host', String(host))
+  const [name, secret, database] = [user, password, String(dbname)].map(encodeURIComponent)
+  return `postgresql://${name}:${secret}@${isSocket ? '' : authorityOf(String(host), String(port))}/${database}?${parameters}`
+}
+
+/**
+ * @param {string} hosts separated by commas
+ * @param {string} ports one for all hosts, or as many as hosts
+ */
+function authorityOf(hosts, ports) {
+  const each = ports.split(',')
+  const servers = hosts.split(',').map((host, index) => {
+    const name = host.includes(':') ? `[${host}]` : encodeURIComponent(host)
+    return `${name}:${each[index] ?? each[0]}`
+  })
+  return servers.join(',')
+}
+
+function unknownConnection() {
   return errorOf(
     'insecure_transport',
-    'the password function was called with something in which it cannot read whether the connection has TLS, and to which server ' +
-      'it goes',
-    'Build the options with entraConfig (MikroORM 6: entraMikroOrmConfig). To get the token yourself, call the function without ' +
+    'the password function was called without the connection, so it cannot determine whether the connection has TLS and which ' +
+      'server it is to',
+    'Create the options with entraConfig (MikroORM 6: entraMikroOrmConfig). To get the token itself, call the function without ' +
       'an argument and not as a method.',
   )
 }
 
 /**
- * What the driver says; a property that cannot be read says nothing.
+ * Reads the driver's settings. A property that throws counts as not set.
  *
  * @param {unknown} connection
  * @returns {{ ssl?: unknown, host?: unknown, user?: unknown }}
  */
-function read(connection) {
+function readConnection(connection) {
   if (typeof connection !== 'object' || connection === null) return {}
   try {
     const { ssl, host, user, path } = /** @type {Record<string, unknown>} */ (connection)
-    // postgres.js: the path of a Unix socket takes the place of the hosts.
+    // postgres.js: the path of a Unix socket takes precedence over the hosts.
     return { ssl, user, host: Array.isArray(host) && typeof path === 'string' && path !== '' ? '/' : host }
   } catch {
     return {}
@@ -337,7 +391,7 @@ function isTls(/** @type {unknown} */ ssl) {
 }
 
 /**
- * The names of the hosts, separated by commas; `undefined` where they are not known.
+ * Returns the names of the hosts, separated by commas; `undefined` if they are not known.
  *
  * @param {unknown} host
  * @param {unknown} connection
@@ -348,7 +402,7 @@ function hostOf(host, connection, caller) {
     const hosts = Array.isArray(host) ? host : [host]
     if (hosts.length === 0 || !hosts.every((one) => typeof one === 'string' && one !== '')) return undefined
     for (const one of [connection, caller]) {
-      // A socket of the application's own goes wherever it likes.
+      // A socket of the application can be connected to any server.
       const { stream } = /** @type {{ connection?: { stream?: unknown } }} */ (one ?? {}).connection ?? {}
       if (typeof stream === 'object' && stream !== null) {
         if (!('remoteAddress' in stream)) return undefined
@@ -363,16 +417,17 @@ function hostOf(host, connection, caller) {
 
 module.exports = {
   TLS_SETTINGS,
-  VARIABLES,
+  connectionPlan,
+  connectionUrl,
+  defined,
+  environmentOf,
   modeOf,
-  planOf,
   portOf,
-  read,
+  readConnection,
   readConfig,
   requireTls,
   sslFor,
   sslmodeOf,
   textOf,
-  environmentOf,
   wrongType,
 }

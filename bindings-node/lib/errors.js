@@ -1,9 +1,10 @@
 'use strict'
 
-const { native, causes } = require('./native.js')
+const { native } = require('./addon.js')
+const { causes } = require('./waits.js')
 
 /**
- * What the engine knows of an error, and the document in which it hands one over.
+ * The data of an error, and the document in which the engine passes an error.
  *
  * @typedef {{
  *   code: string, kind: number, message: string, aadsts?: number, attempts?: Detail[],
@@ -12,11 +13,11 @@ const { native, causes } = require('./native.js')
  * @typedef {{ class: keyof typeof classes, message: string, detail: Detail, cause: number | null }} Document
  */
 
-/** Base of all errors of this library, and the class of those that have no other. */
+/** The base class of all errors of pgentra. */
 class PgEntraError extends Error {
   /**
    * @param {string} [message]
-   * @param {{ code?: string, detail?: Detail, cause?: unknown }} [options] of the engine's errors; a program's own have none
+   * @param {{ code?: string, detail?: Detail, cause?: unknown }} [options] set for the engine's errors
    */
   constructor(message, { code = 'internal', detail = /** @type {Detail} */ ({}), cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
@@ -27,7 +28,7 @@ class PgEntraError extends Error {
   }
 }
 
-/** The credential is set up and brought no token. */
+/** The credential is configured and the token request failed. */
 class AuthenticationError extends PgEntraError {
   /** @param {ConstructorParameters<typeof PgEntraError>} given */
   constructor(...given) {
@@ -46,7 +47,7 @@ class AuthenticationError extends PgEntraError {
   }
 }
 
-/** The credential is not set up on this machine; a chain goes on past it. Of a chain, `errors` are its members'. */
+/** The credential is not available here; a chain continues with its next member. For a chain, `errors` has its members' errors. */
 class CredentialUnavailableError extends AuthenticationError {
   /** @param {ConstructorParameters<typeof PgEntraError>} given */
   constructor(...given) {
@@ -55,14 +56,14 @@ class CredentialUnavailableError extends AuthenticationError {
   }
 }
 
-/** No credential of a chain brought a token, and not all for want of being set up; `errors` are theirs. */
+/** No member of a chain returned a token, and at least one was available. `errors` has its members' errors. */
 class AggregateAuthenticationError extends AuthenticationError {
   /** @param {ConstructorParameters<typeof PgEntraError>} given */
   constructor(...given) {
     super(...given)
-    // The last one is what ended the chain.
+    // The last error is the one that ended the chain.
     const { attempts, ...last } = this.detail
-    this.errors = [...errorsOf({ attempts }), made(undefined, last.message, last)]
+    this.errors = [...errorsOf({ attempts }), create(undefined, last.message, last)]
   }
 }
 
@@ -71,10 +72,10 @@ class AggregateAuthenticationError extends AuthenticationError {
  * @returns {PgEntraError[]}
  */
 function errorsOf({ attempts = [] }) {
-  return attempts.map((attempt) => made(classOf(attempt), attempt.message, attempt))
+  return attempts.map((attempt) => create(classOf(attempt), attempt.message, attempt))
 }
 
-/** Entra wants the user to sign in. */
+/** Entra requires the user to sign in. */
 class AuthenticationRequiredError extends AuthenticationError {}
 
 const classes = {
@@ -85,7 +86,7 @@ const classes = {
   AuthenticationRequiredError,
 }
 
-// As in the Azure SDK, whose chains know errors by this name; not the class's own, which a minifier changes.
+// The Azure SDK's chains recognise errors by `name`. It is set here because a minifier changes the names of classes.
 for (const [name, value] of Object.entries(classes)) {
   Object.defineProperty(value.prototype, 'name', { value: name, configurable: true, writable: true })
 }
@@ -103,16 +104,16 @@ function classOf(/** @type {Detail} */ detail) {
  * @param {Detail} detail
  * @param {unknown} [cause]
  */
-function made(Class, message, detail, cause) {
+function create(Class, message, detail, cause) {
   return new (Class ?? AuthenticationError)(message, { code: detail.code, detail, cause })
 }
 
 /**
- * What people match who come from `@azure/postgresql-auth`.
+ * The beginnings of messages that users of `@azure/postgresql-auth` match.
  *
  * @type {Record<string, string>}
  */
-const BEGINNINGS = {
+const MESSAGE_PREFIXES = {
   credential_unavailable: 'Failed to acquire Entra ID token: ',
   credential_value: 'Failed to acquire Entra ID token: ',
   token_decode: 'Could not determine DB username: ',
@@ -120,28 +121,28 @@ const BEGINNINGS = {
   scope_permission: 'Could not determine DB username: ',
 }
 
-/** The error of the engine's document. */
+/** Creates the error from the engine's document. */
 function fromDocument(/** @type {string} */ document) {
   /** @type {Document} */
   const { class: name, message, detail, cause } = JSON.parse(document)
   const Class = classOf(detail) ?? classes[name] ?? PgEntraError
-  return made(Class, message, detail, cause === null ? undefined : causes.get(cause))
+  return create(Class, message, detail, cause === null ? undefined : causes.get(cause))
 }
 
-/** The same for an error of a token or a login. */
-function fromDoor(/** @type {string} */ document) {
+/** Creates the error of a token or a login from the engine's document. */
+function tokenError(/** @type {string} */ document) {
   const error = fromDocument(document)
-  error.message = (BEGINNINGS[error.code] ?? '') + error.message
+  error.message = (MESSAGE_PREFIXES[error.code] ?? '') + error.message
   return error
 }
 
 /**
- * Calls a function of the addon; what it throws becomes an error of ours.
+ * Calls a function of the addon. Throws its errors as errors of pgentra.
  *
  * @template Result
  * @param {() => Result} work
  */
-function calling(work, read = fromDocument) {
+function callNative(work, read = fromDocument) {
   try {
     return work()
   } catch (error) {
@@ -151,34 +152,34 @@ function calling(work, read = fromDocument) {
 }
 
 /**
- * An error that this side found.
+ * Creates an error that this package detected.
  *
  * @param {string} code
  * @param {string} message
- * @param {string} [advice] what to do, where the kind's own does not fit
+ * @param {string} [advice] replaces the advice of the code
  */
 function errorOf(code, message, advice) {
   return fromDocument(native.errorDocument(code, message, advice))
 }
 
-/** A key is a name by its place, but a mistyped call can put a secret there. */
-const shown = (/** @type {string} */ name) => (/^\w{1,64}$/.test(name) ? name : '...')
+/** A wrong call can pass a secret as a name, so only a name that looks like one is shown. */
+const safeName = (/** @type {string} */ name) => (/^\w{1,64}$/.test(name) ? name : '...')
 
 /**
- * What JSON would drop or change without a word is refused by its name and type.
+ * Rejects a value that JSON would drop or change, by its name and type.
  *
  * @param {string} name
  * @param {unknown} value
  */
-function plain(name, value) {
+function plainValue(name, value) {
   const type = typeof value
   if (type === 'function' || type === 'symbol' || type === 'bigint' || (type === 'number' && !Number.isFinite(value))) {
     throw errorOf('invalid_configuration', `option \`${name}\`: expected a plain value, got a ${type}`)
   }
   if (typeof value === 'object' && value !== null) {
-    for (const [key, item] of Object.entries(value)) plain(`${name}.${key}`, item)
+    for (const [key, item] of Object.entries(value)) plainValue(`${name}.${key}`, item)
   }
   return value
 }
 
-module.exports = { classes, fromDocument, fromDoor, calling, errorOf, plain, shown }
+module.exports = { classes, fromDocument, tokenError, callNative, errorOf, plainValue, safeName }

@@ -11,18 +11,18 @@ export {
   TokenCredential,
 } from './index.js'
 
-/** Options of every credential. Those of the Azure SDK's pipeline are accepted and have no effect. */
+/** The options of every credential. The pipeline options of the Azure SDK are accepted and have no effect. */
 export interface CredentialOptions {
-  /** Default: `AZURE_AUTHORITY_HOST`, then the cloud's. */
+  /** Default: `AZURE_AUTHORITY_HOST`, then that of the cloud. */
   authorityHost?: string
   cloud?: 'public' | 'us_government' | 'china'
-  /** Tenants besides its own that a request may name; `*` is all. */
+  /** Tenants that a request can use in addition to the credential's own; `*` means all. */
   additionallyAllowedTenants?: string[]
-  /** There is no instance discovery to disable. */
+  /** Has no effect: there is no instance discovery. */
   disableInstanceDiscovery?: boolean
   retryOptions?: { maxRetries?: number; retryDelayInMs?: number; maxRetryDelayInMs?: number }
   proxyOptions?: { host: string; port: number; username?: string; password?: string }
-  /** A PEM file of certificate authorities to trust besides the system's. */
+  /** A PEM file of certificate authorities to trust in addition to the system's. */
   caFile?: string
   loggingOptions?: object
   additionalPolicies?: object[]
@@ -33,7 +33,7 @@ export interface CredentialOptions {
 }
 
 declare abstract class Credential implements TokenCredential {
-  /** A cached token for one scope. Rejects with CredentialUnavailableError where the credential is not set up. */
+  /** Returns a cached token for one scope. Rejects with CredentialUnavailableError if the credential is not available here. */
   getToken(scopes: string | string[], options?: GetTokenOptions): Promise<AccessToken>
 }
 
@@ -44,101 +44,101 @@ export interface DefaultAzureCredentialOptions extends CredentialOptions {
   managedIdentityResourceId?: string
   /** Default: `AZURE_CLIENT_ID`. */
   workloadIdentityClientId?: string
-  /** Of each developer tool. Default: 10,000. */
+  /** The time limit of each developer tool in milliseconds. Default: 10,000. */
   processTimeoutInMs?: number
-  /** Variables that must be set. */
+  /** Names of variables that must be set. */
   requiredEnvVars?: string | string[]
 }
 
-/** Environment, workload identity, managed identity, developer tools. */
+/** The default chain: environment, workload identity, managed identity, developer tools. */
 export class DefaultAzureCredential extends Credential {
   constructor(options?: DefaultAzureCredentialOptions)
 }
 
-/** The given credentials in their order; it goes on only past those that are not set up. */
+/** Tries the given credentials in their order. Continues only after a credential that is not available here. */
 export class ChainedTokenCredential extends Credential {
   constructor(...credentials: CredentialArgument[])
   readonly length: number
 }
 
-/** What `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, and `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` say. */
+/** The application in `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, and `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH`. */
 export class EnvironmentCredential extends Credential {
   constructor(options?: CredentialOptions)
 }
 
-/** A federated token in a file; the arguments default to the variables that Kubernetes sets. */
+/** An application with a federated token in a file. Defaults: the variables that Kubernetes sets. */
 export class WorkloadIdentityCredential extends Credential {
   constructor(
     options?: CredentialOptions & {
       tenantId?: string
       clientId?: string
       tokenFilePath?: string
-      /** Whether requests go to the cluster's own token proxy where there is one. Default: false. */
+      /** Whether requests are sent to the cluster's token proxy if there is one. Default: false. */
       enableAzureProxy?: boolean
     },
   )
 }
 
-/** The identity of the machine or service; without an id, the system-assigned one. */
+/** The managed identity of the machine or service. Without an id: the system-assigned identity. */
 export class ManagedIdentityCredential extends Credential {
   constructor(clientId: string, options?: CredentialOptions)
   constructor(options?: CredentialOptions & { clientId?: string; objectId?: string; resourceId?: string })
 }
 
-/** Whoever is signed in to `az`. */
+/** The user or application that is signed in to the Azure CLI (`az`). */
 export class AzureCliCredential extends Credential {
   constructor(options?: CredentialOptions & { tenantId?: string; subscription?: string; processTimeoutInMs?: number })
 }
 
-/** Whoever is signed in to Azure PowerShell. */
+/** The user or application that is signed in to Azure PowerShell. */
 export class AzurePowerShellCredential extends Credential {
   constructor(options?: CredentialOptions & { tenantId?: string; processTimeoutInMs?: number })
 }
 
-/** Whoever is signed in to `azd`. */
+/** The user or application that is signed in to the Azure Developer CLI (`azd`). */
 export class AzureDeveloperCliCredential extends Credential {
   constructor(options?: CredentialOptions & { tenantId?: string; processTimeoutInMs?: number })
 }
 
-/** An application and its secret. */
+/** An application with a client secret. */
 export class ClientSecretCredential extends Credential {
   constructor(tenantId: string, clientId: string, clientSecret: string, options?: CredentialOptions)
 }
 
-/** A PEM file with key and certificate, or a PFX file; read again whenever it changed. */
+/** A PEM file with key and certificate, or a PFX file. It is read again after a change. */
 export interface CertificatePath {
   certificatePath: string
   certificatePassword?: string
 }
 
-/** The same by its content: PEM text, or the file as bytes or base64. */
+/** The content of such a file: PEM text, or the file as bytes or base64. */
 export interface Certificate {
   certificate: string | Uint8Array
   certificatePassword?: string
 }
 
-/** An application and its certificate. */
+/** An application with a certificate. */
 export class ClientCertificateCredential extends Credential {
   constructor(
     tenantId: string,
     clientId: string,
     certificate: string | CertificatePath | Certificate,
     options?: CredentialOptions & {
-      /** Whether the certificate goes along with those above it, for registrations by subject name. Default: false. */
+      /** Whether the certificate chain is sent, for registrations by subject name. Default: false. */
       sendCertificateChain?: boolean
     },
   )
 }
 
-/** What asserts an application: a function, or a credential that is asked for `api://AzureADTokenExchange`. */
+/** The source of a client assertion: a function, or a credential whose token for `api://AzureADTokenExchange` is used. */
 export type AssertionSource = (() => string | Promise<string>) | TokenCredential
 
-/** An application and what somebody asserts of it. */
+/** An application with a client assertion. */
 export class ClientAssertionCredential extends Credential {
   constructor(tenantId: string, clientId: string, getAssertion: AssertionSource, options?: CredentialOptions)
 }
 
-/** Who acts for the user, by one of a secret, a certificate and an assertion. */
+/** The application that acts for the user: with a secret, a certificate or an assertion. */
 export type OnBehalfOfCredentialOptions = CredentialOptions & {
   tenantId: string
   clientId: string
@@ -148,14 +148,14 @@ export type OnBehalfOfCredentialOptions = CredentialOptions & {
 } & ({ clientSecret: string } | CertificatePath | Certificate | { getAssertion: AssertionSource })
 
 /**
- * An application that acts for the user who called it. Tokens are kept by user: make one for each request, with the same
- * function or object as `getAssertion`.
+ * An application that acts for the user of a request. Tokens are cached by user: create a credential for each request, with the
+ * same function or object as `getAssertion`.
  */
 export class OnBehalfOfCredential extends Credential {
   constructor(options: OnBehalfOfCredentialOptions)
 }
 
-/** A task of Azure Pipelines, by its service connection. */
+/** A task of Azure Pipelines with a service connection. */
 export class AzurePipelinesCredential extends Credential {
   constructor(
     tenantId: string,
@@ -166,8 +166,8 @@ export class AzurePipelinesCredential extends Credential {
   )
 }
 
-/** A token from elsewhere. */
+/** A token that the application supplies. */
 export class StaticTokenCredential extends Credential {
-  /** The end in milliseconds since 1970, or a Date. Default: the token's `exp` claim. */
+  /** `expiresOnTimestamp`: milliseconds since 1970, or a Date. Default: the token's `exp` claim. */
   constructor(token: string, expiresOnTimestamp?: number | Date)
 }

@@ -1,23 +1,22 @@
 'use strict'
 
-// The credentials by the names and arguments of `@azure/identity`, turned into the engine's documents.
+// The credentials, with the names and arguments of `@azure/identity`, as documents of the engine.
 
-const { isDeepStrictEqual } = require('node:util')
-const { native, wait } = require('./native.js')
-const { calling, classes, errorOf, fromDocument, plain, shown } = require('./errors.js')
+const { isDate } = require('node:util/types')
+const { wait } = require('./waits.js')
+const { callNative, classes, errorOf, fromDocument, plainValue, safeName } = require('./errors.js')
 const { log } = require('./log.js')
-const { Source, sources, sourceOf, hasGetToken, renumbered } = require('./source.js')
+const { CredentialSource, sources, sourceOf, hasGetToken } = require('./credential_source.js')
 
-/** @import { Issued } from '../addon' */
+/** @import { CredentialToken } from '../addon' */
 /** @import * as published from './identity.js' */
 /** @import { AccessToken, CredentialArgument, GetTokenOptions, TokenCredential } from './index.js' */
-/** @import { Signal } from './native.js' */
-/** @import { Connection } from './source.js' */
+/** @import { Signal } from './waits.js' */
 
-/** Options of every credential that are in its document. */
+/** Options of every credential that are part of its document. */
 const COMMON = ['additionallyAllowedTenants', 'authorityHost', 'cloud', 'disableInstanceDiscovery']
 
-/** Options of the Azure SDK that mean nothing here. */
+/** Options of the Azure SDK that have no effect here. */
 const IGNORED = [
   'additionalPolicies',
   'allowInsecureConnection',
@@ -32,11 +31,11 @@ const IGNORED = [
   'userAgentOptions',
 ]
 
-/** What to do in place of options of the Azure SDK that cannot be honoured and must not be passed over. */
-const INSTEAD = new Map([
-  ['agent', 'Connections are made outside of Node; name a proxy in proxyOptions.'],
-  ['httpClient', 'Connections are made outside of Node; name a proxy in proxyOptions.'],
-  ['tlsOptions', 'Name a PEM file of certificate authorities in caFile, or in NODE_EXTRA_CA_CERTS.'],
+/** Options of the Azure SDK that cannot be supported and must not be ignored, and what to use instead. */
+const ALTERNATIVES = new Map([
+  ['agent', 'Connections are not made by Node. Set a proxy in proxyOptions.'],
+  ['httpClient', 'Connections are not made by Node. Set a proxy in proxyOptions.'],
+  ['tlsOptions', 'Set a PEM file of certificate authorities in caFile or in NODE_EXTRA_CA_CERTS.'],
 ])
 
 /** @implements {TokenCredential} */
@@ -47,26 +46,22 @@ class Credential {
    * @param {string} type of the engine's document
    * @param {Record<string, unknown>} given arguments by the names that they have in the Azure SDK
    * @param {object} [options]
-   * @param {string[]} [own] names of the options that not every credential takes
+   * @param {string[]} [own] names of the options that not every credential has
    */
   constructor(type, given, options, own = []) {
     const name = new.target.name
     /** @type {(option: string, why: string, advice?: string) => Error} */
-    const refused = (option, why, advice) =>
+    const rejected = (option, why, advice) =>
       errorOf('invalid_configuration', `${name}: option \`${option}\`: ${why}`, advice)
     /** @type {Record<string, unknown>} */
     const document = { type }
-    /** @type {Connection} */
-    const connection = {}
-    /** @type {CredentialArgument[]} */
+    /** @type {{ variables?: Record<string, string>, caFile?: string }} */
+    const transport = {}
+    /** @type {CredentialSource[]} */
     const members = []
-    const connections = [connection]
     const member = (/** @type {unknown} */ credential) => {
-      const source = sourceOf(credential)
-      connections.push(source.connection)
-      const its = renumbered(source.document, members.length)
-      members.push(...source.members)
-      return its
+      members.push(sourceOf(credential))
+      return { type: 'custom_credential', index: members.length - 1 }
     }
     /** @type {(key: string, value: unknown) => void} */
     const put = (key, value) => {
@@ -74,7 +69,7 @@ class Credential {
       if (key === 'credentials' && Array.isArray(value)) value = value.map(member)
       else if (key === 'getAssertion') value = member(assertionOf(value))
       else if (value instanceof Uint8Array) value = Buffer.from(value).toString('base64')
-      else value = plain(key, key.endsWith('InMs') ? seconds(value) : value)
+      else value = plainValue(key, key.endsWith('InMs') ? seconds(value) : value)
       document[key.replace('InMs', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value
     }
     for (const [key, value] of Object.entries(given)) put(key, value)
@@ -82,27 +77,26 @@ class Credential {
     for (const [key, value] of Object.entries(options ?? {})) {
       if (value === undefined) continue
       if (COMMON.includes(key) || own.includes(key)) put(key, value)
-      else if (key === 'retryOptions') document.retry = retryOf(plain(key, value))
+      else if (key === 'retryOptions') document.retry = retryOf(plainValue(key, value))
       else if (key === 'proxyOptions') {
         const proxy = proxyOf(value)
-        if (proxy === undefined) throw refused(key, 'expected { host, port, username, password }')
-        connection.variables = { HTTPS_PROXY: proxy, https_proxy: proxy, HTTP_PROXY: proxy, http_proxy: proxy }
+        if (proxy === undefined) throw rejected(key, 'expected { host, port, username, password }')
+        transport.variables = { HTTPS_PROXY: proxy, https_proxy: proxy, HTTP_PROXY: proxy, http_proxy: proxy }
       } else if (key === 'caFile') {
-        if (typeof value !== 'string') throw refused(key, `expected the path of a file, got ${typeof value}`)
-        connection.caFile = value
+        if (typeof value !== 'string') throw rejected(key, `expected the path of a file, got ${typeof value}`)
+        transport.caFile = value
       } else if (IGNORED.includes(key)) ignored.push(key)
-      else if (INSTEAD.has(key)) throw refused(key, 'cannot be used here', INSTEAD.get(key))
-      else throw refused(shown(key), 'not known here')
+      else if (ALTERNATIVES.has(key)) throw rejected(key, 'not supported', ALTERNATIVES.get(key))
+      else throw rejected(safeName(key), 'unknown option')
     }
     if (ignored.length > 0) log('debug', `${name}: options without effect here: ${ignored.join(', ')}`)
-    // What is missing or of the wrong type is told now.
-    calling(() => native.checkCredential(JSON.stringify(document)))
-    this.#source = new Source(document, { members, ...sharedConnection(connections, name) })
+    // Checks the document too: missing arguments and wrong types are reported now.
+    this.#source = CredentialSource.of(document, members, transport)
     sources.set(this, this.#source)
   }
 
   /**
-   * A token for one scope, `null` never.
+   * Returns a token for one scope, never `null`.
    *
    * @param {string | string[]} scopes
    * @param {GetTokenOptions & { abortSignal?: Signal } | null} [options]
@@ -115,10 +109,10 @@ class Credential {
     const credential = this.#source.credential(this.#source.environment())
     /** @type {[string, string | undefined, string | undefined, boolean]} */
     const request = [scope, tenantId, claims, enableCae === true]
-    /** @type {Issued} */
+    /** @type {CredentialToken} */
     const { token, expiresOn, refreshOn } =
-      calling(() => credential.tryToken(...request)) ??
-      (await wait((courier, id) => credential.startToken(courier, id, ...request), fromDocument, abortSignal))
+      callNative(() => credential.tryToken(...request)) ??
+      (await wait((channel, id) => credential.startToken(channel, id, ...request), fromDocument, abortSignal))
     return {
       token,
       expiresOnTimestamp: expiresOn * 1000,
@@ -133,19 +127,19 @@ function onlyScope(/** @type {unknown} */ scopes) {
   if (all.length === 1 && typeof all[0] === 'string' && all[0] !== '') return all[0]
   throw errorOf(
     'invalid_configuration',
-    'exactly one scope can be asked for',
-    'Pass one, such as the resource with /.default.',
+    'exactly one scope can be requested',
+    'Pass one scope, such as the resource followed by /.default.',
   )
 }
 
 /**
- * By function: what asks it. Those who act for their users share tokens where their assertions come from the same one.
+ * By function: the custom credential that calls it. Credentials with the same function share tokens.
  *
  * @type {WeakMap<Function, () => Promise<{ token: unknown }>>}
  */
 const assertions = new WeakMap()
 
-/** What asserts an application: a function, or a credential for `api://AzureADTokenExchange`. */
+/** Returns the source of an assertion: a function, or a credential for `api://AzureADTokenExchange`. */
 function assertionOf(/** @type {unknown} */ getAssertion) {
   if (typeof getAssertion !== 'function' || hasGetToken(getAssertion)) return getAssertion
   let found = assertions.get(getAssertion)
@@ -154,23 +148,6 @@ function assertionOf(/** @type {unknown} */ getAssertion) {
     assertions.set(getAssertion, found)
   }
   return found
-}
-
-/**
- * The proxies and authorities of a credential and its members, which all its requests go by.
- *
- * @param {Connection[]} connections
- * @param {string} name
- */
-function sharedConnection(connections, name) {
-  const given = connections.filter(({ variables, caFile }) => variables !== undefined || caFile !== undefined)
-  if (given.some((connection) => !isDeepStrictEqual(connection, given[0]))) {
-    throw errorOf(
-      'invalid_configuration',
-      `${name}: its members go through different proxies, or trust different files of authorities`,
-    )
-  }
-  return given[0]
 }
 
 function retryOf(/** @type {unknown} */ options) {
@@ -184,7 +161,7 @@ function seconds(/** @type {unknown} */ milliseconds) {
   return typeof milliseconds === 'number' ? milliseconds / 1000 : milliseconds
 }
 
-/** A proxy's address. */
+/** Returns the URL of a proxy; `undefined` if the options are not valid. */
 function proxyOf(/** @type {unknown} */ options) {
   /** @type {{ host?: unknown, port?: unknown, username?: unknown, password?: unknown }} */
   const { host, port, username = '', password = '' } = options ?? {}
@@ -331,8 +308,8 @@ class StaticTokenCredential extends Credential {
   /** @param {ConstructorParameters<typeof published.StaticTokenCredential>} args */
   constructor(...args) {
     const [token, expiresOnTimestamp] = args
-    const ends = expiresOnTimestamp instanceof Date ? expiresOnTimestamp.getTime() : expiresOnTimestamp
-    super('static_token', { token, expiresOn: typeof ends === 'number' ? Math.floor(ends / 1000) : ends })
+    const expiry = isDate(expiresOnTimestamp) ? expiresOnTimestamp.getTime() : expiresOnTimestamp
+    super('static_token', { token, expiresOn: typeof expiry === 'number' ? Math.floor(expiry / 1000) : expiry })
   }
 }
 

@@ -1,4 +1,4 @@
-// One implementation for both module systems, so that `instanceof` holds across them.
+// Both module systems share one implementation, so that `instanceof` works across them.
 import identity from './identity.js'
 
 export const {

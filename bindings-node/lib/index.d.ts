@@ -1,81 +1,86 @@
-/** As in `@azure/core-auth` and the platform's own `AbortSignal`. */
+/** The interface of `@azure/core-auth`, which the platform's `AbortSignal` implements. */
 export interface AbortSignalLike {
   readonly aborted: boolean
   addEventListener(type: 'abort', listener: (this: AbortSignalLike, event: any) => any, options?: any): void
   removeEventListener(type: 'abort', listener: (this: AbortSignalLike, event: any) => any, options?: any): void
 }
 
-/** A token as a credential hands it out. */
+/** A credential's token. */
 export interface AccessToken {
   token: string
   /** Milliseconds since 1970. */
   expiresOnTimestamp: number
-  /** Milliseconds since 1970: when its source wants it refreshed. */
+  /** Milliseconds since 1970: the refresh time that the token source suggests. */
   refreshAfterTimestamp?: number
-  /** What kind of token it is. */
+  /** The type of the token. */
   tokenType?: 'Bearer' | 'pop'
 }
 
-/** What a credential may be told beside the scope. */
+/** The options of a token request. */
 export interface GetTokenOptions {
-  /** Ends the wait, never the fetch, which others share. */
+  /** Ends this wait. The fetch continues, because other callers share it. */
   abortSignal?: AbortSignalLike
   /** A claims challenge (JSON text). */
   claims?: string
-  /** Whether the token may be revoked by a claims challenge. */
+  /** Whether a claims challenge can revoke the token. */
   enableCae?: boolean
-  /** Another tenant than the credential's own. */
+  /** The tenant, if it is not the credential's own. */
   tenantId?: string
 }
 
-/** Anything that hands out tokens, such as the credentials of `@azure/identity`. */
+/** An object that returns tokens, such as the credentials of `@azure/identity`. */
 export interface TokenCredential {
   getToken(scopes: string | string[], options?: GetTokenOptions): Promise<AccessToken | null>
 }
 
-/** What a credential function may return; without an end, the token's own `exp` counts. */
+/** The result of a credential function. Without an expiry, the token's `exp` claim is used. */
 export type IssuedToken =
   string | { token: string; expiresOnTimestamp?: number; expiresOn?: Date; refreshAfterTimestamp?: number }
 
-/** A function in place of a credential. One without parameters is taken to serve the database's scope only. */
+/** A function as a credential. A function without parameters is called for the database's scope only. */
 export type TokenFunction = (scope: string, options: GetTokenOptions) => IssuedToken | Promise<IssuedToken>
 
-/** What every door takes as its credential. Left out: the default chain. */
+/** The credential of every entry point. Default: the default chain. */
 export type CredentialArgument = TokenCredential | TokenFunction
 
-/** Options of every door. */
+/** The options of every entry point. */
 export interface EntraOptions {
-  /** The scope to ask for; exactly one. Default: the one of the server's cloud. */
+  /** The scope of the token; exactly one. Default: the scope of the server's cloud. */
   scope?: string | string[]
-  /** The server's host name, which may tell the cloud. */
+  /** The server's host name, from which the cloud can be derived. */
   host?: string
   /** The role to log in as. Default: `PGUSER`, then the token's claims. */
   user?: string
-  /** The role to log in as where the token names none. */
+  /** The role to log in as if the token contains no name. */
   fallbackUsername?: string
-  /** Whether a management token may be asked for the role name. Default: true. */
+  /** Whether the role name may be looked up in a management token. Default: true. */
   managementLookup?: boolean
   /** When tokens are refreshed. Default: `background`; `lazy` in AWS Lambda. */
   mode?: 'background' | 'lazy' | 'ahead'
-  /** Whether tokens are cached. Default: true; false asks the credential at every connection. */
+  /** Whether tokens are cached. Default: true. With false, the credential is called for every connection. */
   cache?: boolean
-  /** A PEM file of certificate authorities to trust besides the system's. */
+  /** A PEM file of certificate authorities to trust in addition to the system's. */
   caFile?: string
-  /** The longest wait, in milliseconds. Default, and at most: 30,000. */
+  /** The longest wait in milliseconds. Default and maximum: 30,000. */
   timeout?: number
   /**
-   * Uses the variables of Azure Service Connector (`AZURE_POSTGRESQL_*`): true where there is one connection, else its name or
-   * the prefix of its variables. They choose the credential too, so that none may be given. Default: false.
+   * Uses the variables of Azure Service Connector (`AZURE_POSTGRESQL_*`): true if there is one connection, otherwise its name or
+   * the prefix of its variables. They also select the credential, so it is an error to pass one. Default: false.
    */
   serviceConnector?: boolean | string
 }
 
-/** Options of the doors to a driver. */
+/** The options of the entry points for a driver. */
 export interface ConnectionOptions extends EntraOptions {
-  /** Sends tokens also over connections without TLS. Default: false. */
+  /** Whether tokens may be sent without TLS. Default: false. */
   allowInsecureTransport?: boolean
-  /** Refuses a connection that has a password of its own. Default: false. */
+  /** Whether a password in the connection's settings is an error. Default: false. */
   requireEntra?: boolean
+  /**
+   * Drops the password of the connection's settings and keeps the user, for settings that must contain a placeholder password.
+   * It is an error together with `requireEntra`. Default: false.
+   */
+  ignorePassword?: boolean
 }
 
 export interface EntraTokenProviderOptions extends ConnectionOptions {}
@@ -83,26 +88,26 @@ export interface ConfigureEntraAuthenticationOptions extends ConnectionOptions {
 export interface EntraConfigOptions extends ConnectionOptions {}
 
 /**
- * A password function for pg, from 8.0.3. It finds out from its argument (pg from 8.19), or from the object that it is called as
- * a method of (pg before 8.19, postgres.js), whether the token would be sent without TLS, and refuses then. Called with neither,
- * it returns the token.
+ * A password function for pg from 8.0.3. It reads the connection from its argument (pg from 8.19) or from the object that it is
+ * called as a method of (pg before 8.19, postgres.js), and rejects with `insecure_transport` if the token would be sent without
+ * TLS. Called with neither, it returns the token. It must not be converted to a text, as pg-native does: that throws.
  */
 export interface EntraPassword {
   (connection?: unknown): Promise<string>
-  /** Tells that the server refused a token, the current one if left out. Whether there is a newer one now. */
+  /** Reports that the server rejected a token (default: the current one). Returns whether a newer token is available. */
   invalidate(token?: string): Promise<boolean>
-  /** What is known of the token and its refreshes. */
+  /** Returns statistics of the token and its refreshes. */
   stats(): ProviderStats
 }
 
 /**
- * A password function for `password` of pg's `Client` and `Pool`. It cannot choose the user: see {@link entraConfig}.
+ * Creates a password function for `password` of pg's `Client` and `Pool`. It cannot set the user: see {@link entraConfig}.
  *
- * @throws PgEntraError `credential is required` for `null` and what is no credential; `invalid_configuration`
+ * @throws PgEntraError `credential is required` for `null` and for a value that is not a credential; `invalid_configuration`
  */
 export function entraTokenProvider(credential?: CredentialArgument, options?: EntraTokenProviderOptions): EntraPassword
 
-/** What pg hands to a password function, from 8.19. */
+/** The argument that pg from 8.19 passes to a password function. */
 export interface DriverConnection {
   host: string
   user?: string
@@ -111,44 +116,44 @@ export interface DriverConnection {
 }
 
 /**
- * The current token. As it is, `password: getEntraTokenPassword` is a password function, which refuses to send the token without
- * TLS as {@link EntraPassword} does.
+ * Returns the current token. `password: getEntraTokenPassword` is also a password function itself, which checks TLS as
+ * {@link EntraPassword} does.
  */
 export function getEntraTokenPassword(
   credential?: CredentialArgument | DriverConnection,
   scope?: string,
 ): Promise<string>
 
-/** As in the platform's own `URL`. */
+/** The part of the platform's `URL` that is used. */
 export interface UrlLike {
   readonly href: string
   readonly hostname: string
   readonly protocol: string
 }
 
-/** The settings of a connection: no credential, and no promise. */
+/** The settings of a connection; not a credential or a promise. */
 export interface ConnectionSettings {
   getToken?: never
   apply?: never
   then?: never
 }
 
-/** What {@link entraConfig} puts in. */
+/** The settings that {@link entraConfig} adds. */
 export interface EntraConnection {
   /** The role to log in as. */
   user: string
-  /** Asked at each connection. A password of the config's own stays as it is. */
+  /** Called for each connection. A password in the settings is kept. */
   password: EntraPassword
-  /** `true` where the config sets none and the server is not on this machine. */
+  /** `true` if the settings have no `ssl` and the server is not local. */
   ssl?: any
 }
 
 /**
- * The options of pg with `user`, `password` (a function) and `ssl` put in: for Pool, Client, Knex, TypeORM, Drizzle,
- * Kysely and Prisma's adapter. A connection string is taken apart.
+ * Returns pg's options with `user`, `password` (a function) and `ssl`: for Pool, Client, Knex, TypeORM, Drizzle, Kysely and
+ * Prisma's adapter. A connection string is parsed.
  *
- * Rejects with PgEntraError: that of the credential where the user has to be worked out from a token,
- * `insecure_transport`, `invalid_connection`.
+ * Rejects with PgEntraError: the credential's error if the user has to be taken from a token, `insecure_transport`,
+ * `invalid_connection`.
  */
 export function entraConfig(
   config: UrlLike,
@@ -161,22 +166,22 @@ export function entraConfig<Config extends object = {}>(
   options?: EntraConfigOptions,
 ): Promise<Omit<Config, 'connectionString' | 'user' | 'password' | 'ssl'> & EntraConnection>
 
-/** What {@link entraMikroOrmConfig} returns: options of MikroORM 6. */
+/** The result of {@link entraMikroOrmConfig}: options of MikroORM 6. */
 export interface EntraMikroOrmOptions {
   host?: string
   port?: number
   dbName?: string
   user: string
-  /** Hands on the password function, which pg calls with the connection. */
+  /** Passes on the password function, which pg calls with the connection. */
   password: () => Promise<{ password: any }>
-  /** Everything else, with `ssl`. */
+  /** All other options, with `ssl`. */
   driverOptions: { connection: Record<string, any> }
 }
 
 /**
- * The options of MikroORM 6, from the same arguments as {@link entraConfig}. It calls a password function in a way in which that
- * cannot tell whether the connection has TLS; so do not hand it another one. MikroORM 7 takes the result of {@link entraConfig} as
- * its `driverOptions`.
+ * Returns the options of MikroORM 6, from the same arguments as {@link entraConfig}. MikroORM 6 calls a password function without
+ * the connection, so that other password functions cannot check TLS: do not use them. MikroORM 7 accepts the result of
+ * {@link entraConfig} as its `driverOptions`.
  */
 export function entraMikroOrmConfig(
   config?: (EntraMikroOrmConfig & ConnectionSettings) | string | UrlLike,
@@ -184,7 +189,7 @@ export function entraMikroOrmConfig(
   options?: EntraConfigOptions,
 ): Promise<EntraMikroOrmOptions>
 
-/** Options of pg, of which some are options of MikroORM too. */
+/** Options of pg. Some of them are also options of MikroORM. */
 export interface EntraMikroOrmConfig {
   connectionString?: string
   host?: string
@@ -195,15 +200,15 @@ export interface EntraMikroOrmConfig {
   [option: string]: any
 }
 
-/** What {@link entraPostgresConfig} puts in. */
+/** The settings that {@link entraPostgresConfig} adds. */
 export interface EntraPostgresConnection extends EntraConnection {
-  /** Opens each connection when there is a token for it. */
-  socket?: (place: any) => Promise<any>
+  /** Opens each connection after its token is available. */
+  socket?: (options: any) => Promise<any>
 }
 
 /**
- * The same for postgres.js, from 3.1, which does not catch what a password function rejects with, and does not read `PGSSLMODE`.
- * Its queries reject with the error of the credential.
+ * Returns the options of postgres.js from 3.1. It does not catch the rejection of a password function and does not read
+ * `PGSSLMODE`, so the token is requested before a connection is opened. Queries reject with the credential's error.
  */
 export function entraPostgresConfig(
   config: UrlLike,
@@ -220,12 +225,28 @@ export function entraPostgresConfig<Config extends object = {}>(
 >
 
 /**
- * Derives from pg's `Client` a class that connects once more, with a newer token, where the server refuses the first one:
+ * Returns a class that derives from pg's `Client`. If the server rejects the token, it connects once more with a newer token;
+ * otherwise the server's error is raised with an explanation:
  * `new Pool({ ...(await entraConfig()), Client: retryingClient(Client) })`.
+ *
+ * @throws PgEntraError `invalid_connection` for a class that is not pg's `Client`, such as that of pg-native
  */
 export function retryingClient<Class extends new (...args: any[]) => any>(Client: Class): Class
 
-/** What the hook needs of a Sequelize instance, where its own types do not tell that it has `addHook`. */
+/**
+ * Returns a class that derives from pg's `Client` and determines user, password and TLS of each connection as {@link entraConfig}
+ * does, without an `await`: `new Pool({ host, database, Client: entraClient(Client) })`. It retries and explains a rejected login
+ * as {@link retryingClient} does. Errors in the settings are raised when a client connects.
+ *
+ * @throws PgEntraError `invalid_connection` as {@link retryingClient}; `credential is required`; `invalid_configuration`
+ */
+export function entraClient<Class extends new (...args: any[]) => any>(
+  Client: Class,
+  credential?: CredentialArgument,
+  options?: EntraConfigOptions,
+): Class
+
+/** A Sequelize instance whose types do not contain `addHook`. */
 export interface SequelizeBeforeConnectHook {
   /** Registers a callback that runs before each new database connection. */
   beforeConnect: (callback: (config: { username?: string; password?: string }) => Promise<void>) => void
@@ -237,11 +258,12 @@ export interface SequelizeInstance {
 }
 
 /**
- * Sets user and password of each new connection of a Sequelize instance, and TLS where none is set. A configured user
- * without a password is kept; one with a password is the old login, and both are replaced. A second call changes
+ * Sets user and password of each new connection of a Sequelize instance, and TLS if it is not configured. A configured user
+ * without a password is kept. A user with a password is the previous login, and both are replaced. If the server rejects the token,
+ * the instance connects once more with a newer token; otherwise its error is raised with an explanation. A second call changes
  * credential and options.
  *
- * @throws PgEntraError `credential is required` for `null` and what is no credential; `invalid_configuration`
+ * @throws PgEntraError `credential is required` for `null` and for a value that is not a credential; `invalid_configuration`
  */
 export function configureEntraAuthentication<Instance extends SequelizeBeforeConnectHook | SequelizeInstance>(
   sequelize: Instance,
@@ -252,32 +274,50 @@ export function configureEntraAuthentication<Instance extends SequelizeBeforeCon
 /** The name of {@link configureEntraAuthentication} in the sample repository. */
 export const configureEntraIdAuth: typeof configureEntraAuthentication
 
-/** How long a caller waits. */
+/** The options of one wait. */
 export interface WaitOptions {
-  /** Ends this wait, never the fetch, which others share. */
+  /** Ends this wait. The fetch continues, because other callers share it. */
+  signal?: AbortSignalLike
+  /** The same, by the name that the Azure SDK uses. */
   abortSignal?: AbortSignalLike
+  /** The longest wait in milliseconds. Default: the option of the provider. */
+  timeout?: number
 }
 
-/** A token and a login for PostgreSQL, kept fresh. Providers of equal settings share one cached token. */
+/** The server of a URL. Settings that are missing are read from Service Connector's variables or from `PGHOST` and the like. */
+export interface UrlSettings {
+  host?: string
+  port?: number | string
+  database?: string
+  /** Default: the role of the provider. */
+  user?: string
+}
+
+/** Returns a token or a login for PostgreSQL, which is refreshed before it expires. Equal providers share one cached token. */
 export class TokenProvider {
   constructor(credential?: CredentialArgument, options?: EntraOptions)
-  /** An access token. */
+  /** Returns an access token. */
   get(options?: WaitOptions): Promise<string>
-  /** Role name and token. */
+  /** Returns the role name and a token. */
   login(options?: WaitOptions): Promise<{ user: string; password: string }>
-  /** Tells that a server refused a token, the current one if left out. Whether there is a newer one now. */
+  /**
+   * Returns a connection URL for tools that accept only a URL: with the role, a token as the password, and
+   * `sslmode=verify-full`. The URL is a secret, and it can be used until the token expires: do not log or store it.
+   */
+  url(server?: UrlSettings | string, options?: WaitOptions): Promise<string>
+  /** Reports that a server rejected a token (default: the current one). Returns whether a newer token is available. */
   invalidate(token?: string, options?: WaitOptions): Promise<boolean>
-  /** What the provider knows of itself. Fetches nothing. */
+  /** Returns the provider's statistics. Fetches no token. */
   stats(): ProviderStats
 }
 
-/** What a cached token is about. Seconds. */
+/** Statistics of a cached token. Times are in seconds. */
 export interface CellStats {
   /** The credential's class name. */
   credential: string
   scope: string
   principal: { kind: string; oid: string | null; tid: string | null } | null
-  /** Until the token's end; negative once passed. */
+  /** The time until the token expires; negative after that. */
   expiresIn: number | null
   refreshDueIn: number | null
   /** Since 1970. */
@@ -291,36 +331,39 @@ export interface CellStats {
   invalidations: number
 }
 
-/** A provider's token and role. */
+/** Statistics of a provider. */
 export interface ProviderStats extends CellStats {
   mode: 'background' | 'lazy' | 'ahead'
   role: string | null
   roleSource: string | null
 }
 
-/** Every cached token of this process. */
+/** Returns the statistics of all cached tokens of this process. */
 export function stats(): CellStats[]
 
-/** Passes the engine's events on, in place of the listener before; `null` ends it. Without one nothing is printed. */
+/**
+ * Passes log events to `listener`, which replaces the previous one; `null` removes it. Without a listener, only warnings that
+ * Entra is not used are shown, as warnings of the process (`PgEntraWarning`).
+ */
 export function setLogger(
   listener: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null,
 ): void
 
-/** Base of all errors of this library. None holds a token, a secret or a raw response body. */
+/** The base class of all errors of pgentra. Errors contain no token, no secret and no raw response body. */
 export class PgEntraError extends Error {
-  /** The stable name of the error's kind; the table is in https://github.com/pgentra/pgentra/blob/main/docs/errors.md. */
+  /** The stable name of the error kind: see https://github.com/pgentra/pgentra/blob/main/docs/errors.md. */
   readonly code: string
-  /** The kind's stable number. */
+  /** The stable number of the error kind. */
   readonly kind: number
-  /** The number behind `AADSTS`, where Entra gave one. */
+  /** The number after `AADSTS`, if Entra returned one. */
   readonly aadsts?: number
-  /** Everything the error knows, as data. */
+  /** The data of the error. */
   readonly detail: Readonly<Record<string, any>>
-  /** What the program's own credential threw. */
+  /** What a custom credential threw. */
   readonly cause?: unknown
 }
 
-/** What Entra answered. */
+/** Entra's error response. */
 export interface ErrorResponse {
   error: string
   errorDescription: string
@@ -329,24 +372,24 @@ export interface ErrorResponse {
   correlationId?: string
 }
 
-/** The credential is set up and brought no token. */
+/** The credential is configured and the token request failed. */
 export class AuthenticationError extends PgEntraError {
   readonly statusCode?: number
   readonly errorResponse?: ErrorResponse
 }
 
-/** The credential is not set up on this machine; a chain goes on past it. */
+/** The credential is not available here; a chain continues with its next member. */
 export class CredentialUnavailableError extends AuthenticationError {
-  /** Of a chain: its members'. */
+  /** The errors of a chain's members. */
   readonly errors?: PgEntraError[]
 }
 
-/** No credential of a chain brought a token, and not all for want of being set up. */
+/** No member of a chain returned a token, and at least one was available. */
 export class AggregateAuthenticationError extends AuthenticationError {
   readonly errors: PgEntraError[]
 }
 
-/** Entra wants the user to sign in. */
+/** Entra requires the user to sign in. */
 export class AuthenticationRequiredError extends AuthenticationError {}
 
 /** The version of this library. */

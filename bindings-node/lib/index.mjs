@@ -1,4 +1,4 @@
-// One implementation for both module systems, so that `instanceof` holds across them.
+// Both module systems share one implementation, so that `instanceof` works across them.
 import pgentra from './index.js'
 
 export const {
@@ -9,6 +9,7 @@ export const {
     entraMikroOrmConfig,
     entraPostgresConfig,
     retryingClient,
+    entraClient,
     configureEntraAuthentication,
     configureEntraIdAuth,
     TokenProvider,

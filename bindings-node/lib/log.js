@@ -1,6 +1,7 @@
 'use strict'
 
-const { native, courier, nextId, setOnEvent } = require('./native.js')
+const { native } = require('./addon.js')
+const { channel, nextId, setOnEvent } = require('./waits.js')
 
 /** @import * as published from './index.js' */
 /** @typedef {NonNullable<Parameters<typeof published.setLogger>[0]>} Listener */
@@ -11,7 +12,7 @@ let logger
 let subscription
 
 /**
- * Passes events on to `listener`, in place of the one before; `null` ends it.
+ * Passes log events to `listener`, which replaces the previous one; `null` removes it.
  *
  * @type {typeof published.setLogger}
  */
@@ -22,7 +23,7 @@ function setLogger(listener) {
   logger = listener ?? undefined
   if (logger && subscription === undefined) {
     subscription = nextId()
-    native.subscribe(courier, subscription)
+    native.subscribe(channel, subscription)
   } else if (!logger && subscription !== undefined) {
     native.unsubscribe(subscription)
     subscription = undefined
@@ -30,7 +31,7 @@ function setLogger(listener) {
 }
 
 /**
- * An event of this side, or of the engine. What a logger throws is its own affair.
+ * Passes one log event to the listener. Its errors are ignored.
  *
  * @type {Listener}
  */
@@ -38,20 +39,20 @@ function log(level, message) {
   try {
     logger?.(level, message)
   } catch {
-    // Who logs must not be ended by it.
+    // An error in the listener must not end the work that is logged.
   }
 }
 
 setOnEvent(log)
 
-/** A warning that is seen without a logger too: by Node's own, which `process.on('warning')` and `--no-warnings` know. */
+/** Logs a warning. Without a listener it is a warning of the process, which `process.on('warning')` and `--no-warnings` control. */
 function warn(/** @type {string} */ message) {
   if (logger) log('warn', message)
   else process.emitWarning(message, 'PgEntraWarning')
 }
 
-const wanted = (process.env.DEBUG ?? '').split(/[\s,]+/)
-if (wanted.some((name) => name === '*' || name === 'pgentra' || name === 'pgentra*')) {
+const debugNames = (process.env.DEBUG ?? '').split(/[\s,]+/)
+if (debugNames.some((name) => name === '*' || name === 'pgentra' || name === 'pgentra*')) {
   setLogger((level, message) => process.stderr.write(`  pgentra ${level} ${message}\n`))
 }
 

@@ -1,16 +1,25 @@
 'use strict'
 
-// postgres.js. It calls a password function where nobody catches what that rejects with, which would end the process, and
-// it does not read PGSSLMODE. So the token is there before the connection is opened, and TLS is asked for in words.
+// postgres.js. It does not catch the rejection of a password function, which would end the process, and it does not read
+// PGSSLMODE. Therefore the token is requested before the connection is opened, and TLS is configured explicitly.
 
 const net = require('node:net')
-const { readConfig, portOf, requireTls, sslmodeOf, textOf, wrongType, TLS_SETTINGS } = require('./connection.js')
-const { known, loginOf, set } = require('./pg.js')
+const {
+  defined,
+  readConfig,
+  portOf,
+  requireTls,
+  sslmodeOf,
+  textOf,
+  wrongType,
+  TLS_SETTINGS,
+} = require('./connection.js')
+const { loginOf, passwordUses } = require('./login.js')
 
 /** @import { ConnectionOptions, CredentialArgument, EntraPassword } from './index.js' */
 /** @import { Text } from './connection.js' */
 
-/** The parameters of a URL that postgres.js takes for options of its own; others are the server's. */
+/** The parameters of a URL that are options of postgres.js. All other parameters are the server's. */
 const OPTIONS = [
   'max',
   'sslnegotiation',
@@ -27,7 +36,7 @@ const OPTIONS = [
   'target_session_attrs',
 ]
 
-/** How postgres.js spells an option in other ways; the first one counts. */
+/** The names that postgres.js accepts for an option, in the order of precedence. */
 const NAMES = {
   host: ['hostname', 'host'],
   database: ['database', 'db'],
@@ -35,11 +44,11 @@ const NAMES = {
   password: ['pass', 'password'],
 }
 
-/** The words of postgres.js for `ssl`. */
+/** The texts that postgres.js accepts as `ssl`. */
 const SSL_WORDS = ['require', 'allow', 'prefer', 'verify-full']
 
 /**
- * The options of postgres.js with user, password function and TLS put in.
+ * Returns the options of postgres.js with user, password function and TLS.
  *
  * @param {object | string | URL} [config]
  * @param {CredentialArgument} [credential]
@@ -48,7 +57,7 @@ const SSL_WORDS = ['require', 'allow', 'prefer', 'verify-full']
 async function entraPostgresConfig(config = {}, credential, options = {}) {
   const { given, text } = readConfig(config)
   const { settings, hosts, ports, rest } = readOptions(given)
-  const login = await loginOf({ ...settings, ...set({ host: hosts?.join(',') }) }, text, credential, options)
+  const login = await loginOf({ ...settings, ...defined({ host: hosts?.join(',') }) }, text, credential, options)
   const all = login.text
   const { database = all.dbname, path, ssl } = /** @type {Record<string, any>} */ (settings)
   const server = path ? { path } : serverOf(hosts ?? list(all.host), ports ?? list(all.port)?.map(portOf))
@@ -57,14 +66,14 @@ async function entraPostgresConfig(config = {}, credential, options = {}) {
     ...optionsOf(all),
     ...rest,
     ...server,
-    ...set({ database, user: login.user, password: login.password, ssl: login.ssl }),
+    ...defined({ database, user: login.user, password: login.password, ssl: login.ssl }),
     ...(Object.keys(connection).length > 0 && { connection }),
   }
-  // Its own words mean less than pg's, and are kept where they were chosen.
+  // Its texts verify less than pg's. An explicit one is kept.
   if (login.plan.sslmode === null && typeof ssl === 'string' && SSL_WORDS.includes(ssl)) made.ssl = ssl
-  const facts = typeof login.password === 'function' ? known.get(login.password) : undefined
-  if (facts === undefined) return made
-  const { doors, allowInsecure } = facts
+  const use = typeof login.password === 'function' ? passwordUses.get(login.password) : undefined
+  if (use === undefined) return made
+  const { client, allowInsecure } = use
   const { invalidate, stats } = /** @type {EntraPassword} */ (login.password)
   /** @type {string | undefined} */
   let latest
@@ -73,16 +82,16 @@ async function entraPostgresConfig(config = {}, credential, options = {}) {
     ...made,
     ssl: made.ssl ?? sslOfEnvironment(),
     password: Object.assign(async () => latest, { invalidate, stats }),
-    /** @param {Place} place */
-    async socket(place) {
-      requireTls(place, undefined, allowInsecure)
-      const limit = Number(place.connect_timeout) * 1000
+    /** @param {Target} target */
+    async socket(target) {
+      requireTls(target, undefined, allowInsecure)
+      const limit = Number(target.connect_timeout) * 1000
       const started = performance.now()
-      latest = await doors.token(limit > 0 ? { limit } : {})
+      latest = await client.token(limit > 0 ? { limit } : {})
       const left = limit > 0 ? Math.max(limit - (performance.now() - started), 1) : 0
-      // For a server of a certain kind, postgres.js connects until it finds one.
-      const first = place.target_session_attrs ? next : 0
-      const { socket, index } = await openSocket(place, first, left)
+      // To find a server with these attributes, postgres.js connects to one after the other.
+      const first = target.target_session_attrs ? next : 0
+      const { socket, index } = await openSocket(target, first, left)
       next = index + 1
       return socket
     },
@@ -90,14 +99,14 @@ async function entraPostgresConfig(config = {}, credential, options = {}) {
 }
 
 /**
- * What postgres.js reads of its options, by pg's names, the servers as lists, and the rest.
+ * Splits the options into the settings by pg's names, the servers as lists, and the rest.
  *
  * @param {Record<string, unknown>} given
  */
 function readOptions(given) {
   const rest = { ...given }
   /** @type {Record<string, unknown>} */
-  const settings = set({ ssl: given.ssl ?? undefined, port: undefined })
+  const settings = defined({ ssl: given.ssl ?? undefined, port: undefined })
   for (const [name, names] of Object.entries(NAMES)) {
     for (const spelled of names) {
       settings[name] ??= given[spelled] || undefined
@@ -108,20 +117,20 @@ function readOptions(given) {
   const { host } = settings
   const path = textOf('path', given.path)
   delete settings.host
-  // A socket is on this machine, wherever its path begins.
+  // A Unix socket is local, also if its path does not begin with a slash.
   if (path !== undefined) return { settings: { ...settings, path, host: '/' }, rest }
   const hosts = Array.isArray(host) ? host : list(textOf('host', host))
   if (hosts?.some((one) => typeof one !== 'string')) throw wrongType('host', 'a string or a list of strings', hosts)
   if (hosts === undefined || hosts.length === 0) return { settings, rest, ports: portsOf(given.port) }
-  // `host: 'a:5433,b'`. Of what has more colons, an IPv6 address is made.
-  const places = hosts.map((one) => /^([^:]*):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
+  // `host: 'a:5433,b'`. A name with more than one colon is an IPv6 address.
+  const servers = hosts.map((one) => /^([^:]*):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
   const ports = portsOf(given.port)
   return {
     settings,
     rest,
-    hosts: places.map(([name]) => String(name)),
-    ports: places.some(([, port]) => port !== undefined)
-      ? places.map(([, port], index) => portOf(port) ?? ports?.[index] ?? ports?.[0])
+    hosts: servers.map(([name]) => String(name)),
+    ports: servers.some(([, port]) => port !== undefined)
+      ? servers.map(([, port], index) => portOf(port) ?? ports?.[index] ?? ports?.[0])
       : ports,
   }
 }
@@ -137,22 +146,22 @@ function list(/** @type {string | undefined} */ text) {
 }
 
 /**
- * The servers as lists, which postgres.js does not take apart at colons. Of those that it reads in the environment, only the
- * port is given.
+ * Returns the servers as lists, because postgres.js splits a text at colons. If it reads the host from the environment, only
+ * the port is returned.
  *
  * @param {string[] | undefined} hosts
  * @param {(number | undefined)[] | undefined} ports
  */
 function serverOf(hosts, ports) {
   const known = ports?.filter((port) => port !== undefined)
-  if (hosts === undefined) return set({ port: known?.[0] })
+  if (hosts === undefined) return defined({ port: known?.[0] })
   const fallback = (ports?.length === 1 ? ports[0] : undefined) ?? portOf(process.env.PGPORT) ?? 5432
   const all = hosts.map((_, index) => ports?.[index] ?? fallback)
-  // Of a folder, postgres.js makes the path of the socket.
+  // postgres.js appends the name of the socket to a folder.
   return hosts.length === 1 && hosts[0]?.startsWith('/') ? { host: hosts[0], port: all[0] } : { host: hosts, port: all }
 }
 
-/** The options of postgres.js that a URL sets. */
+/** Returns the options of postgres.js that a URL sets. */
 function optionsOf(/** @type {Text} */ text) {
   const value = (/** @type {string} */ given) => {
     if (given === 'true' || given === 'false') return given === 'true'
@@ -162,13 +171,13 @@ function optionsOf(/** @type {Text} */ text) {
   return Object.fromEntries(found.map(([name, given]) => [name, value(given)]))
 }
 
-/** The parameters of a URL that are the server's: application_name, search_path and the like. */
+/** Returns the parameters of a URL for the server, such as application_name. */
 function parametersOf(/** @type {Text} */ text) {
   const others = ['host', 'port', 'dbname', 'user', 'password', ...TLS_SETTINGS, ...OPTIONS]
   return Object.fromEntries(Object.entries(text).filter(([name]) => !others.includes(name)))
 }
 
-/** As pg reads PGSSLMODE. */
+/** Returns the `ssl` of PGSSLMODE as pg reads it. */
 function sslOfEnvironment() {
   const { PGSSLMODE: text } = process.env
   const mode = text ? sslmodeOf(text, 'PGSSLMODE') : 'disable'
@@ -179,40 +188,42 @@ function sslOfEnvironment() {
 /**
  * @typedef {{
  *   host: string[], port: number[], path?: string | false, connect_timeout: number | string, target_session_attrs?: string,
- * }} Place
+ * }} Target the options of postgres.js as it has parsed them
  */
 
 /**
- * @param {Place} place the options of postgres.js, as it has read them; the first host that answers is taken
- * @param {number} first where to begin
- * @param {number} limit in milliseconds, for each; 0 for none
+ * Connects to the first host that accepts a connection.
+ *
+ * @param {Target} target
+ * @param {number} first the index of the host to begin with
+ * @param {number} limit in milliseconds, for each host; 0 for none
  */
 async function openSocket({ host: hosts, port: ports, path }, first, limit) {
   if (path) return { socket: await connected({ path }, limit), index: 0 }
-  let problem
+  let failure
   for (let tried = 0; tried < hosts.length; tried++) {
     const index = (first + tried) % hosts.length
     const host = hosts[index]
     const port = ports[index] ?? 5432
     try {
-      // postgres.js reads the name to verify the certificate by from the socket.
+      // postgres.js reads the name to verify the certificate with from the socket.
       return { socket: Object.assign(await connected({ host, port }, limit), { host, port }), index }
     } catch (error) {
-      problem = error
+      failure = error
     }
   }
-  throw problem
+  throw failure
 }
 
 /**
- * @param {net.NetConnectOpts} place
+ * @param {net.NetConnectOpts} address
  * @param {number} limit in milliseconds; 0 for none
  * @returns {Promise<net.Socket>}
  */
-function connected(place, limit) {
+function connected(address, limit) {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(place)
-    const error = () => new Error(`no connection to the server within ${Math.ceil(limit / 1000)} s`)
+    const socket = net.connect(address)
+    const error = () => new Error(`the server could not be reached within ${Math.ceil(limit / 1000)} s`)
     const timer = limit > 0 ? setTimeout(() => socket.destroy(error()), limit) : undefined
     const end = () => {
       clearTimeout(timer)

@@ -1,15 +1,16 @@
 'use strict'
 
-const { native, wait } = require('./native.js')
-const { planOf } = require('./connection.js')
-const { calling, errorOf, fromDoor, shown } = require('./errors.js')
-const { Source, isCredential, sourceOf, typeName } = require('./source.js')
+const { native } = require('./addon.js')
+const { wait } = require('./waits.js')
+const { connectionPlan, connectionUrl, defined, portOf, readConfig, textOf } = require('./connection.js')
+const { callNative, errorOf, safeName, tokenError } = require('./errors.js')
+const { CredentialSource, isCredential, sourceOf, typeName } = require('./credential_source.js')
 
 /** @import * as addon from '../addon' */
 /** @import * as published from './index.js' */
-/** @import { Signal } from './native.js' */
+/** @import { Signal } from './waits.js' */
 
-/** The options of every door: their names in the engine's document, and their types. */
+/** The options of every entry point: their names in the engine's document, and their types. */
 const OPTIONS = new Map(
   Object.entries(
     /** @satisfies {Record<Exclude<keyof published.EntraOptions, 'serviceConnector'>, [string, string]>} */ ({
@@ -25,22 +26,22 @@ const OPTIONS = new Map(
     }),
   ),
 )
-/** What the connection's plan takes. */
-const CONNECTION_OPTIONS = ['allowInsecureTransport', 'requireEntra', 'serviceConnector']
+/** The options that the connection plan reads. */
+const CONNECTION_OPTIONS = ['allowInsecureTransport', 'ignorePassword', 'requireEntra', 'serviceConnector']
 
 /**
- * The engine's document of the options given, without those of the connection.
+ * Returns the engine's document of the options, without those of the connection.
  *
  * @param {unknown} options
  * @returns {Record<string, unknown>}
  */
 function documentOf(options) {
   if (options === null || typeof options !== 'object' || Array.isArray(options) || isCredential(options)) {
-    const came = isCredential(options) ? 'a credential' : typeName(options)
+    const type = isCredential(options) ? 'a credential' : typeName(options)
     throw errorOf(
       'invalid_configuration',
-      `options: expected an object, got ${came}`,
-      isCredential(options) ? 'The credential stands before the options.' : undefined,
+      `options: expected an object, got ${type}`,
+      isCredential(options) ? 'Pass the credential before the options.' : undefined,
     )
   }
   /** @type {Record<string, unknown>} */
@@ -50,7 +51,7 @@ function documentOf(options) {
     const [key, expected] = OPTIONS.get(name) ?? []
     if (key === undefined || expected === undefined) {
       const all = [...OPTIONS.keys(), ...CONNECTION_OPTIONS].join(', ')
-      throw errorOf('invalid_configuration', `option \`${shown(name)}\`: not known here; known are ${all}`)
+      throw errorOf('invalid_configuration', `option \`${safeName(name)}\`: unknown option; expected one of ${all}`)
     }
     if (!hasType(name === 'scope' && Array.isArray(value) && value.length === 1 ? value[0] : value, expected)) {
       throw errorOf('invalid_configuration', `option \`${name}\`: expected ${expected}, got ${typeName(value)}`)
@@ -73,29 +74,30 @@ function hasType(value, expected) {
 }
 
 /**
- * Credential and options of a provider, with what Service Connector's variables say where they are wanted.
+ * Returns the credential and the document of a provider, with the settings of Service Connector's variables if requested.
  *
  * @param {unknown} credential
  * @param {published.EntraOptions} options
  * @returns {[unknown, Record<string, unknown>]}
  */
-function withConnector(credential, options) {
+function withServiceConnector(credential, options) {
   const document = documentOf(options)
   if (!options.serviceConnector) return [credential, document]
-  // There is no connection here that could log in with a password.
+  // A provider has no connection that could log in with a password.
   const { user, host } = options
-  const plan = planOf({ user, host }, { ...options, requireEntra: true }, { hasCredential: credential !== undefined })
+  const hasCredential = credential !== undefined
+  const plan = connectionPlan({ user, host }, { ...options, requireEntra: true }, { hasCredential })
   const found = { ...(plan.host && { host: plan.host }), ...(plan.user && { user: plan.user }) }
-  return [plan.credential ? new Source(plan.credential) : credential, { ...found, ...document }]
+  return [plan.credential ? CredentialSource.of(plan.credential) : credential, { ...found, ...document }]
 }
 
 /** @typedef {{ abortSignal?: Signal, limit?: number }} Wait `limit` in milliseconds */
-/** @typedef {(provider: addon.Provider, courier: addon.Courier, id: number) => void} Start */
+/** @typedef {(provider: addon.Provider, channel: addon.JsChannel, id: number) => void} Start */
 
-/** A token or a login of one credential with one set of options. */
-class Doors {
-  /** @type {() => { provider: addon.Provider, end?: () => void }} the provider that a wait is for, and what ends it */
-  #make = () => ({ provider: this.#provider })
+/** Returns tokens and logins of one credential with one set of options. */
+class TokenClient {
+  /** @type {() => { provider: addon.Provider, end?: () => void }} the provider of one wait, and what to do after the wait */
+  #providerOfWait = () => ({ provider: this.#provider })
   #provider
   /** @type {string | undefined} */
   #token
@@ -109,35 +111,36 @@ class Doors {
   constructor(credential, document) {
     const source = sourceOf(credential)
     const environment = source.environment()
+    const { caFile } = source.handle
     const config = JSON.stringify({
-      credential: source.document,
-      ...(source.caFile !== undefined && { ca_file: source.caFile }),
+      credential: JSON.parse(source.handle.document),
+      ...(caFile !== null && { ca_file: caFile }),
       ...(!source.takesScope && { management_lookup: false }),
       ...document,
     })
-    // The cell of a foreign credential lives as long as the object.
+    // Keeps a custom credential alive.
     this.credential = credential
-    const provider = (/** @type {addon.Credential | undefined} */ own) =>
-      calling(() => new native.Provider(config, environment, own))
+    const create = (/** @type {addon.Credential | undefined} */ own) =>
+      callNative(() => new native.Provider(config, environment, own))
     const settings = { caFile: document.ca_file, host: document.host, scope: document.scope }
-    this.#provider = provider(source.isForeign ? source.credential(environment, settings) : undefined)
-    if (source.isForeign && document.cache === false) {
-      this.#make = () => {
+    this.#provider = create(source.isCustom ? source.credential(environment, settings) : undefined)
+    if (source.isCustom && document.cache === false) {
+      this.#providerOfWait = () => {
         const { credential: uncached, end } = source.uncached(environment, settings)
-        return { provider: provider(uncached), end }
+        return { provider: create(uncached), end }
       }
     }
   }
 
-  /** A token, if one is cached. */
+  /** Returns a token if one is cached. */
   tryToken() {
-    const found = calling(() => this.#provider.tryToken(), fromDoor)
+    const found = callNative(() => this.#provider.tryToken(), tokenError)
     if (typeof found === 'string') this.#token = found
     return found === null ? undefined : this.#token
   }
 
   /**
-   * A token.
+   * Returns a token.
    *
    * @param {Wait} [options]
    * @returns {Promise<string>}
@@ -145,19 +148,19 @@ class Doors {
   async token({ abortSignal, limit } = {}) {
     abortSignal?.throwIfAborted?.()
     return (
-      this.tryToken() ?? this.#wait((provider, courier, id) => provider.startToken(courier, id, limit), abortSignal)
+      this.tryToken() ?? this.#wait((provider, channel, id) => provider.startToken(channel, id, limit), abortSignal)
     )
   }
 
-  /** A login, if one is cached. */
+  /** Returns a login if one is cached. */
   tryLogin() {
-    const found = calling(() => this.#provider.tryLogin(), fromDoor)
+    const found = callNative(() => this.#provider.tryLogin(), tokenError)
     if (found !== null && typeof found !== 'boolean') this.#login = found
     return found === null ? undefined : this.#login
   }
 
   /**
-   * Role name, token, and where the name came from.
+   * Returns a role name, a token, and the source of the name.
    *
    * @param {Wait} [options]
    * @returns {Promise<addon.Login>}
@@ -165,24 +168,24 @@ class Doors {
   async login({ abortSignal, limit } = {}) {
     abortSignal?.throwIfAborted?.()
     return (
-      this.tryLogin() ?? this.#wait((provider, courier, id) => provider.startLogin(courier, id, limit), abortSignal)
+      this.tryLogin() ?? this.#wait((provider, channel, id) => provider.startLogin(channel, id, limit), abortSignal)
     )
   }
 
   /**
-   * Tells that a server refused `token` (the current one, if left out); whether there is a newer one now.
+   * Reports that a server rejected `token` (default: the current one). Returns whether a newer token is available.
    *
    * @param {string} [token]
    * @param {Wait} [options]
    * @returns {Promise<boolean>}
    */
   async invalidate(token, { abortSignal, limit } = {}) {
-    return this.#wait((provider, courier, id) => provider.startInvalidate(courier, id, token, limit), abortSignal)
+    return this.#wait((provider, channel, id) => provider.startInvalidate(channel, id, token, limit), abortSignal)
   }
 
   /** @returns {published.ProviderStats} */
   stats() {
-    return camel(JSON.parse(this.#provider.stats()))
+    return camelCased(JSON.parse(this.#provider.stats()))
   }
 
   /**
@@ -192,69 +195,121 @@ class Doors {
    * @returns {Promise<Result>}
    */
   #wait(start, abortSignal) {
-    const { provider, end } = this.#make()
+    const { provider, end } = this.#providerOfWait()
     /** @type {Promise<Result>} */
-    const waited = wait((courier, id) => start(provider, courier, id), fromDoor, abortSignal)
-    return waited.finally(end)
+    const result = wait((channel, id) => start(provider, channel, id), tokenError, abortSignal)
+    return result.finally(end)
   }
 }
 
 /**
- * `{expires_in: 1}` as `{expiresIn: 1}`.
+ * Returns `{expires_in: 1}` as `{expiresIn: 1}`.
  *
- * @param {any} value what JSON.parse made
+ * @param {any} value what JSON.parse returned
  * @returns {any}
  */
-function camel(value) {
-  if (Array.isArray(value)) return value.map(camel)
+function camelCased(value) {
+  if (Array.isArray(value)) return value.map(camelCased)
   if (value === null || typeof value !== 'object') return value
-  const named = (/** @type {string} */ key) => key.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [named(key), camel(item)]))
+  const renamed = (/** @type {string} */ key) => key.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [renamed(key), camelCased(item)]))
 }
 
-/** A token and a login for PostgreSQL, kept fresh, for whoever builds connections themselves. */
+/**
+ * Checks the options of a wait.
+ *
+ * @param {published.WaitOptions} [options]
+ * @returns {Wait}
+ */
+function waitOf(options) {
+  if (options === undefined || options === null) return {}
+  const { signal, abortSignal = signal, timeout, ...unknown } = options
+  for (const name of Object.keys(unknown)) {
+    throw errorOf('invalid_configuration', `option \`${safeName(name)}\`: unknown option; expected signal or timeout`)
+  }
+  if (timeout !== undefined && !hasType(timeout, 'a number of milliseconds')) {
+    const got = typeof timeout === 'number' ? 'another number' : typeName(timeout)
+    throw errorOf('invalid_configuration', `option \`timeout\`: expected a number of milliseconds, got ${got}`)
+  }
+  if (abortSignal !== undefined && typeof abortSignal?.addEventListener !== 'function') {
+    throw errorOf('invalid_configuration', `option \`signal\`: expected an AbortSignal, got ${typeName(abortSignal)}`)
+  }
+  return { abortSignal, limit: timeout }
+}
+
+/** Returns a token or a login for PostgreSQL, which is refreshed before it expires. */
 class TokenProvider {
-  #doors
+  #client
+  #options
 
   /**
    * @param {published.CredentialArgument} [credential]
    * @param {published.EntraOptions} [options]
    */
   constructor(credential, options = {}) {
-    this.#doors = new Doors(...withConnector(credential, options))
+    this.#options = options
+    this.#client = new TokenClient(...withServiceConnector(credential, options))
   }
 
   /** @param {published.WaitOptions} [options] */
-  get(options) {
-    return this.#doors.token(options)
+  async get(options) {
+    return this.#client.token(waitOf(options))
   }
 
   /** @param {published.WaitOptions} [options] */
   async login(options) {
-    const { user, password } = await this.#doors.login(options)
+    const { user, password } = await this.#client.login(waitOf(options))
     return { user, password }
+  }
+
+  /**
+   * @param {published.UrlSettings | string} [server]
+   * @param {published.WaitOptions} [options]
+   */
+  async url(server = {}, options) {
+    const { given, text } = readConfig(server)
+    const { host, port, database, user, ...unknown } = given
+    for (const name of Object.keys(unknown)) {
+      throw errorOf(
+        'invalid_connection',
+        `setting \`${safeName(name)}\`: unknown; expected host, port, database or user`,
+      )
+    }
+    const settings = {
+      ...text,
+      ...defined({
+        host: textOf('host', host) ?? (text.host ? undefined : this.#options.host),
+        port: portOf(port),
+        dbname: textOf('database', database),
+        user: textOf('user', user),
+      }),
+    }
+    const { serviceConnector } = this.#options
+    const plan = connectionPlan(settings, { serviceConnector, requireEntra: true })
+    const login = await this.#client.login(waitOf(options))
+    return connectionUrl({ ...plan.settings, ...settings }, settings.user ?? login.user, login.password)
   }
 
   /**
    * @param {string} [token]
    * @param {published.WaitOptions} [options]
    */
-  invalidate(token, options) {
-    return this.#doors.invalidate(token, options)
+  async invalidate(token, options) {
+    return this.#client.invalidate(token, waitOf(options))
   }
 
   stats() {
-    return this.#doors.stats()
+    return this.#client.stats()
   }
 }
 
 /**
- * Every cached token of this process.
+ * Returns the statistics of all cached tokens of this process.
  *
  * @type {typeof published.stats}
  */
 function stats() {
-  return camel(JSON.parse(native.stats()))
+  return camelCased(JSON.parse(native.stats()))
 }
 
-module.exports = { Doors, TokenProvider, documentOf, stats, withConnector }
+module.exports = { TokenClient, TokenProvider, documentOf, stats, withServiceConnector }

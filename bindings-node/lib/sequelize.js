@@ -2,17 +2,19 @@
 
 // Sequelize 6 and 7.
 
+const { native } = require('./addon.js')
 const { errorOf } = require('./errors.js')
-const { Doors, documentOf } = require('./provider.js')
-const { modeOf, planOf, portOf, sslFor, textOf } = require('./connection.js')
+const { TokenClient, documentOf } = require('./provider.js')
+const { connectionPlan, defined, modeOf, portOf, sslFor, textOf } = require('./connection.js')
 const { warn } = require('./log.js')
-const { set } = require('./pg.js')
-const { Source, isCredential } = require('./source.js')
+const { explainLoginError, sqlstateOf } = require('./login.js')
+const { CredentialSource, isCredential } = require('./credential_source.js')
 
 /** @import * as published from './index.js' */
 
 /**
- * What is used of Sequelize: 6 says `username` and has TLS among the options of the dialect, 7 says `user` and `ssl`.
+ * The part of Sequelize that is used. Version 6 has `username`, and TLS in the options of the dialect; version 7 has `user` and
+ * `ssl`.
  *
  * @typedef {{
  *   host?: string | null, port?: number | string | null, database?: string | null, username?: string, user?: string,
@@ -22,6 +24,7 @@ const { Source, isCredential } = require('./source.js')
  * @typedef {{
  *   beforeConnect: (hook: Hook) => void,
  *   hooks?: { addListener: (event: 'beforeConnect', hook: Hook) => void },
+ *   dialect?: { connectionManager?: { connect?: (config: Config, ...rest: unknown[]) => Promise<unknown> } },
  *   constructor: { version?: string },
  * }} Sequelize
  */
@@ -29,26 +32,33 @@ const { Source, isCredential } = require('./source.js')
 /**
  * @typedef {{
  *   credential: unknown, options: published.ConnectionOptions, document: Record<string, unknown>,
- *   doors: Map<string, Doors>,
- * }} Settings `doors` by what the connection's plan says
+ *   clients: Map<string, TokenClient>,
+ * }} HookSettings `clients` by server, role and credential of the connection plan
  */
 
 /**
  * By Sequelize instance: the credential and options of the last call.
  *
- * @type {WeakMap<Sequelize, Settings>}
+ * @type {WeakMap<Sequelize, HookSettings>}
  */
 const configured = new WeakMap()
 
 /**
- * By connection config: what it held before any of ours was put in. Sequelize 6 uses one object for all connections.
+ * By connection config: the login that it had at first. Sequelize 6 uses one object for all connections.
  *
  * @type {WeakMap<Config, { user: string | undefined, password: boolean }>}
  */
 const seen = new WeakMap()
 
 /**
- * Sets user and password of each new connection of a Sequelize instance.
+ * By connection config: the login that the hook has set.
+ *
+ * @type {WeakMap<Config, { client: TokenClient, token: string, user: string, source?: string }>}
+ */
+const logins = new WeakMap()
+
+/**
+ * Sets user, password and TLS of each new connection of a Sequelize instance.
  *
  * @type {typeof published.configureEntraAuthentication}
  */
@@ -57,14 +67,14 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
     throw errorOf(
       'invalid_connection',
       `sequelize: expected a Sequelize instance${isCredential(sequelize) ? ', got a function or a credential' : ''}`,
-      'Pass what `new Sequelize(...)` returned first, then the credential.',
+      'Pass the result of `new Sequelize(...)` first, then the credential.',
     )
   }
-  // What is no credential, or no option, is told now; the variables of Service Connector are read at each connection.
+  // A wrong credential or option is reported now. The variables of Service Connector are read for each connection.
   const document = { appid_as_username: true, ...documentOf(options) }
-  const settings = { credential, options, document, doors: new Map() }
-  new Doors(credential, document)
-  planOf({ host: 'localhost' }, options, { hasCredential: credential !== undefined, replacesLogin: true })
+  const settings = { credential, options, document, clients: new Map() }
+  new TokenClient(credential, document)
+  connectionPlan({ host: 'localhost' }, options, { hasCredential: credential !== undefined, replacesLogin: true })
   const known = configured.get(sequelize)
   if (known !== undefined) {
     Object.assign(known, settings)
@@ -76,6 +86,7 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
   const hook = (config) => beforeConnect(config, settings, isSeven)
   if (isSeven && sequelize.hooks) sequelize.hooks.addListener('beforeConnect', hook)
   else sequelize.beforeConnect(hook)
+  retryConnect(sequelize, settings, isSeven)
   return sequelize
 }
 
@@ -90,7 +101,7 @@ function isSequelize(value) {
 
 /**
  * @param {Config} config
- * @param {Settings} settings
+ * @param {HookSettings} settings
  * @param {boolean} isSeven
  */
 async function beforeConnect(config, settings, isSeven) {
@@ -100,10 +111,10 @@ async function beforeConnect(config, settings, isSeven) {
     had = { user: textOf(userKey, config[userKey]), password: Boolean(config.password) }
     seen.set(config, had)
   }
-  // A role chosen on purpose; with a password beside it, it is the old login's.
+  // A configured role. A user with a password is the previous login, which is replaced.
   const chosen = had.password ? undefined : had.user
   const { options } = settings
-  const plan = planOf(settingsOf(config, had, settings, isSeven), options, {
+  const plan = connectionPlan(settingsOf(config, had, settings, isSeven), options, {
     hasCredential: settings.credential !== undefined,
     replacesLogin: true,
   })
@@ -116,31 +127,97 @@ async function beforeConnect(config, settings, isSeven) {
     else config.dialectOptions = { ...config.dialectOptions, ssl }
   }
   if (!plan.uses_entra) {
-    // Service Connector's user and password.
+    // Service Connector has a user and a password.
     if (plan.user !== null) config[userKey] = plan.user
     setPassword(config, plan.settings.password ?? '', isSeven)
     return
   }
   const role = chosen ?? options.user ?? plan.user
-  const door = doorsFor(settings, plan, role)
-  // With a role there is no need for the token's claims.
-  const { user, password } = role ? { user: role, password: await door.token() } : await door.login()
-  config[userKey] = user
-  setPassword(config, password, isSeven)
+  const client = clientFor(settings, plan, role)
+  // With a role, the token's claims are not needed.
+  const source = role === plan.user && plan.user_source !== null ? plan.user_source : undefined
+  const login = role ? { user: role, password: await client.token(), source } : await client.login()
+  config[userKey] = login.user
+  setPassword(config, login.password, isSeven)
+  logins.set(config, { client, token: login.password, user: login.user, source: login.source })
 }
 
 /**
- * A connection's settings by libpq's names.
+ * Connects once more with a newer token if the server rejects the token, and explains a login error.
+ *
+ * @param {Sequelize} sequelize
+ * @param {HookSettings} settings
+ * @param {boolean} isSeven
+ */
+function retryConnect({ dialect }, settings, isSeven) {
+  const manager = dialect?.connectionManager
+  const connect = manager?.connect
+  if (manager === undefined || typeof connect !== 'function') return
+  manager.connect = async function (config, ...rest) {
+    const login = logins.get(config)
+    const { password } = config
+    try {
+      return await connect.call(this, config, ...rest)
+    } catch (error) {
+      // Another hook can have set its own password.
+      if (login === undefined || login.token !== password) throw error
+      const { code, message } = driverErrorOf(error)
+      const isRetriable = native.isRetriableLoginError(sqlstateOf({ code }), String(message))
+      const hasNewer = isRetriable && (await login.client.invalidate(login.token).catch(() => false))
+      if (!hasNewer) throw explained(error, login, config, settings)
+    }
+    await beforeConnect(config, settings, isSeven)
+    const next = logins.get(config) ?? login
+    return connect.call(this, config, ...rest).catch((error) => {
+      throw explained(error, next, config, settings)
+    })
+  }
+}
+
+/** Returns the driver's error, which Sequelize wraps. */
+function driverErrorOf(/** @type {unknown} */ error) {
+  const { parent, original, cause } = /** @type {Record<string, unknown>} */ (error ?? {})
+  return /** @type {{ code?: unknown, message?: string }} */ (parent ?? original ?? cause ?? error ?? {})
+}
+
+/**
+ * Returns an error with the explanation of the login error in its message.
+ *
+ * @param {unknown} error
+ * @param {{ token: string, user: string, source?: string }} login
+ * @param {Config} config
+ * @param {HookSettings} settings
+ */
+function explained(error, { token, user, source }, { host }, { options }) {
+  const driverError = driverErrorOf(error)
+  const message = String(driverError.message)
+  const lines = explainLoginError({
+    sqlstate: sqlstateOf(driverError),
+    message,
+    user,
+    userSource: source,
+    host: host ?? undefined,
+    token,
+    usesConnector: Boolean(options.serviceConnector),
+  })
+  for (const one of new Set([error, driverError])) {
+    if (lines && one instanceof Error) one.message += `\n${lines}`
+  }
+  return error
+}
+
+/**
+ * Returns a connection's settings by libpq's names.
  *
  * @param {Config} config
  * @param {{ user: string | undefined, password: boolean }} had
- * @param {Settings} settings
+ * @param {HookSettings} settings
  * @param {boolean} isSeven
  */
 function settingsOf({ host, port, database, ssl, dialectOptions }, had, { options }, isSeven) {
-  // Sequelize 6 puts in its defaults, which must not win over Service Connector.
+  // Sequelize 6 sets its defaults, which must not take precedence over Service Connector.
   const isDefault = Boolean(options.serviceConnector) && !isSeven && (host === 'localhost' || !host)
-  return set({
+  return defined({
     host: isDefault ? undefined : textOf('host', host),
     port: isDefault && Number(port) === 5432 ? undefined : portOf(port),
     dbname: textOf('database', database),
@@ -151,10 +228,10 @@ function settingsOf({ host, port, database, ssl, dialectOptions }, had, { option
 }
 
 /**
- * The server and database that Service Connector names.
+ * Sets the server and database of Service Connector.
  *
  * @param {Config} config
- * @param {import('./connection.js').Plan} plan
+ * @param {import('./connection.js').ConnectionPlan} plan
  */
 function setServer(config, { settings: { host, port, dbname } }) {
   if (host) config.host = host
@@ -163,23 +240,27 @@ function setServer(config, { settings: { host, port, dbname } }) {
 }
 
 /**
- * @param {Settings} settings
- * @param {import('./connection.js').Plan} plan
+ * @param {HookSettings} settings
+ * @param {import('./connection.js').ConnectionPlan} plan
  * @param {string | null} role
  */
-function doorsFor({ credential, document, doors }, plan, role) {
+function clientFor({ credential, document, clients }, plan, role) {
   const key = JSON.stringify([plan.host, role, plan.credential])
-  let found = doors.get(key)
-  if (found === undefined) {
-    const source = plan.credential ? new Source(plan.credential) : credential
-    found = new Doors(source, { ...set({ host: plan.host ?? undefined, user: role ?? undefined }), ...document })
-    doors.set(key, found)
+  let client = clients.get(key)
+  if (client === undefined) {
+    const source = plan.credential ? CredentialSource.of(plan.credential) : credential
+    client = new TokenClient(source, {
+      ...defined({ host: plan.host ?? undefined, user: role ?? undefined }),
+      ...document,
+    })
+    clients.set(key, client)
   }
-  return found
+  return client
 }
 
 /**
- * Sequelize 6 prints the object it shares; 7 spreads a copy for each connection, which must be enumerable.
+ * Sequelize 6 logs the object that all connections share. Sequelize 7 spreads a copy for each connection, which copies only
+ * enumerable properties.
  *
  * @param {Config} config
  * @param {string} value

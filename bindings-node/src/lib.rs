@@ -1,16 +1,16 @@
-//! The Node binding: hands documents to the engine, and its tokens, errors and events to JavaScript.
+//! The Node binding: passes JSON documents to the engine, and tokens, errors and log events to JavaScript.
 //!
-//! Three rules hold everywhere. Nothing here blocks JavaScript's thread. The engine reaches a thread of JavaScript's only
-//! through that thread's [`courier::Courier`], which does not keep the process alive; who waits does, in `lib/native.js`.
-//! No JavaScript value is held by the engine: what stays behind is a number that `lib/` knows.
+//! Three rules apply to all of it. No function blocks the JavaScript thread. The engine sends messages to a JavaScript
+//! thread only through that thread's [`js_channel::JsChannel`], which does not keep the process running; pending waits do,
+//! in `lib/waits.js`. The engine holds no JavaScript value, only ids of objects that `lib/` stores.
 
 #![cfg_attr(test, allow(dead_code, reason = "exports are left out of a test build, which has no tests"))]
 
-mod courier;
 mod credential;
+mod custom_credential;
 mod error;
 mod helpers;
-mod host;
+mod js_channel;
 mod logging;
 mod provider;
 #[cfg(feature = "testing")]

@@ -1,32 +1,32 @@
-//! The engine's events, passed on to each thread of JavaScript's that wants them.
+//! Passes the engine's log events to the JavaScript threads that subscribe to them.
 
 use std::sync::{Once, PoisonError, RwLock};
 
+use crate::js_channel::{JsChannel, MessageKind};
 use napi::bindgen_prelude::Either5;
 use napi_derive::napi;
+use pgentra::bindings;
 
-use crate::courier::{Courier, Kind};
+static SUBSCRIBERS: RwLock<Vec<(f64, JsChannel)>> = RwLock::new(Vec::new());
 
-static SUBSCRIBERS: RwLock<Vec<(f64, Courier)>> = RwLock::new(Vec::new());
-
-/// Begins to send events to `courier`. `id` tells subscribers apart.
+/// Sends log events to `channel` from now on. `id` identifies the subscriber.
 #[napi(catch_unwind)]
-pub fn subscribe(courier: &Courier, id: f64) {
+pub fn subscribe(channel: &JsChannel, id: f64) {
     static STARTED: Once = Once::new();
-    SUBSCRIBERS.write().unwrap_or_else(PoisonError::into_inner).push((id, courier.clone()));
+    SUBSCRIBERS.write().unwrap_or_else(PoisonError::into_inner).push((id, channel.clone()));
     STARTED.call_once(|| {
-        // It fails where a Rust program in the same process has its own subscriber, which sees the events then.
-        let _ = pgentra::bindings::set_log_sink(|event| {
-            let (level, message) = (f64::from(4 - event.level.number()), event.message);
-            for (_, courier) in SUBSCRIBERS.read().unwrap_or_else(PoisonError::into_inner).iter() {
-                courier.send(Kind::Event, level, None, Some(Either5::A(message.to_owned())));
+        // This fails if Rust code in the same process has set its own subscriber, which then receives the events.
+        bindings::set_log_sink(|event| {
+            for (_, channel) in SUBSCRIBERS.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                let message = Either5::A(event.message.to_owned());
+                channel.send(MessageKind::LogEvent, f64::from(event.level.number()), None, Some(message));
             }
         });
     });
 }
 
-/// Ends it.
+/// Ends the subscription.
 #[napi(catch_unwind)]
 pub fn unsubscribe(id: f64) {
-    SUBSCRIBERS.write().unwrap_or_else(PoisonError::into_inner).retain(|(theirs, _)| *theirs != id);
+    SUBSCRIBERS.write().unwrap_or_else(PoisonError::into_inner).retain(|(subscriber, _)| *subscriber != id);
 }

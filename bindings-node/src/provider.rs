@@ -1,100 +1,94 @@
-//! The doors: a token or a login for one set of options.
+//! Providers: a token or a login for one credential and set of options.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use napi::bindgen_prelude::{Either, Either5, Result};
 use napi_derive::napi;
-use pgentra::{Config, Token, TokenProvider};
+use pgentra::{Config, TokenProvider, bindings::TokenStringCache};
 
 use crate::{
-    courier::{Courier, Login},
-    credential::{Credential, limit, read_environment},
-    error::thrown,
+    credential::{Credential, environment_of, limit},
+    error::js_error,
+    js_channel::{JsChannel, Login},
 };
 
-/// A provider. Limits are in milliseconds.
+/// A token provider. Time limits are in milliseconds.
 #[napi]
 pub struct Provider {
     inner: TokenProvider,
-    /// What JavaScript's side has been given as strings and can use again: copying a token costs more than all the rest.
-    given: Mutex<Given>,
-}
-
-#[derive(Default)]
-struct Given {
-    token: Option<Arc<Token>>,
-    login: Option<Arc<pgentra::Login>>,
+    /// JavaScript code keeps the strings of the last token and login, because a copy costs more than the rest of a call.
+    strings: TokenStringCache<()>,
+    last_token: AtomicU64,
+    last_login: AtomicU64,
 }
 
 #[napi]
 impl Provider {
-    /// `config`, `environment`: JSON. `credential` takes the place of the document's own.
+    /// `config`, `environment`: JSON. `credential` replaces the document's credential.
     #[napi(constructor, catch_unwind)]
     pub fn new(config: String, environment: String, credential: Option<&Credential>) -> Result<Self> {
-        let mut config = Config::from_json(&config).map_err(|error| thrown(&error))?;
-        config.environment = read_environment(&environment)?;
+        let mut config = Config::from_json(&config).map_err(|error| js_error(&error))?;
+        config.environment = environment_of(&environment)?;
         let builder = TokenProvider::builder().config(config);
         let builder = match credential {
             Some(credential) => builder.credential(Arc::clone(credential.inner())),
             None => builder,
         };
-        let inner = builder.build().map_err(|error| thrown(&error))?;
-        Ok(Provider { inner, given: Mutex::default() })
+        let inner = builder.build().map_err(|error| js_error(&error))?;
+        let (strings, last_token, last_login) = Default::default();
+        Ok(Provider { inner, strings, last_token, last_login })
     }
 
-    /// A token, if a usable one is cached: `true` where it is the one of the call before.
+    /// Returns a token if a usable one is cached, or `true` if it is the token of the previous call.
     #[napi(catch_unwind)]
     pub fn try_token(&self) -> Result<Option<Either<bool, String>>> {
         let token = match self.inner.try_get() {
             None => return Ok(None),
-            Some(outcome) => outcome.map_err(|error| thrown(&error))?,
+            Some(result) => result.map_err(|error| js_error(&error))?,
         };
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.token.as_ref().is_some_and(|given| Arc::ptr_eq(given, &token)) {
-            return Ok(Some(Either::A(true)));
-        }
-        let text = token.secret().to_owned();
-        given.token = Some(token);
-        Ok(Some(Either::B(text)))
+        let id = self.strings.with_token(&token, |_| (), |strings| strings.token_id());
+        let is_same = self.last_token.swap(id, Ordering::Relaxed) == id;
+        Ok(Some(if is_same { Either::A(true) } else { Either::B(token.secret().to_owned()) }))
     }
 
-    /// Sends a token when there is one.
+    /// Sends a token to `channel` when it is available.
     #[napi(catch_unwind)]
-    pub fn start_token(&self, courier: &Courier, id: f64, limit_ms: Option<f64>) {
+    pub fn start_token(&self, channel: &JsChannel, id: f64, limit_ms: Option<f64>) {
         let pending = self.inner.start_get(limit(limit_ms));
-        courier.send_result(id, pending, |token| Either5::A(token.secret().to_owned()));
+        channel.send_result(id, pending, |token| Either5::A(token.secret().to_owned()));
     }
 
-    /// A login, if a usable token is cached and its role name known: `true` where it is the one of the call before.
+    /// Returns a login if a usable token is cached and its role name is known, or `true` if it is the login of the previous
+    /// call.
     #[napi(catch_unwind)]
     pub fn try_login(&self) -> Result<Option<Either<bool, Login>>> {
         let found = match self.inner.try_login() {
             None => return Ok(None),
-            Some(outcome) => outcome.map_err(|error| thrown(&error))?,
+            Some(result) => result.map_err(|error| js_error(&error))?,
         };
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.login.as_ref().is_some_and(|given| Arc::ptr_eq(given, &found)) {
-            return Ok(Some(Either::A(true)));
-        }
-        let made = login(&found);
-        given.login = Some(found);
-        Ok(Some(Either::B(made)))
+        let id = self.strings.with_login(&found, |_| (), |strings, ()| strings.login_id());
+        let is_same = self.last_login.swap(id, Ordering::Relaxed) == id;
+        Ok(Some(if is_same { Either::A(true) } else { Either::B(login(&found)) }))
     }
 
-    /// Sends a login when there is one.
+    /// Sends a login to `channel` when it is available.
     #[napi(catch_unwind)]
-    pub fn start_login(&self, courier: &Courier, id: f64, limit_ms: Option<f64>) {
-        courier.send_result(id, self.inner.start_login(limit(limit_ms)), |found| Either5::C(login(&found)));
+    pub fn start_login(&self, channel: &JsChannel, id: f64, limit_ms: Option<f64>) {
+        channel.send_result(id, self.inner.start_login(limit(limit_ms)), |found| Either5::C(login(&found)));
     }
 
-    /// Tells that a server refused a token (the current one, if left out), and sends whether there is a newer one.
+    /// Reports that a server rejected a token (default: the current one). Sends to `channel` whether a newer token is
+    /// available.
     #[napi(catch_unwind)]
-    pub fn start_invalidate(&self, courier: &Courier, id: f64, token: Option<String>, limit_ms: Option<f64>) {
+    pub fn start_invalidate(&self, channel: &JsChannel, id: f64, token: Option<String>, limit_ms: Option<f64>) {
         let newer = self.inner.start_invalidate_within(token.as_deref(), limit(limit_ms));
-        courier.send_result(id, newer, |newer| Either5::B(newer.is_some()));
+        channel.send_result(id, newer, |newer| Either5::B(newer.is_some()));
     }
 
-    /// What the provider knows of itself, as JSON. Fetches nothing.
+    /// Returns the provider's statistics as JSON, without fetching a token.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
         serde_json::to_string(&self.inner.stats()).unwrap_or_default()

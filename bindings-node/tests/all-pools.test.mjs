@@ -1,4 +1,4 @@
-// All drivers' pools together, over tokens that are short.
+// Pools of all drivers at the same time, with short tokens.
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -17,10 +17,10 @@ before(async () => {
 })
 after(() => emulator.stop())
 
-test('pools of every driver for a minute, tokens of 20 s, connections replaced every second', () => runPools(SECONDS))
+test('pools of every driver log in for a minute across the expiry of tokens of 20 s', () => runPools(SECONDS))
 
 if (process.env.PGENTRA_LONG) {
-    test('pools of every driver for ten minutes', { timeout: 900_000 }, () => runPools(600))
+    test('pools of every driver log in for ten minutes', { timeout: 900_000 }, () => runPools(600))
     for (const name of Object.keys(DRIVERS)) test(`a pool of ${name} for a minute`, () => runPools(SECONDS, [name]))
 } else {
     console.log('not tried: a pool of each driver by itself, and ten minutes of all pools; make test-all runs them')
@@ -47,6 +47,6 @@ async function runPools(seconds, names = Object.keys(DRIVERS)) {
     assert.ok(apart.length >= 5 && apart.every((age) => age > 7500), `${apart}`)
     const { counters, requests: all } = await emulator.call('GET', '/requests')
     assert.equal(counters.app_service.max_in_flight, 1)
-    // The name comes from a management token, which is asked for once.
+    // The name comes from a management token, which is requested once.
     assert.equal(all.filter(({ principal }) => principal === identity.name).length, requests.length + 1)
 }

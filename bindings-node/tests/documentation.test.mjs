@@ -1,6 +1,6 @@
-// Every JavaScript snippet of the documentation runs as it stands there, against the emulator in place of Azure.
+// Runs every JavaScript snippet of the documentation against the emulator instead of Azure.
 //
-// "```js" is run, "```js before" is code as it was before the move, and "```js file=..." a file of a user's own project.
+// "```js" is run, "```js before" is code from before the migration, and "```js file=..." is a file of the user's project.
 
 import assert from 'node:assert/strict'
 import {
@@ -35,7 +35,7 @@ const snippets = documents
         }))
     })
 
-/** What a tool does with a file of the documentation. */
+/** How a tool uses a file of the documentation. */
 const TOOLS = {
     'knexfile.mjs': `import Knex from 'knex'
         import config from './knexfile.mjs'
@@ -80,7 +80,7 @@ after(() => {
 
 for (const { name, file, isRun, code } of snippets) {
     if (!isRun) continue
-    test(file === undefined ? name : `${name}: ${file}`, async () => {
+    test(`example of ${name}${file === undefined ? '' : `, ${file},`} works`, async () => {
         await emulator.reset()
         const env = emulator.programEnvironment()
         // Not every driver reads PGPORT.
@@ -100,7 +100,7 @@ for (const { name, file, isRun, code } of snippets) {
         assert.equal(status, 0, output)
         if (file?.endsWith('.test.js')) return
         const { logins } = await emulator.report()
-        // Without a driver a snippet makes credentials, or asks for tokens.
+        // A snippet without a driver creates credentials or requests tokens.
         const isConnected = file !== undefined || /from ["'](pg|sequelize)["']/.test(code)
         assert.equal(logins.length > 0, isConnected, output)
         assert.ok(
@@ -110,7 +110,7 @@ for (const { name, file, isRun, code } of snippets) {
     })
 }
 
-test('docs/credentials.md shows how each credential is made', () => {
+test('docs/credentials.md shows how each credential is created', () => {
     const shown = snippets.filter(({ name }) => name.startsWith('docs/credentials.md')).map(({ code }) => code)
     const classes = Object.keys(identity).filter((name) => /Credential$/.test(name))
     assert.ok(classes.length > 0)

@@ -1,4 +1,4 @@
-// The drivers of `examples/node`, each as its users write it. A new one is an entry of `DRIVERS`.
+// The drivers of `examples/node`, as users call them. A new driver is a new entry of `DRIVERS`.
 
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -21,20 +21,20 @@ const { Kysely, PostgresDialect, sql: kyselySql } = samples('kysely')
 const { PrismaPg } = samples('@prisma/adapter-pg')
 const { default: postgres } = await importSample('postgres')
 
-/** Who is logged in, and over which connection. */
+/** Returns the role and the connection. */
 const WHO = 'select current_user::text as role, pg_backend_pid() as pid'
 
 /**
- * By name: `open(place, credential, {max, options})` resolves to `{who, close}`; `who()` asks over a new connection.
- * `place` are options of pg, or a connection string where `strings`. `retries`: a refused login is tried again;
- * `connectsAgain`: a connection that broke off; `replacesPassword`: also a user that has a password.
+ * By name: `open(place, credential, {max, options})` resolves to `{who, close}`; `who()` queries over a new connection.
+ * `place` are options of pg, or a connection string if `strings` is set. `retries`: a rejected login is retried;
+ * `connectsAgain`: a lost connection is reopened; `replacesPassword`: a user with a password is replaced.
  */
 export const DRIVERS = {
     pg: {
         strings: true,
         async open(place, credential, { max = 4, options } = {}) {
             const pool = new pg.Pool({ ...(await entraConfig(place, credential, options)), max, maxUses: 1 })
-            // What an idle connection meets is nobody's failure.
+            // Errors of idle connections are expected.
             pool.on('error', () => {})
             return { who: async () => (await pool.query(WHO)).rows[0], close: () => pool.end() }
         },
@@ -85,7 +85,7 @@ export const DRIVERS = {
                 try {
                     return (await knex.raw(WHO).connection(used)).rows[0]
                 } finally {
-                    // Its pool has no limit of uses: what is called disposed is not used again.
+                    // Its pool has no limit of uses. A connection that is marked as disposed is not reused.
                     used.__knex__disposed = 'used'
                     await knex.client.releaseConnection(used)
                 }
@@ -144,7 +144,7 @@ export const DRIVERS = {
         strings: true,
         connectsAgain: true,
         async open(place, credential, { max = 4, options } = {}) {
-            // It replaces connections by their age alone: here, each question has a client of its own.
+            // It replaces connections by age only, so each query has its own client.
             const settings = await entraPostgresConfig(place, credential, options)
             let open = 0
             const waiting = []
@@ -177,7 +177,7 @@ export const DRIVERS = {
     },
 }
 
-/** The error among the causes of another for which `isWanted` holds, however the driver has wrapped it. */
+/** Returns the error for which `isWanted` is true, among an error and its causes. */
 export function findError(error, isWanted, depth = 5) {
     if (typeof error !== 'object' || error === null || depth === 0) return undefined
     if (isWanted(error)) return error
@@ -188,6 +188,6 @@ export function findError(error, isWanted, depth = 5) {
     return undefined
 }
 
-/** The server's own error. */
+/** Whether this is an error of the server. */
 export const isServerError = ({ code, severity, originalCode }) =>
     /^28/.test(originalCode ?? '') || (/^28/.test(code ?? '') && severity !== undefined)

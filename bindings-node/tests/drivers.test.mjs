@@ -1,25 +1,15 @@
-// Drivers x behaviours, through the front door.
+// The behaviour of each driver with the emulator's PostgreSQL server.
 
 import assert from 'node:assert/strict'
-import { after, before, beforeEach, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { PgEntraError, TokenProvider } from 'pgentra'
-import { ManagedIdentityCredential } from 'pgentra/identity'
 import { DRIVERS, findError, isServerError } from './drivers.mjs'
-import { Emulator } from './emulator.mjs'
+import { useEmulator } from './use_emulator.mjs'
 
 let emulator, identity, credential
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-    identity = await emulator.addPrincipal()
-    credential = new ManagedIdentityCredential(identity.appid, { retryOptions: { maxRetries: 0 } })
-})
+useEmulator((started) => ({ emulator, identity, credential } = started), { retryOptions: { maxRetries: 0 } })
 
-/** Opens, works, closes. */
+/** Opens a pool, runs `work`, and closes the pool. */
 async function using(driver, given, work) {
     const { place, as, ...settings } = { place: emulator.target, as: credential, ...given }
     const pool = await driver.open(place, as, settings)
@@ -79,13 +69,13 @@ const BEHAVIOURS = {
         await emulator.setTokens({ lifetime_s: 5 })
         await using(driver, {}, async ({ who }) => {
             assert.equal((await who()).role, identity.name)
-            // A token younger than a tenth of its lifetime is not the one to blame.
+            // A token younger than a tenth of its lifetime is not replaced.
             await new Promise((resolve) => setTimeout(resolve, 550))
             await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
             if (!driver.retries) {
                 const error = await rejectionOf(who())
                 assert.ok(findError(error, isServerError), `${error}`)
-                // Equal settings share one token, whoever asks for a newer one.
+                // Equal settings share one token.
                 const { host } = emulator.target
                 assert.equal(await new TokenProvider(credential, { host }).invalidate(), true)
             }

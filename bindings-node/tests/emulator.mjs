@@ -1,4 +1,4 @@
-// The emulator as a child process, and a client of its control endpoint. emulator/README.md is the reference.
+// Starts the emulator as a child process, and calls its control endpoint: see emulator/README.md.
 
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 export const ROOT = resolve(PACKAGE, '..')
 
-/** What a program under test must not inherit: any of it would change who it is or where it connects to. */
-const FOREIGN =
+/** Variables that a program under test must not inherit, because they change its identity or its server. */
+const EXCLUDED =
     /^(AZURE_|IDENTITY_|MSI_|IMDS_|PG(?!ENTRA_)|SYSTEM_OIDC|SSL_CERT_|NODE_EXTRA_CA|(HTTP|HTTPS|ALL)_PROXY|DEBUG$|NODE_TEST)/i
 
 const START_LIMIT_MS = 60_000
@@ -50,13 +50,13 @@ export class Emulator {
     }
 
     async call(method, path, body) {
-        const answer = await fetch(this.#control + path, { method, body: body && JSON.stringify(body) })
-        const result = await answer.json()
-        if (!answer.ok) throw new Error(`${method} ${path}: ${result.error}`)
+        const response = await fetch(this.#control + path, { method, body: body && JSON.stringify(body) })
+        const result = await response.json()
+        if (!response.ok) throw new Error(`${method} ${path}: ${result.error}`)
         return result
     }
 
-    /** A new principal with a role of its name, which nobody else uses: no cached token is found for it. */
+    /** Creates a principal and a role of its name, for which no token is cached. */
     async addPrincipal(kind = 'user_assigned', settings = {}) {
         const name = `${kind.replace('_', '-')}-${process.pid}-${++this.#names}`
         const secret = kind === 'service_principal' ? { client_secret: `secret-of-${name}` } : {}
@@ -68,7 +68,7 @@ export class Emulator {
         return this.call('POST', '/mint', { principal, ...settings })
     }
 
-    /** A folder for PATH with an az, an azd and a pwsh that a user is signed in to. */
+    /** Returns a folder for PATH with the tools az, azd and pwsh, in which the user is signed in. */
     async tools(user) {
         return (await this.call('POST', '/tools', { principal: user.name })).path
     }
@@ -97,7 +97,7 @@ export class Emulator {
         await this.controlPostgres({ reset: true })
     }
 
-    /** The requests for a principal's database tokens. */
+    /** Returns the requests for a principal's database tokens. */
     async databaseRequests(principal) {
         const { requests } = await this.call('GET', '/requests')
         return requests.filter((one) => one.principal === principal.name && one.resource?.includes('ossrdbms'))
@@ -107,15 +107,15 @@ export class Emulator {
         return this.call('GET', '/postgres')
     }
 
-    /** The front door as pg's options, verified. */
+    /** pg's options for the emulator's PostgreSQL server, with TLS verified. */
     get target() {
         const { host, port, database } = this.postgresReport
         return { host, port, database, ssl: { ca: this.ca } }
     }
 
-    /** The variables of a program that finds everything here, as the emulator's own `--exec` sets them. */
+    /** Returns the environment of a program that uses the emulator, as the emulator's `--exec` sets it. */
     environment(base = process.env) {
-        const clean = Object.fromEntries(Object.entries(base).filter(([name]) => !FOREIGN.test(name)))
+        const clean = Object.fromEntries(Object.entries(base).filter(([name]) => !EXCLUDED.test(name)))
         return {
             ...clean,
             IDENTITY_ENDPOINT: this.appService.endpoint,
@@ -126,7 +126,7 @@ export class Emulator {
         }
     }
 
-    /** The same with the front door. */
+    /** Returns this environment with the PostgreSQL server. */
     programEnvironment() {
         const { host, port, database } = this.postgresReport
         return {
@@ -138,7 +138,7 @@ export class Emulator {
         }
     }
 
-    /** Makes this process such a program. */
+    /** Sets the environment of this process. */
     adopt() {
         const wanted = this.environment()
         for (const name of Object.keys(process.env)) if (!(name in wanted)) delete process.env[name]

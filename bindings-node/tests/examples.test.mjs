@@ -1,4 +1,4 @@
-// Every sample of examples/node through the front door, as the README names them.
+// Runs every example of examples/node against the emulator.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -19,7 +19,7 @@ after(() => emulator.stop())
 beforeEach(() => emulator.reset())
 
 for (const [name, command] of Object.entries(scripts).filter(([name]) => name !== 'web')) {
-    test(`npm run ${name}`, async () => {
+    test(`example npm run ${name} works`, async () => {
         const [program, ...given] = command.split(' ')
         assert.equal(program, 'node')
         const { status, output } = await run(process.execPath, given, {
@@ -37,14 +37,14 @@ for (const [name, command] of Object.entries(scripts).filter(([name]) => name !=
     })
 }
 
-test('npm run web: a service that works as its caller', async () => {
+test('npm run web connects as the user that calls the service', async () => {
     const secret = 'secret-of-the-service'
     const service = await emulator.addPrincipal('service_principal', { client_secret: secret })
     const [alice, careful] = [
         await emulator.addPrincipal('user'),
         await emulator.addPrincipal('user', { requires_mfa: true }),
     ]
-    // Its clock goes on by what the test says.
+    // The test advances its clock.
     const clock =
         'const { now } = Date; let on = 0; process.on("message", (ms) => (on = ms)); Date.now = () => now() + on'
     const child = spawn(process.execPath, ['--import', `data:text/javascript,${clock}`, 'web.js'], {
@@ -81,7 +81,7 @@ test('npm run web: a service that works as its caller', async () => {
         const { counters } = await emulator.call('GET', '/requests')
         assert.equal(counters.token.total, 1)
 
-        // A second factor is wanted; with it, the same request goes through.
+        // A second factor is required. With it, the same request succeeds.
         const [status, body, challenge] = await ask(await tokenOf(careful))
         assert.deepEqual([status, body], [401, { error: 'interaction_required', aadsts: 50076 }])
         const [, claims] = /^Bearer error="insufficient_claims", claims="([^"]+)"$/.exec(challenge)
@@ -89,13 +89,13 @@ test('npm run web: a service that works as its caller', async () => {
         const strong = await tokenOf(careful, { claims: { amr: ['pwd', 'mfa'] } })
         assert.deepEqual(await ask(strong), [200, { role: careful.name }, null])
 
-        // Somebody else's token, one that is over, and what is none.
+        // Another application's token, an expired token, and texts that are not tokens.
         const [foreign] = await ask((await emulator.mint(alice.name, { audience: 'api://another' })).token)
         const [over] = await ask(await tokenOf(alice, { lifetime_s: -600 }))
         const [garbage] = await ask('garbage')
         assert.deepEqual([foreign, over, garbage], [401, 401, 401])
 
-        // The one from the beginning, after its end: what it was exchanged for is still good.
+        // The first token after its expiry: the token that it was exchanged for is still valid.
         assert.deepEqual(await ask(token), [200, { role: alice.name }, null])
         await new Promise((sent) => child.send(3601e3, sent))
         assert.deepEqual(await ask(token), [401, { error: 'sign in first' }, 'Bearer'])

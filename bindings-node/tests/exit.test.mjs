@@ -1,5 +1,5 @@
-// A process ends, whatever is under way: no thread and no callback of the library keeps it. Each situation is run
-// 20 times, or PGENTRA_EXITS times.
+// A process ends in every situation: no thread and no callback of the library keeps it running. Each situation is run 20
+// times, or PGENTRA_EXITS times.
 
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
@@ -12,7 +12,7 @@ const AT_ONCE = 4
 
 let server
 before(async () => {
-    // A managed identity's endpoint: one path never answers, the other answers after 100 ms.
+    // A managed identity's endpoint: one path does not respond, the other responds after 100 ms.
     server = createServer((request, response) => {
         if (request.url.startsWith('/never')) return
         const answer = {
@@ -37,7 +37,7 @@ const REQUIRE = `
   const fetch = (scope) => new TokenProvider(new ManagedIdentityCredential(), { scope }).get()
   const around = (milliseconds) => milliseconds - 15 + Math.random() * 30`
 
-/** A program whose main thread runs `main`, with `work(...)` for the worker that runs `worker`. */
+/** Returns a program whose main thread runs `main`; its `work(...)` starts a worker that runs `worker`. */
 function withWorker(main, worker) {
     return `
   const code = ${JSON.stringify(`${REQUIRE}\n${worker}`)}
@@ -47,7 +47,7 @@ function withWorker(main, worker) {
 }
 const FETCH_AND_TELL = `fetch().catch(() => {}); setTimeout(() => parentPort.postMessage('begun'), 20)`
 
-/** By name: the program, its status, and the endpoint that it meets. */
+/** By name: the program, its status, and the endpoint that it uses. */
 const situations = {
     'process.exit during a fetch': {
         program: 'fetch(); setTimeout(() => process.exit(3), 20)',
@@ -121,7 +121,7 @@ const situations = {
 }
 
 for (const [name, { program, status = 0, path = 'never' }] of Object.entries(situations)) {
-    test(name, async () => {
+    test(`process ${name} ends`, async () => {
         const env = {
             ...process.env,
             IDENTITY_ENDPOINT: `http://127.0.0.1:${server.address().port}/${path}`,

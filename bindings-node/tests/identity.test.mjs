@@ -1,5 +1,5 @@
-// The classes of pgentra/identity against the emulator, inside a client of the Azure SDK, and in chains with its own
-// credentials. What logs in to PostgreSQL says so in a line `works: CLASS in Node`, which tools/matrix.py gathers.
+// The classes of pgentra/identity against the emulator, in a client of the Azure SDK, and in chains with its credentials. A
+// class that logs in to PostgreSQL prints a line `works: CLASS in Node`, which tools/matrix.py collects.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -22,7 +22,7 @@ const STORAGE = 'https://storage.azure.com'
 const SECRET = 'secret-of-the-application'
 const SERVICE_CONNECTION = '55555555-0000-0000-0000-000000000001'
 
-/** Whose assertions about the application are believed. */
+/** The issuers whose assertions the application trusts. */
 const FEDERATED = { issuer: 'https://issuer.example', subject: 'job', audience: 'api://AzureADTokenExchange' }
 const PIPELINE = {
     issuer: 'https://vstoken.dev.azure.com/99999999-0000-0000-0000-0000000000d0',
@@ -51,11 +51,11 @@ after(() => {
 })
 beforeEach(() => emulator.adopt())
 
-/** An assertion about the application, by an issuer that it trusts. */
+/** Returns an assertion of the application, from an issuer that it trusts. */
 const assertion = async (changes) =>
     (await emulator.mint(application.name, { federated: { ...FEDERATED, ...changes } })).token
 
-/** By class and what is shown: how a credential is made, for tokens of an audience. `whoIs` says whose they are. */
+/** By class and variant: creates a credential for tokens of an audience. `whoIs` returns the principal. */
 const CREDENTIALS = {
     ClientSecretCredential: () =>
         new identity.ClientSecretCredential(emulator.tenantId, application.appid, SECRET, options),
@@ -170,7 +170,7 @@ function asApplication() {
 
 const claimsOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url').toString())
 
-describe('logs in to PostgreSQL', () => {
+describe('credential logs in to PostgreSQL', () => {
     for (const [name, make] of Object.entries(CREDENTIALS)) {
         test(name, async () => {
             const who = whoIs(name)
@@ -184,17 +184,17 @@ describe('logs in to PostgreSQL', () => {
         })
     }
 
-    test('no class is left out', () => {
+    test('pgentra/identity has no class without a test', () => {
         const classes = Object.keys(identity).filter((name) => /Credential$/.test(name))
         assert.deepEqual([...new Set(Object.keys(CREDENTIALS).map(classOf))].sort(), classes.sort())
     })
 })
 
-describe('inside a client of @azure/storage-blob', () => {
+describe('credential in a client of @azure/storage-blob', () => {
     const seen = []
     let stub
     before(async () => {
-        // The service: it lists one container to whoever brings a token for it.
+        // The service lists one container if the request has a token for it.
         stub = createServer((request, response) => {
             const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
             const { aud, oid, exp } = token ? claimsOf(token) : {}
@@ -213,7 +213,7 @@ describe('inside a client of @azure/storage-blob', () => {
     })
     after(() => stub.close())
 
-    /** The SDK sends tokens over TLS only: its last step is led to the stub. */
+    /** The SDK sends tokens over TLS only, so its last step is redirected to the stub. */
     const httpClient = {
         async sendRequest(request) {
             const url = request.url.replace(/^https:\/\/[^/]+/, `http://127.0.0.1:${stub.address().port}`)
@@ -239,7 +239,7 @@ describe('inside a client of @azure/storage-blob', () => {
     }
 })
 
-describe('chains with credentials of @azure/identity', () => {
+describe('chain with credentials of @azure/identity', () => {
     const good = () => new identity.ManagedIdentityCredential(machine.appid)
     const failing = () => new identity.ClientSecretCredential(emulator.tenantId, application.appid, 'wrong', options)
     const theirs = {
@@ -254,7 +254,7 @@ describe('chains with credentials of @azure/identity', () => {
     }
     const SCOPE = `${STORAGE}/.default`
 
-    test('theirs goes on past an unavailable one of ours, each of them', async () => {
+    test('ChainedTokenCredential of the Azure SDK continues after each unavailable credential of pgentra', async () => {
         const unavailable = [
             new identity.EnvironmentCredential(),
             new identity.WorkloadIdentityCredential(),
@@ -265,17 +265,17 @@ describe('chains with credentials of @azure/identity', () => {
         assert.equal((await chain.getToken(SCOPE)).token, 'theirs')
     })
 
-    test('theirs stops at a failing one of ours', async () => {
+    test('ChainedTokenCredential of the Azure SDK stops at a failing credential of pgentra', async () => {
         const chain = new azure.ChainedTokenCredential(failing(), theirs.good())
         await assert.rejects(chain.getToken(SCOPE), { name: 'AuthenticationError' })
     })
 
-    test('ours goes on past an unavailable one of theirs', async () => {
+    test('ChainedTokenCredential continues after an unavailable credential of the Azure SDK', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.unavailable(), good())
         assert.equal(claimsOf((await chain.getToken(SCOPE)).token).oid, machine.oid)
     })
 
-    test('ours stops at a failing one: each attempt is told', async () => {
+    test('ChainedTokenCredential stops at a failing credential and lists each attempt', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.unavailable(), failing(), good())
         await assert.rejects(chain.getToken(SCOPE), (error) => {
             assert.equal(error.name, 'AggregateAuthenticationError')
@@ -290,7 +290,7 @@ describe('chains with credentials of @azure/identity', () => {
         })
     })
 
-    test('ours stops at a failing one of theirs', async () => {
+    test('ChainedTokenCredential stops at a failing credential of the Azure SDK', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.failing(), good())
         await assert.rejects(chain.getToken(SCOPE), (error) => {
             assert.ok(error instanceof AuthenticationError)
@@ -300,7 +300,7 @@ describe('chains with credentials of @azure/identity', () => {
         })
     })
 
-    test('none is there: each attempt is told', async () => {
+    test('ChainedTokenCredential without an available member lists each attempt', async () => {
         const chain = new identity.ChainedTokenCredential(theirs.unavailable(), new identity.EnvironmentCredential())
         await assert.rejects(chain.getToken(SCOPE), (error) => {
             assert.ok(error instanceof CredentialUnavailableError)
@@ -312,7 +312,7 @@ describe('chains with credentials of @azure/identity', () => {
         })
     })
 
-    test('a chain in an assertion, and that in a chain', async () => {
+    test('ClientAssertionCredential with a chain works in a chain', async () => {
         const inner = { getToken: async () => ({ token: await assertion(), expiresOnTimestamp: Date.now() + 600e3 }) }
         const asserted = new identity.ClientAssertionCredential(
             emulator.tenantId,
@@ -325,13 +325,13 @@ describe('chains with credentials of @azure/identity', () => {
     })
 })
 
-describe('an application by federation', () => {
+describe('ClientAssertionCredential with a federated token', () => {
     for (const [what, changes, aadsts] of [
         ['another issuer', { issuer: 'https://another.example' }, 700211],
         ['another subject', { subject: 'another' }, 700213],
         ['another audience', { audience: 'api://another' }, 700212],
     ]) {
-        test(`${what} is refused`, async () => {
+        test(`federated token with ${what} is rejected`, async () => {
             const credential = new identity.ClientAssertionCredential(
                 emulator.tenantId,
                 application.appid,
@@ -343,7 +343,7 @@ describe('an application by federation', () => {
     }
 })
 
-describe('on behalf of many users, a credential made for each call', () => {
+describe('OnBehalfOfCredential created for each call', () => {
     const inAnHour = () => Date.now() + 3600e3
     const PROOFS = {
         'a secret': { clientSecret: SECRET },
@@ -370,7 +370,7 @@ describe('on behalf of many users, a credential made for each call', () => {
         (await emulator.mint(sender.name, { audience: `api://${application.appid}` })).token
 
     for (const [name, proof] of Object.entries(PROOFS)) {
-        test(`${name}: two never share, and one has one token`, async () => {
+        test(`OnBehalfOfCredential with ${name} has one token per user`, async () => {
             const users = []
             while (users.length < 10) users.push(await emulator.addPrincipal('user'))
             const sent = await Promise.all(users.map(sentBy))
@@ -385,7 +385,7 @@ describe('on behalf of many users, a credential made for each call', () => {
         })
     }
 
-    test('a function: all go by the same connections', async () => {
+    test('OnBehalfOfCredential with a function reuses connections', async () => {
         const { port, pathname } = new URL(emulator.authorityHost)
         let connections = 0
         const between = createTcpServer((socket) => {
@@ -412,12 +412,12 @@ describe('on behalf of many users, a credential made for each call', () => {
     })
 })
 
-describe('proxies and authorities', () => {
+describe('transport options', () => {
     const SCOPE = `${STORAGE}/.default`
     const secret = (more) => new identity.ClientSecretCredential('tenant', 'client', SECRET, more)
     let proxy, asked
     before(async () => {
-        // It lets nobody through: the engine goes by no proxy to this machine.
+        // The proxy rejects all requests: the engine uses no proxy for local addresses.
         proxy = createServer().on('connect', ({ url, headers }, socket) => {
             asked.push([url, headers['proxy-authorization']])
             socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
@@ -445,7 +445,7 @@ describe('proxies and authorities', () => {
         test(`proxyOptions: ${name}`, async () => {
             await assert.rejects(make().getToken(SCOPE))
             const basic = `Basic ${Buffer.from('us er:p@ss').toString('base64')}`
-            // A tunnel that is refused is requested once more, for its status.
+            // A rejected tunnel is requested once more, for its status.
             assert.deepEqual(asked, [
                 ['login.example:443', basic],
                 ['login.example:443', basic],
@@ -453,7 +453,7 @@ describe('proxies and authorities', () => {
         })
     }
 
-    test('caFile: a credential, and a chain of such', async () => {
+    test('caFile applies to a credential and to a chain', async () => {
         const { appid } = application
         const known = (more) =>
             new identity.ClientSecretCredential(emulator.tenantId, appid, SECRET, { ...options, ...more })
@@ -464,22 +464,21 @@ describe('proxies and authorities', () => {
         }
     })
 
-    test('members of a chain go the same way', () => {
+    test('ChainedTokenCredential rejects members with different proxies', () => {
         const other = { ...away(), proxyOptions: { host: 'another', port: 3128 } }
         const chain = (...members) => new identity.ChainedTokenCredential(...members)
         assert.ok(chain(secret(away()), secret(), () => 'token', chain(secret(away()))))
         for (const differs of [secret(other), secret({ ...away(), caFile: '/ca.pem' }), chain(secret(other))]) {
             assert.throws(() => chain(secret(away()), differs), {
                 code: 'invalid_configuration',
-                message:
-                    /^ChainedTokenCredential: its members go through different proxies, or trust different files of authorities/,
+                message: /^the members use different proxies or different files of certificate authorities/,
             })
         }
     })
 })
 
-describe('what a request may say', () => {
-    test('another tenant: where it is allowed', async () => {
+describe('getToken options', () => {
+    test('getToken with another tenant works if the tenant is allowed', async () => {
         const { tenantId } = emulator
         const strict = CREDENTIALS.ClientSecretCredential()
         await assert.rejects(strict.getToken('s/.default', { tenantId: '12121212-0000-0000-0000-000000000000' }), {
@@ -492,7 +491,7 @@ describe('what a request may say', () => {
         assert.ok(await open.getToken(`${STORAGE}/.default`, { tenantId }))
     })
 
-    test('a claims challenge and enableCae have caches of their own', async () => {
+    test('getToken with claims or enableCae uses a separate cache', async () => {
         const credential = CREDENTIALS.ClientSecretCredential()
         const ask = async (given) => (await credential.getToken(`${STORAGE}/.default`, given)).token
         const claims = JSON.stringify({ access_token: { nbf: { essential: true, value: '1' } } })
@@ -501,7 +500,7 @@ describe('what a request may say', () => {
         assert.equal(new Set(tokens).size, 3)
     })
 
-    test('a user who has to act', async () => {
+    test('getToken rejects with AuthenticationRequiredError if the user must act', async () => {
         const careful = await emulator.addPrincipal('user', { requires_mfa: true })
         const { token } = await emulator.mint(careful.name, { audience: `api://${application.appid}` })
         const credential = new identity.OnBehalfOfCredential({
@@ -520,7 +519,7 @@ describe('what a request may say', () => {
         })
     })
 
-    test('a function that asserts nothing', async () => {
+    test('ClientAssertionCredential with a function without a result rejects', async () => {
         for (const wrong of [() => undefined, () => '', async () => Promise.reject(new Error('canary'))]) {
             const credential = new identity.ClientAssertionCredential(emulator.tenantId, 'c', wrong, options)
             await assert.rejects(credential.getToken('s/.default'), (error) => {
@@ -530,7 +529,7 @@ describe('what a request may say', () => {
         }
     })
 
-    test('what JSON would drop or change is refused by name', () => {
+    test('credential rejects values that JSON would drop or change, by name', () => {
         for (const value of [NaN, 7n, Symbol('canary'), () => 'canary']) {
             for (const make of [
                 () => new identity.AzureCliCredential({ processTimeoutInMs: value }),
@@ -545,7 +544,7 @@ describe('what a request may say', () => {
         }
     })
 
-    test('what it holds is in none of its texts', () => {
+    test('credential shows no secret in its texts', () => {
         for (const make of [CREDENTIALS.ClientSecretCredential, CREDENTIALS['ClientCertificateCredential, PEM text']]) {
             const shown = JSON.stringify(make()) + String(make())
             assert.doesNotMatch(shown, /secret-of|PRIVATE/)

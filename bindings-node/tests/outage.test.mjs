@@ -1,5 +1,5 @@
-// The token service is down from a token's arrival on: for one identity until a second before the token's end, for another
-// until past it. Every driver opens connections all the while.
+// The token source fails from the arrival of a token on: for one identity until a second before the token expires, for
+// another until after that. Every driver opens connections during this time.
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -9,7 +9,7 @@ import { DRIVERS, findError } from './drivers.mjs'
 import { Emulator } from './emulator.mjs'
 
 const LIFETIME_S = 20
-/** Who waits for the service waits until it is back, or for 30 s. A machine under load takes seconds to connect. */
+/** A wait for the token source lasts until it recovers, or 30 s. A machine under load takes seconds to connect. */
 const AT_ONCE_S = 10
 
 let emulator
@@ -22,11 +22,11 @@ after(() => emulator.stop())
 const now = () => performance.now() / 1000
 const until = (moment) => new Promise((resolve) => setTimeout(resolve, Math.max(0, (moment - now()) * 1000)))
 
-/** Opens connections one after the other. */
+/** Opens one connection after the other. */
 async function watch(driver, credential, stop) {
     const attempts = []
     const pool = await driver.open(emulator.target, credential, { max: 1 })
-    // At least once more, however long the last one took.
+    // At least one more, also if the last one took long.
     while (!stop.aborted || attempts.at(-1).error) {
         const started = now()
         const error = await pool.who().then(
@@ -41,18 +41,18 @@ async function watch(driver, credential, stop) {
 }
 
 /**
- * A login that was under way when its token ended, at a whole second: under load one takes longer than a token's last
- * second, in which it is handed out no more.
+ * Whether the token expired during the login. Under load, a login can take longer than the last second of a token, in which
+ * the token is not returned any more.
  */
 const metTheEnd = ({ started, ended, error }, end) =>
     started < end && ended > end - 1.5 && /access token has expired/.test(String(error))
 
-test('an outage within the life of a token, and one past its end', async () => {
+test('pools of every driver survive an outage while the token is valid and recover after it', async () => {
     await emulator.setTokens({ lifetime_s: LIFETIME_S })
     const stop = new AbortController()
     const start = async () => {
         const identity = await emulator.addPrincipal()
-        // With nothing left to fall back on, a fetch would first repeat its request by itself, while callers wait.
+        // Without a usable token, a fetch would first repeat its request while callers wait.
         const credential = new ManagedIdentityCredential(identity.appid, { retryOptions: { maxRetries: 0 } })
         const first = await DRIVERS.pg.open(emulator.target, credential)
         await first.who()
@@ -65,7 +65,7 @@ test('an outage within the life of a token, and one past its end', async () => {
     }
     const [short, long] = [await start(), await start()]
 
-    // A token of 20 s is dead from its last second on: the service has to be back before somebody asks then.
+    // A token of 20 s is not usable in its last second, so the token source must recover before that.
     await until(short.arrived + LIFETIME_S - 1.5)
     await emulator.clearFault(short.fault)
     const returned = long.arrived + LIFETIME_S + 3

@@ -1,4 +1,4 @@
-// The tarballs, installed into an empty project: ESM, CommonJS and TypeScript.
+// Installs the tarballs into an empty project: ESM, CommonJS and TypeScript.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,7 @@ before(async () => {
     const tarballs = readdirSync(project).filter((name) => name.endsWith('.tgz'))
     assert.equal(tarballs.length, 2)
     writeFileSync(join(project, 'package.json'), '{"private": true}')
-    // The packages of other platforms cannot be had, and need not be.
+    // The packages of other platforms are not available and not needed.
     const installed = await run(
         'npm',
         ['install', '--offline', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)],
@@ -39,13 +39,13 @@ const PLATFORM = [
     ...({ linux: ['gnu'], win32: ['msvc'] }[process.platform] ?? []),
 ].join('-')
 
-test('the platforms that were built are declared, and no others', () => {
+test('pack.mjs declares only the platforms that were built', () => {
     const { version, optionalDependencies } = manifestOf('pgentra')
     assert.deepEqual(optionalDependencies, { [`@pgentra/${PLATFORM}`]: version })
     assert.deepEqual(readdirSync(join(project, 'node_modules/@pgentra')), [PLATFORM])
 })
 
-test('the platforms of a release are declared, all of them', async () => {
+test('pack.mjs declares all platforms of a release', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pgentra-release-'))
     try {
         const platforms = [
@@ -68,7 +68,7 @@ test('the platforms of a release are declared, all of them', async () => {
     }
 })
 
-test('two packages, no dependency, no script; drivers are optional peers', () => {
+test('package has no dependency and no script, and drivers are optional peers', () => {
     const packages = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'))
     assert.deepEqual(packages.sort(), ['@pgentra', 'pgentra'])
     for (const name of ['pgentra', `@pgentra/${PLATFORM}`]) {
@@ -80,7 +80,7 @@ test('two packages, no dependency, no script; drivers are optional peers', () =>
     for (const name of Object.keys(peerDependencies)) assert.equal(peerDependenciesMeta[name].optional, true)
 })
 
-test('without its native part, it says which package to install', async () => {
+test('package without its addon names the package to install', async () => {
     const at = join(project, 'node_modules/@pgentra')
     renameSync(at, `${at}-away`)
     try {
@@ -94,21 +94,21 @@ test('without its native part, it says which package to install', async () => {
 
 const WORK = `new ChainedTokenCredential(new StaticTokenCredential('t', Date.now() + 3600e3))`
 
-test('ESM', async () => {
+test('package works in ESM', async () => {
     const text = `import { entraTokenProvider } from 'pgentra'
     import { ChainedTokenCredential, StaticTokenCredential } from 'pgentra/identity'
     console.log(await entraTokenProvider(${WORK})())`
     assert.deepEqual(await node('--input-type=module', '-e', text), { status: 0, output: 't\n' })
 })
 
-test('CommonJS', async () => {
+test('package works in CommonJS', async () => {
     const text = `const { entraTokenProvider } = require('pgentra')
     const { ChainedTokenCredential, StaticTokenCredential } = require('pgentra/identity')
     entraTokenProvider(${WORK})().then(console.log)`
     assert.deepEqual(await node('-e', text), { status: 0, output: 't\n' })
 })
 
-test('TypeScript', async () => {
+test('package works in TypeScript', async () => {
     writeFileSync(
         join(project, 'program.ts'),
         `import { entraTokenProvider, TokenProvider } from 'pgentra'

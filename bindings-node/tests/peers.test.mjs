@@ -1,5 +1,5 @@
-// What the public tests of `@azure/postgresql-auth` and those of the sample repository's `entra-connection.js` expect, in
-// their words. Where tokens are cached here, a counter of the credential's calls stays lower: `cache: false` counts as theirs.
+// The expectations of the public tests of `@azure/postgresql-auth` and of the sample repository's `entra-connection.js`. Tokens
+// are cached here, so the credential is called less often; with `cache: false` it is called as often as there.
 
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, test } from 'node:test'
@@ -19,7 +19,7 @@ const jwt = (claims) => {
     return `${part({ alg: 'RS256', typ: 'JWT' })}.${part({ iat: 1234567890, exp: 9999999999, ...claims })}.fake-signature`
 }
 
-/** A credential that counts, whatever it is asked for. */
+/** A credential that counts its calls. */
 class TestCredential {
     calls = 0
     scopes = []
@@ -36,7 +36,7 @@ class TestCredential {
     }
 }
 
-/** An object with `beforeConnect`, and the callback that it was given. */
+/** An object with `beforeConnect`, and the registered callback. */
 function mock() {
     const instance = {
         beforeConnect(callback) {
@@ -56,12 +56,12 @@ async function configured(answer, options, config = {}) {
 beforeEach(() => delete process.env.PGUSER)
 
 describe('@azure/postgresql-auth: entraTokenProvider', () => {
-    test('returns the access token string from the credential', async () => {
+    test("entraTokenProvider returns the credential's token", async () => {
         const token = jwt({ upn: ENTRA_USER })
         assert.equal(await entraTokenProvider(new TestCredential(token))(), token)
     })
 
-    test('passes the default scope, and a custom one', async () => {
+    test('entraTokenProvider passes the default scope, and another one', async () => {
         const credential = new TestCredential(jwt({ upn: ENTRA_USER }))
         await entraTokenProvider(credential)()
         await entraTokenProvider(credential, { scope: 'https://custom-scope/.default' })()
@@ -71,22 +71,22 @@ describe('@azure/postgresql-auth: entraTokenProvider', () => {
         ])
     })
 
-    test('throws when credential is not provided', () => {
+    test('entraTokenProvider throws when credential is not provided', () => {
         assert.throws(() => entraTokenProvider(null), { message: /credential is required/ })
     })
 
-    test('throws when token acquisition fails', async () => {
+    test('entraTokenProvider rejects when token acquisition fails', async () => {
         const credential = new TestCredential(new Error('Simulated auth failure'))
         await assert.rejects(entraTokenProvider(credential)(), { message: /Simulated auth failure/ })
     })
 
-    test('throws when the credential returns a null token', async () => {
+    test('entraTokenProvider rejects when the credential returns a null token', async () => {
         await assert.rejects(entraTokenProvider(new TestCredential(null))(), {
             message: /^Failed to acquire Entra ID token/,
         })
     })
 
-    test('invokes the credential each time it is called: with cache: false', async () => {
+    test('entraTokenProvider with cache: false calls the credential each time', async () => {
         const credential = new TestCredential(jwt({ upn: ENTRA_USER }))
         const [cached, each] = [entraTokenProvider(credential), entraTokenProvider(credential, { cache: false })]
         for (let call = 0; call < 3; call++) await cached()
@@ -97,58 +97,58 @@ describe('@azure/postgresql-auth: entraTokenProvider', () => {
 })
 
 describe('@azure/postgresql-auth: configureEntraAuthentication', () => {
-    test('registers a beforeConnect callback on the instance', () => {
+    test('configureEntraAuthentication registers a beforeConnect callback', () => {
         const instance = mock()
         configureEntraAuthentication(instance, new TestCredential(jwt({ upn: ENTRA_USER })))
         assert.equal(typeof instance.captured, 'function')
     })
 
-    test('throws when credential is not provided', () => {
+    test('configureEntraAuthentication throws when credential is not provided', () => {
         assert.throws(() => configureEntraAuthentication(mock(), null), { message: /credential is required/ })
     })
 
-    test('sets username from the UPN claim and password from the token', async () => {
+    test('configureEntraAuthentication sets username from the UPN claim and password from the token', async () => {
         const token = jwt({ upn: ENTRA_USER })
         const { username, password } = await configured(token)
         assert.deepEqual([username, password], [ENTRA_USER, token])
     })
 
-    test('overrides existing username and password on the config', async () => {
+    test('configureEntraAuthentication replaces existing username and password', async () => {
         const token = jwt({ upn: ENTRA_USER })
         const old = { username: 'old-user', password: 'old-password' }
         const { username, password } = await configured(token, {}, old)
         assert.deepEqual([username, password], [ENTRA_USER, token])
     })
 
-    test('sets username from the appid claim when UPN is absent', async () => {
+    test('configureEntraAuthentication sets username from the appid claim when UPN is absent', async () => {
         const token = jwt({ appid: IDENTITY })
         const { username, password } = await configured(token)
         assert.deepEqual([username, password], [IDENTITY, token])
     })
 
-    test('uses fallbackUsername when the token has no upn or appid', async () => {
+    test('configureEntraAuthentication uses fallbackUsername when the token has no upn or appid', async () => {
         const token = jwt({ sub: 'some-subject' })
         const { username, password } = await configured(token, { fallbackUsername: FALLBACK })
         assert.deepEqual([username, password], [FALLBACK, token])
     })
 
-    test('falls back to PGUSER', async () => {
+    test('configureEntraAuthentication uses PGUSER', async () => {
         process.env.PGUSER = 'env-user@example.com'
         assert.equal((await configured(jwt({ sub: 's' }))).username, 'env-user@example.com')
     })
 
-    test('throws when no username can be derived', async () => {
+    test('configureEntraAuthentication rejects when no username can be derived', async () => {
         process.env.PGUSER = ''
         const derived = { message: /^Could not determine DB username/ }
         await assert.rejects(configured(jwt({ sub: 's' })), derived)
         await assert.rejects(configured('only-one-part'), derived)
     })
 
-    test('propagates token acquisition errors', async () => {
+    test('configureEntraAuthentication propagates token acquisition errors', async () => {
         await assert.rejects(configured(new Error('Simulated auth failure')), { message: /Simulated auth failure/ })
     })
 
-    test('invokes the credential on each beforeConnect call: with cache: false', async () => {
+    test('configureEntraAuthentication with cache: false calls the credential for each connection', async () => {
         const instance = mock()
         const credential = new TestCredential(jwt({ upn: ENTRA_USER }))
         configureEntraAuthentication(instance, credential, { cache: false })
@@ -164,7 +164,7 @@ describe('entra-connection.js of the sample repository', () => {
     before(async () => {
         emulator = await Emulator.start()
         user = await emulator.addPrincipal('user')
-        // As the samples have it: a role by the name of the client id.
+        // As in the samples, the role has the name of the client id.
         const appid = '12121212-0000-0000-0000-000000000012'
         identity = await emulator.addPrincipal('user_assigned', { appid, role: appid })
     })
@@ -205,14 +205,14 @@ describe('entra-connection.js of the sample repository', () => {
         })
     }
 
-    test('a pool with the bare function, as the sample writes it', async () => {
+    test('getEntraTokenPassword as the password of a pool logs in', async () => {
         emulator.adopt()
         const pool = new pg.Pool({ ...emulator.target, user: 'app-mi', password: getEntraTokenPassword })
         assert.deepEqual((await pool.query('SELECT current_user')).rows, [{ current_user: 'app-mi' }])
         await pool.end()
     })
 
-    test('an invalid token, and a server that is not there, are errors', async () => {
+    test("getEntraTokenPassword with an invalid token or server raises the driver's error", async () => {
         const password = await getEntraTokenPassword(new TestCredential('not.a.valid.token'))
         const client = new pg.Client({ ...emulator.target, user: user.name, password })
         await assert.rejects(client.connect(), { code: '28000' })
@@ -220,7 +220,7 @@ describe('entra-connection.js of the sample repository', () => {
         await assert.rejects(nowhere.connect(), Error)
     })
 
-    test('failures are told in the words that people match', async () => {
+    test('errors begin with the messages of the peers', async () => {
         const failing = new TestCredential(new Error('Authentication failed'))
         await assert.rejects(getEntraTokenPassword(failing), { message: /Authentication failed/ })
         await assert.rejects(getEntraTokenPassword(new TestCredential(null)), {
@@ -228,7 +228,7 @@ describe('entra-connection.js of the sample repository', () => {
         })
     })
 
-    test('a token is fetched when there is none, kept while it is valid, and fetched again', async () => {
+    test('getEntraTokenPassword fetches a token, keeps it while it is valid, and fetches another', async () => {
         let calls = 0
         const lifetimes = [1, 3600]
         const credential = {

@@ -1,25 +1,16 @@
-// pg through the front door: Client, Pool, cursors, refused logins, outages, TLS.
+// pg with the emulator's PostgreSQL server: Client, Pool, cursors, login errors, TLS.
 
 import assert from 'node:assert/strict'
-import { after, before, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import pg from 'pg'
 import Cursor from 'pg-cursor'
 import { entraConfig, entraTokenProvider, getEntraTokenPassword, retryingClient } from 'pgentra'
 import { ClientSecretCredential, ManagedIdentityCredential } from 'pgentra/identity'
-import { Emulator } from './emulator.mjs'
+import { useEmulator } from './use_emulator.mjs'
 
 let emulator, identity, credential
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-    identity = await emulator.addPrincipal()
-    credential = new ManagedIdentityCredential(identity.appid)
-})
+useEmulator((started) => ({ emulator, identity, credential } = started))
 
 async function who(client) {
     return (await client.query('select current_user as role')).rows[0].role
@@ -35,18 +26,18 @@ async function connected(config, work = who, Client = pg.Client) {
     }
 }
 
-test('a client with entraTokenProvider', async () => {
+test('entraTokenProvider as the password of a client logs in', async () => {
     const config = { ...emulator.target, user: identity.name, password: entraTokenProvider(credential) }
     assert.equal(await connected(config), identity.name)
 })
 
-test('getEntraTokenPassword, bare and called', async () => {
+test('getEntraTokenPassword logs in as a function and as a result', async () => {
     assert.equal(await connected({ ...emulator.target, user: 'app-mi', password: getEntraTokenPassword }), 'app-mi')
     const password = await getEntraTokenPassword(credential)
     assert.equal(await connected({ ...emulator.target, user: identity.name, password }), identity.name)
 })
 
-test('a service principal named by hand', async () => {
+test('entraConfig with a service principal needs its role name', async () => {
     const { name, appid, secret } = await emulator.addPrincipal('service_principal')
     const { tenantId, authorityHost } = emulator
     const application = new ClientSecretCredential(tenantId, appid, secret, { authorityHost })
@@ -57,7 +48,7 @@ test('a service principal named by hand', async () => {
     })
 })
 
-test('a pool of twenty asks for one token', async () => {
+test('entraConfig in a pool of twenty fetches one token', async () => {
     const pool = new pg.Pool({ ...(await entraConfig(emulator.target, credential)), max: 20 })
     try {
         const roles = await Promise.all(Array.from({ length: 60 }, () => who(pool)))
@@ -68,7 +59,7 @@ test('a pool of twenty asks for one token', async () => {
     }
 })
 
-test('pg-cursor', async () => {
+test('entraConfig works with pg-cursor', async () => {
     const rows = await connected(await entraConfig(emulator.target, credential), async (client) => {
         const cursor = client.query(new Cursor('select n from generate_series(1, 5) as n'))
         const first = await cursor.read(3)
@@ -78,23 +69,23 @@ test('pg-cursor', async () => {
     assert.deepEqual(rows, [1, 2, 3])
 })
 
-test('a connection string beside a password function', async () => {
+test('retryingClient keeps the password function beside a connection string', async () => {
     const { host, port, database } = emulator.postgresReport
     const connectionString = `postgres://${identity.name}@${host}:${port}/${database}`
     const { ssl } = emulator.target
     const asked = []
     const source = entraTokenProvider(credential)
     const password = Object.assign((connection) => asked.push(connection.user) && source(connection), source)
-    // The trap: pg lets the string win, also where it says nothing, so the function is never asked.
+    // In pg the string takes precedence, also for settings that it does not contain, so the function is not called.
     await assert.rejects(connected({ connectionString, ssl, password }))
     assert.deepEqual(asked, [])
-    // Handled where pgentra is in between.
+    // pgentra keeps the function.
     assert.equal(await connected({ connectionString, ssl, password }, who, retryingClient(pg.Client)), identity.name)
     assert.deepEqual(asked, [identity.name])
     assert.equal(await connected(await entraConfig({ connectionString, ssl }, credential)), identity.name)
 })
 
-test('explicit user and password: no token is fetched', async () => {
+test('entraConfig with explicit user and password fetches no token', async () => {
     const { token } = await emulator.mint(identity.name)
     const config = await entraConfig({ ...emulator.target, user: identity.name, password: token }, credential)
     assert.equal(config.password, token)
@@ -105,10 +96,10 @@ test('explicit user and password: no token is fetched', async () => {
     })
 })
 
-test('the account of the operating system is not taken for a role', async () => {
+test('entraTokenProvider rejects the account of the operating system as a role', async () => {
     process.env.USER = 'somebody-else'
     const config = { ...emulator.target, password: entraTokenProvider(credential) }
-    // pg reads it when it is loaded.
+    // pg reads the variable when it is loaded.
     const client = new pg.Client({ ...config, user: 'somebody-else' })
     await assert.rejects(client.connect(), (error) => {
         assert.match(error.message, /PGUSER/)
@@ -117,12 +108,12 @@ test('the account of the operating system is not taken for a role', async () => 
     })
 })
 
-test('a refused login: a bare password function raises the error of the server, invalidate brings a newer token', async () => {
+test('entraTokenProvider.invalidate after a login error provides a newer token', async () => {
     await emulator.setTokens({ lifetime_s: 20 })
     const password = entraTokenProvider(credential)
     const config = { ...emulator.target, user: identity.name, password }
     assert.equal(await connected(config), identity.name)
-    // A token younger than a tenth of its lifetime is not the one to blame.
+    // A token younger than a tenth of its lifetime is not replaced.
     await new Promise((resolve) => setTimeout(resolve, 2100))
     await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
     await assert.rejects(connected(config), { code: '28000' })
@@ -131,7 +122,7 @@ test('a refused login: a bare password function raises the error of the server, 
     assert.equal((await emulator.databaseRequests(identity)).length, 2)
 })
 
-test('a refused login: retryingClient tries once more, and explains', async () => {
+test('retryingClient retries once after a login error, and explains it', async () => {
     await emulator.setTokens({ lifetime_s: 20 })
     const config = await entraConfig(emulator.target, credential)
     assert.equal(await connected(config), identity.name)
@@ -150,7 +141,7 @@ test('a refused login: retryingClient tries once more, and explains', async () =
     })
 })
 
-test('a refused login says where the role came from', async () => {
+test('retryingClient explains the source of the role', async () => {
     await emulator.controlPostgres({ refuse_next: 2, refuse_with: 'role_missing' })
     const Client = retryingClient(pg.Client)
     await assert.rejects(
@@ -161,7 +152,7 @@ test('a refused login says where the role came from', async () => {
     await assert.rejects(connected(await entraConfig(emulator.target, credential), who, Client), /variable PGUSER/)
 })
 
-test('a slow token service adds no delay to the event loop', async () => {
+test('entraTokenProvider with a slow token source does not delay the event loop', async () => {
     await emulator.addFault({ endpoint: 'app_service', latency_ms: 1000 })
     const longest = async (work) => {
         const delay = monitorEventLoopDelay({ resolution: 1 })
@@ -172,7 +163,7 @@ test('a slow token service adds no delay to the event loop', async () => {
     }
     const added = []
     for (let round = 0; round < 5; round++) {
-        // The same second with nothing to do: a machine under load delays by itself, now and then.
+        // The same second without work: a machine under load causes delays itself.
         const bare = await longest(() => new Promise((resolve) => setTimeout(resolve, 1000)))
         const { appid } = await emulator.addPrincipal()
         const password = entraTokenProvider(new ManagedIdentityCredential(appid))
@@ -183,11 +174,11 @@ test('a slow token service adds no delay to the event loop', async () => {
     assert.fail(`in each of five rounds, by ${added.map(Math.round)} ms`)
 })
 
-test('a plaintext server receives no byte of a token', async () => {
+test('entraConfig sends no byte of a token to a server without TLS', async () => {
     await emulator.controlPostgres({ plaintext: true })
     const { host, port, database } = emulator.postgresReport
     const place = { host, port, database }
-    // With TLS asked for, pg itself hangs up; without, the function refuses where the server is not on this machine.
+    // With TLS configured, pg closes the connection. Without TLS, the function rejects a server that is not local.
     await assert.rejects(connected(await entraConfig({ ...emulator.target, user: 'app-mi' }, credential)))
     const password = entraTokenProvider(credential)
     await assert.rejects(password({ ...place, host: 'db.example', user: 'u', ssl: false }), {
@@ -199,7 +190,7 @@ test('a plaintext server receives no byte of a token', async () => {
     assert.equal((await emulator.report()).counters.plaintext_password_bytes, 0)
 })
 
-test('bad input', async () => {
+test('entraConfig and entraTokenProvider reject wrong arguments', async () => {
     for (const config of [null, 7, true]) await assert.rejects(entraConfig(config), { code: 'invalid_connection' })
     await assert.rejects(entraConfig('postgres://[::1zz/'), (error) => {
         assert.doesNotMatch(error.message, /zz/)
@@ -216,7 +207,7 @@ test('bad input', async () => {
     ]) {
         assert.throws(() => entraTokenProvider(bad), { code: 'credential_value', message: /^credential is required/ })
     }
-    // A config in the credential's place: its `name` is no class, and perhaps nobody else's business.
+    // Settings in place of the credential: their `name` is not a class name, and must not be shown.
     assert.throws(() => entraTokenProvider({ name: 'orders' }), { message: /; got object\b/ })
     for (const options of [
         { scope: 7 },

@@ -1,9 +1,9 @@
-// A server without TLS that asks for a password receives no byte of a token, whatever the driver, its version and the way in
-// which the token is handed to it. The server's address counts as one of another machine.
+// A server without TLS receives no byte of a token, with every driver, version, and way to pass the token. The server's address
+// counts as remote.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
-import { after, before, beforeEach, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import newest from 'pg'
 import before819 from 'pg-8.18'
 import oldest from 'pg-oldest'
@@ -19,31 +19,22 @@ import {
     PgEntraError,
     retryingClient,
 } from 'pgentra'
-import { ManagedIdentityCredential } from 'pgentra/identity'
 import { DRIVERS, findError } from './drivers.mjs'
-import { Emulator, PACKAGE, run } from './emulator.mjs'
+import { PACKAGE, run } from './emulator.mjs'
+import { useEmulator } from './use_emulator.mjs'
 
 const require = createRequire(import.meta.url)
 const { Sequelize } = require('sequelize-oldest')
 const { EntitySchema, MikroORM } = require('@mikro-orm/postgresql')
 
-/** Of this machine, but none of the addresses that count as local. */
+/** An address of this machine that does not count as local. */
 const ELSEWHERE = '0.0.0.0'
 
 const PG = { 'pg 8.0.3': oldest, 'pg 8.18': before819, 'pg, newest': newest }
 const POSTGRES = { 'postgres.js 3.1.0': oldestPostgres, 'postgres.js, newest': postgres }
 
 let emulator, identity, credential
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-    identity = await emulator.addPrincipal()
-    credential = new ManagedIdentityCredential(identity.appid, { retryOptions: { maxRetries: 0 } })
-})
+useEmulator((started) => ({ emulator, identity, credential } = started), { retryOptions: { maxRetries: 0 } })
 
 const who = async (client) => (await client.query('select current_user as role')).rows[0].role
 
@@ -54,7 +45,7 @@ async function connected(Client, config) {
         await client.connect()
         return await who(client)
     } finally {
-        // The oldest one never calls back where it has not connected.
+        // The oldest version does not call back if it has not connected.
         client.end(() => {})
     }
 }
@@ -87,7 +78,7 @@ async function mikroOrm(config) {
     }
 }
 
-/** By name: a login in one of the ways that the documents show, to a place of pg's options. */
+/** By name: logs in to a server in one of the documented ways. */
 const WAYS = {}
 for (const [name, { Client, Pool }] of Object.entries(PG)) {
     WAYS[`${name}, entraConfig`] = async (place) => pooled(Pool, await entraConfig(place, credential))
@@ -135,12 +126,12 @@ const bytes = async () => (await emulator.report()).counters.plaintext_password_
 
 for (const [name, login] of Object.entries(WAYS)) {
     describe(name, () => {
-        test('logs in over TLS', async () => {
+        test('password function logs in over TLS', async () => {
             assert.match(await login(emulator.target), new RegExp(`^(app-mi|${identity.name})$`))
         })
 
         for (const ssl of [undefined, false]) {
-            test(`no byte of a token, ssl ${ssl}`, async () => {
+            test(`password function sends no byte of a token with ssl ${ssl}`, async () => {
                 await emulator.controlPostgres({ plaintext: true })
                 const { port, database } = emulator.postgresReport
                 await assert.rejects(login({ host: ELSEWHERE, port, database, ...(ssl === false && { ssl }) }))
@@ -151,19 +142,19 @@ for (const [name, login] of Object.entries(WAYS)) {
 }
 
 for (const [name, { Client }] of Object.entries(PG)) {
-    test(`${name}: TLS switched off behind our back`, async () => {
+    test(`${name}: password function notices that TLS was disabled later`, async () => {
         await emulator.controlPostgres({ plaintext: true })
         const { port, database } = emulator.postgresReport
         const config = await entraConfig({ host: ELSEWHERE, port, database }, credential)
         await assert.rejects(connected(Client, { ...config, ssl: false }), { code: 'insecure_transport' })
         assert.equal(await bytes(), 0)
-        // What is counted does come where it is allowed.
+        // The counter works: the bytes arrive if they are allowed.
         const allowed = entraTokenProvider(credential, { allowInsecureTransport: true })
         await connected(Client, { ...config, password: allowed, ssl: false })
         assert.ok((await bytes()) > 1000)
     })
 
-    test(`${name}: a socket of the application's own`, async () => {
+    test(`${name}: password function checks a socket of the application`, async () => {
         await emulator.controlPostgres({ plaintext: true })
         const { port, database } = emulator.postgresReport
         const { connect } = await import('node:net')
@@ -188,7 +179,7 @@ for (const [name, { Client }] of Object.entries(PG)) {
     })
 }
 
-test('MikroORM 6: TLS switched off behind our back', async () => {
+test('MikroORM 6: password function notices that TLS was disabled later', async () => {
     await emulator.controlPostgres({ plaintext: true })
     const { port, database } = emulator.postgresReport
     const { driverOptions: _, ...config } = await entraMikroOrmConfig({ host: ELSEWHERE, port, database }, credential)
@@ -201,8 +192,8 @@ test('MikroORM 6: TLS switched off behind our back', async () => {
 })
 
 for (const name of ['postgres', 'postgres-oldest']) {
-    // It ends the process with what the function rejects with.
-    test(`${name}: a password function of pg`, async () => {
+    // postgres.js ends the process with the rejection of the function.
+    test(`${name}: password function is called with pg's connection`, async () => {
         await emulator.controlPostgres({ plaintext: true })
         const { port, database } = emulator.postgresReport
         const program = `import postgres from '${name}'

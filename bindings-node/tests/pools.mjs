@@ -1,16 +1,16 @@
-// A pool of each driver, whose connections are replaced all the time, and what came of it.
+// Pools of each driver whose connections are replaced continuously, and their results.
 //
-//   node tests/pools.mjs SIZE [CLIENT_ID]    by PGHOST and its like, as that managed identity, until standard input ends;
+//   node tests/pools.mjs SIZE [CLIENT_ID]    connects to PGHOST as that managed identity until standard input ends, and
 //                                            prints a line of JSON each second
 
 import { pathToFileURL } from 'node:url'
 import { ManagedIdentityCredential } from 'pgentra/identity'
 import { DRIVERS } from './drivers.mjs'
 
-/** Milliseconds that a connection is kept before it is replaced. */
+/** The time in milliseconds after which a connection is replaced. */
 const KEPT_MS = 1000
 
-/** Starts them, all by default; `tallies` tells of each, `stop()` ends them. */
+/** Starts the pools of some drivers (default: all). `tallies` has their results, `stop()` ends them. */
 export async function startPools(place, credential, size, names = Object.keys(DRIVERS)) {
     let isOver = false
     const tallies = {}
@@ -19,7 +19,7 @@ export async function startPools(place, credential, size, names = Object.keys(DR
         const tally = (tallies[name] = { logins: 0, failures: [], roles: [], slowest: 0 })
         const pool = await driver.open(place, credential, { max: size })
         const repeat = async (index) => {
-            // Not all in the same moment.
+            // Not all at the same time.
             await pause((index * KEPT_MS) / size)
             while (!isOver) {
                 const started = performance.now()

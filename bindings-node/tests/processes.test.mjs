@@ -1,4 +1,4 @@
-// How processes and workers begin and end.
+// The start and the end of processes and workers.
 
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
@@ -25,13 +25,13 @@ const IMPORTS = `
   import { ManagedIdentityCredential } from 'pgentra/identity'
 `
 
-test('a top-level await of a cold token ends with the token', async () => {
+test('process with a top-level await of a token ends after it', async () => {
     await emulator.addFault({ endpoint: 'app_service', latency_ms: 500 })
     const { status, output } = await program(`${IMPORTS} console.log((await new TokenProvider().get()).slice(0, 3))`)
     assert.deepEqual([status, output], [0, 'eyJ\n'])
 })
 
-test('a background refresh does not hold the process open', async () => {
+test('process with a background refresh ends', async () => {
     await emulator.setTokens({ lifetime_s: 5 })
     const text = `${IMPORTS}
     const provider = new TokenProvider(undefined, { mode: 'ahead' })
@@ -43,7 +43,7 @@ test('a background refresh does not hold the process open', async () => {
     assert.ok(Date.now() - started < 5000)
 })
 
-test('an aborted wait does not hold the process open', async () => {
+test('process with an aborted wait ends', async () => {
     await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
     const started = Date.now()
     const { status, output } = await program(`${IMPORTS}
@@ -52,7 +52,7 @@ test('an aborted wait does not hold the process open', async () => {
     assert.ok(Date.now() - started < 10_000)
 })
 
-test('process.exit in the middle of a fetch', async () => {
+test('process.exit during a fetch ends the process', async () => {
     await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
     const { status, output } = await program(`${IMPORTS}
     new TokenProvider().get()
@@ -61,7 +61,7 @@ test('process.exit in the middle of a fetch', async () => {
     assert.deepEqual([status, output], [7, ''])
 })
 
-test('asked after the process began to exit', async () => {
+test('process that exits returns a cached token and starts no fetch', async () => {
     const { status, output } = await program(
         `
     const { TokenProvider } = require('pgentra')
@@ -80,12 +80,12 @@ test('asked after the process began to exit', async () => {
     assert.match(output, /asked 0/)
 })
 
-test('after the end of the engine: a typed error, and nobody is asked', async () => {
-    // What the listener of `exit` does; after it no promise settles any more.
+test('engine after shutdown raises shutting_down and calls no credential', async () => {
+    // As in the listener of `exit`, after which no promise settles.
     const { status, output } = await program(
         `
     const { TokenProvider } = require('pgentra')
-    const { native } = require('./lib/native.js')
+    const { native } = require('./lib/addon.js')
     let asked = 0
     const foreign = new TokenProvider(() => { asked++; return 't' })
     native.shutdown()
@@ -97,7 +97,7 @@ test('after the end of the engine: a typed error, and nobody is asked', async ()
     assert.match(output, /^\[\["shutting_down",".+"\],\["shutting_down",".+"\]\] 0\n$/)
 })
 
-test('a credential that answers after the process began to exit', async () => {
+test('custom credential that responds while the process exits is ignored', async () => {
     const { status, output } = await program(
         `
     const { TokenProvider } = require('pgentra')
@@ -110,14 +110,14 @@ test('a credential that answers after the process began to exit', async () => {
     assert.deepEqual([status, output], [3, ''])
 })
 
-test('an uncaught error of a credential ends nothing else', async () => {
+test('custom credential with an uncaught error does not end the process', async () => {
     const { status, output } = await program(`${IMPORTS}
     const bad = entraTokenProvider(async () => { throw new Error('canary') })
     console.log(await bad().catch((error) => error.code), (await new TokenProvider().get()).length > 100)`)
     assert.deepEqual([status, output], [0, 'custom_credential true\n'])
 })
 
-test('nothing is printed; DEBUG=pgentra shows the events', async () => {
+test('process prints nothing, and events with DEBUG=pgentra', async () => {
     const text = `${IMPORTS} await new TokenProvider().get(); await new Promise((resolve) => setTimeout(resolve, 100))`
     assert.equal((await program(text)).output, '')
     const { output } = await program(text, { env: { DEBUG: 'pgentra' } })
@@ -125,7 +125,7 @@ test('nothing is printed; DEBUG=pgentra shows the events', async () => {
     assert.doesNotMatch(output, /eyJ/)
 })
 
-test('loaded many times into one process, as test runners do: nothing piles up', async () => {
+test('package that is loaded many times into one process accumulates nothing', async () => {
     const { status, output } = await program(
         `for (let i = 0; i < 20; i++) {
       for (const name of Object.keys(require.cache)) if (name.includes('bindings-node')) delete require.cache[name]
@@ -137,12 +137,12 @@ test('loaded many times into one process, as test runners do: nothing piles up',
     assert.deepEqual([status, output], [0, '1\n'])
 })
 
-test('child_process.fork', async () => {
+test('child_process.fork starts a process that logs in', async () => {
     const child = fork(new URL('programs/child.mjs', import.meta.url), { env: emulator.environment(), silent: true })
     assert.ok((await message(child)) > 100)
 })
 
-test('cluster, after the primary has a token', async () => {
+test('cluster worker logs in after the primary has a token', async () => {
     const { status, output } = await run(
         process.execPath,
         [new URL('programs/cluster.mjs', import.meta.url).pathname],
@@ -170,7 +170,7 @@ const message = (one) =>
     })
 const ended = (one) => new Promise((resolve) => one.once('exit', resolve))
 
-test('workers share the cells of built-in credentials', async () => {
+test('worker threads share the cache entries of built-in credentials', async () => {
     const identity = await emulator.addPrincipal()
     const env = emulator.environment()
     const text = `new TokenProvider(new ManagedIdentityCredential('${identity.appid}')).get().then((token) => parentPort.postMessage(token))`
@@ -185,14 +185,14 @@ test('workers share the cells of built-in credentials', async () => {
     assert.equal((await emulator.databaseRequests(identity)).length, 1)
 })
 
-test("a worker's own environment counts", async () => {
+test('worker thread uses its own environment', async () => {
     const env = { ...emulator.environment(), PGUSER: 'of-this-worker' }
     const one = worker(`new TokenProvider().login().then(({ user }) => parentPort.postMessage(user))`, { env })
     assert.equal(await message(one), 'of-this-worker')
     assert.equal(process.env.PGUSER, undefined)
 })
 
-test('workers terminated in the middle of a fetch', async () => {
+test('worker thread that is terminated during a fetch does not affect others', async () => {
     const fault = await emulator.addFault({ endpoint: 'app_service', latency_ms: 700 })
     const env = emulator.environment()
     for (let round = 0; round < 5; round++) {
@@ -207,14 +207,14 @@ test('workers terminated in the middle of a fetch', async () => {
         await message(one)
         await one.terminate()
     }
-    // The fetches end while nobody is there to be told.
+    // The fetches end after the workers have ended.
     await new Promise((resolve) => setTimeout(resolve, 1000))
     await emulator.clearFault(fault)
     const one = worker(`new TokenProvider().get().then((token) => parentPort.postMessage(token.length))`, { env })
     assert.ok((await message(one)) > 100)
 })
 
-test('the module is loaded again after the last worker that had it ended', async () => {
+test('package is loaded again after the last worker thread that had it ended', async () => {
     const { status, output } = await run(process.execPath, [new URL('programs/reload.mjs', import.meta.url).pathname], {
         env: emulator.environment(),
         limit: 30_000,

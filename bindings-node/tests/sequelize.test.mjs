@@ -1,12 +1,11 @@
-// Sequelize 6 and 7 through the front door, and the hook on its own.
+// Sequelize 6 and 7 with the emulator's PostgreSQL server, and the hook without a server.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { inspect } from 'node:util'
-import { after, before, beforeEach, describe, test } from 'node:test'
-import { configureEntraAuthentication, configureEntraIdAuth } from 'pgentra'
-import { ManagedIdentityCredential } from 'pgentra/identity'
-import { Emulator } from './emulator.mjs'
+import { describe, test } from 'node:test'
+import { configureEntraAuthentication, configureEntraIdAuth, TokenProvider } from 'pgentra'
+import { useEmulator } from './use_emulator.mjs'
 
 const require = createRequire(import.meta.url)
 const { Sequelize: Sequelize6 } = require('sequelize')
@@ -14,16 +13,7 @@ const { Sequelize: Sequelize7 } = require('@sequelize/core')
 const { PostgresDialect } = require('@sequelize/postgres')
 
 let emulator, identity, credential
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-    identity = await emulator.addPrincipal()
-    credential = new ManagedIdentityCredential(identity.appid)
-})
+useEmulator((started) => ({ emulator, identity, credential } = started))
 
 const MAJORS = {
     6: ({ user, ...options } = {}) => {
@@ -51,20 +41,20 @@ async function roles(sequelize, count = 1) {
 
 for (const [major, made] of Object.entries(MAJORS)) {
     describe(`Sequelize ${major}`, () => {
-        test('three parallel first queries', async () => {
+        test('hook serves three parallel first queries', async () => {
             const sequelize = made({ pool: { max: 3 } })
             assert.equal(configureEntraAuthentication(sequelize, credential), sequelize)
             assert.deepEqual(await roles(sequelize, 3), Array(3).fill(identity.name))
             assert.equal((await emulator.databaseRequests(identity)).length, 1)
         })
 
-        test('authenticate, by the name of the sample repository, with the default chain', async () => {
+        test('configureEntraIdAuth authenticates with the default chain', async () => {
             const sequelize = configureEntraIdAuth(made())
             await sequelize.authenticate()
             assert.deepEqual(await roles(sequelize), ['app-mi'])
         })
 
-        test('a configured user is kept, the old login is replaced', async () => {
+        test('hook keeps a configured user and replaces the previous login', async () => {
             const { name } = await emulator.addPrincipal('group')
             const member = await emulator.addPrincipal('user', { groups: [name] })
             const function_ = async () => (await emulator.mint(member.name)).token
@@ -76,7 +66,7 @@ for (const [major, made] of Object.entries(MAJORS)) {
             )
         })
 
-        test('reconnects with the token of the day', async () => {
+        test('hook reconnects with the current token', async () => {
             const sequelize = configureEntraAuthentication(made({ pool: { max: 1, maxUses: 1 } }), credential)
             const ask = () => sequelize.query('select 1')
             await ask()
@@ -87,7 +77,7 @@ for (const [major, made] of Object.entries(MAJORS)) {
             assert.deepEqual(await roles(sequelize), [identity.name])
         })
 
-        test('replication', async () => {
+        test('hook works with replication', async () => {
             const { host, port } = emulator.postgresReport
             const sequelize = made({
                 replication: {
@@ -102,7 +92,7 @@ for (const [major, made] of Object.entries(MAJORS)) {
             assert.deepEqual(await roles(sequelize, 4), Array(4).fill(identity.name))
         })
 
-        test('the last call counts, and other hooks keep their order', async () => {
+        test('hook uses the last call and keeps the order of other hooks', async () => {
             const order = []
             const sequelize = made()
             const add = (name, hook) =>
@@ -120,7 +110,7 @@ for (const [major, made] of Object.entries(MAJORS)) {
             ])
         })
 
-        test('the error of the credential arrives as it is', async () => {
+        test("hook passes the credential's error on", async () => {
             const own = new Error('canary')
             const sequelize = configureEntraAuthentication(made(), async () => {
                 throw own
@@ -133,7 +123,37 @@ for (const [major, made] of Object.entries(MAJORS)) {
             await sequelize.close()
         })
 
-        test('TLS is switched on, and not off', async () => {
+        test('hook retries a rejected login once with a newer token', async () => {
+            await emulator.setTokens({ lifetime_s: 20 })
+            await new TokenProvider(credential, { host: emulator.target.host }).get()
+            await new Promise((resolve) => setTimeout(resolve, 2100))
+            await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
+            const sequelize = made({ pool: { max: 1 }, retry: { max: 0 } })
+            configureEntraAuthentication(sequelize, credential)
+            assert.deepEqual(await roles(sequelize), [identity.name])
+            assert.equal((await emulator.databaseRequests(identity)).length, 2)
+        })
+
+        test('hook explains a rejected login, also after a retry', async () => {
+            const sequelize = made({ user: 'no-such-role', retry: { max: 0 } })
+            configureEntraAuthentication(sequelize, credential)
+            await assert.rejects(roles(sequelize), (error) => {
+                assert.match(error.message, /'no-such-role' \(from the user given to the connection\)/)
+                assert.match(
+                    (error.parent ?? error.cause).message,
+                    /pgaadauth_create_principal_with_oid\('no-such-role'/,
+                )
+                assert.equal(error.message.split('Role tried').length, 2)
+                assert.doesNotMatch(error.message, /eyJ/)
+                return true
+            })
+            await emulator.controlPostgres({ refuse_next: 4, refuse_with: 'token_expired' })
+            const derived = made({ retry: { max: 0 } })
+            configureEntraAuthentication(derived, credential)
+            await assert.rejects(roles(derived), /from a management-scope token/)
+        })
+
+        test('hook enables TLS and does not disable it', async () => {
             const seen = []
             const far = made({ host: 'db.invalid', ...(major === '7' ? { ssl: undefined } : { dialectOptions: {} }) })
             configureEntraAuthentication(far, credential)
@@ -155,7 +175,7 @@ for (const [major, made] of Object.entries(MAJORS)) {
     })
 }
 
-test('Sequelize 6 does not print the token of its shared config', async () => {
+test('hook of Sequelize 6 keeps the token out of the printed config', async () => {
     const sequelize = MAJORS[6]()
     let config
     sequelize.addHook('afterConnect', (_, given) => void (config = given))
@@ -165,7 +185,7 @@ test('Sequelize 6 does not print the token of its shared config', async () => {
     assert.doesNotMatch(JSON.stringify(config) + inspect(config, { depth: 9 }), /eyJ/)
 })
 
-describe('the hook on its own, as the tests of the peers have it', () => {
+describe('hook without a server, as in the tests of the peers', () => {
     const jwt = (claims) => {
         const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
         return `${part({ alg: 'none' })}.${part({ exp: 9999999999, ...claims })}.s`
@@ -184,30 +204,30 @@ describe('the hook on its own, as the tests of the peers have it', () => {
         return config.username
     }
 
-    test('upn, then appid, then fallbackUsername', async () => {
+    test('hook takes upn, then appid, then fallbackUsername', async () => {
         assert.equal(await outcome({ upn: 'u@example', appid: 'a' }), 'u@example')
         assert.equal(await outcome({ appid: 'a' }), 'a')
         assert.equal(await outcome({}, { fallbackUsername: 'f' }), 'f')
         assert.equal(await outcome('no-token-at-all', { fallbackUsername: 'f' }), 'f')
     })
 
-    test('PGUSER', async () => {
+    test('hook takes PGUSER', async () => {
         process.env.PGUSER = 'from-environment'
         assert.equal(await outcome({}), 'from-environment')
     })
 
-    test('nobody', async () => {
+    test('hook without a name rejects', async () => {
         await assert.rejects(outcome({}), { message: /^Could not determine DB username/ })
         await assert.rejects(outcome('no-token-at-all'), { message: /^Could not determine DB username/ })
     })
 
-    test('credential is required', () => {
+    test('hook requires a credential', () => {
         assert.throws(() => configureEntraAuthentication({ beforeConnect() {} }, null), {
             message: /^credential is required/,
         })
     })
 
-    test('a second call installs no second hook', async () => {
+    test('hook is installed once by two calls', async () => {
         const hooks = []
         const sequelize = { beforeConnect: (hook) => hooks.push(hook) }
         for (const upn of ['first', 'second']) {
@@ -221,7 +241,7 @@ describe('the hook on its own, as the tests of the peers have it', () => {
         assert.deepEqual([hooks.length, config.username], [1, 'second'])
     })
 
-    test('what is recorded on first sight decides for ever', async () => {
+    test('hook decides by the login that a config had at first', async () => {
         const hook = hookOf(jwt({ upn: 'u@example' }))
         const config = {}
         await Promise.all([hook(config), hook(config), hook(config)])

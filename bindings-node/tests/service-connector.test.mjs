@@ -1,8 +1,8 @@
-// Azure Service Connector's variables, in the form of its client type nodejs: each identity, in each driver, by them alone.
-// What logs in says so in a line `connector: IDENTITY / DRIVER / Node`, which `make test` gathers.
+// Azure Service Connector's variables, in the form of its client type nodejs: each identity and driver, with no other settings.
+// A login prints a line `connector: IDENTITY / DRIVER / Node`, which `make test` collects.
 
 import assert from 'node:assert/strict'
-import { after, before, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -15,7 +15,8 @@ import {
     TokenProvider,
 } from 'pgentra'
 import { ManagedIdentityCredential } from 'pgentra/identity'
-import { Emulator, PACKAGE, run } from './emulator.mjs'
+import { PACKAGE, run } from './emulator.mjs'
+import { useEmulator } from './use_emulator.mjs'
 
 const require = createRequire(import.meta.url)
 const { Sequelize } = require('sequelize')
@@ -23,19 +24,12 @@ const { Sequelize: Sequelize7 } = require('@sequelize/core')
 const { PostgresDialect } = require('@sequelize/postgres')
 
 let emulator
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-})
+useEmulator((started) => ({ emulator } = started))
 
-/** What Service Connector sets, for each kind of identity, with the role. */
+/** The variables of Service Connector and the role, for each type of identity. */
 const IDENTITIES = {
     async 'system-assigned'() {
-        // The one that the platform gives where no identity is asked for.
+        // The identity that the platform uses if a request names none.
         await emulator.call('PUT', '/config', { app_service: { default: 'vm-prod' } })
         return { role: 'vm-prod', variables: {} }
     },
@@ -57,9 +51,9 @@ function variablesFor({ role, variables }, prefix = 'AZURE_POSTGRESQL_') {
 
 for (const [identity, make] of Object.entries(IDENTITIES)) {
     for (const driver of ['pg', 'Sequelize', 'Sequelize 7', 'postgres.js']) {
-        test(`${identity}, ${driver}`, async () => {
+        test(`serviceConnector logs in: ${identity}, ${driver}`, async () => {
             const made = await make()
-            // The cloud of the emulator, as an application of another cloud would set it.
+            // The emulator's cloud, as an application in another cloud sets it.
             const cloud = { AZURE_AUTHORITY_HOST: emulator.authorityHost }
             const { status, output } = await run(
                 process.execPath,
@@ -72,7 +66,7 @@ for (const [identity, make] of Object.entries(IDENTITIES)) {
     }
 }
 
-test('a connection by its name and by its prefix', async () => {
+test('serviceConnector selects a connection by name and by prefix', async () => {
     const { name, appid } = await emulator.addPrincipal()
     const orders = variablesFor({ role: name, variables: { CLIENTID: appid } }, 'AZURE_POSTGRESQL_ORDERS_')
     Object.assign(process.env, variablesFor({ role: 'app-mi', variables: {} }), orders)
@@ -91,7 +85,7 @@ test('a connection by its name and by its prefix', async () => {
     })
 })
 
-test('arguments win, and a credential beside the option is an error', async () => {
+test('serviceConnector yields to arguments and rejects a credential', async () => {
     Object.assign(process.env, variablesFor({ role: 'app-mi', variables: {} }))
     const options = { serviceConnector: true }
     const config = await entraConfig({ host: 'db.example', user: 'other', port: 1 }, undefined, options)
@@ -109,7 +103,7 @@ test('arguments win, and a credential beside the option is an error', async () =
     })
 })
 
-test("a server of Azure: the server's certificate is verified", async () => {
+test('serviceConnector with a server of Azure verifies the certificate', async () => {
     const { name } = await emulator.addPrincipal()
     const host = 'shop.postgres.database.azure.com'
     Object.assign(process.env, variablesFor({ role: name, variables: {} }), { AZURE_POSTGRESQL_HOST: host })
@@ -118,7 +112,7 @@ test("a server of Azure: the server's certificate is verified", async () => {
     assert.equal((await entraPostgresConfig({}, undefined, options)).ssl, true)
 })
 
-test("a password among the variables: the connection's own login, and no token", async () => {
+test('serviceConnector with a password uses it and fetches no token', async () => {
     Object.assign(process.env, variablesFor({ role: 'app-mi', variables: { PASSWORD: 'not-a-secret' } }))
     const options = { serviceConnector: true }
     const config = await entraConfig({}, undefined, options)
@@ -127,7 +121,7 @@ test("a password among the variables: the connection's own login, and no token",
     assert.throws(() => new TokenProvider(undefined, options), { code: 'invalid_connection' })
 })
 
-test('Sequelize: a password among the variables is not the one that the hook replaces', async () => {
+test('serviceConnector with a password: the Sequelize hook does not replace it', async () => {
     const { name } = await emulator.addPrincipal()
     const { token } = await emulator.mint(name)
     Object.assign(process.env, variablesFor({ role: name, variables: { PASSWORD: token } }))
@@ -146,7 +140,7 @@ test('Sequelize: a password among the variables is not the one that the hook rep
     assert.deepEqual(requests, [])
 })
 
-test('a login error names variables that are not used', async () => {
+test('login error names unused variables of Service Connector', async () => {
     const unused = variablesFor({ role: 'app-mi', variables: { CLIENTID: 'id' } })
     Object.assign(process.env, unused)
     const config = await entraConfig({ ...emulator.target, user: 'no-such-role' })

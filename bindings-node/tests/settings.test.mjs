@@ -1,8 +1,8 @@
-// What is read of a connection's settings, and what is refused.
+// The connection settings that are read or rejected.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
-import { after, before, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import pg from 'pg'
 import postgres from 'postgres'
 import postgresOldest from 'postgres-oldest'
@@ -19,28 +19,20 @@ import {
     TokenProvider,
 } from 'pgentra'
 import * as pgentra from 'pgentra'
-import { ManagedIdentityCredential, StaticTokenCredential } from 'pgentra/identity'
-import { Emulator, PACKAGE, run } from './emulator.mjs'
+import { StaticTokenCredential } from 'pgentra/identity'
+import { PACKAGE, run } from './emulator.mjs'
+import { useEmulator } from './use_emulator.mjs'
 
 const require = createRequire(import.meta.url)
 const { Sequelize } = require('sequelize')
 
 let emulator, identity, credential
-before(async () => {
-    emulator = await Emulator.start()
-})
-after(() => emulator.stop())
-beforeEach(async () => {
-    await emulator.reset()
-    emulator.adopt()
-    identity = await emulator.addPrincipal()
-    credential = new ManagedIdentityCredential(identity.appid)
-})
+useEmulator((started) => ({ emulator, identity, credential } = started))
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const fixed = new StaticTokenCredential(`${part({ alg: 'none' })}.${part({ exp: 4e9, upn: 'u@example' })}.s`, 4e12)
 
-/** What comes of a config, without what is ours. */
+/** Returns the resulting settings without those of pgentra. */
 async function settingsOf(config, options, make = entraConfig) {
     const { password, socket: _, ...settings } = await make(config, fixed, options)
     return { ...settings, ...(typeof password !== 'function' && { password }) }
@@ -68,7 +60,7 @@ async function role(config) {
     return rows[0].role
 }
 
-test('URLs', async () => {
+test('entraConfig reads URLs', async () => {
     const user = 'u@example'
     for (const [url, expected] of [
         ['postgres://[::1]:5433/shop', { host: '::1', port: 5433, database: 'shop' }],
@@ -83,17 +75,17 @@ test('URLs', async () => {
             { connectionString: 'postgres://localhost', max: 3 },
             { host: 'localhost', max: 3 },
         ],
-        // A name that pg does not have takes no part in the decision.
+        // A setting that pg does not read does not affect the decision.
         ['postgres://db.example/?hostaddr=127.0.0.1', { host: 'db.example', ssl: true }],
     ]) {
         assert.deepEqual(await settingsOf(url), { user, ...expected }, `${url}`)
     }
-    // A password with a raw percent sign, as pg has it.
+    // A password with a percent sign that is not encoded, as in pg.
     const given = await settingsOf('postgres://alice:pa55word%@localhost/shop')
     assert.deepEqual(given, { host: 'localhost', database: 'shop', user: 'alice', password: 'pa55word%' })
 })
 
-test('texts of another form are refused, with the form expected', async () => {
+test('entraConfig rejects other forms of connection strings and names the expected form', async () => {
     for (const text of [
         '',
         'db.example',
@@ -114,7 +106,7 @@ test('texts of another form are refused, with the form expected', async () => {
     await refused(() => entraConfig('postgres://a:1,b:2/shop', fixed), 'invalid_connection', /several servers/)
 })
 
-test('ssl as text is read or refused', async () => {
+test('entraConfig reads or rejects ssl as text', async () => {
     const place = { host: 'db.example' }
     for (const ssl of [
         'require',
@@ -155,7 +147,7 @@ test('ssl as text is read or refused', async () => {
     await refused(() => entraConfig(place, fixed), 'invalid_connection', /PGSSLMODE/)
 })
 
-test("certificates of the config stay beside a connection string's sslmode", async () => {
+test('entraConfig keeps the certificates of ssl beside an sslmode', async () => {
     const { host, port, database } = emulator.postgresReport
     const connectionString = `postgres://${host}:${port}/${database}?sslmode=verify-full`
     const config = await entraConfig({ connectionString, ssl: { ca: emulator.ca } }, credential)
@@ -171,12 +163,12 @@ test("certificates of the config stay beside a connection string's sslmode", asy
         'invalid_connection',
         /ENOENT/,
     )
-    // The words of libpq, as pg reads them with this parameter.
+    // With this parameter, pg reads the modes as libpq does.
     const lax = await settingsOf('postgres://db.example/shop?sslmode=require&uselibpqcompat=true')
     assert.deepEqual(lax.ssl, { rejectUnauthorized: false })
 })
 
-test('Sequelize: ssl as text', async () => {
+test('configureEntraAuthentication reads or rejects ssl as text', async () => {
     const { host, port, database } = emulator.postgresReport
     const url = `postgres://${host}:${port}/${database}`
     const login = async (text, dialectOptions) => {
@@ -203,14 +195,14 @@ test('Sequelize: ssl as text', async () => {
     await login(url, { ssl: { ca: emulator.ca } })
 })
 
-test('the user given wins over PGUSER; a password without a user is dropped, with a warning', async () => {
+test('entraConfig prefers the given user to PGUSER, and drops a password without a user with a warning', async () => {
     process.env.PGUSER = 'from-environment'
     for (const make of [entraConfig, entraPostgresConfig]) {
         assert.equal((await make({ user: 'alice', host: 'h' }, fixed)).user, 'alice')
         assert.equal((await make('postgres://alice@h/', fixed)).user, 'alice')
         assert.equal((await make({ host: 'h' }, fixed, { user: 'alice' })).user, 'alice')
         assert.equal((await make({ host: 'h' }, fixed)).user, 'from-environment')
-        // With a user of any source, a password is one of the connection's own.
+        // With a user from any source, the password is used.
         assert.equal((await make({ host: 'h', password: 'pa55word' }, fixed)).password, 'pa55word')
     }
     delete process.env.PGUSER
@@ -230,7 +222,7 @@ test('the user given wins over PGUSER; a password without a user is dropped, wit
     }
 })
 
-test('a warning is seen without a logger, once', async () => {
+test('warning is shown once without a logger', async () => {
     const program = `import { entraConfig } from 'pgentra'
         for (let i = 0; i < 3; i++) await entraConfig('postgres://alice:pa55word@db.example/shop')`
     const { status, output } = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: PACKAGE })
@@ -239,7 +231,7 @@ test('a warning is seen without a logger, once', async () => {
     assert.doesNotMatch(output, /pa55word/)
 })
 
-test('wrong types, in the words of Node', async () => {
+test("entraConfig rejects wrong types by Node's names and units", async () => {
     for (const [config, pattern] of [
         [{ host: 5 }, /host: expected a string, got number/],
         [{ user: {} }, /user: expected a string/],
@@ -269,7 +261,7 @@ test('wrong types, in the words of Node', async () => {
     }
 })
 
-test('a credential where a configuration belongs, and the reverse', async () => {
+test('entraConfig rejects a credential as settings and settings as a credential', async () => {
     const place = { host: 'db.example' }
     const credentials = [fixed, credential, { getToken: async () => null }, async () => 'token']
     for (const one of credentials) {
@@ -298,18 +290,18 @@ test('a credential where a configuration belongs, and the reverse', async () => 
     await refused(() => getEntraTokenPassword({ scope: 'x' }), 'credential_value', /credential is required/)
 })
 
-test('a password function of ours in a config keeps its credential', async () => {
+test('entraConfig keeps the credential of a password function', async () => {
     const config = await entraConfig({ ...emulator.target, password: entraTokenProvider(credential) })
     assert.equal(await role(config), identity.name)
     assert.equal(await role(await entraConfig(config)), identity.name)
     await refused(() => entraConfig(config, fixed), 'invalid_connection', /credential/)
 })
 
-test('who calls a password function', async () => {
+test('password function checks the connection of its caller', async () => {
     const hostile = new Proxy({}, { get: () => assert.fail('of the proxy'), has: () => true })
     const frozen = Object.freeze({ host: 'db.example', ssl: false })
     for (const password of [entraTokenProvider(fixed), (await entraConfig({ host: 'db.example' }, fixed)).password]) {
-        // The application itself.
+        // A call by the application.
         assert.match(await password(), /^eyJ/)
         assert.match(await (0, { password }.password)(), /^eyJ/)
         for (const call of [
@@ -351,7 +343,7 @@ test('who calls a password function', async () => {
     assert.match(await require('pgentra').getEntraTokenPassword(), /^eyJ/)
 })
 
-test('postgres.js: what it reads reaches it', async () => {
+test('entraPostgresConfig passes on all options of postgres.js', async () => {
     const { host, port, database } = emulator.postgresReport
     const url = `postgres://${host}:${port}/${database}?application_name=of-the-url&search_path=pg_catalog&sslrootcert=${emulator.bundleFile}`
     for (const library of [postgres, postgresOldest]) {
@@ -386,7 +378,7 @@ test('postgres.js: what it reads reaches it', async () => {
     await refused(() => postgresOf({ host: [5] }), 'invalid_connection', /host: expected/)
 })
 
-test('postgres.js: the first of several servers that answers', async () => {
+test('entraPostgresConfig connects to the first of several servers that accepts', async () => {
     const { host, port, database } = emulator.postgresReport
     const free = 1
     const config = { host: ['127.0.0.1', host], port: [free, port], database, ssl: { ca: emulator.ca } }
@@ -395,7 +387,7 @@ test('postgres.js: the first of several servers that answers', async () => {
     await sql.end()
 })
 
-test('postgres.js: connect_timeout ends the wait for a token', async () => {
+test('entraPostgresConfig ends the wait for a token after connect_timeout', async () => {
     await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
     const { host, port, database } = emulator.postgresReport
     const place = { host, port, database, user: identity.name, ssl: { ca: emulator.ca }, connect_timeout: 1 }

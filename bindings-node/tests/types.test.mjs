@@ -1,4 +1,4 @@
-// index.d.ts against programs of users, and against what there is.
+// Checks index.d.ts with programs of users, and against the exports.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
@@ -34,7 +34,7 @@ for (const [module, resolution, skip] of [
     })
 }
 
-test('the declarations name what there is, and nothing else', () => {
+test('declarations contain exactly the exports', () => {
     for (const [module, file] of [
         [pgentra, 'index'],
         [identity, 'identity'],

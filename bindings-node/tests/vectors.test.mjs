@@ -1,5 +1,4 @@
-// The rules of tests/vectors, all of them, as Node sees them. What no public door shows the addon runs whole, by its feature
-// `testing`.
+// Runs all vectors of tests/vectors. A case that no public function covers is run by the addon, by its feature `testing`.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -12,10 +11,10 @@ import * as identity from 'pgentra/identity'
 import { ROOT } from './emulator.mjs'
 
 const require = createRequire(import.meta.url)
-const { native } = require('../lib/native.js')
-const { calling } = require('../lib/errors.js')
-const { Doors } = require('../lib/provider.js')
-const { sources } = require('../lib/source.js')
+const { native } = require('../lib/addon.js')
+const { callNative } = require('../lib/errors.js')
+const { TokenClient } = require('../lib/provider.js')
+const { sources } = require('../lib/credential_source.js')
 
 const FOLDER = join(ROOT, 'tests/vectors')
 const text = (file) => readFileSync(join(FOLDER, `${file}.json`), 'utf8')
@@ -26,7 +25,7 @@ const each = (group, cases, run) =>
         for (const [index, one] of cases.entries()) await context.test(one.name ?? `${index}`, () => run(one, index))
     })
 
-test('no file of vectors is left out', () => {
+test('vectors have no file without a test', () => {
     const known = ['claims', 'clouds', 'connections', 'entra-errors', 'options-node', 'refusals', 'timing', 'tls']
     const others = /^options-(?!node)/
     const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json') && !others.test(name))
@@ -39,12 +38,12 @@ const joined = (token) =>
         ? token
         : token.map((part) => (typeof part === 'string' ? part : part.repeat.repeat(part.times))).join('')
 
-/** What comes of a case in the engine; throws what it ends in. */
+/** Returns the result of a case in the engine, or throws its error. */
 function inEngine(group, one) {
     const folder = mkdtempSync(join(tmpdir(), 'pgentra-vectors-'))
     try {
         const text = JSON.stringify(one).replaceAll('{dir}', folder)
-        return JSON.parse(calling(() => native.runVector(group, text, folder)))
+        return JSON.parse(callNative(() => native.runVector(group, text, folder)))
     } catch (error) {
         error.directory = folder
         throw error
@@ -65,14 +64,14 @@ each('claims', claims.tokens, async (one) => {
     const isThere = ([, value]) => value !== null && !(Array.isArray(value) && value.length === 0)
     const read = Object.fromEntries(Object.entries(inEngine('tokens', one)).filter(isThere))
     assert.deepEqual(read, expect)
-    // Blanks around a token are taken off where it is decoded, not where it is sent.
+    // Whitespace around a token is removed when it is decoded, not when it is sent.
     if (expect.role === undefined || token !== token.trim()) return
     const credential = new identity.StaticTokenCredential(token, 4e12)
-    const login = await new Doors(credential, { management_lookup: false }).login()
+    const login = await new TokenClient(credential, { management_lookup: false }).login()
     assert.deepEqual({ ...login }, { user: expect.role, password: token, source: expect.source })
 })
 
-each('tokens that cannot be read', [...claims.rejected, ...claims.large], (one) => {
+each('rejected tokens', [...claims.rejected, ...claims.large], (one) => {
     const { token: parts, error, role, ...rest } = one
     const token = joined(parts)
     if (error === undefined) {
@@ -82,7 +81,7 @@ each('tokens that cannot be read', [...claims.rejected, ...claims.large], (one) 
     }
     assert.equal(inEngine('tokens', one).error, error)
     assert.throws(
-        () => calling(() => native.decodeJwt(token)),
+        () => callNative(() => native.decodeJwt(token)),
         (thrown) => {
             assert.equal(thrown.code, 'token_decode')
             assert.match(thrown.message, /^Invalid JWT token format/)
@@ -102,7 +101,7 @@ each('missing names', claims.missing_names, (one) => {
     for (const part of one.contains) assert.ok(told.includes(part), `${part} is not in: ${told}`)
 })
 
-each('statements that create a role', claims.create_role, (one) => {
+each('create_role statements', claims.create_role, (one) => {
     assert.equal(inEngine('create_role', one), one.statement)
 })
 
@@ -121,8 +120,8 @@ each('clouds', clouds.cases, (one) => {
     for (const part of parts ?? []) assert.ok(warning.includes(part), `${part} is not in: ${warning}`)
 })
 
-each('clouds, through the doors', clouds.cases, async ({ inputs, error, expect }) => {
-    // A blank option is refused before the cloud is asked for.
+each('clouds, by TokenProvider', clouds.cases, async ({ inputs, error, expect }) => {
+    // A blank option is rejected before the cloud is determined.
     const given = Object.fromEntries(Object.entries(inputs).filter(([, value]) => value.trim() !== ''))
     if ('env_authority_host' in inputs) process.env.AZURE_AUTHORITY_HOST = inputs.env_authority_host
     const asked = []
@@ -132,7 +131,7 @@ each('clouds, through the doors', clouds.cases, async ({ inputs, error, expect }
     }
     const { authority_option: authorityHost, cloud_option: cloud, scope_option: scope, host } = given
     const work = async () => {
-        // A foreign credential has no cloud, and ours would ask a server of the internet.
+        // A custom credential has no cloud, and a built-in one would send a request to the internet.
         const own = authorityHost !== undefined || cloud !== undefined
         const credential = own ? new identity.EnvironmentCredential({ authorityHost, cloud }) : spy
         const provider = new TokenProvider(credential, { scope, host })
@@ -150,9 +149,9 @@ each('clouds, through the doors', clouds.cases, async ({ inputs, error, expect }
 each('resources', clouds.resources, (one) => assert.equal(inEngine('resources', one), one.resource))
 
 const refusals = vectors('refusals')
-each('refusals', refusals.refusals, ({ message, sqlstate, cause, retry }) => {
-    assert.equal(native.isRetriable(sqlstate, message), retry)
-    assert.equal(native.refusalCause(sqlstate, message), cause)
+each('login errors', refusals.refusals, ({ message, sqlstate, cause, retry }) => {
+    assert.equal(native.isRetriableLoginError(sqlstate, message), retry)
+    assert.equal(native.loginErrorCause(sqlstate, message), cause)
 })
 
 each('explanations', refusals.explanations, (one) => {
@@ -162,7 +161,7 @@ each('explanations', refusals.explanations, (one) => {
     assert.equal(told === '', one.cause === 'not_a_login')
 })
 
-/** What a case of connections.json says of an error; it may contain nothing of a password. */
+/** Checks an error of connections.json. It must not contain a password. */
 function checkRefused(work, { error: code, contains = [] }) {
     assert.throws(work, (error) => {
         assert.equal(error.code, code, error.message)
@@ -172,14 +171,14 @@ function checkRefused(work, { error: code, contains = [] }) {
     })
 }
 
-const planOf = (request) => JSON.parse(calling(() => native.connectionPlan(JSON.stringify(request))))
+const planOf = (request) => JSON.parse(callNative(() => native.connectionPlan(JSON.stringify(request))))
 
 const connections = JSON.parse(
     text('connections').replaceAll('{files}', join(FOLDER, 'services').replaceAll('\\', '/')),
 )
 
 each('connection strings', connections.strings, ({ text: given, form, settings, ...rest }) => {
-    const work = () => JSON.parse(calling(() => native.connectionRead(given, form)))
+    const work = () => JSON.parse(callNative(() => native.connectionSettings(given, form)))
     if (rest.error) checkRefused(work, rest)
     else assert.deepEqual(work(), settings)
 })
@@ -210,18 +209,18 @@ each('tls', vectors('tls').cases, ({ sslmode, hosts, allow_insecure: allow = fal
     else assert.equal(work(), result)
 })
 
-test('tls, as the password function applies it', async () => {
+test('password function follows the vectors of TLS', async () => {
     const credential = new identity.StaticTokenCredential('t', 4e12)
     for (const { name, sslmode, hosts, allow_insecure: allow, result } of vectors('tls').cases) {
         const password = entraTokenProvider(credential, { allowInsecureTransport: allow })
-        // Without TLS, or not decided: pg says so in its parameters, or in the client whose method the function is, and
-        // postgres.js in its options.
+        // pg has the setting in its parameters or in the client that the function is a method of, and postgres.js in its
+        // options.
         const host = hosts === 'unknown' ? undefined : hosts[0]
         const isInsecure = sslmode === 'disable' && result !== null
         const isSecure = ['require', 'verify-ca', 'verify-full'].includes(sslmode)
         if (!isInsecure && !isSecure && result !== null) continue
         const ssl = isSecure ? sslmode : sslmode === 'disable' ? false : sslmode
-        // Neither driver has a server without a name.
+        // Both drivers always have a host.
         if (host === '' || hosts.length === 0 || (result === null && ssl === 'bogus')) continue
         const list = hosts === 'unknown' ? undefined : hosts
         const calls = [
@@ -252,7 +251,7 @@ each('refresh points', timing.refresh_points, (one) => {
     assert.deepEqual(inEngine('refresh_points', one), { from: one.from, to: one.to })
 })
 
-// What the engine logs while a credential of the vectors fetches.
+// The engine's log events while a credential of the vectors fetches.
 const logged = []
 setLogger((_, message) => logged.push(message))
 
@@ -321,9 +320,10 @@ each("constructors' arguments", vectors('options-node').cases, (one) => {
             return
         }
         const made = new Class(...given)
-        const source = sources.get(made)
-        assert.deepEqual(source.document, document)
-        assert.deepEqual([source.variables, source.caFile], [one.variables, one.ca_file])
+        const { handle } = sources.get(made)
+        assert.deepEqual(JSON.parse(handle.document), document)
+        assert.deepEqual(JSON.parse(handle.variables), one.variables ?? {})
+        assert.equal(handle.caFile ?? undefined, one.ca_file)
         const told = messages.filter(([level, message]) => level === 'debug' && message.includes('without effect'))
         assert.equal(told.length, ignored ? 1 : 0)
         for (const option of ignored ?? []) assert.ok(told[0][1].includes(option), told[0][1])

@@ -1,40 +1,36 @@
-//! Connection settings and the plan of a login, which the core decides.
+//! Connection strings, connection plans and explanations of login errors: the core's rules, for Python.
 
 use pgentra::{
-    Error, ErrorKind,
-    postgres::{ConnectionPlan, ConnectionRequest, Form, connection_string, login_error},
+    bindings::{
+        self, FailedLogin,
+        untrusted::{self, UntrustedLogin},
+    },
+    postgres::{self, ConnectionRequest},
 };
 use pyo3::{intern, prelude::*, types::PyDict};
 use serde_json::Value;
 
 use crate::{
-    convert::{to_python, to_value},
+    convert::to_python,
+    document::to_value,
     environment::{Environment, every_variable},
     error::raised,
-    exit::detached,
+    finalize::detached,
 };
 
-/// The settings of a connection string by libpq's keywords.
+/// Returns the settings of a connection string by libpq's keywords.
 #[pyfunction]
-pub fn connection_read<'py>(py: Python<'py>, text: &str, form: &str) -> PyResult<Bound<'py, PyDict>> {
-    let form: Form = serde_json::from_value(Value::from(form)).map_err(|_| {
-        raised(
-            py,
-            &Error::new(ErrorKind::InvalidConfiguration, "option `form`: expected the form of a connection string"),
-        )
-    })?;
-    let settings = connection_string::parse(text, form).map_err(|error| raised(py, &error))?;
-    let read = PyDict::new(py);
-    settings.iter().try_for_each(|(keyword, value)| read.set_item(keyword, value))?;
-    Ok(read)
+pub fn read_connection_string<'py>(py: Python<'py>, text: &str, form: &str) -> PyResult<Bound<'py, PyAny>> {
+    let settings = bindings::connection_settings(text, Some(form)).map_err(|error| raised(py, &error))?;
+    to_python(py, &Value::Object(settings))
 }
 
-/// How a connection logs in.
+/// The core's decision how a connection logs in.
 #[pyclass(frozen, module = "pgentra._native")]
-pub struct Plan(ConnectionPlan);
+pub struct ConnectionPlan(postgres::ConnectionPlan);
 
 #[pymethods]
-impl Plan {
+impl ConnectionPlan {
     #[getter]
     fn uses_entra(&self) -> bool {
         self.0.uses_entra
@@ -82,38 +78,66 @@ impl Plan {
         to_python(py, self.0.credential.as_ref().unwrap_or(&Value::Null))
     }
 
-    /// The whole plan. It may hold secrets: it is never for a log.
+    /// Returns the whole plan. It may contain secrets and must not be logged.
     fn document<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_python(py, &self.0.to_json())
     }
 }
 
-/// Decides how a connection logs in. `environment` is what the request's own `environment` would be: with a key
-/// `service_connector` all variables of the process are read.
+/// Decides how a connection logs in. `environment` takes the place of the request's own `environment`. If the request
+/// has a key `service_connector`, all variables of the process are read.
 #[pyfunction]
 pub fn connection_plan(
     py: Python<'_>,
     request: &Bound<'_, PyDict>,
     environment: Option<&Environment>,
-) -> PyResult<Plan> {
+) -> PyResult<ConnectionPlan> {
     let uses_connector = request.get_item(intern!(py, "service_connector"))?.is_some();
     let value = to_value(request)?;
     let mut request = ConnectionRequest::from_value(value).map_err(|error| raised(py, &error))?;
     match environment {
         Some(_) if uses_connector => request.environment = every_variable(py)?,
-        Some(environment) => request.environment = environment.of_connections().clone(),
+        Some(environment) => request.environment = environment.variables().of_connections().clone(),
         None => {}
     }
-    // Service files are read.
-    let planned = detached(py, || ConnectionPlan::new(&request));
-    planned.map(Plan).map_err(|error| raised(py, &error))
+    // Detached, because service files are read.
+    let planned = detached(py, || postgres::ConnectionPlan::new(&request));
+    planned.map(ConnectionPlan).map_err(|error| raised(py, &error))
 }
 
-/// Lines to add to the server's message. `host`: the names of the servers of a connection that does not use the
-/// variables of Azure Service Connector.
+/// Decides whether a connection whose settings do not come from the application may use a token: `("token", "")`,
+/// `("password", "")` or `("host_not_allowed", cause)`. With `from_process`, the process's variables take the place of the
+/// request's `environment`.
+#[pyfunction]
+pub fn untrusted_login(
+    py: Python<'_>,
+    request: &Bound<'_, PyDict>,
+    from_process: bool,
+) -> PyResult<(&'static str, String)> {
+    let value = to_value(request)?;
+    let mut request = ConnectionRequest::from_value(value).map_err(|error| raised(py, &error))?;
+    if from_process {
+        request.environment = every_variable(py)?;
+    }
+    // Detached, because service files are read.
+    match detached(py, || untrusted::untrusted_login(&request)).map_err(|error| raised(py, &error))? {
+        UntrustedLogin::Token => Ok(("token", String::new())),
+        UntrustedLogin::Password => Ok(("password", String::new())),
+        UntrustedLogin::HostNotAllowed(cause) => Ok(("host_not_allowed", cause)),
+    }
+}
+
+/// Returns the error of an untrusted connection that must not use a token.
+#[pyfunction]
+pub fn untrusted_error(py: Python<'_>, cause: &str) -> Py<PyAny> {
+    raised(py, &untrusted::refused(cause)).into_value(py).into_any()
+}
+
+/// Returns lines to add to the server's message; empty if it is not a login error. `host` names the servers of a
+/// connection that does not use the variables of Azure Service Connector.
 #[pyfunction]
 #[pyo3(signature = (sqlstate, message, role, role_source, token, host=None))]
-pub fn explain_refusal(
+pub fn explain_login_error(
     py: Python<'_>,
     sqlstate: Option<&str>,
     message: &str,
@@ -121,8 +145,8 @@ pub fn explain_refusal(
     role_source: &str,
     token: &str,
     host: Option<&str>,
-) -> String {
-    let unused = host.map(|host| (host, every_variable(py).unwrap_or_default()));
-    let unused = unused.as_ref().map(|(host, environment)| (*host, environment));
-    login_error::explain_login(sqlstate, message, role, role_source, Some(token), unused)
+) -> PyResult<String> {
+    let login =
+        FailedLogin { sqlstate, message, role, role_source: Some(role_source), token: Some(token), unused_host: host };
+    login.explain(|| every_variable(py))
 }

@@ -1,9 +1,9 @@
-//! The environment as Python sees it: `os.environ`, whose changes native code is not told of.
+//! The environment as Python sees it: `os.environ`. Native code is not notified of changes to it.
 
 use std::{collections::BTreeMap, ptr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use pgentra::bindings::{CONNECTION_VARIABLES, KNOWN_VARIABLES};
+use pgentra::bindings::ProcessVariables;
 use pyo3::{
     ffi, intern,
     prelude::*,
@@ -11,116 +11,98 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::exit::call_method;
+use crate::finalize::call_method;
 
-/// The variables that the engine knows, as they were at one moment.
+/// The variables that the engine uses, as they were at one moment.
 #[pyclass(frozen, module = "pgentra._native")]
-pub struct Environment {
-    known: pgentra::config::Environment,
-    /// Those that decide how a connection logs in.
-    of_connections: pgentra::config::Environment,
-}
+pub struct Environment(ProcessVariables);
 
 #[pymethods]
 impl Environment {
-    /// The variables that are set. Not their values: some are secrets.
+    /// Returns the names of the variables that are set. Their values may be secrets.
     fn names(&self) -> Vec<&str> {
-        self.known.keys().map(String::as_str).collect()
+        self.0.names().collect()
     }
 
-    /// The same with some variables in place of its own.
+    /// Returns a copy in which `variables` replace its own.
     fn overlaid(&self, variables: BTreeMap<String, String>) -> Environment {
-        let mut known = self.known.clone();
-        known.extend(variables.into_iter().map(|(name, value)| (name, value.into())));
-        Environment { known, of_connections: self.of_connections.clone() }
+        Environment(self.0.overlaid(variables))
     }
 }
 
 impl Environment {
-    pub fn variables(&self) -> &pgentra::config::Environment {
-        &self.known
-    }
-
-    pub fn of_connections(&self) -> &pgentra::config::Environment {
-        &self.of_connections
+    pub fn variables(&self) -> &ProcessVariables {
+        &self.0
     }
 }
 
-/// The last environment seen, with the objects that `os.environ` held then: as long as it holds the same ones, nothing
-/// changed. They are kept, so no other object can have taken the place of one.
-struct Seen {
+/// The last environment that was read, with the objects that `os.environ` held then. As long as it holds the same
+/// objects, nothing has changed. The references keep the objects alive, so that no other object can get the address of
+/// one.
+struct Snapshot {
     environment: Py<Environment>,
     objects: Vec<(Py<PyAny>, Py<PyAny>)>,
 }
 
-/// The environment now; the same object as long as nothing changed. Asked for at every connection.
+/// Returns the current environment; the same object as long as nothing has changed. Every connection calls this.
 #[pyfunction]
 pub fn environment(py: Python<'_>) -> PyResult<Py<Environment>> {
-    static SEEN: ArcSwapOption<Seen> = ArcSwapOption::const_empty();
+    static LAST: ArcSwapOption<Snapshot> = ArcSwapOption::const_empty();
     static OS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let os = OS.get_or_try_init(py, || py.import("os").map(Bound::unbind))?.bind(py);
     let environ = os.getattr(intern!(py, "environ"))?;
-    // The dict behind `os.environ`; there is none where somebody put another mapping in its place.
+    // The dict behind `os.environ`, if the application has not replaced it by another mapping.
     let data = environ.getattr(intern!(py, "_data")).ok().and_then(|data| data.cast_into::<PyDict>().ok());
-    let seen = SEEN.load();
-    if let (Some(seen), Some(data)) = (seen.as_deref(), &data)
-        && seen.still_holds(data)
+    let last = LAST.load();
+    if let (Some(last), Some(data)) = (last.as_deref(), &data)
+        && last.is_of(data)
     {
-        return Ok(seen.environment.clone_ref(py));
+        return Ok(last.environment.clone_ref(py));
     }
-    let (known, of_connections) = (read(&environ, KNOWN_VARIABLES)?, read(&environ, CONNECTION_VARIABLES)?);
-    let environment = match seen.as_deref().map(|seen| (seen.environment.get(), seen)) {
-        Some((last, seen)) if last.known == known && last.of_connections == of_connections => {
-            seen.environment.clone_ref(py)
-        }
-        _ => Py::new(py, Environment { known, of_connections })?,
+    let current = ProcessVariables::read(|name| {
+        let value = call_method(&environ, intern!(py, "get"), (name,))?;
+        // Bytes that are not text cannot be a setting.
+        Ok::<_, PyErr>(value.extract::<Option<String>>().unwrap_or_default())
+    })?;
+    let environment = match last.as_deref() {
+        Some(last) if *last.environment.get().variables() == current => last.environment.clone_ref(py),
+        _ => Py::new(py, Environment(current))?,
     };
     let objects = data.iter().flat_map(|data| data.iter()).map(|(key, value)| (key.unbind(), value.unbind())).collect();
-    SEEN.store(Some(Arc::new(Seen { environment: environment.clone_ref(py), objects })));
+    LAST.store(Some(Arc::new(Snapshot { environment: environment.clone_ref(py), objects })));
     Ok(environment)
 }
 
-impl Seen {
-    fn still_holds(&self, data: &Bound<'_, PyDict>) -> bool {
-        let mut seen = self.objects.iter();
+impl Snapshot {
+    /// Returns whether `data` holds the objects of this snapshot, in the same order.
+    fn is_of(&self, data: &Bound<'_, PyDict>) -> bool {
+        let mut objects = self.objects.iter();
         let mut position = 0;
         let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-        // Without PyO3's iterator, which counts references: programs in a cluster have hundreds of variables.
+        // PyO3's iterator would count references, which takes long for the hundreds of variables in a cluster.
         let same = || {
-            // SAFETY: `data` is a dict and this thread is attached, in a critical section of the dict where there is no
-            // GIL, so nobody changes it meanwhile. The borrowed pointers are compared only.
+            // SAFETY: `data` is a dict, this thread is attached, and without a GIL it is in a critical section of the
+            // dict, so that no other thread changes it. The borrowed pointers are only compared.
             while unsafe { ffi::PyDict_Next(data.as_ptr(), &mut position, &mut key, &mut value) } != 0 {
-                match seen.next() {
-                    Some((seen_key, seen_value)) if seen_value.as_ptr() == value && seen_key.as_ptr() == key => {}
+                match objects.next() {
+                    Some((name, text)) if text.as_ptr() == value && name.as_ptr() == key => {}
                     _ => return false,
                 }
             }
-            seen.next().is_none()
+            objects.next().is_none()
         };
         with_critical_section(data, same)
     }
 }
 
-/// All variables, for Azure Service Connector: its names begin with what the application chose.
+/// Returns all variables, for Azure Service Connector, whose variable names begin with a prefix of the user's choice.
 pub fn every_variable(py: Python<'_>) -> PyResult<pgentra::config::Environment> {
     let environ = py.import(intern!(py, "os"))?.getattr(intern!(py, "environ"))?;
     let mut variables = pgentra::config::Environment::new();
     for item in call_method(&environ, intern!(py, "items"), ())?.try_iter()? {
-        // Bytes that are no text are no setting of ours.
+        // Values that are not text cannot be settings.
         if let Ok((name, value)) = item?.extract::<(String, String)>() {
             variables.insert(name, value.into());
-        }
-    }
-    Ok(variables)
-}
-
-fn read(environ: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<pgentra::config::Environment> {
-    let mut variables = pgentra::config::Environment::new();
-    for name in names {
-        let value = call_method(environ, intern!(environ.py(), "get"), (*name,))?;
-        // Unset, or bytes that are no text, which no setting of ours can be.
-        if let Ok(value) = value.extract::<String>() {
-            variables.insert((*name).to_owned(), value.into());
         }
     }
     Ok(variables)

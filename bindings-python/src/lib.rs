@@ -1,20 +1,23 @@
-//! The Python binding: hands documents to the engine, and its tokens, errors and events to Python.
+//! The Python binding: passes configuration documents to the engine, and its tokens, errors and log events to Python.
 //!
-//! Four rules hold everywhere. Nothing that can block runs attached to the interpreter. Threads of ours attach only on
-//! a [`dispatcher`], and only while the interpreter is there. Python objects that the engine holds are [`dispatcher::Held`],
-//! so that it may drop them on any thread. Python code is run by [`exit::call`].
+//! Four rules hold in every module. Code that can block runs detached from the interpreter. The library's threads
+//! attach only in a [`gil_dispatcher`], and only while the interpreter exists. Python objects that the engine holds are
+//! wrapped in [`gil_dispatcher::DeferredDrop`], so that any thread may drop them. Python code is called through
+//! [`finalize::call`].
 
 mod connection;
 mod convert;
 mod credential;
-mod dispatcher;
+mod custom_credential;
+mod document;
 mod environment;
 mod error;
-mod exit;
+mod finalize;
+mod gil_dispatcher;
 mod helpers;
-mod host;
 mod logging;
 mod provider;
+mod shutdown;
 #[cfg(feature = "testing")]
 mod testing;
 mod wait;
@@ -28,25 +31,29 @@ mod native {
     use crate::testing::run_vector;
     #[pymodule_export]
     use crate::{
-        connection::{Plan, connection_plan, connection_read, explain_refusal},
-        credential::{Credential, check_credential},
+        connection::{
+            ConnectionPlan, connection_plan, explain_login_error, read_connection_string, untrusted_error,
+            untrusted_login,
+        },
+        credential::{Credential, CredentialHandle},
+        custom_credential::{CustomCredential, CustomTokenRequest},
         environment::{Environment, environment},
         error::error,
-        exit::shutdown,
         helpers::{decode_jwt, is_retriable, parse_principal_name, stats},
-        host::{CustomCredential, Request},
         provider::{Provider, try_conninfo},
+        shutdown::shutdown,
     };
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::exit::refuse_subinterpreters(module.py())?;
-        crate::dispatcher::set_up(module.py());
+        crate::finalize::refuse_subinterpreters(module.py())?;
+        crate::gil_dispatcher::set_up(module.py());
         let public = pgentra::bindings::cloud::Cloud::Public.facts();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DATABASE_SCOPE", public.scope)?;
         module.add("MANAGEMENT_SCOPE", public.management_scope)?;
+        module.add("UNTRUSTED_SETTINGS", pgentra::bindings::untrusted::SETTINGS.to_vec())?;
         crate::logging::start(module.py())
     }
 }

@@ -1,9 +1,8 @@
-//! The engine's doors, blocking and into futures.
+//! The engine's `TokenProvider`: tokens and logins, blocking and through futures.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-use pgentra::{Config, Login, Token, TokenProvider};
+use pgentra::{Config, Login, Token, TokenProvider, bindings::TokenStringCache};
 use pyo3::{
     IntoPyObjectExt, intern,
     prelude::*,
@@ -11,27 +10,21 @@ use pyo3::{
 };
 
 use crate::{
-    convert::{to_python, to_value},
+    convert::to_python,
     credential::Credential,
+    document::to_value,
     environment::{Environment, environment},
     error::raised,
-    exit::detached,
+    finalize::detached,
     wait,
 };
 
-/// A provider. Limits are in seconds.
+/// A token provider. Time limits are in seconds.
 #[pyclass(frozen, module = "pgentra._native")]
 pub struct Provider {
     inner: TokenProvider,
-    /// The last login as Python's strings, so that a warm call copies nothing.
-    strings: ArcSwapOption<Strings>,
-}
-
-struct Strings {
-    token: Arc<Token>,
-    user: Option<Py<PyString>>,
-    source: &'static str,
-    password: Py<PyString>,
+    /// The last login as Python strings, so that a call that is answered from the cache copies nothing.
+    strings: TokenStringCache<Arc<Py<PyString>>>,
 }
 
 #[pymethods]
@@ -47,7 +40,7 @@ impl Provider {
         let credential = credential.map(|credential| Arc::clone(credential.inner()));
         let built = detached(py, || {
             let mut config = Config::from_value(config)?;
-            config.environment = environment.variables().clone();
+            config.environment = environment.variables().known().clone();
             let builder = TokenProvider::builder().config(config);
             match credential {
                 Some(credential) => builder.credential(credential),
@@ -56,25 +49,25 @@ impl Provider {
             .build()
         });
         let inner = built.map_err(|error| raised(py, &error))?;
-        Ok(Provider { inner, strings: ArcSwapOption::empty() })
+        Ok(Provider { inner, strings: TokenStringCache::default() })
     }
 
-    /// A token, if a usable one is cached.
+    /// Returns a token, if a usable one is cached.
     fn try_token(&self, py: Python<'_>) -> PyResult<Option<Py<PyString>>> {
         match self.inner.try_get() {
             None => Ok(None),
-            Some(Ok(token)) => Ok(Some(self.password(py, token))),
+            Some(Ok(token)) => Ok(Some(self.token_string(py, &token))),
             Some(Err(error)) => Err(raised(py, &error)),
         }
     }
 
-    /// A token; blocks while there is none.
+    /// Returns a token; blocks until one is fetched if no usable token is cached.
     fn token(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Py<PyString>> {
         let token = wait::block(py, || self.inner.start_get(wait::limit(limit)))?;
-        Ok(self.password(py, token))
+        Ok(self.token_string(py, &token))
     }
 
-    /// A token, into a future.
+    /// Completes `future` with a token.
     fn token_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
         let start = || self.inner.start_get(wait::limit(limit));
         wait::complete(py, event_loop, future, start, |py, token| {
@@ -82,26 +75,23 @@ impl Provider {
         });
     }
 
-    /// Role name, token and where the name came from, if a usable token is cached.
+    /// Returns role name, token and the source of the name, if a usable token is cached.
     #[allow(clippy::type_complexity, reason = "the tuple is Python's")]
     fn try_login(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyString>, &'static str)>> {
         match self.inner.try_login() {
             None => Ok(None),
-            Some(Ok(login)) => {
-                let strings = self.login_strings(py, &login);
-                Ok(Some((strings.user(py, &login), strings.password.clone_ref(py), strings.source)))
-            }
+            Some(Ok(login)) => Ok(Some(self.with_strings(py, &login, |user, token, source| (user, token, source)))),
             Some(Err(error)) => Err(raised(py, &error)),
         }
     }
 
-    /// Role name, token and where the name came from; blocks while there is no token.
+    /// Returns role name, token and the source of the name; blocks until a token is fetched if no usable one is cached.
     fn login(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<(String, String, &'static str)> {
         let login = wait::block(py, || self.inner.start_login(wait::limit(limit)))?;
         Ok(triple(&login))
     }
 
-    /// Role name, token and where the name came from, into a future.
+    /// Completes `future` with role name, token and the source of the name.
     fn login_into(&self, py: Python<'_>, event_loop: Py<PyAny>, future: Py<PyAny>, limit: Option<f64>) {
         let start = || self.inner.start_login(wait::limit(limit));
         wait::complete(py, event_loop, future, start, |py, login| {
@@ -109,27 +99,29 @@ impl Provider {
         });
     }
 
-    /// `{"user": ..., "password": ...}`, if a usable token is cached.
+    /// Returns `{"user": ..., "password": ...}`, if a usable token is cached.
     fn try_conninfo<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let login = match self.inner.try_login() {
             None => return Ok(None),
             Some(Ok(login)) => login,
             Some(Err(error)) => return Err(raised(py, &error)),
         };
-        let strings = self.login_strings(py, &login);
         let conninfo = PyDict::new(py);
-        conninfo.set_item(intern!(py, "user"), strings.user(py, &login))?;
-        conninfo.set_item(intern!(py, "password"), &strings.password)?;
+        self.with_strings(py, &login, |user, token, _| {
+            conninfo.set_item(intern!(py, "user"), user)?;
+            conninfo.set_item(intern!(py, "password"), token)
+        })?;
         Ok(Some(conninfo))
     }
 
-    /// Tells that a server refused a token (None: the current one); whether there is a newer one now. Blocks while it is fetched.
+    /// Reports that a server refused a token (`None`: the current one). Returns whether a newer token is available,
+    /// after blocking until it is fetched.
     fn invalidate(&self, py: Python<'_>, token: Option<&str>, limit: Option<f64>) -> PyResult<bool> {
         let newer = wait::outcome(py, || self.inner.start_invalidate_within(token, wait::limit(limit)))?;
         Ok(newer.is_ok_and(|newer| newer.is_some()))
     }
 
-    /// As `invalidate`, into a future.
+    /// As `invalidate`, through a future.
     fn invalidate_into(
         &self,
         py: Python<'_>,
@@ -144,22 +136,22 @@ impl Provider {
         });
     }
 
-    /// What the provider knows of itself. Fetches nothing.
+    /// Returns the provider's statistics. Fetches no token.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = detached(py, || serde_json::to_value(self.inner.stats()).unwrap_or_default());
         to_python(py, &stats)
     }
 }
 
-/// As [`Provider::try_conninfo`], of the provider that `doors` has for a credential that comes alone: a dict by `id`, of tuples
-/// that begin with the provider and its environment. In Python these few steps take longer than the login.
+/// As [`Provider::try_conninfo`], for a credential without options. `clients` maps the `id` of a credential to a tuple
+/// that begins with its provider and its environment. In Python these steps would take longer than the login.
 #[pyfunction]
 pub fn try_conninfo<'py>(
-    doors: &Bound<'py, PyDict>,
+    clients: &Bound<'py, PyDict>,
     credential: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
     let py = credential.py();
-    let Some(found) = doors.get_item(credential.as_ptr().addr())? else { return Ok(None) };
+    let Some(found) = clients.get_item(credential.as_ptr().addr())? else { return Ok(None) };
     let found = found.cast::<PyTuple>()?;
     match found.get_item(0)?.cast::<Provider>() {
         Ok(provider) if found.get_item(1)?.is(&environment(py)?) => provider.get().try_conninfo(py),
@@ -167,50 +159,28 @@ pub fn try_conninfo<'py>(
     }
 }
 
-/// Whether both are handles of one token: threads have handles of their own.
-fn is_of(one: &Token, other: &Token) -> bool {
-    std::ptr::eq(one.secret(), other.secret())
-}
-
 impl Provider {
-    fn password(&self, py: Python<'_>, token: Arc<Token>) -> Py<PyString> {
-        if let Some(strings) = self.strings.load().as_deref()
-            && is_of(&strings.token, &token)
-        {
-            return strings.password.clone_ref(py);
-        }
-        let password = PyString::new(py, token.secret()).unbind();
-        let strings = Strings { token, user: None, source: "", password: password.clone_ref(py) };
-        self.strings.store(Some(Arc::new(strings)));
-        password
+    fn token_string(&self, py: Python<'_>, token: &Arc<Token>) -> Py<PyString> {
+        self.strings.with_token(token, |text| string(py, text), |strings| strings.password().clone_ref(py))
     }
 
-    fn login_strings(&self, py: Python<'_>, login: &Login) -> Arc<Strings> {
-        if let Some(strings) = self.strings.load_full()
-            && is_of(&strings.token, login.token())
-            // The same token may come to another name, once a management token tells it.
-            && strings.user.as_ref().is_some_and(|user| user.bind(py).to_str().is_ok_and(|user| user == login.user()))
-        {
-            return strings;
-        }
-        let strings = Arc::new(Strings {
-            token: Arc::clone(login.token()),
-            user: Some(PyString::new(py, login.user()).unbind()),
-            source: login.user_source(),
-            password: PyString::new(py, login.password()).unbind(),
-        });
-        self.strings.store(Some(Arc::clone(&strings)));
-        strings
+    /// Calls `work` with role name, token and the source of the name.
+    fn with_strings<R>(
+        &self,
+        py: Python<'_>,
+        login: &Arc<Login>,
+        work: impl FnOnce(Py<PyString>, Py<PyString>, &'static str) -> R,
+    ) -> R {
+        self.strings.with_login(
+            login,
+            |text| string(py, text),
+            |strings, user| work(user.clone_ref(py), strings.password().clone_ref(py), strings.user_source()),
+        )
     }
 }
 
-impl Strings {
-    fn user(&self, py: Python<'_>, login: &Login) -> Py<PyString> {
-        match &self.user {
-            Some(user) => user.clone_ref(py),
-            None => PyString::new(py, login.user()).unbind(),
-        }
-    }
+fn string(py: Python<'_>, text: &str) -> Arc<Py<PyString>> {
+    Arc::new(PyString::new(py, text).unbind())
 }
 
 fn triple(login: &Login) -> (String, String, &'static str) {

@@ -1,4 +1,4 @@
-//! A result under way, handed to Python: by blocking, or into a future of an event loop.
+//! Waits for a pending result of the engine: blocking, or through a future of an event loop.
 
 use std::time::Duration;
 
@@ -6,25 +6,31 @@ use pgentra::{Pending, Result};
 use pyo3::{intern, prelude::*};
 
 use crate::{
-    dispatcher::{COMPLETIONS, Held},
     error::raised,
-    exit::{call_method, detached},
+    finalize::{call_method, detached},
+    gil_dispatcher::{COMPLETIONS, DeferredDrop},
 };
 
-/// How long a wait goes on without looking for signals: Ctrl-C raises `KeyboardInterrupt` within this.
-const SLICE: Duration = Duration::from_millis(50);
+/// The interval at which a wait checks for signals: Ctrl-C raises `KeyboardInterrupt` within this time.
+const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A time limit in seconds.
+/// Converts a time limit in seconds.
 pub fn limit(seconds: Option<f64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
-/// Starts and waits, detached. The work has a time limit of its own.
+/// Starts the work and waits for it, detached. The work has its own time limit.
+///
+/// # Errors
+/// The exception of the work's error, or of a signal.
 pub fn block<T: Send + 'static>(py: Python<'_>, start: impl FnOnce() -> Pending<T> + Send) -> PyResult<T> {
     outcome(py, start)?.map_err(|error| raised(py, &error))
 }
 
-/// As [`block`], where only a signal's exception ends the wait early.
+/// As [`block`], but returns the work's error as a value.
+///
+/// # Errors
+/// The exception of a signal, which ends the wait.
 pub fn outcome<T: Send + 'static>(py: Python<'_>, start: impl FnOnce() -> Pending<T> + Send) -> PyResult<Result<T>> {
     let mut pending = None;
     let mut start = Some(start);
@@ -33,7 +39,7 @@ pub fn outcome<T: Send + 'static>(py: Python<'_>, start: impl FnOnce() -> Pendin
             if let Some(start) = start.take() {
                 pending = Some(start());
             }
-            pending.as_ref().and_then(|pending| pending.wait(SLICE))
+            pending.as_ref().and_then(|pending| pending.wait(SIGNAL_CHECK_INTERVAL))
         });
         match outcome {
             Some(outcome) => return Ok(outcome),
@@ -42,8 +48,8 @@ pub fn outcome<T: Send + 'static>(py: Python<'_>, start: impl FnOnce() -> Pendin
     }
 }
 
-/// Starts, and completes `future` of `event_loop` when the result is there. A loop that is closed by then is left alone,
-/// a future that is cancelled too.
+/// Starts the work, and completes `future` of `event_loop` with its result. Does nothing if the loop is closed or the
+/// future is cancelled by then.
 pub fn complete<T: Send + 'static>(
     py: Python<'_>,
     event_loop: Py<PyAny>,
@@ -51,7 +57,7 @@ pub fn complete<T: Send + 'static>(
     start: impl FnOnce() -> Pending<T> + Send,
     convert: impl FnOnce(Python<'_>, Result<T>) -> PyResult<Py<PyAny>> + Send + 'static,
 ) {
-    let (event_loop, future) = (Held::new(event_loop), Held::new(future));
+    let (event_loop, future) = (DeferredDrop::new(event_loop), DeferredDrop::new(future));
     detached(py, start).on_done(move |outcome| {
         COMPLETIONS.send(move |py| {
             let (Some(event_loop), Some(future)) = (event_loop.bind(py), future.bind(py)) else { return };
@@ -59,7 +65,7 @@ pub fn complete<T: Send + 'static>(
                 Ok(value) => (value, None),
                 Err(error) => (py.None(), Some(error)),
             };
-            // It fails where the loop is closed: nobody waits there any more.
+            // It fails if the loop is closed: its waiting tasks have ended.
             let _ = wrap_pyfunction!(settle, py).and_then(|settle| {
                 call_method(event_loop, intern!(py, "call_soon_threadsafe"), (settle, future, value, error))
             });
@@ -67,7 +73,7 @@ pub fn complete<T: Send + 'static>(
     });
 }
 
-/// On the loop's own thread.
+/// Completes `future`, on the loop's own thread.
 #[pyfunction]
 fn settle(future: &Bound<'_, PyAny>, value: Py<PyAny>, error: Option<Py<PyAny>>) -> PyResult<()> {
     let py = future.py();

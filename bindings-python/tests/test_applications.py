@@ -1,4 +1,4 @@
-"""Applications that prove themselves by assertions and certificates, and act for their users, at a token endpoint in
+"""Applications that authenticate with assertions and certificates, and on behalf of users, at a token endpoint in
 this process: what the binding adds to the engine's rules.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from conftest import VECTORS, AsyncRecording, Recording, make_token
+from recording import VECTORS, AsyncRecording, Recording, make_token
 
 import pgentra
 from pgentra import identity
@@ -35,7 +35,7 @@ PASSWORD = "canary-password"
 
 
 class Entra:
-    """A token endpoint over TLS. It believes everybody, and names whoever the assertion is."""
+    """A token endpoint over TLS. It accepts every request; its tokens name the user of the assertion."""
 
     def __init__(self, folder: Path) -> None:
         self.forms: list[dict[str, str]] = []
@@ -46,7 +46,7 @@ class Entra:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # One write an answer: the second one would wait for the first one's acknowledgement.
+            # A response is one write: a second write would wait for the acknowledgement of the first.
             wbufsize = 65536
 
             def do_POST(self) -> None:
@@ -71,7 +71,7 @@ class Entra:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def application(self) -> dict[str, Any]:
-        """The arguments that every application has; of one that no other test has a token of."""
+        """Returns the arguments of an application of which no other test has a token."""
         return {
             "tenant_id": "tenant",
             "client_id": os.urandom(8).hex(),
@@ -102,13 +102,13 @@ FLAVOURS = pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"
 
 
 def ask(credential: Any) -> str:
-    """A token by the credential's own kind of `get_token`."""
+    """Returns a token by the credential's `get_token`, blocking or awaited."""
     if isinstance(credential, identity._classes.AsyncCredential):
         return str(asyncio.run(credential.get_token(SCOPE)).token)
     return str(credential.get_token(SCOPE).token)
 
 
-# Assertions of the program
+# Assertions
 
 
 def returning(result: Any, *, awaitable: bool) -> Callable[[], Any]:
@@ -129,7 +129,7 @@ AWAITABLE = pytest.mark.parametrize("awaitable", [False, True], ids=["function",
 
 @FLAVOURS
 @AWAITABLE
-def test_an_assertion_is_sent(module: Any, awaitable: bool, entra: Entra) -> None:
+def test_client_assertion_is_sent(module: Any, awaitable: bool, entra: Entra) -> None:
     func = returning("a.signed.assertion", awaitable=awaitable)
     credential = module.ClientAssertionCredential(**entra.application(), func=func)
     token = ask(credential)
@@ -139,14 +139,14 @@ def test_an_assertion_is_sent(module: Any, awaitable: bool, entra: Entra) -> Non
     assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def test_a_function_in_front_of_an_awaitable_one(entra: Entra) -> None:
+def test_assertion_callback_that_returns_an_awaitable(entra: Entra) -> None:
     inner = returning("inner.signed.assertion", awaitable=True)
     ask(identity.ClientAssertionCredential(**entra.application(), func=lambda: inner()))
     assert entra.forms[0]["client_assertion"] == "inner.signed.assertion"
 
 
-def test_an_identity_that_the_application_trusts(entra: Entra) -> None:
-    """A credential of the program, or one of ours, whose tokens are the assertions."""
+def test_client_assertion_from_a_credential(entra: Entra) -> None:
+    """The tokens of a custom credential, or of a credential of this library, are the assertions."""
     asked = Recording()
     ask(identity.ClientAssertionCredential(**entra.application(), func=asked))
     assert asked.scopes == ["api://AzureADTokenExchange/.default"]
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Any, str]] = {
 @FLAVOURS
 @AWAITABLE
 @pytest.mark.parametrize("bad", BAD)
-def test_what_is_no_assertion(module: Any, awaitable: bool, bad: str, entra: Entra) -> None:
+def test_assertion_callback_with_an_unusable_result(module: Any, awaitable: bool, bad: str, entra: Entra) -> None:
     result, told = BAD[bad]
     func = returning(result, awaitable=awaitable)
     with pytest.raises(CredentialValueError, match=told) as caught:
@@ -178,7 +178,7 @@ def test_what_is_no_assertion(module: Any, awaitable: bool, bad: str, entra: Ent
 
 @FLAVOURS
 @AWAITABLE
-def test_what_a_callback_raises_is_the_cause(module: Any, awaitable: bool, entra: Entra) -> None:
+def test_assertion_callback_error_is_the_cause(module: Any, awaitable: bool, entra: Entra) -> None:
     error = ValueError("the vault is sealed")
     with pytest.raises(AuthenticationError) as caught:
         ask(module.ClientAssertionCredential(**entra.application(), func=returning(error, awaitable=awaitable)))
@@ -188,7 +188,7 @@ def test_what_a_callback_raises_is_the_cause(module: Any, awaitable: bool, entra
 
 
 @AWAITABLE
-def test_a_hanging_callback_ends_the_callers_wait(awaitable: bool, entra: Entra) -> None:
+def test_assertion_callback_that_hangs_does_not_block_the_caller(awaitable: bool, entra: Entra) -> None:
     free = threading.Event()
 
     def hang() -> str:
@@ -203,14 +203,14 @@ def test_a_hanging_callback_ends_the_callers_wait(awaitable: bool, entra: Entra)
         pgentra.get_entra_token(credential, timeout=0.3)
     assert caught.value.code == "timeout"
     free.set()
-    # The fetch went on.
+    # The fetch continued.
     assert pgentra.get_entra_token(credential).count(".") == 2
     assert len(entra.forms) == 1
 
 
 @FLAVOURS
 @AWAITABLE
-def test_a_callback_runs_in_its_callers_context(module: Any, awaitable: bool, entra: Entra) -> None:
+def test_assertion_callback_runs_in_the_callers_context(module: Any, awaitable: bool, entra: Entra) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 
     def function() -> str:
@@ -226,7 +226,7 @@ def test_a_callback_runs_in_its_callers_context(module: Any, awaitable: bool, en
     assert entra.forms[0]["client_assertion"] == "mine.own.assertion"
 
 
-def test_an_asynchronous_callback_runs_on_its_callers_loop(entra: Entra) -> None:
+def test_assertion_callback_runs_on_the_callers_loop(entra: Entra) -> None:
     loops = []
 
     async def func() -> str:
@@ -243,7 +243,7 @@ def test_an_asynchronous_callback_runs_on_its_callers_loop(entra: Entra) -> None
 
 
 @pytest.mark.parametrize("given", [None, "text", b"x", 7, object()], ids=repr)
-def test_what_is_no_callback(given: Any, entra: Entra) -> None:
+def test_assertion_callback_of_the_wrong_type_is_refused(given: Any, entra: Entra) -> None:
     with pytest.raises(CredentialValueError, match="option `func`"):
         identity.ClientAssertionCredential(**entra.application(), func=given)
     if given is not None:
@@ -251,7 +251,7 @@ def test_what_is_no_callback(given: Any, entra: Entra) -> None:
             identity.OnBehalfOfCredential(**entra.application(), user_assertion="u", client_assertion_func=given)
 
 
-def test_a_callback_goes_with_its_credential(entra: Entra) -> None:
+def test_assertion_callback_is_freed_with_its_credential(entra: Entra) -> None:
     threads: list[int] = []
 
     class Vault:
@@ -282,8 +282,8 @@ def test_a_callback_goes_with_its_credential(entra: Entra) -> None:
 
 
 @FLAVOURS
-def test_members_with_callbacks_keep_their_own(module: Any, entra: Entra) -> None:
-    """Each foreign credential of a chain is numbered, also where a member has one inside itself."""
+def test_chain_members_use_their_own_callbacks(module: Any, entra: Entra) -> None:
+    """Each custom credential of a chain has its index, also one inside a member."""
     unavailable = type("CredentialUnavailableError", (Exception,), {})
 
     def nowhere() -> Any:
@@ -308,15 +308,15 @@ def test_members_with_callbacks_keep_their_own(module: Any, entra: Entra) -> Non
             for part in document:
                 collect(part)
 
-    collect(chain._pgentra_source.document)
+    collect(chain._pgentra_source.handle.document)
     assert numbers == [0, 1, 2, 3]
-    assert len(chain._pgentra_source.foreign) == 4
+    assert len(chain._pgentra_source.customs) == 4
     ask(chain)
     assert [form["client_assertion"] for form in entra.forms] == ["second.signed.assertion"]
 
 
-def test_members_that_connect_in_different_ways_are_no_chain(entra: Entra) -> None:
-    """One set of connections serves a chain; what a member was given is never dropped in silence."""
+def test_chain_with_different_connections_is_refused(entra: Entra) -> None:
+    """A chain has one set of connections; a member's settings are not ignored."""
     members = [
         identity.ClientSecretCredential("t", "c", "s", **options)
         for options in ({"connection_verify": "one.pem"}, {"connection_verify": "other.pem"}, {})
@@ -324,7 +324,7 @@ def test_members_that_connect_in_different_ways_are_no_chain(entra: Entra) -> No
     with pytest.raises(CredentialValueError, match="different"):
         identity.ChainedTokenCredential(*members)
     source = identity.ChainedTokenCredential(members[2], members[0])._pgentra_source
-    assert source.connection == ({}, "one.pem")
+    assert (source.handle.variables, source.handle.ca_file) == ({}, "one.pem")
 
 
 # Users
@@ -352,8 +352,8 @@ async def assert_for_all_async() -> str:
 
 
 @pytest.mark.parametrize("proof", PROOFS)
-def test_two_users_never_share_and_one_has_one_token(proof: str, entra: Entra) -> None:
-    """A credential is made for each call, as a service does."""
+def test_on_behalf_of_users_have_separate_tokens(proof: str, entra: Entra) -> None:
+    """Makes a credential for each call, as a service does."""
     application = entra.application()
     users = [f"user-{number}" for number in range(10)]
 
@@ -367,7 +367,7 @@ def test_two_users_never_share_and_one_has_one_token(proof: str, entra: Entra) -
     assert {form["requested_token_use"] for form in entra.forms} == {"on_behalf_of"}
 
 
-def test_two_users_never_share_on_an_event_loop(entra: Entra) -> None:
+def test_on_behalf_of_users_have_separate_tokens_on_an_event_loop(entra: Entra) -> None:
     application = entra.application()
     users = [f"user-{number}" for number in range(10)]
 
@@ -384,7 +384,7 @@ def test_two_users_never_share_on_an_event_loop(entra: Entra) -> None:
         assert sorted(form["assertion"] for form in entra.forms) == users
 
 
-def test_users_of_another_application_are_others(entra: Entra) -> None:
+def test_on_behalf_of_users_of_two_applications_have_separate_tokens(entra: Entra) -> None:
     tokens = {
         ask(identity.OnBehalfOfCredential(**entra.application(), user_assertion="anna", client_secret="s"))
         for _ in range(2)
@@ -392,7 +392,7 @@ def test_users_of_another_application_are_others(entra: Entra) -> None:
     assert len(tokens) == len(entra.forms) == 2
 
 
-def test_many_users_take_one_thread(entra: Entra) -> None:
+def test_on_behalf_of_many_users_share_one_thread(entra: Entra) -> None:
     """300 of them, whose credentials come and go; the callback is one, and so is its thread."""
     application, asked_on = entra.application(), set()
 
@@ -416,7 +416,7 @@ def test_many_users_take_one_thread(entra: Entra) -> None:
 
 
 def everything_in(thing: Any, levels: int = 3) -> str:
-    """What somebody who logs an object sees: `repr`, `str`, and those of its attributes."""
+    """Returns what a log of an object shows: its `repr` and `str`, and those of its attributes."""
     text = f"{thing!r} {thing!s} {thing}"
     if levels and hasattr(thing, "__dict__"):
         text += " ".join(everything_in(value, levels - 1) for value in vars(thing).values())
@@ -450,8 +450,8 @@ def test_secrets_are_not_shown(module: Any, entra: Entra, caplog: pytest.LogCapt
     assert some_of_the_key not in caplog.text
 
 
-def test_certificates_as_bytes(entra: Entra) -> None:
-    """Whatever holds bytes; text is refused, by name and without showing it."""
+def test_certificate_data_is_read(entra: Entra) -> None:
+    """Any object with bytes is accepted; text is refused by the option's name, without its value."""
     key = certificate_bytes()
     for data in (key, bytearray(key), memoryview(key)):
         ask(identity.ClientCertificateCredential(**entra.application(), certificate_data=data))  # type: ignore[arg-type]
@@ -469,7 +469,7 @@ def test_certificates_as_bytes(entra: Entra) -> None:
         assert "canary" not in str(refused.value)
 
 
-def test_a_certificate_that_is_replaced_is_read_again(entra: Entra, tmp_path: Path) -> None:
+def test_certificate_file_is_read_again_after_a_change(entra: Entra, tmp_path: Path) -> None:
     file = tmp_path / "app.pem"
     file.write_bytes(certificate_bytes())
     application = entra.application()

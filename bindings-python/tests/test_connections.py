@@ -1,15 +1,17 @@
-"""Connection settings: the core's reading beside libpq's own, and arguments that stand in the wrong place."""
+"""Connection settings: the core's parser compared with libpq's, and arguments in the wrong position."""
 
 from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Recording
+from recording import Recording
 
 import pgentra
 from pgentra import _login, _native, identity
@@ -23,7 +25,7 @@ KEYS = ("dbname", "host", "hostaddr", "password", "port", "service", "sslmode", 
 
 
 class Grammar:
-    """Random connection strings of libpq: keywords and URIs as people write them, then damaged."""
+    """Yields random connection strings of libpq: common keywords and URIs, then modified."""
 
     VALUES = (
         "a",
@@ -99,32 +101,32 @@ class Grammar:
         return self.random.choice(choices)
 
 
-def test_core_reads_what_libpq_reads_or_refuses() -> None:
-    """The property that every binding without libpq's parser stands on."""
+def test_connection_string_is_read_as_by_libpq() -> None:
+    """Bindings without libpq's parser depend on this property."""
     pq = pytest.importorskip("psycopg").pq
     grammar = Grammar(SEED)
     same = refused = 0
     for _ in range(20_000 * MORE):
         text = grammar.text()
         try:
-            ours = _native.connection_read(text, "libpq")
+            ours = _native.read_connection_string(text, "libpq")
         except EntraConnectionValueError:
             refused += 1
             continue
         try:
             options = pq.Conninfo.parse(text.encode())
-        except Exception:  # A driver on libpq goes no further.
+        except Exception:  # A driver that uses libpq fails here.
             continue
         libpqs = {option.keyword.decode(): option.val.decode() for option in options if option.val is not None}
         assert {key: ours.get(key) for key in KEYS} == {key: libpqs.get(key) for key in KEYS}, text
         same += 1
-    # Both sides of it were tried.
+    # Both cases occurred.
     assert same > 4_000
     assert refused > 2_000
 
 
-def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the two read a URL differently, it is not to the token's harm."""
+def test_plan_treats_no_remote_server_of_asyncpg_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the two read a URL differently, the token is still protected."""
     pytest.importorskip("asyncpg")
     from ipaddress import ip_address
 
@@ -139,7 +141,7 @@ def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.Mo
         try:
             return not ip_address(host).is_loopback
         except ValueError:
-            # `getaddrinfo` takes nothing for this machine.
+            # `getaddrinfo` resolves an empty name to this machine.
             return host.strip().lower().rstrip(".") not in ("", "localhost")
 
     monkeypatch.setenv("PGUSER", "of-the-environment")
@@ -153,7 +155,7 @@ def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.Mo
         ssl = grammar.pick(None, None, "prefer", "require")
         try:
             addresses, parameters = parse(**{**nothing, "dsn": url, "ssl": ssl})
-        except Exception:  # asyncpg goes no further.
+        except Exception:  # asyncpg fails here.
             continue
         try:
             given = pgentra.asyncpg._given(url, {"ssl": ssl})
@@ -162,19 +164,19 @@ def test_core_takes_no_server_of_asyncpg_for_this_machine(monkeypatch: pytest.Mo
             refused += 1
             continue
         if any(map(is_remote, addresses)):
-            # Either TLS was asked for, or it is now, or no token is sent.
+            # TLS was requested, or the plan requires it, or no token is sent.
             uses_tls = parameters.sslmode.name in ("require", "verify_ca", "verify_full")
             assert uses_tls or "sslmode" in plan.overrides or not plan.needs_login, url
         if plan._user != "of-the-environment":
-            # Blanks around a URL are no part of it.
+            # Blanks around a URL are ignored.
             assert str(plan._user).strip() == parameters.user.strip(), url
         same += 1
     assert same > 2_000
     assert refused > 20
 
 
-def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With service files and variables, through connections that end where they begin: nobody listens there."""
+def test_plan_server_is_that_of_libpq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uses service files and variables, and connections to ports without a listener."""
     pq = pytest.importorskip("psycopg").pq
     chosen = random.Random(13)
     folder, home = tmp_path / "system", tmp_path / "home"
@@ -218,7 +220,7 @@ def test_core_finds_the_server_that_libpq_finds(tmp_path: Path, monkeypatch: pyt
             message = connection.error_message.decode()
             connection.finish()
         if "definition of service" in message or "service file" in message:
-            # libpq goes no further; without it, nobody knows the server.
+            # libpq fails here; without libpq the server is unknown.
             unknown += plan.document()["server"] == "unknown"
             continue
         libpqs = {key: "" if options[key] is None else options[key].decode() for key in ("host", "hostaddr", "user")}
@@ -237,14 +239,14 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
-# What stands in the place of another argument
+# Arguments in the wrong position
 
 
 SQLALCHEMY_URL = "postgresql+psycopg://db.example/shop"
 
 
 def wrong_credentials() -> list[Any]:
-    """What people pass for a credential."""
+    """Objects that users pass as a credential by mistake."""
     found: list[Any] = [
         "db.postgres.database.azure.com",
         "host=db.example",
@@ -265,7 +267,7 @@ def wrong_credentials() -> list[Any]:
 
 
 def of_credentials() -> dict[str, Callable[[Any], Any]]:
-    """Everything public that takes a credential."""
+    """All public functions and classes that take a credential."""
     import sqlalchemy
 
     import pgentra.asyncpg
@@ -300,7 +302,7 @@ def _run(work: Any) -> Any:
     return asyncio.run(work)
 
 
-def test_what_is_no_credential_is_refused_everywhere() -> None:
+def test_entry_points_refuse_an_object_that_is_not_a_credential() -> None:
     pytest.importorskip("sqlalchemy")
     for name, entry in of_credentials().items():
         for wrong in wrong_credentials():
@@ -312,7 +314,7 @@ def test_what_is_no_credential_is_refused_everywhere() -> None:
 
 
 def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
-    """Everything public that takes the settings of a connection, with one of them."""
+    """All public functions that take a connection's settings, called with one setting."""
     import pgentra.asyncpg
     import pgentra.psycopg2
     import pgentra.psycopg3
@@ -339,7 +341,7 @@ def of_connection_strings() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
+def test_entry_points_refuse_a_credential_as_connection_string() -> None:
     pytest.importorskip("sqlalchemy")
     credentials: list[Any] = [Recording(), identity.ManagedIdentityCredential(), lambda: ("token", 1)]
     for name, entry in of_connection_strings().items():
@@ -349,13 +351,13 @@ def test_a_credential_in_the_place_of_a_connection_is_refused() -> None:
             assert type(credential).__name__ in str(caught.value), name
 
 
-def test_a_credential_in_the_place_of_an_option_is_refused() -> None:
+def test_entry_points_refuse_a_credential_as_setting() -> None:
     for option in ("scope", "host", "user", "fallback_username", "ca_file", "timeout", "mode"):
         with pytest.raises(CredentialValueError, match=f"option `{option}`"):
             pgentra.get_entra_token(Recording(), **{option: Recording()})  # type: ignore[arg-type]
 
 
-def test_engines_that_are_none_are_refused() -> None:
+def test_enable_refuses_an_object_that_is_not_an_engine() -> None:
     sqlalchemy = pytest.importorskip("sqlalchemy")
     from sqlalchemy.orm import sessionmaker
 
@@ -389,10 +391,10 @@ def types_of_arguments() -> None:
     provider()  # type: ignore[operator]
 
 
-# What the drivers are handed
+# The drivers' arguments
 
 
-def test_libpq_is_given_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_passes_the_systems_authorities_to_libpq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -415,7 +417,63 @@ def test_libpq_is_given_the_systems_authorities(tmp_path: Path, monkeypatch: pyt
     assert overrides() == {"sslmode": "verify-full"}
 
 
-def test_asyncpg_and_pg8000_are_given_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_of_verify_full_passes_the_systems_authorities_to_libpq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("APPDATA", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+
+    def overrides(**given: str) -> dict[str, str]:
+        return _login.plan({"host": "db.example", **given}, Recording()).overrides
+
+    assert overrides(sslmode="verify-full") == {"sslrootcert": str(bundle)}
+    for given in ({"sslmode": "verify-ca"}, {"sslmode": "require"}, {"sslmode": "verify-full", "sslrootcert": "x"}):
+        assert "sslrootcert" not in overrides(**given), given
+    assert overrides(sslmode="verify-full", user="u", password="p") == {}, "the connection's own login"
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert overrides() == {"sslrootcert": str(bundle)}
+    assert overrides(service="s") == {}, "a service file may name authorities"
+    monkeypatch.setenv("PGSSLROOTCERT", "mine.pem")
+    assert overrides() == {}
+    monkeypatch.delenv("PGSSLROOTCERT")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setattr("pgentra._roots._BUNDLES", ())
+    monkeypatch.setitem(sys.modules, "certifi", SimpleNamespace(where=lambda: "certifi.pem"))
+    assert overrides() == {"sslrootcert": "certifi.pem"}
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    assert overrides() == {}
+
+
+def test_asyncpg_arguments_of_verify_full_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("asyncpg")
+    import ssl
+
+    import pgentra.asyncpg
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    context = ssl.create_default_context()
+
+    def tls(url: str | None = None, *, uses_token: bool = True, **keywords: Any) -> Any:
+        given = pgentra.asyncpg._given(url, keywords)
+        return pgentra.asyncpg._arguments(url, keywords, {}, given, uses_token=uses_token).get("ssl")
+
+    assert tls(ssl="verify-full") is True
+    assert tls("postgresql://db.example/d?sslmode=verify-full") is True
+    assert tls("postgresql://db.example/d?sslmode=verify-full&sslrootcert=mine.pem") is None
+    assert tls("postgresql://db.example/d?sslmode=verify-full&sslcert=mine.pem") is None
+    assert tls("postgresql://db.example/d?sslmode=verify-full", uses_token=False) is None
+    assert tls(ssl=context) is context
+    assert tls(ssl="require") == "require"
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("")
+    assert tls(ssl="verify-full") == "verify-full"
+
+
+def test_plan_passes_a_context_to_asyncpg_and_pg8000(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("asyncpg")
     import ssl
 
@@ -449,14 +507,14 @@ def test_asyncpg_and_pg8000_are_given_a_context(monkeypatch: pytest.MonkeyPatch)
         ("postgresql://a/d?sslmode=require", {"ssl": "disable"}, {"host": "a", "dbname": "d", "sslmode": "disable"}),
     ],
 )
-def test_settings_of_asyncpg(url: str | None, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_asyncpg_arguments_from_settings(url: str | None, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
     pytest.importorskip("asyncpg")
     import pgentra.asyncpg
 
     assert pgentra.asyncpg._given(url, keywords) == {**expected, "timeout": 60}
 
 
-def test_text_that_is_no_url_is_not_a_connection_to_this_machine() -> None:
+def test_asyncpg_refuses_text_that_is_not_a_url() -> None:
     pytest.importorskip("asyncpg")
     import pgentra.asyncpg
 
@@ -466,10 +524,10 @@ def test_text_that_is_no_url_is_not_a_connection_to_this_machine() -> None:
         assert "db.example" not in str(caught.value)
 
 
-def test_credentials_of_service_connector_are_the_same_object() -> None:
+def test_service_connector_credential_is_the_same_object() -> None:
     document = {"type": "managed_identity", "client_id": f"id-{os.urandom(4).hex()}"}
     assert _login._credential(document) is _login._credential(dict(document))
     assert isinstance(_login._credential(document), identity.ManagedIdentityCredential)
     for index in range(100):
         _login._credential({**document, "client_id": f"id-{index}"})
-    assert len(_login._credentials) <= _login._MOST_CREDENTIALS
+    assert len(_login._credentials) <= _login._MAX_CREDENTIALS

@@ -1,4 +1,4 @@
-"""Awaited doors: the loop never stands still, fetches run where the credential lives, and loops come and go."""
+"""Awaited calls: the loop is never blocked, and a fetch runs on the loop of its credential."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import AsyncRecording, Recording, TokenService
+from recording import AsyncRecording, Recording, TokenService
 
 import pgentra
 from pgentra.errors import AuthenticationError, PgEntraError
@@ -19,7 +19,7 @@ from pgentra.identity import ManagedIdentityCredential
 
 
 async def largest_gap(work: Callable[[], Awaitable[object]]) -> float:
-    """The longest time for which a heartbeat of 10 ms was late during `work`, in seconds."""
+    """Returns the longest delay of a heartbeat of 10 ms during `work`, in seconds."""
     gaps = []
     beating = True
 
@@ -39,7 +39,7 @@ async def largest_gap(work: Callable[[], Awaitable[object]]) -> float:
 
 
 @pytest.mark.parametrize("kind", ["built-in", "synchronous", "awaitable"])
-def test_the_event_loop_never_stands_still(kind: str, service: TokenService, client_id: str) -> None:
+def test_event_loop_is_never_blocked(kind: str, service: TokenService, client_id: str) -> None:
     service.delay = 1.0
     credentials: dict[str, Any] = {
         "built-in": ManagedIdentityCredential(client_id=client_id),
@@ -51,7 +51,7 @@ def test_the_event_loop_never_stands_still(kind: str, service: TokenService, cli
     assert gap < 0.5, "a blocked loop would have missed a whole second"
 
 
-def test_tasks_that_come_together_wait_for_one_call() -> None:
+def test_event_loop_tasks_share_one_fetch() -> None:
     credential = AsyncRecording(lambda: asyncio.sleep(0.05))
 
     async def main() -> set[str]:
@@ -61,7 +61,7 @@ def test_tasks_that_come_together_wait_for_one_call() -> None:
     assert len(credential.scopes) == 1
 
 
-def test_an_awaitable_credential_runs_as_a_task_of_its_loop_in_the_callers_context() -> None:
+def test_awaitable_credential_runs_on_its_loop_in_the_callers_context() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     seen: list[Any] = []
 
@@ -78,17 +78,17 @@ def test_an_awaitable_credential_runs_as_a_task_of_its_loop_in_the_callers_conte
     asyncio.run(main())
 
 
-def test_two_loops_one_after_the_other_share_the_token() -> None:
+def test_awaitable_credential_shares_its_token_between_successive_loops() -> None:
     credential = AsyncRecording()
     first = asyncio.run(pgentra.get_entra_token_async(credential))
     gc.collect()
     assert asyncio.run(pgentra.get_entra_token_async(credential)) == first
-    # The loop it lived on is closed, so it may be asked from anywhere.
+    # Its loop is closed, so it may run on any other loop.
     assert pgentra.get_entra_token(credential) == first
     assert len(credential.scopes) == 1
 
 
-def test_a_fetch_lost_with_its_loop_is_begun_again_on_the_next() -> None:
+def test_awaitable_credential_fetch_restarts_after_its_loop_ended() -> None:
     started = asyncio.Event()
 
     async def hang() -> None:
@@ -109,7 +109,7 @@ def test_a_fetch_lost_with_its_loop_is_begun_again_on_the_next() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_two_loops_at_once() -> None:
+def test_awaitable_credential_on_two_loops_at_once() -> None:
     credential = AsyncRecording(lambda: asyncio.sleep(0.05))
     provider = pgentra.TokenProvider(credential)
     failures: list[BaseException] = []
@@ -130,8 +130,8 @@ def test_two_loops_at_once() -> None:
     assert len(credential.scopes) == 1, "one token for all loops"
 
 
-def test_an_object_is_asked_on_one_loop_as_long_as_that_runs() -> None:
-    """As an SDK's session, it cannot be used on another."""
+def test_awaitable_credential_stays_on_its_loop_while_that_runs() -> None:
+    """Like an SDK's session, it cannot be used on another loop."""
     seen: list[asyncio.AbstractEventLoop] = []
 
     async def work() -> None:
@@ -151,14 +151,14 @@ def test_an_object_is_asked_on_one_loop_as_long_as_that_runs() -> None:
     asyncio.run(main())
     pgentra.get_entra_token(credential, "https://3.example/.default")
     asyncio.run(pgentra.get_entra_token_async(credential, "https://4.example/.default"))
-    # The loop has ended: the next caller was not on one, so the helper's took its place.
+    # The loop has ended. The next caller had no loop, so the background loop replaced it.
     assert len(seen) == 5
     assert seen[0] is not seen[3] is seen[4]
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_loop_that_was_left_in_the_middle_gives_way(how: str) -> None:
-    """It is not closed, but does not run: what it has begun ends nowhere."""
+def test_awaitable_credential_leaves_a_loop_that_no_longer_runs(how: str) -> None:
+    """The loop is not closed but does not run, so its tasks do not continue."""
     started = asyncio.Event()
 
     async def hang() -> None:
@@ -184,7 +184,7 @@ def test_a_loop_that_was_left_in_the_middle_gives_way(how: str) -> None:
     left.close()
 
 
-def test_an_object_of_an_ended_loop_is_told_of() -> None:
+def test_awaitable_credential_of_an_ended_loop_gets_advice() -> None:
     session: list[asyncio.AbstractEventLoop] = []
 
     async def work() -> None:
@@ -198,7 +198,7 @@ def test_an_object_of_an_ended_loop_is_told_of() -> None:
         asyncio.run(pgentra.get_entra_token_async(credential, "https://other.example/.default"))
 
 
-def test_cancelling_ends_that_callers_wait_only() -> None:
+def test_cancellation_ends_only_that_callers_wait() -> None:
     async def main() -> None:
         free = asyncio.Event()
         credential = AsyncRecording(free.wait)
@@ -217,7 +217,7 @@ def test_cancelling_ends_that_callers_wait_only() -> None:
     asyncio.run(main())
 
 
-def test_a_loop_closed_meanwhile_is_left_alone() -> None:
+def test_closed_loop_is_ignored() -> None:
     free = threading.Event()
     credential = Recording(lambda: free.wait(10))
     loop = asyncio.new_event_loop()
@@ -230,7 +230,7 @@ def test_a_loop_closed_meanwhile_is_left_alone() -> None:
     assert pgentra.get_entra_token(credential).count(".") == 2
 
 
-def test_the_blocking_door_asks_an_awaitable_credential_on_a_helper_thread() -> None:
+def test_blocking_call_runs_an_awaitable_credential_on_the_background_loop() -> None:
     loops = set()
 
     async def work() -> None:
@@ -243,12 +243,12 @@ def test_the_blocking_door_asks_an_awaitable_credential_on_a_helper_thread() -> 
     assert threading.get_native_id() not in one.threads
 
 
-def test_the_blocking_door_on_the_credentials_own_loop_fails_at_once() -> None:
+def test_blocking_call_on_the_credentials_loop_fails_at_once() -> None:
     credential = AsyncRecording()
 
     async def main() -> None:
         token = await pgentra.get_entra_token_async(credential)
-        # What another door has fetched needs no wait.
+        # A token that another call has fetched needs no wait.
         assert pgentra.get_entra_token(credential) == token
         began = time.monotonic()
         with pytest.raises(PgEntraError, match="the credential's own event loop") as caught:
@@ -259,7 +259,7 @@ def test_the_blocking_door_on_the_credentials_own_loop_fails_at_once() -> None:
     asyncio.run(main())
 
 
-def test_a_blocking_door_inside_the_credentials_own_call_fails_at_once() -> None:
+def test_blocking_call_inside_the_credentials_call_fails_at_once() -> None:
     caught: list[PgEntraError] = []
 
     def ask_itself() -> None:
@@ -283,7 +283,7 @@ def test_a_blocking_door_inside_the_credentials_own_call_fails_at_once() -> None
     assert [error.code for error in caught[:2]] == ["would_deadlock"] * 2
 
 
-def test_a_synchronous_and_an_awaited_door_share_one_call() -> None:
+def test_blocking_and_awaited_calls_share_one_fetch() -> None:
     credential = Recording(lambda: time.sleep(0.1))
 
     async def main() -> None:
@@ -295,7 +295,7 @@ def test_a_synchronous_and_an_awaited_door_share_one_call() -> None:
     assert len(credential.scopes) == 1
 
 
-def test_a_failure_is_raised_where_it_is_awaited() -> None:
+def test_awaited_call_raises_the_failure() -> None:
     async def fail() -> None:
         raise ValueError("canary")
 
@@ -311,7 +311,7 @@ def test_a_failure_is_raised_where_it_is_awaited() -> None:
     asyncio.run(main())
 
 
-def test_the_time_limit_of_a_wait() -> None:
+def test_time_limit_ends_a_wait() -> None:
     credential = AsyncRecording(lambda: asyncio.sleep(30))
     began = time.monotonic()
     with pytest.raises(AuthenticationError) as caught:

@@ -1,4 +1,4 @@
-"""A process that uses the library ends, whatever is under way: no thread of the library keeps it."""
+"""A process that uses the library exits in every situation: no thread of the library prevents it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import TokenService
+from recording import TokenService
 
 import pgentra
 from support import exits
 
-#: What the programs below share. Some import nothing but pgentra and what is built into the interpreter; where they
-#: start threads, they do so with `_thread`, as `threading` must not be imported by them.
+#: The common part of the programs below. Some import only pgentra and built-in modules. They start threads with
+#: `_thread`, because they must not import `threading`.
 PRELUDE = """
 import _thread, sys, time
 assert "threading" not in sys.modules and "logging" not in sys.modules
@@ -69,19 +69,19 @@ started.acquire()
 class Situation(NamedTuple):
     program: str
     status: int = 0
-    #: All that is printed.
+    #: The complete output.
     output: str | None = ""
-    #: How the token service behaves.
+    #: The behaviour of the token service.
     skew: float = 0.0
     delay: float = 0.0
-    #: Processes at once: more where they wait for most of their time.
+    #: Processes at once: more if they wait for most of their time.
     at_once: int = 4
 
 
 HUNG = 600.0
 
 SITUATIONS = {
-    # Python 3.10 to 3.12 take the thread that first imports `threading` for the main one, and wait for its end.
+    # Python 3.10 to 3.12 regard the thread that first imports `threading` as the main one, and wait for its end.
     "a warning has been logged": Situation(
         PRELUDE
         + """
@@ -232,14 +232,14 @@ credential = Credential()
     "a blocked logging handler": Situation(
         PRELUDE + HANDLER.format(work="lock().acquire()"), output=None, skew=900, at_once=10
     ),
-    # It comes back while the interpreter ends.
+    # It returns during the finalization of the interpreter.
     "a slow logging filter": Situation(
         PRELUDE + "import random\n" + FILTER.format(work="time.sleep(1 + random.random() / 20)"),
         output=None,
         skew=900,
         at_once=10,
     ),
-    # Python code of a thread that nobody waits for any more goes on while the interpreter ends.
+    # Python code of a thread that is not joined runs during the finalization of the interpreter.
     "a logging filter that never returns": Situation(
         PRELUDE + FILTER.format(work="while True: time.sleep(0.0005)"), output=None, skew=900, at_once=10
     ),

@@ -14,7 +14,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from conftest import VECTORS, AsyncRecording, Recording, TokenService, make_token
+from recording import VECTORS, AsyncRecording, Recording, TokenService, make_token
 
 import pgentra
 from pgentra import identity
@@ -26,8 +26,8 @@ OPTIONS: list[dict[str, Any]] = json.loads((VECTORS / "options-python.json").rea
 
 
 @pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
-@pytest.mark.parametrize("case", OPTIONS, ids=lambda case: f"{case['class']}-{'-'.join(case['keywords'])}")
-def test_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("case", OPTIONS, ids=lambda case: f"{case['class']}-{'-'.join(case['keywords'])}"[:80])
+def test_credential_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "pgentra")
     make = getattr(module, case["class"])
     if "refused" in case:
@@ -37,32 +37,32 @@ def test_arguments(case: dict[str, Any], module: Any, caplog: pytest.LogCaptureF
         return
     credential = make(*case.get("arguments", []), **case["keywords"])
     source = credential._pgentra_source
-    assert source.document == case["document"]
-    assert (source._variables or {}) == case.get("variables", {})
-    assert source.ca_file == case.get("ca_file")
+    assert source.handle.document == case["document"]
+    assert source.handle.variables == case.get("variables", {})
+    assert source.handle.ca_file == case.get("ca_file")
     told = [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()]
     ignored = case.get("ignored")
-    assert told == ([f"{case['class']}: options without effect here: {', '.join(ignored)}"] if ignored else [])
+    assert told == ([f"{case['class']}: options without effect: {', '.join(ignored)}"] if ignored else [])
     assert "canary-secret" not in repr(credential) + str(vars(credential)) + caplog.text
 
 
-def test_both_modules_have_the_same_credentials() -> None:
+def test_identity_modules_have_the_same_credentials() -> None:
     assert identity.__all__ == aio.__all__
 
 
 @pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
-def test_help_tells_of_each_credential(module: Any) -> None:
+def test_help_documents_each_credential(module: Any) -> None:
     for name in module.__all__:
         assert getattr(module, name).__doc__
 
 
-def test_a_path_may_be_a_path(tmp_path: pathlib.Path) -> None:
+def test_path_argument_may_be_a_path_object(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "token"
     with pytest.raises(CredentialUnavailableError, match="token"):
         identity.WorkloadIdentityCredential(tenant_id="t", client_id="c", token_file_path=file).get_token(SCOPE)
 
 
-def test_get_token_and_its_like(service: TokenService, client_id: str) -> None:
+def test_get_token_and_get_token_info(service: TokenService, client_id: str) -> None:
     credential = identity.ManagedIdentityCredential(client_id=client_id)
     with credential as entered:
         assert entered is credential
@@ -92,7 +92,7 @@ def test_get_token_and_its_like(service: TokenService, client_id: str) -> None:
 
 
 @pytest.mark.parametrize("module", [identity, aio], ids=["sync", "aio"])
-def test_a_requests_time_limit(module: Any, service: TokenService, client_id: str) -> None:
+def test_get_token_time_limit(module: Any, service: TokenService, client_id: str) -> None:
     service.delay = 5
     asked = module.ManagedIdentityCredential(client_id=client_id)
 
@@ -108,12 +108,12 @@ def test_a_requests_time_limit(module: Any, service: TokenService, client_id: st
 
 
 @pytest.mark.parametrize("scopes", [(), ("a", "b"), ("",), (b"x",), (None,)], ids=repr)
-def test_exactly_one_scope(scopes: Any) -> None:
+def test_get_token_requires_exactly_one_scope(scopes: Any) -> None:
     with pytest.raises(PgEntraError, match="exactly one scope"):
         identity.StaticTokenCredential("token").get_token(*scopes)
 
 
-def test_a_static_token() -> None:
+def test_static_token_is_returned() -> None:
     token = make_token(lifetime=600)
     answer = identity.StaticTokenCredential(token).get_token(SCOPE)
     assert answer.token == token
@@ -121,7 +121,7 @@ def test_a_static_token() -> None:
     assert identity.StaticTokenCredential("opaque", 4_000_000_000).get_token(SCOPE) == ("opaque", 4_000_000_000)
 
 
-def test_the_environments_credential_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_credential_names_the_missing_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     credential = identity.EnvironmentCredential()
     with pytest.raises(CredentialUnavailableError, match="AZURE_TENANT_ID"):
         credential.get_token(SCOPE)
@@ -131,7 +131,7 @@ def test_the_environments_credential_names_what_is_missing(monkeypatch: pytest.M
         credential.get_token(SCOPE)
 
 
-def test_the_winner_of_the_default_chain(service: TokenService) -> None:
+def test_default_chain_keeps_its_first_success(service: TokenService) -> None:
     assert identity.DefaultAzureCredential().get_token(SCOPE).token == pgentra.get_entra_token()
     with pytest.raises(CredentialUnavailableError) as caught:
         identity.DefaultAzureCredential(
@@ -143,7 +143,7 @@ def test_the_winner_of_the_default_chain(service: TokenService) -> None:
     ]
 
 
-def test_a_chain_with_members_of_the_program() -> None:
+def test_chain_with_custom_members() -> None:
     own, member = Recording(), AsyncRecording()
     chain = identity.ChainedTokenCredential(identity.EnvironmentCredential(), own, member)
     token = chain.get_token(SCOPE, claims='{"a":1}', tenant_id="other", enable_cae=True)
@@ -160,7 +160,7 @@ def test_a_chain_with_members_of_the_program() -> None:
         identity.ChainedTokenCredential("text")  # type: ignore[arg-type]
 
 
-def test_a_request_is_passed_on_to_a_foreign_member() -> None:
+def test_chain_passes_a_request_to_a_custom_member() -> None:
     seen: list[dict[str, Any]] = []
 
     class Member(Recording):
@@ -174,7 +174,7 @@ def test_a_request_is_passed_on_to_a_foreign_member() -> None:
     assert seen == [{}, {"claims": '{"a":1}', "tenant_id": "other", "enable_cae": True}]
 
 
-def test_chains_of_the_azure_sdk_go_on_past_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azure_sdk_chain_skips_unavailable_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     azure = pytest.importorskip("azure.identity")
     from azure.core.exceptions import ClientAuthenticationError
 
@@ -201,14 +201,14 @@ def test_chains_of_the_azure_sdk_go_on_past_ours(monkeypatch: pytest.MonkeyPatch
     assert isinstance(failed.value, AuthenticationError)
     assert isinstance(failed.value.__cause__, ValueError)
 
-    # And the other way: an SDK's chain in ours.
+    # The reverse: an SDK's chain in this library's chain.
     for name in ("IDENTITY_ENDPOINT", "AZURE_TENANT_ID"):
         monkeypatch.delenv(name, raising=False)
     ours = identity.ChainedTokenCredential(azure.EnvironmentCredential(), identity.StaticTokenCredential(token))
     assert ours.get_token(SCOPE).token == token
 
 
-def test_a_credential_is_built_once(service: TokenService, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credential_is_built_once(service: TokenService, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate's key takes milliseconds to read."""
     credential = identity.ManagedIdentityCredential(client_id=client_id)
     token = credential.get_token(SCOPE)
@@ -216,17 +216,17 @@ def test_a_credential_is_built_once(service: TokenService, client_id: str, monke
     def built_again(*_: object, **__: object) -> None:
         raise AssertionError("built again")
 
-    monkeypatch.setattr("pgentra._native.Credential", built_again)
+    monkeypatch.setattr("pgentra._credentials.source.CredentialSource._make", built_again)
     assert credential.get_token(SCOPE) == token
-    # What the environment says may be another identity.
+    # The environment may select another identity.
     monkeypatch.setenv("AZURE_CLIENT_ID", "another")
     with pytest.raises(AssertionError, match="built again"):
         credential.get_token(SCOPE)
 
 
 @pytest.mark.parametrize("enable_cae", [None, 0])
-def test_what_is_not_asked_for_may_be_given_as_nothing(enable_cae: Any) -> None:
-    """As the Azure SDK's classes take it."""
+def test_credential_arguments_may_be_none(enable_cae: Any) -> None:
+    """As in the Azure SDK's classes."""
     token, expires_on = make_token(), int(time.time()) + 3600
     nothing = {"claims": None, "tenant_id": None, "enable_cae": enable_cae}
     credential = identity.StaticTokenCredential(token, expires_on)
@@ -236,10 +236,8 @@ def test_what_is_not_asked_for_may_be_given_as_nothing(enable_cae: Any) -> None:
 
 
 @pytest.mark.parametrize("module", [identity, aio])
-def test_credentials_can_be_copied_and_pickled_before_use_and_after(
-    module: Any, service: TokenService, client_id: str
-) -> None:
-    """As the Azure SDK's can, for `dataclasses.asdict` and the arguments of a spawned process."""
+def test_credentials_can_be_copied_and_pickled(module: Any, service: TokenService, client_id: str) -> None:
+    """As the Azure SDK's, for `dataclasses.asdict` and the arguments of a spawned process."""
 
     def ask(credential: Any) -> str:
         return pgentra.get_entra_token(credential)
@@ -260,7 +258,7 @@ def _assertion() -> str:
 
 
 @pytest.mark.parametrize("module", [identity, aio])
-def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -> None:
+def test_credentials_with_custom_members_can_be_pickled(module: Any) -> None:
     application = {"tenant_id": "contoso.onmicrosoft.com", "client_id": "c1"}
     with_assertion = module.ClientAssertionCredential(**application, func=_assertion)
     credentials = [
@@ -271,9 +269,9 @@ def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -
     for credential in credentials:
         copied = pickle.loads(pickle.dumps(credential))
         assert type(copied) is type(credential)
-        assert copied._pgentra_source.document == credential._pgentra_source.document
-        assert [one.name for one in copied._pgentra_source.foreign] == [
-            one.name for one in credential._pgentra_source.foreign
+        assert copied._pgentra_source.handle.document == credential._pgentra_source.handle.document
+        assert [one.name for one in copied._pgentra_source.customs] == [
+            one.name for one in credential._pgentra_source.customs
         ]
     assert pgentra.get_entra_token(pickle.loads(pickle.dumps(credentials[-1]))).count(".") == 2
     unpicklable = module.ClientAssertionCredential(**application, func=lambda: "canary")
@@ -281,7 +279,7 @@ def test_pickling_a_credential_with_a_callable_or_a_custom_member(module: Any) -
         pickle.dumps(unpicklable)
 
 
-def test_threads_share_a_tokens_string(service: TokenService, client_id: str) -> None:
+def test_token_string_is_shared_by_threads(service: TokenService, client_id: str) -> None:
     provider = pgentra.TokenProvider(identity.ManagedIdentityCredential(client_id=client_id))
     token = provider.get()
     with ThreadPoolExecutor(16) as threads:

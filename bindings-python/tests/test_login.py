@@ -1,4 +1,4 @@
-"""What every driver stands on: the judgement of a connection's settings, the login, a refused one."""
+"""The functions that all drivers use: connection plans, logins, login errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import AsyncRecording, Recording, make_token
+from recording import AsyncRecording, Recording, make_token
 
 from pgentra import TokenProvider, _login, _native
 from pgentra.errors import (
@@ -26,7 +26,7 @@ REMOTE = {"host": "db.postgres.database.azure.com"}
 
 
 class OperationalError(Exception):
-    """A driver's."""
+    """A driver's class."""
 
     def __init__(self, *arguments: Any, sqlstate: str | None = None) -> None:
         super().__init__(*arguments)
@@ -34,27 +34,27 @@ class OperationalError(Exception):
 
 
 class Server:
-    """Accepts a token once it was asked for often enough."""
+    """Refuses the first logins with the given errors, then accepts."""
 
     def __init__(self, *refusals: OperationalError) -> None:
         self.refusals = list(refusals)
         self.seen: list[dict[str, str]] = []
 
-    def attempt(self, settings: dict[str, str]) -> str:
-        self.seen.append(settings)
+    def attempt(self, settings: _login.LoginSettings) -> str:
+        self.seen.append(settings.over())
         if self.refusals:
             raise self.refusals.pop(0)
         return "connection"
 
-    async def attempt_async(self, settings: dict[str, str]) -> str:
+    async def attempt_async(self, settings: _login.LoginSettings) -> str:
         return self.attempt(settings)
 
 
-def planned(parameters: dict[str, Any], credential: Any = None, **options: Any) -> _login.Plan:
+def planned(parameters: dict[str, Any], credential: Any = None, **options: Any) -> _login.ConnectionPlan:
     return _login.plan(parameters, credential or Recording(), options, transient=OperationalError)
 
 
-def connected(how: str, plan: _login.Plan, server: Server) -> str:
+def connected(how: str, plan: _login.ConnectionPlan, server: Server) -> str:
     if how == "sync":
         return _login.connect(plan, server.attempt, OperationalError)
     return asyncio.run(_login.connect_async(plan, server.attempt_async, OperationalError))
@@ -63,11 +63,11 @@ def connected(how: str, plan: _login.Plan, server: Server) -> str:
 both = pytest.mark.parametrize("how", ["sync", "async"])
 
 
-# Who logs in
+# Roles
 
 
 @both
-def test_user_and_password_come_from_the_token(how: str) -> None:
+def test_login_takes_user_and_password_from_the_token(how: str) -> None:
     server = Server()
     assert connected(how, planned(REMOTE), server) == "connection"
     (settings,) = server.seen
@@ -77,7 +77,7 @@ def test_user_and_password_come_from_the_token(how: str) -> None:
 
 
 @both
-def test_an_explicit_user_wins_and_needs_no_name_in_the_token(how: str) -> None:
+def test_user_explicit_replaces_the_name_in_the_token(how: str) -> None:
     server = Server()
     credential = Recording(idtyp="app")
     connected(how, planned({**REMOTE, "user": "db-readers"}, credential), server)
@@ -86,7 +86,7 @@ def test_an_explicit_user_wins_and_needs_no_name_in_the_token(how: str) -> None:
 
 
 @both
-def test_pguser_comes_after_what_is_explicit(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_of_pguser_is_used_after_an_explicit_one(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGUSER", "of-the-environment")
     server = Server()
     connected(how, planned(REMOTE), server)
@@ -95,7 +95,7 @@ def test_pguser_comes_after_what_is_explicit(how: str, monkeypatch: pytest.Monke
 
 
 @both
-def test_a_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     for _ in range(2):
         connected(how, planned({"host": f"{how}.password.example", "password": "canary-secret"}), server)
@@ -106,8 +106,8 @@ def test_a_password_without_a_user_is_not_sent(how: str, caplog: pytest.LogCaptu
 
 
 @both
-def test_pguser_makes_a_password_an_explicit_login(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drivers that do not read the variable are told the user."""
+def test_password_with_pguser_is_an_explicit_login(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user is passed to drivers that do not read the variable."""
     monkeypatch.setenv("PGUSER", "of-the-environment")
     server, credential = Server(), Recording()
     connected(how, planned({**REMOTE, "password": "secret"}, credential), server)
@@ -116,14 +116,14 @@ def test_pguser_makes_a_password_an_explicit_login(how: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("value", [TokenProvider(Recording()), lambda: "token", Recording])
-def test_a_password_that_is_a_callable_is_refused(value: Any) -> None:
+def test_password_that_is_a_callable_is_refused(value: Any) -> None:
     with pytest.raises(EntraConnectionValueError, match=r"^password: expected a text, got .*credential=") as caught:
         _login.take_options({"password": value})
     assert "token" not in str(caught.value).replace("fetches its own token", "")
 
 
-def test_a_token_provider_is_no_text_and_no_function() -> None:
-    """Drivers write a password as `str`, and asyncpg calls it without telling the connection's settings."""
+def test_password_that_is_a_token_provider_is_refused() -> None:
+    """Drivers send the `str` of a password, and asyncpg calls it without the connection's settings."""
     provider: Any = TokenProvider(Recording())
     pytest.importorskip("psycopg")
     from psycopg.conninfo import make_conninfo
@@ -140,7 +140,7 @@ def test_a_token_provider_is_no_text_and_no_function() -> None:
 
 
 @both
-def test_with_both_no_token_is_fetched_and_one_warning_is_given(how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_password_with_a_user_logs_one_warning_and_fetches_no_token(how: str, caplog: pytest.LogCaptureFixture) -> None:
     server, credential = Server(), Recording()
     place = {"host": f"{how}.example", "user": "u", "password": "canary-secret", "sslmode": "disable"}
     for _ in range(3):
@@ -152,8 +152,30 @@ def test_with_both_no_token_is_fetched_and_one_warning_is_given(how: str, caplog
     assert "canary-secret" not in caplog.text
 
 
+@both
+def test_password_with_ignore_password_is_dropped(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    host = f"{how}.ignored.example"
+    parameters = {"host": host, "user": "app", "password": "canary"}
+    server = Server()
+    caplog.set_level(logging.INFO, "pgentra")
+    for _ in range(2):
+        connected(how, planned(parameters, ignore_password=True), server)
+    assert [(login["user"], login["password"].count(".")) for login in server.seen] == [("app", 2)] * 2
+    ends = time.monotonic() + 10
+    while not (told := [record for record in caplog.records if host in record.getMessage()]):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert [record.levelname for record in told] == ["INFO"]
+    assert "canary" not in caplog.text
+
+
+def test_password_with_ignore_password_and_require_entra_is_refused() -> None:
+    with pytest.raises(CredentialValueError, match="ignore_password and require_entra"):
+        planned(REMOTE, ignore_password=True, require_entra=True)
+
+
 @pytest.mark.parametrize("given", [{"password": "p"}, {"user": "u", "password": "p"}])
-def test_a_leftover_password_may_be_an_error(given: dict[str, str]) -> None:
+def test_password_with_require_entra_is_an_error(given: dict[str, str]) -> None:
     with pytest.raises(EntraConnectionValueError, match="require_entra") as caught:
         planned({**REMOTE, **given}, require_entra=True)
     assert REMOTE["host"] in caught.value.detail["message"]
@@ -162,7 +184,7 @@ def test_a_leftover_password_may_be_an_error(given: dict[str, str]) -> None:
     planned(REMOTE, require_entra=True)
 
 
-def test_pgpassword_is_not_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_of_pgpassword_is_not_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "of-the-environment")
     server = Server()
     connected("sync", planned({**REMOTE, "user": "u"}), server)
@@ -170,13 +192,13 @@ def test_pgpassword_is_not_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["", None])
-def test_what_is_empty_is_not_given(value: Any) -> None:
+def test_setting_that_is_empty_counts_as_not_given(value: Any) -> None:
     server = Server()
     connected("sync", planned({**REMOTE, "user": value, "password": value, "sslmode": value}), server)
     assert server.seen[0]["user"] == "anna@contoso.com"
 
 
-def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_file_settings_are_explicit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "services"
     file.write_text(
         "# comment\n[other]\nuser=wrong\n\n[mine]\nhost=remote.example\nuser=role of the file\nuser=second\n"
@@ -193,7 +215,7 @@ def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: 
     connected("sync", planned({}), server)
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     connected("sync", planned({}), server)
-    # What only libpq can find may be anywhere.
+    # A server that only libpq finds counts as remote.
     assert [settings.get("sslmode") for settings in server.seen[3:]] == ["require", "require"]
     with pytest.raises(EntraConnectionValueError) as caught:
         planned({"sslmode": "disable"})
@@ -201,7 +223,7 @@ def test_a_service_file_counts_as_explicit(tmp_path: pathlib.Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("text", ["[mine] # libpq\nuser=role of the file\n", "[mine]\nuser = role of the file\n"])
-def test_a_service_file_is_read_as_the_driver_reads_it(
+def test_service_file_is_read_as_by_the_driver(
     text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq takes a section's line to its bracket; asyncpg takes blanks around the sign, which libpq refuses."""
@@ -227,7 +249,7 @@ def test_a_service_file_is_read_as_the_driver_reads_it(
         (REMOTE, {"PGSSLMODE": "disable"}, "insecure_transport"),
         ({**REMOTE, "sslmode": "disable"}, {}, "insecure_transport"),
         ({**REMOTE, "sslmode": "require"}, {"PGSSLMODE": "disable"}, None),
-        # Where libpq knows of the system's authorities, this is its own default; where it does not, it is no gap.
+        # If libpq supports the system's authorities, this is its default; otherwise it has no effect.
         ({**REMOTE, "sslrootcert": "system"}, {}, "verify-full"),
         ({**REMOTE, "sslmode": "prefer", "sslrootcert": "system"}, {}, "verify-full"),
         (REMOTE, {"PGSSLROOTCERT": "system"}, "verify-full"),
@@ -243,7 +265,7 @@ def test_a_service_file_is_read_as_the_driver_reads_it(
         ({}, {"PGHOSTADDR": "10.0.0.4"}, "require"),
     ],
 )
-def test_tls(
+def test_tls_mode_of_a_connection(
     given: dict[str, str], environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -255,7 +277,7 @@ def test_tls(
         expected = None
     else:
         assert planned(given).overrides.get("sslmode") == expected
-    assert planned(given, allow_insecure_transport=True).overrides == {}
+    assert "sslmode" not in planned(given, allow_insecure_transport=True).overrides
 
 
 # What libpq reads, and the driver does not, must not make a remote server local, or its TLS good.
@@ -267,7 +289,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("variable", [*UNREAD, "PGHOST", "PGSSLMODE"])
-def test_a_driver_that_reads_no_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_for_a_driver_that_reads_no_variables(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, {**UNREAD, "PGHOST": "localhost", "PGSSLMODE": "require"}[variable])
     made = _login.plan(REMOTE, Recording(), variables={}, service_files=False)
     assert made.overrides == {"sslmode": "require"}
@@ -284,7 +306,7 @@ def test_a_driver_that_reads_no_variable(variable: str, monkeypatch: pytest.Monk
         None,
     ],
 )
-def test_tls_of_asyncpg(
+def test_tls_mode_of_asyncpg(
     dsn: str | None, variable: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("asyncpg")
@@ -303,7 +325,7 @@ def test_tls_of_asyncpg(
 
 @pytest.mark.parametrize("option", ["require_entra", "allow_insecure_transport"])
 @pytest.mark.parametrize("value", ["false", "", 0, 1])
-def test_switches_are_no_texts(option: str, value: Any) -> None:
+def test_switches_must_be_booleans(option: str, value: Any) -> None:
     with pytest.raises(CredentialValueError, match=f"option `{option}`: expected a boolean, got "):
         planned({**REMOTE, "sslmode": "disable"}, **{option: value})
 
@@ -312,7 +334,7 @@ def test_switches_are_no_texts(option: str, value: Any) -> None:
 
 
 @both
-def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
+def test_error_that_is_transient_has_the_drivers_class(how: str) -> None:
     def fail() -> None:
         raise ValueError("canary")
 
@@ -329,8 +351,8 @@ def test_what_may_work_later_is_the_drivers_error_too(how: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["would_deadlock", "shutting_down", "cancelled", "internal"])
-def test_errors_of_the_base_class_are_raised_inside_a_connect(code: str) -> None:
-    """Their class is ``PgEntraError`` itself, of which the class for a driver's connect is a subclass."""
+def test_error_of_the_base_class_is_raised_inside_connect(code: str) -> None:
+    """Their class is ``PgEntraError`` itself; the class for a driver's connect is a subclass of it."""
     error = _native.error(code, "canary", None)
     assert type(error) is PgEntraError
     raised = _also(error, EntraConnectionValueError, OperationalError)
@@ -341,7 +363,7 @@ def test_errors_of_the_base_class_are_raised_inside_a_connect(code: str) -> None
     assert (type(copy), copy.code, str(copy)) == (type(raised), code, str(error))
 
 
-def test_a_connect_on_the_loop_of_its_awaitable_credential_is_refused() -> None:
+def test_connect_on_the_credentials_loop_is_refused() -> None:
     credential = AsyncRecording()
 
     async def main() -> None:
@@ -357,14 +379,14 @@ def test_a_connect_on_the_loop_of_its_awaitable_credential_is_refused() -> None:
 
 
 @both
-def test_what_will_not_work_later_is_not(how: str) -> None:
+def test_error_that_is_permanent_has_not_the_drivers_class(how: str) -> None:
     with pytest.raises(UsernameExtractionError) as caught:
         connected(how, planned(REMOTE, Recording(oid="nameless"), management_lookup=False), Server())
     assert isinstance(caught.value, EntraConnectionValueError)
     assert not isinstance(caught.value, OperationalError)
 
 
-def test_what_is_no_credential_is_told_before_anything_else() -> None:
+def test_plan_refuses_an_object_that_is_not_a_credential_first() -> None:
     with pytest.raises(CredentialValueError, match=r"^credential is required"):
         planned({**REMOTE, "user": "u", "password": "p"}, "text")
     with pytest.raises(CredentialValueError, match=r"^credential is required"):
@@ -374,13 +396,13 @@ def test_what_is_no_credential_is_told_before_anything_else() -> None:
 
 
 @both
-def test_the_connections_time_limit_is_the_waits(how: str) -> None:
+def test_time_limit_of_the_connection_limits_the_wait(how: str) -> None:
     began = time.monotonic()
     with pytest.raises(OperationalError) as caught:
         connected(how, planned({**REMOTE, "connect_timeout": "1"}, Recording(lambda: time.sleep(20))), Server())
     assert isinstance(caught.value, PgEntraError)
     assert caught.value.code == "timeout"
-    # libpq takes one second for two.
+    # libpq uses two seconds instead of one.
     assert 1.5 < time.monotonic() - began < 10
 
 
@@ -397,11 +419,11 @@ def test_the_connections_time_limit_is_the_waits(how: str) -> None:
         (1e300, None),
     ],
 )
-def test_connect_timeout_is_read_as_libpq_reads_it(given: Any, limit: float | None) -> None:
+def test_time_limit_connect_timeout_is_read_as_by_libpq(given: Any, limit: float | None) -> None:
     assert planned({"connect_timeout": given})._limit == limit
 
 
-def test_the_time_limit_of_asyncpg_is_as_given() -> None:
+def test_time_limit_of_asyncpg_is_used_as_given() -> None:
     pytest.importorskip("asyncpg")
     from pgentra import asyncpg
 
@@ -409,15 +431,15 @@ def test_the_time_limit_of_asyncpg_is_as_given() -> None:
     assert asyncpg._plan(given, Recording(), {}, None)._limit == 0.5
 
 
-# A refused login
+# Login errors
 
 EXPIRED = "FATAL:  The access token has expired. Please acquire a new token and retry."
 MISSING = 'FATAL:  role "anna@contoso.com" does not exist'
 
 
 @both
-def test_a_refused_token_is_renewed_once(how: str) -> None:
-    # Refusals of a token younger than a tenth of its life do not count.
+def test_login_error_renews_the_token_once(how: str) -> None:
+    # A token younger than a tenth of its lifetime is not renewed.
     credential = Recording(lifetime=6)
     connected(how, planned(REMOTE, credential), Server())
     time.sleep(0.8)
@@ -429,7 +451,7 @@ def test_a_refused_token_is_renewed_once(how: str) -> None:
 
 
 @both
-def test_the_connections_time_limit_is_that_of_a_forced_refresh_too(how: str) -> None:
+def test_login_error_refresh_has_the_connections_time_limit(how: str) -> None:
     credential = Recording(lifetime=8)
     connected(how, planned(REMOTE, credential), Server())
     time.sleep(1)
@@ -441,7 +463,7 @@ def test_the_connections_time_limit_is_that_of_a_forced_refresh_too(how: str) ->
 
 
 @both
-def test_a_newer_token_that_is_refused_too_stands(how: str) -> None:
+def test_login_error_of_the_newer_token_is_raised(how: str) -> None:
     credential = Recording(lifetime=6)
     connected(how, planned(REMOTE, credential), Server())
     time.sleep(0.8)
@@ -455,7 +477,7 @@ def test_a_newer_token_that_is_refused_too_stands(how: str) -> None:
 
 @both
 @pytest.mark.parametrize("text", [MISSING, "FATAL:  no pg_hba.conf entry for host", "connection refused", ""])
-def test_what_no_token_helps_is_not_tried_again(how: str, text: str) -> None:
+def test_login_error_that_no_token_resolves_is_not_retried(how: str, text: str) -> None:
     server = Server(OperationalError(text))
     with pytest.raises(OperationalError) as caught:
         connected(how, planned(REMOTE), server)
@@ -464,7 +486,7 @@ def test_what_no_token_helps_is_not_tried_again(how: str, text: str) -> None:
     assert ("pgaadauth_create_principal_with_oid" in str(caught.value)) == (text == MISSING)
 
 
-def test_the_explanation_names_role_principal_and_statement() -> None:
+def test_login_error_explanation_names_role_principal_and_statement() -> None:
     server = Server(OperationalError(MISSING))
     with pytest.raises(OperationalError) as caught:
         connected("sync", planned(REMOTE, Recording(upn="anna@contoso.com", scp="x", oid="object-id")), server)
@@ -477,7 +499,7 @@ def test_the_explanation_names_role_principal_and_statement() -> None:
     assert server.seen[0]["password"] not in text
 
 
-def test_an_explicit_password_is_not_renewed_and_named_as_such() -> None:
+def test_login_error_of_an_explicit_password_names_it() -> None:
     for text in (MISSING, EXPIRED, "connection refused"):
         server = Server(OperationalError(text))
         with pytest.raises(OperationalError) as caught:
@@ -488,20 +510,20 @@ def test_an_explicit_password_is_not_renewed_and_named_as_such() -> None:
         assert len(server.seen) == 1
 
 
-def test_an_awaitable_credential_in_both_worlds() -> None:
+def test_login_with_an_awaitable_credential() -> None:
     for how in ("async", "sync"):
         assert connected(how, planned(REMOTE, AsyncRecording()), Server()) == "connection"
 
 
-def test_a_login_shows_no_token() -> None:
+def test_login_repr_shows_no_token() -> None:
     token = make_token()
     assert token not in repr(_login.Login("u", token, "user"))
 
 
-# psycopg 3 on top of it
+# psycopg 3
 
 
-def test_psycopg_is_given_everything_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psycopg_receives_all_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     psycopg = pytest.importorskip("psycopg")
     from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 

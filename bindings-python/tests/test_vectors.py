@@ -1,4 +1,4 @@
-"""The rules of tests/vectors, as Python sees them."""
+"""Runs tests/vectors through Python's API."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Recording
+from recording import Recording
 
 import pgentra
 from pgentra import _native
-from pgentra._foreign import Source
-from pgentra._provider import ask
+from pgentra._credentials.source import CredentialSource
 from pgentra.errors import CredentialValueError, EntraConnectionValueError, PgEntraError, TokenDecodeError
 from pgentra.identity import StaticTokenCredential
 from support.vector_runner import (
@@ -43,12 +42,12 @@ def entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CannedEntra]:
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "tokens"))
-def test_claims(case: dict[str, Any]) -> None:
+def test_vectors_claims(case: dict[str, Any]) -> None:
     token = joined(case["token"])
     if "claims" in case:
         assert pgentra.decode_jwt(token) == case["claims"]
     role = case["expect"].get("role")
-    # Blanks around a token are taken off where it is decoded, not where it is sent.
+    # Blanks around a token are removed when it is decoded, not when it is sent.
     if role is not None and token == token.strip():
         credential = StaticTokenCredential(token, 4_000_000_000)
         login = _login(credential)
@@ -56,13 +55,13 @@ def test_claims(case: dict[str, Any]) -> None:
 
 
 def _login(credential: Any) -> tuple[str, str, str]:
-    from pgentra._provider import find_doors
+    from pgentra._token_client import client_for
 
-    return find_doors(credential, {"management_lookup": False}).login()
+    return client_for(credential, {"management_lookup": False}).login()
 
 
 @pytest.mark.parametrize("case", [*cases("claims.json", "rejected"), *cases("claims.json", "large")])
-def test_tokens_that_cannot_be_read(case: dict[str, Any]) -> None:
+def test_vectors_tokens_that_cannot_be_read(case: dict[str, Any]) -> None:
     token = joined(case["token"])
     if "error" not in case:
         assert pgentra.decode_jwt(token)["upn"] == case["role"]
@@ -74,12 +73,12 @@ def test_tokens_that_cannot_be_read(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "resource_ids"))
-def test_parse_principal_name(case: dict[str, Any]) -> None:
+def test_vectors_parse_principal_name(case: dict[str, Any]) -> None:
     assert pgentra.parse_principal_name(case["xms_mirid"]) == case["parse_principal_name"]
 
 
 @pytest.mark.parametrize("case", cases("claims.json", "missing_names"))
-def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
+def test_vectors_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
     entra.give(token_with(case["claims"]))
     config = entra.config(management_lookup=case["management_tried"])
     with pytest.raises(PgEntraError) as caught:
@@ -90,11 +89,11 @@ def test_missing_names(case: dict[str, Any], entra: CannedEntra) -> None:
 
 
 @pytest.mark.parametrize("case", cases("clouds.json", "cases"))
-def test_clouds(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # A blank option is refused before the cloud is asked for.
+def test_vectors_clouds(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # A blank option is refused before the cloud is determined.
     inputs = {name: value for name, value in case["inputs"].items() if value.strip() or name == "env_authority_host"}
     if {"authority_option", "cloud_option"} & set(inputs):
-        # A foreign credential has neither, and ours would ask a server of the internet.
+        # A custom credential has neither, and the other built-in credentials would send a request to the internet.
         document = {"type": "environment"}
         names = {"authority_option": "authority_host", "cloud_option": "cloud"}
         document.update({name: inputs[key] for key, name in names.items() if key in inputs})
@@ -128,30 +127,30 @@ def _environment(inputs: dict[str, Any]) -> _native.Environment:
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
-def test_refusals(case: dict[str, Any]) -> None:
+def test_vectors_login_errors(case: dict[str, Any]) -> None:
     assert _native.is_retriable(case.get("sqlstate"), case["message"]) is case["retry"]
 
 
 @pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
-def test_explanations(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_explanations(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     token = "opaque" if case["principal"] is None else token_of(case["principal"])
     host = None
     if "unused_connector" in case:
         host = "shop.postgres.database.azure.com"
         for name in case["unused_connector"].split(", "):
             monkeypatch.setenv(name, f"host={host}" if name.endswith("CONNECTIONSTRING") else "set")
-    told = _native.explain_refusal(*refusal_with(case["cause"]), case["role"], case["role_source"], token, host)
+    told = _native.explain_login_error(*refusal_with(case["cause"]), case["role"], case["role_source"], token, host)
     check_explanation(told, case)
 
 
 @pytest.mark.parametrize("case", CREATED_ROLES)
-def test_statements_that_create_a_role(case: dict[str, Any]) -> None:
-    told = _native.explain_refusal(*refusal_with("role_missing"), case["role"], "upn", owner_of(case))
+def test_vectors_create_role_statements(case: dict[str, Any]) -> None:
+    told = _native.explain_login_error(*refusal_with("role_missing"), case["role"], "upn", owner_of(case))
     assert case["statement"] in told
 
 
 @pytest.mark.parametrize("case", cases("tls.json", "cases"))
-def test_tls(case: dict[str, Any]) -> None:
+def test_vectors_tls(case: dict[str, Any]) -> None:
     arguments = {"sslmode": case["sslmode"]}
     request = {
         "arguments": arguments,
@@ -171,17 +170,17 @@ def test_tls(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("connections.json", "strings"))
-def test_connection_strings(case: dict[str, Any]) -> None:
+def test_vectors_connection_strings(case: dict[str, Any]) -> None:
     if "error" not in case:
-        assert _native.connection_read(case["text"], case["form"]) == case["settings"]
+        assert _native.read_connection_string(case["text"], case["form"]) == case["settings"]
         return
     with pytest.raises(PgEntraError) as caught:
-        _native.connection_read(case["text"], case["form"])
+        _native.read_connection_string(case["text"], case["form"])
     _check_connection_error(caught.value, case)
 
 
 @pytest.mark.parametrize("case", cases("connections.json", "plans"))
-def test_connection_plans(case: dict[str, Any]) -> None:
+def test_vectors_connection_plans(case: dict[str, Any]) -> None:
     request = json.loads(json.dumps(case["request"]).replace("{files}", str(VECTORS / "services")))
     request["repeat_warnings"] = True
     expected = case["result"]
@@ -212,21 +211,20 @@ def _check_connection_error(error: PgEntraError, expected: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("case", SILENT_CREDENTIALS)
-def test_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = prepared(case, tmp_path)
     for name, value in case["environment"].items():
         monkeypatch.setenv(name, value)
     request = case.get("request", {})
 
     def fetch() -> tuple[str, int]:
-        _native.check_credential(case["credential"])
         scope = request.get("scope", pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
         rest = (request.get("tenant_id"), request.get("claims"), request.get("enable_cae", False))
-        return ask(Source(case["credential"]), scope, *rest)
+        return CredentialSource.of(case["credential"]).token(scope, *rest)
 
     expected = case.get("build_error") or case.get("error")
     if expected is None:
-        # When it ends is the engine's affair.
+        # The engine's tests cover its expiry.
         assert fetch()[0] == case["token"]["token"]
         return
     with pytest.raises(PgEntraError) as caught:
@@ -235,11 +233,12 @@ def test_credentials(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("case", cases("entra-errors.json", "cases"))
-def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
+def test_vectors_entra_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     entra.response = case["response"]
     config = entra.config()
     with pytest.raises(PgEntraError) as caught:
-        ask(Source(config["credential"], ca_file=config["ca_file"]), "https://r/.default", None, None, False)
+        source = CredentialSource.of(config["credential"], ca_file=config["ca_file"])
+        source.token("https://r/.default", None, None, False)
     check_error(caught.value, case["error"])
 
 
@@ -247,5 +246,5 @@ def test_entras_errors(case: dict[str, Any], entra: CannedEntra) -> None:
     not hasattr(_native, "run_vector"), reason="vectors in the engine: the wheel that ships cannot run them"
 )
 @pytest.mark.parametrize(("group", "case"), ENGINE_CASES)
-def test_in_the_engine(group: str, case: dict[str, Any], tmp_path: Path) -> None:
+def test_vectors_in_the_engine(group: str, case: dict[str, Any], tmp_path: Path) -> None:
     check_in_engine(_native.run_vector, PgEntraError, group, case, tmp_path)

@@ -12,7 +12,7 @@ use crate::{
         Credential, TokenRequest,
         build::{self, BuildContext},
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     runtime::Pending,
     secret::Secret,
 };
@@ -194,10 +194,7 @@ impl CachedCredential {
 pub(crate) async fn within(entry: &Arc<CacheEntry>, mode: RefreshMode, limit: Duration) -> Result<Arc<Token>> {
     match tokio::time::timeout(limit, entry.get(mode)).await {
         Ok(outcome) => outcome,
-        Err(_) => entry.fallback().ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, format!("no token was received within {} s", limit.as_secs_f64()))
-                .for_credential(entry.credential().name())
-        }),
+        Err(_) => entry.fallback().ok_or_else(|| entry.late(limit).for_credential(entry.credential().name())),
     }
 }
 

@@ -316,6 +316,11 @@ impl Error {
         &self.0.service
     }
 
+    /// Returns the message alone, without the credential, the service's own text and the advice.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Returns the attempts of a chain.
     pub fn attempts(&self) -> &[Error] {
         &self.0.attempts

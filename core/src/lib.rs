@@ -82,6 +82,7 @@ pub mod testing {
         cache::refresh_state,
         config::inputs::BuildInputs,
         credential::build::{BuildContext, build},
+        credential::developer_tools::process::canned::set_tool_output,
         transport::{Authorities, Method, Request, Response, Transport, TransportSettings, Trust},
     };
 }

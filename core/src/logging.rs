@@ -6,8 +6,9 @@ use std::{
     fmt::{self, Write},
 };
 
+use once_cell::race::OnceBox;
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span,
@@ -26,7 +27,14 @@ pub type Sink = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
 /// Passes the events of targets `pgentra*` to `sink`, for the life of the process. Spans and other libraries' events
 /// are left out. Returns false if a sink or another subscriber is set already.
 pub fn set_sink(sink: Sink) -> bool {
-    tracing::subscriber::set_global_default(Forwarder(sink)).is_ok()
+    // A leak checker follows this copy, which points to the start of the block, and not the one of `tracing`.
+    static SINK: OnceBox<Dispatch> = OnceBox::new();
+    let dispatch = Dispatch::new(Forwarder(sink));
+    let is_set = tracing::dispatcher::set_global_default(dispatch.clone()).is_ok();
+    if is_set {
+        let _ = SINK.set(Box::new(dispatch));
+    }
+    is_set
 }
 
 struct Forwarder(Sink);
@@ -92,6 +100,11 @@ impl Visit for Line {
 
 /// The warnings that were logged in this process.
 static WARNED: ForkShared<HashSet<String>> = ForkShared::new();
+
+/// Forgets the warnings that were logged.
+pub(crate) fn clear() {
+    WARNED.clear();
+}
 
 /// Logs a warning, once in this process.
 pub(crate) fn warn_once(warning: String) {

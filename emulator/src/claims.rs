@@ -17,13 +17,13 @@ pub(crate) struct Validity {
 
 /// How an application authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum ClientAuthentication {
     Secret,
     /// With an assertion: of its certificate, or a federated one.
     Assertion,
 }
 
-impl Proof {
+impl ClientAuthentication {
     /// Returns the value of `appidacr`.
     pub(crate) fn as_appidacr(self) -> &'static str {
         match self {

@@ -12,33 +12,36 @@ use lexopt::prelude::*;
 use crate::config::Config;
 use crate::developer_tools;
 use crate::exec::{self, Identity};
-use crate::{Addresses, Emulator, Options, Postgres, Running};
+use crate::{Addresses, Emulator, EmulatorBuilder, Ports, Postgres};
 
 const HELP: &str = "\
-A local Microsoft Entra, with managed identity endpoints and a PostgreSQL front door.
+A local Microsoft Entra, with managed identity endpoints and a PostgreSQL proxy.
 
 Usage: pgentra-emulator [OPTIONS] [--exec COMMAND [ARGUMENT]...]
 
-Prints one line of JSON with all its addresses when it is ready, and runs until it is told to stop (Ctrl-C, SIGTERM,
-POST /stop) or its parent goes.
+Prints one line of JSON with all its addresses when it is ready, and runs until it is stopped (Ctrl-C, SIGTERM,
+POST /stop) or its parent process ends.
 
   --config FILE         principals, roles and faults: TOML, or JSON if the name ends in .json
-  --upstream URL        put the front door before this PostgreSQL (postgres://superuser@host/...)
-  --no-postgres         no PostgreSQL and no front door
-  --listen ADDRESS      listen at this IP address (127.0.0.1); the control endpoint stays on loopback
-  --port NAME=PORT      fixed port of entra, imds, app_service, control or postgres (free ones)
-  --dns-name NAME       make the certificate valid for this name or IP address too; may be repeated
-  --ca-dir DIR          keep the certificate authority here (a new one at every start)
-  --ready-file FILE     write the JSON line there as well, in one piece
-  --outlive-parent      go on when the parent process ends
+  --upstream URL        the PostgreSQL server behind the proxy (postgres://superuser@host/...); a temporary one by default
+  --no-postgres         start neither PostgreSQL nor the proxy
+  --listen IP[:PORT]    listen at this IP address (127.0.0.1); the port is the proxy's. The control endpoint always
+                        listens on loopback
+  --port NAME=PORT      fixed port of entra, imds, app_service, control or postgres (a free port by default)
+  --dns-name NAME       add this name or IP address to the certificate; may be repeated
+  --ca-dir DIR          keep the certificate authority in this directory (a new one at each start by default)
+  --ready-file FILE     also write the JSON line to this file, atomically
+  --outlive-parent      continue when the parent process ends
   --stop-on-stdin-eof   stop when standard input ends
-  --exec COMMAND...     run a command with a matching environment, then stop everything; its exit status is the emulator's
-  --as NAME             the principal that the command is (App Service's identity); a user is signed in to az and azd
+  --exec COMMAND...     run a command with a matching environment, then stop; exits with the command's exit status
+  --as NAME             the principal of the command (App Service's identity by default); a user is signed in to az, azd
+                        and pwsh
   --help, --version
 ";
 
 struct Arguments {
-    options: Options,
+    builder: EmulatorBuilder,
+    dns_names: Vec<String>,
     ready_file: Option<PathBuf>,
     outlive_parent: bool,
     stop_on_stdin_eof: bool,
@@ -68,18 +71,23 @@ pub fn main() -> ExitCode {
 
 /// Parses the arguments. Returns `None` if there is nothing left to do.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
-    let mut options = Options { postgres: Postgres::Own, ..Options::default() };
+    let mut builder = Emulator::builder().postgres(Postgres::Own);
+    let (mut ports, mut dns_names) = (Ports::default(), Vec::new());
     let (mut config, mut ready_file, mut identity, mut command) = (None, None, None, None);
     let (mut outlive_parent, mut stop_on_stdin_eof) = (false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            Long("upstream") => options.postgres = Postgres::Upstream(parser.value()?.string()?),
-            Long("no-postgres") => options.postgres = Postgres::None,
-            Long("listen") => set_listen(&mut options, &parser.value()?.string()?)?,
-            Long("port") => set_port(&mut options, &parser.value()?.string()?)?,
-            Long("dns-name") => options.dns_names.push(parser.value()?.string()?),
-            Long("ca-dir") => options.ca_dir = Some(parser.value()?.into()),
+            Long("upstream") => builder = builder.postgres(Postgres::Upstream(parser.value()?.string()?)),
+            Long("no-postgres") => builder = builder.postgres(Postgres::None),
+            Long("listen") => {
+                let (address, port) = parse_listen(&parser.value()?.string()?)?;
+                builder = builder.listen(address);
+                ports.postgres = port.unwrap_or(ports.postgres);
+            }
+            Long("port") => set_port(&mut ports, &parser.value()?.string()?)?,
+            Long("dns-name") => dns_names.push(parser.value()?.string()?),
+            Long("ca-dir") => builder = builder.ca_dir(parser.value()?),
             Long("ready-file") => ready_file = Some(parser.value()?.into()),
             Long("outlive-parent") => outlive_parent = true,
             Long("stop-on-stdin-eof") => stop_on_stdin_eof = true,
@@ -108,32 +116,31 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
         }
     }
     if identity.is_some() && command.is_none() {
-        return Err("--as says who the command of --exec is, and there is none".into());
+        return Err("--as needs --exec: it is the principal of the command".into());
     }
     if let Some(file) = config {
-        options.config = Config::load(&file).map_err(|error| lexopt::Error::Custom(error.into()))?;
+        builder = builder.config(Config::load(&file).map_err(|error| lexopt::Error::Custom(error.into()))?);
     }
-    Ok(Some(Arguments { options, ready_file, outlive_parent, stop_on_stdin_eof, identity, command }))
+    builder = dns_names.iter().fold(builder.ports(ports), EmulatorBuilder::dns_name);
+    Ok(Some(Arguments { builder, dns_names, ready_file, outlive_parent, stop_on_stdin_eof, identity, command }))
 }
 
-fn set_listen(options: &mut Options, value: &str) -> Result<(), lexopt::Error> {
+fn parse_listen(value: &str) -> Result<(IpAddr, Option<u16>), lexopt::Error> {
     if let Ok(address) = value.parse::<IpAddr>() {
-        options.listen = address;
+        Ok((address, None))
     } else if let Ok(address) = value.parse::<SocketAddr>() {
-        (options.listen, options.ports.postgres) = (address.ip(), address.port());
+        Ok((address.ip(), Some(address.port())))
     } else {
-        return Err(format!("--listen {value}: not an IP address, with or without the front door's port").into());
+        Err(format!("--listen {value}: not an IP address, with or without the proxy's port").into())
     }
-    Ok(())
 }
 
-fn set_port(options: &mut Options, value: &str) -> Result<(), lexopt::Error> {
+fn set_port(ports: &mut Ports, value: &str) -> Result<(), lexopt::Error> {
     let wrong = || {
         lexopt::Error::from(format!("--port {value}: expected entra, imds, app_service, control or postgres = port"))
     };
     let (name, port) = value.split_once('=').ok_or_else(wrong)?;
     let port = port.parse().map_err(|_| wrong())?;
-    let ports = &mut options.ports;
     *match name {
         "entra" => &mut ports.entra,
         "imds" => &mut ports.imds,
@@ -151,38 +158,38 @@ fn run(arguments: Arguments, parent: i32) -> Result<ExitCode, String> {
     runtime.block_on(async {
         // From here on a signal ends the emulator cleanly, even while it starts.
         let mut signals = exec::Signals::listen().map_err(|error| error.to_string())?;
-        let starting = Emulator::start(arguments.options.clone());
-        let running = tokio::select! {
-            running = starting => running.map_err(|error| error.to_string())?,
+        let starting = arguments.builder.clone().start();
+        let emulator = tokio::select! {
+            emulator = starting => emulator.map_err(|error| error.to_string())?,
             signal = signals.next() => return Ok(exec::exit_code_of_signal(signal)),
         };
-        let outcome = serve(&running, &arguments, &mut signals, parent).await;
-        running.stop().await;
+        let outcome = serve(&emulator, &arguments, &mut signals, parent).await;
+        emulator.stop().await;
         outcome
     })
 }
 
 /// Serves until a signal, the parent's end or a request ends it.
 async fn serve(
-    running: &Running,
+    emulator: &Emulator,
     arguments: &Arguments,
     signals: &mut exec::Signals,
     parent: i32,
 ) -> Result<ExitCode, String> {
-    let addresses = running.addresses();
+    let addresses = emulator.addresses();
     if let Some(file) = &arguments.ready_file {
         write_ready_file(file, addresses).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
     let end = async {
         tokio::select! {
-            () = running.asked_to_stop() => {}
-            () = parent_gone(parent), if !arguments.outlive_parent => {}
+            () = emulator.stop_requested() => {}
+            () = parent_end(parent), if !arguments.outlive_parent => {}
             () = stdin_end(), if arguments.stop_on_stdin_eof => {}
         }
     };
     if let Some(command) = &arguments.command {
-        let identity = Identity::of(running, arguments.identity.as_deref())?;
-        return exec::run(command, &identity, addresses, &arguments.options.dns_names, signals, end).await;
+        let identity = Identity::of(emulator, arguments.identity.as_deref())?;
+        return exec::run(command, &identity, addresses, &arguments.dns_names, signals, end).await;
     }
     announce(addresses).map_err(|error| format!("cannot write to standard output: {error}"))?;
     tokio::select! {
@@ -216,7 +223,7 @@ fn parent() -> i32 {
 
 /// Waits until the parent has ended. It is polled, because the kernel's own notification (`PR_SET_PDEATHSIG`) is sent
 /// when the parent's *thread* ends, and exists only on Linux.
-async fn parent_gone(parent_at_start: i32) {
+async fn parent_end(parent_at_start: i32) {
     while parent() == parent_at_start {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -15,16 +15,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::developer_tools;
-use crate::emulator::{Addresses, Database};
+use crate::emulator::Database;
 use crate::fault::{Fault, Shape};
 use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};
 
 /// The state that the handlers share.
 #[derive(Clone)]
-pub(crate) struct Control {
+pub(crate) struct ControlEndpoint {
     pub(crate) state: Arc<State>,
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) addresses: Arc<Addresses>,
@@ -33,7 +34,7 @@ pub(crate) struct Control {
     pub(crate) stop: Arc<Notify>,
 }
 
-pub(crate) fn router(control: Control) -> Router {
+pub(crate) fn router(control: ControlEndpoint) -> Router {
     Router::new()
         .route("/ready", get(ready))
         .route("/config", get(config).put(put_config))
@@ -51,11 +52,11 @@ pub(crate) fn router(control: Control) -> Router {
 }
 
 /// An error response: status 400 (or another) and `{"error": ...}`.
-struct Refused(StatusCode, String);
+struct ControlError(StatusCode, String);
 
-type Answer = Result<Response, Refused>;
+type ControlResult = Result<Response, ControlError>;
 
-impl IntoResponse for Refused {
+impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
         let mut response = json_response(&json!({ "error": self.1 }));
         *response.status_mut() = self.0;
@@ -63,7 +64,7 @@ impl IntoResponse for Refused {
     }
 }
 
-impl From<StateError> for Refused {
+impl From<StateError> for ControlError {
     fn from(error: StateError) -> Self {
         Self(StatusCode::BAD_REQUEST, error.to_string())
     }
@@ -80,18 +81,18 @@ fn json_response(value: &impl serde::Serialize) -> Response {
 
 /// Parses a body. Every content type is accepted, so that `curl -d` works without options. An empty body is read as
 /// `{}`.
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| ControlError(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Refused> {
-    serde_json::from_value(value).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
+fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ControlError> {
+    serde_json::from_value(value).map_err(|error| ControlError(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// Returns `current` with the members of the object `changes` replaced.
-fn changed<T: serde::Serialize + DeserializeOwned>(current: &T, changes: Value) -> Result<T, Refused> {
-    let error = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+fn changed<T: serde::Serialize + DeserializeOwned>(current: &T, changes: Value) -> Result<T, ControlError> {
+    let error = |text: String| ControlError(StatusCode::BAD_REQUEST, text);
     let mut document = serde_json::to_value(current).map_err(|problem| error(problem.to_string()))?;
     match (&mut document, changes) {
         (Value::Object(document), Value::Object(changes)) => document.extend(changes),
@@ -108,27 +109,27 @@ fn one_or_many(document: Value) -> Vec<Value> {
     }
 }
 
-async fn ready(Shared(control): Shared<Control>) -> Response {
+async fn ready(Shared(control): Shared<ControlEndpoint>) -> Response {
     json_response(&*control.addresses)
 }
 
-async fn config(Shared(control): Shared<Control>) -> Response {
+async fn config(Shared(control): Shared<ControlEndpoint>) -> Response {
     json_response(&control.state.config())
 }
 
-async fn put_config(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn put_config(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let config: Config = changed(&control.state.config(), parse(&body)?)?;
     control.state.configure(config)?;
     control.make_roles().await?;
     Ok(json_response(&control.state.config()))
 }
 
-async fn principals(Shared(control): Shared<Control>) -> Response {
+async fn principals(Shared(control): Shared<ControlEndpoint>) -> Response {
     let principals = control.state.principals();
     json_response(&principals.iter().map(|principal| &**principal).collect::<Vec<_>>())
 }
 
-async fn post_principals(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn post_principals(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let principals: Vec<Principal> =
         one_or_many(parse(&body)?).into_iter().map(from_value).collect::<Result<_, _>>()?;
     for principal in &principals {
@@ -138,31 +139,31 @@ async fn post_principals(Shared(control): Shared<Control>, body: Bytes) -> Answe
     Ok(json_response(&principals))
 }
 
-async fn faults(Shared(control): Shared<Control>) -> Response {
+async fn faults(Shared(control): Shared<ControlEndpoint>) -> Response {
     json_response(&control.state.faults())
 }
 
-async fn post_faults(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn post_faults(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let faults: Vec<Fault> = one_or_many(parse(&body)?).into_iter().map(from_value).collect::<Result<_, _>>()?;
     let ids: Vec<u64> = faults.into_iter().map(|fault| control.state.add_fault(fault)).collect();
     Ok(json_response(&json!({ "ids": ids })))
 }
 
-async fn delete_faults(Shared(control): Shared<Control>) -> Response {
+async fn delete_faults(Shared(control): Shared<ControlEndpoint>) -> Response {
     control.state.clear_faults(None);
     json_response(&json!({}))
 }
 
-async fn delete_fault(Shared(control): Shared<Control>, Path(id): Path<u64>) -> Response {
+async fn delete_fault(Shared(control): Shared<ControlEndpoint>, Path(id): Path<u64>) -> Response {
     control.state.clear_faults(Some(id));
     json_response(&json!({}))
 }
 
-async fn tokens(Shared(control): Shared<Control>) -> Response {
+async fn tokens(Shared(control): Shared<ControlEndpoint>) -> Response {
     json_response(&control.state.token_settings())
 }
 
-async fn patch_tokens(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn patch_tokens(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let settings: Shape = changed(&control.state.token_settings(), parse(&body)?)?;
     control.state.set_token_settings(settings.clone());
     Ok(json_response(&settings))
@@ -175,7 +176,7 @@ struct RequestFilter {
     since: Option<u64>,
 }
 
-async fn requests(Shared(control): Shared<Control>, Query(filter): Query<RequestFilter>) -> Response {
+async fn requests(Shared(control): Shared<ControlEndpoint>, Query(filter): Query<RequestFilter>) -> Response {
     let mut requests = control.state.requests.snapshot();
     requests.requests.retain(|request| {
         filter.endpoint.as_ref().is_none_or(|endpoint| request.endpoint == *endpoint)
@@ -184,18 +185,18 @@ async fn requests(Shared(control): Shared<Control>, Query(filter): Query<Request
     json_response(&requests)
 }
 
-async fn delete_requests(Shared(control): Shared<Control>) -> Response {
+async fn delete_requests(Shared(control): Shared<ControlEndpoint>) -> Response {
     control.state.requests.clear();
     json_response(&json!({}))
 }
 
-async fn mint(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn mint(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let request: MintRequest = parse(&body)?;
     let state = control.state.clone();
     // The first forged token needs its own key, which takes a while to generate.
     match tokio::task::spawn_blocking(move || state.mint(&request)).await {
         Ok(minted) => Ok(json_response(&minted?)),
-        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Err(error) => Err(ControlError(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
@@ -206,9 +207,9 @@ struct SignIn {
 }
 
 /// Signs a user in to a new set of developer tools, and returns the folder for `PATH`.
-async fn tools(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn tools(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let SignIn { principal } = parse(&body)?;
-    let refused = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+    let refused = |text: String| ControlError(StatusCode::BAD_REQUEST, text);
     let user = control
         .state
         .principal(&principal)
@@ -227,40 +228,40 @@ struct Rotation {
     retire_old: bool,
 }
 
-async fn rotate_keys(Shared(control): Shared<Control>, body: Bytes) -> Answer {
+async fn rotate_keys(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
     let rotation: Rotation = parse(&body)?;
     let state = control.state.clone();
     match tokio::task::spawn_blocking(move || state.rotate_keys(rotation.retire_old)).await {
         Ok(key_id) => Ok(json_response(&json!({ "kid": key_id }))),
-        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Err(error) => Err(ControlError(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
-impl Control {
+impl ControlEndpoint {
     /// Creates the roles of new principals in the database.
-    async fn make_roles(&self) -> Result<(), Refused> {
+    async fn make_roles(&self) -> Result<(), ControlError> {
         let Some(database) = &self.database else { return Ok(()) };
         let made = database.upstream.make_roles(&self.state).await;
-        made.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))
+        made.map_err(|error| ControlError(StatusCode::BAD_GATEWAY, error.to_string()))
     }
 
-    fn database(&self) -> Result<&Database, Refused> {
-        let missing = || Refused(StatusCode::NOT_FOUND, "this emulator runs without PostgreSQL".into());
+    fn database(&self) -> Result<&Database, ControlError> {
+        let missing = || ControlError(StatusCode::NOT_FOUND, "this emulator runs without PostgreSQL".into());
         self.database.as_deref().ok_or_else(missing)
     }
 }
 
-async fn postgres(Shared(control): Shared<Control>) -> Answer {
-    Ok(json_response(&control.database()?.door.report()))
+async fn postgres(Shared(control): Shared<ControlEndpoint>) -> ControlResult {
+    Ok(json_response(&control.database()?.proxy.report()))
 }
 
-async fn post_postgres(Shared(control): Shared<Control>, body: Bytes) -> Answer {
-    let door = &control.database()?.door;
-    door.control(parse(&body)?);
-    Ok(json_response(&door.report().faults))
+async fn post_postgres(Shared(control): Shared<ControlEndpoint>, body: Bytes) -> ControlResult {
+    let proxy = &control.database()?.proxy;
+    proxy.control(parse(&body)?);
+    Ok(json_response(&proxy.report().faults))
 }
 
-async fn stop(Shared(control): Shared<Control>) -> Response {
+async fn stop(Shared(control): Shared<ControlEndpoint>) -> Response {
     // The response is sent before this stops the listener.
     control.stop.notify_one();
     json_response(&json!({}))

@@ -57,20 +57,20 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let (Some(script), Some(last)) = (&script, shown.last_mut()) {
         last.clone_from(script);
     }
-    match ask(&address, resource.as_deref(), &shown.join(" ")) {
-        Ok(Answer { exit: 0, body, local_time_only }) => {
+    match request(&address, resource.as_deref(), &shown.join(" ")) {
+        Ok(ToolOutput { exit: 0, body, local_time_only }) => {
             match script {
                 Some(script) => println!("{}", for_script(body, &script)),
                 None => println!("{}", with_local_expiry(body, local_time_only)),
             }
             ExitCode::SUCCESS
         }
-        Ok(Answer { exit, body, .. }) => {
+        Ok(ToolOutput { exit, body, .. }) => {
             eprint!("{body}");
             ExitCode::from(exit)
         }
         Err(error) => {
-            eprintln!("ERROR: the emulator does not answer: {error}");
+            eprintln!("ERROR: the emulator does not respond: {error}");
             ExitCode::FAILURE
         }
     }
@@ -117,23 +117,23 @@ fn for_script(body: String, script: &str) -> String {
 }
 
 /// The exit status and the output of the tool.
-struct Answer {
+struct ToolOutput {
     exit: u8,
     body: String,
     local_time_only: bool,
 }
 
-fn ask(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<Answer> {
+fn request(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<ToolOutput> {
     let (host, path) = address.strip_prefix("http://").unwrap_or(address).split_once('/').unwrap_or((address, ""));
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let query = format!("resource={}&arguments={}", encoded(resource.unwrap_or_default()), encoded(arguments));
     let mut stream = TcpStream::connect(host)?;
     // With version 1.0 the end of the connection ends the response.
     write!(stream, "GET /{path}?{query} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: developer-tool\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
+    let response = String::from_utf8_lossy(&response);
+    let (head, body) = response.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let header = |name: &str| {
         head.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name).map(|(_, value)| value)
     };
@@ -142,7 +142,7 @@ fn ask(address: &str, resource: Option<&str>, arguments: &str) -> io::Result<Ans
         Some(exit) => exit.parse().unwrap_or(1),
         None => u8::from(!is_success),
     };
-    Ok(Answer { exit, body: body.to_owned(), local_time_only: header("x-local-time-only").is_some() })
+    Ok(ToolOutput { exit, body: body.to_owned(), local_time_only: header("x-local-time-only").is_some() })
 }
 
 /// Adds the expiry in local time without a zone, as `az` does. Older programs read only that.
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_are_found_in_either_form() {
+    fn resource_is_found_in_either_form() {
         let of = |line: &str| {
             let arguments: Vec<String> = line.split(' ').map(String::from).collect();
             resource(&arguments).map(str::to_owned)
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_read_in_every_form() {
+    fn script_is_read_in_every_form() {
         for script in [
             "@{ ResourceUrl = 'https://r'; X = 'y' }",
             "$p = @{ 'ResourceUrl' = 'https://r' }",

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::developer_tools;
 use crate::principal::{Principal, PrincipalKind};
-use crate::{Addresses, Running};
+use crate::{Addresses, Emulator};
 
 /// The time that a command has to end when the emulator ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,18 +49,18 @@ pub(crate) enum Identity {
 
 impl Identity {
     /// Returns the identity for the principal of this name.
-    pub(crate) fn of(running: &Running, name: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn of(emulator: &Emulator, name: Option<&str>) -> Result<Self, String> {
         let Some(name) = name else { return Ok(Self::AppService) };
-        let principal = running.state().principal(name).ok_or_else(|| format!("there is no principal {name:?}"))?;
+        let principal = emulator.state().principal(name).ok_or_else(|| format!("there is no principal {name:?}"))?;
         match principal.kind {
             PrincipalKind::UserAssigned | PrincipalKind::SystemAssigned => Ok(Self::Managed(principal)),
             PrincipalKind::ServicePrincipal if principal.client_secret.is_some() => Ok(Self::Secret(principal)),
             PrincipalKind::ServicePrincipal => Err(format!("service principal {name:?} has no client secret")),
             PrincipalKind::Group => Err(format!("{name:?} is a group: its members sign in, not the group")),
             PrincipalKind::User | PrincipalKind::Guest => {
-                let directory = running.scratch().join("bin");
+                let directory = emulator.scratch().join("bin");
                 let installed =
-                    developer_tools::install(&directory, &running.addresses().developer_tools, &principal.oid);
+                    developer_tools::install(&directory, &emulator.addresses().developer_tools, &principal.oid);
                 installed
                     .map(|()| Self::User(directory))
                     .map_err(|error| format!("cannot write the developer tools: {error}"))
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_that_lead_elsewhere_are_removed() {
+    fn is_removed_accepts_variables_of_other_services_only() {
         for name in
             ["AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "MSI_SECRET", "https_proxy", "NO_PROXY", "PGPASSWORD", "PGSERVICE"]
         {

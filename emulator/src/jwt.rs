@@ -17,7 +17,7 @@ pub const LEEWAY_S: i64 = 0;
 
 /// Why a database server refuses a token. The corresponding texts for clients are in the PostgreSQL proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum TokenError {
     /// Not three base64url parts with JSON objects in the first two, or claims of a wrong type.
     Malformed,
     /// Unsigned, signed with another algorithm, by an unknown key, or changed afterwards.
@@ -55,29 +55,29 @@ pub struct Claims {
 ///
 /// # Errors
 /// The refusal of the first check that fails, in this order: form, signature, tenant, audience, time, object id.
-pub fn verify(keys: &KeySet, tenant_id: &str, token: &str, now: i64) -> Result<Claims, Refusal> {
+pub fn verify(keys: &KeySet, tenant_id: &str, token: &str, now: i64) -> Result<Claims, TokenError> {
     let all = keys.verified_claims(token)?;
     let text = |name: &str| match all.get(name) {
         Some(Value::String(text)) => Ok(Some(text.clone())),
         None => Ok(None),
-        Some(_) => Err(Refusal::Malformed),
+        Some(_) => Err(TokenError::Malformed),
     };
-    let seconds = |name: &str| all.get(name).and_then(Value::as_i64).ok_or(Refusal::Malformed);
+    let seconds = |name: &str| all.get(name).and_then(Value::as_i64).ok_or(TokenError::Malformed);
     let (tid, issuer, audience) = (text("tid")?, text("iss")?, text("aud")?);
     let (not_before, expires_on) = (seconds("nbf")?, seconds("exp")?);
     if tid.as_deref() != Some(tenant_id) || issuer != Some(issuer_of(tenant_id)) {
-        return Err(Refusal::WrongTenant);
+        return Err(TokenError::WrongTenant);
     }
     if audience.map(|audience| ResourceKind::of(&audience)) != Some(ResourceKind::Database) {
-        return Err(Refusal::WrongAudience);
+        return Err(TokenError::WrongAudience);
     }
     if now < not_before - LEEWAY_S {
-        return Err(Refusal::NotYetValid);
+        return Err(TokenError::NotYetValid);
     }
     if now >= expires_on + LEEWAY_S {
-        return Err(Refusal::Expired);
+        return Err(TokenError::Expired);
     }
-    let oid = text("oid")?.filter(|oid| !oid.is_empty()).ok_or(Refusal::NoOid)?;
+    let oid = text("oid")?.filter(|oid| !oid.is_empty()).ok_or(TokenError::NoOid)?;
     let app_only = text("idtyp")?.as_deref() == Some("app");
     Ok(Claims { oid, tid: tenant_id.into(), app_only, not_before, expires_on, all })
 }
@@ -171,16 +171,16 @@ impl KeySet {
     }
 
     /// Returns the claims of a token that one of the published keys signed.
-    pub(crate) fn verified_claims(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
-        let jws = Jws::parse(token).ok_or(Refusal::Malformed)?;
+    pub(crate) fn verified_claims(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
+        let jws = Jws::parse(token).ok_or(TokenError::Malformed)?;
         let text = |name: &str| jws.header.get(name).and_then(Value::as_str);
         if text("alg") != Some("RS256") {
-            return Err(Refusal::BadSignature);
+            return Err(TokenError::BadSignature);
         }
-        let key = self.keys.iter().find(|key| text("kid") == Some(&key.id)).ok_or(Refusal::BadSignature)?;
+        let key = self.keys.iter().find(|key| text("kid") == Some(&key.id)).ok_or(TokenError::BadSignature)?;
         RsaPublicKeyComponents { n: &key.modulus, e: &key.exponent }
             .verify(&signature::RSA_PKCS1_2048_8192_SHA256, jws.signed.as_bytes(), &jws.signature)
-            .map_err(|_| Refusal::BadSignature)?;
+            .map_err(|_| TokenError::BadSignature)?;
         Ok(jws.claims)
     }
 }
@@ -269,21 +269,21 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_a_token_has_its_refusal() {
+    fn verify_invalid_token_returns_its_error() {
         let keys = KeySet::generate();
         let table = [
             (claims(), None),
             (with("aud", json!("https://ossrdbms-aad.database.windows.net/")), None),
             (with("aud", json!("123cd850-d9df-40bd-94d5-c9f07b7fa203")), None),
             (with("aud", json!("https://ossrdbms-aad.database.chinacloudapi.cn")), None),
-            (with("aud", json!("https://management.azure.com")), Some(Refusal::WrongAudience)),
-            (with("aud", json!(["https://ossrdbms-aad.database.windows.net"])), Some(Refusal::Malformed)),
-            (with("tid", json!("other")), Some(Refusal::WrongTenant)),
-            (with("iss", json!("https://sts.windows.net/other/")), Some(Refusal::WrongTenant)),
-            (with("exp", json!(NOW)), Some(Refusal::Expired)),
-            (with("exp", json!("soon")), Some(Refusal::Malformed)),
-            (with("nbf", json!(NOW + 1)), Some(Refusal::NotYetValid)),
-            (with("oid", json!("")), Some(Refusal::NoOid)),
+            (with("aud", json!("https://management.azure.com")), Some(TokenError::WrongAudience)),
+            (with("aud", json!(["https://ossrdbms-aad.database.windows.net"])), Some(TokenError::Malformed)),
+            (with("tid", json!("other")), Some(TokenError::WrongTenant)),
+            (with("iss", json!("https://sts.windows.net/other/")), Some(TokenError::WrongTenant)),
+            (with("exp", json!(NOW)), Some(TokenError::Expired)),
+            (with("exp", json!("soon")), Some(TokenError::Malformed)),
+            (with("nbf", json!(NOW + 1)), Some(TokenError::NotYetValid)),
+            (with("oid", json!("")), Some(TokenError::NoOid)),
         ];
         for (claims, refusal) in table {
             let token = keys.sign(&claims, Signing::Current);
@@ -292,21 +292,21 @@ mod tests {
     }
 
     #[test]
-    fn only_published_keys_count() {
+    fn verify_accepts_only_published_keys() {
         let mut keys = KeySet::generate();
         for signing in [Signing::Forged, Signing::Unsigned] {
             let token = keys.sign(&claims(), signing);
-            assert_eq!(verify(&keys, TENANT, &token, NOW).err(), Some(Refusal::BadSignature), "{signing:?}");
+            assert_eq!(verify(&keys, TENANT, &token, NOW).err(), Some(TokenError::BadSignature), "{signing:?}");
         }
         let token = keys.sign(&claims(), Signing::Current);
         let changed = token.replacen('.', ".e30", 1);
-        assert!(matches!(verify(&keys, TENANT, &changed, NOW), Err(Refusal::BadSignature | Refusal::Malformed)));
+        assert!(matches!(verify(&keys, TENANT, &changed, NOW), Err(TokenError::BadSignature | TokenError::Malformed)));
         for garbage in ["", "a.b", "a.b.c", "....", "{}", &token[..token.len() / 2]] {
-            assert_eq!(verify(&keys, TENANT, garbage, NOW).err(), Some(Refusal::Malformed), "{garbage}");
+            assert_eq!(verify(&keys, TENANT, garbage, NOW).err(), Some(TokenError::Malformed), "{garbage}");
         }
         keys.rotate(NewKey::generate(), false);
         assert!(verify(&keys, TENANT, &token, NOW).is_ok());
         keys.rotate(NewKey::generate(), true);
-        assert_eq!(verify(&keys, TENANT, &token, NOW).err(), Some(Refusal::BadSignature));
+        assert_eq!(verify(&keys, TENANT, &token, NOW).err(), Some(TokenError::BadSignature));
     }
 }

@@ -4,9 +4,9 @@
 //! The program `pgentra-emulator` is a thin shell over [`Emulator`]; Rust tests can use that in their own process:
 //!
 //! ```
-//! use pgentra_emulator::{Emulator, Options, fault::Fault};
+//! use pgentra_emulator::{Emulator, fault::Fault};
 //!
-//! let emulator = Emulator::start_blocking(Options::default())?;
+//! let emulator = Emulator::builder().start_blocking()?;
 //! emulator.state().add_fault(Fault { status: Some(503), times: Some(2), ..Fault::at("token") });
 //! println!("AZURE_AUTHORITY_HOST={}", emulator.addresses().authority_host);
 //! # Ok::<(), pgentra_emulator::Error>(())
@@ -24,6 +24,8 @@ pub mod resource;
 pub mod state;
 pub mod tls;
 
+mod addresses;
+mod builder;
 mod claims;
 mod control;
 mod developer_tools;
@@ -33,7 +35,6 @@ mod exec;
 mod ids;
 mod scratch;
 
-pub use emulator::{
-    Addresses, AppServiceAddress, Database, Emulator, Error, Options, Ports, Postgres, PostgresAddress, Running,
-    RunningThread,
-};
+pub use addresses::{Addresses, AppServiceAddress, PostgresAddress};
+pub use builder::{EmulatorBuilder, Ports, Postgres};
+pub use emulator::{BlockingEmulator, Database, Emulator, Error};

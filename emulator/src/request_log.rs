@@ -49,7 +49,7 @@ pub struct RecordedRequest {
 
 /// The counters of one endpoint.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Counters {
+pub struct RequestCounters {
     /// The number of requests that started.
     pub total: u64,
     /// The number of requests without a response yet.
@@ -64,7 +64,7 @@ pub struct Counters {
 #[derive(Clone, Debug, Serialize)]
 pub struct Requests {
     /// The counters by endpoint.
-    pub counters: BTreeMap<String, Counters>,
+    pub counters: BTreeMap<String, RequestCounters>,
     /// The number of accepted connections by listener, including those without a request.
     pub accepted: BTreeMap<String, u64>,
     /// The requests in the order in which they started.
@@ -81,7 +81,7 @@ pub struct RequestLog {
 #[derive(Default)]
 struct Entries {
     next_id: u64,
-    counters: BTreeMap<String, Counters>,
+    counters: BTreeMap<String, RequestCounters>,
     accepted: BTreeMap<String, u64>,
     requests: VecDeque<RecordedRequest>,
 }
@@ -102,7 +102,7 @@ impl RequestLog {
     }
 
     /// Returns the counters of one endpoint.
-    pub fn counters(&self, endpoint: &str) -> Counters {
+    pub fn counters(&self, endpoint: &str) -> RequestCounters {
         lock(&self.entries).counters.get(endpoint).copied().unwrap_or_default()
     }
 
@@ -113,7 +113,7 @@ impl RequestLog {
         entries.accepted.clear();
         for counters in entries.counters.values_mut() {
             let in_flight = counters.in_flight;
-            *counters = Counters { total: in_flight, in_flight, max_in_flight: in_flight, connections: 0 };
+            *counters = RequestCounters { total: in_flight, in_flight, max_in_flight: in_flight, connections: 0 };
         }
     }
 

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_abandoned_directories_are_removed() {
+    fn scratch_removes_only_abandoned_directories() {
         let alive = Scratch::new().unwrap();
         let abandoned = Scratch::new().unwrap();
         let path = abandoned.directory.keep();

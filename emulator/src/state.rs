@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::claims::{self, Validity};
 use crate::config::{AzurePipelines, Config, Identities};
 use crate::fault::{Fault, Shape};
-use crate::jwt::{self, Claims, KeySet, NewKey, Refusal, Signing};
+use crate::jwt::{self, Claims, KeySet, NewKey, Signing, TokenError};
 pub use crate::principal::{FederatedCredential, Principal, PrincipalKind, Role, RoleKind, RoleSetting};
 use crate::request_log::RequestLog;
 use crate::resource::{self, ResourceKind};
@@ -309,7 +309,7 @@ impl State {
     ///
     /// # Errors
     /// See [`jwt::verify`].
-    pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let (tenant_id, now) = (self.tenant_id(), self.now());
         jwt::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), &tenant_id, token, now)
     }
@@ -336,11 +336,11 @@ impl State {
     pub(crate) fn issue_to(
         &self,
         application: &Principal,
-        asked: Map<String, Value>,
+        request_claims: Map<String, Value>,
         resource: &str,
         shape: &Shape,
     ) -> IssuedToken {
-        self.issue_with(application, resource, shape, asked)
+        self.issue_with(application, resource, shape, request_claims)
     }
 
     /// Issues a user's token to an application.
@@ -348,14 +348,14 @@ impl State {
         &self,
         user: &Principal,
         application: &Principal,
-        mut asked: Map<String, Value>,
+        mut request_claims: Map<String, Value>,
         resource: &str,
         scope: &str,
         shape: &Shape,
     ) -> IssuedToken {
-        asked.insert("appid".into(), application.appid.clone().into());
-        asked.insert("scp".into(), scope.into());
-        self.issue_with(user, resource, shape, asked)
+        request_claims.insert("appid".into(), application.appid.clone().into());
+        request_claims.insert("scp".into(), scope.into());
+        self.issue_with(user, resource, shape, request_claims)
     }
 
     /// Issues an assertion with which a workload authenticates.

@@ -1,11 +1,11 @@
-//! Applications that prove themselves by certificates, act on behalf of users, and run in pipelines.
+//! Applications that authenticate with certificates, act on behalf of users, and run in pipelines.
 
 mod common;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use common::{DATABASE, Emulated, ORDERS_API, answer, claims, trusting};
-use pgentra_emulator::{Emulator, Options, Postgres};
+use common::{DATABASE, Emulated, ORDERS_API, claims, trusting};
+use pgentra_emulator::{Emulator, Postgres};
 use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{self, RsaEncoding, RsaKeyPair};
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ALICE: &str = "alice@contoso.example";
 
-/// The text of one of the vectors' certificate files.
+/// Returns the text of one of the vectors' certificate files.
 fn fixture(name: &str) -> String {
     let path = format!("{}/../tests/vectors/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The certificates of a file, and the key that is in it.
+/// The certificates and the key of a file.
 struct Identity {
     key: RsaKeyPair,
     certificates: Vec<Vec<u8>>,
@@ -78,7 +78,7 @@ fn good_claims(emulated: &Emulated) -> Value {
 }
 
 #[tokio::test]
-async fn assertions_are_checked_with_the_certificates_of_the_application() {
+async fn token_endpoint_assertion_is_checked_with_the_registered_certificates() {
     let emulated = Emulated::start().await;
     let app = Identity::read("app.pem");
     let certificate = &app.certificates[0];
@@ -136,7 +136,7 @@ async fn assertions_are_checked_with_the_certificates_of_the_application() {
 }
 
 #[tokio::test]
-async fn what_a_client_can_do_is_told_by_its_token() {
+async fn token_endpoint_client_capabilities_are_copied_into_the_token() {
     let emulated = Emulated::start().await;
     let asking = json!({"claims": json!({"access_token": {"xms_cc": {"values": ["CP1"]}}}).to_string()});
     let (status, able) = emulated.token(asking).await;
@@ -150,10 +150,10 @@ async fn what_a_client_can_do_is_told_by_its_token() {
 }
 
 #[tokio::test]
-async fn a_chain_stands_for_a_certificate_that_is_not_registered() {
+async fn token_endpoint_assertion_with_a_trusted_chain_is_accepted() {
     let emulated = Emulated::start().await;
     let identity = Identity::read("chain.pem");
-    // The file has them as root, leaf, intermediate.
+    // The order in the file is root, leaf, intermediate.
     let [root, leaf, intermediate] = [0, 1, 2].map(|index| identity.certificates[index].clone());
     let root_pem = pem::encode(&pem::Pem::new("CERTIFICATE", root.clone()));
     register(&emulated, json!({"trusted_subjects": [{"subject": "leaf", "issuer": root_pem}]})).await;
@@ -200,7 +200,7 @@ async fn sent_by(emulated: &Emulated, user: &str, changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_application_acts_for_its_user_and_for_nobody_else() {
+async fn on_behalf_of_token_is_for_the_user_and_the_application() {
     let emulated = Emulated::start().await;
     let alices = sent_by(&emulated, ALICE, json!({})).await;
     let (status, body) = emulated.token(on_behalf_of(&alices)).await;
@@ -239,7 +239,7 @@ async fn an_application_acts_for_its_user_and_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_user_who_needs_a_second_factor_is_told_what_to_sign_in_for() {
+async fn on_behalf_of_user_without_mfa_gets_a_claims_challenge() {
     let emulated = Emulated::start().await;
     let carol = json!({"name": "carol@contoso.example", "kind": "user", "requires_mfa": true, "role": false});
     emulated.set("POST", "/principals", carol).await;
@@ -253,9 +253,8 @@ async fn a_user_who_needs_a_second_factor_is_told_what_to_sign_in_for() {
 }
 
 #[tokio::test]
-async fn the_user_whom_an_application_acts_for_logs_in() {
-    let options = Options { postgres: Postgres::Own, ..Options::default() };
-    let running = Emulator::start(options).await.unwrap();
+async fn on_behalf_of_token_logs_in_as_the_user() {
+    let running = Emulator::builder().postgres(Postgres::Own).start().await.unwrap();
     let client = common::client_trusting(&running.addresses().ca_file);
     let emulated = Emulated { running, client };
     let alices = sent_by(&emulated, ALICE, json!({})).await;
@@ -274,7 +273,7 @@ async fn the_user_whom_an_application_acts_for_logs_in() {
 }
 
 #[tokio::test]
-async fn a_task_of_a_pipeline_is_given_a_federated_token() {
+async fn azure_pipelines_task_gets_a_federated_token() {
     let emulated = Emulated::start().await;
     let task = &emulated.addresses().hosts["azure_pipelines"];
     let (uri, token) = (&task["SYSTEM_OIDCREQUESTURI"], format!("Bearer {}", task["SYSTEM_ACCESSTOKEN"]));
@@ -285,7 +284,7 @@ async fn a_task_of_a_pipeline_is_given_a_federated_token() {
         if suppress {
             request = request.header("X-TFS-FedAuthRedirect", "Suppress");
         }
-        answer(request.send().await.unwrap()).await
+        common::response_of(request.send().await.unwrap()).await
     };
     let (status, body) = ask(&token, true, connection, "7.1").await;
     assert_eq!(status, 200, "{body}");

@@ -3,15 +3,15 @@
 mod common;
 
 use common::{DATABASE, Emulated, ORDERS_API, claims};
+use pgentra_emulator::Emulator;
 use pgentra_emulator::config::Config;
-use pgentra_emulator::jwt::Refusal;
+use pgentra_emulator::jwt::TokenError;
 use pgentra_emulator::principal::{Principal, PrincipalKind, RoleKind};
 use pgentra_emulator::state::MintRequest;
-use pgentra_emulator::{Emulator, Options};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn requests_are_recorded_without_their_secrets() {
+async fn requests_are_recorded_without_secrets() {
     let emulated = Emulated::start().await;
     let minted = emulated.set("POST", "/mint", json!({"principal": "orders-api"})).await["token"].clone();
     let odd =
@@ -49,22 +49,22 @@ async fn requests_are_recorded_without_their_secrets() {
 }
 
 #[tokio::test]
-async fn tokens_of_every_kind_are_minted() {
+async fn mint_creates_every_kind_of_token() {
     let emulated = Emulated::start().await;
     let state = emulated.running.state();
     let table = [
         (json!({"principal": "alice@contoso.example"}), None),
-        (json!({"principal": "alice@contoso.example", "audience": "management"}), Some(Refusal::WrongAudience)),
-        (json!({"principal": "app-mi", "lifetime_s": -1}), Some(Refusal::Expired)),
-        (json!({"principal": "app-mi", "not_before_s": 60}), Some(Refusal::NotYetValid)),
+        (json!({"principal": "alice@contoso.example", "audience": "management"}), Some(TokenError::WrongAudience)),
+        (json!({"principal": "app-mi", "lifetime_s": -1}), Some(TokenError::Expired)),
+        (json!({"principal": "app-mi", "not_before_s": 60}), Some(TokenError::NotYetValid)),
         (
             json!({"principal": "app-mi", "tenant_id": "88888888-0000-0000-0000-000000000008"}),
-            Some(Refusal::WrongTenant),
+            Some(TokenError::WrongTenant),
         ),
-        (json!({"principal": "app-mi", "forged": true}), Some(Refusal::BadSignature)),
-        (json!({"principal": "app-mi", "unsigned": true}), Some(Refusal::BadSignature)),
-        (json!({"principal": "app-mi", "claims": {"oid": null}}), Some(Refusal::NoOid)),
-        (json!({"principal": "app-mi", "claims": {"exp": "soon"}}), Some(Refusal::Malformed)),
+        (json!({"principal": "app-mi", "forged": true}), Some(TokenError::BadSignature)),
+        (json!({"principal": "app-mi", "unsigned": true}), Some(TokenError::BadSignature)),
+        (json!({"principal": "app-mi", "claims": {"oid": null}}), Some(TokenError::NoOid)),
+        (json!({"principal": "app-mi", "claims": {"exp": "soon"}}), Some(TokenError::Malformed)),
     ];
     for (request, refusal) in table {
         let minted = emulated.set("POST", "/mint", request.clone()).await;
@@ -105,7 +105,7 @@ async fn tokens_of_every_kind_are_minted() {
 }
 
 #[tokio::test]
-async fn principals_are_added_and_replaced() {
+async fn principals_are_added_and_replaced_by_name() {
     let emulated = Emulated::start().await;
     let secret = |secret: &str| json!({"name": "late", "kind": "service_principal", "appid": "late-app", "client_secret": secret});
     let ask = async |secret: &str| emulated.token(json!({"client_id": "late-app", "client_secret": secret})).await.0;
@@ -129,7 +129,7 @@ async fn principals_are_added_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_configuration_can_be_read_and_put_back() {
+async fn config_round_trip_keeps_everything() {
     let emulated = Emulated::start().await;
     let (_, before) = emulated.control("GET", "/config", None).await;
     emulated.set("PUT", "/config", before.clone()).await;
@@ -153,7 +153,7 @@ async fn a_configuration_can_be_read_and_put_back() {
 }
 
 #[tokio::test]
-async fn a_changed_configuration_leaves_faults_as_they_are() {
+async fn config_change_keeps_the_faults() {
     let emulated = Emulated::start().await;
     let ids = emulated
         .set("POST", "/faults", json!([{"id": 77, "status": 500, "times": 1}, {"status": 503, "times": 2}]))
@@ -168,7 +168,7 @@ async fn a_changed_configuration_leaves_faults_as_they_are() {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_with_a_reason() {
+async fn control_endpoint_invalid_request_returns_the_reason() {
     let emulated = Emulated::start().await;
     for (method, path) in [("POST", "/faults"), ("PATCH", "/tokens"), ("POST", "/principals"), ("PUT", "/config")] {
         for bad in [json!("text"), json!({"no_such_key": 1}), json!(7)] {
@@ -183,9 +183,9 @@ async fn nonsense_is_refused_with_a_reason() {
 }
 
 #[test]
-fn configurations_are_read_from_toml_and_json() {
+fn config_load_reads_toml_and_json() {
     let directory = tempfile::tempdir().unwrap();
-    let toml = directory.path().join("world.toml");
+    let toml = directory.path().join("setup.toml");
     std::fs::write(
         &toml,
         r#"
@@ -223,20 +223,20 @@ fn configurations_are_read_from_toml_and_json() {
     assert_eq!(config.principals[1].role(), None);
     assert_eq!((config.faults[0].status, config.faults[0].times), (Some(410), Some(2)));
 
-    let json = directory.path().join("world.json");
+    let json = directory.path().join("setup.json");
     std::fs::write(&json, serde_json::to_string(&config).unwrap()).unwrap();
     let again = Config::load(&json).unwrap();
     assert_eq!(serde_json::to_value(&again).unwrap(), serde_json::to_value(&config).unwrap());
 
     std::fs::write(&toml, "tenant = 1").unwrap();
     let error = Config::load(&toml).unwrap_err().to_string();
-    assert!(error.contains("world.toml") && error.contains("tenant"), "{error}");
+    assert!(error.contains("setup.toml") && error.contains("tenant"), "{error}");
     assert!(Config::load(&directory.path().join("missing.toml")).is_err());
 }
 
 #[test]
-fn it_starts_without_a_runtime_and_ends_when_dropped() {
-    let emulator = Emulator::start_blocking(Options::default()).unwrap();
+fn blocking_emulator_ends_when_dropped() {
+    let emulator = Emulator::builder().start_blocking().unwrap();
     let control = emulator.addresses().control.strip_prefix("http://").unwrap().to_owned();
     let request = MintRequest { principal: "app-mi".into(), ..MintRequest::default() };
     assert!(emulator.state().verify(&emulator.state().mint(&request).unwrap().token).is_ok());
@@ -246,7 +246,7 @@ fn it_starts_without_a_runtime_and_ends_when_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_is_lost_who_is_added_beside_others() {
+async fn principals_added_concurrently_are_all_kept() {
     let emulated = Emulated::start().await;
     let names: Vec<String> = (0..64).map(|index| format!("beside-{index}")).collect();
     let added = names.iter().map(|name| {

@@ -1,6 +1,6 @@
-//! Every credential of the engine against the emulator: a login, and with it one to PostgreSQL as the role expected.
+//! Every credential of the engine gets a token from the emulator and logs in to PostgreSQL as the expected role.
 //!
-//! Each that works says so in a line `works: CLASS in Rust`, which `tools/matrix.py` gathers.
+//! Each credential that works prints `works: CLASS in Rust`, which `tools/matrix.py` collects.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use common::{ORDERS_API, PROGRAM, Started, answer, client_trusting, current_user, log_in};
+use common::{ORDERS_API, PROGRAM, Started, client_trusting, current_user, log_in, response_of};
 use pgentra::credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest};
 use pgentra::identity::*;
 use pgentra::{CachedCredential, Config, CredentialConfig, CredentialContext, CredentialKind, TokenProvider};
@@ -22,14 +22,14 @@ const IDENTITY: &str = "app-mi";
 const ALICE: &str = "alice@contoso.example";
 const SERVICE_CONNECTION: &str = "55555555-0000-0000-0000-000000000001";
 
-/// The program, because the developer tools are part of it, with a PostgreSQL.
-struct World {
+/// The emulator as a program, because the developer tools are part of it, with PostgreSQL.
+struct Setup {
     started: Started,
     client: Client,
     certificates: PathBuf,
 }
 
-impl World {
+impl Setup {
     fn start() -> Self {
         let mut command = Command::new(PROGRAM);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -39,15 +39,15 @@ impl World {
         Self { started, client, certificates }
     }
 
-    fn told(&self, pointer: &str) -> &str {
+    fn address(&self, pointer: &str) -> &str {
         self.started.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer}"))
     }
 
     async fn set(&self, path: &str, body: Value) -> Value {
-        let url = format!("{}{path}", self.told("/control"));
-        let (status, answer) = answer(self.client.post(url).body(body.to_string()).send().await.unwrap()).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
+        let url = format!("{}{path}", self.address("/control"));
+        let (status, body) = response_of(self.client.post(url).body(body.to_string()).send().await.unwrap()).await;
+        assert_eq!(status, 200, "{body}");
+        body
     }
 
     async fn mint(&self, principal: &str, mut settings: Value) -> String {
@@ -55,11 +55,11 @@ impl World {
         self.set("/mint", settings).await["token"].as_str().unwrap().to_owned()
     }
 
-    /// Logs in as a program with this credential and these variables does; `user` where the token tells no name.
+    /// Logs in with this credential and these variables; `user` is given if the token has no name.
     async fn role(&self, case: &Case) -> Result<String, pgentra::Error> {
         let config = Config::from_value(json!({
             "credential": case.credential, "environment": case.environment, "user": case.user,
-            "ca_file": self.told("/bundle_file"),
+            "ca_file": self.address("/bundle_file"),
         }))?;
         let asserting: Arc<dyn Credential> = Arc::new(Asserting(case.assertion.clone()));
         let context = CredentialContext {
@@ -72,13 +72,13 @@ impl World {
         let provider = TokenProvider::builder().config(config).credential(credential).build()?;
         let login = provider.login().await?;
         let port = self.started.ready["postgres"]["port"].as_u64().unwrap().try_into().unwrap();
-        let ca_file = Path::new(self.told("/ca_file"));
+        let ca_file = Path::new(self.address("/ca_file"));
         let client = log_in(port, ca_file, login.user(), login.password()).await.unwrap_or_else(|e| panic!("{e:?}"));
         Ok(current_user(&client).await)
     }
 }
 
-/// The class with these arguments.
+/// Returns the class with these arguments.
 fn class_of(config: CredentialConfig, context: &CredentialContext) -> pgentra::Result<Arc<CachedCredential>> {
     macro_rules! classes {
         ($($variant:ident $class:ident)+) => {
@@ -106,7 +106,7 @@ fn class_of(config: CredentialConfig, context: &CredentialContext) -> pgentra::R
     }
 }
 
-/// What a credential takes, and who it logs in as.
+/// A credential's settings, and the role that it logs in as.
 struct Case {
     credential: Value,
     environment: Value,
@@ -115,7 +115,7 @@ struct Case {
     role: &'static str,
 }
 
-/// A credential of the program's own, which returns assertions.
+/// A custom credential, which returns assertions.
 struct Asserting(String);
 
 impl Credential for Asserting {
@@ -135,36 +135,37 @@ fn with(document: &Value, changes: Value) -> Value {
     changed
 }
 
-async fn cases(world: &World, directory: &Path) -> Vec<Case> {
+async fn cases(setup: &Setup, directory: &Path) -> Vec<Case> {
     let cluster = json!({"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"});
     let pipeline = json!({"issuer": "https://vstoken.dev.azure.com/99999999-0000-0000-0000-0000000000d0",
                           "subject": "sc://contoso/shop/orders-api"});
     let registered = json!({
         "name": SERVICE, "kind": "service_principal", "appid": ORDERS_API, "client_secret": "orders-api-secret",
         "oid": "aaaaaaaa-0000-0000-0000-000000000005", "federated_credentials": [cluster, pipeline],
-        "certificates": [world.certificates.join("no-key.pem")],
+        "certificates": [setup.certificates.join("no-key.pem")],
     });
-    world.set("/principals", registered).await;
-    let assertion = world.mint(SERVICE, json!({"federated": cluster})).await;
+    setup.set("/principals", registered).await;
+    let assertion = setup.mint(SERVICE, json!({"federated": cluster})).await;
     let token_file = directory.join("azure-identity-token");
     std::fs::write(&token_file, &assertion).unwrap();
-    let sent_by_alice = world.mint(ALICE, json!({"audience": format!("api://{ORDERS_API}")})).await;
-    let known_token = world.mint(IDENTITY, json!({"named": true})).await;
-    let tools = world.set("/tools", json!({"principal": ALICE})).await["path"].as_str().unwrap().to_owned();
+    let sent_by_alice = setup.mint(ALICE, json!({"audience": format!("api://{ORDERS_API}")})).await;
+    let known_token = setup.mint(IDENTITY, json!({"named": true})).await;
+    let tools = setup.set("/tools", json!({"principal": ALICE})).await["path"].as_str().unwrap().to_owned();
 
-    let tenant_id = world.told("/tenant_id");
-    let own = json!({"tenant_id": tenant_id, "client_id": ORDERS_API, "authority_host": world.told("/authority_host")});
-    let app_service = json!({"IDENTITY_ENDPOINT": world.told("/app_service/endpoint"),
-                             "IDENTITY_HEADER": world.told("/app_service/header")});
+    let tenant_id = setup.address("/tenant_id");
+    let own =
+        json!({"tenant_id": tenant_id, "client_id": ORDERS_API, "authority_host": setup.address("/authority_host")});
+    let app_service = json!({"IDENTITY_ENDPOINT": setup.address("/app_service/endpoint"),
+                             "IDENTITY_HEADER": setup.address("/app_service/header")});
     let service = json!({"AZURE_TENANT_ID": tenant_id, "AZURE_CLIENT_ID": ORDERS_API,
-                         "AZURE_AUTHORITY_HOST": world.told("/authority_host")});
+                         "AZURE_AUTHORITY_HOST": setup.address("/authority_host")});
     let developer = json!({"PATH": format!("{tools}:/usr/bin:/bin")});
-    let task = json!({"SYSTEM_OIDCREQUESTURI": world.told("/hosts/azure_pipelines/SYSTEM_OIDCREQUESTURI")});
+    let task = json!({"SYSTEM_OIDCREQUESTURI": setup.address("/hosts/azure_pipelines/SYSTEM_OIDCREQUESTURI")});
 
     let case = |role, environment: &Value, credential| Case {
         credential,
         environment: environment.clone(),
-        // An application's tokens tell no name.
+        // An application's tokens contain no name.
         user: (role == SERVICE).then_some(SERVICE),
         assertion: assertion.clone(),
         role,
@@ -192,14 +193,14 @@ async fn cases(world: &World, directory: &Path) -> Vec<Case> {
             with(
                 &own,
                 json!({"type": "azure_pipelines", "service_connection_id": SERVICE_CONNECTION,
-                       "system_access_token": world.told("/hosts/azure_pipelines/SYSTEM_ACCESSTOKEN")}),
+                       "system_access_token": setup.address("/hosts/azure_pipelines/SYSTEM_ACCESSTOKEN")}),
             ),
         ),
         case(SERVICE, nothing, with(&own, json!({"type": "client_secret", "client_secret": secret}))),
         case(
             SERVICE,
             nothing,
-            with(&own, json!({"type": "client_certificate", "certificate_path": world.certificates.join("app.pem")})),
+            with(&own, json!({"type": "client_certificate", "certificate_path": setup.certificates.join("app.pem")})),
         ),
         case(SERVICE, nothing, with(&own, json!({"type": "client_assertion", "get_assertion": host}))),
         case(
@@ -212,16 +213,16 @@ async fn cases(world: &World, directory: &Path) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn every_credential_logs_in() {
-    let world = World::start();
+async fn credentials_of_every_class_log_in() {
+    let setup = Setup::start();
     let directory = tempfile::tempdir().unwrap();
-    let mut left: BTreeSet<_> = CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "host").collect();
+    let mut left: BTreeSet<_> = CredentialKind::ALL.iter().filter(|(tag, _)| *tag != "custom_credential").collect();
     let mut failures = Vec::new();
-    for case in cases(&world, directory.path()).await {
+    for case in cases(&setup, directory.path()).await {
         let tag = case.credential["type"].as_str().unwrap();
         let known = CredentialKind::ALL.iter().find(|(known, _)| *known == tag).unwrap();
         left.remove(known);
-        match world.role(&case).await {
+        match setup.role(&case).await {
             Ok(role) if role == case.role => println!("works: {} in Rust", known.1),
             other => failures.push(format!("{tag}: {other:?} in place of {}", case.role)),
         }

@@ -1,21 +1,21 @@
-//! The endpoints of a service in good health, and what they refuse.
+//! The endpoints without faults: their tokens and their errors.
 
 mod common;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use common::{DATABASE, Emulated, MANAGEMENT, ORDERS_API, answer, claims, names};
+use common::{DATABASE, Emulated, MANAGEMENT, ORDERS_API, claims, names, response_of};
 use pgentra_emulator::config::TENANT_ID;
-use pgentra_emulator::jwt::Refusal;
+use pgentra_emulator::jwt::TokenError;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_secret_buys_a_token_for_the_database() {
+async fn token_endpoint_client_secret_returns_a_database_token() {
     let emulated = Emulated::start().await;
     let response = emulated.token_request(json!({})).send().await.unwrap();
     let date = httpdate::parse_http_date(response.headers()["date"].to_str().unwrap()).unwrap();
     assert!(date.elapsed().unwrap().as_secs() < 60);
-    let (status, body) = answer(response).await;
+    let (status, body) = response_of(response).await;
     assert_eq!(status, 200);
     assert_eq!(
         (&body["token_type"], &body["expires_in"], &body["ext_expires_in"]),
@@ -40,14 +40,14 @@ async fn a_secret_buys_a_token_for_the_database() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_refuses_as_entra_does() {
+async fn token_endpoint_errors_are_those_of_entra() {
     let emulated = Emulated::start().await;
     let table = [
         (json!({"client_secret": "wrong"}), 401, "invalid_client", 7000215),
         (json!({"client_secret": null}), 401, "invalid_client", 7000218),
         (json!({"client_id": "nobody"}), 400, "unauthorized_client", 700016),
         (json!({"client_id": null}), 400, "invalid_request", 900144),
-        // Users and groups are no clients, whatever id they are asked for by.
+        // Users and groups are not clients, by any id.
         (json!({"client_id": "aaaaaaaa-0000-0000-0000-000000000007"}), 400, "unauthorized_client", 700016),
         (json!({"scope": DATABASE}), 400, "invalid_scope", 1002012),
         (json!({"scope": "openid profile"}), 400, "invalid_scope", 70011),
@@ -77,7 +77,7 @@ async fn the_token_endpoint_refuses_as_entra_does() {
 }
 
 #[tokio::test]
-async fn tenants_are_known_by_id_and_by_domain() {
+async fn token_endpoint_accepts_tenant_id_and_domain() {
     let emulated = Emulated::start().await;
     let table = [
         (TENANT_ID, 200, None),
@@ -92,13 +92,13 @@ async fn tenants_are_known_by_id_and_by_domain() {
             "grant_type": "client_credentials", "client_id": ORDERS_API, "client_secret": "orders-api-secret",
             "scope": format!("{MANAGEMENT}/.default"),
         });
-        let (got, body) = answer(emulated.client.post(url).form(&form).send().await.unwrap()).await;
+        let (got, body) = response_of(emulated.client.post(url).form(&form).send().await.unwrap()).await;
         assert_eq!((got, body["error_codes"][0].as_i64()), (status, code), "{tenant}: {body}");
     }
 }
 
 #[tokio::test]
-async fn the_resource_is_what_the_scope_says() {
+async fn token_endpoint_scope_determines_the_audience() {
     let emulated = Emulated::start().await;
     let table = [
         (format!("{DATABASE}/.default"), DATABASE),
@@ -116,11 +116,11 @@ async fn the_resource_is_what_the_scope_says() {
     }
     let (_, body) = emulated.token(json!({"scope": format!("{MANAGEMENT}/.default")})).await;
     let refusal = emulated.running.state().verify(body["access_token"].as_str().unwrap()).err();
-    assert_eq!(refusal, Some(Refusal::WrongAudience));
+    assert_eq!(refusal, Some(TokenError::WrongAudience));
 }
 
 #[tokio::test]
-async fn a_secret_may_come_in_the_authorization_header() {
+async fn token_endpoint_accepts_basic_authorization() {
     let emulated = Emulated::start().await;
     for (password, status) in [("orders%2Dapi-secret", 200), ("wrong", 401)] {
         let header = format!("Basic {}", STANDARD.encode(format!("{ORDERS_API}:{password}")));
@@ -130,7 +130,7 @@ async fn a_secret_may_come_in_the_authorization_header() {
 }
 
 #[tokio::test]
-async fn workload_assertions_are_matched_with_the_federated_credentials() {
+async fn token_endpoint_matches_workload_assertions_with_federated_credentials() {
     let emulated = Emulated::start().await;
     let subject = "system:serviceaccount:shop:orders";
     let issuer = "https://oidc.example/cluster";
@@ -170,7 +170,7 @@ async fn workload_assertions_are_matched_with_the_federated_credentials() {
 }
 
 #[tokio::test]
-async fn imds_gives_the_default_identity_or_the_one_asked_for() {
+async fn imds_returns_the_default_or_the_requested_identity() {
     let emulated = Emulated::start().await;
     let (status, body) = emulated.imds(json!({})).await;
     assert_eq!(status, 200);
@@ -212,9 +212,9 @@ async fn imds_gives_the_default_identity_or_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn imds_refuses_as_it_does() {
+async fn imds_errors_are_those_of_azure() {
     let emulated = Emulated::start().await;
-    let (status, body) = answer(emulated.imds_request(json!({})).send().await.unwrap()).await;
+    let (status, body) = response_of(emulated.imds_request(json!({})).send().await.unwrap()).await;
     assert_eq!((status, &body["error"]), (400, &json!("bad_request_102")));
     let table = [
         (json!({"client_id": "unknown"}), "Identity not found"),
@@ -234,7 +234,7 @@ async fn imds_refuses_as_it_does() {
 }
 
 #[tokio::test]
-async fn app_service_wants_its_header() {
+async fn app_service_requires_its_header() {
     let emulated = Emulated::start().await;
     let (status, body) = emulated.app_service(json!({})).await;
     assert_eq!(status, 200);
@@ -248,7 +248,7 @@ async fn app_service_wants_its_header() {
     for (request, expected) in
         [(request.try_clone().unwrap(), 401), (request.header("X-IDENTITY-HEADER", "wrong"), 401)]
     {
-        let (status, body) = answer(request.send().await.unwrap()).await;
+        let (status, body) = response_of(request.send().await.unwrap()).await;
         assert_eq!((status, &body["statusCode"]), (expected, &json!(expected)));
         assert!(body["message"].is_string() && body["correlationId"].is_string());
     }
@@ -263,7 +263,7 @@ async fn app_service_wants_its_header() {
 }
 
 #[tokio::test]
-async fn app_service_has_an_endpoint_for_each_identity() {
+async fn app_service_endpoint_of_an_identity_returns_its_token() {
     let emulated = Emulated::start().await;
     let addresses = emulated.addresses();
     let slot = emulated.running.state().principal("shop/slots/staging").unwrap();
@@ -272,14 +272,14 @@ async fn app_service_has_an_endpoint_for_each_identity() {
         .get(addresses.app_service.endpoint_for(&slot))
         .query(&[("api-version", "2019-08-01"), ("resource", MANAGEMENT)])
         .header("X-IDENTITY-HEADER", &addresses.app_service.header);
-    let (status, body) = answer(request.send().await.unwrap()).await;
+    let (status, body) = response_of(request.send().await.unwrap()).await;
     assert_eq!(status, 200, "{body}");
     let claims = claims(&body["access_token"]);
     assert!(claims["xms_mirid"].as_str().unwrap().ends_with("/Microsoft.Web/sites/shop/slots/staging"));
 }
 
 #[tokio::test]
-async fn identities_that_are_not_assigned_are_not_given() {
+async fn managed_identity_that_is_not_assigned_is_refused() {
     let emulated = Emulated::start().await;
     emulated.set("PUT", "/config", json!({"imds": {"default": null, "assigned": ["app-mi"]}})).await;
     let by_id = |number: u8| json!({"client_id": format!("11111111-0000-0000-0000-{number:012}")});
@@ -289,7 +289,7 @@ async fn identities_that_are_not_assigned_are_not_given() {
 }
 
 #[tokio::test]
-async fn managed_identities_are_named_in_management_tokens_alone() {
+async fn managed_identity_name_is_only_in_management_tokens() {
     let emulated = Emulated::start().await;
     let token = async |resource: &str, id: u8| {
         let changes = json!({"resource": resource, "client_id": format!("11111111-0000-0000-0000-{id:012}")});
@@ -317,10 +317,10 @@ async fn managed_identities_are_named_in_management_tokens_alone() {
 }
 
 #[tokio::test]
-async fn the_keys_of_the_openid_configuration_verify_the_tokens() {
+async fn openid_configuration_keys_verify_the_tokens() {
     let emulated = Emulated::start().await;
     let base = format!("{}/{TENANT_ID}", emulated.addresses().authority_host);
-    let get = async |url: &str| answer(emulated.client.get(url).send().await.unwrap()).await;
+    let get = async |url: &str| response_of(emulated.client.get(url).send().await.unwrap()).await;
     for version in ["", "/v2.0"] {
         let (status, configuration) = get(&format!("{base}{version}/.well-known/openid-configuration")).await;
         assert_eq!(status, 200);
@@ -347,13 +347,13 @@ async fn the_keys_of_the_openid_configuration_verify_the_tokens() {
 }
 
 #[tokio::test]
-async fn instance_discovery_vouches_for_the_emulator_alone() {
+async fn instance_discovery_accepts_only_the_emulator() {
     let emulated = Emulated::start().await;
     let authority = &emulated.addresses().authority_host;
     let ask = async |endpoint: &str| {
         let url = format!("{authority}/common/discovery/instance");
         let query = [("api-version", "1.1"), ("authorization_endpoint", endpoint)];
-        answer(emulated.client.get(url).query(&query).send().await.unwrap()).await
+        response_of(emulated.client.get(url).query(&query).send().await.unwrap()).await
     };
     let (status, body) = ask(&format!("{authority}/{TENANT_ID}/oauth2/v2.0/authorize")).await;
     assert_eq!(status, 200);

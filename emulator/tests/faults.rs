@@ -1,4 +1,4 @@
-//! What goes wrong on request.
+//! Faults.
 
 mod common;
 
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use common::{DATABASE, Emulated, MANAGEMENT, claims};
 use pgentra_emulator::fault::{Connection, Fault};
-use pgentra_emulator::jwt::Refusal;
+use pgentra_emulator::jwt::TokenError;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_fault_hits_so_many_times_and_then_no_more() {
+async fn fault_with_times_ends_after_them() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"endpoint": "token", "status": 503, "after": 1, "times": 2})).await;
     let mut statuses = Vec::new();
@@ -22,7 +22,7 @@ async fn a_fault_hits_so_many_times_and_then_no_more() {
 }
 
 #[tokio::test]
-async fn a_fault_lasts_until_it_is_cleared() {
+async fn fault_without_times_lasts_until_cleared() {
     let emulated = Emulated::start().await;
     let ids = emulated.set("POST", "/faults", json!([{"status": 500}, {"endpoint": "imds", "status": 410}])).await;
     assert_eq!(emulated.imds(json!({})).await.0, 500, "the first that fits");
@@ -33,7 +33,7 @@ async fn a_fault_lasts_until_it_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_fault_can_be_one_principals_and_one_resources() {
+async fn fault_is_limited_to_its_principal_and_resource() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"principal": "batch-mi", "resource": "management", "status": 403})).await;
     let table = [(1, DATABASE, 200), (1, MANAGEMENT, 200), (2, DATABASE, 200), (2, MANAGEMENT, 403)];
@@ -44,7 +44,7 @@ async fn a_fault_can_be_one_principals_and_one_resources() {
 }
 
 #[tokio::test]
-async fn errors_look_as_their_endpoints_do() {
+async fn fault_error_has_the_format_of_its_endpoint() {
     let emulated = Emulated::start().await;
     let cases = [
         (json!({"aadsts": 7000222}), 401, "invalid_client", "AADSTS7000222: "),
@@ -59,7 +59,7 @@ async fn errors_look_as_their_endpoints_do() {
         let (got, body) = emulated.token(json!({})).await;
         assert_eq!((got, &body["error"]), (status, &json!(error)), "{fault}");
         assert!(body["error_description"].as_str().unwrap().starts_with(beginning), "{body}");
-        // Managed identity endpoints have the code in their text alone.
+        // Managed identity endpoints have the code in their text only.
         let status = if fault == json!({"aadsts": 7000222}) { 400 } else { status };
         let (got, body) = emulated.imds(json!({})).await;
         assert!(got == status && body["error_description"].as_str().unwrap().starts_with(beginning), "{body}");
@@ -72,7 +72,7 @@ async fn errors_look_as_their_endpoints_do() {
 }
 
 #[tokio::test]
-async fn descriptions_can_have_escapes_in_them() {
+async fn fault_escaped_errors_separates_the_trailer_by_line_breaks() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"aadsts": 7000215, "shape": {"escaped_errors": true}})).await;
     let text = emulated.token_request(json!({})).send().await.unwrap().text().await.unwrap();
@@ -82,7 +82,7 @@ async fn descriptions_can_have_escapes_in_them() {
 }
 
 #[tokio::test]
-async fn a_secret_is_echoed_only_when_asked() {
+async fn fault_echo_secret_repeats_the_secret() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"echo_secret": true})).await;
     let (status, body) = emulated.token(json!({"client_secret": "canary-secret"})).await;
@@ -95,7 +95,7 @@ async fn a_secret_is_echoed_only_when_asked() {
 }
 
 #[tokio::test]
-async fn bodies_can_be_anything() {
+async fn fault_body_replaces_the_body() {
     let emulated = Emulated::start().await;
     let fetch = async |fault: Value| {
         emulated.running.state().clear_faults(None);
@@ -126,7 +126,7 @@ async fn bodies_can_be_anything() {
 }
 
 #[tokio::test]
-async fn connections_can_end_badly() {
+async fn fault_connection_breaks_the_response() {
     let emulated = Emulated::start().await;
     for connection in ["drop", "drop_mid_body", "garbage"] {
         for endpoint in ["token", "imds"] {
@@ -143,7 +143,7 @@ async fn connections_can_end_badly() {
 }
 
 #[tokio::test]
-async fn a_black_hole_lasts_until_it_is_cleared_or_the_client_goes() {
+async fn fault_black_hole_ends_when_cleared_or_disconnected() {
     let emulated = Emulated::start().await;
     let state = emulated.running.state();
     state.add_fault(Fault { connection: Some(Connection::BlackHole), ..Fault::at("imds") });
@@ -171,7 +171,7 @@ async fn a_black_hole_lasts_until_it_is_cleared_or_the_client_goes() {
 }
 
 #[tokio::test]
-async fn latency_delays_a_good_answer() {
+async fn fault_latency_delays_a_success() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"endpoint": "token", "latency_ms": 150})).await;
     let start = Instant::now();
@@ -180,7 +180,7 @@ async fn latency_delays_a_good_answer() {
 }
 
 #[tokio::test]
-async fn requests_at_once_are_counted() {
+async fn requests_in_flight_are_counted() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"endpoint": "token", "latency_ms": 300})).await;
     let one = emulated.token(json!({}));
@@ -194,7 +194,7 @@ async fn requests_at_once_are_counted() {
 }
 
 #[tokio::test]
-async fn successes_take_any_shape() {
+async fn fault_shape_changes_a_success() {
     let emulated = Emulated::start().await;
     let token = async |shape: Value| {
         emulated.running.state().clear_faults(None);
@@ -224,7 +224,7 @@ async fn successes_take_any_shape() {
 }
 
 #[tokio::test]
-async fn the_same_token_can_come_again() {
+async fn fault_same_token_repeats_the_token() {
     let emulated = Emulated::start().await;
     let first = emulated.token(json!({})).await.1;
     emulated.set("PATCH", "/tokens", json!({"same_token": true})).await;
@@ -236,7 +236,7 @@ async fn the_same_token_can_come_again() {
 }
 
 #[tokio::test]
-async fn a_skewed_clock_shows_in_tokens_and_dates() {
+async fn token_settings_clock_skew_changes_tokens_and_dates() {
     let emulated = Emulated::start().await;
     for skew in [3_600, -3_600] {
         let before = emulated.running.state().now();
@@ -256,7 +256,7 @@ async fn a_skewed_clock_shows_in_tokens_and_dates() {
 }
 
 #[tokio::test]
-async fn keys_rotate() {
+async fn keys_rotation_keeps_or_retires_old_keys() {
     let emulated = Emulated::start().await;
     let state = emulated.running.state();
     let old = emulated.token(json!({})).await.1["access_token"].as_str().unwrap().to_owned();
@@ -265,11 +265,11 @@ async fn keys_rotate() {
     assert_ne!(old.split('.').next(), new.split('.').next(), "another key id");
     assert!(state.verify(&old).is_ok() && state.verify(&new).is_ok());
     emulated.set("POST", "/keys/rotate", json!({"retire_old": true})).await;
-    assert_eq!(state.verify(&new).err(), Some(Refusal::BadSignature));
+    assert_eq!(state.verify(&new).err(), Some(TokenError::BadSignature));
 }
 
 #[tokio::test]
-async fn discovery_can_fail_too() {
+async fn discovery_fault_returns_its_error() {
     let emulated = Emulated::start().await;
     emulated.set("POST", "/faults", json!({"endpoint": "discovery", "status": 503, "times": 1})).await;
     let url = format!("{}/contoso.example/v2.0/.well-known/openid-configuration", emulated.addresses().authority_host);

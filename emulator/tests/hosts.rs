@@ -1,11 +1,11 @@
-//! The places besides App Service and IMDS that a program can have an identity from, as their clients see them.
+//! The other environments that provide identities, besides App Service and IMDS.
 
 mod common;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{DATABASE, Emulated, LIMIT, answer, claims};
+use common::{DATABASE, Emulated, LIMIT, claims, response_of};
 use reqwest::{Client, RequestBuilder};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -25,7 +25,7 @@ fn arc(emulated: &Emulated, changes: &[(&str, &str)]) -> RequestBuilder {
     emulated.client.get(url).query(&query).query(changes).header("Metadata", "true")
 }
 
-/// The key that a challenge asks for.
+/// Returns the key that a challenge requires.
 async fn key(request: RequestBuilder) -> String {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 401);
@@ -34,7 +34,7 @@ async fn key(request: RequestBuilder) -> String {
 }
 
 #[tokio::test]
-async fn azure_arc_wants_its_key_file_read() {
+async fn azure_arc_requires_the_key_of_its_file() {
     let emulated = Emulated::start().await;
     let root = variable(&emulated, "azure_arc", "PGENTRA_AZCMAGENT_ROOT");
     let response = arc(&emulated, &[]).send().await.unwrap();
@@ -45,17 +45,17 @@ async fn azure_arc_wants_its_key_file_read() {
 
     let key = key(arc(&emulated, &[])).await;
     let with_key = |key: &str| arc(&emulated, &[]).header("Authorization", format!("Basic {key}"));
-    let (status, body) = answer(with_key(&key).send().await.unwrap()).await;
+    let (status, body) = response_of(with_key(&key).send().await.unwrap()).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(claims(&body["access_token"])["oid"], "aaaaaaaa-0000-0000-0000-000000000003");
     assert!(body["expires_on"].is_string() && body["expires_in"].is_string());
     for refused in [&*key, "wrong"] {
-        assert_eq!(answer(with_key(refused).send().await.unwrap()).await.0, 401, "a key is good once");
+        assert_eq!(response_of(with_key(refused).send().await.unwrap()).await.0, 401, "a key is good once");
     }
 }
 
 #[tokio::test]
-async fn azure_arc_repeats_the_id_that_it_is_asked_for() {
+async fn azure_arc_response_repeats_the_requested_id() {
     let emulated = Emulated::start().await;
     let resource_id = "/subscriptions/99999999-0000-0000-0000-0000000000a5/resourceGroups/emulator/providers/\
                        Microsoft.ManagedIdentity/userAssignedIdentities/app-mi";
@@ -64,41 +64,41 @@ async fn azure_arc_repeats_the_id_that_it_is_asked_for() {
     for (name, id) in ids {
         let key = key(arc(&emulated, &[(name, id)])).await;
         let request = arc(&emulated, &[(name, id)]).header("Authorization", format!("Basic {key}"));
-        let (status, body) = answer(request.send().await.unwrap()).await;
+        let (status, body) = response_of(request.send().await.unwrap()).await;
         assert_eq!((status, &body[name]), (200, &json!(id)));
         assert_eq!(claims(&body["access_token"])["oid"], "aaaaaaaa-0000-0000-0000-000000000001");
     }
 }
 
 #[tokio::test]
-async fn azure_ml_wants_its_secret() {
+async fn azure_ml_requires_its_secret() {
     let emulated = Emulated::start().await;
     let url = variable(&emulated, "azure_ml", "MSI_ENDPOINT");
     let secret = variable(&emulated, "azure_ml", "MSI_SECRET");
-    let ask = async |secret: &str, changes: &[(&str, &str)]| {
+    let send = async |secret: &str, changes: &[(&str, &str)]| {
         let query = [("api-version", "2017-09-01"), ("resource", DATABASE)];
         let request = emulated.client.get(&url).query(&query).query(changes).header("secret", secret);
-        answer(request.send().await.unwrap()).await
+        response_of(request.send().await.unwrap()).await
     };
-    let (status, body) = ask(&secret, &[]).await;
+    let (status, body) = send(&secret, &[]).await;
     assert_eq!(status, 200, "{body}");
     assert!(body["expires_on"].is_i64() && body.get("expires_in").is_none());
-    assert_eq!(ask(&secret, &[("clientid", APP_MI)]).await.0, 200);
-    assert_eq!(ask(&secret, &[("clientid", "unknown")]).await.0, 400);
-    assert_eq!(ask("wrong", &[]).await.0, 401);
+    assert_eq!(send(&secret, &[("clientid", APP_MI)]).await.0, 200);
+    assert_eq!(send(&secret, &[("clientid", "unknown")]).await.0, 400);
+    assert_eq!(send("wrong", &[]).await.0, 401);
     emulated.set("PATCH", "/tokens", json!({"expires_on": "date"})).await;
-    assert!(ask(&secret, &[]).await.1["expires_on"].as_str().unwrap().ends_with(" +00:00"));
+    assert!(send(&secret, &[]).await.1["expires_on"].as_str().unwrap().ends_with(" +00:00"));
 }
 
 #[tokio::test]
-async fn cloud_shell_gives_its_users_token() {
+async fn cloud_shell_returns_the_token_of_its_user() {
     let emulated = Emulated::start().await;
     let url = variable(&emulated, "cloud_shell", "MSI_ENDPOINT");
-    let ask = async |form: Value, metadata: &str| {
+    let send = async |form: Value, metadata: &str| {
         let request = emulated.client.post(&url).form(&form).header("Metadata", metadata);
-        answer(request.send().await.unwrap()).await
+        response_of(request.send().await.unwrap()).await
     };
-    let (status, body) = ask(json!({"resource": DATABASE}), "true").await;
+    let (status, body) = send(json!({"resource": DATABASE}), "true").await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(claims(&body["access_token"])["upn"], "alice@contoso.example");
     for (form, metadata) in [
@@ -107,12 +107,12 @@ async fn cloud_shell_gives_its_users_token() {
         (json!({"resource": DATABASE, "client_id": APP_MI}), "true"),
         (json!({"resource": "https://nowhere.example"}), "true"),
     ] {
-        let (status, body) = ask(form, metadata).await;
+        let (status, body) = send(form, metadata).await;
         assert!(status == 400 && body["error"]["code"].is_string(), "{body}");
     }
 }
 
-/// Takes the one certificate and tells nothing of names.
+/// Accepts only one certificate, and does not check names.
 #[derive(Debug)]
 struct Pin {
     thumbprint: String,
@@ -171,32 +171,32 @@ fn pinning(thumbprint: String) -> Client {
 }
 
 #[tokio::test]
-async fn service_fabric_is_known_by_its_thumbprint() {
+async fn service_fabric_certificate_has_its_thumbprint() {
     let emulated = Emulated::start().await;
     let url = variable(&emulated, "service_fabric", "IDENTITY_ENDPOINT");
     let header = variable(&emulated, "service_fabric", "IDENTITY_HEADER");
     let thumbprint = variable(&emulated, "service_fabric", "IDENTITY_SERVER_THUMBPRINT");
     let client = pinning(thumbprint);
-    let ask = |client: &Client, header: Option<&str>| {
+    let send = |client: &Client, header: Option<&str>| {
         let query = [("api-version", "2019-07-01-preview"), ("resource", DATABASE)];
         let request = client.get(&url).query(&query);
         header.map_or(request.try_clone().unwrap(), |header| request.header("Secret", header))
     };
-    let (status, body) = answer(ask(&client, Some(&header)).send().await.unwrap()).await;
+    let (status, body) = response_of(send(&client, Some(&header)).send().await.unwrap()).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(claims(&body["access_token"])["oid"], "aaaaaaaa-0000-0000-0000-000000000001");
     assert!(body["expires_on"].is_i64());
     for (header, status, code) in [(None, 400, "SecretHeaderNotFound"), (Some("x"), 404, "ManagedIdentityNotFound")] {
-        let (got, body) = answer(ask(&client, header).send().await.unwrap()).await;
+        let (got, body) = response_of(send(&client, header).send().await.unwrap()).await;
         assert_eq!((got, &body["error"]["code"]), (status, &json!(code)));
     }
-    for stranger in [emulated.client.clone(), pinning("0".repeat(40))] {
-        assert!(ask(&stranger, Some(&header)).send().await.is_err(), "nobody else trusts it");
+    for other_client in [emulated.client.clone(), pinning("0".repeat(40))] {
+        assert!(send(&other_client, Some(&header)).send().await.is_err(), "no other client trusts it");
     }
 }
 
 #[tokio::test]
-async fn the_token_proxy_is_reached_by_its_name_alone() {
+async fn token_proxy_requires_its_server_name() {
     let emulated = Emulated::start().await;
     let url = variable(&emulated, "token_proxy", "AZURE_KUBERNETES_TOKEN_PROXY");
     let name = variable(&emulated, "token_proxy", "AZURE_KUBERNETES_SNI_NAME");
@@ -213,10 +213,11 @@ async fn the_token_proxy_is_reached_by_its_name_alone() {
 
     let builder = || Client::builder().tls_backend_preconfigured(common::trusting(Path::new(&ca_file))).no_proxy();
     let named = builder().resolve(&name, "127.0.0.1:0".parse().unwrap()).timeout(LIMIT).build().unwrap();
-    let (status, body) = answer(named.post(path.replace("localhost", &name)).form(&form).send().await.unwrap()).await;
+    let (status, body) =
+        response_of(named.post(path.replace("localhost", &name)).form(&form).send().await.unwrap()).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(emulated.running.state().requests.counters("token_proxy").total, 1);
     assert_eq!(emulated.running.state().requests.counters("token").total, 0);
     let by_host = builder().timeout(LIMIT).build().unwrap();
-    assert!(by_host.post(&path).form(&form).send().await.is_err(), "it answers under its name only");
+    assert!(by_host.post(&path).form(&form).send().await.is_err(), "it responds to its server name only");
 }

@@ -19,7 +19,7 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a program that ends by itself has printed.
+/// Returns the output of a program that ends by itself.
 fn output(command: &mut Command) -> Output {
     let child = command.spawn().unwrap();
     let pid = child.id();
@@ -58,7 +58,7 @@ fn environment(options: &[&str]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_command_finds_app_service_and_nothing_of_the_outside() {
+fn exec_environment_has_app_service_and_no_inherited_azure_variables() {
     let environment = environment(&["--dns-name", "emulator.test"]);
     for name in
         ["AZURE_CLIENT_ID", "IDENTITY_SERVER_THUMBPRINT", "MSI_ENDPOINT", "IMDS_ENDPOINT", "PGPASSWORD", "PGSERVICE"]
@@ -79,7 +79,7 @@ fn a_command_finds_app_service_and_nothing_of_the_outside() {
 }
 
 #[test]
-fn a_command_can_be_another_principal() {
+fn exec_as_sets_the_variables_of_the_principal() {
     let service_principal = environment(&["--as", "orders-api"]);
     assert_eq!(service_principal["AZURE_CLIENT_ID"], common::ORDERS_API);
     assert_eq!(service_principal["AZURE_CLIENT_SECRET"], "orders-api-secret");
@@ -97,7 +97,7 @@ fn a_command_can_be_another_principal() {
 }
 
 #[test]
-fn a_user_is_signed_in_to_the_developer_tools() {
+fn exec_as_user_signs_in_to_the_developer_tools() {
     let options = ["--as", "alice@contoso.example"];
     let output = exec(
         &options,
@@ -124,7 +124,7 @@ fn a_user_is_signed_in_to_the_developer_tools() {
 }
 
 #[test]
-fn the_bundle_and_the_endpoints_are_there_while_the_command_runs() {
+fn exec_endpoints_are_available_while_the_command_runs() {
     let script = "cat \"$SSL_CERT_FILE\" >/dev/null && tail -n 1 \"$SSL_CERT_FILE\"";
     let output = exec(&[], script);
     assert_eq!(
@@ -135,7 +135,7 @@ fn the_bundle_and_the_endpoints_are_there_while_the_command_runs() {
 }
 
 #[test]
-fn the_exit_status_is_the_commands() {
+fn exec_exit_status_is_that_of_the_command() {
     assert_eq!(exec(&[], "exit 0").status.code(), Some(0));
     assert_eq!(exec(&[], "exit 7").status.code(), Some(7));
     assert_eq!(exec(&[], "kill -9 $$").status.code(), Some(137));
@@ -149,7 +149,7 @@ fn the_exit_status_is_the_commands() {
 }
 
 #[test]
-fn signals_reach_the_command() {
+fn exec_signals_are_forwarded_to_the_command() {
     let script = "trap 'exit 9' TERM; echo '\"started\"'; while :; do sleep 0.05; done";
     let mut started = Started::new(&mut program(&["--exec", "sh", "-c", script]));
     assert_eq!(started.ready, "started");
@@ -159,14 +159,14 @@ fn signals_reach_the_command() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_command_does_not_outlive_a_killed_emulator() {
+fn exec_command_ends_with_a_killed_emulator() {
     let mut started = Started::new(&mut program(&["--exec", "sh", "-c", "echo $$; exec sleep 60"]));
     let command = format!("/proc/{}", started.ready);
     assert!(Path::new(&command).exists());
     started.child.kill().unwrap();
     started.child.wait().unwrap();
     let start = Instant::now();
-    // A zombie that nobody reaps is dead too.
+    // A zombie has ended too.
     let is_alive = || std::fs::read_to_string(format!("{command}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     while is_alive() && start.elapsed() < LIMIT {
         std::thread::sleep(Duration::from_millis(10));
@@ -179,7 +179,7 @@ fn terminate(pid: u32) {
 }
 
 #[test]
-fn one_line_tells_everything_and_the_file_has_it_too() {
+fn program_prints_one_line_and_writes_the_ready_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ready.json");
     let mut started = Started::new(&mut program(&["--ready-file", file.to_str().unwrap()]));
@@ -202,7 +202,7 @@ fn one_line_tells_everything_and_the_file_has_it_too() {
 }
 
 #[test]
-fn a_signal_ends_it_in_good_order() {
+fn program_signal_ends_it_cleanly() {
     let mut started = Started::new(&mut program(&[]));
     terminate(started.child.id());
     assert_eq!(started.wait(), Some(0));
@@ -210,7 +210,7 @@ fn a_signal_ends_it_in_good_order() {
 }
 
 #[test]
-fn it_goes_when_its_parent_does() {
+fn program_ends_with_its_parent() {
     let directory = tempfile::tempdir().unwrap();
     for (option, lives_on) in [("--listen=127.0.0.1", false), ("--outlive-parent", true)] {
         let file = directory.path().join(option);
@@ -222,7 +222,7 @@ fn it_goes_when_its_parent_does() {
         let ready: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let control = ready["control"].as_str().unwrap().strip_prefix("http://").unwrap();
         let start = Instant::now();
-        // A second is five times what it takes to notice.
+        // The emulator polls five times a second.
         let patience = if lives_on { Duration::from_secs(1) } else { LIMIT };
         while TcpStream::connect(control).is_ok() && start.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(20));
@@ -235,7 +235,7 @@ fn it_goes_when_its_parent_does() {
 }
 
 #[test]
-fn it_can_live_as_long_as_its_input() {
+fn program_stop_on_stdin_eof_ends_with_its_input() {
     let mut command = program(&["--stop-on-stdin-eof"]);
     let mut started = Started::new(command.stdin(Stdio::piped()));
     assert!(TcpStream::connect(started.control()).is_ok());
@@ -244,7 +244,7 @@ fn it_can_live_as_long_as_its_input() {
 }
 
 #[tokio::test]
-async fn a_kept_authority_is_trusted_once_and_names_are_in_the_certificate() {
+async fn program_ca_dir_keeps_the_authority() {
     let directory = tempfile::tempdir().unwrap();
     let options =
         ["--ca-dir", directory.path().to_str().unwrap(), "--dns-name", "emulator.test", "--dns-name", "127.0.0.2"];
@@ -282,7 +282,7 @@ async fn a_kept_authority_is_trusted_once_and_names_are_in_the_certificate() {
 }
 
 #[test]
-fn ports_can_be_fixed() {
+fn program_port_option_fixes_the_port() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let started = Started::new(&mut program(&["--port", &format!("imds={free}")]));
     assert_eq!(started.ready["imds_host"], format!("http://127.0.0.1:{free}"));
@@ -292,7 +292,7 @@ fn ports_can_be_fixed() {
 }
 
 #[test]
-fn developer_tools_misbehave_as_they_are_told() {
+fn developer_tools_apply_their_faults() {
     let script = r#"
         fault() { curl -sS -X DELETE "$PGENTRA_EMULATOR_CONTROL/faults" > /dev/null
                   curl -sS -d "$1" "$PGENTRA_EMULATOR_CONTROL/faults" > /dev/null; }

@@ -1,6 +1,6 @@
-//! Logins of tokio-postgres by a plan: from Azure Service Connector's variables alone, and never without TLS.
+//! Logins of tokio-postgres by a connection plan: with Azure Service Connector's variables only, and never without TLS.
 //!
-//! Each that works says so in a line `connector: IDENTITY / tokio-postgres / Rust`, which `tools/matrix.py` gathers.
+//! Each login that works prints `connector: IDENTITY / tokio-postgres / Rust`, which `tools/matrix.py` collects.
 
 mod common;
 
@@ -12,15 +12,15 @@ use pgentra::{
     config::Environment,
     postgres::{ConnectionPlan, ConnectionRequest, ServiceConnector},
 };
-use pgentra_emulator::{Emulator, Options, Postgres, config::ORDERS_API_SECRET};
+use pgentra_emulator::{Emulator, Postgres, config::ORDERS_API_SECRET};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Config, config::SslMode};
 
-/// It is this machine, but not by its name.
+/// A name of this machine that does not count as local.
 const NOT_LOOPBACK: &str = "0.0.0.0";
 
 async fn with_postgres() -> Emulated {
-    let running = Emulator::start(Options { postgres: Postgres::Own, ..Options::default() }).await.unwrap();
+    let running = Emulator::builder().postgres(Postgres::Own).start().await.unwrap();
     let client = client_trusting(&running.addresses().ca_file);
     Emulated { running, client }
 }
@@ -30,7 +30,7 @@ fn environment(variables: &Value) -> Environment {
     variables.map(|(name, value)| (name.clone(), value.as_str().unwrap().into())).collect()
 }
 
-/// Connects as a program does that has these variables, and a connection string of its own.
+/// Connects like a program with these variables and its own connection string.
 async fn connect(
     emulated: &Emulated,
     request: ConnectionRequest,
@@ -61,10 +61,10 @@ async fn connect(
 async fn service_connector_logs_in_by_its_variables_alone() {
     let emulated = with_postgres().await;
     let addresses = emulated.addresses();
-    let door = addresses.postgres.as_ref().unwrap();
-    let (host, port, database) = (&door.host, door.port, &door.database);
+    let postgres = addresses.postgres.as_ref().unwrap();
+    let (host, port, database) = (&postgres.host, postgres.port, &postgres.database);
     let client_id = |number: u8| format!("11111111-0000-0000-0000-{number:012}");
-    // The role is the variable's user, which is not the identity's name. App Service's default is the system's identity.
+    // The role is the variable's user, not the identity's name. App Service's default is the system-assigned identity.
     for (name, kind, number) in [
         ("rust-system", "system_assigned", 0x51),
         ("rust-user", "user_assigned", 0x52),
@@ -77,7 +77,7 @@ async fn service_connector_logs_in_by_its_variables_alone() {
     }
     emulated.set("PUT", "/config", json!({"app_service": {"default": "rust-system"}})).await;
     let cases = [
-        // The forms of the client types go, nodejs and java.
+        // The formats of the client types go, nodejs and java.
         (
             "system-assigned",
             "aad_rust-system",
@@ -102,7 +102,7 @@ async fn service_connector_logs_in_by_its_variables_alone() {
     ];
     for (identity, role, variables) in cases {
         let mut environment = environment(&variables);
-        // The platform's own variables; Entra is the emulator here.
+        // The platform's own variables, with the emulator as Entra.
         environment.insert("IDENTITY_ENDPOINT".into(), addresses.app_service.endpoint.as_str().into());
         environment.insert("IDENTITY_HEADER".into(), addresses.app_service.header.as_str().into());
         environment.insert("AZURE_AUTHORITY_HOST".into(), addresses.authority_host.as_str().into());
@@ -123,10 +123,10 @@ async fn service_connector_logs_in_by_its_variables_alone() {
 async fn plan_sends_no_byte_of_a_token_without_tls() {
     let emulated = with_postgres().await;
     let addresses = emulated.addresses();
-    let door = addresses.postgres.as_ref().unwrap();
+    let postgres = addresses.postgres.as_ref().unwrap();
     emulated.set("POST", "/postgres", json!({"plaintext": true})).await;
     let request = |host: &str, sslmode: &str| ConnectionRequest {
-        text: Some(format!("host={host} port={} dbname=postgres {sslmode}", door.port).into()),
+        text: Some(format!("host={host} port={} dbname=postgres {sslmode}", postgres.port).into()),
         environment: environment(&json!({
             "IDENTITY_ENDPOINT": addresses.app_service.endpoint, "IDENTITY_HEADER": addresses.app_service.header,
         })),
@@ -141,7 +141,7 @@ async fn plan_sends_no_byte_of_a_token_without_tls() {
     let refused = connect(&emulated, request(NOT_LOOPBACK, "sslmode=disable"), &addresses.ca_file).await.unwrap_err();
     assert_eq!(refused.downcast_ref::<Error>().unwrap().code(), "insecure_transport");
     assert_eq!(sent().await, json!(0));
-    // The test itself can fail: a local server gets the token without TLS.
+    // The counter works: a local server gets the token without TLS.
     connect(&emulated, request("localhost", ""), &addresses.ca_file).await.unwrap();
     assert!(sent().await.as_u64().unwrap() > 500);
 }

@@ -3,7 +3,7 @@ using PgEntra;
 
 namespace Samples;
 
-/// <summary>Entity Framework Core. A token service that is down for a moment is retried like a database that is.</summary>
+/// <summary>Entity Framework Core. Its retries also cover a temporary outage of the token service.</summary>
 internal static class EntityFrameworkSample
 {
     public static async Task<string> RunAsync(string connectionString)

@@ -6,7 +6,7 @@ using PgEntra;
 
 namespace Samples;
 
-/// <summary>A worker in a generic host, with PgEntra's events in the host's log.</summary>
+/// <summary>A worker service, with PgEntra's events in its log.</summary>
 internal static class HostedServiceSample
 {
     public static async Task<string> RunAsync(string connectionString)
@@ -29,7 +29,7 @@ internal static class HostedServiceSample
 
     private sealed class Worker(NpgsqlDataSource source, IHostApplicationLifetime lifetime) : BackgroundService
     {
-        public string Role { get; private set; } = "nobody";
+        public string Role { get; private set; } = "";
 
         protected override async Task ExecuteAsync(CancellationToken stoppingToken)
         {

@@ -1,4 +1,4 @@
-"""What is compared: one credential each, by class and arguments, in one place of the emulator."""
+"""The scenarios: each is one credential, by class and arguments, in one environment of the emulator."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ APP_MI_RESOURCE = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """One credential and one request. Texts may hold what `Place.fill` knows."""
+    """One credential and one request. Texts may contain names that `ScenarioContext.fill` replaces."""
 
     name: str
     credential: Mapping[str, Any]
-    """Its class, and the arguments that the engine's document has; the workers spell them as their language does."""
+    """Its class and arguments, by the engine's names; the workers translate them to their language's."""
     environment: Mapping[str, str] = field(default_factory=dict)
     hosts: str | None = None
-    """The place whose variables are set: a key of the emulator's `hosts`, or `app_service`."""
+    """The environment whose variables are set: a key of the emulator's `hosts`, or `app_service`."""
     tools: bool = False
     """Whether alice is signed in to developer tools."""
     fault: Mapping[str, Any] | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     peers: tuple[str, ...] = PEERS
-    """Who has this credential."""
+    """The libraries that have this credential."""
 
 
 CERTIFICATES = ROOT / "tests/vectors/certificates"
@@ -46,13 +46,13 @@ MARK = "-----END CERTIFICATE-----"
 
 
 def first_certificate(file: Path) -> str:
-    """The application's own of a PEM file, without the key."""
+    """The application's certificate of a PEM file, without the key."""
     text = file.read_text()
     return text[text.index("-----BEGIN CERTIFICATE") : text.index(MARK) + len(MARK)] + "\n"
 
 
 def leaf_first(text: str) -> str:
-    """The file's key, and its certificates from the application's own to the authority's."""
+    """The file's key and its certificates, from the application's to the authority's."""
     by_subject = {certificate.subject: certificate for certificate in load_pem_x509_certificates(text.encode())}
     issuers = {certificate.issuer for certificate in by_subject.values()}
     (link,) = (certificate for subject, certificate in by_subject.items() if subject not in issuers)
@@ -65,11 +65,11 @@ def leaf_first(text: str) -> str:
     return "".join([key, "-----END PRIVATE KEY-----\n", *certificates])
 
 
-class Place:
-    """The emulator, and what of it the scenarios name."""
+class ScenarioContext:
+    """The emulator, and the values to which scenarios refer."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
-        # MSAL takes the first certificate of a file for the application's own.
+        # MSAL uses the first certificate of a file as the application's.
         chain = folder / "chain.pem"
         chain.write_text(leaf_first((CERTIFICATES / "chain.pem").read_text()))
         certificates = [first_certificate(file) for file in (CERTIFICATES / "app.pem", chain)]
@@ -98,7 +98,7 @@ class Place:
         }
 
     def fill(self, value: Any) -> Any:
-        """The value with every `<NAME>` filled in."""
+        """Returns the value with every `<NAME>` replaced."""
         if isinstance(value, Mapping):
             return {key: self.fill(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -304,7 +304,7 @@ SCENARIOS = [
         {
             "AZURE_TENANT_ID": "<TENANT>",
             "AZURE_CLIENT_ID": ORDERS_API["client_id"],
-            # Another one than above: MSAL for Python remembers refusals for a minute.
+            # Different from the one above: MSAL for Python caches errors for a minute.
             "AZURE_CLIENT_SECRET": "wrong-too",
         },
         hosts="app_service",
@@ -359,6 +359,6 @@ SCENARIOS = [
         {"class": "ManagedIdentityCredential", "client_id": APP_MI},
         hosts="app_service",
     ),
-    # At the end: @azure/identity never looks again for a PowerShell that it has not found once.
+    # At the end: @azure/identity never searches again for a PowerShell that it has not found once.
     *[Scenario(f"{kind}: not installed", {"class": _CLASSES[kind]}, {"PATH": "/nowhere"}) for kind in _TOOLS],
 ]

@@ -1,7 +1,7 @@
-"""The same configuration through the Azure SDKs' credentials and through ours: what reaches the wire, field by field.
+"""The same configuration in the Azure SDKs' credentials and in ours: compares the requests, field by field.
 
-Every difference is in `differences.json` with its reason. One that is not there fails the test, and so does one that is
-there and has gone.
+`differences.json` lists every difference with its reason. A difference that is not listed fails the test, and so does a
+listed one that does not occur.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any
 
 import pytest
 
-from scenarios import DATABASE, PEERS, SCENARIOS, Place, Scenario
+from scenarios import DATABASE, PEERS, SCENARIOS, Scenario, ScenarioContext
 from support.emulator import ROOT, Emulator
 
 HERE = Path(__file__).parent
 LIMIT_S = 90.0
-#: Where the agent of Azure Arc keeps its keys, of which the Azure SDKs know no other place.
+#: The folder in which the agent of Azure Arc keeps its keys; the Azure SDKs read no other one.
 ARC_KEYS = Path("/var/opt/azcmagent/tokens")
 
 
 class Worker:
-    """A program that asks for tokens, in a language."""
+    """A program in one language that requests tokens."""
 
     def __init__(self, language: str, environment: dict[str, str]) -> None:
         self._language, self._environment = language, environment
@@ -52,13 +52,13 @@ class Worker:
         )
 
     def forget(self) -> None:
-        """A new process: MSAL for Node keeps the source of managed identity, and its tokens, for the process's life."""
+        """Starts a new process: MSAL for Node caches the source of managed identity, and its tokens, in the process."""
         if self._language == "node":
             self.stop()
             self._start()
 
     def ask(self, **job: Any) -> str:
-        """What came of the job."""
+        """Returns the result of the job."""
         assert self._process.stdin is not None and self._process.stdout is not None
         watchdog = threading.Timer(LIMIT_S, self._process.kill)
         watchdog.start()
@@ -72,13 +72,13 @@ class Worker:
         return str(json.loads(line)["outcome"])
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         self._process.kill()
         self._process.communicate()
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScenarioContext]:
     folder = tmp_path_factory.mktemp("compare")
     settings = folder / "emulator.json"
     made = None
@@ -88,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     else:
         settings.write_text("{}")
     emulator = Emulator.start("--no-postgres", "--config", str(settings))
-    yield Place(emulator, folder)
+    yield ScenarioContext(emulator, folder)
     emulator.stop()
     if made is not None:
         shutil.rmtree(made, ignore_errors=True)
@@ -105,13 +105,13 @@ def may_write_arc_keys() -> bool:
 
 
 @pytest.fixture(scope="session")
-def workers(place: Place) -> Iterator[dict[str, Worker]]:
-    environment = place.emulator.environment()
+def workers(context: ScenarioContext) -> Iterator[dict[str, Worker]]:
+    environment = context.emulator.environment()
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
         del environment[name]
     environment |= {
-        "AZURE_AUTHORITY_HOST": place.emulator.authority_host,
-        "NODE_EXTRA_CA_CERTS": place.emulator.bundle_file,
+        "AZURE_AUTHORITY_HOST": context.emulator.authority_host,
+        "NODE_EXTRA_CA_CERTS": context.emulator.bundle_file,
         "HOME": str(HERE / "nobody"),
     }
     made = {peer: Worker(peer, environment) for peer in PEERS if peer != "node" or has_node()}
@@ -125,17 +125,17 @@ def has_node() -> bool:
 
 
 class Differences:
-    """The table, and which of its rows have been met."""
+    """The table of differences, and the rows that have occurred."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = json.loads((HERE / "differences.json").read_text())["differences"]
         self.met: set[int] = set()
 
     def known(self, peer: str, scenario: str, what: str) -> bool:
-        """Whether a difference is in the table."""
+        """Returns whether a difference is in the table."""
         found = False
         for index, row in enumerate(self.rows):
-            # Python's twins differ alike.
+            # Python's synchronous and awaitable classes have the same differences.
             fits = row["peer"] in ("both", peer.split()[0], peer) and fnmatchcase(scenario, row["scenario"])
             if fits and fnmatchcase(what, row["what"]):
                 self.met.add(index)
@@ -158,16 +158,16 @@ RUN: set[str] = set()
 
 
 @pytest.mark.parametrize(("scenario", "peer"), PAIRS)
-def test_reaches_the_wire_alike(
-    scenario: Scenario, peer: str, place: Place, workers: dict[str, Worker], differences: Differences
+def test_request_on_the_wire(
+    scenario: Scenario, peer: str, context: ScenarioContext, workers: dict[str, Worker], differences: Differences
 ) -> None:
     if peer not in workers:
         pytest.skip("Node and the packages of bindings-node: none on this machine")
     if scenario.hosts == "azure_arc" and not may_write_arc_keys():
         pytest.skip(f"{ARC_KEYS} cannot be written to by this user")
     RUN.add(f"{peer}-{scenario.name}")
-    expected = seen(scenario, "peer", peer, place, workers[peer])
-    ours = seen(scenario, "ours", peer, place, workers[peer])
+    expected = seen(scenario, "peer", peer, context, workers[peer])
+    ours = seen(scenario, "ours", peer, context, workers[peer])
     unlisted = [
         f"{what}: theirs {shortened(theirs)}, ours {shortened(mine)}"
         for what, theirs, mine in compared(expected, ours)
@@ -176,22 +176,22 @@ def test_reaches_the_wire_alike(
     assert not unlisted, "\n".join(["not in differences.json:", *unlisted])
 
 
-def test_no_row_of_the_table_is_out_of_date(differences: Differences) -> None:
+def test_differences_table_up_to_date(differences: Differences) -> None:
     if len(RUN) < len(PAIRS):
         pytest.skip("not every scenario was run")
     gone = [row for index, row in enumerate(differences.rows) if index not in differences.met]
     assert not gone, f"no longer met: {gone}"
 
 
-def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker) -> dict[str, Any]:
-    """The outcome, and the requests by endpoint, each as its fields."""
-    emulator = place.emulator
+def seen(scenario: Scenario, side: str, peer: str, context: ScenarioContext, worker: Worker) -> dict[str, Any]:
+    """Returns the outcome, and the fields of the requests by endpoint."""
+    emulator = context.emulator
     emulator.call("DELETE", "/faults")
     emulator.call("DELETE", "/requests")
     if scenario.fault is not None:
         emulator.add_fault(**scenario.fault)
-    # What nobody reads keeps tokens of one scenario from being used in another.
-    environment = {"APPDATA": f"/{peer}/{scenario.name}", "PATH": ":".join(folders(place, scenario))}
+    # A variable that is not read separates the cache entries of scenarios.
+    environment = {"APPDATA": f"/{peer}/{scenario.name}", "PATH": ":".join(folders(context, scenario))}
     if scenario.hosts == "app_service":
         environment |= {
             "IDENTITY_ENDPOINT": emulator.app_service["endpoint"],
@@ -199,13 +199,13 @@ def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker)
         }
     elif scenario.hosts is not None:
         environment |= emulator.hosts[scenario.hosts]
-    environment |= place.fill(scenario.environment)
+    environment |= context.fill(scenario.environment)
     if side == "peer" and (scenario.hosts is not None or scenario.credential["class"] == "DefaultAzureCredential"):
         worker.forget()
     outcome = worker.ask(
         side=side,
         environment=environment,
-        credential=place.fill(scenario.credential),
+        credential=context.fill(scenario.credential),
         request={"scope": DATABASE, **scenario.request},
     )
     requests: dict[str, list[dict[str, str]]] = {}
@@ -221,7 +221,7 @@ def seen(scenario: Scenario, side: str, peer: str, place: Place, worker: Worker)
 
 
 def assertion_of(entry: dict[str, Any]) -> dict[str, str]:
-    """The fields of an assertion that the client signed itself; moments in minutes from then."""
+    """Returns the fields of an assertion that the client signed; times are minutes from the request."""
     fields: dict[str, str] = {}
     for part, values in (entry.get("client_assertion") or {}).items():
         if not isinstance(values, dict):
@@ -236,13 +236,13 @@ def assertion_of(entry: dict[str, Any]) -> dict[str, str]:
     return fields
 
 
-def folders(place: Place, scenario: Scenario) -> list[str]:
-    """The tools' own folder, and those of the system's shell without any tool of the developer's."""
-    return [*([place.tools] if scenario.tools else []), "/usr/bin", "/bin"]
+def folders(context: ScenarioContext, scenario: Scenario) -> list[str]:
+    """Returns the folder of the developer tools, and the folders of the system's shell."""
+    return [*([context.tools] if scenario.tools else []), "/usr/bin", "/bin"]
 
 
 def compared(theirs: dict[str, Any], ours: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
-    """What differs: where, theirs and ours."""
+    """Returns the differences: the field, the peer's value and ours."""
     if theirs["outcome"] != ours["outcome"]:
         yield "outcome", theirs["outcome"], ours["outcome"]
     for endpoint in sorted(theirs["requests"].keys() | ours["requests"].keys()):

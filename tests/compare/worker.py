@@ -1,6 +1,6 @@
-"""Asks azure-identity, or pgentra.identity with the same arguments, for one token a line of standard input.
+"""Requests one token for each line of standard input, from azure-identity or from pgentra.identity.
 
-With the argument `aio`: their awaitable twins.
+The argument `aio` selects the awaitable classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODULES: dict[str, Any] = {
     "ours": pgentra.identity.aio if IS_AIO else pgentra.identity,
 }
 
-#: Names that Python has for what a scenario calls as the engine does.
+#: Python's names of arguments, by the engine's names.
 CLASSES = {"ClientCertificateCredential": "CertificateCredential"}
 ARGUMENTS = {
     "ClientAssertionCredential": {"get_assertion": "func"},
@@ -36,12 +36,12 @@ ARGUMENTS = {
         "user_assertion_token": "user_assertion",
     },
 }
-#: Those that take nothing of the pipeline.
+#: Classes without arguments of the HTTP pipeline.
 TOOLS = ("AzureCliCredential", "AzureDeveloperCliCredential", "AzurePowerShellCredential")
 
 
 def credential(module: Any, given: dict[str, Any]) -> Any:
-    """A scenario's credential, by the class of that name in one of the modules."""
+    """Creates a scenario's credential from the class of that name in one of the modules."""
     name = given["class"]
     made = getattr(module, CLASSES.get(name, name))
     if members := given.get("credentials"):
@@ -65,7 +65,7 @@ async def awaited(asked: Any, scope: str, request: dict[str, Any]) -> Any:
 
 
 def outcome(module: Any, given: dict[str, Any], request: dict[str, Any]) -> str:
-    """`token`, or how it failed."""
+    """Returns `token`, or the failure."""
     scope = request.pop("scope")
     try:
         asked = credential(module, given)
@@ -74,7 +74,7 @@ def outcome(module: Any, given: dict[str, Any], request: dict[str, Any]) -> str:
     except azure.identity.CredentialUnavailableError:
         return "unavailable"
     except ClientAuthenticationError as error:
-        # Ours is an error of azure.core by inheritance, whatever its kind.
+        # Our errors derive from azure.core's, so that their kind decides.
         return "unavailable" if "Unavailable" in type(error).__name__ else "failed"
     except Exception as error:
         return f"failed ({type(error).__name__})"

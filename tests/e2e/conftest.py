@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`PGENTRA_PYTHON` is the name of this one: `oldest`, `newest`."""
+    """Deselects what this run leaves out. `PGENTRA_PYTHON` names the Python that runs: `oldest` or `newest`."""
     if LONG:
         return
     if left := [item for item in items if item.get_closest_marker("long")]:
@@ -40,13 +40,13 @@ def _is_for_one(item: pytest.Item) -> bool:
     return item.get_closest_marker("one_python") is not None
 
 
-#: Tests of each file.
+#: The number of deselected tests of each file.
 _left_to_the_newest: Counter[str] = Counter()
 _left_to_test_all: Counter[str] = Counter()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was left to the newest Python and to `make test-all`."""
+    """Reports the tests that only the newest Python or `make test-all` runs."""
     for name, count in _left_to_the_newest.items():
         terminalreporter.write_line(f"not tried under the oldest: {count} tests of {name}")
     for name, count in _left_to_test_all.items():
@@ -62,32 +62,32 @@ def running_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(running_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The emulator without faults, and an environment in which this process is its `app-mi`."""
+    """The emulator without faults; this process's environment has the emulator's identity `app-mi`."""
     with running_emulator.clean(monkeypatch) as clean:
         yield clean
 
 
 @pytest.fixture
 def target(emulator: Emulator) -> Target:
-    """The front door, verified."""
+    """A connection to the emulator's PostgreSQL, with `verify-full`."""
     return Target(emulator.place.host, emulator.place.port, emulator.place.database)
 
 
 @pytest.fixture
 def identity(emulator: Emulator) -> Principal:
-    """A managed identity that only this test uses: what other tests have cached is not its."""
+    """A managed identity that only this test uses, so that the cache holds no token for it."""
     return emulator.add_principal("user_assigned")
 
 
 @pytest.fixture
 def mine(identity: Principal, target: Target) -> Target:
-    """A connection to the front door as `identity`."""
+    """A connection to the emulator's PostgreSQL as `identity`."""
     return target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)})
 
 
 @pytest.fixture
 def service_principal(emulator: Emulator) -> tuple[Principal, ClientSecretCredential]:
-    """A service principal of this test's own, whose tokens tell no name."""
+    """A service principal that only this test uses; its tokens contain no name."""
     principal = emulator.add_principal("service_principal")
     assert principal.secret is not None
     credential = ClientSecretCredential(
@@ -98,20 +98,20 @@ def service_principal(emulator: Emulator) -> tuple[Principal, ClientSecretCreden
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
 def driver(request: pytest.FixtureRequest) -> Driver:
-    """Each way of connecting."""
+    """Each driver."""
     found: Driver = request.param
     return found
 
 
 @pytest.fixture
 def counting(emulator: Emulator, identity: Principal) -> Counting:
-    """A host's credential for `identity`."""
+    """A custom credential for `identity`."""
     return Counting(emulator, identity.name)
 
 
 @pytest.fixture(autouse=True)
 def _no_pending_secrets(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No test writes a token to its output."""
+    """Fails a test that writes a token to its output."""
     yield
     out, err = capfd.readouterr()
     assert "eyJ" not in out + err

@@ -1,4 +1,4 @@
-"""Our credentials inside real clients of the Azure SDK, that SDK's credentials inside ours, and chains of both."""
+"""Our credentials in clients of the Azure SDK, the SDK's credentials in our connections, and chains of both."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from support.drivers import DRIVERS, Target
 from support.emulator import Emulator, Principal
 from support.vector_runner import make_certificate
 
-# What comes from other libraries is the same under every Python.
+# Other libraries behave the same under every Python.
 pytestmark = pytest.mark.one_python
 
 STORAGE, VAULT = "https://storage.azure.com", "https://vault.azure.net"
@@ -43,14 +43,14 @@ SYNC, ASYNC = (next(driver for driver in DRIVERS if driver.name == name) for nam
 
 
 class Storage:
-    """Blobs over TLS, for whoever brings a token that the emulator signed for Azure Storage."""
+    """A blob service with TLS that accepts tokens which the emulator signed for Azure Storage."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self.certificate = folder / "storage.pem"
         make_certificate(self.certificate)
         self._emulator = emulator
-        #: The claims of the tokens that were taken, and why others were refused.
-        self.taken: list[dict[str, Any]] = []
+        #: The claims of accepted tokens, and the reasons of rejections.
+        self.accepted: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self.tokens: list[str] = []
         #: Whether the next request is answered with a claims challenge.
@@ -95,7 +95,7 @@ class Storage:
             self.tokens.append(token)
             issuer = f"https://sts.windows.net/{self._emulator.tenant_id}/"
             key = self._keys.get_signing_key_from_jwt(token)
-            self.taken.append(jwt.decode(token, key, ["RS256"], audience=STORAGE, issuer=issuer))
+            self.accepted.append(jwt.decode(token, key, ["RS256"], audience=STORAGE, issuer=issuer))
         except jwt.PyJWTError as error:
             self.refused.append(type(error).__name__)
             self._answer(handler, 401, {"WWW-Authenticate": "Bearer error=invalid_token"})
@@ -162,11 +162,11 @@ async def upload_and_download_async(storage: Storage, credential: AsyncTokenCred
         return bytes(await (await blob.download_blob()).readall())
 
 
-# Ours in a client of the Azure SDK
+# Our credentials in a client of the Azure SDK
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_a_client_of_azure_storage(
+def test_credential_in_azure_storage_client(
     flavour: str, emulator: Emulator, storage: Storage, identity: Principal, mine: Target
 ) -> None:
     client_id = identity.appid
@@ -181,17 +181,19 @@ def test_a_client_of_azure_storage(
 
         contents = asyncio.run(twice())
     assert contents == [b"content"] * 2
-    assert {(claims["aud"], claims["oid"]) for claims in storage.taken} == {(STORAGE, identity.oid)}
-    assert (len(storage.taken), storage.refused) == (4, [])
-    # Each client keeps a token itself; two of them shared ours.
+    assert {(claims["aud"], claims["oid"]) for claims in storage.accepted} == {(STORAGE, identity.oid)}
+    assert (len(storage.accepted), storage.refused) == (4, [])
+    # Each client caches a token of its own; both got ours from one cache entry.
     assert [one.resource for one in emulator.requests(principal=identity)] == [STORAGE]
-    # The database's token is another one.
-    assert SYNC.who(mine) == identity.name
+    # The token for the database is a different one.
+    assert SYNC.log_in(mine) == identity.name
     assert len(emulator.database_requests(identity)) == 1
 
 
-def test_a_token_for_something_else_is_refused(emulator: Emulator, storage: Storage, identity: Principal) -> None:
-    """The stub can tell."""
+def test_storage_stub_with_token_for_another_audience(
+    emulator: Emulator, storage: Storage, identity: Principal
+) -> None:
+    """The stub rejects it."""
     minted = emulator.mint(identity.name)
     with pytest.raises(ClientAuthenticationError):
         upload_and_download(storage, pgentra.identity.StaticTokenCredential(minted.token, minted.expires_on))
@@ -199,14 +201,14 @@ def test_a_token_for_something_else_is_refused(emulator: Emulator, storage: Stor
     forged = emulator.mint(identity.name, audience=STORAGE, forged=True)
     with pytest.raises(ClientAuthenticationError):
         upload_and_download(storage, pgentra.identity.StaticTokenCredential(forged.token, forged.expires_on))
-    assert storage.taken == []
+    assert storage.accepted == []
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_a_claims_challenge_is_answered_with_another_token(
+def test_credential_after_claims_challenge(
     flavour: str, emulator: Emulator, storage: Storage, service_principal: tuple[Principal, Any]
 ) -> None:
-    """Continuous access evaluation as clients of the SDK do it: `enable_cae` always, `claims` once challenged."""
+    """Clients of the SDK always pass `enable_cae`, and `claims` after a challenge (continuous access evaluation)."""
     principal, credential = service_principal
     scope = f"{STORAGE}/.default"
     options: dict[str, Any] = {"connection_verify": str(storage.certificate)}
@@ -241,8 +243,8 @@ def test_a_claims_challenge_is_answered_with_another_token(
 
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_each_request_has_a_token_of_its_own(flavour: str, emulator: Emulator, storage: Storage) -> None:
-    """By scope, tenant, claims and CAE; each is asked for once, by many callers at once."""
+def test_get_token_with_different_requests(flavour: str, emulator: Emulator, storage: Storage) -> None:
+    """Requests differ by scope, tenant, claims and CAE; many callers at once cause one fetch for each."""
     principal = emulator.add_principal("service_principal")
     module: Any = identity_of(flavour)
     credential = module.ClientSecretCredential(
@@ -273,8 +275,8 @@ def test_each_request_has_a_token_of_its_own(flavour: str, emulator: Emulator, s
     assert len(emulator.requests("token", principal=principal)) == len(asked)
 
 
-def test_a_token_of_any_scope_is_refreshed_ahead(emulator: Emulator, storage: Storage) -> None:
-    """Of 6 s, refreshed from its 3rd second at the latest; nobody waits for the service, which takes one."""
+def test_get_token_refreshed_ahead_for_any_scope(emulator: Emulator, storage: Storage) -> None:
+    """A token of 6 s is refreshed from its third second at the latest; no caller waits for the service's second."""
     principal = emulator.add_principal("service_principal")
     credential = identity.ClientSecretCredential(
         emulator.tenant_id, principal.appid, principal.secret or "", authority=emulator.authority_host
@@ -300,7 +302,7 @@ def identity_of(flavour: str) -> Any:
     return identity if flavour == "sync" else aio
 
 
-# Chains of both, and each inside the other. `theirs` and `ours` are modules of one flavour.
+# Chains of both, and each in the other. `theirs` and `ours` are modules of one flavour.
 
 
 def _modules(flavour: str) -> tuple[Any, Any]:
@@ -308,7 +310,7 @@ def _modules(flavour: str) -> tuple[Any, Any]:
 
 
 def ask(flavour: str, credential: Any) -> str:
-    """A token as clients of the SDK ask for it."""
+    """Requests a token as clients of the SDK do."""
 
     async def awaited() -> str:
         async with credential:
@@ -322,21 +324,21 @@ def ask(flavour: str, credential: Any) -> str:
 
 def log_in(flavour: str, target: Target, credential: Any) -> str:
     connection = target.but(entra={"credential": credential})
-    return SYNC.who(connection) if flavour == "sync" else asyncio.run(ASYNC.who_async(connection))
+    return SYNC.log_in(connection) if flavour == "sync" else asyncio.run(ASYNC.log_in_async(connection))
 
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "aio"])
 
 
 @FLAVOURS
-def test_theirs_inside_ours(flavour: str, identity: Principal, target: Target) -> None:
+def test_connection_with_azure_sdk_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     member = theirs.ManagedIdentityCredential(client_id=identity.appid)
     assert log_in(flavour, target, ours.ChainedTokenCredential(ours.EnvironmentCredential(), member)) == identity.name
 
 
 @FLAVOURS
-def test_their_chain_goes_on_past_an_unavailable_one_of_ours(flavour: str, identity: Principal, target: Target) -> None:
+def test_azure_sdk_chain_with_our_unavailable_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     chain = theirs.ChainedTokenCredential(
         ours.EnvironmentCredential(),
@@ -347,12 +349,12 @@ def test_their_chain_goes_on_past_an_unavailable_one_of_ours(flavour: str, ident
     chain = theirs.ChainedTokenCredential(
         ours.WorkloadIdentityCredential(), theirs.ManagedIdentityCredential(client_id=identity.appid)
     )
-    # And such a chain is a credential for us.
+    # Our connections accept such a chain as a credential.
     assert log_in(flavour, target, chain) == identity.name
 
 
 @FLAVOURS
-def test_our_chain_goes_on_past_an_unavailable_one_of_theirs(flavour: str, identity: Principal, target: Target) -> None:
+def test_chain_with_unavailable_azure_sdk_credential(flavour: str, identity: Principal, target: Target) -> None:
     theirs, ours = _modules(flavour)
     chain = ours.ChainedTokenCredential(
         theirs.EnvironmentCredential(),
@@ -364,7 +366,7 @@ def test_our_chain_goes_on_past_an_unavailable_one_of_theirs(flavour: str, ident
 
 
 @FLAVOURS
-def test_when_nothing_is_available_each_chain_says_so_in_its_own_class(flavour: str) -> None:
+def test_chains_without_available_credential(flavour: str) -> None:
     theirs, ours = _modules(flavour)
     members = [ours.EnvironmentCredential(), theirs.EnvironmentCredential()]
     with pytest.raises(ClientAuthenticationError, match="EnvironmentCredential"):
@@ -379,7 +381,7 @@ def test_when_nothing_is_available_each_chain_says_so_in_its_own_class(flavour: 
 
 
 class Unasked:
-    """A member behind one that fails."""
+    """A chain's second member, which must not be called."""
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
         raise AssertionError("the chain went on")
@@ -403,7 +405,7 @@ class UnaskedAsync(Unasked):
 
 
 @FLAVOURS
-def test_a_failed_authentication_stops_both(flavour: str, emulator: Emulator) -> None:
+def test_chains_after_failed_authentication(flavour: str, emulator: Emulator) -> None:
     theirs, ours = _modules(flavour)
     service = emulator.add_principal("service_principal")
     common = {

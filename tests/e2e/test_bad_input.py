@@ -1,4 +1,4 @@
-"""Credentials that misbehave, and options that cannot be right: typed errors that say what to do, at once."""
+"""Custom credentials with bad results and invalid options: typed errors that say what to do, without delay."""
 
 from __future__ import annotations
 
@@ -77,18 +77,20 @@ BAD: dict[Callable[[], Any], tuple[type[pgentra.errors.PgEntraError], str]] = {
 
 @pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("credential", BAD, ids=lambda credential: credential.__name__)
-def test_bad_credentials(driver: Driver, credential: Callable[[], Any], emulator: Emulator, target: Target) -> None:
+def test_custom_credential_with_bad_result(
+    driver: Driver, credential: Callable[[], Any], emulator: Emulator, target: Target
+) -> None:
     kind, code = BAD[credential]
     began = time.monotonic()
     with pytest.raises(kind) as caught:
-        # A new function object each time: what the last one left in its cell is not this one's.
-        driver.who(target.but(user="app-mi", entra={"credential": _twin(credential)}))
+        # A new function object each time has a cache entry of its own.
+        driver.log_in(target.but(user="app-mi", entra={"credential": _twin(credential)}))
     assert time.monotonic() - began < 3
     assert caught.value.code == code
     assert isinstance(caught.value, pgentra.errors.EntraConnectionValueError)
-    told = str(caught.value)
-    assert told.splitlines()[0].strip()
-    assert "eyJ" not in told
+    message = str(caught.value)
+    assert message.splitlines()[0].strip()
+    assert "eyJ" not in message
     if credential in (raises, raises_later):
         assert isinstance(caught.value.__cause__, LookupError)
     assert emulator.postgres_report().logins == []
@@ -105,22 +107,22 @@ def _twin(credential: Callable[[], Any]) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
-def test_a_token_that_is_no_jwt(driver: Driver, emulator: Emulator, target: Target) -> None:
+def test_custom_credential_with_token_that_is_not_a_jwt(driver: Driver, emulator: Emulator, target: Target) -> None:
     with pytest.raises(pgentra.errors.TokenDecodeError) as caught:
-        driver.who(target.but(entra={"credential": lambda: ("no-token-at-all", LATER)}))
+        driver.log_in(target.but(entra={"credential": lambda: ("no-token-at-all", LATER)}))
     assert "user" in str(caught.value)
     assert "no-token-at-all" not in str(caught.value)
-    # With a user given nobody needs to read it; what it is worth, the server knows.
+    # With an explicit user the token is not decoded; the server decides.
     with pytest.raises(driver.refused, match="invalid format"):
-        driver.who(target.but(user="app-mi", entra={"credential": lambda: ("no-token-at-all", LATER)}))
+        driver.log_in(target.but(user="app-mi", entra={"credential": lambda: ("no-token-at-all", LATER)}))
 
 
 @pytest.mark.parametrize("driver", ONE_OF_EACH, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("expiry", [None, "datetime", "float"])
-def test_expiries_of_every_kind(
+def test_custom_credential_with_each_type_of_expiry(
     driver: Driver, expiry: str | None, emulator: Emulator, identity: Principal, target: Target
 ) -> None:
-    """None is read from the token itself."""
+    """Without an expiry the token's own is used."""
     minted = emulator.mint(identity.name, named=True)
     expires: Any = {
         None: None,
@@ -130,11 +132,11 @@ def test_expiries_of_every_kind(
     provider = pgentra.TokenProvider(lambda: (minted.token, expires))
     provider.get()
     assert provider.stats()["expires_in"] == pytest.approx(minted.expires_on - time.time(), abs=5)
-    assert driver.who(target.but(entra={"credential": lambda: (minted.token, expires)})) == identity.name
+    assert driver.log_in(target.but(entra={"credential": lambda: (minted.token, expires)})) == identity.name
 
 
-def test_a_credential_that_hangs(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """The caller's wait ends; the credential's call goes on, and the next caller waits for the same one."""
+def test_custom_credential_that_hangs(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """The caller's wait ends; the credential's call continues, and the next caller waits for the same call."""
     release = threading.Event()
 
     def hangs() -> tuple[str, int]:
@@ -143,11 +145,11 @@ def test_a_credential_that_hangs(driver: Driver, emulator: Emulator, target: Tar
 
     entra: dict[str, Any] = {"credential": hangs, "timeout": 0.5}
     if driver.name == "asyncpg":
-        # `timeout` is asyncpg's own word; there it bounds this wait as well.
+        # `timeout` is asyncpg's own argument, which also limits this wait.
         entra["timeout"] = 2
     began = time.monotonic()
     with pytest.raises(driver.transient) as caught:
-        driver.who(target.but(user="app-mi", entra=entra))
+        driver.log_in(target.but(user="app-mi", entra=entra))
     took = time.monotonic() - began
     release.set()
     assert took < 3
@@ -156,9 +158,9 @@ def test_a_credential_that_hangs(driver: Driver, emulator: Emulator, target: Tar
 
 
 @pytest.mark.parametrize("credential", ["not-a-credential", 42, object(), {}, pgentra.TokenProvider, str, int])
-def test_what_is_no_credential(driver: Driver, credential: Any, emulator: Emulator, target: Target) -> None:
+def test_credential_argument_of_wrong_type(driver: Driver, credential: Any, emulator: Emulator, target: Target) -> None:
     with pytest.raises(pgentra.errors.CredentialValueError, match="credential is required") as caught:
-        driver.who(target.but(entra={"credential": credential}))
+        driver.log_in(target.but(entra={"credential": credential}))
     assert "not-a-credential" not in str(caught.value)
     assert emulator.postgres_report().logins == []
 
@@ -174,29 +176,29 @@ def test_what_is_no_credential(driver: Driver, credential: Any, emulator: Emulat
         ("management_lookup", "hunter2"),
         ("cache", "hunter2"),
         ("ca_file", 7),
-        # Texts come from URLs; taken for true they would switch the rule off.
+        # Texts come from URLs; a text that counts as true would disable the rule.
         ("allow_insecure_transport", "hunter2"),
         ("require_entra", "hunter2"),
     ],
 )
-def test_options_of_the_wrong_type(driver: Driver, option: str, value: Any, emulator: Emulator, target: Target) -> None:
+def test_option_of_wrong_type(driver: Driver, option: str, value: Any, emulator: Emulator, target: Target) -> None:
     with pytest.raises(pgentra.errors.CredentialValueError, match=option) as caught:
-        driver.who(target.but(entra={option: value}))
+        driver.log_in(target.but(entra={option: value}))
     assert caught.value.code == "invalid_configuration"
     assert "hunter2" not in str(caught.value)
     assert (emulator.requests(), emulator.postgres_report().logins) == ([], [])
 
 
-def test_unknown_options_are_refused(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """By the driver, which knows its own, or by pgentra; nobody swallows them."""
+def test_option_that_is_unknown(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """The driver or pgentra rejects it."""
     with pytest.raises(Exception, match="no_such_option"):
-        driver.who(target.but(entra={"no_such_option": 1}))
+        driver.log_in(target.but(entra={"no_such_option": 1}))
     assert emulator.postgres_report().logins == []
 
 
-def test_users_that_no_server_has(driver: Driver, emulator: Emulator, mine: Target) -> None:
-    """Surrogate characters and NUL end in an error of the driver or ours; nothing crashes, nothing hangs."""
+def test_user_with_invalid_characters(driver: Driver, emulator: Emulator, mine: Target) -> None:
+    """Surrogate characters and NUL cause an error of the driver or of pgentra, not a crash or a hang."""
     for user in ("\udcff", "a\0b"):
         with pytest.raises(Exception):  # noqa: B017
-            driver.who(mine.but(user=user))
+            driver.log_in(mine.but(user=user))
     assert [login for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []

@@ -31,7 +31,7 @@ class Sync(Flavour):
             return (
                 token.token,
                 token.expires_on,
-                SYNC.who(self._target.but(user=user, entra={"credential": credential})),
+                SYNC.log_in(self._target.but(user=user, entra={"credential": credential})),
             )
 
 
@@ -46,7 +46,7 @@ class Async(Flavour):
         async def awaited() -> tuple[str, int, str]:
             async with credential:
                 token = await credential.get_token(SCOPE)
-                return token.token, token.expires_on, await ASYNC.who_async(target)
+                return token.token, token.expires_on, await ASYNC.log_in_async(target)
 
         return asyncio.run(awaited())
 
@@ -61,8 +61,8 @@ class TestCredentials(EveryCredential):
     pass
 
 
-def test_every_class_is_here() -> None:
-    """By the tests, read as text: a new class has to be added there."""
+def test_credential_classes_all_covered() -> None:
+    """The tests are read as text, so that a new class must be added there."""
     text = Path(every_credential.__file__).read_text()
     classes = {name for name in identity.__all__ if name.endswith("Credential")}
     assert {name for name in classes if name not in text} == set()

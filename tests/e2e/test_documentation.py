@@ -1,7 +1,7 @@
-"""Every Python snippet of the documentation runs as it stands there, against the emulator in place of Azure.
+"""Runs every Python snippet of the documentation unchanged, with the emulator instead of Azure.
 
-A block that begins with "```python" is run; "```python before" is code as it was before the move, and
-"```python file=..." a file of a user's own project, which pytest runs.
+A block that begins with "```python" is run; "```python before" is code from before a migration, and
+"```python file=..." is a file of an application's project, which pytest runs.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ RUN = [snippet for snippet in snippets() if not snippet.info]
 
 
 @pytest.mark.parametrize("snippet", RUN, ids=lambda snippet: f"{snippet.document}:{snippet.line}")
-def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", str(emulator.place.port))
     assert emulator.place.host == "localhost"
     uses_connector = "service_connector" in snippet.code
     if uses_connector:
         text = f"dbname={emulator.place.database} host=localhost port={emulator.place.port} sslmode=require user=app-mi"
         monkeypatch.setenv("AZURE_POSTGRESQL_CONNECTIONSTRING", text)
-    # In the document's lines, so that an error points there.
+    # The line numbers are the document's, so that an error points there.
     source = "\n" * snippet.line + snippet.code.replace(SERVER, "localhost")
     code = compile(source, snippet.document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     pending = eval(code, {"__name__": "__main__"})
@@ -64,8 +64,8 @@ def test_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.Monke
         assert outcomes and set(outcomes) == {("logged_in", "app-mi")}
 
 
-def test_testing_your_app(tmp_path: Path) -> None:
-    """The pytest set-up of docs/testing-your-app.md, in a project of its own."""
+def test_documentation_of_app_tests(tmp_path: Path) -> None:
+    """The pytest set-up of docs/testing-your-app.md works in a separate project."""
     for snippet in snippets():
         if snippet.info.startswith("file="):
             (tmp_path / snippet.info.removeprefix("file=")).write_text(snippet.code)
@@ -82,7 +82,7 @@ def test_testing_your_app(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "driver"), [("sync", "asyncpg"), ("async", "psycopg2")])
-def test_a_sample_that_would_do_nothing_says_so(mode: str, driver: str) -> None:
+def test_sample_without_arguments(mode: str, driver: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples/python/sqlalchemy_sample.py", "--mode", mode, "--driver", driver],
         capture_output=True,

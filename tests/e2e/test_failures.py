@@ -1,7 +1,6 @@
-"""The failures that people met with other libraries, one test each.
+"""Failures that applications had with other libraries, one test each.
 
-Number 12 (a connection string overwrites the password function) is node-postgres': its Python counterpart, a leftover
-password in a URL, is in `test_drivers.py`.
+The password that is left in a URL is tested in `test_drivers.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from pgentra.identity import (
 )
 from pgentra.sqlalchemy import enable_entra_authentication
 from support.credentials import AccessToken
-from support.drivers import DRIVERS, WHO, Driver, Target
+from support.drivers import CURRENT_USER, DRIVERS, Driver, Target
 from support.emulator import Emulator, Principal
 
 PSYCOPG3, PSYCOPG3_ASYNC = (
@@ -42,22 +41,22 @@ PSYCOPG3, PSYCOPG3_ASYNC = (
 )
 
 
-def test_failure_01_a_token_fixed_at_start_up(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """A pool that has to open a connection after its first token's end opens it, three times over."""
+def test_pool_after_expiry_of_first_token(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A pool opens connections after the expiry of its token, three times in a row."""
     emulator.set_tokens(lifetime_s=2)
     engine = sqlalchemy.create_engine(mine.url("postgresql+psycopg"), poolclass=QueuePool)
     enable_entra_authentication(engine, **mine.entra)
     for _ in range(3):
         with engine.connect() as connection:
-            assert connection.execute(sqlalchemy.text(WHO)).scalar_one() == identity.name
+            assert connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one() == identity.name
             connection.invalidate()
         time.sleep(2.1)
     assert len(emulator.database_requests(identity)) == 3
 
 
 @pytest.mark.one_python
-def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Principal) -> None:
-    """200 callers whose token has ended, and a service that throttles: one request at a time, and no storm."""
+def test_throttling_with_many_callers(emulator: Emulator, identity: Principal) -> None:
+    """200 callers with an expired token and a service that throttles cause one request at a time."""
     provider = pgentra.TokenProvider(ManagedIdentityCredential(client_id=identity.appid))
     emulator.set_tokens(lifetime_s=2)
     ended = provider.get()
@@ -76,7 +75,7 @@ def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Pr
                 return
             except pgentra.errors.PgEntraError as error:
                 refused.append(error)
-                # Retries that people write around a connect.
+                # As applications retry a connect.
                 time.sleep(0.1)
 
     threads = [threading.Thread(target=ask, daemon=True) for _ in range(200)]
@@ -95,7 +94,7 @@ def test_failure_02_hundreds_of_callers_and_429(emulator: Emulator, identity: Pr
 
 
 def _on_a_virtual_machine(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """IMDS is the only thing there; no developer tool is installed."""
+    """Leaves IMDS as the only token source: no other endpoint and no developer tool."""
     monkeypatch.delenv("IDENTITY_ENDPOINT")
     monkeypatch.delenv("IDENTITY_HEADER")
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_host)
@@ -104,24 +103,24 @@ def _on_a_virtual_machine(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.one_python
-def test_failure_03_one_blip_of_imds_is_not_for_ever(
+def test_imds_after_temporary_failure(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
     machine = emulator.add_principal("system_assigned")
-    # A chain of this test's own.
+    # The settings are unique to this test, so that the chain is too.
     credential = DefaultAzureCredential(
         managed_identity_client_id=machine.appid, exclude_environment_credential=True, retry_total=0
     )
     blip = emulator.add_fault(endpoint="imds", body="html", status=503)
     connection = target.but(entra={"credential": credential})
     with pytest.raises(pgentra.errors.CredentialUnavailableError):
-        PSYCOPG3.who(connection)
+        PSYCOPG3.log_in(connection)
     emulator.clear_fault(blip)
     ends = time.monotonic() + 6
     while True:
         try:
-            assert PSYCOPG3.who(connection) == machine.name
+            assert PSYCOPG3.log_in(connection) == machine.name
             break
         except pgentra.errors.PgEntraError:
             assert time.monotonic() < ends
@@ -129,7 +128,7 @@ def test_failure_03_one_blip_of_imds_is_not_for_ever(
 
 
 @pytest.mark.one_python
-def test_failure_04_unreachable_imds_costs_seconds_not_half_a_minute(
+def test_imds_that_is_unreachable(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _on_a_virtual_machine(emulator, monkeypatch, tmp_path)
@@ -137,23 +136,23 @@ def test_failure_04_unreachable_imds_costs_seconds_not_half_a_minute(
     credential = DefaultAzureCredential(tenant_id="44444444-0000-0000-0000-000000000004")
     began = time.monotonic()
     with pytest.raises(pgentra.errors.CredentialUnavailableError) as caught:
-        PSYCOPG3.who(target.but(entra={"credential": credential}))
+        PSYCOPG3.log_in(target.but(entra={"credential": credential}))
     took = time.monotonic() - began
     print(f"\nblack-holed IMDS: unavailable after {took:.2f} s")
-    # A probe of 1 s, and one more of 3 s where nothing else is available.
+    # One probe takes 1 s; a second one of 3 s follows if no other credential is available.
     assert took < 5.5
     assert "ManagedIdentityCredential" in str(caught.value)
     assert len(caught.value.detail["attempts"]) >= 3
 
 
 @pytest.mark.parametrize("driver", [one for one in DRIVERS if one.is_async], ids=lambda one: one.name)
-def test_failure_05_a_second_event_loop(
+def test_custom_credential_on_second_event_loop(
     driver: Driver, emulator: Emulator, identity: Principal, target: Target
 ) -> None:
-    """A migration under `asyncio.run`, then the server on another loop, also once the first loop's token has ended."""
+    """A migration runs under `asyncio.run`, then the server on another loop, also after the token's expiry."""
 
     class Session:
-        """As an SDK's HTTP session: bound to the loop that it was first used on."""
+        """Like the HTTP session of an SDK: bound to the loop of its first use."""
 
         def __init__(self) -> None:
             self.loop: asyncio.AbstractEventLoop | None = None
@@ -169,21 +168,20 @@ def test_failure_05_a_second_event_loop(
             return AccessToken(minted.token, minted.expires_on)
 
     connection = target.but(entra={"credential": Session()})
-    assert asyncio.run(driver.who_async(connection)) == identity.name
+    assert asyncio.run(driver.log_in_async(connection)) == identity.name
     time.sleep(2)
-    assert asyncio.run(driver.who_async(connection)) == identity.name
+    assert asyncio.run(driver.log_in_async(connection)) == identity.name
 
 
-def test_failure_05_with_an_object_of_the_azure_sdk(emulator: Emulator, identity: Principal, target: Target) -> None:
-    """Its session belongs to the first loop and cannot be had back. So much as there is to be said, is said; and ours
-    belongs to none."""
+def test_azure_sdk_credential_on_second_event_loop(emulator: Emulator, identity: Principal, target: Target) -> None:
+    """Its HTTP session is bound to the first loop, and the error says that this loop is closed. Ours has no loop."""
     emulator.set_tokens(lifetime_s=2)
 
     def twice(credential: Any) -> str:
         connection = target.but(entra={"credential": credential})
-        assert asyncio.run(PSYCOPG3_ASYNC.who_async(connection)) == identity.name
+        assert asyncio.run(PSYCOPG3_ASYNC.log_in_async(connection)) == identity.name
         time.sleep(2.1)
-        return asyncio.run(PSYCOPG3_ASYNC.who_async(connection))
+        return asyncio.run(PSYCOPG3_ASYNC.log_in_async(connection))
 
     with pytest.raises(pgentra.errors.AuthenticationError, match=r"loop is closed.*pgentra\.identity\.aio") as caught:
         twice(azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid))
@@ -191,23 +189,23 @@ def test_failure_05_with_an_object_of_the_azure_sdk(emulator: Emulator, identity
     assert twice(pgentra.identity.aio.ManagedIdentityCredential(client_id=identity.appid)) == identity.name
 
 
-def test_failure_06_fork_after_the_runtime_started(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """`test_processes.py` has more of it."""
+def test_fork_after_engine_start(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """`test_processes.py` has more tests of forks."""
     from test_processes import in_children
 
-    assert PSYCOPG3.who(mine) == identity.name
-    assert in_children(lambda _: PSYCOPG3.who(mine), 2) == [identity.name] * 2
+    assert PSYCOPG3.log_in(mine) == identity.name
+    assert in_children(lambda _: PSYCOPG3.log_in(mine), 2) == [identity.name] * 2
 
 
 @pytest.mark.one_python
-def test_failure_07_a_federated_token_that_rotates_on_disk(emulator: Emulator, target: Target, tmp_path: Path) -> None:
+def test_workload_identity_with_rotated_token_file(emulator: Emulator, target: Target, tmp_path: Path) -> None:
     federated = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}
     workload = emulator.add_principal("service_principal", federated_credentials=[federated])
     file = tmp_path / "azure-identity-token"
 
     def rotate(lifetime_s: int) -> None:
         minted = emulator.mint(workload.name, federated=federated, lifetime_s=lifetime_s)
-        # As Kubernetes does it: another file takes the name.
+        # Kubernetes replaces the file as well.
         (tmp_path / "new").write_text(minted.token + "\n")
         os.replace(tmp_path / "new", file)
 
@@ -220,19 +218,17 @@ def test_failure_07_a_federated_token_that_rotates_on_disk(emulator: Emulator, t
         authority=emulator.authority_host,
     )
     connection = target.but(user=workload.name, entra={"credential": credential})
-    assert PSYCOPG3.who(connection) == workload.name
+    assert PSYCOPG3.log_in(connection) == workload.name
     time.sleep(2.5)
-    # The stale file would be refused now: AADSTS700024.
+    # The old file's assertion has expired: AADSTS700024.
     rotate(lifetime_s=60)
-    assert PSYCOPG3.who(connection) == workload.name
+    assert PSYCOPG3.log_in(connection) == workload.name
     assert [request.status for request in emulator.requests("token")] == [200, 200]
 
 
 @pytest.mark.one_python
-def test_failure_08_a_refresh_that_brings_the_same_token(
-    emulator: Emulator, identity: Principal, target: Target
-) -> None:
-    """A host's credential with a cache of its own returns the old token until shortly before its end."""
+def test_refresh_that_returns_the_same_token(emulator: Emulator, identity: Principal, target: Target) -> None:
+    """A custom credential with its own cache returns the old token until shortly before its expiry."""
     held: list[AccessToken] = []
 
     def cached() -> tuple[str, int]:
@@ -244,7 +240,7 @@ def test_failure_08_a_refresh_that_brings_the_same_token(
     connection = target.but(entra={"credential": cached})
     ends = time.monotonic() + 7
     while time.monotonic() < ends:
-        assert PSYCOPG3.who(connection) == identity.name
+        assert PSYCOPG3.log_in(connection) == identity.name
         time.sleep(0.1)
     assert len(held) >= 3
     assert emulator.postgres_report().counts.keys() == {"logged_in"}
@@ -261,10 +257,10 @@ print(open(os.environ["FAKE_AZ_TOKEN"]).read())
 
 
 @pytest.mark.one_python
-def test_failure_09_eight_parallel_calls_of_az(
+def test_azure_cli_called_in_parallel(
     emulator: Emulator, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Eight credentials of different settings, eight threads: `az` runs eight times, never two at once."""
+    """Eight credentials with different settings in eight threads run `az` eight times, one at a time."""
     alice = emulator.add_principal("user")
     minted = emulator.mint(alice.name)
     answer = {
@@ -286,41 +282,41 @@ def test_failure_09_eight_parallel_calls_of_az(
         for number in range(8)
     ]
     with ThreadPoolExecutor(16) as threads:
-        # Each twice: equal settings share one call.
-        roles = list(threads.map(PSYCOPG3.who, connections * 2))
+        # Each connection twice: equal settings share one call.
+        roles = list(threads.map(PSYCOPG3.log_in, connections * 2))
     assert roles == [alice.name] * 16
     words = [line.split()[0] for line in log.read_text().splitlines()]
     assert words == ["begin", "end"] * 8
 
 
-def test_failure_10_an_app_only_token_without_a_name(
+def test_role_name_of_nameless_token(
     driver: Driver, emulator: Emulator, service_principal: tuple[Principal, ClientSecretCredential], target: Target
 ) -> None:
     principal, credential = service_principal
     nameless = target.but(entra={"credential": credential})
     with pytest.raises(pgentra.errors.PgEntraError) as caught:
-        driver.who(nameless)
+        driver.log_in(nameless)
     assert caught.value.code in ("username_extraction", "scope_permission")
-    told = str(caught.value)
-    assert "service principal" in told
-    assert "to the connection, in PGUSER" in told
-    # An explicit user is never overruled, and needs no second token.
+    message = str(caught.value)
+    assert "service principal" in message
+    assert "to the connection, in PGUSER" in message
+    # An explicit user always wins, and no second token is requested.
     emulator.call("DELETE", "/requests")
-    assert driver.who(nameless.but(user=principal.name)) == principal.name
-    assert driver.who(nameless.but(user=principal.name, as_url=True)) == principal.name
+    assert driver.log_in(nameless.but(user=principal.name)) == principal.name
+    assert driver.log_in(nameless.but(user=principal.name, as_url=True)) == principal.name
     assert emulator.requests(principal=principal) == []
     assert (
-        driver.who(nameless.but(entra={"credential": credential, "fallback_username": principal.name}))
+        driver.log_in(nameless.but(entra={"credential": credential, "fallback_username": principal.name}))
         == principal.name
     )
 
 
-def test_failure_11_long_user_tokens(driver: Driver, emulator: Emulator, target: Target) -> None:
-    """A token of 40 KB (a user of many groups) reaches the server whole; what a pooler in between cuts, it cuts."""
+def test_token_of_40_kilobytes(driver: Driver, emulator: Emulator, target: Target) -> None:
+    """A token of 40 KB (a user in many groups) reaches the server complete."""
     user = emulator.add_principal("user")
     minted = emulator.mint(
         user.name, claims={"groups": [f"{number:08}-0000-0000-0000-000000000000" for number in range(750)]}
     )
     assert len(minted.token) > 38_000
     credential = pgentra.identity.StaticTokenCredential(minted.token, minted.expires_on)
-    assert driver.who(target.but(entra={"credential": credential})) == user.name
+    assert driver.log_in(target.but(entra={"credential": credential})) == user.name

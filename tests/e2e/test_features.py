@@ -1,4 +1,4 @@
-"""What programs do with their drivers goes on working."""
+"""The features of drivers that applications use still work with Entra logins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pgentra.asyncpg
 from pgentra import _login
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
-from support.drivers import WHO, Driver, Target
+from support.drivers import CURRENT_USER, Driver, Target
 from support.emulator import Emulator, Principal
 
 
@@ -32,19 +32,19 @@ def test_psycopg2_pools(kind: Any, identity: Principal, mine: Target) -> None:
     connection = pool.getconn()
     assert isinstance(connection, Psycopg2Connection)
     with connection.cursor() as cursor:
-        cursor.execute(WHO)
+        cursor.execute(CURRENT_USER)
         assert cursor.fetchone() == (identity.name,)
     pool.putconn(connection)
     pool.closeall()
 
 
-def test_psycopg2_takes_the_class_itself_as_factory(target: Target) -> None:
+def test_psycopg2_connection_factory_class(target: Target) -> None:
     connection = psycopg2.connect(target.url(), connection_factory=Psycopg2Connection)
     assert connection.info.user == "app-mi"
     connection.close()
 
 
-def test_psycopg2_cursor_factory_and_the_rest_reach_psycopg2(identity: Principal, mine: Target) -> None:
+def test_psycopg2_cursor_factory_and_other_arguments(identity: Principal, mine: Target) -> None:
     connection: Any = Psycopg2Connection.connect(
         **mine.keywords(),
         **mine.entra,
@@ -60,7 +60,7 @@ def test_psycopg2_cursor_factory_and_the_rest_reach_psycopg2(identity: Principal
 
 
 def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """A program's own subclass chooses the credential, and a refused login is still retried."""
+    """An application's subclass chooses the credential; a rejected login is still retried."""
 
     class Shop(Psycopg2Connection):
         def __init__(self, dsn: str, async_: int = 0) -> None:
@@ -77,11 +77,9 @@ def test_psycopg2_subclasses(emulator: Emulator, identity: Principal, mine: Targ
     connection.close()
 
 
-def test_psycopg2_explains_the_second_refusal(
-    emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where there would be a newer token once more."""
-    monkeypatch.setattr(_login.Plan, "renew", lambda _plan, login, _refused: login)
+def test_psycopg2_second_login_error(emulator: Emulator, mine: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second login error is explained, even if a newer token exists."""
+    monkeypatch.setattr(_login.ConnectionPlan, "renew", lambda _plan, login, _refused: login)
     emulator.control_postgres(refuse_next=3)
     with pytest.raises(psycopg2.OperationalError, match="Role tried: "):
         Psycopg2Connection.connect(**mine.keywords(), **mine.entra)
@@ -105,7 +103,7 @@ def test_psycopg2_asynchronous_connections(name: str, identity: Principal, mine:
 def test_psycopg2_replication_connections(
     is_async: bool, emulator: Emulator, identity: Principal, mine: Target
 ) -> None:
-    """As a second base of a program's own class. psycopg2's knows `async` alone."""
+    """Replication as a second base of an application's class, which accepts `async` only."""
 
     class Feed(Psycopg2Connection, psycopg2.extras.LogicalReplicationConnection):
         pass
@@ -126,7 +124,7 @@ def test_psycopg2_replication_connections(
     connection.close()
 
 
-def test_psycopg2_hides_the_token_in_its_dsn(identity: Principal, mine: Target) -> None:
+def test_psycopg2_dsn_hides_token(identity: Principal, mine: Target) -> None:
     connection = Psycopg2Connection.connect(mine.url(), **mine.entra)
     assert "eyJ" not in connection.dsn
     assert "eyJ" not in repr(connection)
@@ -143,11 +141,11 @@ def test_psycopg_pools(kind: Any, identity: Principal, mine: Target) -> None:
         for _ in range(3):
             with pool.connection() as connection:
                 assert isinstance(connection, EntraConnection)
-                assert connection.execute(WHO).fetchone() == (identity.name,)
+                assert connection.execute(CURRENT_USER).fetchone() == (identity.name,)
 
 
 @pytest.mark.parametrize("kind", [psycopg_pool.AsyncConnectionPool, psycopg_pool.AsyncNullConnectionPool])
-def test_asynchronous_psycopg_pools(kind: Any, identity: Principal, mine: Target) -> None:
+def test_psycopg_pools_asynchronous(kind: Any, identity: Principal, mine: Target) -> None:
     minimum = 0 if kind is psycopg_pool.AsyncNullConnectionPool else 1
 
     async def run() -> None:
@@ -162,7 +160,7 @@ def test_asynchronous_psycopg_pools(kind: Any, identity: Principal, mine: Target
             ) as pool,
             pool.connection() as connection,
         ):
-            assert (await (await connection.execute(WHO)).fetchone()) == (identity.name,)
+            assert (await (await connection.execute(CURRENT_USER)).fetchone()) == (identity.name,)
 
     asyncio.run(run())
 
@@ -179,7 +177,7 @@ def test_psycopg_row_factory_and_copy(identity: Principal, mine: Target) -> None
         assert connection.execute("select sum(number) as sum from numbers").fetchone() == {"sum": 499500}
 
 
-def test_psycopg_hides_the_token(identity: Principal, mine: Target) -> None:
+def test_psycopg_info_hides_token(identity: Principal, mine: Target) -> None:
     with EntraConnection.connect(mine.url(), **mine.entra) as connection:
         assert "eyJ" not in connection.info.dsn
         assert "eyJ" not in repr(connection)
@@ -194,22 +192,22 @@ LIBPQ = (
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
 def test_hostaddr(connect: Any, identity: Principal, mine: Target) -> None:
-    """The address to go to, and the name to verify."""
+    """`hostaddr` is the address to connect to, `host` the name to verify."""
     connection = connect(mine, hostaddr="127.0.0.1")
     assert connection.info.user == identity.name
     connection.close()
 
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
-def test_several_hosts(connect: Any, identity: Principal, mine: Target) -> None:
-    """The first does not answer, the second does."""
+def test_hosts_with_first_unreachable(connect: Any, identity: Principal, mine: Target) -> None:
+    """The first host does not answer, the second one does."""
     connection = connect(mine, host=f"localhost,{mine.host}", port=f"1,{mine.port}")
     assert connection.info.user == identity.name
     connection.close()
 
 
 @pytest.mark.parametrize("connect", LIBPQ, ids=["psycopg2", "psycopg3"])
-def test_one_host_of_several_decides_on_tls(connect: Any, emulator: Emulator, mine: Target) -> None:
+def test_hosts_with_one_remote_host(connect: Any, emulator: Emulator, mine: Target) -> None:
     emulator.control_postgres(plaintext=True)
     with pytest.raises(Exception, match=r"(?i)ssl"):
         connect(mine.but(sslmode=None), host="localhost,0.0.0.0", port=f"1,{mine.port}")
@@ -238,15 +236,15 @@ def test_asyncpg_several_hosts_and_server_settings(identity: Principal, mine: Ta
 def test_asyncpg_pool(identity: Principal, mine: Target) -> None:
     async def run() -> None:
         async with pgentra.asyncpg.create_pool(mine.url(), min_size=1, max_size=3, **mine.entra) as pool:
-            assert await pool.fetchval(WHO) == identity.name
+            assert await pool.fetchval(CURRENT_USER) == identity.name
 
     asyncio.run(run())
 
 
-def test_cancelling_a_statement(mine: Target) -> None:
+def test_statement_cancellation(mine: Target) -> None:
     with EntraConnection.connect(mine.url(), **mine.entra) as connection, ThreadPoolExecutor() as threads:
         sleeping = threads.submit(connection.execute, "select pg_sleep(20)")
-        # What comes before the statement has begun cancels nothing.
+        # A cancel request that arrives before the statement starts has no effect.
         while not wait([sleeping], 0.1).done:
             connection.cancel_safe()
         with pytest.raises(psycopg.errors.QueryCanceled):
@@ -271,7 +269,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_importing_one_module_imports_no_other_driver(module: str) -> None:
+def test_import_of_one_driver_module(module: str) -> None:
     code = f"import sys, {module}; print(*(name for name in sys.modules if '.' not in name))"
     imported = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -282,6 +280,6 @@ def test_importing_one_module_imports_no_other_driver(module: str) -> None:
         assert "asyncio" not in imported
 
 
-def test_one_process_with_every_driver(driver: Driver, identity: Principal, mine: Target) -> None:
-    """All are loaded here."""
-    assert driver.who(mine) == identity.name
+def test_import_of_every_driver_module(driver: Driver, identity: Principal, mine: Target) -> None:
+    """This process has imported all of them."""
+    assert driver.log_in(mine) == identity.name

@@ -1,4 +1,4 @@
-"""The event loop is never blocked, whichever loop, driver and credential; nor are gevent's greenlets."""
+"""The event loop is not blocked by any driver or credential; nor are gevent's greenlets."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ ASYNC = [driver for driver in DRIVERS if driver.is_async]
 PSYCOPG3 = next(driver for driver in DRIVERS if driver.name == "psycopg3")
 PROGRAMS = Path(__file__).parent / "programs"
 
-#: Seconds of a heartbeat; a loop that is free beats that often.
+#: Seconds between two ticks of a free event loop.
 BEAT_S = 0.01
-#: What no gap may exceed. A busy machine is late now and then, what blocks for the service's second is so each time.
+#: The limit of a gap between ticks. A busy machine exceeds it now and then, code that blocks for the service's
+#: second does so each time.
 LARGEST_GAP_S = 0.05
 TRIES = 3
 
 
 async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
-    """The result, the largest gap between two beats while it came about, and the median one."""
+    """The result, and the largest and the median gap between two ticks meanwhile."""
     beats = [time.monotonic()]
 
     async def beat() -> None:
@@ -57,28 +58,28 @@ async def with_heartbeat(work: Awaitable[T]) -> tuple[T, float, float]:
 
 
 def slow(kind: str, emulator: Emulator, target: Target) -> tuple[Target, Principal]:
-    """A connection whose token takes a second, and who is logged in there."""
+    """A connection whose token takes a second to fetch, and its role."""
     identity = emulator.add_principal()
     if kind == "native":
         emulator.add_fault(principal=identity.name, latency_ms=int(SLOW_S * 1000))
         return target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)}), identity
-    made = (SlowSync if kind == "foreign sync" else SlowAsync)(emulator, identity)
+    made = (SlowSync if kind == "sync" else SlowAsync)(emulator, identity)
     return target.but(entra={"credential": made}), identity
 
 
-every_kind = pytest.mark.parametrize("kind", ["native", "foreign sync", "foreign async"])
+every_kind = pytest.mark.parametrize("kind", ["native", "sync", "async"])
 
 
 @every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
-    """No more than while the same driver logs in with a password: what it does on the loop itself is its own."""
+def test_event_loop_during_token_fetch(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+    """The loop is blocked no longer than by the same driver with a password."""
     beyond: list[float] = []
     while len(beyond) < TRIES and min(beyond, default=1.0) > LARGEST_GAP_S:
         connection, identity = slow(kind, emulator, target)
         static = connection.but(user=identity.name, password=emulator.mint(identity.name).token, entra={})
-        _, own, _ = asyncio.run(with_heartbeat(driver.who_async(static)))
-        role, largest, median = asyncio.run(with_heartbeat(driver.who_async(connection)))
+        _, own, _ = asyncio.run(with_heartbeat(driver.log_in_async(static)))
+        role, largest, median = asyncio.run(with_heartbeat(driver.log_in_async(connection)))
         assert role == identity.name
         beyond.append(largest - own)
         print(f"\n{driver.name}: {own * 1000:.0f} ms, with a token {largest * 1000:.0f}, median {median * 1000:.1f}")
@@ -87,12 +88,12 @@ def test_the_loop_beats_while_a_token_is_fetched(driver: Driver, kind: str, emul
 
 @pytest.mark.one_python
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Past its refresh point a token is handed out at once, and one slow refresh runs beside."""
+def test_event_loop_during_slow_refresh(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A token past its refresh point is returned at once, while one slow refresh runs in the background."""
     emulator.set_tokens(lifetime_s=5)
 
     async def run() -> float:
-        await driver.who_async(mine)
+        await driver.log_in_async(mine)
         emulator.add_fault(principal=identity.name, latency_ms=int(SLOW_S * 1000))
         await asyncio.sleep(2.6)
         slowest, _, _ = await with_heartbeat(connect_for_a_while())
@@ -102,7 +103,7 @@ def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identi
         slowest, ends = 0.0, time.monotonic() + 1.2
         while time.monotonic() < ends:
             started = time.monotonic()
-            await driver.who_async(mine)
+            await driver.log_in_async(mine)
             slowest = max(slowest, time.monotonic() - started)
         return slowest
 
@@ -113,8 +114,8 @@ def test_a_slow_refresh_delays_nobody(driver: Driver, emulator: Emulator, identi
 
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_two_loops_one_after_the_other(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
-    """A migration under `asyncio.run`, then the server on another loop; with the host's own awaitable credential."""
+def test_event_loops_in_sequence(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
+    """A migration runs under `asyncio.run`, then the server on another loop, with an awaitable custom credential."""
     calls: list[Any] = []
 
     class Credential(SlowAsync):
@@ -125,17 +126,17 @@ def test_two_loops_one_after_the_other(driver: Driver, emulator: Emulator, ident
 
     connection = target.but(entra={"credential": Credential(emulator, identity)})
     for _ in range(2):
-        assert asyncio.run(driver.who_async(connection)) == identity.name
-    # A token is an object's, not a loop's, so the second asks for nothing.
+        assert asyncio.run(driver.log_in_async(connection)) == identity.name
+    # The cache entry belongs to the object, not to the loop, so that the second loop fetches nothing.
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_two_loops_at_once(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
+def test_event_loops_at_once(driver: Driver, emulator: Emulator, identity: Principal, target: Target) -> None:
     connection = target.but(entra={"credential": SlowAsync(emulator, identity)})
     roles: list[str] = []
     threads = [
-        threading.Thread(target=lambda: roles.append(asyncio.run(driver.who_async(connection))), daemon=True)
+        threading.Thread(target=lambda: roles.append(asyncio.run(driver.log_in_async(connection))), daemon=True)
         for _ in range(2)
     ]
     for thread in threads:
@@ -147,12 +148,12 @@ def test_two_loops_at_once(driver: Driver, emulator: Emulator, identity: Princip
 
 @every_kind
 @pytest.mark.parametrize("driver", ASYNC, ids=lambda driver: driver.name)
-def test_cancelling_one_connect_stops_no_other(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
+def test_cancelled_connect_leaves_other_connects(driver: Driver, kind: str, emulator: Emulator, target: Target) -> None:
     connection, identity = slow(kind, emulator, target)
 
     async def run() -> str:
-        gives_up = asyncio.create_task(driver.who_async(connection))
-        stays = asyncio.create_task(driver.who_async(connection))
+        gives_up = asyncio.create_task(driver.log_in_async(connection))
+        stays = asyncio.create_task(driver.log_in_async(connection))
         await asyncio.sleep(0.2)
         gives_up.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -162,12 +163,12 @@ def test_cancelling_one_connect_stops_no_other(driver: Driver, kind: str, emulat
     assert asyncio.run(run()) == identity.name
 
 
-# The Azure SDK's own credentials
+# Credentials of the Azure SDK
 
 
 @pytest.mark.parametrize("kind", [azure.identity, azure.identity.aio], ids=["sync", "aio"])
-def test_credentials_of_azure_identity(kind: Any, emulator: Emulator, target: Target) -> None:
-    """In every driver, over an expiry. All at once: most of it is waiting."""
+def test_azure_identity_credentials_over_expiry(kind: Any, emulator: Emulator, target: Target) -> None:
+    """Every driver, all at once, over an expiry."""
     emulator.set_tokens(lifetime_s=3)
     principals = [emulator.add_principal() for _ in DRIVERS]
     credentials = [kind.ManagedIdentityCredential(client_id=principal.appid) for principal in principals]
@@ -175,17 +176,17 @@ def test_credentials_of_azure_identity(kind: Any, emulator: Emulator, target: Ta
 
     async def run() -> list[str]:
         pairs = list(zip(DRIVERS, connections, strict=True))
-        await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+        await asyncio.gather(*(driver.log_in_async(connection) for driver, connection in pairs))
         await asyncio.sleep(3.1)
-        return await asyncio.gather(*(driver.who_async(connection) for driver, connection in pairs))
+        return await asyncio.gather(*(driver.log_in_async(connection) for driver, connection in pairs))
 
     assert asyncio.run(run()) == [principal.name for principal in principals]
     for driver, principal in zip(DRIVERS, principals, strict=True):
         assert len(emulator.database_requests(principal)) == 2, driver.name
 
 
-def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Its session belongs to one loop; who asks on others, or on none, has the same tokens, again and again."""
+def test_azure_identity_object_shared_by_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """The object's session is bound to one loop; callers on other loops, or on no loop, get the same tokens."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
     roles: list[str] = []
@@ -193,12 +194,12 @@ def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity
     async def several(driver: Driver) -> None:
         for _ in range(2):
             await asyncio.sleep(2.1)
-            roles.append(await driver.who_async(connection))
+            roles.append(await driver.log_in_async(connection))
 
     for driver in DRIVERS:
-        # First without a loop, then on two at once.
+        # First without a loop, then on two loops at once.
         if driver.name in ("psycopg3", "sqlalchemy-pg8000"):
-            roles.append(driver.who(connection))
+            roles.append(driver.log_in(connection))
     threads = [threading.Thread(target=lambda one=one: asyncio.run(several(one)), daemon=True) for one in ASYNC]
     for thread in threads:
         thread.start()
@@ -207,18 +208,18 @@ def test_one_object_of_azure_identity_for_everybody(emulator: Emulator, identity
     assert roles == [identity.name] * (2 + 2 * len(ASYNC))
 
 
-def test_objects_of_azure_identity_on_two_loops_at_once(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """As above, with no helper's loop: the first that asks is the object's home, as long as it runs."""
+def test_azure_identity_objects_on_two_loops(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """Without a helper loop, the object is used on the loop of its first caller while that loop runs."""
     emulator.set_tokens(lifetime_s=2)
     connection = mine.but(entra={"credential": azure.identity.aio.ManagedIdentityCredential(client_id=identity.appid)})
 
     async def run() -> list[str]:
-        first = [await ASYNC[0].who_async(connection)]
+        first = [await ASYNC[0].log_in_async(connection)]
         for _ in range(2):
             await asyncio.sleep(2.1)
             first += await asyncio.gather(
-                asyncio.to_thread(lambda: asyncio.run(ASYNC[1].who_async(connection))),
-                asyncio.to_thread(PSYCOPG3.who, connection),
+                asyncio.to_thread(lambda: asyncio.run(ASYNC[1].log_in_async(connection))),
+                asyncio.to_thread(PSYCOPG3.log_in, connection),
             )
         return first
 
@@ -226,8 +227,8 @@ def test_objects_of_azure_identity_on_two_loops_at_once(emulator: Emulator, iden
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_plain_callables(driver: Driver, counting: Counting, identity: Principal, target: Target) -> None:
-    """A function that returns a token and an expiry is a credential too."""
+def test_callable_credential(driver: Driver, counting: Counting, identity: Principal, target: Target) -> None:
+    """A function that returns a token and an expiry is a credential."""
     calls: list[str] = []
 
     def token(scope: str) -> tuple[str, int]:
@@ -236,14 +237,12 @@ def test_plain_callables(driver: Driver, counting: Counting, identity: Principal
         return found.token, found.expires_on
 
     for _ in range(2):
-        assert driver.who(target.but(entra={"credential": token})) == identity.name
+        assert driver.log_in(target.but(entra={"credential": token})) == identity.name
     assert calls[0] == "https://ossrdbms-aad.database.windows.net/.default"
-    assert len(calls) == 2  # One for the database, one for the name.
+    assert len(calls) == 2  # One call for the database's scope, one for the role name.
 
 
-def test_asyncpg_takes_a_password_that_knows_the_settings(
-    emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_asyncpg_password_callback_with_settings(emulator: Emulator, identity: Principal, mine: Target) -> None:
     import asyncpg
 
     password = pgentra.asyncpg.password(
@@ -268,9 +267,9 @@ def test_asyncpg_takes_a_password_that_knows_the_settings(
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg3"])
-def test_gevent_greenlets_go_on(driver: str, emulator: Emulator, identity: Principal) -> None:
-    """Two greenlets connect over a host's credential that takes a second; a third one beats, no more haltingly than
-    while they connect with a password, for which libpq stops them all."""
+def test_gevent_greenlets_during_token_fetch(driver: str, emulator: Emulator, identity: Principal) -> None:
+    """Two greenlets connect with a custom credential that takes a second. A third one ticks, with no longer gaps
+    than during connects with a password, for which libpq blocks all greenlets."""
     minted = emulator.mint(identity.name, named=True)
     settings = {
         "driver": driver,
@@ -292,9 +291,9 @@ def test_gevent_greenlets_go_on(driver: str, emulator: Emulator, identity: Princ
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["roles"] == [identity.name, identity.name]
-        assert told["calls"] == 1
-        beyond.append(told["largest_s"] - told["own_s"])
-        print(f"\ngevent {driver}: {told['own_s']:.3f} s, with a credential {told['largest_s']:.3f} s")
+        output = json.loads(done.stdout)
+        assert output["roles"] == [identity.name, identity.name]
+        assert output["calls"] == 1
+        beyond.append(output["largest_s"] - output["own_s"])
+        print(f"\ngevent {driver}: {output['own_s']:.3f} s, with a credential {output['largest_s']:.3f} s")
     assert min(beyond) <= LARGEST_GAP_S

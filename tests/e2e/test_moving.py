@@ -1,7 +1,7 @@
-"""Moving over from azure-postgresql-auth 1.1 is a change of import: the same program runs on both, and does the same.
+"""A migration from azure-postgresql-auth 1.1 changes imports only: the same program behaves the same with both.
 
-Deliberate differences, which `docs/migrating.md` tells: a credential may be left out; a synchronous credential is taken
-where the peer wants an awaitable one; tokens are cached, so a credential is asked less often.
+`docs/migrating.md` lists the deliberate differences: a credential may be omitted; a synchronous credential is accepted
+where the peer requires an awaitable one; tokens are cached, so that a credential is called less often.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from azure.identity import CredentialUnavailableError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from support.drivers import WHO, Target
+from support.drivers import CURRENT_USER, Target
 from support.emulator import Emulator, Principal
 
 PEER, OURS = "azure_postgresql_auth", "pgentra"
@@ -32,7 +32,7 @@ PEER, OURS = "azure_postgresql_auth", "pgentra"
 
 @pytest.fixture(params=[PEER, OURS])
 def library(request: pytest.FixtureRequest) -> Callable[[str], ModuleType]:
-    """A module of the library that a program is on: `library("psycopg2")`, or `library("")`."""
+    """A module of the library under test: `library("psycopg2")`, or `library("")`."""
 
     def module(name: str) -> ModuleType:
         return importlib.import_module(f"{request.param}.{name}".rstrip("."))
@@ -49,7 +49,7 @@ def jwt(**claims: Any) -> str:
 
 
 class Credential(TokenCredential):
-    """Hands out one token, or raises."""
+    """Returns one token, or raises."""
 
     def __init__(self, token: str | Exception) -> None:
         self.token = token
@@ -120,7 +120,7 @@ def test_parse_principal_name(library: Callable[[str], ModuleType], mirid: str, 
         ({"xms_mirid": MIRID}, "managed-identity"),
     ],
 )
-def test_conninfo(library: Callable[[str], ModuleType], claims: dict[str, str], user: str) -> None:
+def test_get_entra_conninfo(library: Callable[[str], ModuleType], claims: dict[str, str], user: str) -> None:
     token = jwt(**claims)
     credential = Credential(token)
     assert core(library).get_entra_conninfo(credential) == {"user": user, "password": token}
@@ -129,13 +129,13 @@ def test_conninfo(library: Callable[[str], ModuleType], claims: dict[str, str], 
     assert asyncio.run(core(library).get_entra_conninfo_async(awaitable)) == {"user": user, "password": token}
 
 
-def test_tokens(library: Callable[[str], ModuleType]) -> None:
+def test_get_entra_token(library: Callable[[str], ModuleType]) -> None:
     token, scope = jwt(upn="a"), "https://ossrdbms-aad.database.windows.net/.default"
     assert core(library).get_entra_token(Credential(token), scope) == token
     assert asyncio.run(core(library).get_entra_token_async(AsyncCredential(token), scope)) == token
 
 
-def test_conninfo_errors(library: Callable[[str], ModuleType]) -> None:
+def test_get_entra_conninfo_errors(library: Callable[[str], ModuleType]) -> None:
     errors = library("errors")
     with pytest.raises(errors.TokenDecodeError):
         core(library).get_entra_conninfo(Credential("invalid-token"))
@@ -156,10 +156,10 @@ def test_conninfo_errors(library: Callable[[str], ModuleType]) -> None:
 
 
 @pytest.mark.parametrize("error", [ClientAuthenticationError("no"), CredentialUnavailableError("not here")])
-def test_a_failing_credential_in_the_helpers(
+def test_helpers_with_failing_credential(
     library: Callable[[str], ModuleType], error: ClientAuthenticationError
 ) -> None:
-    """What a program catches around the helpers is what its credential raises."""
+    """The helpers raise the credential's own error."""
     scope = "https://ossrdbms-aad.database.windows.net/.default"
     calls: list[Callable[[], object]] = [
         lambda: core(library).get_entra_token(Credential(error), scope),
@@ -176,13 +176,13 @@ def test_a_failing_credential_in_the_helpers(
 def psycopg2_connect(library: Callable[[str], ModuleType], target: Target, **keywords: Any) -> str:
     connection = library("psycopg2").EntraConnection(target.but(user=None, password=None).url(), **keywords)
     with connection, connection.cursor() as cursor:
-        cursor.execute(WHO)
+        cursor.execute(CURRENT_USER)
         return str(cursor.fetchone()[0])
 
 
 def psycopg3_connect(library: Callable[[str], ModuleType], target: Target, **keywords: Any) -> str:
     with library("psycopg3").EntraConnection.connect(target.url(), **keywords) as connection:
-        return str(connection.execute(WHO).fetchone()[0])
+        return str(connection.execute(CURRENT_USER).fetchone()[0])
 
 
 def psycopg3_async_connect(library: Callable[[str], ModuleType], target: Target, **keywords: Any) -> str:
@@ -191,7 +191,7 @@ def psycopg3_async_connect(library: Callable[[str], ModuleType], target: Target,
 
     async def run() -> str:
         async with await library("psycopg3").AsyncEntraConnection.connect(target.url(), **keywords) as connection:
-            return str((await (await connection.execute(WHO)).fetchone())[0])
+            return str((await (await connection.execute(CURRENT_USER)).fetchone())[0])
 
     return asyncio.run(run())
 
@@ -200,7 +200,7 @@ def sqlalchemy_connect(library: Callable[[str], ModuleType], target: Target, **k
     engine = sqlalchemy.create_engine(target.url("postgresql+psycopg"), connect_args=keywords, poolclass=NullPool)
     library("sqlalchemy").enable_entra_authentication(engine)
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+        return str(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one())
 
 
 def sqlalchemy_async_connect(library: Callable[[str], ModuleType], target: Target, **keywords: Any) -> str:
@@ -208,7 +208,7 @@ def sqlalchemy_async_connect(library: Callable[[str], ModuleType], target: Targe
         engine = create_async_engine(target.url("postgresql+psycopg"), connect_args=keywords, poolclass=NullPool)
         library("sqlalchemy").enable_entra_authentication_async(engine)
         async with engine.connect() as connection:
-            return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+            return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
     return asyncio.run(run())
 
@@ -223,7 +223,7 @@ def asyncpg_engine_connect(library: Callable[[str], ModuleType], target: Target,
             target.url("postgresql+asyncpg"), credential, connect_args=keywords, poolclass=NullPool
         )
         async with engine.connect() as connection:
-            return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+            return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
     return asyncio.run(run())
 
@@ -251,7 +251,7 @@ def user(emulator: Emulator) -> tuple[Principal, Credential]:
     return principal, Credential(emulator.mint(principal.name).token)
 
 
-def test_credentials_are_injected(
+def test_engine_with_injected_credentials(
     library: Callable[[str], ModuleType], connect: Connect, target: Target, user: tuple[Principal, Credential]
 ) -> None:
     principal, credential = user
@@ -259,20 +259,20 @@ def test_credentials_are_injected(
         assert connect(library, target, credential=credential) == principal.name
 
 
-def test_explicit_user_and_password_are_preserved(
+def test_engine_with_explicit_user_and_password(
     library: Callable[[str], ModuleType], connect: Connect, target: Target, user: tuple[Principal, Credential]
 ) -> None:
     principal, credential = user
     unused = Credential(RuntimeError("asked for nothing"))
     if connect is asyncpg_engine_connect and library.__name__ == PEER:
-        # The peer's asyncpg engine asks all the same.
+        # The peer's asyncpg engine calls the credential nevertheless.
         unused = credential
     role = connect(library, target, credential=unused, user=principal.name, password=credential.token)
     assert role == principal.name
     assert unused is credential or unused.scopes == []
 
 
-def test_an_explicit_user_alone_is_preserved(
+def test_engine_with_explicit_user(
     library: Callable[[str], ModuleType], connect: Connect, emulator: Emulator, target: Target
 ) -> None:
     credential = Credential(emulator.mint("alice@contoso.example").token)
@@ -280,14 +280,14 @@ def test_an_explicit_user_alone_is_preserved(
 
 
 @pytest.mark.parametrize("value", ["not-a-credential", 12345])
-def test_what_is_no_credential(
+def test_credential_argument_of_wrong_type(
     library: Callable[[str], ModuleType], connect: Connect, emulator: Emulator, target: Target, value: object
 ) -> None:
     with pytest.raises(library("errors").CredentialValueError, match="credential is required"):
         connect(library, target, credential=value)
 
 
-def test_a_credential_that_fails(
+def test_engine_with_failing_credential(
     library: Callable[[str], ModuleType], connect: Connect, emulator: Emulator, target: Target
 ) -> None:
     failing = Credential(RuntimeError("auth failed"))
@@ -298,7 +298,7 @@ def test_a_credential_that_fails(
     assert isinstance(caught.value, library("errors").AzurePgEntraError)
 
 
-def test_sqlalchemy_leaves_the_programs_dict_alone(
+def test_sqlalchemy_connect_args_unchanged(
     library: Callable[[str], ModuleType], target: Target, user: tuple[Principal, Credential]
 ) -> None:
     principal, credential = user
@@ -307,11 +307,11 @@ def test_sqlalchemy_leaves_the_programs_dict_alone(
     library("sqlalchemy").enable_entra_authentication(engine)
     for _ in range(2):
         with engine.connect() as connection:
-            assert connection.execute(sqlalchemy.text(WHO)).scalar_one() == principal.name
+            assert connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one() == principal.name
     assert given == {"credential": credential}
 
 
-def test_psycopg2_pool_as_in_the_peers_sample(
+def test_psycopg2_pool_from_peers_sample(
     library: Callable[[str], ModuleType], target: Target, user: tuple[Principal, Credential]
 ) -> None:
     from functools import partial
@@ -331,7 +331,7 @@ def test_psycopg2_pool_as_in_the_peers_sample(
     pool.closeall()
 
 
-def test_names_of_errors(library: Callable[[str], ModuleType]) -> None:
+def test_error_names(library: Callable[[str], ModuleType]) -> None:
     errors = library("errors")
     for name in (
         "TokenDecodeError",

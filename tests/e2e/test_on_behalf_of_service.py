@@ -1,4 +1,4 @@
-"""The example service that connects to PostgreSQL as its caller, as a program of its own."""
+"""The example service that connects to PostgreSQL as its caller, in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.one_python
 
 
 class Service:
-    """The running example, and the application that it is."""
+    """The running example and its application registration."""
 
     def __init__(self, emulator: Emulator, target: Target) -> None:
         self.emulator = emulator
@@ -46,7 +46,7 @@ class Service:
             text=True,
         )
         assert self._process.stdout is not None
-        # readline has no time limit of its own.
+        # readline has no time limit.
         watchdog = threading.Timer(30, self._process.kill)
         watchdog.start()
         self.url = self._process.stdout.readline().strip()
@@ -54,7 +54,7 @@ class Service:
         assert self.url.startswith("http://127.0.0.1:")
 
     def stop(self) -> str:
-        """What it logged."""
+        """The log of the service."""
         self._process.terminate()
         try:
             return self._process.communicate(timeout=10)[1]
@@ -62,7 +62,7 @@ class Service:
             self._process.kill()
 
     def get(self, token: str | None) -> tuple[int, str, Message]:
-        """Status, body and headers of an answer."""
+        """Status, body and headers of a response."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -72,7 +72,7 @@ class Service:
             return error.code, error.read().decode(), error.headers
 
     def exchanges(self) -> int:
-        """How many tokens were exchanged, or refused, so far."""
+        """The number of token exchanges so far, rejected ones included."""
         return len(self.emulator.requests("token", principal=self.application))
 
 
@@ -95,7 +95,7 @@ def role(answer: tuple[int, str, Message]) -> str:
     return str(json.loads(answer[1])["role"])
 
 
-def test_each_caller_is_themselves(service: Service, emulator: Emulator) -> None:
+def test_service_connects_as_each_caller(service: Service, emulator: Emulator) -> None:
     users = [emulator.add_principal("user") for _ in range(4)]
     tokens = {user.name: emulator.sent_to(service.application, user.name) for user in users}
     with ThreadPoolExecutor(8) as threads:
@@ -104,8 +104,8 @@ def test_each_caller_is_themselves(service: Service, emulator: Emulator) -> None
     assert service.exchanges() == len(users), "one exchange for each user, however often they come"
 
 
-def test_a_second_sign_in_is_asked_for(service: Service, emulator: Emulator) -> None:
-    """`interaction_required`: 401 with the claims that the user has to sign in with."""
+def test_service_when_sign_in_is_required(service: Service, emulator: Emulator) -> None:
+    """`interaction_required` becomes 401 with the claims for the user's next sign-in."""
     carol = emulator.add_principal("user", requires_mfa=True)
     status, body, headers = service.get(emulator.sent_to(service.application, carol.name))
     assert (status, body) == (401, "")
@@ -117,7 +117,7 @@ def test_a_second_sign_in_is_asked_for(service: Service, emulator: Emulator) -> 
     assert role(service.get(strong)) == carol.name
 
 
-def test_who_brings_no_token_of_theirs_is_sent_away(service: Service, emulator: Emulator) -> None:
+def test_service_without_valid_user_token(service: Service, emulator: Emulator) -> None:
     user = emulator.add_principal("user")
     assert role(service.get(emulator.sent_to(service.application, user.name))) == user.name
     exchanges = service.exchanges()
@@ -133,12 +133,12 @@ def test_who_brings_no_token_of_theirs_is_sent_away(service: Service, emulator: 
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"'), "it is for the database"
 
 
-def test_an_outage_is_nobodys_fault(service: Service, emulator: Emulator) -> None:
+def test_service_during_entra_outage(service: Service, emulator: Emulator) -> None:
     known, new = emulator.add_principal("user"), emulator.add_principal("user")
     token = emulator.sent_to(service.application, known.name)
     assert role(service.get(token)) == known.name
     emulator.add_fault(endpoint="token", status=400, aadsts=7000222)
     status, body, headers = service.get(emulator.sent_to(service.application, new.name))
     assert (status, body, headers["Retry-After"]) == (503, "no login at present\n", "5")
-    # Who is known stays so.
+    # A caller with a cached token still connects.
     assert role(service.get(token)) == known.name

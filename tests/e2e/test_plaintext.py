@@ -1,4 +1,4 @@
-"""A server without TLS that asks for a password: how many bytes of a token it receives.
+"""A server without TLS that requests a password: counts the bytes of tokens that it receives.
 
 Runs with the newest versions of the drivers and, in the environment `sqlalchemy-2.0`, with the oldest supported ones.
 """
@@ -27,18 +27,18 @@ import pgentra.errors
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication
-from support.drivers import DRIVERS, WHO, Driver, Target
+from support.drivers import CURRENT_USER, DRIVERS, Driver, Target
 from support.emulator import Emulator
 
 pytestmark = pytest.mark.one_python
 
-#: Resolves to this machine, but is no loopback address, so pgentra must treat it as the network.
+#: Resolves to this machine, but is not a loopback address, so pgentra must treat it as remote.
 NOT_LOOPBACK = "0.0.0.0"
 
 
 @pytest.fixture(autouse=True)
 def _without_tls(emulator: Emulator) -> Iterator[None]:
-    """Whatever a test does, no byte of a token arrives in the clear."""
+    """Fails a test in which a byte of a token is sent in plaintext."""
     emulator.control_postgres(plaintext=True)
     yield
     assert emulator.postgres_report().plaintext_password_bytes == 0
@@ -49,7 +49,7 @@ def remote(mine: Target) -> Target:
     return mine.but(host=NOT_LOOPBACK, sslmode=None)
 
 
-def test_versions() -> None:
+def test_driver_versions() -> None:
     import pg8000
 
     drivers = (asyncpg, pg8000, psycopg, psycopg2, sqlalchemy)
@@ -70,18 +70,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_no_byte_of_a_token(driver: Driver, settings: str, emulator: Emulator, remote: Target) -> None:
+def test_driver_sends_no_token_in_plaintext(driver: Driver, settings: str, emulator: Emulator, remote: Target) -> None:
     given = SETTINGS[settings]
     if not driver.has_sslmode and given.get("sslmode") in ("allow", "prefer"):
         return
     with pytest.raises(Exception, match=r"(?i)ssl|tls"):
-        driver.who(remote.but(**given))
+        driver.log_in(remote.but(**given))
     assert [login.outcome for login in emulator.postgres_report().logins if login.outcome == "logged_in"] == []
 
 
 @pytest.mark.parametrize("driver", [one for one in DRIVERS if one.is_libpq], ids=lambda one: one.name)
 def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine: Target, tmp_path: Path) -> None:
-    """The C library's environment has a folder that `os.environ` does not show, as libpq has one compiled in."""
+    """The C library's environment has a folder that `os.environ` does not contain, like the one compiled into libpq."""
     place = emulator.place
     (tmp_path / "pg_service.conf").write_text(
         f"[hidden]\nhost={NOT_LOOPBACK}\nport={place.port}\ndbname={place.database}\nuser=alice\n"
@@ -89,7 +89,7 @@ def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine:
     os.putenv("PGSYSCONFDIR", str(tmp_path))
     try:
         with pytest.raises(Exception, match=r"(?i)ssl"):
-            driver.who(Target(None, None, None, None, service="hidden", entra=mine.entra))
+            driver.log_in(Target(None, None, None, None, service="hidden", entra=mine.entra))
     finally:
         os.unsetenv("PGSYSCONFDIR")
 
@@ -109,8 +109,8 @@ except psycopg.OperationalError as error:
 
 @pytest.mark.skipif(ctypes.util.find_library("pq") is None, reason="psycopg without its binary: no libpq here")
 @pytest.mark.parametrize("variable", ["PGSYSCONFDIR", "HIDDEN_FOLDER"])
-def test_services_of_the_systems_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
-    """psycopg in pure Python, on the libpq of the system."""
+def test_service_file_of_system_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
+    """psycopg in pure Python with the system's libpq."""
     place = emulator.place
     (tmp_path / "pg_service.conf").write_text(
         f"[hidden]\nhost={NOT_LOOPBACK}\nport={place.port}\ndbname={place.database}\nuser=app-mi\n"
@@ -118,17 +118,17 @@ def test_services_of_the_systems_libpq(variable: str, emulator: Emulator, tmp_pa
     variables = {**os.environ, "PSYCOPG_IMPL": "python", variable: str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    implementation, told = done.stdout.split("\n", 1)
+    implementation, output = done.stdout.split("\n", 1)
     assert implementation == "python"
-    assert told.startswith("refused:")
-    assert "SSL" in told
-    # What was found is known; what only libpq finds is said to be unknown.
+    assert output.startswith("refused:")
+    assert "SSL" in output
+    # The error names the server if pgentra found it, else it says that the server is unknown.
     assert ("found in no service file" in done.stderr) == (variable == "HIDDEN_FOLDER")
 
 
 @pytest.mark.parametrize("connect", [psycopg.connect, psycopg2.connect], ids=["psycopg", "psycopg2"])
-def test_provider_as_password_of_libpqs_drivers(connect: Any, emulator: Emulator, remote: Target) -> None:
-    """They would send its `str`."""
+def test_provider_as_password_of_libpq_drivers(connect: Any, emulator: Emulator, remote: Target) -> None:
+    """The drivers would send its `str`."""
     with pytest.raises(TypeError, match="not a password"):
         connect(**remote.keywords(), user="app-mi", password=pgentra.TokenProvider())
     assert emulator.postgres_report().logins == []
@@ -144,7 +144,7 @@ def place_of(target: Target) -> dict[str, Any]:
 
 
 def test_provider_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> None:
-    """asyncpg calls it without telling what the connection is."""
+    """asyncpg calls it without the connection's settings."""
     for ssl in (None, "prefer", "disable"):
         with pytest.raises(pgentra.errors.EntraConnectionValueError, match=r"pgentra\.asyncpg\.password") as caught:
             asyncio.run(asyncpg_itself(**place_of(remote), ssl=ssl, password=pgentra.TokenProvider()))
@@ -152,7 +152,7 @@ def test_provider_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> 
 
 
 def test_helper_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> None:
-    """In the form that the documents show, it knows the settings."""
+    """In the documented form, the helper has the settings."""
     given = place_of(remote)
     for ssl in (None, "prefer", "allow", "disable", False):
         with pytest.raises(pgentra.errors.EntraConnectionValueError) as caught:
@@ -164,10 +164,10 @@ def test_helper_as_password_of_asyncpg(emulator: Emulator, remote: Target) -> No
             asyncio.run(asyncpg_itself(**given, ssl=ssl, password=made))
 
 
-def test_helper_asks_again_at_each_connection(
+def test_helper_decides_for_each_connection(
     emulator: Emulator, remote: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it was made with may be the environment."""
+    """The helper may have been created with settings from the environment."""
     monkeypatch.setenv("PGSSLMODE", "require")
     given = place_of(remote)
     made = pgentra.asyncpg.password(**given)
@@ -176,7 +176,7 @@ def test_helper_asks_again_at_each_connection(
         asyncio.run(asyncpg_itself(**given, password=made))
 
 
-def test_helper_in_an_engine_without_us(emulator: Emulator, remote: Target) -> None:
+def test_helper_in_engine_without_entra(emulator: Emulator, remote: Target) -> None:
     given = place_of(remote)
     made = pgentra.asyncpg.password(**given, ssl="require")
 
@@ -185,14 +185,14 @@ def test_helper_in_an_engine_without_us(emulator: Emulator, remote: Target) -> N
             "postgresql+asyncpg://", connect_args={**given, "ssl": "require", "password": made}, poolclass=NullPool
         )
         async with engine.connect() as connection:
-            await connection.execute(sqlalchemy.text(WHO))
+            await connection.execute(sqlalchemy.text(CURRENT_USER))
 
     with pytest.raises(Exception, match=r"(?i)ssl"):
         asyncio.run(run())
 
 
-def test_a_password_that_is_a_function_is_refused(emulator: Emulator, remote: Target) -> None:
-    """By our own entry points, which fetch the token themselves."""
+def test_password_function_rejected(emulator: Emulator, remote: Target) -> None:
+    """Our entry points, which fetch the token themselves, reject it."""
     provider: Any = pgentra.TokenProvider()
     given = {**remote.keywords(), "user": "app-mi", "password": provider}
     ways: list[Callable[[], Any]] = [
@@ -214,7 +214,7 @@ def test_a_password_that_is_a_function_is_refused(emulator: Emulator, remote: Ta
 def test_asyncpg_urls_that_other_parsers_read_differently(
     emulator: Emulator, remote: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """asyncpg goes to the first host; another reading is one of this machine."""
+    """asyncpg connects to the first host; other parsers read a local one."""
     port, database = remote.port, remote.database
     for url in (
         f"postgresql://u:p@{NOT_LOOPBACK}:{port},x@localhost/{database}",
@@ -231,24 +231,24 @@ def test_asyncpg_urls_that_other_parsers_read_differently(
 def test_asyncpg_services_that_libpq_reads_differently(
     remote: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are files of Python's `configparser`, with names in any case and a colon in the place of a sign."""
+    """asyncpg reads them with Python's `configparser`: names in any case, a colon instead of an equals sign."""
     services = tmp_path / "services"
     services.write_text(
         f"[hidden]\nHOST: {NOT_LOOPBACK}\nPort = {remote.port}\ndatabase={remote.database}\nuser=app-mi\n"
     )
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     monkeypatch.setenv("PGHOST", "localhost")
-    # Versions that have no services connect to this machine, where nobody listens.
+    # Versions without services connect to this machine, where nothing listens.
     monkeypatch.setenv("PGPORT", "1")
     with pytest.raises((ConnectionError, OSError), match=r"(?i)ssl|refused|connect"):
         asyncio.run(pgentra.asyncpg.connect("postgresql://?service=hidden", **remote.entra))
 
 
-def test_the_count_counts(emulator: Emulator, mine: Target) -> None:
-    """Whoever allows it does send a token in the clear; with that the other tests are known to be able to fail."""
+def test_plaintext_count_detects_a_token(emulator: Emulator, mine: Target) -> None:
+    """With the option set, a token is sent in plaintext and counted: the other tests can fail."""
     allowed = mine.but(host=NOT_LOOPBACK, sslmode="disable", entra={**mine.entra, "allow_insecure_transport": True})
     for driver in DRIVERS:
         before = emulator.postgres_report().plaintext_password_bytes
-        driver.who(allowed)
+        driver.log_in(allowed)
         assert emulator.postgres_report().plaintext_password_bytes > before + 500, driver.name
     emulator.control_postgres(reset=True)

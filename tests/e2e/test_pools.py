@@ -1,4 +1,4 @@
-"""Pools over short-lived tokens, and through outages of the token service."""
+"""Pools with short-lived tokens, and during outages of the token source."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ LIFETIME_S = 20
 
 
 @pytest.mark.one_python
-def test_all_pools_together_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """A pool of ten in every driver for a minute, connections replaced every second, tokens of 20 s."""
+def test_pools_together_with_short_tokens(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """A pool of ten connections in every driver for a minute; connections last a second, tokens 20 s."""
     run_pools(emulator, identity, mine, POOLS, 60.0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", POOLS)
-def test_pool_of_one_driver_over_short_tokens(emulator: Emulator, identity: Principal, mine: Target, name: str) -> None:
+def test_pool_with_short_tokens(emulator: Emulator, identity: Principal, mine: Target, name: str) -> None:
     run_pools(emulator, identity, mine, {name: POOLS[name]}, 60.0)
 
 
 @pytest.mark.long
 @pytest.mark.one_python
-def test_all_pools_together_for_ten_minutes(emulator: Emulator, identity: Principal, mine: Target) -> None:
+def test_pools_together_for_ten_minutes(emulator: Emulator, identity: Principal, mine: Target) -> None:
     run_pools(emulator, identity, mine, POOLS, 600.0)
 
 
 def run_pools(
     emulator: Emulator, identity: Principal, target: Target, pools: dict[str, PoolRun], seconds: float
 ) -> None:
-    """Runs pools over tokens of 20 s, and checks that no login failed and no fetch was made twice."""
+    """Runs pools with tokens of 20 s. Checks that no login fails and that no token is fetched twice."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
     with AllPools(target, pools) as running:
         time.sleep(seconds)
@@ -54,20 +54,20 @@ def run_pools(
     assert running.failures == []
     for name, tally in running.tallies.items():
         assert tally.roles == {identity.name}, name
-        # Each has ten a second where the machine can do it; one that stands still over a refresh does not get through.
+        # Each pool opens up to ten connections a second; one that stops during a refresh fails here.
         assert tally.logins > seconds / 2, name
         assert tally.longest_pause < LIFETIME_S, name
     assert set(emulator.postgres_report().counts) == {"logged_in"}
     # A token of 20 s is refreshed when it is 8 to 10 s old.
     assert all(age > 7.5 for age in apart), apart
     assert emulator.counter("app_service").max_in_flight == 1
-    # The name comes from a management token, which is asked for once.
+    # The role name comes from a management token, which is fetched once.
     assert len(emulator.requests(principal=identity)) == len(requests) + 1
 
 
 @dataclass
 class Attempt:
-    """One connection of the outage test; times in seconds since the test began."""
+    """One connection of the outage test; times are seconds since the test began."""
 
     started: float
     took: float
@@ -76,7 +76,7 @@ class Attempt:
 
 @dataclass
 class Watch:
-    """Opens connections one after the other, and remembers each."""
+    """Opens connections in sequence and records each."""
 
     driver: Driver
     target: Target
@@ -87,7 +87,7 @@ class Watch:
         while not stop.is_set():
             started, error = time.monotonic(), None
             try:
-                self.driver.who(self.target)
+                self.driver.log_in(self.target)
             except Exception as caught:
                 error = caught
             ended = time.monotonic()
@@ -96,11 +96,11 @@ class Watch:
 
 
 @pytest.mark.one_python
-def test_outage(emulator: Emulator, target: Target) -> None:
-    """503 from a token's arrival on: for one identity until a second before its end, for another until past it."""
+def test_pool_during_outage(emulator: Emulator, target: Target) -> None:
+    """503 from a token's arrival on, for one identity until a second before the expiry, for another until after it."""
     emulator.set_tokens(lifetime_s=LIFETIME_S)
-    # Tokens tell whole seconds: one that arrives in the midst of one counts as good until that much nearer its end than
-    # a second, in which the service has to be asked again.
+    # Expiries are whole seconds. A token that arrives within a second would leave the first identity less than a second
+    # for its new fetch: the test begins shortly after a full second.
     time.sleep(1.4 - time.time() % 1)
     short, long = emulator.add_principal(), emulator.add_principal()
     stop, began = threading.Event(), time.monotonic()
@@ -108,7 +108,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
     for principal in (short, long):
         credential = ManagedIdentityCredential(client_id=principal.appid)
         logged_in = target.but(entra={"credential": credential})
-        DRIVERS[0].who(logged_in)  # The token arrives, and its name is known.
+        DRIVERS[0].log_in(logged_in)  # The token arrives, and its role name is cached.
         watches[principal.name] = [Watch(driver, logged_in, began) for driver in DRIVERS]
     outages = {principal.name: emulator.add_fault(principal=principal.name, status=503) for principal in (short, long)}
     end = {name: _end(watching[0].target) - began for name, watching in watches.items()}
@@ -138,7 +138,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
             f"slowest {slowest:.2f} s"
         )
         assert errors == []
-        # Whoever waited for the service would wait through its credential's retries, 4 s and more.
+        # A caller that waited for the service would wait for the credential's retries, 4 s and more.
         assert slowest < 4.0
     for watch in watches[long.name]:
         errors = [attempt for attempt in watch.attempts if attempt.error is not None]
@@ -155,7 +155,7 @@ def test_outage(emulator: Emulator, target: Target) -> None:
         assert first.started + first.took > end[long.name] - LIFETIME_S / 20
         assert last.started < returned + 6
         assert again < 6
-        # A login that was begun with the token's last moment may meet the server after it, and its refusal.
+        # A login that begins just before the expiry may reach the server after it and be rejected.
         for one in (one for one in errors if one.started > end[long.name]):
             assert isinstance(one.error, pgentra.errors.AuthenticationError)
             assert one.error.code == "service_unavailable"
@@ -164,6 +164,6 @@ def test_outage(emulator: Emulator, target: Target) -> None:
 
 
 def _end(target: Target) -> float:
-    """When the token that is logged in with ends, by the monotonic clock."""
+    """The expiry of the token in use, by the monotonic clock."""
     expires_on = pgentra.decode_jwt(pgentra.get_entra_token(target.entra["credential"]))["exp"]
     return float(expires_on) - time.time() + time.monotonic()

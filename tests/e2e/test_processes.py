@@ -29,13 +29,13 @@ def driver_named(name: str) -> Driver:
 
 
 def in_children(work: Any, count: int) -> list[str]:
-    """What `work(number)` returns in each of `count` forked children, as a preforking server runs them."""
+    """The results of `work(number)` in `count` forked children, as in a preforking server."""
     pipes = []
     for number in range(count):
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            # Nothing of the test run may happen in the child.
+            # The child must not continue the test run.
             status = 1
             try:
                 os.close(reading)
@@ -69,60 +69,56 @@ PREFORK = ("psycopg2", "psycopg3", "psycopg3-async", "asyncpg", "sqlalchemy-psyc
 
 
 @pytest.mark.parametrize("name", PREFORK)
-def test_preforked_children_connect_with_the_parents_token(
-    name: str, emulator: Emulator, identity: Principal, mine: Target
-) -> None:
-    """As gunicorn with `--preload`: the application is loaded, and has connected, before the workers are forked."""
+def test_fork_with_parents_token(name: str, emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """As with gunicorn's `--preload`: the application has connected before the workers are forked."""
     driver = driver_named(name)
-    assert driver.who(mine) == identity.name
-    assert in_children(lambda _: driver.who(mine), 8) == [identity.name] * 8
+    assert driver.log_in(mine) == identity.name
+    assert in_children(lambda _: driver.log_in(mine), 8) == [identity.name] * 8
     assert len(emulator.database_requests(identity)) == 1
 
 
-def test_children_forked_before_any_token_fetch_their_own(
-    emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_fork_before_first_token(emulator: Emulator, identity: Principal, mine: Target) -> None:
     driver = driver_named("psycopg3")
-    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    assert in_children(lambda _: driver.log_in(mine), 4) == [identity.name] * 4
     assert len(emulator.database_requests(identity)) == 4
 
 
-def test_children_forked_during_the_first_fetch(emulator: Emulator, identity: Principal, mine: Target) -> None:
-    """Failure 6 at its worst: the runtime is busy in the parent, and nothing of it exists in the child."""
+def test_fork_during_first_fetch(emulator: Emulator, identity: Principal, mine: Target) -> None:
+    """The engine is fetching in the parent; its thread does not exist in the child."""
     emulator.add_fault(principal=identity.name, latency_ms=700, times=1)
     driver = driver_named("psycopg3")
     roles: list[str] = []
-    first = threading.Thread(target=lambda: roles.append(driver.who(mine)), daemon=True)
+    first = threading.Thread(target=lambda: roles.append(driver.log_in(mine)), daemon=True)
     first.start()
     time.sleep(0.2)
-    assert in_children(lambda _: driver.who(mine), 4) == [identity.name] * 4
+    assert in_children(lambda _: driver.log_in(mine), 4) == [identity.name] * 4
     first.join(10)
     assert roles == [identity.name]
 
 
-def _who(target: Target) -> str:
-    return driver_named("psycopg3").who(target)
+def _log_in(target: Target) -> str:
+    return driver_named("psycopg3").log_in(target)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing(method: str, emulator: Emulator, identity: Principal, target: Target) -> None:
-    """Also with the credential handed over as an argument."""
+    """A credential is passed to the children as an argument."""
     target = target.but(entra={"credential": ManagedIdentityCredential(client_id=identity.appid)})
     if method == "spawn":
-        # Credentials need not be picklable; a child of `spawn` makes its own.
+        # Credentials need not be picklable; a child of `spawn` creates its own.
         os.environ["AZURE_CLIENT_ID"] = identity.appid
         target = target.but(entra={})
     try:
         with multiprocessing.get_context(method).Pool(4) as pool:
-            assert pool.map_async(_who, [target] * 8).get(CHILD_LIMIT_S) == [identity.name] * 8
+            assert pool.map_async(_log_in, [target] * 8).get(CHILD_LIMIT_S) == [identity.name] * 8
     finally:
         os.environ.pop("AZURE_CLIENT_ID", None)
 
 
 @pytest.mark.one_python
 @pytest.mark.parametrize(("way", "batches"), [("slow_refresh", 4), ("first_fetch_on_a_thread", 1), ("on_a_loop", 1)])
-def test_exit_in_the_middle_of_a_foreign_fetch(way: str, batches: int) -> None:
-    """200 interpreters end while a host's credential refreshes, more in a first fetch: in order, and in time."""
+def test_exit_during_custom_credential_call(way: str, batches: int) -> None:
+    """200 interpreters exit during a custom credential's refresh, others during a first fetch: each in time."""
     count = 50
     began = time.monotonic()
     for _ in range(batches):
@@ -134,13 +130,13 @@ def test_exit_in_the_middle_of_a_foreign_fetch(way: str, batches: int) -> None:
             check=False,
         )
         assert done.stderr == ""
-        # The last line; those of children before it are empty.
+        # The last line; the lines of children before it are empty.
         assert done.stdout.split()[-1] == str(count)
     print(f"\n{way}: {count * batches} exits in order, {time.monotonic() - began:.1f} s")
 
 
 def interrupted(work: Any) -> float:
-    """Seconds from Ctrl-C until `work` raises `KeyboardInterrupt`."""
+    """Returns the seconds from Ctrl-C until `work` raises `KeyboardInterrupt`."""
     pressed: list[float] = []
 
     def press() -> None:
@@ -157,23 +153,21 @@ def interrupted(work: Any) -> float:
         timer.cancel()
 
 
-def test_ctrl_c_ends_the_wait_for_a_token(
-    driver: Driver, emulator: Emulator, identity: Principal, mine: Target
-) -> None:
+def test_interrupt_during_wait_for_token(driver: Driver, emulator: Emulator, identity: Principal, mine: Target) -> None:
     emulator.add_fault(principal=identity.name, connection="black_hole")
-    took = interrupted(lambda: driver.who(mine))
+    took = interrupted(lambda: driver.log_in(mine))
     print(f"\n{driver.name}: KeyboardInterrupt after {took * 1000:.0f} ms")
     assert took < 0.2
-    # The fetch is the cell's, not the caller's: when it comes to something, the next caller has it.
+    # The fetch belongs to the cache entry, not to the caller: the next caller gets its result.
     emulator.reset()
 
 
-def test_ctrl_c_ends_the_wait_for_a_foreign_token(emulator: Emulator) -> None:
+def test_interrupt_during_custom_credential_call(emulator: Emulator) -> None:
     def credential() -> tuple[str, int]:
         time.sleep(3)
         return "a.b.c", int(time.time()) + 3600
 
     provider = pgentra.TokenProvider(credential)
     took = interrupted(provider.get)
-    print(f"\nforeign: KeyboardInterrupt after {took * 1000:.0f} ms")
+    print(f"\ncustom credential: KeyboardInterrupt after {took * 1000:.0f} ms")
     assert took < 0.2

@@ -1,4 +1,4 @@
-"""The search of every test's output for secrets: it has to find them."""
+"""The plugin that searches the output of every test for secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAISED = "raise ValueError({secret!r})"
 @pytest.mark.parametrize(
     "secret", ["hello", "canary" + "-1", "ey" + "JhbGciOiJSUzI1NiIsInR5" + ".eyJvaWQiOiJvIiwidGlkIjoi"]
 )
-def test_a_secret_in_the_output_of_a_test_fails_it(tmp_path: Path, how: str, secret: str) -> None:
+def test_redaction_plugin_with_secret_in_output(tmp_path: Path, how: str, secret: str) -> None:
     (tmp_path / "test_one.py").write_text(f"def test_one():\n    {how.format(secret=secret)}\n")
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "support.redaction", "--log-level", "DEBUG", "test_one.py"],

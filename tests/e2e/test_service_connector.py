@@ -1,4 +1,4 @@
-"""Azure Service Connector: logins from its variables alone, with every driver and every identity."""
+"""Azure Service Connector: logins from its variables alone, with every driver and every kind of identity."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from pgentra.identity import ManagedIdentityCredential
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
-from support.drivers import WHO, first
+from support.drivers import CURRENT_USER, first
 from support.emulator import Emulator, Principal
 
 pytestmark = pytest.mark.one_python
 
 PREFIX = "AZURE_POSTGRESQL_"
 
-#: A name of Azure's, which nobody resolves here.
+#: A name in Azure's domain, which does not resolve here.
 AZURE = "shop.postgres.database.azure.com"
 
 
-# The drivers: who a connection is that is given nothing but the option, and arguments that win over the variables.
+# The drivers: each function returns the role of a connection with the option and the given arguments.
 
 
 def psycopg2_connect(connector: Any, **more: Any) -> str:
@@ -57,25 +57,25 @@ def psycopg2_pool(connector: Any, **more: Any) -> str:
 
 def psycopg3_sync(connector: Any, **more: Any) -> str:
     with EntraConnection.connect(service_connector=connector, **more) as connection:
-        return first(connection.execute(WHO).fetchone())
+        return first(connection.execute(CURRENT_USER).fetchone())
 
 
 async def psycopg3_async(connector: Any, **more: Any) -> str:
     async with await AsyncEntraConnection.connect(service_connector=connector, **more) as connection:
-        return first(await (await connection.execute(WHO)).fetchone())
+        return first(await (await connection.execute(CURRENT_USER)).fetchone())
 
 
 def psycopg3_pool(connector: Any, **more: Any) -> str:
     given = {"service_connector": connector, **more}
     pool = psycopg_pool.ConnectionPool(connection_class=EntraConnection, kwargs=given, min_size=1, open=True)
     with pool, pool.connection(timeout=20) as connection:
-        return first(connection.execute(WHO).fetchone())
+        return first(connection.execute(CURRENT_USER).fetchone())
 
 
 async def asyncpg_connect(connector: Any, **more: Any) -> str:
     connection = await pgentra.asyncpg.connect(service_connector=connector, **_for_asyncpg(more))
     try:
-        return str(await connection.fetchval(WHO))
+        return str(await connection.fetchval(CURRENT_USER))
     finally:
         await connection.close()
 
@@ -83,7 +83,7 @@ async def asyncpg_connect(connector: Any, **more: Any) -> str:
 async def asyncpg_pool(connector: Any, **more: Any) -> str:
     given = {"min_size": 1, "max_size": 1, **_for_asyncpg(more)}
     async with pgentra.asyncpg.create_pool(service_connector=connector, **given) as pool:
-        return str(await pool.fetchval(WHO))
+        return str(await pool.fetchval(CURRENT_USER))
 
 
 def _for_asyncpg(more: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def sqlalchemy_sync(dialect: str, connector: Any, **more: Any) -> str:
     engine = sqlalchemy.create_engine(f"postgresql+{dialect}://", poolclass=NullPool, connect_args=more)
     enable_entra_authentication(engine, service_connector=connector)
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+        return str(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one())
 
 
 async def sqlalchemy_async(dialect: str, connector: Any, **more: Any) -> str:
@@ -106,7 +106,7 @@ async def sqlalchemy_async(dialect: str, connector: Any, **more: Any) -> str:
     engine = create_async_engine(f"postgresql+{dialect}://", poolclass=NullPool, connect_args=more)
     enable_entra_authentication_async(engine, service_connector=connector)
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 async def sqlalchemy_asyncpg_engine(connector: Any, **more: Any) -> str:
@@ -114,26 +114,26 @@ async def sqlalchemy_asyncpg_engine(connector: Any, **more: Any) -> str:
         "postgresql://", service_connector=connector, poolclass=NullPool, connect_args=_for_asyncpg(more)
     )
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 def sqlalchemy_connect_args(connector: Any, **more: Any) -> str:
-    """The option may stand in `connect_args`, as the credential may."""
+    """The option may be in `connect_args`, as the credential may."""
     more["service_connector"] = connector
     engine = sqlalchemy.create_engine("postgresql+psycopg://", poolclass=NullPool, connect_args=more)
     enable_entra_authentication(engine)
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+        return str(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one())
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of connecting; `name` is the driver's in the table of what works."""
+    """One way of connecting; `name` is the driver's name in the table of logins."""
 
     name: str
     connect: Callable[..., str] | Callable[..., Awaitable[str]]
 
-    def who(self, connector: Any = True, **more: Any) -> str:
+    def log_in(self, connector: Any = True, **more: Any) -> str:
         result = self.connect(connector, **more)
         return result if isinstance(result, str) else asyncio.run(_await(result))
 
@@ -160,7 +160,7 @@ WAYS = (
 )
 NAMES = {way.name: way for way in WAYS}
 
-#: One of each driver where the driver makes no difference but by how it is called.
+#: One of each driver, for tests in which drivers differ only in how they are called.
 KINDS = [NAMES[name] for name in ("psycopg2", "psycopg 3", "asyncpg", "SQLAlchemy", "SQLAlchemy pg8000")]
 
 
@@ -172,7 +172,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture
 def role(emulator: Emulator) -> Iterator[str]:
-    """A role as Service Connector names it, whose name is in no token."""
+    """A role name as Service Connector creates it; no token contains it."""
     yield f"aad_shop_{emulator.add_principal('group').oid[:8]}"
 
 
@@ -186,7 +186,7 @@ def connected(emulator: Emulator, principal: Principal | str, role: str) -> None
 def set_variables(
     patch: pytest.MonkeyPatch, emulator: Emulator, role: str | None, *, host: str | None = None, **more: str
 ) -> None:
-    """The variables of the client type `python`, and more."""
+    """The variables of the client type `python`, and further ones."""
     place = emulator.place
     user = "" if role is None else f" user={role}"
     text = f"dbname={place.database} host={host or place.host} port={place.port} sslmode=require{user}"
@@ -216,7 +216,7 @@ def service_principal(emulator: Emulator, role: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", [system_assigned, user_assigned, service_principal], ids=lambda kind: kind.__name__)
-def test_logs_in_from_the_variables_alone(
+def test_service_connector_login(
     way: Way,
     kind: Callable[[Emulator, str], dict[str, str]],
     role: str,
@@ -227,10 +227,10 @@ def test_logs_in_from_the_variables_alone(
     variables = kind(emulator, role)
     set_variables(monkeypatch, emulator, role, **variables)
     if kind is service_principal:
-        # Where this cloud's Entra is. It is not one of Service Connector's variables.
+        # The emulator's authority; Service Connector does not set this variable.
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", emulator.authority_host)
-    assert way.who() == role
-    # The role belongs to this test. A refused login is repeated once with a newer token.
+    assert way.log_in() == role
+    # Only this test uses the role. A rejected login is repeated once with a newer token.
     logins = [
         (login.outcome, login.tls, login.message) for login in emulator.postgres_report().logins if login.role == role
     ]
@@ -239,7 +239,9 @@ def test_logs_in_from_the_variables_alone(
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_separate_variables(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_connector_separate_variables(
+    way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client type `none`."""
     connected(emulator, "app-mi", role)
     place = emulator.place
@@ -252,116 +254,118 @@ def test_separate_variables(way: Way, role: str, emulator: Emulator, monkeypatch
     }
     for name, value in variables.items():
         monkeypatch.setenv(PREFIX + name, value)
-    assert way.who() == role
+    assert way.log_in() == role
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_settings_that_the_driver_does_not_have(
+def test_service_connector_with_settings_of_another_driver(
     way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection string of another client type, with settings of its driver alone."""
+    """A connection string of another client type, with settings that only its driver has."""
     connected(emulator, "app-mi", role)
     place = emulator.place
     server = f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;User Id={role}"
     monkeypatch.setenv(PREFIX + "CONNECTIONSTRING", f"{server};Timeout=15;Keepalive=30;Trust Server Certificate=true")
-    assert way.who() == role
+    assert way.log_in() == role
     url = f"jdbc:postgresql://{place.host}:{place.port}/{place.database}?sslmode=require&user={role}"
     monkeypatch.setenv(PREFIX + "CONNECTIONSTRING", f"{url}&loginTimeout=15&authenticationPluginClassName=a.B")
-    assert way.who() == role
+    assert way.log_in() == role
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_several_connections(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_connector_with_several_connections(
+    way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connected(emulator, "app-mi", role)
-    set_variables(monkeypatch, emulator, "somebody-else")
+    set_variables(monkeypatch, emulator, "another-user")
     set_variables(monkeypatch, emulator, role)
     monkeypatch.setenv("AZURE_POSTGRESQL_ORDERS_CONNECTIONSTRING", f"host={AZURE} user=aad_orders sslmode=require")
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match=r"AZURE_POSTGRESQL_ORDERS_\*"):
-        way.who(True)
-    assert way.who(PREFIX) == role
+        way.log_in(True)
+    assert way.log_in(PREFIX) == role
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_arguments_win(way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_connector_with_arguments(
+    way: Way, role: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connected(emulator, "app-mi", role)
-    set_variables(monkeypatch, emulator, "somebody-else")
-    assert way.who(user=role) == role
+    set_variables(monkeypatch, emulator, "another-user")
+    assert way.log_in(user=role) == role
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_off_by_default(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, emulator, "somebody-else")
+def test_service_connector_off_by_default(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, emulator, "another-user")
     monkeypatch.setenv("PGDATABASE", emulator.place.database)
     given = {"host": emulator.place.host, "port": emulator.place.port}
     if way.name == "SQLAlchemy pg8000":
         given["database"] = emulator.place.database
-    assert way.who(False, **given) == "app-mi"
-    assert way.who(None, **given) == "app-mi"
+    assert way.log_in(False, **given) == "app-mi"
+    assert way.log_in(None, **given) == "app-mi"
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_a_password_of_the_connector_is_explicit(
+def test_service_connector_with_password(
     way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection with a secret: no token, and a warning."""
+    """A connection with a secret: no token is requested, and a warning is logged."""
     identity = emulator.add_principal("user_assigned")
     set_variables(monkeypatch, emulator, identity.name)
     minted = emulator.mint(identity.name)
     monkeypatch.setenv(PREFIX + "PASSWORD", minted.token)
     with caplog.at_level(logging.WARNING, "pgentra"):
-        assert way.who() == identity.name
+        assert way.log_in() == identity.name
     assert emulator.requests() == []
     assert minted.token not in caplog.text
 
 
 @pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)
-def test_beside_a_credential_is_an_error(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_connector_with_credential(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, emulator, "aad_shop")
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="service_connector"):
-        way.who(credential=ManagedIdentityCredential())
+        way.log_in(credential=ManagedIdentityCredential())
 
 
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
-def test_variables_that_are_missing(way: Way, emulator: Emulator) -> None:
+def test_service_connector_without_variables(way: Way, emulator: Emulator) -> None:
     with pytest.raises(pgentra.errors.EntraConnectionValueError, match="Service Connector"):
-        way.who()
+        way.log_in()
     with pytest.raises(pgentra.errors.PgEntraError, match="service_connector"):
-        way.who(5)
+        way.log_in(5)
 
 
 @pytest.mark.parametrize("way", [NAMES["psycopg2"], NAMES["psycopg 3"], NAMES["SQLAlchemy"]], ids=lambda way: way.name)
-def test_an_azure_server_is_verified_by_libpq(
+def test_service_connector_sslmode_for_azure_server(
     way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the system's authorities. The emulator's certificate is not for Azure's name, so that verify-full shows."""
+    """With the system's authorities. The emulator's certificate has another name, so that verify-full fails."""
     set_variables(monkeypatch, emulator, "aad_shop", host=AZURE)
     monkeypatch.delenv("PGSSLROOTCERT")
     monkeypatch.setenv("SSL_CERT_FILE", emulator.bundle_file)
     with pytest.raises(Exception, match=f'does not match host name "{AZURE}"'):
-        way.who(hostaddr="127.0.0.1")
-    # An explicit mode stays, though it verifies nothing, with a warning of the core's.
+        way.log_in(hostaddr="127.0.0.1")
+    # An explicit mode is kept, although it verifies nothing; the engine logs a warning.
     with pytest.raises(Exception, match=r"role|password"):
-        way.who(hostaddr="127.0.0.1", sslmode="require")
+        way.log_in(hostaddr="127.0.0.1", sslmode="require")
     assert emulator.postgres_report().logins[-1].tls
 
 
 @pytest.mark.parametrize("way", KINDS[:4], ids=lambda way: way.name)
-def test_unused_variables_are_named_in_a_login_error(
-    way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The default identity is refused, and nobody should create a second role for it."""
-    nobody = emulator.add_principal("user_assigned", role=False)
-    set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=nobody.appid)
-    monkeypatch.setenv("AZURE_CLIENT_ID", nobody.appid)
+def test_login_error_names_unused_variables(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server rejects the default identity; the error does not advise to create a second role."""
+    unknown = emulator.add_principal("user_assigned", role=False)
+    set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=unknown.appid)
+    monkeypatch.setenv("AZURE_CLIENT_ID", unknown.appid)
     place = emulator.place
     with pytest.raises(Exception) as caught:
-        way.who(False, host=place.host, port=place.port, dbname=place.database)
-    told = str(caught.value)
-    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in told
-    assert "pgaadauth_create_principal" not in told
+        way.log_in(False, host=place.host, port=place.port, dbname=place.database)
+    message = str(caught.value)
+    assert "AZURE_POSTGRESQL_CONNECTIONSTRING, AZURE_POSTGRESQL_CLIENTID" in message
+    assert "pgaadauth_create_principal" not in message
 
 
-def test_a_role_that_is_missing_names_the_variable(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_login_error_for_role_from_variables(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, emulator, "aad_missing")
     with pytest.raises(psycopg.OperationalError, match="variable AZURE_POSTGRESQL_CONNECTIONSTRING"):
-        NAMES["psycopg 3"].who()
+        NAMES["psycopg 3"].log_in()

@@ -1,4 +1,4 @@
-"""Credentials of a host program, by their shape alone: nothing of Azure's SDK is imported."""
+"""Custom credentials with the interface of the Azure SDK's, without importing the SDK."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from support.emulator import Emulator, Principal
 
-#: Seconds that a slow credential takes, as a slow token service does.
+#: Seconds that a slow credential takes, like a slow token source.
 SLOW_S = 1.0
 
 
 class AccessToken:
-    """What Azure's SDK returns, without importing it."""
+    """The same attributes as the Azure SDK's `AccessToken`."""
 
     def __init__(self, token: str, expires_on: int) -> None:
         self.token = token
@@ -21,7 +21,7 @@ class AccessToken:
 
 
 class Counting:
-    """A host's credential that hands out the emulator's tokens and counts how often it is asked."""
+    """A custom credential that returns the emulator's tokens and counts its calls."""
 
     def __init__(self, emulator: Emulator, principal: str) -> None:
         self._emulator = emulator
@@ -36,10 +36,10 @@ class Counting:
 
 
 class SlowSync:
-    """A host's credential that takes its time and blocks its thread."""
+    """A custom credential that blocks its thread for `SLOW_S`."""
 
     def __init__(self, emulator: Emulator, principal: Principal) -> None:
-        # Made before: that takes a blocking request.
+        # The token is made here, because that takes a blocking request.
         minted = emulator.mint(principal.name, named=True)
         self.token = AccessToken(minted.token, minted.expires_on)
 
@@ -49,7 +49,7 @@ class SlowSync:
 
 
 class SlowAsync(SlowSync):
-    """The same, awaitable."""
+    """The same as an awaitable credential."""
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:  # type: ignore[override]
         await asyncio.sleep(SLOW_S)

@@ -1,6 +1,6 @@
-"""Every way of connecting that pgentra has in Python, behind one call: who am I logged in as?
+"""Every way of connecting that pgentra has in Python, behind one call that returns the role of the connection.
 
-A test that runs over `DRIVERS` holds for all of them; a new driver is one function and one entry.
+Tests run over `DRIVERS`; a new driver is one function and one entry.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import create_asyncpg_engine, enable_entra_authentication, enable_entra_authentication_async
 
-WHO = "select current_user"
+CURRENT_USER = "select current_user"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A connection as its user describes it; `None` is left out."""
+    """The settings of a connection; `None` is left out."""
 
     host: str | None
     port: int | None
@@ -39,19 +39,19 @@ class Target:
     user: str | None = None
     password: str | None = None
     service: str | None = None
-    #: As one URL (DSN) in place of keywords.
+    #: Whether the settings are passed as one URL instead of keywords.
     as_url: bool = False
-    #: Credential and options of pgentra.
+    #: The credential and options of pgentra.
     entra: dict[str, Any] = field(default_factory=dict)
-    #: Arguments of the driver itself.
+    #: The driver's own arguments.
     extra: dict[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Target:
-        """The same, changed."""
+        """Returns a copy with changes."""
         return replace(self, **changes)
 
     def keywords(self, database: str = "dbname") -> dict[str, Any]:
-        """As keyword arguments."""
+        """Returns the settings as keyword arguments."""
         given = {
             "host": self.host,
             "port": self.port,
@@ -64,7 +64,7 @@ class Target:
         return {name: value for name, value in given.items() if value is not None}
 
     def url(self, scheme: str = "postgresql") -> str:
-        """As a URL, percent-encoded."""
+        """Returns the settings as a percent-encoded URL."""
         user = "" if self.user is None else quote(self.user, safe="")
         password = "" if self.password is None else ":" + quote(self.password, safe="")
         place = "" if self.host is None else f"{self.host}:{self.port}"
@@ -76,7 +76,7 @@ class Target:
 
 
 def first(row: Sequence[Any] | None) -> str:
-    """The one value of the one row."""
+    """Returns the value of a row with one column."""
     assert row is not None
     return str(row[0])
 
@@ -89,7 +89,7 @@ def psycopg2_factory(target: Target) -> str:
         connection = psycopg2.connect(connection_factory=factory, **target.keywords(), **target.extra)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WHO)
+            cursor.execute(CURRENT_USER)
             return first(cursor.fetchone())
     finally:
         connection.close()
@@ -102,7 +102,7 @@ def psycopg2_connect(target: Target) -> str:
         connection = Psycopg2Connection.connect(**target.keywords(), **target.entra, **target.extra)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WHO)
+            cursor.execute(CURRENT_USER)
             return first(cursor.fetchone())
     finally:
         connection.close()
@@ -111,13 +111,13 @@ def psycopg2_connect(target: Target) -> str:
 def psycopg3_sync(target: Target) -> str:
     conninfo, keywords = (target.url(), {}) if target.as_url else ("", target.keywords())
     with EntraConnection.connect(conninfo, **keywords, **target.entra, **target.extra) as connection:
-        return first(connection.execute(WHO).fetchone())
+        return first(connection.execute(CURRENT_USER).fetchone())
 
 
 async def psycopg3_async(target: Target) -> str:
     conninfo, keywords = (target.url(), {}) if target.as_url else ("", target.keywords())
     async with await AsyncEntraConnection.connect(conninfo, **keywords, **target.entra, **target.extra) as connection:
-        return first(await (await connection.execute(WHO)).fetchone())
+        return first(await (await connection.execute(CURRENT_USER)).fetchone())
 
 
 async def asyncpg_connect(target: Target) -> str:
@@ -129,7 +129,7 @@ async def asyncpg_connect(target: Target) -> str:
             keywords["ssl"] = keywords.pop("sslmode")
         connection = await pgentra.asyncpg.connect(**keywords, **target.entra, **target.extra)
     try:
-        return str(await connection.fetchval(WHO))
+        return str(await connection.fetchval(CURRENT_USER))
     finally:
         await connection.close()
 
@@ -140,11 +140,11 @@ def sqlalchemy_sync(dialect: str, target: Target) -> str:
     )
     enable_entra_authentication(engine, **target.entra)
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text(WHO)).scalar_one())
+        return str(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one())
 
 
 def sqlalchemy_pg8000(target: Target) -> str:
-    """pg8000 has no `sslmode`; it takes a context."""
+    """Connects with a TLS context, because pg8000 has no `sslmode`."""
     extra = dict(target.extra)
     if target.sslmode == "verify-full":
         extra["ssl_context"] = ssl.create_default_context()
@@ -159,17 +159,17 @@ async def sqlalchemy_async_psycopg(target: Target) -> str:
     engine = create_async_engine(target.url("postgresql+psycopg"), poolclass=NullPool, connect_args=dict(target.extra))
     enable_entra_authentication_async(engine, **target.entra)
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 async def sqlalchemy_async_asyncpg(target: Target) -> str:
-    """`sslmode` is libpq's word; asyncpg's is `ssl`."""
+    """Connects with `ssl`, asyncpg's name of libpq's `sslmode`."""
     extra = {**target.extra, **({"ssl": target.sslmode} if target.sslmode else {})}
     url = target.but(sslmode=None).url("postgresql+asyncpg")
     engine = create_async_engine(url, poolclass=NullPool, connect_args=extra)
     enable_entra_authentication_async(engine, **target.entra)
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 async def sqlalchemy_asyncpg_engine(target: Target) -> str:
@@ -177,7 +177,7 @@ async def sqlalchemy_asyncpg_engine(target: Target) -> str:
         target.url("postgresql+asyncpg"), **target.entra, poolclass=NullPool, connect_args=dict(target.extra)
     )
     async with engine.connect() as connection:
-        return str((await connection.execute(sqlalchemy.text(WHO))).scalar_one())
+        return str((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one())
 
 
 @dataclass(frozen=True)
@@ -187,39 +187,39 @@ class Driver:
     name: str
     connect: Callable[[Target], str] | Callable[[Target], Awaitable[str]]
     is_async: bool
-    #: What programs catch around a connect that may work the next time.
+    #: The class that applications catch around a connect that may succeed later.
     transient: type[Exception]
-    #: What programs catch when the server refuses a login.
+    #: The classes that applications catch for a login error.
     refused: tuple[type[Exception], ...]
     #: Whether the driver reads connection service files.
     has_services: bool = True
-    #: Whether the driver has sslmode's words, and `allow` and `prefer` among them.
+    #: Whether the driver has `sslmode` with the modes `allow` and `prefer`.
     has_sslmode: bool = True
 
     @property
     def is_libpq(self) -> bool:
-        """Whether it reads all of libpq's variables."""
+        """Whether the driver reads all of libpq's variables."""
         return "psycopg" in self.name
 
-    def who(self, target: Target) -> str:
-        """The role that a connection to `target` is logged in as."""
+    def log_in(self, target: Target) -> str:
+        """Connects to `target` and returns the role of the connection."""
         result = self.connect(target)
         return result if isinstance(result, str) else asyncio.run(_await(result))
 
-    async def who_async(self, target: Target) -> str:
-        """The same within an event loop; a blocking driver takes a thread."""
+    async def log_in_async(self, target: Target) -> str:
+        """Does the same in an event loop; a blocking driver runs in a thread."""
         if self.is_async:
             result = self.connect(target)
             assert not isinstance(result, str)
             return await result
-        return await asyncio.to_thread(self.who, target)
+        return await asyncio.to_thread(self.log_in, target)
 
 
 async def _await(awaitable: Awaitable[str]) -> str:
     return await awaitable
 
 
-# SQLAlchemy 2.0 lets what asyncpg raises in a connect pass as it is.
+# SQLAlchemy 2.0 does not wrap the errors that asyncpg raises in a connect.
 _ASYNCPG = (sqlalchemy.exc.DBAPIError, asyncpg.InvalidAuthorizationSpecificationError)
 
 DRIVERS = (

@@ -1,6 +1,6 @@
 """A typed client of the emulator's control endpoint, and the emulator as a child process.
 
-`emulator/README.md` is the reference of what goes over the wire.
+`emulator/README.md` is the reference of the requests.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ START_LIMIT_S = 60.0
 
 Kind = Literal["user", "guest", "group", "service_principal", "user_assigned", "system_assigned"]
 
-#: What a program under test must not inherit: any of it would change who it is or where it connects to.
-FOREIGN_VARIABLES = (
+#: Prefixes of variables that programs under test must not inherit, because they select an identity or a server.
+INHERITED_VARIABLES = (
     "AZURE_",
     "IDENTITY_",
     "MSI_",
@@ -41,7 +41,7 @@ FOREIGN_VARIABLES = (
     "SYSTEM_",
 )
 
-#: Whatever proxies a test has set. Made once: it reads every certificate of the system, though none is needed here.
+#: Without proxies. Created once, because it reads all certificates of the system.
 _LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -57,7 +57,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Minted:
-    """A token made to order."""
+    """A token with requested claims."""
 
     token: str
     expires_on: int
@@ -82,7 +82,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Counter:
-    """Counts of one endpoint."""
+    """The request counts of one endpoint."""
 
     total: int = 0
     in_flight: int = 0
@@ -91,7 +91,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Login:
-    """One attempt to log in at the front door."""
+    """One login attempt at the emulator's PostgreSQL."""
 
     id: int
     outcome: str
@@ -105,7 +105,7 @@ class Login:
 
 @dataclass(frozen=True)
 class PostgresReport:
-    """What the front door has seen."""
+    """The login attempts and counters of the emulator's PostgreSQL."""
 
     logins: list[Login]
     counts: dict[str, int]
@@ -115,7 +115,7 @@ class PostgresReport:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the front door listens."""
+    """The address of the emulator's PostgreSQL."""
 
     host: str
     port: int
@@ -135,18 +135,18 @@ class Emulator:
         self.app_service: dict[str, str] = addresses["app_service"]
         self.hosts: dict[str, dict[str, str]] = addresses["hosts"]
         self.bundle_file: str = addresses["bundle_file"]
-        # Without a PostgreSQL there is no front door.
+        # An emulator that runs without PostgreSQL reports no address.
         postgres = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
         self.place = Place(postgres["host"], postgres["port"], postgres["database"])
         self.admin_dsn: str = postgres["admin_dsn"]
 
     @classmethod
     def start(cls, *options: str) -> Emulator:
-        """Starts the program that `PGENTRA_EMULATOR` names, else the one that cargo built here."""
+        """Starts the program in `PGENTRA_EMULATOR`, else the newest one that cargo built."""
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen([find_emulator(), *options], stdout=subprocess.PIPE, stderr=log)
             assert process.stdout is not None
-            # readline has no time limit of its own.
+            # readline has no time limit.
             watchdog = threading.Timer(START_LIMIT_S, process.kill)
             watchdog.start()
             try:
@@ -160,7 +160,7 @@ class Emulator:
         return cls(json.loads(line), process)
 
     def stop(self) -> None:
-        """Ends the process, if it is a child of this one."""
+        """Ends the process if it is a child of this one."""
         if self._process is None:
             return
         self._process.terminate()
@@ -171,7 +171,7 @@ class Emulator:
             self._process.wait()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """One request to the control endpoint."""
+        """Sends a request to the control endpoint and returns the document of the response."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.control + path, data, method=method)
         try:
@@ -180,10 +180,10 @@ class Emulator:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.read().decode(errors='replace')}") from error
 
-    # Who there is
+    # Principals and tokens
 
     def add_principal(self, kind: Kind = "user_assigned", name: str | None = None, **settings: Any) -> Principal:
-        """A new principal with a role of its name. Nobody else uses it, so no cached token is found for it."""
+        """Adds a principal with a role of the same name. Its name is unique, so that no token of it is cached."""
         name = name or f"{kind.replace('_', '-')}-{os.getpid()}-{next(self._names)}"
         secret = f"secret-of-{name}" if kind == "service_principal" else None
         document = {"name": name, "kind": kind, **({"client_secret": secret} if secret else {}), **settings}
@@ -191,23 +191,23 @@ class Emulator:
         return Principal(name, made["oid"], made["appid"], made.get("client_secret"))
 
     def mint(self, principal: str, **settings: Any) -> Minted:
-        """A token, good or bad."""
+        """Makes a token, valid or not."""
         return Minted(**self.call("POST", "/mint", {"principal": principal, **settings}))
 
     def sent_to(self, application: Principal, user: str, **settings: Any) -> str:
-        """The token that a user sends to an application."""
+        """Makes the token that a user sends to an application."""
         return self.mint(user, audience=f"api://{application.appid}", **settings).token
 
     def tools(self, principal: str) -> str:
-        """The folder of an `az`, an `azd` and a `pwsh` that a user is signed in to."""
+        """Returns the folder of an `az`, an `azd` and a `pwsh` in which a user is signed in."""
         path: str = self.call("POST", "/tools", {"principal": principal})["path"]
         return path
 
     def rotate_keys(self, *, retire_old: bool = False) -> None:
-        """A new signing key; tokens signed with older ones are refused from now on if those are retired."""
+        """Starts to sign with a new key; with `retire_old` tokens of older keys are rejected from now on."""
         self.call("POST", "/keys/rotate", {"retire_old": retire_old})
 
-    # What goes wrong
+    # Faults and settings
 
     def add_fault(self, **fault: Any) -> int:
         """Adds a fault and returns its id."""
@@ -215,12 +215,12 @@ class Emulator:
         return int(number)
 
     def clear_fault(self, number: int) -> None:
-        """Ends one fault."""
+        """Removes one fault."""
         self.call("DELETE", f"/faults/{number}")
 
     @contextmanager
     def fault(self, **fault: Any) -> Iterator[None]:
-        """A fault for the time of a `with` block."""
+        """Adds a fault for the time of a `with` block."""
         number = self.add_fault(**fault)
         try:
             yield
@@ -232,11 +232,11 @@ class Emulator:
         self.call("PATCH", "/tokens", settings)
 
     def control_postgres(self, **settings: Any) -> None:
-        """Changes what the front door does."""
+        """Changes the settings of the emulator's PostgreSQL."""
         self.call("POST", "/postgres", settings)
 
     def reset(self) -> None:
-        """Ends all faults and forgets what was seen. Principals stay."""
+        """Removes all faults and records, and resets all settings. Principals stay."""
         self.call("DELETE", "/faults")
         self.call("DELETE", "/requests")
         self.call("PATCH", "/tokens", dict.fromkeys(self.call("GET", "/tokens")))
@@ -244,7 +244,7 @@ class Emulator:
 
     @contextmanager
     def clean(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-        """For one test: without faults, in an environment in which this process is its `app-mi`."""
+        """Resets the emulator for one test and gives this process the environment of its identity `app-mi`."""
         self.reset()
         wanted = self.environment()
         for name in set(os.environ) - set(wanted):
@@ -252,13 +252,13 @@ class Emulator:
         for name, value in wanted.items():
             monkeypatch.setenv(name, value)
         yield self
-        # A black-holed request would hold up whoever waits for it at the end.
+        # A request without response would delay the end of the process.
         self.reset()
 
-    # What was seen
+    # Records
 
     def requests(self, endpoint: str | None = None, *, principal: Principal | None = None) -> list[Request]:
-        """The token requests so far, oldest first."""
+        """Returns the token requests so far, oldest first."""
         found = self.call("GET", "/requests" + (f"?endpoint={endpoint}" if endpoint else ""))["requests"]
         return [
             Request(
@@ -278,29 +278,29 @@ class Emulator:
         ]
 
     def database_requests(self, principal: Principal) -> list[Request]:
-        """The requests for a principal's database tokens."""
+        """Returns the requests for a principal's database tokens."""
         return [one for one in self.requests(principal=principal) if "ossrdbms" in (one.resource or "")]
 
     def counter(self, endpoint: str) -> Counter:
-        """Counts of an endpoint."""
+        """Returns the counts of an endpoint."""
         counts = self.call("GET", "/requests")["counters"].get(endpoint, {})
         return Counter(counts.get("total", 0), counts.get("in_flight", 0), counts.get("max_in_flight", 0))
 
     def postgres_report(self) -> PostgresReport:
-        """What the front door has seen."""
+        """The login attempts and counters of the emulator's PostgreSQL."""
         report = self.call("GET", "/postgres")
         keys = Login.__dataclass_fields__
-        # Connections that went away before they named a role are no attempts; some come from the test before.
+        # Connections that closed before they named a role are not attempts; some are from the previous test.
         logins = [Login(**{key: entry[key] for key in keys}) for entry in report["logins"] if entry["role"]]
         counters = report["counters"]
         return PostgresReport(logins, counters["logins"], report["sessions"], counters["plaintext_password_bytes"])
 
-    # What a program needs to find it
+    # The environment of programs under test
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """`base` (this process's environment) without foreign settings, and with the App Service identity."""
+        """Returns `base` (this process's environment) without inherited settings, with the App Service identity."""
         base = os.environ if base is None else base
-        clean = {name: value for name, value in base.items() if not name.upper().startswith(FOREIGN_VARIABLES)}
+        clean = {name: value for name, value in base.items() if not name.upper().startswith(INHERITED_VARIABLES)}
         return {
             **clean,
             "IDENTITY_ENDPOINT": self.app_service["endpoint"],
@@ -313,7 +313,7 @@ class Emulator:
 
 
 def find_emulator() -> Path:
-    """The emulator's program."""
+    """Returns the path of the emulator's program."""
     if named := os.environ.get("PGENTRA_EMULATOR"):
         return Path(named)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -325,7 +325,7 @@ def find_emulator() -> Path:
 
 
 def wait_until(condition: Any, limit_s: float, what: str) -> None:
-    """Waits for something that comes by itself; fails after `limit_s` seconds."""
+    """Waits until the condition is true; fails after `limit_s` seconds."""
     ends = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > ends:

@@ -1,7 +1,7 @@
-"""Every credential of `pgentra.identity`: a token, and a login as the role expected.
+"""Every credential of `pgentra.identity`: a token, and a login as the expected role.
 
-Written once, for each *flavour* of them that Python can drive. Each that works says so in a line
-`works: CLASS in LANGUAGE`, which `tools/matrix.py` gathers.
+The tests run for each *flavour*: a language whose credentials Python can call. Each credential that works is recorded
+as `works: CLASS in LANGUAGE`, which `tools/matrix.py` reads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
 PASSWORD = "canary-password"
-#: Who the emulator's places hand out where no identity is asked for.
+#: The identities that the emulator's endpoints use if the request names none.
 APP, ALICE = "app-mi", "alice@contoso.example"
 FEDERATED = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}
 PIPELINE = {
@@ -36,7 +36,7 @@ SERVICE_CONNECTION = "55555555-0000-0000-0000-000000000001"
 
 
 class Flavour:
-    """A language whose credentials are described by the classes of a module, and how they are asked there."""
+    """A language: the module with the classes of its credentials, and how they are called."""
 
     def __init__(self, language: str, module: ModuleType, record_property: Callable[[str, object], None]) -> None:
         self._language = language
@@ -47,14 +47,14 @@ class Flavour:
         return getattr(self._module, name)
 
     def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
-        """A token as a client of the Azure SDK gets it, its expiry, and the role of a connection."""
+        """Returns a token as clients of the Azure SDK request it, its expiry, and the role of a connection."""
         raise NotImplementedError
 
     def logs_in(self, credential: Any, role: str, *, user: str | None = None) -> None:
-        """The test of a credential. `user`: where the token tells no name."""
+        """Tests a credential. `user` is given for tokens that contain no name."""
         token, expires_on, logged_in = self.log_in(credential, user)
         assert logged_in == role
-        # What lasts for some seconds "from now" ends so much later as it was on its way.
+        # The expiry is computed from the token's lifetime after the response has arrived.
         assert abs(pgentra.decode_jwt(token)["exp"] - expires_on) < 30
         assert expires_on > time.time()
         self._record("works", f"{type(credential).__name__} in {self._language}")
@@ -65,7 +65,7 @@ def application(emulator: Emulator, **settings: Any) -> Principal:
 
 
 def by_name(emulator: Emulator, application: Principal) -> dict[str, str]:
-    """The arguments that every application has."""
+    """Returns the arguments that every application has."""
     return {"tenant_id": emulator.tenant_id, "client_id": application.appid, "authority": emulator.authority_host}
 
 
@@ -79,7 +79,7 @@ FILES: dict[str, dict[str, Any]] = {
 
 
 def asserting(emulator: Emulator, service: Principal, federated: dict[str, str], how: str) -> Any:
-    """A callback that returns what a cluster asserts of the application."""
+    """Returns a callback that returns a cluster's assertion for the application."""
 
     def function() -> str:
         return emulator.mint(service.name, federated=federated).token
@@ -95,15 +95,15 @@ PROOFS = ["secret", "pem", "pfx", "function", "awaitable"]
 
 
 class EveryCredential:
-    """The tests; a module that runs them has the fixtures `flavour`, `emulator` and `identity`."""
+    """The tests. The module that runs them has the fixtures `flavour`, `emulator` and `identity`."""
 
     @pytest.fixture
     def nowhere(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A machine without a managed identity."""
+        """An environment without a managed identity."""
         for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
             monkeypatch.delenv(name)
 
-    # Where a program runs
+    # Credentials from the environment
 
     def test_default(self, flavour: Flavour, identity: Principal) -> None:
         flavour.logs_in(flavour.DefaultAzureCredential(managed_identity_client_id=identity.appid), identity.name)
@@ -178,7 +178,7 @@ class EveryCredential:
             for name, value in emulator.hosts[place].items():
                 monkeypatch.setenv(name, value)
         if place in ("service_fabric", "cloud_shell"):
-            # They refuse to be asked for one identity of many. What was fetched in the other flavour is as good.
+            # These endpoints have one identity. The token may be cached from the other flavour.
             credential, role = flavour.ManagedIdentityCredential(), {"service_fabric": APP, "cloud_shell": ALICE}[place]
         else:
             credential, role = flavour.ManagedIdentityCredential(client_id=identity.appid), identity.name
@@ -193,7 +193,7 @@ class EveryCredential:
         name = identity.oid if by == "object_id" else RESOURCE_ID + identity.name
         flavour.logs_in(flavour.ManagedIdentityCredential(identity_config={by: name}), identity.name)
 
-    # Who signs in where programs are written
+    # Developer tools
 
     @pytest.mark.parametrize("tool", ["AzureCliCredential", "AzureDeveloperCliCredential", "AzurePowerShellCredential"])
     def test_developer_tool(
@@ -217,7 +217,7 @@ class EveryCredential:
         flavour.logs_in(credential, service.name, user=service.name)
 
     def test_client_certificate_known_by_its_chain(self, flavour: Flavour, emulator: Emulator) -> None:
-        """The file has the root first."""
+        """The file contains the root first."""
         text = (CERTIFICATES / "chain.pem").read_text()
         end = "-----END CERTIFICATE-----\n"
         root = text[: text.index(end) + len(end)]

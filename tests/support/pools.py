@@ -1,4 +1,4 @@
-"""A pool of each driver, whose connections are replaced all the time, and what came of it.
+"""A pool of each driver whose connections are replaced constantly, with counts of its logins.
 
 A new driver is one function and one entry of `POOLS`.
 """
@@ -27,7 +27,7 @@ import pgentra.asyncpg
 from pgentra.psycopg2 import EntraConnection as Psycopg2Connection
 from pgentra.psycopg3 import AsyncEntraConnection, EntraConnection
 from pgentra.sqlalchemy import enable_entra_authentication, enable_entra_authentication_async
-from support.drivers import WHO, Target, first
+from support.drivers import CURRENT_USER, Target, first
 
 #: Connections of each pool.
 SIZE = 10
@@ -37,14 +37,14 @@ KEPT_S = 1.0
 
 @dataclass
 class Tally:
-    """What came of one pool's connections."""
+    """The logins of one pool."""
 
     logins: int = 0
     failures: list[str] = field(default_factory=list)
     roles: set[str] = field(default_factory=set)
-    #: Seconds, of those that succeeded.
+    #: The longest login that succeeded, in seconds.
     slowest: float = 0.0
-    #: The longest time without one, from the beginning on.
+    #: The longest time without a login.
     longest_pause: float = 0.0
     last: float = field(default_factory=time.monotonic)
 
@@ -65,7 +65,7 @@ PoolRun = Callable[[Target, Tally, Stop], None]
 
 
 def _in_threads(work: Callable[[], None], tally: Tally, stop: Stop) -> None:
-    """`work` opens, uses and replaces one connection; `SIZE` threads do it until `stop`."""
+    """Runs `work`, which opens, uses and replaces one connection, in `SIZE` threads until `stop`."""
 
     def repeat() -> None:
         while not stop.is_set():
@@ -101,7 +101,7 @@ def psycopg2_pool(target: Target, tally: Tally, stop: Stop) -> None:
         connection = pool.getconn()
         try:
             with connection.cursor() as cursor:
-                cursor.execute(WHO)
+                cursor.execute(CURRENT_USER)
                 tally.opened(first(cursor.fetchone()), started)
             stop.wait(KEPT_S)
         finally:
@@ -112,8 +112,8 @@ def psycopg2_pool(target: Target, tally: Tally, stop: Stop) -> None:
 
 
 def psycopg3_pool(target: Target, tally: Tally, stop: Stop) -> None:
-    class Told(EntraConnection):
-        """A pool retries in silence; here each failure counts."""
+    class Counted(EntraConnection):
+        """Counts each failure; a pool retries without reporting it."""
 
         @classmethod
         def connect(cls, *arguments: Any, **keywords: Any) -> Any:
@@ -128,18 +128,18 @@ def psycopg3_pool(target: Target, tally: Tally, stop: Stop) -> None:
 
     def work() -> None:
         with pool.connection() as connection:
-            connection.execute(WHO)
+            connection.execute(CURRENT_USER)
             stop.wait(KEPT_S)
 
     keywords = {**target.keywords(), **target.entra}
     with psycopg_pool.ConnectionPool(
-        min_size=SIZE, max_lifetime=KEPT_S, connection_class=Told, kwargs=keywords
+        min_size=SIZE, max_lifetime=KEPT_S, connection_class=Counted, kwargs=keywords
     ) as pool:
         _in_threads(work, tally, stop)
 
 
 def psycopg3_async_pool(target: Target, tally: Tally, stop: Stop) -> None:
-    class Told(AsyncEntraConnection):
+    class Counted(AsyncEntraConnection):
         @classmethod
         async def connect(cls, *arguments: Any, **keywords: Any) -> Any:
             started = time.monotonic()
@@ -154,12 +154,12 @@ def psycopg3_async_pool(target: Target, tally: Tally, stop: Stop) -> None:
     async def run() -> None:
         async def work() -> None:
             async with pool.connection() as connection:
-                await connection.execute(WHO)
+                await connection.execute(CURRENT_USER)
                 await asyncio.sleep(KEPT_S)
 
         keywords = {**target.keywords(), **target.entra}
         async with psycopg_pool.AsyncConnectionPool(
-            min_size=SIZE, max_lifetime=KEPT_S, connection_class=Told, kwargs=keywords
+            min_size=SIZE, max_lifetime=KEPT_S, connection_class=Counted, kwargs=keywords
         ) as pool:
             await _in_tasks(work, tally, stop)
 
@@ -171,9 +171,9 @@ def asyncpg_pool(target: Target, tally: Tally, stop: Stop) -> None:
         async def work() -> None:
             started = time.monotonic()
             async with pool.acquire() as connection:
-                tally.opened(await connection.fetchval(WHO), started)
+                tally.opened(await connection.fetchval(CURRENT_USER), started)
                 await asyncio.sleep(KEPT_S)
-                # At its release it is closed, not kept.
+                # The pool closes it when it is released.
                 await pool.expire_connections()
 
         keywords = target.keywords("database")
@@ -186,7 +186,7 @@ def asyncpg_pool(target: Target, tally: Tally, stop: Stop) -> None:
 
 def sqlalchemy_pool(dialect: str, target: Target, tally: Tally, stop: Stop) -> None:
     connect_args = {}
-    if dialect == "pg8000":  # It has no `sslmode`; it takes a context.
+    if dialect == "pg8000":  # asyncpg takes a TLS context.
         target, connect_args = target.but(sslmode=None), {"ssl_context": ssl.create_default_context()}
     url = target.url(f"postgresql+{dialect}")
     engine = sqlalchemy.create_engine(url, connect_args=connect_args, pool_size=SIZE, max_overflow=0)
@@ -195,7 +195,7 @@ def sqlalchemy_pool(dialect: str, target: Target, tally: Tally, stop: Stop) -> N
     def work() -> None:
         started = time.monotonic()
         with engine.connect() as connection:
-            tally.opened(connection.execute(sqlalchemy.text(WHO)).scalar_one(), started)
+            tally.opened(connection.execute(sqlalchemy.text(CURRENT_USER)).scalar_one(), started)
             stop.wait(KEPT_S)
             connection.invalidate()
 
@@ -214,7 +214,7 @@ def sqlalchemy_async_pool(dialect: str, target: Target, tally: Tally, stop: Stop
         async def work() -> None:
             started = time.monotonic()
             async with engine.connect() as connection:
-                tally.opened((await connection.execute(sqlalchemy.text(WHO))).scalar_one(), started)
+                tally.opened((await connection.execute(sqlalchemy.text(CURRENT_USER))).scalar_one(), started)
                 await asyncio.sleep(KEPT_S)
                 await connection.invalidate()
 
@@ -238,7 +238,7 @@ POOLS: dict[str, PoolRun] = {
 
 
 class AllPools(AbstractContextManager["AllPools"]):
-    """Every pool at once, for the time of a `with` block."""
+    """Runs every pool at once for the time of a `with` block."""
 
     def __init__(self, target: Target, pools: dict[str, PoolRun] = POOLS) -> None:
         self.tallies = {name: Tally() for name in pools}
@@ -270,10 +270,10 @@ class AllPools(AbstractContextManager["AllPools"]):
 
     @property
     def logins(self) -> int:
-        """Of all pools."""
+        """The logins of all pools."""
         return sum(tally.logins for tally in self.tallies.values())
 
     @property
     def failures(self) -> list[str]:
-        """Of all pools, each with its pool's name."""
+        """The failures of all pools, each with the name of its pool."""
         return [f"{name}: {text}" for name, tally in self.tallies.items() for text in tally.failures]

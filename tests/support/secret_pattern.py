@@ -1,4 +1,4 @@
-"""How secrets in tests are spelled, so that they can be told in whatever a test shows."""
+"""The pattern of secrets in tests, with which the output of tests is searched."""
 
 from __future__ import annotations
 

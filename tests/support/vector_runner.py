@@ -1,4 +1,4 @@
-"""The rules of tests/vectors for the suites in Python: how a case is prepared, and how its outcome is compared."""
+"""Runs tests/vectors in the suites in Python: prepares a case and compares its result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cases(file: str, group: str) -> list[Any]:
 
 
 def check_error(error: Any, expected: dict[str, Any]) -> None:
-    """Compares an error with what is expected of it; whether it is `definite` is not shown outside the engine."""
+    """Compares an error with the expected one, except for `definite`, which the API does not show."""
     assert (error.code, error.aadsts) == (expected["kind"], expected.get("aadsts")), str(error)
     for part in expected.get("text", []):
         assert part in str(error)
@@ -56,7 +56,7 @@ def token_with(claims: dict[str, Any]) -> str:
 
 
 def token_of(principal: dict[str, Any]) -> str:
-    """A token whose claims make it one of that kind."""
+    """Returns a token with the claims of that kind of principal."""
     prefix = "/subscriptions/s/resourcegroups/g/providers"
     of_kind: dict[str, dict[str, Any]] = {
         "user": {"idtyp": "user"},
@@ -72,32 +72,32 @@ def token_of(principal: dict[str, Any]) -> str:
 
 
 def refusal_with(cause: str) -> tuple[str | None, str]:
-    """SQLSTATE and message of a login refused for that cause."""
+    """Returns the SQLSTATE and message of a login error with that cause."""
     refusals = json.loads((VECTORS / "refusals.json").read_text())["refusals"]
     case = next(case for case in refusals if case["cause"] == cause)
     return case.get("sqlstate"), case["message"]
 
 
-def check_explanation(told: str, case: dict[str, Any]) -> None:
+def check_explanation(explanation: str, case: dict[str, Any]) -> None:
     for part in case["contains"]:
-        assert part in told
+        assert part in explanation
     for part in case.get("lacks", []):
-        assert part not in told
-    assert (told == "") is (case["cause"] == "not_a_login")
+        assert part not in explanation
+    assert (explanation == "") is (case["cause"] == "not_a_login")
 
 
-# No principal is known to be a group from its token: explanations name none.
+# A token does not show that a principal is a group: explanations never create a role for a group.
 CREATED_ROLES = [case for case in cases("claims.json", "create_role") if case.values[0]["type"] != "group"]
 
 
 def owner_of(created: dict[str, Any]) -> str:
-    """The token for which an explanation tells the statement that creates the role."""
+    """Returns the token for which an explanation contains the statement that creates the role."""
     return token_of({"kind": {"user": "user", "service": "application"}[created["type"]], "oid": created["oid"]})
 
 
 # Credentials
 
-#: Those that send nothing and have no member of the program's own, of which each suite has tests for itself.
+#: Cases without requests and without custom credentials, for which each suite has its own tests.
 SILENT_CREDENTIALS = [
     pytest.param(case, id=f"{file.stem}: {case['name']}")
     for file in sorted((VECTORS / "credentials").glob("*.json"))
@@ -107,7 +107,7 @@ SILENT_CREDENTIALS = [
 
 
 def prepared(case: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The case with everything in its place: its files and tools lie in the folder, its environment finds them."""
+    """Creates the files and tools of a case in the folder and returns the case with its environment."""
     case = json.loads(re.sub(r"\{(text|base64|certificate):([^}]+)\}|\{dir\}", filled(folder), json.dumps(case)))
     tools = folder / "bin"
     tools.mkdir()
@@ -129,10 +129,10 @@ def prepared(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def filled(folder: Path) -> Callable[[re.Match[str]], str]:
-    """What stands for a place in braces inside a JSON text: the folder, or the content of a certificate's file."""
+    """Returns a function that replaces a name in braces: by the folder, or by a certificate file's content."""
 
-    def fill(place: re.Match[str]) -> str:
-        kind, name = place.groups()
+    def fill(match: re.Match[str]) -> str:
+        kind, name = match.groups()
         if kind is None:
             return str(folder)
         content = (VECTORS / "certificates" / name).read_bytes()
@@ -141,9 +141,9 @@ def filled(folder: Path) -> Callable[[re.Match[str]], str]:
     return fill
 
 
-# What no public door shows: clocks, and what is sent. A build with the feature `testing` runs these whole.
+# Clocks and requests are not visible in the API. A build with the feature `testing` runs these cases in the engine.
 
-#: Runs a case of a group in an empty folder: what comes of it, as JSON, or its error.
+#: Runs a case of a group in an empty folder and returns its result as JSON, or raises its error.
 RunVector = Callable[[str, str, Path], str]
 
 ENGINE_CASES = [
@@ -165,14 +165,14 @@ ENGINE_CASES = [
 ]
 
 
-#: By group of single answers: where a case has its own.
+#: The key of the expected result, by group.
 EXPECTED = {"resource_ids": "identity_name", "create_role": "statement", "resources": "resource"}
 
 
 def check_in_engine(
     run: RunVector, error_class: type[BaseException], group: str, case: dict[str, Any], folder: Path
 ) -> None:
-    """Compares what comes of a case with what it expects; its errors are those of the binding."""
+    """Runs a case and compares its result, or the binding's error, with the expected one."""
     case = json.loads(json.dumps(case).replace("{dir}", str(folder)))
     expected_error = case.get("build_error") or case.get("error")
     if expected_error is not None:
@@ -195,7 +195,7 @@ def check_in_engine(
 
 
 def make_certificate(file: Path) -> None:
-    """Writes a new key and a certificate that says `localhost` and vouches for itself."""
+    """Writes a new key and a self-signed certificate for `localhost`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -212,7 +212,7 @@ def make_certificate(file: Path) -> None:
 
 
 class CannedEntra:
-    """Entra's token endpoint on loopback: whatever is asked, it answers with ``response``, as the vectors write one."""
+    """Entra's token endpoint on loopback; returns ``response``, in the form of the vectors, for every request."""
 
     def __init__(self, folder: Path) -> None:
         self.response: dict[str, Any] = {}
@@ -241,7 +241,7 @@ class CannedEntra:
         self._server.server_close()
 
     def config(self, **settings: Any) -> dict[str, Any]:
-        """A configuration whose credential asks here, once, and shares no token with another's."""
+        """Returns a configuration whose credential sends one request here and shares no cache entry."""
         credential = {
             "type": "client_secret",
             "tenant_id": "contoso.com",
@@ -263,11 +263,11 @@ class CannedEntra:
         if "date_offset" in response:
             headers["date"] = email.utils.formatdate(time.time() + response["date_offset"], usegmt=True)
         try:
-            # Without the date that `send_response` would add.
+            # `send_response` would add a date.
             handler.send_response_only(response["status"])
             for header in {**headers, "content-length": str(len(body))}.items():
                 handler.send_header(*header)
             handler.end_headers()
             handler.wfile.write(body)
         except OSError:
-            pass  # The client has read enough.
+            pass  # The client has closed the connection.

@@ -1,4 +1,4 @@
-/* What the test programs share: checks that end the program, a counter to wait on, tokens. C99 and C++17. */
+/* Shared by the test programs: checks that end the program, a counter to wait on, tokens. C99 and C++17. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* No wait of a test is longer, also under Valgrind on a loaded machine. */
+/* The limit of every wait, also under Valgrind on a loaded machine. */
 #define LIMIT_S 60
 
 #define CHECK(condition)                                              \
@@ -21,7 +21,7 @@
     }                                                                 \
   } while (0)
 
-/* That a call succeeds; else what it says. `error` is the variable that the call was given. */
+/* Checks that a call succeeds, and prints its error otherwise. `error` is the variable that the call uses. */
 #define OK(call)                                                                                   \
   do {                                                                                             \
     if ((call) != PGENTRA_OK) {                                                                    \
@@ -30,7 +30,7 @@
     }                                                                                              \
   } while (0)
 
-/* That a call fails with a kind of error, and tells so in its error object, which is freed. */
+/* Checks that a call fails with a kind of error and with an error object of that kind, which is freed. */
 #define FAILS(expected, call)                                        \
   do {                                                               \
     CHECK((call) == (expected));                                     \
@@ -41,7 +41,7 @@
   } while (0)
 
 /* {"upn": "anna@contoso.com", "exp": 4000000000, "oid": "aaaaaaaa-0000-0000-0000-00000000000a"}, without a signature;
- * in two parts, as whatever prints a whole token fails its test. */
+ * in two parts, because output that contains a whole token fails the test. */
 #define TOKEN                                                                             \
   "e30."                                                                                  \
   "eyJ1cG4iOiAiYW5uYUBjb250b3NvLmNvbSIsICJleHAiOiA0MDAwMDAwMDAwLCAib2lkIjogImFhYWFhYWFhL" \
@@ -49,9 +49,9 @@
 
 #define SCOPE "https://ossrdbms-aad.database.windows.net/.default"
 
-/* `environment` is given everywhere, so that no test depends on the one it runs in. */
+/* `environment` is set everywhere, so that no test depends on the environment of the process. */
 #define STATIC_CONFIG "{\"credential\": {\"type\": \"static_token\", \"token\": \"" TOKEN "\"}, \"environment\": {}}"
-#define HOST_CONFIG "{\"environment\": {}}"
+#define EMPTY_CONFIG "{\"environment\": {}}"
 
 /* Counts events of other threads. */
 typedef struct counter {
@@ -89,20 +89,19 @@ static inline void counter_wait(counter *c, int count) {
   pthread_mutex_unlock(&c->mutex);
 }
 
-/* For what must not happen: gives it a moment to. */
+/* Waits a moment, before a check that something has not happened. */
 static inline void linger(void) {
   const struct timespec moment = {0, 50 * 1000 * 1000};
   nanosleep(&moment, NULL);
 }
 
 static inline pgentra_token_request request_for(const char *scope) {
-  pgentra_token_request request;
-  memset(&request, 0, sizeof request);
+  pgentra_token_request request = PGENTRA_TOKEN_REQUEST_INIT;
   request.scope = scope;
   return request;
 }
 
-/* Ends the engine, so that a leak checker sees what is left; then the program. */
+/* Ends the engine, so that a leak checker finds what remains, and returns the exit status. */
 static inline int finish(void) {
   pgentra_shutdown();
   return 0;

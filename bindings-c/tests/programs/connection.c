@@ -1,5 +1,5 @@
-/* Settings and plans of connections: who owns what, bad input, the process's environment. The rules are in
- * tests/vectors. */
+/* Connection settings and plans: ownership, invalid arguments, the environment of the process. tests/vectors contains
+ * the rules. */
 #include "check.h"
 
 static int32_t read_libpq(const char *text, const char **settings, pgentra_error **error) {
@@ -10,8 +10,8 @@ static int32_t get_host(const char *json, const char **value, pgentra_error **er
   return pgentra_json_get(json, "host", value, error);
 }
 
-/* The functions that take a text and write one. */
-static void bad_arguments_are_refused(void) {
+/* Functions with a string as argument and as result. */
+static void invalid_arguments(void) {
   static int32_t (*const functions[])(const char *, const char **, pgentra_error **) = {
       read_libpq,
       pgentra_connection_plan,
@@ -25,7 +25,7 @@ static void bad_arguments_are_refused(void) {
     FAILS(PGENTRA_INVALID_ARGUMENT, functions[i]("{}", NULL, &error));
     CHECK(functions[i](NULL, NULL, NULL) == PGENTRA_INVALID_ARGUMENT);
   }
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "odbc", &out, &error));
+  FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_read("host=db", "odbc", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "\xff", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("host", "libpq", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("Server=db;User Id=app", NULL, &out, &error));
@@ -33,13 +33,13 @@ static void bad_arguments_are_refused(void) {
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("[]", &out, &error));
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("{\"hosts\": 1}", &out, &error));
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_plan("{\"environment\": 1}", &out, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("[1]", "host", &out, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("1", "host", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_json_get("{}", NULL, &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_variables(NULL, &error));
   CHECK(strcmp(out, "untouched") == 0);
 }
 
-/* That a member of an object is this text, or is missing. */
+/* Checks that a member of a document is this text, or missing if `expected` is NULL. */
 static void member_is(const char *json, const char *name, const char *expected) {
   pgentra_error *error = NULL;
   const char *found = NULL;
@@ -52,13 +52,18 @@ static void member_is(const char *json, const char *name, const char *expected) 
   pgentra_string_free(found);
 }
 
-static void members_are_read(void) {
+static void members(void) {
   static const char json[] = "{\"text\": \"a \\\"b\\\" \\u00e9\", \"none\": null, \"number\": 5, \"list\": [\"x\"]}";
   member_is(json, "text", "a \"b\" \xc3\xa9");
   member_is(json, "none", NULL);
   member_is(json, "missing", NULL);
   member_is(json, "number", "5");
   member_is(json, "list", "[\"x\"]");
+  member_is("[\"x\", {\"a\": 1}, null]", "0", "x");
+  member_is("[\"x\", {\"a\": 1}, null]", "1", "{\"a\":1}");
+  member_is("[\"x\", {\"a\": 1}, null]", "2", NULL);
+  member_is("[\"x\"]", "1", NULL);
+  member_is("[\"x\"]", "-1", NULL);
 }
 
 static const char *plan_of(const char *request) {
@@ -69,7 +74,7 @@ static const char *plan_of(const char *request) {
 }
 
 /* Each of these variables changes a plan. */
-static void plans_read_the_processs_environment_unless_one_is_given(void) {
+static void environment_of_plans(void) {
   pgentra_error *error = NULL;
   const char *plan = NULL, *variables = NULL;
   CHECK(setenv("PGUSER", "bob", 1) == 0 && setenv("PGHOST", "db.example", 1) == 0);
@@ -92,8 +97,8 @@ static void plans_read_the_processs_environment_unless_one_is_given(void) {
   CHECK(unsetenv("PGUSER") == 0 && unsetenv("PGHOST") == 0 && unsetenv("PGSSLMODE") == 0);
 }
 
-/* From Service Connector's variables to a provider, in the words of the process's environment. */
-static void service_connector_leads_to_a_provider(void) {
+/* A provider from the variables of Service Connector in the environment of the process. */
+static void service_connector(void) {
   static const char request[] = "{\"service_connector\": true, \"conninfo\": true, \"config\": {}}";
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
@@ -117,9 +122,9 @@ static void service_connector_leads_to_a_provider(void) {
 }
 
 int main(void) {
-  bad_arguments_are_refused();
-  members_are_read();
-  plans_read_the_processs_environment_unless_one_is_given();
-  service_connector_leads_to_a_provider();
+  invalid_arguments();
+  members();
+  environment_of_plans();
+  service_connector();
   return finish();
 }

@@ -1,5 +1,5 @@
-/* A program that ends in the middle of everything: at once, and in order. Its argument is the situation; without one it
- * returns from main. test_exit.py runs each many times. */
+/* A program that ends while the library works. Its argument is the situation; without one it returns from main.
+ * test_exit.py runs each situation many times. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -9,25 +9,25 @@
 
 static pgentra_provider *provider;
 static pgentra_credential *credential;
-static counter asked, called;
+static counter requests, called;
 
 static void for_ever(void) {
   for (;;) pause();
 }
 
-/* Never answers, and is still at it when the program ends. */
-static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+/* Does not respond before the program ends. */
+static void request_token(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)request, (void)wanted;
-  counter_add(&asked);
+  counter_add(&requests);
   for_ever();
 }
 
-static void ask_and_exit(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+static void request_and_exit(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)request, (void)wanted;
   exit(0);
 }
 
-static void answer(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+static void respond(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
@@ -62,7 +62,7 @@ static void finalize_for_ever(void *user_data) {
   for_ever();
 }
 
-/* Uses the library as the program ends. */
+/* Uses the library at the end of the program. */
 static void at_exit(void) {
   pgentra_error *error = NULL;
   const char *json = NULL;
@@ -77,14 +77,14 @@ static void shut_down_at_exit(void) {
   const char *token = NULL;
   pgentra_shutdown();
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"managed_identity\"}, \"environment\": {}}", &own, &error));
-  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(own, -1, &token, &error));
+  FAILS(PGENTRA_SHUTTING_DOWN, pgentra_provider_get(own, -1, &token, NULL, &error));
   pgentra_provider_close(own);
 }
 
 static void open_with(pgentra_token_callback callback, pgentra_finalizer finalizer) {
   pgentra_error *error = NULL;
-  OK(pgentra_credential_callback("Slow", callback, &asked, finalizer, &credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, credential, &provider, &error));
+  OK(pgentra_credential_callback("Slow", callback, &requests, finalizer, &credential, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, credential, &provider, &error));
 }
 
 static void begin(pgentra_done_callback callback) {
@@ -92,7 +92,7 @@ static void begin(pgentra_done_callback callback) {
   OK(pgentra_provider_get_async(provider, -1, callback, NULL, NULL, &error));
 }
 
-/* A managed identity whose endpoint takes connections and never answers. */
+/* A managed identity whose endpoint accepts connections and does not respond. */
 static void open_silent(void) {
   pgentra_error *error = NULL;
   char config[256];
@@ -115,7 +115,7 @@ static void *get(void *unused) {
   const char *token = NULL;
   (void)unused;
   counter_add(&called);
-  pgentra_provider_get(provider, -1, &token, NULL);
+  pgentra_provider_get(provider, -1, &token, NULL, NULL);
   return NULL;
 }
 
@@ -134,15 +134,15 @@ static void detached(void *(*work)(void *)) {
 
 static void return_(void) {
   CHECK(atexit(at_exit) == 0);
-  open_with(ask, NULL);
+  open_with(request_token, NULL);
   begin(done);
-  counter_wait(&asked, 1);
+  counter_wait(&requests, 1);
 }
 
 static void exit_with_blocked_threads(void) {
-  open_with(ask, NULL);
+  open_with(request_token, NULL);
   for (int number = 0; number < 4; number++) detached(get);
-  counter_wait(&asked, 1);
+  counter_wait(&requests, 1);
   counter_wait(&called, 4);
   exit(0);
 }
@@ -169,9 +169,9 @@ static void shutdown_registered_before(void) {
 }
 
 static void shutdown_registered_after(void) {
-  open_with(ask, NULL);
+  open_with(request_token, NULL);
   begin(done_for_ever);
-  counter_wait(&asked, 1);
+  counter_wait(&requests, 1);
   CHECK(atexit(shut_down_at_exit) == 0);
 }
 
@@ -185,14 +185,14 @@ static void exit_on_another_thread(void) {
 
 static void exit_in_done(void) {
   CHECK(atexit(shut_down_at_exit) == 0);
-  open_with(answer, NULL);
+  open_with(respond, NULL);
   begin(done_and_exit);
   for_ever();
 }
 
-static void exit_in_ask(void) {
+static void exit_in_request(void) {
   CHECK(atexit(shut_down_at_exit) == 0);
-  open_with(ask_and_exit, NULL);
+  open_with(request_and_exit, NULL);
   get(NULL);
   for_ever();
 }
@@ -201,7 +201,7 @@ static void exit_in_log(void) {
   pgentra_error *error = NULL;
   CHECK(atexit(shut_down_at_exit) == 0);
   OK(pgentra_set_log_callback(PGENTRA_LOG_DEBUG, log_and_exit, NULL, NULL, &error));
-  open_with(answer, NULL);
+  open_with(respond, NULL);
   get(NULL);
   for_ever();
 }
@@ -210,32 +210,32 @@ static void blocked_log(void) {
   pgentra_error *error = NULL;
   CHECK(atexit(shut_down_at_exit) == 0);
   OK(pgentra_set_log_callback(PGENTRA_LOG_DEBUG, log_for_ever, NULL, NULL, &error));
-  open_with(answer, NULL);
+  open_with(respond, NULL);
   get(NULL);
   counter_wait(&called, 2);
 }
 
-/* As many as are called at once, and more that wait. */
+/* As many as run at once, and more that wait. */
 static void blocked_callbacks(void) {
   CHECK(atexit(shut_down_at_exit) == 0);
-  open_with(answer, NULL);
+  open_with(respond, NULL);
   for (int number = 0; number < 24; number++) begin(done_for_ever);
   counter_wait(&called, 16);
 }
 
 static void blocked_finalizer(void) {
   CHECK(atexit(shut_down_at_exit) == 0);
-  open_with(answer, finalize_for_ever);
+  open_with(respond, finalize_for_ever);
   pgentra_provider_close(provider);
   pgentra_credential_close(credential);
   counter_wait(&called, 1);
 }
 
-/* The process ends with its last thread, so none of the library's may be left. */
+/* The process ends with its last thread, so the library's threads must end. */
 static void end_of_the_main_thread(void) {
   pgentra_error *error = NULL;
   OK(pgentra_set_log_callback(PGENTRA_LOG_DEBUG, NULL, NULL, NULL, &error));
-  open_with(answer, NULL);
+  open_with(respond, NULL);
   get(NULL);
   begin(done);
   pgentra_shutdown();
@@ -265,7 +265,7 @@ static const struct situation {
     {"shutdown_registered_after", shutdown_registered_after},
     {"exit_on_another_thread", exit_on_another_thread},
     {"exit_in_done", exit_in_done},
-    {"exit_in_ask", exit_in_ask},
+    {"exit_in_request", exit_in_request},
     {"exit_in_log", exit_in_log},
     {"blocked_log", blocked_log},
     {"blocked_callbacks", blocked_callbacks},
@@ -276,7 +276,7 @@ static const struct situation {
 
 int main(int count, char **arguments) {
   const char *name = count > 1 ? arguments[1] : "return";
-  counter_init(&asked), counter_init(&called);
+  counter_init(&requests), counter_init(&called);
   alarm(LIMIT_S);
   for (size_t number = 0; number < sizeof situations / sizeof *situations; number++) {
     if (strcmp(situations[number].name, name) != 0) continue;

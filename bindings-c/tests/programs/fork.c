@@ -1,22 +1,22 @@
-/* A forked child: its parent's handles and tokens, fetches of its own, and nothing that hangs. */
+/* A forked child: it uses its parent's handles and tokens, fetches by itself, and never hangs. */
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
 
-static counter asked, gate;
+static counter requests, gate;
 static pgentra_request *request_of_the_parent;
 
-static void answer_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+static void respond_late(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   (void)user_data, (void)wanted;
   if (request_of_the_parent == NULL) request_of_the_parent = request;
-  counter_add(&asked);
+  counter_add(&requests);
   counter_wait(&gate, 1);
   pgentra_request_respond(request, TOKEN, 0, 0, NULL);
 }
 
-/* Called once in the parent, at its end, and never in a child. */
+/* Called once in the parent, at its end, and not in a child. */
 static void called_back(void *user_data, const pgentra_outcome *outcome) {
   CHECK(outcome->code == PGENTRA_OK);
   counter_add((counter *)user_data);
@@ -31,24 +31,24 @@ static void child(void) {
   const char *token = NULL;
   pgentra_provider *own = NULL;
   alarm(LIMIT_S);
-  OK(pgentra_provider_get(warm, 0, &token, &error));
+  OK(pgentra_provider_get(warm, 0, &token, NULL, &error));
   CHECK(strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
-  /* The parent's fetch is not the child's: it asks anew. */
-  counter_init(&asked), counter_init(&gate);
+  /* The parent's fetch does not concern the child, which starts its own. */
+  counter_init(&requests), counter_init(&gate);
   counter_add(&gate);
-  OK(pgentra_provider_get(slow, -1, &token, &error));
-  CHECK(counter_get(&asked) == 1);
+  OK(pgentra_provider_get(slow, -1, &token, NULL, &error));
+  CHECK(counter_get(&requests) == 1);
   pgentra_string_free(token);
   OK(pgentra_provider_open("{\"credential\": {\"type\": \"environment\"}, \"environment\": {}}", &own, &error));
-  FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, &error));
+  FAILS(PGENTRA_CREDENTIAL_UNAVAILABLE, pgentra_provider_get(own, -1, &token, NULL, &error));
   OK(pgentra_operation_cancel(operation, &error));
   pgentra_operation_free(operation);
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_request_respond(request_of_the_parent, TOKEN, 0, 0, &error));
   pgentra_provider_close(own);
   pgentra_provider_close(slow);
   pgentra_provider_close(warm);
-  /* It waits for callbacks. */
+  /* This waits for callbacks. */
   pgentra_shutdown();
   CHECK(counter_get(&called) == 0);
 }
@@ -59,10 +59,10 @@ static void *churn(void *stop) {
     pgentra_provider *provider = NULL;
     const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
-    OK(pgentra_provider_get(provider, -1, &token, &error));
+    OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
     pgentra_string_free(token);
     pgentra_provider_close(provider);
-    /* Valgrind runs one thread at a time, and would let this one run on. */
+    /* Valgrind runs one thread at a time and would only run this one. */
     const struct timespec pause = {0, 1000000};
     nanosleep(&pause, NULL);
   }
@@ -74,7 +74,7 @@ static void fork_once(void) {
   CHECK(pid >= 0);
   if (pid == 0) {
     child();
-    /* Another program: what the parent's threads had is left behind on purpose, and no leak checker's business. */
+    /* Another program, because the memory of the parent's threads is leaked on purpose. */
     execlp("true", "true", (char *)NULL);
     _exit(1);
   }
@@ -89,17 +89,17 @@ int main(void) {
   const char *token = NULL;
   counter stop;
   pthread_t thread;
-  counter_init(&asked), counter_init(&gate), counter_init(&called), counter_init(&stop);
+  counter_init(&requests), counter_init(&gate), counter_init(&called), counter_init(&stop);
   OK(pgentra_provider_open(STATIC_CONFIG, &warm, &error));
-  OK(pgentra_provider_get(warm, -1, &token, &error));
+  OK(pgentra_provider_get(warm, -1, &token, NULL, &error));
   pgentra_string_free(token);
-  OK(pgentra_credential_callback("Slow", answer_late, NULL, NULL, &credential, &error));
-  OK(pgentra_provider_open_with(HOST_CONFIG, credential, &slow, &error));
+  OK(pgentra_credential_callback("Slow", respond_late, NULL, NULL, &credential, &error));
+  OK(pgentra_provider_open_with(EMPTY_CONFIG, credential, &slow, &error));
   pgentra_credential_close(credential);
   OK(pgentra_provider_get_async(slow, -1, called_back, &called, &operation, &error));
-  counter_wait(&asked, 1);
+  counter_wait(&requests, 1);
   fork_once();
-  /* At any moment: another thread opens and closes meanwhile. The allocator of the sanitizer cannot be forked so. */
+  /* At any moment: another thread opens and closes meanwhile. The sanitizer's allocator does not support this. */
   (void)churn;
 #ifndef __SANITIZE_ADDRESS__
   CHECK(pthread_create(&thread, NULL, churn, &stop) == 0);

@@ -1,4 +1,4 @@
-/* Opening and closing, misuse of every handle and argument, errors, strings, many threads. */
+/* Opening and closing, misuse of every handle and argument, errors, strings, several threads. */
 #include "check.h"
 
 #define THREADS 8
@@ -11,7 +11,7 @@ static void versions(void) {
   CHECK(strchr(pgentra_version(), '.') != NULL);
 }
 
-static void bad_configurations(void) {
+static void invalid_configurations(void) {
   pgentra_error *error = NULL;
   pgentra_provider *const untouched = (pgentra_provider *)(uintptr_t)0x5a5a;
   pgentra_provider *provider = untouched;
@@ -34,26 +34,26 @@ static void bad_configurations(void) {
   }
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open("\xff\xfe", &provider, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open(STATIC_CONFIG, NULL, &error));
-  /* Without a place for the error, the kind is told alone. */
+  /* Without an output for the error, only the kind is returned. */
   CHECK(pgentra_provider_open("{", &provider, NULL) == PGENTRA_INVALID_CONFIGURATION);
   CHECK(provider == untouched);
   CHECK(pgentra_config_check(STATIC_CONFIG, NULL) == PGENTRA_OK);
   FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_config_check("{\"user\": \"\"}", &error));
-  /* The whole environment, the default chain: opened, nothing asked. */
+  /* The environment of the process and the default chain: this fetches nothing. */
   OK(pgentra_provider_open(NULL, &provider, &error));
   pgentra_provider_close(provider);
 }
 
-/* A handle that is no provider's: every function says so. */
-static void refuses(pgentra_provider *bad) {
+/* Every function rejects a handle that is not an open provider. */
+static void rejects(pgentra_provider *bad) {
   pgentra_error *error = NULL;
   pgentra_operation *operation = NULL;
   const char *text = "untouched", *other = "untouched";
   uint64_t id = 7;
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(bad, 0, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(bad, &id, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(bad, 0, &text, &other, NULL, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_login(bad, &id, &text, &other, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(bad, 0, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(bad, &id, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(bad, 0, &text, &other, NULL, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_login(bad, &id, &text, &other, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_invalidate(bad, NULL, 0, &text, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_stats(bad, &text, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get_async(bad, 0, NULL, NULL, &operation, &error));
@@ -67,24 +67,31 @@ static void misuse(void) {
   pgentra_error *error = NULL;
   pgentra_provider *provider = NULL;
   pgentra_credential *credential = NULL;
-  const char *text = "untouched";
+  const char *text = "untouched", *other_text = NULL;
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
   OK(pgentra_credential_open(STATIC_CONFIG, NULL, 0, &credential, &error));
-  refuses(NULL);
-  refuses((pgentra_provider *)credential);
-  refuses((pgentra_provider *)(uintptr_t)1);
-  refuses((pgentra_provider *)UINTPTR_MAX);
-  refuses((pgentra_provider *)&text);
-  /* Places that are missing, callbacks that are missing. */
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, NULL, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(provider, NULL, &text, &error));
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(provider, -1, &text, NULL, NULL, &error));
+  rejects(NULL);
+  rejects((pgentra_provider *)credential);
+  rejects((pgentra_provider *)(uintptr_t)1);
+  rejects((pgentra_provider *)UINTPTR_MAX);
+  rejects((pgentra_provider *)&text);
+  /* Missing outputs and callbacks. */
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, NULL, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_try_get(provider, NULL, &text, NULL, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_login(provider, -1, &text, NULL, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get_async(provider, -1, NULL, NULL, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_stats(provider, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_stats(NULL, &error));
   pgentra_token_request request = request_for(NULL);
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_get_token(credential, &request, -1, &text, NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_get_token(credential, NULL, -1, &text, NULL, &error));
+  /* A structure without its size, and one of a later version. */
+  request = request_for(SCOPE);
+  request.size = 0;
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_get_token(credential, &request, -1, &text, NULL, &error));
+  request.size = sizeof request + 64;
+  OK(pgentra_credential_get_token(credential, &request, -1, &other_text, NULL, &error));
+  pgentra_string_free(other_text);
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_callback("mine", NULL, NULL, NULL, &credential, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(STATIC_CONFIG, NULL, 1, &credential, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_operation_cancel(NULL, &error));
@@ -93,16 +100,16 @@ static void misuse(void) {
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_request_abandon(NULL, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_set_log_callback(9, NULL, NULL, NULL, &error));
   CHECK(strcmp(text, "untouched") == 0);
-  /* Closed: once more, and used. */
+  /* Handles that are closed twice, and used after that. */
   pgentra_provider_close(provider);
-  refuses(provider);
+  rejects(provider);
   pgentra_credential_close(credential);
   pgentra_credential_close(credential);
   pgentra_provider *other = NULL;
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, credential, &other, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_open_with(NULL, NULL, &other, &error));
   const pgentra_credential *const members[] = {credential};
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(HOST_CONFIG, members, 1, &credential, &error));
+  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_credential_open(EMPTY_CONFIG, members, 1, &credential, &error));
   CHECK(other == NULL);
   pgentra_provider_close(NULL);
   pgentra_credential_close(NULL);
@@ -146,12 +153,12 @@ static void *open_and_close(void *unused) {
     const char *token = NULL;
     OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
     if (round % 10 == 0) {
-      OK(pgentra_provider_get(provider, -1, &token, &error));
+      OK(pgentra_provider_get(provider, -1, &token, NULL, &error));
       CHECK(strcmp(token, TOKEN) == 0);
       pgentra_string_free(token);
     }
     pgentra_provider_close(provider);
-    FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, &token, &error));
+    FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_provider_get(provider, -1, &token, NULL, &error));
   }
   return NULL;
 }
@@ -162,7 +169,7 @@ static void *close_contested(void *unused) {
   (void)unused;
   pgentra_error *error = NULL;
   const char *token = NULL;
-  const int32_t kind = pgentra_provider_get(contested, -1, &token, &error);
+  const int32_t kind = pgentra_provider_get(contested, -1, &token, NULL, &error);
   CHECK(kind == PGENTRA_OK || kind == PGENTRA_INVALID_ARGUMENT);
   CHECK(kind != PGENTRA_OK || strcmp(token, TOKEN) == 0);
   pgentra_string_free(token);
@@ -179,7 +186,7 @@ static void on_threads(void *(*work)(void *)) {
 
 int main(void) {
   versions();
-  bad_configurations();
+  invalid_configurations();
   misuse();
   errors();
   on_threads(open_and_close);

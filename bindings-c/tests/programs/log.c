@@ -1,7 +1,7 @@
-/* Events: their order, their levels, who listens, and the end of that. */
+/* Log events: order, levels, replacement of the callback, finalizers. */
 #include "check.h"
 
-/* What is told of a token that is fetched, then of one that cannot be. */
+/* The events of a fetch that succeeds, then of one that fails. */
 static const struct {
   int32_t level;
   const char *message;
@@ -14,7 +14,7 @@ static const struct {
 
 typedef struct listener {
   counter events, finalized;
-  /* Where in `expected` it begins to listen. */
+  /* The index in `expected` of its first event. */
   int first;
   bool busy;
 } listener;
@@ -44,7 +44,7 @@ static void fetch(const char *config) {
   pgentra_provider *provider = NULL;
   const char *token = NULL;
   OK(pgentra_provider_open(config, &provider, &error));
-  if (pgentra_provider_get(provider, -1, &token, &error) != PGENTRA_OK) pgentra_error_free(error);
+  if (pgentra_provider_get(provider, -1, &token, NULL, &error) != PGENTRA_OK) pgentra_error_free(error);
   pgentra_string_free(token);
   pgentra_provider_close(provider);
 }

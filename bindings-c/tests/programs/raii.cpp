@@ -1,4 +1,4 @@
-// pgentra.hpp: what closes itself, and what is thrown.
+// pgentra.hpp: handles that close themselves, and exceptions.
 #include <pgentra.hpp>
 
 #include "check.h"
@@ -22,7 +22,7 @@ int main() {
   pgentra_credential *credential = nullptr;
   pgentra::call(pgentra_credential_callback, "Mine", respond, nullptr, nullptr, &credential);
   const pgentra::Credential mine(credential);
-  CHECK(std::string(pgentra::Provider(HOST_CONFIG, mine.get()).get().get()) == TOKEN);
+  CHECK(std::string(pgentra::Provider(EMPTY_CONFIG, mine.get()).get().get()) == TOKEN);
 
   try {
     pgentra::Provider("{\"no_such_option\": 1}");

@@ -1,4 +1,4 @@
-/* dlopen and dlclose in the middle of a fetch: a safe no-op, then again. The library's path is the argument. */
+/* dlopen and dlclose during a fetch: the library stays loaded. Its path is the argument. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netinet/in.h>
@@ -26,8 +26,8 @@ static void done(void *user_data, const pgentra_outcome *outcome) {
   counter_add((counter *)user_data);
 }
 
-/* A service that takes connections and never says a word. */
-static int deaf_service(int *port) {
+/* A server that accepts connections and does not respond. */
+static int silent_server(int *port) {
   struct sockaddr_in address;
   socklen_t length = sizeof address;
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -43,7 +43,7 @@ static int deaf_service(int *port) {
 int main(int count, char **arguments) {
   CHECK(count == 2);
   int port = 0;
-  const int listener = deaf_service(&port);
+  const int listener = silent_server(&port);
   char config[512];
   snprintf(
       config, sizeof config,
@@ -52,7 +52,7 @@ int main(int count, char **arguments) {
       port);
   counter calls;
   counter_init(&calls);
-  /* Also where no thread holds it. */
+  /* Also without a thread of the library. */
   void *unused = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
   CHECK(unused != NULL && dlclose(unused) == 0);
   unused = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
@@ -62,7 +62,7 @@ int main(int count, char **arguments) {
     void *library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) fprintf(stderr, "%s\n", dlerror());
     CHECK(library != NULL);
-    /* memcpy, since ISO C knows no way from an object pointer to a function's. */
+    /* memcpy, because ISO C does not convert an object pointer to a function pointer. */
     open_function open_provider;
     get_async_function get_async;
     close_function close_provider;
@@ -78,7 +78,7 @@ int main(int count, char **arguments) {
     CHECK(dlclose(library) == 0);
     linger();
     CHECK(counter_get(&calls) == round - 1);
-    /* It is still there. */
+    /* The library is still loaded. */
     close_provider(provider);
     counter_wait(&calls, round);
     CHECK(last_code == PGENTRA_CANCELLED);

@@ -7,28 +7,28 @@ namespace PgEntra;
 
 /// <summary>Entra authentication for Npgsql's data sources with credentials of the Azure SDK.</summary>
 /// <remarks>
-/// As in <see cref="NpgsqlEntraExtensions"/>, which is what a call without a credential, or with a plain
-/// <see langword="null"/>, means: these are generic so that such a call is not ambiguous. What the credential itself throws
-/// while the user name is worked out is passed on as it is.
+/// See <see cref="NpgsqlEntraExtensions"/>. These methods are generic, so that a call without a credential, or with
+/// <see langword="null"/>, is not ambiguous: it selects those of <see cref="NpgsqlEntraExtensions"/>. If the user name cannot be
+/// determined, the credential's own exception is rethrown unchanged.
 /// </remarks>
 public static class AzureCoreExtensions
 {
-    /// <summary>A credential of the Azure SDK, to be passed where PgEntra takes one of its own.</summary>
+    /// <summary>Converts a credential of the Azure SDK to one of PgEntra.</summary>
     /// <param name="credential">The credential.</param>
-    /// <returns>The same; its tokens are cached with the object.</returns>
+    /// <returns>The credential. Its tokens are cached with the object.</returns>
     public static PgEntraCredential AsPgEntraCredential(this TokenCredential credential)
     {
         ArgumentNullException.ThrowIfNull(credential);
         return credential is PgEntraTokenCredential own ? new OwnCredential(own) : AzureCredential.Of(credential);
     }
 
-    /// <summary>Logs in with tokens of a credential.</summary>
+    /// <summary>Configures a data source to log in with tokens of a credential.</summary>
     /// <typeparam name="TCredential">The credential's class.</typeparam>
     /// <param name="dataSourceBuilder">The builder.</param>
-    /// <param name="credential">Who logs in; <see langword="null"/>: PgEntra's default chain.</param>
+    /// <param name="credential">The credential; <see langword="null"/> for PgEntra's default chain.</param>
     /// <param name="cancellationToken">Ends the wait for the user name.</param>
     /// <returns>The builder.</returns>
-    /// <exception cref="PgEntraException">The user name cannot be worked out, or the settings are no good.</exception>
+    /// <exception cref="PgEntraException">The user name cannot be determined, or the settings are not valid.</exception>
     public static NpgsqlDataSourceBuilder UseEntraAuthentication<TCredential>(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         TCredential? credential,
@@ -37,8 +37,8 @@ public static class AzureCoreExtensions
         dataSourceBuilder.UseEntraAuthentication(credential, new EntraOptions(), cancellationToken);
 
     /// <inheritdoc cref="UseEntraAuthentication{TCredential}(NpgsqlDataSourceBuilder, TCredential, CancellationToken)"/>
-    /// <param name="options">The options, read once.</param>
-#pragma warning disable CS1573 // The others are inherited.
+    /// <param name="options">The options. They are read once.</param>
+#pragma warning disable CS1573 // The other parameters are inherited.
     public static NpgsqlDataSourceBuilder UseEntraAuthentication<TCredential>(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         TCredential? credential,
@@ -56,7 +56,7 @@ public static class AzureCoreExtensions
         dataSourceBuilder.UseEntraAuthenticationAsync(credential, new EntraOptions(), cancellationToken);
 
     /// <inheritdoc cref="UseEntraAuthentication{TCredential}(NpgsqlDataSourceBuilder, TCredential, CancellationToken)"/>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public static Task<NpgsqlDataSourceBuilder> UseEntraAuthenticationAsync<TCredential>(
         this NpgsqlDataSourceBuilder dataSourceBuilder,
         TCredential? credential,
@@ -74,7 +74,7 @@ public static class AzureCoreExtensions
         dataSourceBuilder.UseEntraAuthentication(credential, new EntraOptions(), cancellationToken);
 
     /// <inheritdoc cref="UseEntraAuthentication{TCredential}(NpgsqlDataSourceBuilder, TCredential, CancellationToken)"/>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public static NpgsqlSlimDataSourceBuilder UseEntraAuthentication<TCredential>(
         this NpgsqlSlimDataSourceBuilder dataSourceBuilder,
         TCredential? credential,
@@ -92,7 +92,7 @@ public static class AzureCoreExtensions
         dataSourceBuilder.UseEntraAuthenticationAsync(credential, new EntraOptions(), cancellationToken);
 
     /// <inheritdoc cref="UseEntraAuthentication{TCredential}(NpgsqlDataSourceBuilder, TCredential, CancellationToken)"/>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public static Task<NpgsqlSlimDataSourceBuilder> UseEntraAuthenticationAsync<TCredential>(
         this NpgsqlSlimDataSourceBuilder dataSourceBuilder,
         TCredential? credential,

@@ -4,7 +4,7 @@ using PgEntra.Identity;
 
 namespace PgEntra.AzureCore;
 
-/// <summary>Our errors as those of Azure.Identity, which this package does not depend on.</summary>
+/// <summary>Converts errors to those of Azure.Identity, on which this package does not depend.</summary>
 internal static class AzureErrors
 {
     private static readonly ConstructorInfo? Unavailable =

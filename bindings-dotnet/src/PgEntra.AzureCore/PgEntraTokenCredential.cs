@@ -4,10 +4,11 @@ using PgEntra.Interop;
 
 namespace PgEntra.AzureCore;
 
-/// <summary>PgEntra's credentials for any client of the Azure SDK. Equal credentials share their tokens.</summary>
+/// <summary>The base class of PgEntra's credentials for clients of the Azure SDK. Equal credentials share their tokens.</summary>
 /// <remarks>
-/// Where Azure.Identity is there, what goes wrong is its <c>CredentialUnavailableException</c> or
-/// <c>AuthenticationFailedException</c> around the <see cref="PgEntraException"/>, so that its chains go on past an unavailable one.
+/// If the application uses Azure.Identity, errors are its <c>CredentialUnavailableException</c> or
+/// <c>AuthenticationFailedException</c>, with the <see cref="PgEntraException"/> as the inner exception. So its chains continue with the next
+/// credential after an unavailable one.
 /// </remarks>
 public abstract class PgEntraTokenCredential : TokenCredential
 {
@@ -20,7 +21,7 @@ public abstract class PgEntraTokenCredential : TokenCredential
     {
         try
         {
-            return Converted(Tokens.Get(Source, Converted(requestContext), cancellationToken));
+            return Convert(Tokens.Get(Source, Convert(requestContext), cancellationToken));
         }
         catch (PgEntraException failure)
         {
@@ -34,8 +35,8 @@ public abstract class PgEntraTokenCredential : TokenCredential
     {
         try
         {
-            var token = await Tokens.GetAsync(Source, Converted(requestContext), cancellationToken).ConfigureAwait(false);
-            return Converted(token);
+            var token = await Tokens.GetAsync(Source, Convert(requestContext), cancellationToken).ConfigureAwait(false);
+            return Convert(token);
         }
         catch (PgEntraException failure)
         {
@@ -43,14 +44,14 @@ public abstract class PgEntraTokenCredential : TokenCredential
         }
     }
 
-    private static Azure.Core.AccessToken Converted(PgEntra.Identity.AccessToken token) =>
+    private static Azure.Core.AccessToken Convert(PgEntra.Identity.AccessToken token) =>
         new(token.Token, token.ExpiresOn, token.RefreshOn);
 
-    private static TokenRequest Converted(TokenRequestContext context)
+    private static TokenRequest Convert(TokenRequestContext context)
     {
         if (context.Scopes is not [{ Length: > 0 } scope])
         {
-            throw Library.Error(ErrorKind.InvalidConfiguration, "exactly one scope can be asked for");
+            throw NativeError.Create(ErrorKind.InvalidConfiguration, "a request must have exactly one scope");
         }
 
         return new(scope) { TenantId = context.TenantId, Claims = context.Claims, IsCaeEnabled = context.IsCaeEnabled };

@@ -3,14 +3,14 @@ using Npgsql;
 
 namespace PgEntra;
 
-/// <summary>Tells what the application wrote into a connection string from what this library wrote.</summary>
+/// <summary>Distinguishes the settings that the application wrote into a connection string from those of this library.</summary>
 /// <remarks>
-/// A data source builder may be configured several times, and the last time counts: each starts from the application's own
-/// settings, so that a role which follows from one identity is never an explicit user of the next.
+/// If a data source builder is configured several times, the last call counts. Each call starts from the application's own
+/// settings, so that the role of one identity is not an explicit user of the next.
 /// </remarks>
 internal sealed class ConfiguredSettings
 {
-    private static readonly ConditionalWeakTable<NpgsqlConnectionStringBuilder, ConfiguredSettings> Known = [];
+    private static readonly ConditionalWeakTable<NpgsqlConnectionStringBuilder, ConfiguredSettings> Instances = [];
 
     private readonly NpgsqlConnectionStringBuilder settings;
     private readonly Dictionary<string, Change> changes = [];
@@ -19,26 +19,26 @@ internal sealed class ConfiguredSettings
     private ConfiguredSettings(NpgsqlConnectionStringBuilder settings) => this.settings = settings;
 
     internal static ConfiguredSettings Of(NpgsqlConnectionStringBuilder settings) =>
-        Known.GetValue(settings, static settings => new(settings));
+        Instances.GetValue(settings, static settings => new(settings));
 
-    /// <summary>Returns what the application wrote; <see langword="null"/> if it wrote nothing.</summary>
-    /// <param name="keyword">The keyword as Npgsql writes it.</param>
+    /// <summary>Returns the application's value of a setting; <see langword="null"/> if it has none.</summary>
+    /// <param name="keyword">The keyword in Npgsql's spelling.</param>
     internal object? Given(string keyword)
     {
         var current = Current(keyword);
-        return changes.TryGetValue(keyword, out var change) && IsUnchanged(current, change.Ours) ? change.Given : current;
+        return changes.TryGetValue(keyword, out var change) && IsUnchanged(current, change.Written) ? change.Given : current;
     }
 
-    /// <summary>Writes settings in place of those that were written the last time.</summary>
-    /// <param name="wanted">Values by keyword.</param>
-    internal void Write(Dictionary<string, object> wanted)
+    /// <summary>Writes settings, which replace those of the last call.</summary>
+    /// <param name="wanted">Values by keyword; <see langword="null"/> removes a setting.</param>
+    internal void Write(Dictionary<string, object?> wanted)
     {
-        // Read before anything is changed: the host tells whether the rest is still as it was written.
+        // Read before the first change, because the host's instance shows whether the settings are still those of the last call.
         var before = changes.Keys.Union(wanted.Keys).ToDictionary(keyword => keyword, Given);
         changes.Clear();
         foreach (var (keyword, given) in before)
         {
-            // A new string: the same text is another instance where the application writes it later.
+            // A new string, so that the same text is another instance if the application writes it later.
             var value = wanted.TryGetValue(keyword, out var found) ? found is string text ? new string(text.AsSpan()) : found : given;
             if (value is null)
             {
@@ -61,17 +61,17 @@ internal sealed class ConfiguredSettings
     private object? Current(string keyword) => settings.ShouldSerialize(keyword) ? settings[keyword] : null;
 
     /// <summary>
-    /// Whether a value is still the one that this library wrote. Npgsql keeps the instances of strings, except where the whole
-    /// connection string was assigned: that replaces the host's instance, too.
+    /// Returns whether a value is still the one that this library wrote. Npgsql keeps the instances of strings, unless the
+    /// whole connection string was assigned, which also replaces the instance of the host.
     /// </summary>
-    private bool IsUnchanged(object? current, object? ours) => current is string && ReferenceEquals(settings.Host, host)
-        ? ReferenceEquals(current, ours)
-        : Equals(current, ours);
+    private bool IsUnchanged(object? current, object? written) => current is string && ReferenceEquals(settings.Host, host)
+        ? ReferenceEquals(current, written)
+        : Equals(current, written);
 
-    private sealed class Change(object? given, object? ours)
+    private sealed class Change(object? given, object? written)
     {
         internal object? Given => given;
 
-        internal object? Ours => ours;
+        internal object? Written => written;
     }
 }

@@ -1,11 +1,10 @@
-using System.Collections;
 using System.Text.Json;
 using PgEntra.Identity;
 using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>How connections log in, as the engine decides it from what they say themselves.</summary>
+/// <summary>The engine's decision how connections log in, from their settings and the options.</summary>
 internal sealed class ConnectionPlan
 {
     private static string[]? variables;
@@ -15,7 +14,9 @@ internal sealed class ConnectionPlan
     private ConnectionPlan(JsonElement plan)
     {
         UsesEntra = plan.GetProperty("uses_entra").GetBoolean();
+        DropsPassword = plan.GetProperty("drops_password").GetBoolean();
         User = Text(plan, "user");
+        UserSource = Text(plan, "user_source");
         SslMode = Text(plan, "sslmode");
         Host = Text(plan, "host");
         var timeout = plan.GetProperty("timeout");
@@ -39,49 +40,56 @@ internal sealed class ConnectionPlan
     /// <summary>Whether the password is a token.</summary>
     internal bool UsesEntra { get; }
 
-    /// <summary>The role, unless it is taken from the token.</summary>
+    /// <summary>Whether a password of the connection's settings is not used.</summary>
+    internal bool DropsPassword { get; }
+
+    /// <summary>The role, unless it comes from the token.</summary>
     internal string? User { get; }
+
+    /// <summary>Where the role came from.</summary>
+    internal string? UserSource { get; }
 
     /// <summary>The mode that replaces the given one, in libpq's spelling.</summary>
     internal string? SslMode { get; }
 
-    /// <summary>The names of the servers, separated by commas.</summary>
+    /// <summary>The servers' names, separated by commas.</summary>
     internal string? Host { get; }
 
     /// <summary>The connection's time limit, if one is given.</summary>
     internal TimeSpan? Timeout { get; }
 
-    /// <summary>Settings of Service Connector, by libpq's keywords, that the connection string does not have.</summary>
+    /// <summary>Settings of Service Connector, by libpq's keywords, that the connection string does not contain.</summary>
     internal Dictionary<string, string> Settings { get; } = [];
 
-    /// <summary>The credential that Service Connector's variables describe; <see langword="null"/> for the default chain.</summary>
+    /// <summary>The credential of Service Connector's variables; <see langword="null"/> for the default chain.</summary>
     internal CredentialSource? Credential { get; }
 
-    /// <summary>Plans connections.</summary>
+    /// <summary>Requests a plan from the engine.</summary>
     /// <param name="arguments">Writes the connection string's settings by libpq's keywords.</param>
     /// <param name="options">The options.</param>
-    /// <param name="credential">The application's credential; <see langword="null"/> if it passed none.</param>
+    /// <param name="credential">The application's credential; <see langword="null"/> for the default chain.</param>
     internal static ConnectionPlan Make(
         Action<Utf8JsonWriter> arguments, EntraOptions options, PgEntraCredential? credential)
     {
-        var request = Library.Json(writer =>
+        var request = JsonWriting.Object(writer =>
         {
             writer.WriteStartObject("arguments");
             arguments(writer);
             writer.WriteEndObject();
             writer.WriteBoolean("hosts_with_ports", true);
-            // Npgsql reads neither libpq's variables of these settings nor service files. PGUSER is the engine's own rule, and
-            // PGSSLROOTCERT is a file's name for Npgsql, also where it is libpq's "system".
+            // Npgsql reads neither service files nor libpq's variables of these settings. The engine itself reads PGUSER. Npgsql
+            // takes PGSSLROOTCERT as a file's name, even if it is libpq's "system".
             writer.WriteStartObject("variables");
             writer.WriteEndObject();
             writer.WriteBoolean("service_files", false);
-            // Where no host is named yet, it may become any.
+            // If no host is given yet, it can become any.
             writer.WriteBoolean("unknown_server", true);
-            // Npgsql trusts the operating system's authorities where no file is named.
+            // Npgsql uses the operating system's certificate authorities if no file is given.
             writer.WriteBoolean("verifies_certificates", true);
             writer.WriteString("spelling", "pascal");
             writer.WriteBoolean("allow_insecure_transport", options.AllowInsecureTransport);
             writer.WriteBoolean("require_entra", options.RequireEntra);
+            writer.WriteBoolean("ignore_password", options.IgnorePassword);
             writer.WriteBoolean("has_credential", credential is not null);
             if (options.ServiceConnector is { } connector)
             {
@@ -100,24 +108,20 @@ internal sealed class ConnectionPlan
             WriteEnvironment(writer, credential?.Source ?? CredentialSource.Default, options.ServiceConnector is not null);
             writer.WriteEndObject();
         });
-        Library.Check(Native.PlanConnection(request, out var json, out var error), error);
-        using var plan = JsonDocument.Parse(Library.Take(json)!);
+        NativeError.Check(Native.PlanConnection(request, out var json, out var error), error);
+        using var plan = JsonDocument.Parse(NativeString.Take(json)!);
         return new(plan.RootElement);
     }
 
-    /// <summary>Logs what the engine warned of; each warning is returned once in a process.</summary>
+    /// <summary>Logs the engine's warnings. The engine returns each warning once in a process.</summary>
     internal void LogWarnings() => warnings.ForEach(PgEntraLogging.Warn);
 
-    /// <summary>Writes the variables that the engine needs. Service Connector's can have any name.</summary>
-    private static void WriteEnvironment(Utf8JsonWriter writer, CredentialSource source, bool whole)
+    /// <summary>Writes the variables that the engine needs. Those of Service Connector can have any name.</summary>
+    private static void WriteEnvironment(Utf8JsonWriter writer, CredentialSource source, bool complete)
     {
-        if (whole)
+        if (complete)
         {
-            foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
-            {
-                writer.WriteString((string)variable.Key, (string?)variable.Value);
-            }
-
+            writer.WriteEnvironment();
             return;
         }
 
@@ -129,8 +133,8 @@ internal sealed class ConnectionPlan
 
     private static string[] ReadVariables()
     {
-        Library.Check(Native.GetConnectionVariables(out var json, out var error), error);
-        using var names = JsonDocument.Parse(Library.Take(json)!);
+        NativeError.Check(Native.GetConnectionVariables(out var json, out var error), error);
+        using var names = JsonDocument.Parse(NativeString.Take(json)!);
         return [.. names.RootElement.EnumerateArray().Select(name => name.GetString()!)];
     }
 

@@ -6,65 +6,81 @@ using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>How one data source logs in: the engine's plan, and the password provider that follows from it.</summary>
+/// <summary>How one data source logs in: the engine's plan, and the password provider that implements it.</summary>
 internal sealed class EntraAuthentication
 {
+    // The message of Microsoft's helper, which programs match.
     private const string NoName = "Could not determine username from token claims";
+
+    private const string GssEncryption = "GSS Encryption Mode";
+
+    private static readonly bool HasGssEncryption = new NpgsqlConnectionStringBuilder().ContainsKey(GssEncryption);
 
     private readonly NpgsqlConnectionStringBuilder settings;
     private readonly ConfiguredSettings configured;
     private readonly bool allowsInsecureTransport;
+    private readonly bool usesConnector;
     private readonly string? user;
     private readonly ConnectionPlan plan;
     private readonly CredentialSource source;
-    private readonly Doors? doors;
+    private readonly TokenClient? client;
+    private EntraLogin? derived;
 
     internal EntraAuthentication(
         NpgsqlConnectionStringBuilder settings, PgEntraCredential? credential, EntraOptions options)
     {
         (this.settings, allowsInsecureTransport) = (settings, options.AllowInsecureTransport);
+        usesConnector = options.ServiceConnector is not null;
         configured = ConfiguredSettings.Of(settings);
-        plan = ConnectionPlan.Make(writer => WriteGiven(writer, options.User), options, credential);
+        plan = ConnectionPlan.Make(writer => WriteGiven(writer, options), options, credential);
         user = options.User ?? plan.User;
         source = credential?.Source ?? plan.Credential ?? CredentialSource.Default;
+        IgnoresPassword = options.IgnorePassword;
         if (plan.UsesEntra || HasPassword)
         {
-            doors = new(source, options, user, options.Host ?? plan.Host);
+            client = new(source, options, user, options.Host ?? plan.Host);
         }
 
-        // Npgsql refuses a data source with a password and a provider, as Microsoft's helper documents: no warning is needed.
+        // Npgsql rejects a data source that has a password and a password provider, so a warning is not needed.
         if (!HasPassword)
         {
             plan.LogWarnings();
         }
     }
 
-    /// <summary>For <c>UsePasswordProvider</c>; <see langword="null"/> where Service Connector set a password.</summary>
-    internal Func<NpgsqlConnectionStringBuilder, string>? PasswordProvider => doors is null ? null : Password;
+    /// <summary>For <c>UsePasswordProvider</c>; <see langword="null"/> if Service Connector's variables contain a password.</summary>
+    internal Func<NpgsqlConnectionStringBuilder, string>? PasswordProvider => client is null ? null : Password;
 
-    /// <summary>For <c>UsePasswordProvider</c>; <see langword="null"/> where Service Connector set a password.</summary>
+    /// <inheritdoc cref="PasswordProvider"/>
     internal Func<NpgsqlConnectionStringBuilder, CancellationToken, ValueTask<string>>? PasswordProviderAsync =>
-        doors is null ? null : PasswordAsync;
+        client is null ? null : PasswordAsync;
 
-    private bool HasPassword => configured.Given("Password") is not null;
+    /// <summary>Whether the connection string has a password that is not ignored.</summary>
+    internal bool HasPassword => !IgnoresPassword && configured.Given("Password") is not null;
 
-    /// <summary>Whether the role's name is taken from the token. With a password, or a file of them, Npgsql refuses the data source.</summary>
-    private bool NeedsToken => plan.UsesEntra && user is null && !HasPassword && settings.Passfile is null;
+    private bool IgnoresPassword { get; }
 
-    private TimeSpan? TimeLimit => plan.Timeout ?? Limit(settings);
+    /// <summary>
+    /// Whether the role's name comes from the token. With a password or a password file no token is requested, because Npgsql
+    /// rejects the data source.
+    /// </summary>
+    private bool NeedsToken =>
+        plan.UsesEntra && user is null && !HasPassword && (IgnoresPassword || settings.Passfile is null);
 
-    /// <summary>Writes what follows from the plan into the connection string. Nothing is changed if it fails.</summary>
+    private TimeSpan? ConfigurationLimit => plan.Timeout ?? (settings.Timeout > 0 ? TimeSpan.FromSeconds(settings.Timeout) : null);
+
+    /// <summary>Writes the plan's settings into the connection string. If it fails, nothing is changed.</summary>
     internal void Configure(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var planned = NpgsqlSettings.Of(plan);
         try
         {
-            Write(planned, NeedsToken ? doors?.Login.Get(TimeLimit, cancellationToken).User : null);
+            Write(planned, NeedsToken ? client?.Login.Get(ConfigurationLimit, cancellationToken) : null);
         }
         catch (PgEntraException failure)
         {
-            throw Explained(failure);
+            throw WithHelperMessage(failure);
         }
     }
 
@@ -75,14 +91,14 @@ internal sealed class EntraAuthentication
         var planned = NpgsqlSettings.Of(plan);
         try
         {
-            var login = NeedsToken && doors is not null
-                ? await doors.Login.GetAsync(TimeLimit, cancellationToken).ConfigureAwait(false)
+            var login = NeedsToken && client is not null
+                ? await client.Login.GetAsync(ConfigurationLimit, cancellationToken).ConfigureAwait(false)
                 : null;
-            Write(planned, login?.User);
+            Write(planned, login);
         }
         catch (PgEntraException failure)
         {
-            throw Explained(failure);
+            throw WithHelperMessage(failure);
         }
     }
 
@@ -91,25 +107,56 @@ internal sealed class EntraAuthentication
         CheckTls(connection);
         try
         {
-            return doors!.Token.Get(Limit(connection), default);
+            var token = client!.Token.Get(WaitLimit(connection), default);
+            Record(connection.Username, token);
+            return token;
         }
         catch (PgEntraException failure) when (failure.IsTransient)
         {
-            throw ToRetry(failure);
+            throw Transient(failure);
         }
     }
 
     private ValueTask<string> PasswordAsync(NpgsqlConnectionStringBuilder connection, CancellationToken cancellationToken)
     {
         CheckTls(connection);
-        var token = doors!.Token.GetAsync(Limit(connection), cancellationToken);
-        return token.IsCompletedSuccessfully ? token : ToRetryAsync(token);
+        var token = client!.Token.GetAsync(WaitLimit(connection), cancellationToken);
+        if (!token.IsCompletedSuccessfully)
+        {
+            return WaitAsync(token, connection.Username);
+        }
+
+        Record(connection.Username, token.Result);
+        return token;
     }
 
-    /// <summary>As Microsoft's helper throws it: the credential's own, or this message around what it comes from.</summary>
-    private PgEntraException Explained(PgEntraException failure)
+    private async ValueTask<string> WaitAsync(ValueTask<string> pending, string? role)
     {
-        if (failure.InnerException is { } own && source.Document.IsHost && source.Members[0].PassesFailuresOn)
+        try
+        {
+            var token = await pending.ConfigureAwait(false);
+            Record(role, token);
+            return token;
+        }
+        catch (PgEntraException failure) when (failure.IsTransient)
+        {
+            throw Transient(failure);
+        }
+    }
+
+    private void Record(string? role, string token)
+    {
+        if (LoginAttempt.Current is { } attempt)
+        {
+            var source = role == derived?.User ? derived?.UserSource : role == plan.User ? plan.UserSource : "user";
+            attempt.Record(client!, role ?? "", source, token, usesConnector ? null : plan.Host);
+        }
+    }
+
+    /// <summary>Returns the credential's own exception, or an exception with the message of Microsoft's helper, as that helper does.</summary>
+    private PgEntraException WithHelperMessage(PgEntraException failure)
+    {
+        if (failure.InnerException is { } own && source.Document.IsCustom && source.Members[0].RethrowsOwnExceptions)
         {
             ExceptionDispatchInfo.Throw(own);
         }
@@ -118,37 +165,34 @@ internal sealed class EntraAuthentication
             or ErrorKind.UsernameExtraction
             or ErrorKind.ScopePermission
             or ErrorKind.CredentialValue
-            ? failure.Saying(NoName)
+            ? failure.WithMessage(NoName)
             : failure;
     }
 
-    private static async ValueTask<string> ToRetryAsync(ValueTask<string> token)
+    /// <summary>Npgsql and the retries built on it treat an error as transient if its cause is a <see cref="TimeoutException"/>.</summary>
+    private static TimeoutException Transient(PgEntraException failure) => new(failure.Message, failure);
+
+    /// <summary>Returns the longest wait for a token while a connection is opened.</summary>
+    /// <remarks>
+    /// Npgsql's own clock for <c>Timeout</c> started before the server requested the password. A fifth of the time, at
+    /// least half a second, is left, so that the error with its cause arrives before Npgsql's own.
+    /// </remarks>
+    private static TimeSpan? WaitLimit(NpgsqlConnectionStringBuilder connection) => connection.Timeout switch
     {
-        try
-        {
-            return await token.ConfigureAwait(false);
-        }
-        catch (PgEntraException failure) when (failure.IsTransient)
-        {
-            throw ToRetry(failure);
-        }
-    }
+        <= 0 => null,
+        1 => TimeSpan.FromSeconds(0.5),
+        var seconds => TimeSpan.FromSeconds(seconds * 0.8),
+    };
 
-    /// <summary>Npgsql calls an error transient, as do retries built on that, if it comes from one of these.</summary>
-    private static TimeoutException ToRetry(PgEntraException failure) => new(failure.Message, failure);
-
-    /// <summary>What the connection waits for at most.</summary>
-    private static TimeSpan? Limit(NpgsqlConnectionStringBuilder connection) =>
-        connection.Timeout > 0 ? TimeSpan.FromSeconds(connection.Timeout) : null;
-
-    /// <summary>Writes what the application gave.</summary>
-    private void WriteGiven(Utf8JsonWriter writer, string? option)
+    /// <summary>Writes the application's settings.</summary>
+    private void WriteGiven(Utf8JsonWriter writer, EntraOptions options)
     {
         writer.WriteOptional("host", configured.Given("Host") as string);
         writer.WriteOptional("dbname", configured.Given("Database") as string);
-        writer.WriteOptional("user", option ?? configured.Given("Username") as string);
-        // The engine asks only whether there is a password.
-        writer.WriteOptional("password", HasPassword ? "given" : null);
+        writer.WriteOptional("user", options.User ?? configured.Given("Username") as string);
+        // The engine only needs to know whether there is a password.
+        var hasPassword = configured.Given("Password") is not null || (options.IgnorePassword && configured.Given("Passfile") is not null);
+        writer.WriteOptional("password", hasPassword ? "given" : null);
         writer.WriteOptional("sslmode", configured.Given("SSL Mode") is SslMode mode ? NpgsqlSettings.NameOf(mode) : null);
         if (configured.Given("Port") is int port)
         {
@@ -161,30 +205,45 @@ internal sealed class EntraAuthentication
         }
     }
 
-    private void Write(Dictionary<string, object> planned, string? role)
+    private void Write(Dictionary<string, object?> planned, EntraLogin? login)
     {
-        if ((user ?? role) is { } name && !name.Equals(configured.Given("Username") as string, StringComparison.Ordinal))
+        derived = login;
+        if ((user ?? login?.User) is { } name && !name.Equals(configured.Given("Username") as string, StringComparison.Ordinal))
         {
             planned["Username"] = name;
+        }
+
+        if (IgnoresPassword)
+        {
+            // A keyword that Service Connector's variables give is not set here.
+            planned["Password"] = planned["Passfile"] = null;
+        }
+
+        // A token is sent over TLS, not over GSS encryption. By default Npgsql 10 tries to use GSS encryption first, and repeats
+        // each failed attempt without it: a login error would occur twice, and a time limit would hide its cause.
+        if (client is not null && HasGssEncryption && configured.Given(GssEncryption) is null
+            && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("PGGSSENCMODE")))
+        {
+            planned[GssEncryption] = NpgsqlSettings.Typed(GssEncryption, "Disable");
         }
 
         configured.Write(planned);
     }
 
     /// <summary>
-    /// Refuses a connection that could go without TLS: what was changed after the plan was made is found here. With TLS it
-    /// costs a comparison.
+    /// Throws if the connection could be made without TLS, because of settings that were changed after the plan was made. With
+    /// TLS this costs a comparison.
     /// </summary>
     private void CheckTls(NpgsqlConnectionStringBuilder connection)
     {
         if (connection.SslMode < SslMode.Require)
         {
-            RefuseWithoutTls(connection);
+            CheckInsecure(connection);
         }
     }
 
-    /// <summary>Apart, because its closure would be allocated for every connection.</summary>
-    private void RefuseWithoutTls(NpgsqlConnectionStringBuilder connection)
+    /// <summary>A separate method, because its closure would be allocated for each connection.</summary>
+    private void CheckInsecure(NpgsqlConnectionStringBuilder connection)
     {
         var needed = ConnectionPlan.Make(
             writer =>
@@ -196,135 +255,10 @@ internal sealed class EntraAuthentication
             null);
         if (needed.SslMode is not null)
         {
-            throw Library.Error(
+            throw NativeError.Create(
                 ErrorKind.InsecureTransport,
                 $"SSL Mode={connection.SslMode} does not require TLS: the token would be sent unencrypted to {connection.Host}",
                 "Use SSL Mode=VerifyFull, or set AllowInsecureTransport if the network is trusted.");
         }
     }
-}
-
-/// <summary>The engine's settings as Npgsql's.</summary>
-internal static class NpgsqlSettings
-{
-    private static readonly Dictionary<string, string> Keywords = new()
-    {
-        ["application_name"] = "Application Name",
-        ["channel_binding"] = "Channel Binding",
-        ["client_encoding"] = "Client Encoding",
-        ["connect_timeout"] = "Timeout",
-        ["dbname"] = "Database",
-        ["krbsrvname"] = "Kerberos Service Name",
-        ["password"] = "Password",
-        ["sslcert"] = "SSL Certificate",
-        ["sslkey"] = "SSL Key",
-        ["sslmode"] = "SSL Mode",
-        ["sslpassword"] = "SSL Password",
-        ["sslrootcert"] = "Root Certificate",
-        ["target_session_attrs"] = "Target Session Attributes",
-        ["user"] = "Username",
-    };
-
-    /// <summary>Returns a mode in libpq's spelling; <see langword="null"/> for a value that is no mode.</summary>
-    internal static string? NameOf(SslMode mode) => mode switch
-    {
-        SslMode.Disable => "disable",
-        SslMode.Allow => "allow",
-        SslMode.Prefer => "prefer",
-        SslMode.Require => "require",
-        SslMode.VerifyCA => "verify-ca",
-        SslMode.VerifyFull => "verify-full",
-        _ => null,
-    };
-
-    /// <summary>Returns what a plan adds to the connection string, by Npgsql's keywords and with values of their types.</summary>
-    /// <exception cref="PgEntraException">Service Connector's variables have a value that Npgsql does not accept.</exception>
-    internal static Dictionary<string, object> Of(ConnectionPlan plan)
-    {
-        var texts = new Dictionary<string, string>();
-        foreach (var (keyword, value) in plan.Settings)
-        {
-            switch (keyword)
-            {
-                case "host" or "port":
-                    break;
-                case "hostaddr":
-                    // The plan judged this address, which Npgsql would not connect to.
-                    throw Refused("hostaddr", "Npgsql has no such setting");
-                case "sslrootcert" when value == "system":
-                    // These are Npgsql's default.
-                    break;
-                default:
-                    texts[Keywords.GetValueOrDefault(keyword, keyword)] = value;
-                    break;
-            }
-        }
-
-        AddHosts(plan.Settings, texts);
-        if (plan.SslMode is { } replaced)
-        {
-            texts["SSL Mode"] = replaced;
-        }
-
-        return Typed(texts);
-    }
-
-    /// <summary>Npgsql lists several hosts with their ports in one setting.</summary>
-    private static void AddHosts(Dictionary<string, string> settings, Dictionary<string, string> texts)
-    {
-        var ports = settings.GetValueOrDefault("port", "").Split(',');
-        if (settings.GetValueOrDefault("host") is { } hosts)
-        {
-            texts["Host"] = ports.Length == 1
-                ? hosts
-                : string.Join(',', hosts.Split(',').Select((host, index) => WithPort(host, ports.ElementAtOrDefault(index))));
-        }
-
-        if (ports is [{ Length: > 0 } port])
-        {
-            texts["Port"] = port;
-        }
-    }
-
-    private static string WithPort(string host, string? port) => string.IsNullOrEmpty(port) ? host
-        : host.Contains(':', StringComparison.Ordinal) && host[0] is not ('[' or '/') ? $"[{host}]:{port}"
-        : $"{host}:{port}";
-
-    private static Dictionary<string, object> Typed(Dictionary<string, string> texts)
-    {
-        var typed = new Dictionary<string, object>();
-        foreach (var (keyword, text) in texts)
-        {
-            var trial = new NpgsqlConnectionStringBuilder();
-            if (!trial.ContainsKey(keyword))
-            {
-                PgEntraLogging.Warn(
-                    $"The setting {keyword} of Azure Service Connector's variables is not used, because Npgsql has no such setting.");
-                continue;
-            }
-
-            try
-            {
-                trial[keyword] = keyword == "SSL Mode" ? text.Replace("-", "", StringComparison.Ordinal) : text;
-            }
-            catch (ArgumentException)
-            {
-                // Npgsql's own message repeats the value.
-                throw Refused(keyword, "Npgsql does not accept its value");
-            }
-
-            // A keyword has synonyms, and this is its own name.
-            foreach (string name in trial.Keys)
-            {
-                typed[name] = trial[name]!;
-            }
-        }
-
-        return typed;
-    }
-
-    private static PgEntraException Refused(string keyword, string cause) => Library.Error(
-        ErrorKind.InvalidConnection,
-        $"the setting {keyword} of Azure Service Connector's variables cannot be used: {cause}",
-        "Change the variables, or set it in the connection string.");
 }

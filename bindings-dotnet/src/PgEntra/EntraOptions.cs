@@ -2,22 +2,22 @@ using System.Text.Json;
 
 namespace PgEntra;
 
-/// <summary>Options of every door.</summary>
+/// <summary>The options of all entry points.</summary>
 public sealed class EntraOptions
 {
-    /// <summary>What the token is for. Default: the cloud's database scope; the cloud follows from the server's name.</summary>
+    /// <summary>The scope of the token. Default: the cloud's scope for PostgreSQL; the cloud is known by the server's name.</summary>
     public string? Scope { get; set; }
 
-    /// <summary>The server's name, which may tell the cloud. Default: the connection string's.</summary>
+    /// <summary>The server's name, by which the cloud may be known. Default: the connection string's.</summary>
     public string? Host { get; set; }
 
-    /// <summary>The role to log in as. Default: the connection string's, then <c>PGUSER</c>, then what the token says.</summary>
+    /// <summary>The role to log in as. Default: the connection string's, then <c>PGUSER</c>, then the one in the token.</summary>
     public string? User { get; set; }
 
-    /// <summary>The role to log in as where nothing else names one.</summary>
+    /// <summary>The role to log in as if it is not given otherwise and the token does not contain it.</summary>
     public string? FallbackUsername { get; set; }
 
-    /// <summary>Whether a management token may be asked for the role's name. Default: true.</summary>
+    /// <summary>Whether a management token may be requested to find the role's name. Default: true.</summary>
     public bool ManagementLookup { get; set; } = true;
 
     /// <summary>
@@ -25,30 +25,37 @@ public sealed class EntraOptions
     /// connection's name or the prefix of its variables. Default: none.
     /// </summary>
     /// <remarks>
-    /// The variables give the server, the database, the role and the identity, where the connection string does not give them.
-    /// A credential beside this option is an error. With a password in the variables no token is used.
+    /// The variables give the server, the database, the role and the identity, unless the connection string gives them.
+    /// A credential together with this option is an error. If the variables contain a password, no token is used.
     /// </remarks>
     public ServiceConnector? ServiceConnector { get; set; }
 
     /// <summary>
     /// Whether a password in the connection string or in Service Connector's variables is an error at once. Default: false;
-    /// then a password in the connection string is Npgsql's own error when the data source is built.
+    /// Npgsql then reports a password in the connection string when the data source is built.
     /// </summary>
     public bool RequireEntra { get; set; }
 
-    /// <summary>Whether a token may travel without TLS. Default: false; to this machine it may.</summary>
+    /// <summary>
+    /// Whether a password in the connection string or in Service Connector's variables is removed, for settings that must
+    /// contain a placeholder. The user is kept, and a token is used. Default: false. An error together with
+    /// <see cref="RequireEntra"/>.
+    /// </summary>
+    public bool IgnorePassword { get; set; }
+
+    /// <summary>Whether a token may be sent without TLS. Default: false; a local server is always allowed.</summary>
     public bool AllowInsecureTransport { get; set; }
 
     /// <summary>When tokens are refreshed. Default: <see cref="RefreshMode.Background"/>.</summary>
     public RefreshMode? Mode { get; set; }
 
-    /// <summary>Whether tokens are cached. Default: true; false asks the credential at each connection.</summary>
+    /// <summary>Whether tokens are cached. Default: true; false requests a token from the credential for each connection.</summary>
     public bool Cache { get; set; } = true;
 
-    /// <summary>A PEM file of certificate authorities to trust, besides the system's, when talking to Entra.</summary>
+    /// <summary>A PEM file of certificate authorities for the connections to Entra, in addition to the system's.</summary>
     public string? CaFile { get; set; }
 
-    /// <summary>How long a caller waits at most. Default: 30 s, and never longer than the connection's own limit.</summary>
+    /// <summary>The longest wait of a caller. Default: 30 s, and always less than the connection's <c>Timeout</c>.</summary>
     public TimeSpan? Timeout { get; set; }
 
     internal void Write(Utf8JsonWriter writer, string? user, bool takesScope)
@@ -64,7 +71,7 @@ public sealed class EntraOptions
                 RefreshMode.Background => "background",
                 RefreshMode.Lazy => "lazy",
                 RefreshMode.Ahead => "ahead",
-                // The engine refuses it by its name.
+                // The engine's error names the option.
                 _ => "unknown",
             });
         }
@@ -74,17 +81,4 @@ public sealed class EntraOptions
             writer.WriteNumber("timeout", timeout.TotalSeconds);
         }
     }
-}
-
-/// <summary>When tokens are refreshed.</summary>
-public enum RefreshMode
-{
-    /// <summary>In the background, when somebody asks past the refresh point.</summary>
-    Background = 0,
-
-    /// <summary>Never off a caller's path: for platforms that freeze the process between calls.</summary>
-    Lazy = 1,
-
-    /// <summary>In the background, also while nobody asks.</summary>
-    Ahead = 2,
 }

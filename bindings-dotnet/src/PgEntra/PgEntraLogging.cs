@@ -5,10 +5,10 @@ using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>Takes the engine's events to the program's own log.</summary>
+/// <summary>Passes the engine's events to the application's logging.</summary>
 /// <remarks>
-/// The engine is one for the whole process, and so is its log. The first failed refresh is a warning that says how long the
-/// token stays good, less than five minutes left an error, recovery an information.
+/// There is one engine in a process, and one log. The first failed refresh is a warning that contains the remaining lifetime of
+/// the token, a lifetime of less than five minutes is an error, and the recovery is an information.
 /// </remarks>
 public static unsafe class PgEntraLogging
 {
@@ -17,8 +17,8 @@ public static unsafe class PgEntraLogging
     private static readonly Queue<string> Held = new();
     private static ILogger? logger;
 
-    /// <summary>Events go to the category <c>PgEntra</c> of this factory from now on, in place of the one before.</summary>
-    /// <param name="factory">The program's factory; <see langword="null"/>: nobody listens.</param>
+    /// <summary>Writes events to the category <c>PgEntra</c> of a factory, instead of the previous one.</summary>
+    /// <param name="factory">The application's factory; <see langword="null"/> ends logging.</param>
     public static void Use(ILoggerFactory? factory)
     {
         var next = factory?.CreateLogger("PgEntra");
@@ -26,7 +26,7 @@ public static unsafe class PgEntraLogging
         LogHeld();
         if (next is null)
         {
-            Library.Check(Native.SetLogCallback(0, null, 0, null, out var error), error);
+            Stop();
             return;
         }
 
@@ -36,16 +36,19 @@ public static unsafe class PgEntraLogging
             level--;
         }
 
-        Library.AddReference();
-        var code = Native.SetLogCallback(level, &Write, 0, &Finish, out var refused);
+        AssemblyReference.Add();
+        var code = Native.SetLogCallback(level, &OnEvent, 0, &OnReplaced, out var error);
         if (code != 0)
         {
-            Library.RemoveReference();
-            throw Library.TakeError(refused);
+            AssemblyReference.Remove();
+            throw NativeError.Take(error);
         }
+
+        Library.Unloading -= Stop;
+        Library.Unloading += Stop;
     }
 
-    /// <summary>Logs a warning; without a logger it is held for the first one, because it is given once in a process.</summary>
+    /// <summary>Logs a warning. Without a logger it is kept for the first one, because each warning is given once in a process.</summary>
     internal static void Warn(string message)
     {
         lock (Held)
@@ -67,6 +70,12 @@ public static unsafe class PgEntraLogging
         }
     }
 
+    private static void Stop()
+    {
+        logger = null;
+        NativeError.Check(Native.SetLogCallback(0, null, 0, null, out var error), error);
+    }
+
     private static void LogHeld()
     {
         while (logger is { } current)
@@ -84,14 +93,14 @@ public static unsafe class PgEntraLogging
         }
     }
 
-    /// <summary>The engine counts from 1, an error, to 4, debugging.</summary>
+    /// <summary>Converts a level of the engine: 1 is an error, 4 is debug.</summary>
     private static LogLevel LevelOf(int level) => (LogLevel)(5 - level);
 
     private static void Emit(ILogger to, LogLevel level, string message) =>
         to.Log(level, default, message, null, static (text, _) => text);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Write(nint userData, int level, nint target, nint message)
+    private static void OnEvent(nint userData, int level, nint target, nint message)
     {
         try
         {
@@ -102,10 +111,10 @@ public static unsafe class PgEntraLogging
         }
         catch (Exception)
         {
-            // The program's own logger failed, and there is nobody to tell.
+            // The application's logger failed. An exception must not reach the engine, and there is no other log.
         }
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Finish(nint userData) => Library.RemoveReference();
+    private static void OnReplaced(nint userData) => AssemblyReference.Remove();
 }

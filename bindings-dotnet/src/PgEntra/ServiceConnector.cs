@@ -9,14 +9,14 @@ public sealed class ServiceConnector
 {
     private ServiceConnector(string? name) => Name = name;
 
-    /// <summary>The only connection that is set. Several are an error that lists them.</summary>
+    /// <summary>The only connection that is configured. If there are several, the error lists them.</summary>
     public static ServiceConnector Only { get; } = new(null);
 
     /// <summary>The connection's name or the prefix of its variables; <see langword="null"/> for <see cref="Only"/>.</summary>
     public string? Name { get; }
 
     /// <summary>Returns the connection with a name, or with variables of a prefix.</summary>
-    /// <param name="name">The name that was chosen in Service Connector, or the literal prefix of the variables.</param>
+    /// <param name="name">The connection's name in Service Connector, or the literal prefix of its variables.</param>
     /// <returns>The connection.</returns>
     public static ServiceConnector Named(string name)
     {
@@ -24,11 +24,11 @@ public sealed class ServiceConnector
         return new(name);
     }
 
-    /// <summary>Converts a name or prefix, as <see cref="Named"/> does; <see langword="null"/> switches the option off.</summary>
+    /// <summary>Converts a name or prefix, as <see cref="Named"/> does; <see langword="null"/> turns the option off.</summary>
     /// <param name="name">The name or prefix.</param>
     public static implicit operator ServiceConnector?(string? name) => name is null ? null : new(name);
 
-    /// <summary>Converts <see langword="true"/> to <see cref="Only"/>; <see langword="false"/> switches the option off.</summary>
+    /// <summary>Converts <see langword="true"/> to <see cref="Only"/>; <see langword="false"/> turns the option off.</summary>
     /// <param name="enabled">Whether the option is on.</param>
     public static implicit operator ServiceConnector?(bool enabled) => enabled ? Only : null;
 

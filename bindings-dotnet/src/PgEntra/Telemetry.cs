@@ -1,47 +1,47 @@
 using System.Diagnostics.Metrics;
+using PgEntra.Interop;
 
 namespace PgEntra;
 
-/// <summary>The figures of every cached token as <c>Meter("PgEntra")</c>. They are read when somebody collects them.</summary>
+/// <summary>Publishes the statistics of all cached tokens as <c>Meter("PgEntra")</c>. They are read when they are collected.</summary>
 internal static class Telemetry
 {
-    private static readonly Meter Meter = Make();
+    private static readonly Meter Meter = Create();
 
-    /// <summary>Makes the instruments known.</summary>
+    /// <summary>Creates the instruments.</summary>
     internal static void Start() => GC.KeepAlive(Meter);
 
-    /// <summary>Takes them away: they would keep an unloaded assembly.</summary>
-    internal static void Stop() => Meter.Dispose();
-
-    private static Meter Make()
+    private static Meter Create()
     {
         var meter = new Meter("PgEntra", typeof(Telemetry).Assembly.GetName().Version?.ToString(3));
+        // The instruments would keep an assembly that is unloaded.
+        Library.Unloading += meter.Dispose;
         _ = meter.CreateObservableCounter(
-            "pgentra.token.fetches", () => Each(cell => cell.Fetches), "{fetch}", "Token fetches begun.");
+            "pgentra.token.fetches", () => Each(entry => entry.Fetches), "{fetch}", "Token fetches.");
         _ = meter.CreateObservableCounter(
-            "pgentra.token.failures", () => Each(cell => cell.Failures), "{fetch}", "Token fetches failed.");
+            "pgentra.token.failures", () => Each(entry => entry.Failures), "{fetch}", "Failed token fetches.");
         _ = meter.CreateObservableCounter(
-            "pgentra.token.refreshes", () => Each(cell => cell.Refreshes), "{fetch}", "Fetches begun in the background.");
+            "pgentra.token.refreshes", () => Each(entry => entry.Refreshes), "{fetch}", "Token fetches in the background.");
         _ = meter.CreateObservableCounter(
-            "pgentra.token.invalidations", () => Each(cell => cell.Invalidations), "{fetch}", "Fetches after a refused login.");
+            "pgentra.token.invalidations", () => Each(entry => entry.Invalidations), "{fetch}", "Token fetches after a login error.");
         _ = meter.CreateObservableGauge(
             "pgentra.token.consecutive_failures",
-            () => Each(cell => (long)cell.ConsecutiveFailures),
+            () => Each(entry => (long)entry.ConsecutiveFailures),
             "{fetch}",
-            "Failed fetches since the last token.");
+            "Failed token fetches since the last successful one.");
         _ = meter.CreateObservableGauge(
             "pgentra.token.expires_in",
-            () => Each(cell => cell.ExpiresIn?.TotalSeconds ?? 0),
+            () => Each(entry => entry.ExpiresIn?.TotalSeconds ?? 0),
             "s",
-            "Until the token's end.");
+            "Time until the token expires.");
         return meter;
     }
 
     private static IEnumerable<Measurement<T>> Each<T>(Func<TokenStats, T> figure)
         where T : struct =>
-        TokenProvider.AllStats().Select(cell => new Measurement<T>(
-            figure(cell),
-            new KeyValuePair<string, object?>("pgentra.credential", cell.Credential),
-            new KeyValuePair<string, object?>("pgentra.scope", cell.Scope),
-            new KeyValuePair<string, object?>("pgentra.principal.object_id", cell.ObjectId)));
+        TokenStats.ReadAll().Select(entry => new Measurement<T>(
+            figure(entry),
+            new KeyValuePair<string, object?>("pgentra.credential", entry.Credential),
+            new KeyValuePair<string, object?>("pgentra.scope", entry.Scope),
+            new KeyValuePair<string, object?>("pgentra.principal.object_id", entry.ObjectId)));
 }

@@ -12,7 +12,7 @@ using Ours = PgEntra.AzureCore;
 
 namespace PgEntra.Tests;
 
-/// <summary>Credentials of the Azure SDK in, ours out into its pipelines, and chains of both.</summary>
+/// <summary>Credentials of the Azure SDK in PgEntra, PgEntra's credentials in clients of the Azure SDK, and chains of both.</summary>
 public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
 {
     private const string Scope = "https://ossrdbms-aad.database.windows.net/.default";
@@ -22,7 +22,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     public ValueTask DisposeAsync() => default;
 
     [Fact]
-    public async Task A_credential_of_Azure_Identity_logs_in_and_is_asked_once()
+    public async Task AzureIdentityCredential_is_called_once_for_many_pools()
     {
         var principal = await emulator.AddAsync("service_principal");
         var credential = Secret(principal);
@@ -44,7 +44,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Its_failure_arrives_as_the_cause()
+    public async Task AzureIdentityCredential_failure_is_the_cause()
     {
         var principal = await emulator.AddAsync("service_principal");
         var credential = Secret(principal with { Secret = "canary-wrong" });
@@ -62,7 +62,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Ours_authorise_a_client_of_the_Azure_SDK()
+    public async Task TokenCredential_authorises_a_client_of_the_Azure_SDK()
     {
         var principal = await emulator.AddAsync("service_principal");
         await using var vault = new Vault();
@@ -80,15 +80,15 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal("from the vault", client.GetSecret("password").Value.Value);
         var bearer = Assert.Single(vault.Seen.Distinct());
         Assert.StartsWith("Bearer eyJ", bearer, StringComparison.Ordinal);
-        Library.Check(Rules.DescribeToken(bearer["Bearer ".Length..], out var description, out var error), error);
-        using var token = JsonDocument.Parse(Library.Take(description)!);
+        NativeError.Check(NativeRules.DescribeToken(bearer["Bearer ".Length..], out var description, out var error), error);
+        using var token = JsonDocument.Parse(NativeString.Take(description)!);
         Assert.StartsWith("https://vault.azure.net", token.RootElement.GetProperty("audience").GetString(), StringComparison.Ordinal);
         Assert.Equal(principal.Oid, token.RootElement.GetProperty("principal").GetProperty("oid").GetString());
         Assert.Single(await emulator.RequestsAsync(principal, "vault.azure.net"));
     }
 
     [Fact]
-    public async Task A_chain_of_Azure_Identity_goes_on_past_an_unavailable_one_of_ours()
+    public async Task AzureIdentityChain_continues_after_an_unavailable_credential()
     {
         var principal = await emulator.AddAsync("service_principal");
         var chain = new ChainedTokenCredential(new Ours.EnvironmentCredential(), Secret(principal));
@@ -106,7 +106,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_chain_of_ours_goes_on_past_an_unavailable_one_of_Azure_Identity()
+    public async Task ChainedTokenCredential_continues_after_an_unavailable_Azure_Identity_credential()
     {
         var principal = await emulator.AddAsync();
         var chain = new Ours.ChainedTokenCredential(
@@ -120,15 +120,15 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(principal.Name, (await provider.LoginAsync()).User);
         Assert.Equal(principal.Name, provider.Login().User);
 
-        var nobody = new Ours.ChainedTokenCredential(new EnvironmentCredential(), new Ours.EnvironmentCredential());
+        var unavailableChain = new Ours.ChainedTokenCredential(new EnvironmentCredential(), new Ours.EnvironmentCredential());
         var failure = Assert.ThrowsAny<Identity.PgEntraException>(() =>
-            new NpgsqlDataSourceBuilder(emulator.ConnectionString).UseEntraAuthentication(nobody));
+            new NpgsqlDataSourceBuilder(emulator.ConnectionString).UseEntraAuthentication(unavailableChain));
         Assert.Equal("credential_unavailable", failure.Code);
         Assert.Equal(2, failure.Detail.GetProperty("attempts").GetArrayLength());
     }
 
     [Fact]
-    public async Task Ours_in_both_packages_share_their_tokens()
+    public async Task TokenCredential_shares_tokens_with_the_other_package()
     {
         var principal = await emulator.AddAsync();
         using var provider = new TokenProvider(new Identity.ManagedIdentityCredential(principal.ClientId));
@@ -138,7 +138,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Claims_tenant_and_cae_reach_a_credential_of_the_program()
+    public async Task CustomCredential_receives_claims_tenant_and_cae()
     {
         var seen = new List<TokenRequestContext>();
         var credential = new Spy(context =>
@@ -157,7 +157,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_credential_nobody_uses_any_more_is_let_go()
+    public void CustomCredential_that_is_unused_is_collected()
     {
         var reference = UseOnce();
         for (var round = 0; round < 20 && reference.IsAlive; round++)
@@ -210,7 +210,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
             new(answer(requestContext));
     }
 
-    /// <summary>Sends what goes to the vault to this machine: the pipeline insists on https.</summary>
+    /// <summary>Sends the requests for the vault to this machine, because the pipeline requires https.</summary>
     private sealed class Rerouted(Uri address) : DelegatingHandler(new HttpClientHandler { CheckCertificateRevocationList = true })
     {
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
@@ -226,7 +226,7 @@ public sealed class AzureTests(Emulator emulator) : IAsyncLifetime
         }
     }
 
-    /// <summary>A key vault with one secret, which first says whose tokens it takes.</summary>
+    /// <summary>A key vault with one secret, which first returns an authentication challenge.</summary>
     private sealed class Vault : IAsyncDisposable
     {
         private readonly HttpListener listener = new();

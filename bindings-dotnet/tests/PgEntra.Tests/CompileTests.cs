@@ -4,11 +4,11 @@ using PgEntra;
 
 namespace Consumer;
 
-/// <summary>What a program writes that uses Azure.Identity and PgEntra side by side: that it compiles is the test.</summary>
+/// <summary>Code that uses Azure.Identity and PgEntra side by side. The test is that it compiles.</summary>
 public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
 {
     [Fact]
-    public async Task Nothing_is_ambiguous()
+    public async Task UseEntraAuthentication_beside_Azure_Identity_is_not_ambiguous()
     {
         await emulator.ResetAsync();
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=app-mi");
@@ -34,9 +34,9 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
         await slim.UseEntraAuthenticationAsync(null);
     }
 
-    /// <summary>A program that moves from Azure.Identity changes its namespace and nothing else.</summary>
+    /// <summary>To move from Azure.Identity, only the namespace is changed.</summary>
     [Fact]
-    public void Options_are_written_as_for_Azure_Identity()
+    public void CredentialOptions_compile_as_those_of_Azure_Identity()
     {
         Func<Azure.Core.TokenCredential>[] theirs =
         [
@@ -56,7 +56,7 @@ public sealed class CompileTests(PgEntra.Tests.Emulator emulator)
             () => new ClientAssertionCredential("t", "c", () => "a", new ClientAssertionCredentialOptions { AuthorityHost = AzureAuthorityHosts.AzureChina }),
         ];
         Assert.All(theirs, make => Assert.NotNull(make()));
-        Assert.All(Moved.Credentials, make => Assert.IsAssignableFrom<Azure.Core.TokenCredential>(make()));
+        Assert.All(Migration.Credentials, make => Assert.IsAssignableFrom<Azure.Core.TokenCredential>(make()));
         Assert.Equal(
             """{"type":"managed_identity","client_id":"c","retry":{"max_retries":1}}""",
             new PgEntra.Identity.ManagedIdentityCredential(

@@ -6,7 +6,7 @@ using PgEntra.Identity;
 
 namespace PgEntra.Tests;
 
-/// <summary>Where a data source's settings come from: several configurations of one builder, passwords, Service Connector.</summary>
+/// <summary>The origins of a data source's settings: several configurations of one builder, passwords, Service Connector.</summary>
 public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
 {
     private const string AzureHost = "s.postgres.database.azure.com";
@@ -18,7 +18,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     // Several configurations of one builder.
 
     [Fact]
-    public async Task The_last_identity_gives_the_role()
+    public async Task Builder_configured_twice_uses_the_role_of_the_last_identity()
     {
         var (first, second) = (await emulator.AddAsync(), await emulator.AddAsync());
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString);
@@ -36,7 +36,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void The_last_configuration_gives_the_user_option()
+    public void Builder_configured_twice_uses_the_last_user_option()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
         builder.UseEntraAuthentication(Token("one"), new EntraOptions { User = "chosen" });
@@ -51,7 +51,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void PGUSER_of_the_last_configuration_counts()
+    public void Builder_configured_twice_uses_the_last_PGUSER()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
         Environment.SetEnvironmentVariable("PGUSER", "from-pguser");
@@ -65,11 +65,11 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("explicit")]
     [InlineData("one")]
-    public void A_user_that_the_application_sets_between_stays(string user)
+    public void Builder_configured_twice_keeps_a_user_of_the_application(string user)
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
         builder.UseEntraAuthentication(Token("one"));
-        // Also the text that the token gave.
+        // Also the name that the token contained.
         builder.ConnectionStringBuilder.Username = user;
         builder.UseEntraAuthentication(Token("two"));
         builder.UseEntraAuthentication(Token("three"));
@@ -81,7 +81,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_connection_string_that_is_assigned_again_keeps_no_derived_role()
+    public void Builder_with_a_reassigned_connection_string_drops_a_derived_role()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
         builder.UseEntraAuthentication(Token("one"));
@@ -95,7 +95,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_configuration_that_fails_changes_nothing()
+    public void Builder_after_a_failed_configuration_is_unchanged()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=db.example");
         builder.UseEntraAuthentication(Token("one"));
@@ -107,7 +107,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void TLS_that_was_required_for_an_earlier_configuration_follows_the_last_one()
+    public void Builder_configured_twice_uses_the_TLS_rule_of_the_last_configuration()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=db.example;Username=u");
         builder.UseEntraAuthentication(Token("one"));
@@ -125,12 +125,12 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Entity_Framework_configures_a_data_source_twice()
+    public async Task EntityFramework_configures_a_data_source_twice()
     {
         var (first, second) = (await emulator.AddAsync(), await emulator.AddAsync());
         foreach (var (principal, other) in new[] { (first, second), (second, first) })
         {
-            // Each with a pool of its own.
+            // Each has its own pool.
             var options = new DbContextOptionsBuilder<DbContext>()
                 .UseNpgsql(
                     emulator.ConnectionString + $";Application Name={principal.Name}",
@@ -150,7 +150,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     [InlineData("", null)]
     [InlineData(";Username=u", null)]
     [InlineData("", "from-pguser")]
-    public void A_password_is_Npgsqls_error_and_RequireEntras(string user, string? variable)
+    public void Password_is_an_error_of_Npgsql_or_of_RequireEntra(string user, string? variable)
     {
         Environment.SetEnvironmentVariable("PGUSER", variable);
         var builder = new NpgsqlDataSourceBuilder($"Host=localhost;Password=canary{user}");
@@ -169,7 +169,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     [InlineData("system-assigned")]
     [InlineData("user-assigned")]
     [InlineData("service-principal")]
-    public async Task Service_Connectors_variables_alone_log_in(string identity)
+    public async Task ServiceConnector_variables_alone_log_in(string identity)
     {
         var role = $"aad_{identity}_{Environment.ProcessId}";
         switch (identity)
@@ -228,7 +228,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Service_Connector_verifies_the_certificate_of_an_Azure_server()
+    public void ServiceConnector_verifies_the_certificate_of_an_Azure_server()
     {
         Connect("AZURE_POSTGRESQL_", AzureHost);
         var builder = Connected();
@@ -254,7 +254,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Service_Connectors_connection_is_named_or_the_only_one()
+    public void ServiceConnector_selects_the_only_or_the_named_connection()
     {
         Connect("AZURE_POSTGRESQL_", "one.example", "aad_one");
         Connect("AZURE_POSTGRESQL_ORDERS_", "two.example", "aad_two");
@@ -288,13 +288,13 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Service_Connectors_password_is_a_password_login()
+    public async Task ServiceConnector_with_a_password_logs_in_with_it()
     {
-        // Without a token, also where an earlier configuration had one.
+        // Without a token, even if an earlier configuration used one.
         Connect("AZURE_POSTGRESQL_", "password.example", "alice", ";Password=canary-password");
         var builder = new NpgsqlDataSourceBuilder("Host=password.example");
         builder.UseEntraAuthentication(Token("one"));
-        using var log = new Recorder();
+        using var log = new RecordingLogger();
         using var factory = log.Factory();
         PgEntraLogging.Use(factory);
         try
@@ -332,17 +332,17 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Service_Connectors_password_without_a_user_is_not_used()
+    public void ServiceConnector_password_without_a_user_is_not_used()
     {
         Environment.SetEnvironmentVariable("IDENTITY_ENDPOINT", null);
         Environment.SetEnvironmentVariable("AZURE_POSTGRESQL_CONNECTIONSTRING", "Server=nouser.example;Database=d;Password=canary;");
-        using var log = new Recorder();
+        using var log = new RecordingLogger();
         using var factory = log.Factory();
         PgEntraLogging.Use(null);
         var builder = new NpgsqlDataSourceBuilder();
         try
         {
-            // The role would follow from a token, for which there is no identity here.
+            // The role would come from a token, but no identity is available.
             Assert.ThrowsAny<PgEntraException>(() => builder.UseEntraAuthentication(null, new EntraOptions { ServiceConnector = true }));
             // A warning that precedes the first logger is not lost.
             PgEntraLogging.Use(factory);
@@ -357,7 +357,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Service_Connector_beside_a_credential_is_an_error()
+    public void ServiceConnector_with_a_credential_is_an_error()
     {
         Connect("AZURE_POSTGRESQL_", AzureHost);
         var options = new EntraOptions { ServiceConnector = true };
@@ -377,12 +377,12 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Service_Connectors_settings_are_Npgsqls()
+    public void ServiceConnector_settings_become_those_of_Npgsql()
     {
         Environment.SetEnvironmentVariable(
             "AZURE_POSTGRESQL_CONNECTIONSTRING",
             "Server=one.example:6432,[::1]:6433;Database=d;User Id=u;Ssl Mode=VerifyCA;Timeout=7;Maximum Pool Size=3;Unknown Setting=1");
-        using var log = new Recorder();
+        using var log = new RecordingLogger();
         using (var factory = log.Factory())
         {
             PgEntraLogging.Use(factory);
@@ -403,13 +403,13 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
 
         Environment.SetEnvironmentVariable(
             "AZURE_POSTGRESQL_CONNECTIONSTRING", "jdbc:postgresql://s.example:5433/d?sslmode=require&user=u&ApplicationName=shop");
-        Assert.Equal("Host=s.example;Port=5433;Database=d;Username=u;SSL Mode=Require;Application Name=shop".Split(';').Order(),
+        Assert.Equal("Host=s.example;Port=5433;Database=d;Username=u;SSL Mode=Require;Application Name=shop;GSS Encryption Mode=Disable".Split(';').Order(),
             Connected().ConnectionString.Split(';').Order());
 
-        // Each is refused by name, without its value.
+        // The error names the setting, not its value.
         foreach (var (text, named) in new[]
         {
-            // The address would be judged, and Npgsql would connect to the name.
+            // The TLS rule would apply to the address, and Npgsql would connect to the name.
             ("host=db.example hostaddr=127.0.0.1 user=u", "hostaddr"),
             ("host=db.example port=canary user=u", "the port"),
             ("host=db.example sslmode=canary user=u", "SSL Mode"),
@@ -429,9 +429,9 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     [InlineData(SslMode.Disable)]
     [InlineData(SslMode.Allow)]
     [InlineData(SslMode.Prefer)]
-    public async Task No_byte_of_a_token_is_sent_to_a_server_without_TLS(SslMode mode)
+    public async Task PasswordProvider_without_TLS_sends_no_byte_of_a_token(SslMode mode)
     {
-        await emulator.SetDoorAsync(new { plaintext = true });
+        await emulator.ControlPostgresAsync(new { plaintext = true });
         foreach (var allowed in new[] { false, true })
         {
             var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=u;Pooling=false");
@@ -449,7 +449,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
             var bytes = report["counters"]!["plaintext_password_bytes"]!.GetValue<long>();
             if (allowed)
             {
-                // The server does ask for the password.
+                // The server requests the password.
                 Assert.True(bytes > 0);
                 continue;
             }
@@ -464,7 +464,7 @@ public sealed class ConnectionTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_TLS_check_of_a_new_connection_allocates_nothing()
+    public async Task PasswordProvider_TLS_check_allocates_nothing()
     {
         var builder = new NpgsqlConnectionStringBuilder("Host=db.example;Username=u");
         var entra = new EntraAuthentication(builder, Token("one"), new EntraOptions());

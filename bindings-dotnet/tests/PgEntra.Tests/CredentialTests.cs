@@ -7,7 +7,7 @@ using PgEntra.Interop;
 
 namespace PgEntra.Tests;
 
-/// <summary>Every credential of <c>PgEntra.Identity</c>: a token, and a login with Npgsql as the role expected.</summary>
+/// <summary>Every credential of <c>PgEntra.Identity</c>: a token, and a login with Npgsql as the expected role.</summary>
 /// <remarks>
 /// Each test that passes adds a line <c>works: CLASS in .NET</c> to the file that <c>PGENTRA_WORKS</c> names, which
 /// <c>make test-dotnet</c> prints and tools/matrix.py gathers.
@@ -31,7 +31,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
 
     public ValueTask DisposeAsync() => default;
 
-    // Where a program runs
+    // Platforms
 
     [Fact]
     public async Task Default()
@@ -140,7 +140,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("service_fabric", "app-mi")]
     [InlineData("cloud_shell", "alice@contoso.example")]
-    public async Task ManagedIdentity_where_none_can_be_chosen(string place, string role)
+    public async Task ManagedIdentity_without_a_choice(string place, string role)
     {
         Leave();
         MoveTo(place);
@@ -156,7 +156,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
             new ManagedIdentityCredential(ManagedIdentityId.FromUserAssignedResourceId(Identities + second.Name)), second.Name);
     }
 
-    // Who signs in where programs are written
+    // Developer tools
 
     [Fact]
     public async Task AzureCli()
@@ -224,7 +224,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("no-key.pem", "key")]
     [InlineData("ec.pem", "RSA")]
-    public async Task A_certificate_that_will_not_do_is_refused(string file, string said)
+    public async Task ClientCertificate_unsuitable_is_an_error(string file, string said)
     {
         using var certificate = file == "no-key.pem"
             ? X509CertificateLoader.LoadCertificateFromFile(Certificate(file))
@@ -238,7 +238,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     public async Task ClientCertificate_known_by_its_chain()
     {
         const string End = "-----END CERTIFICATE-----\n";
-        // The file has the root first.
+        // The root is the first certificate of the file.
         var text = await File.ReadAllTextAsync(Certificate("chain.pem"));
         var root = text[..(text.IndexOf(End, StringComparison.Ordinal) + End.Length)];
         var application = await emulator.AddAsync(
@@ -266,10 +266,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_a_callback_asserts_is_sent_as_it_is()
+    public async Task ClientAssertion_is_sent_unchanged()
     {
         var application = await ApplicationAsync();
-        // No JWT, so nothing tells its end: the service refuses it, not the engine.
+        // Not a JWT, so its expiry is not known: the service rejects it, not the engine.
         var credential = new ClientAssertionCredential(
             emulator.TenantId, application.ClientId, () => "canary-assertion", Here<TokenCredentialOptions>());
         var failure = await Assert.ThrowsAsync<AuthenticationFailedException>(async () => await credential.GetTokenAsync(new(Scope)));
@@ -306,7 +306,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
             user.Name);
     }
 
-    /// <summary>A credential is made for each call, as a service does.</summary>
+    /// <summary>A credential is created for each call, as in a service.</summary>
     [Theory]
     [InlineData("secret")]
     [InlineData("function")]
@@ -324,7 +324,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         var sent = await Task.WhenAll(users.Select(user => emulator.SentToAsync(application, user)));
         var options = Here<OnBehalfOfCredentialOptions>();
         var (tenant, client) = (emulator.TenantId, application.ClientId);
-        // Each mention of a method is another delegate.
+        // Each mention of a method makes another delegate.
         string Assertion() => assertion;
         Task<string> AssertionAsync(CancellationToken cancellationToken) => Task.FromResult(assertion);
         OnBehalfOfCredential Of(int user) => proof switch
@@ -346,10 +346,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_function_that_asserts_is_one_credential_of_the_program_for_all_who_name_it()
+    public void AssertionCallback_of_equal_functions_is_one_credential()
     {
         var (one, other) = (new Asserter(), new Asserter());
-        static ForeignCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "canary").Source.Members[0];
+        static CustomCredential Of(Func<string> function) => new OnBehalfOfCredential("t", "c", function, "canary").Source.Members[0];
         Assert.Same(Of(one.Assertion), Of(one.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(other.Assertion));
         Assert.NotSame(Of(one.Assertion), Of(one.Another));
@@ -395,7 +395,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Every_class_is_here()
+    public async Task CredentialTests_cover_every_class()
     {
         var file = Path.Combine(Emulator.Root, "bindings-dotnet", "tests", "PgEntra.Tests", nameof(CredentialTests) + ".cs");
         var text = await File.ReadAllTextAsync(file);
@@ -412,10 +412,10 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         ? X509Certificate2.CreateFromPemFile(Certificate(file))
         : X509CertificateLoader.LoadPkcs12FromFile(Certificate(file), Password, X509KeyStorageFlags.Exportable);
 
-    /// <summary>Asks as any program does, then connects.</summary>
-    /// <param name="credential">Who.</param>
-    /// <param name="role">As whom PostgreSQL is to see it.</param>
-    /// <param name="named">Whether the connection string has the role: the token tells no name.</param>
+    /// <summary>Requests a token, then connects.</summary>
+    /// <param name="credential">The credential.</param>
+    /// <param name="role">The expected role.</param>
+    /// <param name="named">Whether the connection string contains the role, because the token does not contain a name.</param>
     private async Task LogsInAsync(PgEntraCredential credential, string role, bool named = false)
     {
         var token = await credential.GetTokenAsync(new(Scope));
@@ -431,9 +431,9 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(role, await command.ExecuteScalarAsync());
 
         Assert.Equal(token.Token, credential.GetToken(new(Scope)).Token);
-        Library.Check(Rules.DecodeJwt(token.Token, out var claims, out var error), error);
-        var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(Library.Take(claims)!)!["exp"]!.GetValue<long>());
-        // What lasts for some seconds "from now" ends so much later as it was on its way.
+        NativeError.Check(NativeRules.DecodeJwt(token.Token, out var claims, out var error), error);
+        var expiry = DateTimeOffset.FromUnixTimeSeconds(JsonNode.Parse(NativeString.Take(claims)!)!["exp"]!.GetValue<long>());
+        // An expiry in seconds from now is later by the duration of the response.
         Assert.InRange(token.ExpiresOn, expiry.AddSeconds(-30), expiry.AddSeconds(30));
         Assert.True(token.ExpiresOn > DateTimeOffset.UtcNow);
         if (Environment.GetEnvironmentVariable("PGENTRA_WORKS") is { Length: > 0 } works)
@@ -442,7 +442,7 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         }
     }
 
-    /// <summary>An application that may prove itself in every way.</summary>
+    /// <summary>Adds an application with every kind of client authentication.</summary>
     private Task<Principal> ApplicationAsync(bool hasRole = true) => emulator.AddAsync("service_principal", settings =>
     {
         settings["certificates"] = List(Certificate("no-key.pem"));
@@ -453,11 +453,11 @@ public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
         }
     });
 
-    /// <summary>What a cluster asserts of an application.</summary>
+    /// <summary>Returns a cluster's assertion for an application.</summary>
     private async Task<string> AssertedAsync(Principal application) =>
         (await emulator.MintAsync(application.Name, new { federated = Federated }))["token"]!.GetValue<string>();
 
-    /// <summary>Makes this a machine of a developer, who is signed in to every tool.</summary>
+    /// <summary>Makes this a developer's machine, with a user that is signed in to every tool.</summary>
     private async Task<Principal> SignedInAsync()
     {
         Leave();

@@ -16,17 +16,17 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// The rules of tests/vectors that a credential shows by itself: of <c>credentials/</c> those that send nothing, and what each
-/// answer of <c>entra-errors.json</c> becomes.
+/// The vectors that a credential shows by itself: those of <c>credentials/</c> that send no request, and the errors that the
+/// responses in <c>entra-errors.json</c> become.
 /// </summary>
 public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : IClassFixture<TokenEndpoint>
 {
     private const string Scope = "https://ossrdbms-aad.database.windows.net/.default";
 
-    // A host's member is an object of the test, of which CredentialTests has many.
+    // A custom credential is an object of a test; CredentialTests has such tests.
     public static TheoryData<string, int, string> Credentials() => Rows(one =>
         one["exchanges"] is not JsonArray { Count: > 0 }
-        && !one["credential"]!.ToJsonString().Contains("\"host\"", StringComparison.Ordinal));
+        && !one["credential"]!.ToJsonString().Contains("\"custom_credential\"", StringComparison.Ordinal));
 
     internal static TheoryData<string, int, string> Rows(Func<JsonNode, bool> wanted)
     {
@@ -51,7 +51,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     // Its tools are shell scripts.
     [UnsupportedOSPlatform("windows")]
     [Theory, MemberData(nameof(Credentials))]
-    public void A_credential_that_sends_nothing(string file, int index, string name)
+    public void Credential_without_requests_follows_the_vectors(string file, int index, string name)
     {
         var folder = Directory.CreateTempSubdirectory("pgentra-vectors-").FullName;
         try
@@ -97,7 +97,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     }
 
     [Theory, MemberData(nameof(Answers))]
-    public async Task An_error_of_Entra(int index, string name)
+    public async Task EntraError_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("entra-errors", "cases", index, name);
         var options = new TokenCredentialOptions { AuthorityHost = endpoint.Address, CaFile = endpoint.CaFile, Retry = { MaxRetries = 0 } };
@@ -107,11 +107,11 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
         CheckError(failure, one["error"]!);
     }
 
-    /// <summary>What the credential of a document gets, with no variable but the document's.</summary>
+    /// <summary>Returns the token of a document's credential, with the variables of the document only.</summary>
     private static unsafe AccessToken Fetch(string document, JsonNode? request)
     {
-        Library.Check(Native.CheckConfig(document, out var refused), refused);
-        Library.Check(Native.OpenCredential(document, null, 0, out var credential, out var error), error);
+        NativeError.Check(Native.CheckConfig(document, out var refused), refused);
+        NativeError.Check(Native.OpenCredential(document, null, 0, out var credential, out var error), error);
         using (credential)
         {
             var wanted = new TokenRequest(VectorTests.Text(request?["scope"]) ?? Scope)
@@ -120,7 +120,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
                 Claims = VectorTests.Text(request?["claims"]),
                 IsCaeEnabled = request?["enable_cae"]?.GetValue<bool>() ?? false,
             };
-            return new PendingThread<AccessToken>(Tokens.Read).Run(Tokens.Call(credential, wanted), CancellationToken.None);
+            return new BlockingCall<AccessToken>(Tokens.Read).Run(Tokens.Call(credential, wanted), CancellationToken.None);
         }
     }
 
@@ -148,7 +148,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     [GeneratedRegex(@"\{dir\}|\{(text|base64):([^}]+)\}")]
     private static partial Regex Place();
 
-    /// <summary>What stands for a place in braces inside a JSON text: the folder, or the content of a certificate's file.</summary>
+    /// <summary>Returns the replacement of a placeholder in a JSON text: the folder, or the content of a certificate's file.</summary>
     private static string Filled(Match place, string folder)
     {
         var name = place.Groups[2].Value;
@@ -179,7 +179,7 @@ public sealed partial class CredentialVectorTests(TokenEndpoint endpoint) : ICla
     }
 }
 
-/// <summary>Answers for Entra, over TLS on loopback, with the case of entra-errors.json that the request's tenant names.</summary>
+/// <summary>A token endpoint on loopback, with TLS. It returns the response of the case of entra-errors.json that the request's tenant names.</summary>
 public sealed class TokenEndpoint : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
@@ -260,7 +260,7 @@ public sealed class TokenEndpoint : IDisposable
         }
         catch (Exception failure) when (failure is SocketException or ObjectDisposedException or InvalidOperationException)
         {
-            // The test is over.
+            // The test has ended.
         }
     }
 
@@ -293,7 +293,7 @@ public sealed class TokenEndpoint : IDisposable
         }
         catch (Exception failure) when (failure is IOException or AuthenticationException or OperationCanceledException)
         {
-            // The client went away, and says in its test why.
+            // The client has disconnected, and its test reports the reason.
         }
     }
 }

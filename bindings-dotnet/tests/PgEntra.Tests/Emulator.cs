@@ -18,10 +18,10 @@ using Xunit.v3;
 
 namespace PgEntra.Tests;
 
-/// <summary>A principal that only one test uses: no cached token is found for it.</summary>
+/// <summary>A principal of one test, for which no token is cached.</summary>
 public sealed record Principal(string Name, string Oid, string ClientId, string Secret);
 
-/// <summary>Whatever a test sets in the environment ends with it: the next one, in an order that differs, may be of any class.</summary>
+/// <summary>Restores the environment after each test, because the order of the tests varies.</summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class KeepsEnvironmentAttribute : BeforeAfterTestAttribute
 {
@@ -65,7 +65,7 @@ public sealed partial class Emulator : IAsyncLifetime
 
     public int Port => addresses["postgres"]!["port"]!.GetValue<int>();
 
-    /// <summary>The front door, verified, without a user.</summary>
+    /// <summary>A connection string of the emulator's PostgreSQL proxy, with verified TLS and without a user.</summary>
     public string ConnectionString => new NpgsqlConnectionStringBuilder
     {
         Host = addresses["postgres"]!["host"]!.GetValue<string>(),
@@ -99,10 +99,10 @@ public sealed partial class Emulator : IAsyncLifetime
         }
     }
 
-    /// <summary>The variables of a program in one of the other places, such as <c>azure_arc</c>.</summary>
+    /// <summary>Returns the variables of a program on another platform, such as <c>azure_arc</c>.</summary>
     public Dictionary<string, string> EnvironmentOf(string place) => addresses["hosts"]![place].Deserialize<Dictionary<string, string>>()!;
 
-    /// <summary>The variables of a program that finds everything here.</summary>
+    /// <summary>Returns the variables of a program that uses the emulator's endpoints.</summary>
     public Dictionary<string, string> Environment() => new()
     {
         ["IDENTITY_ENDPOINT"] = addresses["app_service"]!["endpoint"]!.GetValue<string>(),
@@ -111,13 +111,13 @@ public sealed partial class Emulator : IAsyncLifetime
         ["NO_PROXY"] = "localhost,127.0.0.1,::1",
     };
 
-    /// <summary>Makes this process such a program.</summary>
+    /// <summary>Sets these variables in this process.</summary>
     public void Adopt()
     {
         var wanted = Environment();
         foreach (var name in System.Environment.GetEnvironmentVariables().Keys.Cast<string>().ToArray())
         {
-            if (Foreign().IsMatch(name) && !wanted.ContainsKey(name))
+            if (Inherited().IsMatch(name) && !wanted.ContainsKey(name))
             {
                 System.Environment.SetEnvironmentVariable(name, null);
             }
@@ -129,7 +129,7 @@ public sealed partial class Emulator : IAsyncLifetime
         }
     }
 
-    /// <summary>Starts a test from nothing: no fault, no request, no setting.</summary>
+    /// <summary>Removes all faults, recorded requests and settings.</summary>
     public async Task ResetAsync()
     {
         Adopt();
@@ -137,7 +137,7 @@ public sealed partial class Emulator : IAsyncLifetime
         await CallAsync(HttpMethod.Delete, "/requests");
         var settings = (await CallAsync(HttpMethod.Get, "/tokens")).AsObject();
         await CallAsync(HttpMethod.Patch, "/tokens", new JsonObject(settings.Select(one => KeyValuePair.Create(one.Key, (JsonNode?)null))));
-        await SetDoorAsync(new { reset = true });
+        await ControlPostgresAsync(new { reset = true });
     }
 
     public async Task<JsonNode> CallAsync(HttpMethod method, string path, object? body = null)
@@ -155,7 +155,7 @@ public sealed partial class Emulator : IAsyncLifetime
             : throw new InvalidOperationException($"{method} {path}: {text}");
     }
 
-    /// <summary>A new principal with a role of its name.</summary>
+    /// <summary>Adds a principal, with a role of its name.</summary>
     public async Task<Principal> AddAsync(string kind = "user_assigned", Action<JsonObject>? settings = null)
     {
         var name = string.Create(CultureInfo.InvariantCulture, $"{kind.Replace('_', '-')}-{System.Environment.ProcessId}-{++names}");
@@ -181,11 +181,11 @@ public sealed partial class Emulator : IAsyncLifetime
         return await CallAsync(HttpMethod.Post, "/mint", body);
     }
 
-    /// <summary>The token that a user sends to an application.</summary>
+    /// <summary>Returns the token that a user sends to an application.</summary>
     public async Task<string> SentToAsync(Principal application, Principal user) =>
         (await MintAsync(user.Name, new { audience = $"api://{application.ClientId}" }))["token"]!.GetValue<string>();
 
-    /// <summary>The folder of an <c>az</c>, an <c>azd</c> and a <c>pwsh</c> that a user is signed in to.</summary>
+    /// <summary>Returns the folder of an <c>az</c>, an <c>azd</c> and a <c>pwsh</c> that a user is signed in to.</summary>
     public async Task<string> ToolsAsync(Principal user) =>
         (await CallAsync(HttpMethod.Post, "/tools", new { principal = user.Name }))["path"]!.GetValue<string>();
 
@@ -196,9 +196,9 @@ public sealed partial class Emulator : IAsyncLifetime
 
     public Task SetTokensAsync(object settings) => CallAsync(HttpMethod.Patch, "/tokens", settings);
 
-    public Task SetDoorAsync(object settings) => CallAsync(HttpMethod.Post, "/postgres", settings);
+    public Task ControlPostgresAsync(object settings) => CallAsync(HttpMethod.Post, "/postgres", settings);
 
-    /// <summary>The requests for database tokens of a principal.</summary>
+    /// <summary>Returns the requests for database tokens of a principal.</summary>
     public async Task<IReadOnlyList<JsonNode>> RequestsAsync(Principal? principal = null, string resource = "ossrdbms")
     {
         var answer = await CallAsync(HttpMethod.Get, "/requests");
@@ -207,7 +207,7 @@ public sealed partial class Emulator : IAsyncLifetime
             && one["resource"]?.GetValue<string>().Contains(resource, StringComparison.Ordinal) == true)];
     }
 
-    /// <summary>Waits, without a fixed pause, until something holds.</summary>
+    /// <summary>Waits until a condition holds.</summary>
     public static async Task EventuallyAsync(Func<Task<bool>> holds, int seconds = 20)
     {
         var watch = Stopwatch.StartNew();
@@ -229,7 +229,7 @@ public sealed partial class Emulator : IAsyncLifetime
         return folder;
     }
 
-    /// <summary>The engine as it ships, beside the emulator; the tests themselves run on one that can run vectors.</summary>
+    /// <summary>The engine without test functions, in the folder of the emulator. The tests themselves use an engine that can run vectors.</summary>
     public static string Library => Path.Combine(Path.GetDirectoryName(FindEmulator())!, "libpgentra.so");
 
     private static string FindEmulator()
@@ -247,9 +247,9 @@ public sealed partial class Emulator : IAsyncLifetime
         return built ?? throw new InvalidOperationException("the emulator is not built: cargo build -p pgentra-emulator");
     }
 
-    /// <summary>What a program under test must not inherit: any of it would change who it is or where it connects to.</summary>
+    /// <summary>The variables that a tested program must not inherit, because they change its identity or its connections.</summary>
     [GeneratedRegex("^(AZURE_|IDENTITY_|MSI_|IMDS_|SYSTEM_|PG(?!ENTRA_)|SSL_CERT_|(HTTP|HTTPS|ALL)_PROXY)", RegexOptions.IgnoreCase)]
-    private static partial Regex Foreign();
+    private static partial Regex Inherited();
 
     private string Text(string key) => addresses[key]!.GetValue<string>();
 }

@@ -5,8 +5,8 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// What no public door shows: clocks, and what is sent. The library of the tests is built with the feature <c>testing</c>, and runs
-/// these cases of tests/vectors whole.
+/// Rules that the public API does not show: clocks, and requests. The tests use a library that is built with the feature
+/// <c>testing</c>, which runs these cases of tests/vectors.
 /// </summary>
 public sealed partial class EngineVectorTests
 {
@@ -23,42 +23,42 @@ public sealed partial class EngineVectorTests
     public static TheoryData<string, int, string> Credentials() => CredentialVectorTests.Rows(_ => true);
 
     [Theory, MemberData(nameof(Timing))]
-    public void Times_of_a_token(int index, string name)
+    public void RefreshState_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("timing", "cases", index, name);
         Equal(new JsonArray([.. one["steps"]!.AsArray().Select(step => step!["expect"]?.DeepClone())]), Run("timing", one));
     }
 
     [Theory, MemberData(nameof(RefreshPoints))]
-    public void Refresh_points(int index, string name)
+    public void RefreshPoint_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("timing", "refresh_points", index, name);
         Equal(new JsonObject { ["from"] = one["from"]!.DeepClone(), ["to"] = one["to"]!.DeepClone() }, Run("refresh_points", one));
     }
 
     [Theory, MemberData(nameof(ResourceIds))]
-    public void Names_of_identities(int index, string name)
+    public void ResourceId_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("claims", "resource_ids", index, name);
         Equal(one["identity_name"], Run("resource_ids", one));
     }
 
     [Theory, MemberData(nameof(CreateRole))]
-    public void Statements_that_create_a_role(int index, string name)
+    public void CreateRole_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("claims", "create_role", index, name);
         Equal(one["statement"], Run("create_role", one));
     }
 
     [Theory, MemberData(nameof(Resources))]
-    public void Resources_of_scopes(int index, string name)
+    public void Scope_follows_the_vectors(int index, string name)
     {
         var one = VectorTests.Case("clouds", "resources", index, name);
         Equal(one["resource"], Run("resources", one));
     }
 
     [Theory, MemberData(nameof(Credentials))]
-    public void What_a_credential_sends_and_what_comes_of_it(string file, int index, string name)
+    public void Credential_requests_follow_the_vectors(string file, int index, string name)
     {
         var folder = Directory.CreateTempSubdirectory("pgentra-vectors-").FullName;
         try
@@ -86,8 +86,8 @@ public sealed partial class EngineVectorTests
 
     private static JsonNode? Run(string group, JsonNode one, string folder = "")
     {
-        Library.Check(RunVector(group, one.ToJsonString(), folder, out var outcome, out var error), error);
-        return JsonNode.Parse(Library.Take(outcome)!);
+        NativeError.Check(RunVector(group, one.ToJsonString(), folder, out var outcome, out var error), error);
+        return JsonNode.Parse(NativeString.Take(outcome)!);
     }
 
     private static void Equal(JsonNode? expected, JsonNode? found) =>

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace PgEntra.Tests;
 
-/// <summary>A process that uses the library ends, whatever is under way. The programs are in <c>tests/exits</c>.</summary>
+/// <summary>A process that uses the library ends, in every situation. The programs are in <c>tests/exits</c>.</summary>
 public sealed class ExitTests
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
@@ -17,15 +17,15 @@ public sealed class ExitTests
     [InlineData("an unhandled exception during a fetch", 134)]
     [InlineData("SIGTERM during a fetch", 143)]
     [InlineData("a blocked synchronous credential")]
-    [InlineData("an asynchronous credential that never answers")]
+    [InlineData("an asynchronous credential that never responds")]
     [InlineData("asynchronous credentials that block the thread pool")]
     [InlineData("Environment.Exit in a credential", 3)]
     [InlineData("Environment.Exit in a logger", 3)]
     [InlineData("a blocked logger")]
-    [InlineData("ProcessExit handlers that ask for tokens")]
-    public async Task A_process_ends(string situation, int status = 0)
+    [InlineData("ProcessExit handlers that request tokens")]
+    public async Task Process_ends(string situation, int status = 0)
     {
-        // More at once than processors, because some wait for 1 s.
+        // More processes at once than processors, because some wait for 1 s.
         using var places = new SemaphoreSlim(4);
         var exits = await Task.WhenAll(Enumerable.Range(0, Count).Select(async _ =>
         {
@@ -52,7 +52,7 @@ public sealed class ExitTests
     {
         var program = Path.Combine(AppContext.BaseDirectory.Replace("PgEntra.Tests", "exits", StringComparison.Ordinal), "Exits.dll");
         var start = new ProcessStartInfo("dotnet", [program, situation]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Neither core files nor their text.
+        // Without core files and the messages about them.
         start.Environment["DOTNET_DbgEnableMiniDump"] = "0";
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();

@@ -10,7 +10,7 @@ using PgEntra.Interop;
 
 namespace PgEntra.Tests;
 
-/// <summary>Npgsql and Entity Framework Core against a real PostgreSQL behind the emulator's front door, TLS verified.</summary>
+/// <summary>Npgsql and Entity Framework Core with a real PostgreSQL behind the emulator's proxy, over verified TLS.</summary>
 public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
 {
     public async ValueTask InitializeAsync() => await emulator.ResetAsync();
@@ -18,7 +18,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     public ValueTask DisposeAsync() => default;
 
     [Fact]
-    public async Task Logs_in_synchronously_and_asynchronously()
+    public async Task DataSource_logs_in_synchronously_and_asynchronously()
     {
         var principal = await emulator.AddAsync();
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString);
@@ -39,7 +39,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Without_a_credential_the_default_chain_logs_in()
+    public async Task DataSource_without_a_credential_uses_the_default_chain()
     {
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString);
         builder.UseEntraAuthentication();
@@ -52,7 +52,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     [InlineData("user_assigned", true)]
     [InlineData("system_assigned", false)]
     [InlineData("user", false)]
-    public async Task The_user_follows_from_the_token(string kind, bool named)
+    public async Task Username_comes_from_the_token(string kind, bool named)
     {
         var principal = await emulator.AddAsync(kind, settings =>
         {
@@ -77,7 +77,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     [Theory]
     [InlineData("bob_home.example#EXT#@contoso.example", "bob_home.example#EXT#@contoso.example")]
     [InlineData("alice@contoso.example", "db-readers")]
-    public async Task A_guest_and_a_member_of_a_group_are_named_by_the_connection_string(string principal, string role)
+    public async Task Username_of_a_guest_and_of_a_group_comes_from_the_connection_string(string principal, string role)
     {
         var minted = await emulator.MintAsync(principal);
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString);
@@ -88,7 +88,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_service_principal_is_named_by_the_connection_string_PGUSER_or_an_option()
+    public async Task Username_of_a_service_principal_comes_from_the_connection_string_PGUSER_or_an_option()
     {
         var principal = await emulator.AddAsync("service_principal");
         var nameless = Assert.ThrowsAny<PgEntraException>(() => new NpgsqlDataSourceBuilder(emulator.ConnectionString).UseEntraAuthentication(Secret(principal)));
@@ -118,7 +118,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Neither_a_password_nor_a_password_file_of_the_environment_is_sent()
+    public async Task PasswordProvider_ignores_a_password_and_a_password_file_of_the_environment()
     {
         var principal = await emulator.AddAsync();
         var file = Path.GetTempFileName();
@@ -148,7 +148,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     [InlineData("Password=canary")]
     [InlineData("Username=u;Password=canary")]
     [InlineData("Passfile=/canary")]
-    public void A_password_of_the_connection_strings_own_is_Npgsqls_error_before_anything_is_fetched(string setting)
+    public void Password_in_the_connection_string_is_Npgsqls_error_before_a_fetch(string setting)
     {
         var asked = false;
         var credential = new CallbackCredential(_ =>
@@ -163,9 +163,9 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Every_host_of_a_connection_string_may_tell_the_cloud()
+    public void Cloud_is_found_by_every_host_of_a_connection_string()
     {
-        using var log = new Recorder();
+        using var log = new RecordingLogger();
         using var factory = log.Factory();
         PgEntraLogging.Use(factory);
         try
@@ -182,7 +182,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_environment_counts_as_NET_sees_it_when_the_builder_is_used()
+    public async Task Environment_is_read_when_the_builder_is_configured()
     {
         var principal = await emulator.AddAsync("service_principal");
         Environment.SetEnvironmentVariable("AZURE_TENANT_ID", emulator.TenantId);
@@ -197,7 +197,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_slim_builder()
+    public async Task SlimDataSourceBuilder_logs_in()
     {
         var principal = await emulator.AddAsync();
         var builder = new NpgsqlSlimDataSourceBuilder(emulator.ConnectionString);
@@ -210,7 +210,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_host_builds_the_data_source_from_its_configuration()
+    public async Task DependencyInjection_builds_the_data_source()
     {
         var settings = new Dictionary<string, string?> { ["ConnectionStrings:db"] = emulator.ConnectionString };
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(settings).Build();
@@ -223,7 +223,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Many_pools_multiplexing_and_several_hosts_share_one_fetch()
+    public async Task DataSources_multiplexing_and_multi_host_share_one_fetch()
     {
         var principal = await emulator.AddAsync();
         await emulator.AddFaultAsync(new { endpoint = "app_service", latency_ms = 200, principal = principal.Name });
@@ -248,7 +248,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Two_hundred_cold_callers_make_one_request()
+    public async Task TokenProvider_with_200_cold_callers_makes_one_request()
     {
         var principal = await emulator.AddAsync();
         await emulator.AddFaultAsync(new { endpoint = "app_service", latency_ms = 300, principal = principal.Name });
@@ -259,7 +259,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task No_login_fails_across_tokens_of_20_s_and_an_outage()
+    public async Task DataSource_logs_in_across_tokens_of_20_s_and_an_outage()
     {
         var principal = await emulator.AddAsync();
         await emulator.SetTokensAsync(new { lifetime_s = 20 });
@@ -294,7 +294,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
             await Task.Delay(100);
         }
 
-        // As many requests as for one pool: a token of 20 s is refreshed after 8 s at the earliest, a failure remembered 0.8 s.
+        // As many requests as for one pool: a token of 20 s is refreshed after 8 s at the earliest, and a failure is remembered for 0.8 s.
         var requests = await emulator.RequestsAsync(principal);
         foreach (var (before, after) in requests.Zip(requests.Skip(1)))
         {
@@ -307,29 +307,28 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_refused_login_is_the_servers_error_and_succeeds_after_Invalidate()
+    public async Task LoginError_is_the_servers_and_Invalidate_resolves_it()
     {
         var principal = await emulator.AddAsync();
         await emulator.SetTokensAsync(new { lifetime_s = 10 });
         await using var source = Build(emulator.ConnectionString + $";Username={principal.Name};Pooling=false", principal);
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
         var first = await provider.GetTokenAsync();
-        // A token is not suspected before a tenth of its life is over.
+        // A token is not invalidated before a tenth of its lifetime has passed.
         await Task.Delay(1100);
-        // Npgsql 10 makes a second attempt by itself, for the sake of GSS encryption.
-        await emulator.SetDoorAsync(new { refuse_next = 2 });
+        await emulator.ControlPostgresAsync(new { refuse_next = 1 });
         var refused = await Assert.ThrowsAsync<PostgresException>(async () => await source.OpenConnectionAsync());
         Assert.StartsWith("28", refused.SqlState, StringComparison.Ordinal);
         Assert.True(await provider.InvalidateAsync());
         Assert.NotEqual(first, provider.GetToken());
         Assert.Equal(principal.Name, await UserAsync(source));
-        // There is a newer one than that already.
+        // There is already a newer token than that.
         Assert.True(provider.Invalidate(first));
         Assert.Equal(1, provider.Stats().Invalidations);
     }
 
     [Fact]
-    public async Task A_wait_ends_with_its_caller_in_the_middle_of_a_fetch()
+    public async Task Wait_cancelled_during_a_fetch_ends()
     {
         var principal = await emulator.AddAsync();
         await emulator.AddFaultAsync(new { endpoint = "app_service", connection = "black_hole", principal = principal.Name });
@@ -339,40 +338,23 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
         await Emulator.EventuallyAsync(async () => (await emulator.RequestsAsync(principal)).Count == 1);
         var watch = Stopwatch.StartNew();
         await cancellation.CancelAsync();
-        // Npgsql wraps what a password provider throws, also this.
+        // Npgsql wraps the exceptions of a password provider, including this one.
         var failure = await Assert.ThrowsAnyAsync<Exception>(() => opening);
         Assert.True(failure is OperationCanceledException || failure.InnerException is OperationCanceledException, failure.ToString());
         Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5));
-        // The engine's own wait has ended too, though the fetch goes on.
-        await Emulator.EventuallyAsync(() => Task.FromResult(Pending.Count == 0), seconds: 5);
+        // The engine's wait has ended too; the fetch continues.
+        await Emulator.EventuallyAsync(() => Task.FromResult(PendingCall.Count == 0), seconds: 5);
 
         using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
         using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
         Assert.ThrowsAny<OperationCanceledException>(() => provider.GetToken(soon.Token));
-        await Emulator.EventuallyAsync(() => Task.FromResult(Pending.Count == 0), seconds: 5);
+        await Emulator.EventuallyAsync(() => Task.FromResult(PendingCall.Count == 0), seconds: 5);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await provider.LoginAsync(new(canceled: true)));
         await emulator.ClearFaultsAsync();
     }
 
-    [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task A_wait_is_bounded_by_the_connections_own_limit(bool synchronous)
-    {
-        var principal = await emulator.AddAsync();
-        await emulator.AddFaultAsync(new { endpoint = "app_service", connection = "black_hole", principal = principal.Name });
-        await using var source = Build(emulator.ConnectionString + $";Username={principal.Name};Timeout=1", principal);
-        var watch = Stopwatch.StartNew();
-        var failure = synchronous
-            ? Assert.ThrowsAny<NpgsqlException>(source.OpenConnection)
-            : await Assert.ThrowsAnyAsync<NpgsqlException>(async () => await source.OpenConnectionAsync());
-        Assert.True(failure.IsTransient, failure.ToString());
-        Assert.InRange(watch.Elapsed, TimeSpan.FromSeconds(0.5), TimeSpan.FromSeconds(8));
-        await emulator.ClearFaultsAsync();
-    }
-
     [Fact]
-    public async Task Transient_failures_are_transient_for_Npgsql_and_definite_ones_are_not()
+    public async Task NpgsqlException_is_transient_for_transient_failures_only()
     {
         var principal = await emulator.AddAsync("service_principal");
         await emulator.AddFaultAsync(new { endpoint = "token", status = 503, principal = principal.Name });
@@ -400,7 +382,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Entity_Framework_retries_over_a_transient_token_failure()
+    public async Task EntityFramework_retries_a_transient_token_failure()
     {
         var principal = await emulator.AddAsync("service_principal");
         await emulator.AddFaultAsync(new { endpoint = "token", status = 503, times = 1, principal = principal.Name });
@@ -415,7 +397,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Entity_Framework_configures_the_data_source()
+    public async Task EntityFramework_configures_the_data_source()
     {
         var options = new DbContextOptionsBuilder<DbContext>()
             .UseNpgsql(emulator.ConnectionString, npgsql => npgsql.ConfigureDataSource(builder => builder.UseEntraAuthentication()))
@@ -426,7 +408,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void A_token_goes_over_TLS_only()
+    public void SslMode_is_required_for_a_token()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=db.example;Username=u");
         builder.UseEntraAuthentication(new StaticTokenCredential("t"));
@@ -440,12 +422,12 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task TLS_switched_off_afterwards_is_found_before_the_token_is_sent()
+    public async Task SslMode_disabled_later_is_an_error_before_the_token_is_sent()
     {
-        await emulator.SetDoorAsync(new { plaintext = true });
+        await emulator.ControlPostgresAsync(new { plaintext = true });
         var builder = new NpgsqlDataSourceBuilder(emulator.ConnectionString + ";Username=u");
         builder.UseEntraAuthentication(new StaticTokenCredential("canary-static-token"));
-        // 127.0.0.1 as a number, by which nobody but .NET knows this machine.
+        // 127.0.0.1 as a number, which only .NET reads as this machine.
         builder.ConnectionStringBuilder.SslMode = SslMode.Disable;
         builder.ConnectionStringBuilder.Host = "2130706433";
         await using var source = builder.Build();
@@ -463,7 +445,7 @@ public sealed class NpgsqlTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public void Bad_input_is_refused_by_its_name()
+    public void EntraOptions_invalid_are_named_in_the_error()
     {
         var builder = new NpgsqlDataSourceBuilder("Host=localhost;Username=u");
         Assert.Throws<ArgumentNullException>(() => builder.UseEntraAuthentication(null, null!));

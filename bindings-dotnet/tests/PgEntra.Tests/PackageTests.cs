@@ -6,14 +6,14 @@ using System.Text.RegularExpressions;
 
 namespace PgEntra.Tests;
 
-/// <summary>The packages as they ship, installed from a local folder into a new program; and the samples as they are.</summary>
+/// <summary>The packages, installed from a local folder into a new program, and the samples.</summary>
 public sealed partial class PackageTests(Emulator emulator, PackageTests.Packages packages) : IClassFixture<PackageTests.Packages>
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
     private static readonly string Runtime = RuntimeInformation.RuntimeIdentifier;
 
     [Fact]
-    public void The_package_holds_the_native_library_for_every_framework()
+    public void Package_contains_the_native_library_and_every_framework()
     {
         using var package = ZipFile.OpenRead(Path.Combine(packages.Folder, $"PgEntra.{packages.Version}.nupkg"));
         var entries = package.Entries.Select(entry => entry.FullName).ToHashSet();
@@ -36,7 +36,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     [InlineData("net8.0", "9.0.3")]
     [InlineData("net8.0", "10.0.0")]
     [InlineData("net10.0", "10.0.0")]
-    public async Task A_new_program_installs_the_package_and_logs_in(string framework, string npgsql)
+    public async Task Package_installed_in_a_new_program_logs_in(string framework, string npgsql)
     {
         var program = packages.NewProgram($"{framework}-{npgsql}");
         string[] build =
@@ -46,8 +46,13 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         Assert.Equal(npgsql, FileVersionInfo.GetVersionInfo(Path.Combine(Path.GetDirectoryName(assembly)!, "Npgsql.dll")).ProductVersion?.Split('+')[0]);
         await LogsInAsync("dotnet", [assembly]);
 
-        // Without TLS no byte of a token is sent; where it is allowed, the same server does ask for it.
-        await emulator.SetDoorAsync(new { plaintext = true });
+        // VerifyFull without a file of certificate authorities: the operating system's are used, here those of SSL_CERT_FILE.
+        var verifying = new Npgsql.NpgsqlConnectionStringBuilder(emulator.ConnectionString) { RootCertificate = null };
+        Assert.Equal(Npgsql.SslMode.VerifyFull, verifying.SslMode);
+        Assert.Equal("logged in as app-mi", (await RunAsync(program, "dotnet", [assembly, verifying.ConnectionString])).Trim());
+
+        // Without TLS no byte of a token is sent. If that is allowed, the same server does request it.
+        await emulator.ControlPostgresAsync(new { plaintext = true });
         var refused = await RunAsync(program, "dotnet", [assembly, emulator.ConnectionString, "refused"]);
         Assert.Equal("insecure_transport, insecure_transport", refused.Trim());
         Assert.Equal(0, await PlaintextBytesAsync());
@@ -57,8 +62,44 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         await emulator.ResetAsync();
     }
 
+    [Theory]
+    [InlineData("win-x64")]
+    [InlineData("osx-arm64")]
+    [InlineData("linux-arm64")]
+    [InlineData("linux-musl-x64")]
+    public async Task Package_published_for_a_platform_without_a_library_is_an_error(string platform)
+    {
+        var program = packages.NewProgram(platform);
+        string[] publish =
+            ["publish", "-v", "q", "-nologo", "-r", platform, "--no-self-contained", "-p:UseAppHost=false", "-p:ConsumerFramework=net10.0"];
+        var output = await RunAsync(program, "dotnet", [.. publish, .. packages.Properties], status: 1);
+        Assert.Contains(
+            $"error PGENTRA001: The package PgEntra does not support the target platform {platform}: it has no native library for it.",
+            output,
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("error NETSDK", output, StringComparison.Ordinal);
+    }
+
     [Fact]
-    public async Task A_single_file_logs_in()
+    public async Task Package_without_a_library_for_the_platform_names_the_platform_at_run_time()
+    {
+        var program = packages.NewProgram("no-library");
+        string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", "-p:ConsumerFramework=net10.0", "-o", "out"];
+        await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
+        foreach (var library in Directory.GetFiles(Path.Combine(program, "out"), "libpgentra.so", SearchOption.AllDirectories))
+        {
+            File.Delete(library);
+        }
+
+        var output = await RunAsync(program, "dotnet", [Path.Combine(program, "out", "Consumer.dll"), emulator.ConnectionString], status: 134);
+        Assert.Contains(
+            $"System.PlatformNotSupportedException: PgEntra cannot load its native library on {Runtime}", output, StringComparison.Ordinal);
+        Assert.Contains($"contains it for {Runtime}.", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("TypeInitializationException", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task SingleFile_logs_in()
     {
         var program = packages.NewProgram("single-file");
         string[] publish =
@@ -69,7 +110,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task Native_code_compiled_ahead_logs_in_and_compiles_without_a_warning()
+    public async Task NativeAot_compiles_without_a_warning_and_logs_in()
     {
         var program = packages.NewProgram("aot");
         string[] publish =
@@ -81,9 +122,9 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task The_samples_log_in()
+    public async Task Samples_log_in()
     {
-        // A test that failed may have left the server without TLS.
+        // A failed test may have left the server without TLS.
         await emulator.ResetAsync();
         var samples = Path.Combine(Emulator.Root, "examples", "dotnet");
         await RunAsync(samples, "dotnet", ["build", "-v", "q", "-nologo", .. packages.Library]);
@@ -104,7 +145,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     }
 
     [Fact]
-    public async Task The_documents_compile()
+    public async Task Documentation_compiles()
     {
         var program = packages.NewProgram("documents");
         File.Delete(Path.Combine(program, "Program.cs"));
@@ -133,7 +174,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
     private static partial Regex Using();
 
     private static async Task<string> RunAsync(
-        string folder, string program, string[] arguments, Dictionary<string, string>? variables = null)
+        string folder, string program, string[] arguments, Dictionary<string, string>? variables = null, int status = 0)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -141,7 +182,8 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        // The tests' own runner is not the program's.
+        // The variables of the runner of these tests are not those of the program.
+        start.Environment["DOTNET_DbgEnableMiniDump"] = "0";
         foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("MSBUILD", StringComparison.OrdinalIgnoreCase)).ToArray())
         {
             start.Environment.Remove(name);
@@ -161,7 +203,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
             var errors = process.StandardError.ReadToEndAsync(limit.Token);
             await process.WaitForExitAsync(limit.Token);
             var text = await output + await errors;
-            Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}:\n{text}");
+            Assert.True(process.ExitCode == status, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}:\n{text}");
             return text;
         }
         finally
@@ -183,7 +225,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         Assert.Equal("logged in as app-mi", output.Trim());
     }
 
-    /// <summary>Both packages in a folder of their own, under a version that no cache has.</summary>
+    /// <summary>Both packages in a separate folder, with a version that is not cached.</summary>
     public sealed class Packages : IAsyncLifetime
     {
         public string Folder { get; } = Directory.CreateTempSubdirectory("pgentra-packages-").FullName;
@@ -192,7 +234,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
 
         public string[] Properties => [$"-p:PgEntraVersion={Version}", $"-p:RestoreAdditionalProjectSources={Folder}"];
 
-        /// <summary>The engine that these tests run on.</summary>
+        /// <summary>The engine that these tests use.</summary>
         public string[] Library { get; } = [$"-p:PgEntraLibrary={Emulator.Library}"];
 
         public async ValueTask InitializeAsync()

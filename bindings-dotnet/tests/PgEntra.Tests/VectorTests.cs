@@ -10,20 +10,20 @@ using PgEntra.Interop;
 namespace PgEntra.Tests;
 
 /// <summary>
-/// The rules of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>, and what only the engine shows
+/// The cases of tests/vectors; those of credentials are in <see cref="CredentialVectorTests"/>, and those that only the engine can run
 /// in <see cref="EngineVectorTests"/>.
 /// </summary>
 public sealed class VectorTests
 {
     public static TheoryData<int, string> Tokens() => Rows("claims", "tokens");
 
-    /// <summary>Those that name a role. Blanks around a token are taken off where it is decoded, not where it is sent.</summary>
+    /// <summary>The cases with a role. Whitespace around a token is removed when it is decoded, not when it is sent.</summary>
     public static TheoryData<int, string> Named() => Rows(
         "claims", "tokens", one => one["expect"]!["role"] is not null && Joined(one["token"]!) is var token && token == token.Trim());
 
     public static TheoryData<int, string> Large() => Rows("claims", "large");
 
-    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    /// <summary>The cases that a C string can contain: it ends at NUL.</summary>
     public static TheoryData<int, string> Rejected() =>
         Rows("claims", "rejected", one => !Joined(one["token"]!).Contains('\0', StringComparison.Ordinal));
 
@@ -31,7 +31,7 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> MissingNames() => Rows("claims", "missing_names");
 
-    /// <summary>Those that an explanation can tell: no token is of a group.</summary>
+    /// <summary>The cases that a token can represent: there are no tokens of groups.</summary>
     public static TheoryData<int, string> CreateRole() =>
         Rows("claims", "create_role", one => Text(one["type"]) is not "group");
 
@@ -43,7 +43,7 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> Tls() => Rows("tls", "cases");
 
-    /// <summary>Those that a C string can carry: it ends at NUL.</summary>
+    /// <summary>The cases that a C string can contain: it ends at NUL.</summary>
     public static TheoryData<int, string> ConnectionStrings() =>
         Rows("connections", "strings", one => !Text(one["text"])!.Contains('\0', StringComparison.Ordinal));
 
@@ -52,18 +52,18 @@ public sealed class VectorTests
     public static TheoryData<int, string> Options() => Rows("options-dotnet", "cases");
 
     [Theory, MemberData(nameof(Tokens))]
-    public void Claims_of_a_token(int index, string name)
+    public void Claims_follow_the_vectors(int index, string name)
     {
         var one = Case("claims", "tokens", index, name);
         var token = Joined(one["token"]!);
         if (one["claims"] is { } claims)
         {
-            Library.Check(Rules.DecodeJwt(token, out var json, out var error), error);
-            Assert.True(JsonNode.DeepEquals(claims, JsonNode.Parse(Library.Take(json)!)));
+            NativeError.Check(NativeRules.DecodeJwt(token, out var json, out var error), error);
+            Assert.True(JsonNode.DeepEquals(claims, JsonNode.Parse(NativeString.Take(json)!)));
         }
 
-        Library.Check(Rules.DescribeToken(token, out var text, out var failure), failure);
-        var told = JsonNode.Parse(Library.Take(text)!)!;
+        NativeError.Check(NativeRules.DescribeToken(token, out var text, out var failure), failure);
+        var told = JsonNode.Parse(NativeString.Take(text)!)!;
         var expected = one["expect"]!;
         Assert.Equal(Text(expected["role"]), Text(told["role"]?["name"]));
         Assert.Equal(Text(expected["source"]), Text(told["role"]?["source"]));
@@ -79,7 +79,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Named))]
-    public void A_role_is_the_user_of_the_data_source(int index, string name)
+    public void Role_is_the_user_of_the_data_source(int index, string name)
     {
         var one = Case("claims", "tokens", index, name);
         var builder = new NpgsqlDataSourceBuilder("Host=localhost");
@@ -90,10 +90,10 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Large))]
-    public void A_long_token(int index, string name)
+    public void Token_that_is_long_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "large", index, name);
-        var code = Rules.DecodeJwt(Joined(one["token"]!), out var json, out var error);
+        var code = NativeRules.DecodeJwt(Joined(one["token"]!), out var json, out var error);
         if (one["error"] is not null)
         {
             Assert.Equal((int)ErrorKind.TokenDecode, code);
@@ -101,19 +101,19 @@ public sealed class VectorTests
             return;
         }
 
-        Library.Check(code, error);
-        Assert.Equal(Text(one["role"]), Text(JsonNode.Parse(Library.Take(json)!)!["upn"]));
+        NativeError.Check(code, error);
+        Assert.Equal(Text(one["role"]), Text(JsonNode.Parse(NativeString.Take(json)!)!["upn"]));
     }
 
     [Theory, MemberData(nameof(Rejected))]
-    public void What_is_no_token_is_refused_without_being_shown(int index, string name)
+    public void Token_invalid_is_not_shown_in_the_error(int index, string name)
     {
         var token = Joined(Case("claims", "rejected", index, name)["token"]!);
         var failure = Assert.ThrowsAny<PgEntraException>(() =>
         {
-            var code = Rules.DecodeJwt(token, out var json, out var error);
+            var code = NativeRules.DecodeJwt(token, out var json, out var error);
             Native.FreeString(json);
-            Library.Check(code, error);
+            NativeError.Check(code, error);
         });
         Assert.Equal("token_decode", failure.Code);
         Assert.StartsWith("Invalid JWT token format", failure.Message, StringComparison.Ordinal);
@@ -121,15 +121,15 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ResourceIds))]
-    public void The_name_in_a_resource_id(int index, string name)
+    public void PrincipalName_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "resource_ids", index, name);
-        Library.Check(Rules.ParsePrincipalName(Text(one["xms_mirid"])!, out var found, out var error), error);
-        Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : Library.Take(found));
+        NativeError.Check(NativeRules.ParsePrincipalName(Text(one["xms_mirid"])!, out var found, out var error), error);
+        Assert.Equal(Text(one["parse_principal_name"]), found == 0 ? null : NativeString.Take(found));
     }
 
     [Theory, MemberData(nameof(MissingNames))]
-    public void A_token_without_a_name(int index, string name)
+    public void RoleName_missing_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "missing_names", index, name);
         var credential = new StaticTokenCredential(TokenOf(one["claims"]!), DateTimeOffset.UtcNow.AddHours(1));
@@ -141,7 +141,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(CreateRole))]
-    public void The_statement_that_creates_a_role(int index, string name)
+    public void CreateRole_statement_follows_the_vectors(int index, string name)
     {
         var one = Case("claims", "create_role", index, name);
         var principal = new JsonObject { ["kind"] = Text(one["type"]) is "user" ? "user" : "application", ["oid"] = Text(one["oid"]) };
@@ -149,11 +149,11 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Clouds))]
-    public void The_cloud(int index, string name)
+    public void Cloud_follows_the_vectors(int index, string name)
     {
         var one = Case("clouds", "cases", index, name);
         string? Given(string key) => Text(one["inputs"]![key]);
-        var code = Rules.ResolveCloud(
+        var code = NativeRules.ResolveCloud(
             Given("scope_option"),
             Given("host"),
             Given("authority_option"),
@@ -168,8 +168,8 @@ public sealed class VectorTests
             return;
         }
 
-        Library.Check(code, error);
-        var told = JsonNode.Parse(Library.Take(json)!)!;
+        NativeError.Check(code, error);
+        var told = JsonNode.Parse(NativeString.Take(json)!)!;
         foreach (var key in new[] { "cloud", "scope", "management_scope", "authority_host" })
         {
             Assert.Equal(Text(one["expect"]![key]), Text(told[key]));
@@ -182,16 +182,16 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Refusals))]
-    public void A_refused_login(int index, string name)
+    public void LoginError_follows_the_vectors(int index, string name)
     {
         var one = Case("refusals", "refusals", index, name);
         var (state, message) = (Text(one["sqlstate"]), Text(one["message"])!);
-        Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(Rules.GetRefusalCause(state, message)));
-        Assert.Equal(one["retry"]!.GetValue<bool>(), Rules.IsRetriable(state, message));
+        Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(NativeRules.GetLoginErrorCause(state, message)));
+        Assert.Equal(one["retry"]!.GetValue<bool>(), NativeRules.IsRetriable(state, message));
     }
 
     [Theory, MemberData(nameof(Explanations))]
-    public void An_explanation_of_a_refused_login(int index, string name)
+    public void LoginError_explanation_follows_the_vectors(int index, string name)
     {
         var one = Case("refusals", "explanations", index, name);
         const string Host = "shop.postgres.database.azure.com";
@@ -210,7 +210,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Tls))]
-    public void Tls_of_a_data_source(int index, string name)
+    public void SslMode_follows_the_vectors(int index, string name)
     {
         var one = Case("tls", "cases", index, name);
         var given = Text(one["sslmode"]);
@@ -236,7 +236,7 @@ public sealed class VectorTests
             Assert.Equal(refused, Assert.ThrowsAny<PgEntraException>(() => Plan(request)).Code);
         }
 
-        // Npgsql has no mode of another name, no empty one, and needs a host: without one it is not known yet.
+        // Npgsql has no other modes and no empty one. Without a host the server is not known yet.
         if (ModeOf(given) is not { } mode || (isKnown && hosts.Length == 0) || hosts.Any(host => host.Length == 0 || host.Contains(',', StringComparison.Ordinal)))
         {
             return;
@@ -260,13 +260,13 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ConnectionStrings))]
-    public void A_connection_string(int index, string name)
+    public void ConnectionString_follows_the_vectors(int index, string name)
     {
         var one = Case("connections", "strings", index, name);
         JsonNode Read()
         {
-            Library.Check(Rules.ReadConnection(Text(one["text"])!, Text(one["form"]), out var settings, out var error), error);
-            return JsonNode.Parse(Library.Take(settings)!)!;
+            NativeError.Check(NativeRules.ReadConnection(Text(one["text"])!, Text(one["form"]), out var settings, out var error), error);
+            return JsonNode.Parse(NativeString.Take(settings)!)!;
         }
 
         if (one["error"] is null)
@@ -279,7 +279,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(ConnectionPlans))]
-    public void A_connection_plan(int index, string name)
+    public void ConnectionPlan_follows_the_vectors(int index, string name)
     {
         var one = Case("connections", "plans", index, name);
         var folder = Path.Combine(Emulator.Root, "tests", "vectors", "services");
@@ -313,7 +313,7 @@ public sealed class VectorTests
     }
 
     [Theory, MemberData(nameof(Options))]
-    public void Options_of_a_credential(int index, string name)
+    public void CredentialOptions_follow_the_vectors(int index, string name)
     {
         var one = Case("options-dotnet", "cases", index, name);
         var type = typeof(PgEntraCredential).Assembly.GetType($"PgEntra.Identity.{Text(one["class"])}", throwOnError: true)!;
@@ -333,16 +333,16 @@ public sealed class VectorTests
         Assert.True(JsonNode.DeepEquals(
             one["variables"] ?? new JsonObject(),
             JsonSerializer.SerializeToNode(source.Variables ?? [])));
-        // The same class on Azure.Core's base.
+        // The same class with Azure.Core's base class.
         var twin = typeof(AzureCore.PgEntraTokenCredential).Assembly.GetType($"PgEntra.AzureCore.{type.Name}", throwOnError: true)!;
         Assert.True(twin.IsSubclassOf(typeof(Azure.Core.TokenCredential)));
     }
 
     [Fact]
-    public void Every_kind_of_error_has_its_name()
+    public void ErrorKind_has_the_name_of_every_code()
     {
-        Library.Check(Rules.GetErrorKinds(out var json, out var error), error);
-        var kinds = JsonNode.Parse(Library.Take(json)!)!.AsArray();
+        NativeError.Check(NativeRules.GetErrorKinds(out var json, out var error), error);
+        var kinds = JsonNode.Parse(NativeString.Take(json)!)!.AsArray();
         foreach (var kind in kinds)
         {
             var code = Text(kind!["code"])!;
@@ -408,12 +408,12 @@ public sealed class VectorTests
         return one;
     }
 
-    /// <summary>Plans a connection; the process's environment takes no part.</summary>
+    /// <summary>Plans a connection without the environment of the process.</summary>
     private static JsonNode Plan(JsonObject request)
     {
         _ = request.TryAdd("environment", new JsonObject());
-        Library.Check(Native.PlanConnection(request.ToJsonString(), out var plan, out var error), error);
-        return JsonNode.Parse(Library.Take(plan)!)!;
+        NativeError.Check(Native.PlanConnection(request.ToJsonString(), out var plan, out var error), error);
+        return JsonNode.Parse(NativeString.Take(plan)!)!;
     }
 
     private static void CheckError(JsonNode expected, PgEntraException failure)
@@ -440,19 +440,19 @@ public sealed class VectorTests
         }
     }
 
-    /// <summary>What is told of the first refusal with that cause to the owner of a token.</summary>
+    /// <summary>Explains the first login error with a cause, for the principal of a token.</summary>
     private static string Explain(
         string cause, string role, string roleSource, JsonNode? principal, string? host = null, string? environment = null)
     {
         var refusal = Cases("refusals", "refusals").First(one => Text(one!["cause"]) == cause)!;
         var token = principal is null ? null : TokenOf(ClaimsOf(principal));
-        var code = Rules.ExplainRefusal(
+        var code = NativeRules.ExplainLoginError(
             Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, host, environment, out var text, out var error);
-        Library.Check(code, error);
-        return Library.Take(text) ?? "";
+        NativeError.Check(code, error);
+        return NativeString.Take(text) ?? "";
     }
 
-    /// <summary>Claims that make a token one of that kind.</summary>
+    /// <summary>Returns the claims of a token of that kind.</summary>
     private static JsonObject ClaimsOf(JsonNode principal)
     {
         const string Providers = "/subscriptions/s/resourcegroups/g/providers";
@@ -481,7 +481,7 @@ public sealed class VectorTests
 
     private static string TokenOf(JsonNode claims) => $"e30.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims.ToJsonString()))}.sig";
 
-    /// <summary>A text, or texts and repetitions to be joined.</summary>
+    /// <summary>Returns a text, or joins texts and repetitions.</summary>
     private static string Joined(JsonNode token) => token is JsonArray parts
         ? string.Concat(parts.Select(part => part is JsonObject
             ? string.Concat(Enumerable.Repeat(Text(part["repeat"])!, part["times"]!.GetValue<int>()))
@@ -489,7 +489,7 @@ public sealed class VectorTests
         : Text(token)!;
 }
 
-/// <summary>Makes a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
+/// <summary>Creates a credential from a case of options-dotnet.json: its constructor's arguments, then its options.</summary>
 internal static class OptionVectors
 {
     internal static PgEntraCredential Make(Type type, JsonNode one)

@@ -1,4 +1,4 @@
-// Ends in the middle of everything. The argument is the situation, a name of ExitTests.
+// Ends in a situation, which is the argument and a name in ExitTests.
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
@@ -50,7 +50,7 @@ internal static partial class Situations
                 WaitOnAThread(new(new CallbackCredential(_ => BlockForEver())));
                 Started.Wait();
                 return 0;
-            case "an asynchronous credential that never answers":
+            case "an asynchronous credential that never responds":
                 _ = new TokenProvider(new CallbackCredential(async (_, _) =>
                 {
                     Started.Set();
@@ -84,13 +84,13 @@ internal static partial class Situations
                 _ = Good().GetToken();
                 Started.Wait();
                 return 0;
-            case "ProcessExit handlers that ask for tokens":
+            case "ProcessExit handlers that request tokens":
                 TokenProvider? warm = null;
                 // The library registers its own handler when it is first used.
                 AppDomain.CurrentDomain.ProcessExit += (_, _) => Console.Write($"{warm!.GetToken()} ");
                 warm = Good();
                 _ = await warm.GetTokenAsync();
-                AppDomain.CurrentDomain.ProcessExit += (_, _) => Ask(warm, Silent());
+                AppDomain.CurrentDomain.ProcessExit += (_, _) => RequestFrom(warm, Silent());
                 return 0;
             default:
                 return 2;
@@ -106,7 +106,7 @@ internal static partial class Situations
 
     private static TokenProvider Good() => new(new CallbackCredential(_ => new("a.b.c", DateTimeOffset.UtcNow.AddHours(1))));
 
-    /// <summary>A managed identity whose endpoint takes connections and never answers.</summary>
+    /// <summary>Returns a provider of a managed identity whose endpoint accepts connections and never responds.</summary>
     private static TokenProvider Silent()
     {
         var listener = new TcpListener(IPAddress.Loopback, 0);
@@ -138,7 +138,7 @@ internal static partial class Situations
         return thread;
     }
 
-    private static void Ask(TokenProvider warm, TokenProvider cold)
+    private static void RequestFrom(TokenProvider warm, TokenProvider cold)
     {
         try
         {

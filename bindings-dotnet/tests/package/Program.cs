@@ -1,4 +1,4 @@
-// Logs in with both packages and prints as whom; the connection string is the argument. With a second one, `refused` or
+// Logs in with both packages and prints the role. The argument is the connection string. With a second argument, `refused` or
 // `allowed`, it connects to a server without TLS and prints the kind of the error.
 using Npgsql;
 using PgEntra;
@@ -16,7 +16,7 @@ await using var source = builder.Build();
 await using var command = source.CreateCommand("select current_user");
 var role = await command.ExecuteScalarAsync();
 
-// A credential of the Azure SDK, on the same engine.
+// A credential for the Azure SDK, which uses the same engine.
 var credential = new PgEntra.AzureCore.ManagedIdentityCredential();
 var token = await credential.GetTokenAsync(new(["https://ossrdbms-aad.database.windows.net/.default"]), default);
 using var provider = new TokenProvider(credential.AsPgEntraCredential());

@@ -1,4 +1,4 @@
-// Forked by processes.test.mjs: tells how long its token is.
+// Forked by processes.test.mjs: sends the length of its token.
 import { TokenProvider } from 'pgentra'
 
 process.send((await new TokenProvider().get()).length)

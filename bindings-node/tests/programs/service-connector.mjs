@@ -1,4 +1,4 @@
-// Logs in as Service Connector's variables say, by nothing else, and prints the role.
+// Logs in with the settings of Service Connector's variables only, and prints the role.
 //
 //   node tests/programs/service-connector.mjs pg|Sequelize|postgres.js
 

@@ -1,4 +1,4 @@
-// Compiled by tests/types.test.js, as a program of a user would be, with every check on; it is not run.
+// Compiled by tests/types.test.mjs with every check enabled, as a user's program; it is not run.
 
 import { DefaultAzureCredential as AzureDefault } from '@azure/identity'
 import type { TokenCredential as AzureTokenCredential } from '@azure/core-auth'
@@ -72,7 +72,7 @@ export async function program(): Promise<void> {
   const renewed: boolean = await provider.invalidate(login.password)
   const left: number | null = provider.stats().expiresIn
 
-  // Either way: ours where the Azure SDK wants a credential, and the Azure SDK's here.
+  // Credentials of pgentra in the Azure SDK, and those of the Azure SDK in pgentra.
   const forAzure: AzureTokenCredential = new ChainedTokenCredential(
     new ManagedIdentityCredential('id'),
     new ManagedIdentityCredential({ resourceId: 'id' }),
@@ -146,13 +146,13 @@ export async function program(): Promise<void> {
   retryingClient(mine)
   // @ts-expect-error: neither true nor a name
   await entraConfig({}, undefined, { serviceConnector: 5 })
-  // @ts-expect-error: an option that there is not
+  // @ts-expect-error: an unknown option
   entraTokenProvider(undefined, { scoop: 1 })
   // @ts-expect-error: not a credential
   new TokenProvider(7)
   // @ts-expect-error: the secret is missing
   new ClientSecretCredential('t', 'c')
-  // @ts-expect-error: who acts for the user is not told
+  // @ts-expect-error: the application's proof is missing
   new OnBehalfOfCredential({ tenantId: 't', clientId: 'c', userAssertionToken: 'u' })
   void [dynamic, forPostgres, max, user, seven, needed, renewed, left, token, stats(), version]
 }

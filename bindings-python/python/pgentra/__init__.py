@@ -1,23 +1,26 @@
 """Logs an application in to PostgreSQL with a Microsoft Entra identity instead of a password.
 
-The drivers' modules are :mod:`pgentra.psycopg3` and its neighbours, the credentials :mod:`pgentra.identity`, the errors
-:mod:`pgentra.errors`. Here are the helpers beneath them. ``credential`` may be left out everywhere: the default chain
-then. Importing this package imports no driver and no Azure SDK.
+The drivers' modules are :mod:`pgentra.psycopg3`, :mod:`pgentra.psycopg2`, :mod:`pgentra.asyncpg` and
+:mod:`pgentra.sqlalchemy`; :mod:`pgentra.identity` has the credentials, :mod:`pgentra.errors` the errors. This module
+has the helpers for all other drivers. ``credential`` is optional everywhere; the default is the default chain.
+Importing this package imports no driver and no Azure SDK.
 """
 
 from __future__ import annotations
 
 import atexit
 
-# What the library's own threads use is imported here, on the application's thread. Python 3.10 to 3.12 take the thread
-# that first imports `threading` for the main thread, and wait at exit for its end; and a child that is forked in the
-# middle of an import on another thread inherits the lock of the module. `logging` comes before `atexit.register` below,
-# so that events are passed on before it closes its handlers.
+# The modules that the library's threads use are imported here, on the application's thread. Python 3.10 to 3.12 regard
+# the thread that first imports `threading` as the main thread, and wait at exit for its end; and a child that is forked
+# during an import on another thread inherits the lock of the module. `logging` is imported before `atexit.register`
+# below, so that events are delivered before it closes its handlers.
 import logging
 import threading  # noqa: F401
 
 from . import _native, errors
-from ._provider import DOORS, TokenProvider, find_doors
+from ._process_wide import enable_process_wide
+from ._provider import TokenProvider
+from ._token_client import CLIENTS, client_for
 from .errors import AuthenticationError, _for_azure
 
 TYPE_CHECKING = False
@@ -34,6 +37,7 @@ __all__ = [
     "TokenProvider",
     "__version__",
     "decode_jwt",
+    "enable_process_wide",
     "errors",
     "get_entra_conninfo",
     "get_entra_conninfo_async",
@@ -57,7 +61,7 @@ parse_principal_name = _native.parse_principal_name
 def _shutdown() -> None:
     if _native.shutdown():
         return
-    # A handler is still at an event. `logging.shutdown` would wait for that handler's lock, so it is left out there.
+    # A handler still processes an event. `logging.shutdown` would wait for its lock, so that handler is removed.
     for handler in list(logging._handlerList):  # type: ignore[attr-defined]
         lock = getattr(handler(), "lock", None)
         if lock is None:
@@ -68,8 +72,8 @@ def _shutdown() -> None:
             logging._handlerList.remove(handler)  # type: ignore[attr-defined]
 
 
-# Threads of ours must not need the interpreter when it is gone. For the same reason the native code runs no Python code
-# that it can do without: `errors` is imported here, and the environment is read for the first time.
+# The library's threads must not need the interpreter after its finalization. For the same reason `errors` is imported
+# here, and the environment is read for the first time here: native code runs as little Python code as possible.
 atexit.register(_shutdown)
 _native.environment()
 
@@ -77,14 +81,14 @@ _native.environment()
 def get_entra_token(
     credential: CredentialLike | None = None, scope: str | None = None, **options: Unpack[Options]
 ) -> str:
-    """An access token; blocks while there is none. ``options`` are those of :class:`TokenProvider`.
+    """Returns an access token; blocks if no usable token is cached. ``options`` are those of :class:`TokenProvider`.
 
-    Raises ``AuthenticationError``, of which ``CredentialUnavailableError`` is one kind, and which are the Azure SDK's
-    classes too where that is loaded; ``CredentialValueError`` for what is no credential and for an option that is
-    unknown or of the wrong type.
+    Raises ``AuthenticationError`` or its subclass ``CredentialUnavailableError``, which are also the Azure SDK's
+    classes if that is loaded; ``CredentialValueError`` for an object that is not a credential, and for an option that
+    is unknown or has the wrong type.
     """
     try:
-        return find_doors(credential, {"scope": scope, **options}).token()
+        return client_for(credential, {"scope": scope, **options}).token()
     except AuthenticationError as error:
         raise _for_azure(error) from error.__cause__
 
@@ -94,22 +98,22 @@ async def get_entra_token_async(
 ) -> str:
     """As :func:`get_entra_token`; never blocks the event loop."""
     try:
-        return await find_doors(credential, {"scope": scope, **options}).token_async()
+        return await client_for(credential, {"scope": scope, **options}).token_async()
     except AuthenticationError as error:
         raise _for_azure(error) from error.__cause__
 
 
 def get_entra_conninfo(credential: CredentialLike | None = None, **options: Unpack[LoginOptions]) -> dict[str, str]:
-    """``{"user": role name, "password": token}``; blocks while there is no token.
+    """Returns ``{"user": role name, "password": token}``; blocks if no usable token is cached.
 
-    ``options`` are those of :class:`TokenProvider`. Raises as :func:`get_entra_token`, and ``TokenDecodeError``,
-    ``UsernameExtractionError`` or ``ScopePermissionError`` where no role name can be had.
+    ``options`` are those of :class:`TokenProvider`. Raises the errors of :func:`get_entra_token`, and
+    ``TokenDecodeError``, ``UsernameExtractionError`` or ``ScopePermissionError`` if no role name can be determined.
     """
-    # The commonest call; the same as below without a step of Python's.
-    if not options and (conninfo := _native.try_conninfo(DOORS, credential)) is not None:
+    # The most frequent call. The result is the same as below.
+    if not options and (conninfo := _native.try_conninfo(CLIENTS, credential)) is not None:
         return conninfo
     try:
-        return find_doors(credential, options).conninfo()
+        return client_for(credential, options).conninfo()
     except AuthenticationError as error:
         raise _for_azure(error) from error.__cause__
 
@@ -119,11 +123,11 @@ async def get_entra_conninfo_async(
 ) -> dict[str, str]:
     """As :func:`get_entra_conninfo`; never blocks the event loop."""
     try:
-        return await find_doors(credential, options).conninfo_async()
+        return await client_for(credential, options).conninfo_async()
     except AuthenticationError as error:
         raise _for_azure(error) from error.__cause__
 
 
 def stats() -> list[dict[str, Any]]:
-    """What every cached token of this process is about: credential, principal, times and counters (seconds)."""
+    """Returns credential, principal, times and counters (seconds) of every cache entry of this process."""
     return _native.stats()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_MOST_RECORDS = 1000
+_MAX_RECORDS = 1000
 
 
 def may_wait() -> bool:
@@ -29,18 +29,18 @@ def may_wait() -> bool:
 
 
 class Signal:
-    """A pipe that a green thread reads and any thread closes."""
+    """A pipe that a green thread reads and that any thread closes."""
 
     def __init__(self) -> None:
         self._reader, writer = os.pipe()
         self._writers = [writer]
 
     def wait(self) -> None:
-        """Waits until it is sent; other green threads go on."""
+        """Waits until it is sent; other green threads run meanwhile."""
         trampoline(self._reader, read=True)
 
     def send(self) -> None:
-        """Ends the wait. Has no effect the second time: the number may be another file's once it is closed."""
+        """Ends the wait. Later calls have no effect: another file may have got the closed number."""
         try:
             writer = self._writers.pop()
         except IndexError:
@@ -54,18 +54,18 @@ class Signal:
 
 
 class _Records(logging.Filter):
-    """Hands the engine's log records, which come on a thread of its own, to a green thread of the application."""
+    """Passes the engine's log records, which arrive on its own thread, to a green thread of the application."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._records: deque[logging.LogRecord] = deque(maxlen=_MOST_RECORDS)
+        self._records: deque[logging.LogRecord] = deque(maxlen=_MAX_RECORDS)
         self._signal = Signal()
         self._thread = get_native_id()
         self.process = os.getpid()
         spawn(self._run)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is handled here and now."""
+        """Returns whether the record is handled on this thread."""
         if get_native_id() == self._thread:
             return True
         self._records.append(record)
@@ -76,7 +76,7 @@ class _Records(logging.Filter):
         while self.process == os.getpid():
             signal = self._signal
             signal.wait()
-            # In this order: a record that comes from now on sends the new signal.
+            # In this order: a record that arrives from now on sends the new signal.
             self._signal = Signal()
             signal.close()
             self._handle()
@@ -94,7 +94,7 @@ _records: _Records | None = None
 
 
 def receive_records() -> None:
-    """Begins to handle the engine's records in a green thread of the calling thread."""
+    """Starts to handle the engine's records in a green thread of the calling thread."""
     global _records
     if _records is None or _records.process != os.getpid():
         logger = logging.getLogger("pgentra")
@@ -105,11 +105,11 @@ def receive_records() -> None:
 
 
 def wait_for(begin: Callable[[Callable[[], None]], Any]) -> None:
-    """Waits until what ``begin`` is given is called, on any thread."""
+    """Calls ``begin`` with a function, and waits until any thread calls that function."""
     receive_records()
     signal = Signal()
     try:
         begin(signal.send)
         signal.wait()
     finally:
-        signal.close()  # The wait may have been cut off.
+        signal.close()  # An exception may have ended the wait.

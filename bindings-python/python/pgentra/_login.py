@@ -1,29 +1,27 @@
-"""How one connection of any driver is opened: what its own settings say, the TLS rule, the login, a refused login.
+"""Opens one connection of any driver: its connection plan, the login, and the response to a login error.
 
-A driver's module stands on three names:
+A driver's module uses three functions:
 
-``take_options(keywords, leave=())`` takes ``credential`` and the options of every entry point out of a driver's
-keywords, in place, and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has a ``timeout`` of its
-own). A ``password`` that is a callable is refused.
+``take_options(keywords, leave=())`` removes ``credential`` and the options of every entry point from a driver's
+keywords and returns ``(credential, options)``. Names in ``leave`` stay (asyncpg has its own ``timeout``). A
+``password`` that is a callable is refused.
 
-``plan(parameters, credential, options, transient=..., ...)`` has the core decide how the connection logs in, from its
-settings as libpq names them, with everything explicit merged in by the driver's own rules (arguments over connection
-string). Service files and the environment are read by the core; further arguments say which of them the driver reads.
-Raises ``EntraConnectionValueError`` (``insecure_transport``, ``require_entra``, settings that cannot be read) and
-``CredentialValueError``; fetches nothing. ``transient`` is the driver's class for connections that may work later, such
-as ``psycopg.OperationalError``: transient errors of ours derive from it too.
+``plan(parameters, credential, options, transient=..., ...)`` returns a :class:`ConnectionPlan`. ``parameters`` are the
+connection's settings by libpq's names, merged by the driver's own rules (arguments over connection string). The core
+reads service files and the environment; further arguments say which of them the driver reads. Raises
+``EntraConnectionValueError`` (``insecure_transport``, ``require_entra``, settings that cannot be read) and
+``CredentialValueError``; fetches no token. ``transient`` is the driver's class for connections that may succeed later,
+such as ``psycopg.OperationalError``: this library's transient errors derive from it too.
 
-``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` do the rest.
-``attempt(settings)`` opens the connection with ``settings`` (by libpq's names: ``user``, ``password``, ``sslmode``, and
-what Azure Service Connector sets) laid over the driver's own arguments; ``refused`` are the driver's exception classes
-that a refused login arrives as. If the server refuses the token, it is invalidated and a newer one is tried once; else
-the driver's own exception is raised with an explanation added to its text.
+``connect(plan, attempt, refused)`` and ``await connect_async(plan, attempt, refused)`` open the connection.
+``attempt(settings)`` calls the driver with ``settings.over(arguments)``: the driver's arguments, replaced by settings
+by libpq's names (``user``, ``password``, ``sslmode``, and those of Azure Service Connector). ``refused`` are the
+driver's exception classes for a login error. If the server refuses the token, it is invalidated and a newer one is
+tried once; otherwise the driver's exception is raised with an explanation added to its text.
 
-Beneath them, for whom the calls above do not fit: ``Plan.login()`` and ``await Plan.login_async()`` give a ``Login``
-(``user``, ``password``, ``source``) or raise as a driver's ``connect`` should; ``Plan.settings(login)`` are what to
-connect with; ``Plan.renew(login, exception)`` and ``await Plan.renew_async(...)`` give the ``Login`` worth one more
-try, or None; ``Plan.explain(login, exception)`` adds the explanation to the driver's exception.
-A ``Plan`` is for one connection and is cheap to make.
+A driver that cannot use these calls ``ConnectionPlan.login()`` or ``login_async()`` for a :class:`Login`,
+``settings(login)`` for the settings to connect with, ``renew(login, exception)`` or ``renew_async(...)`` for the login
+that is worth one more try, and ``explain(login, exception)`` to add the explanation.
 """
 
 from __future__ import annotations
@@ -31,8 +29,9 @@ from __future__ import annotations
 import os
 
 from . import _native
-from ._foreign import source_of
-from ._provider import find_doors
+from ._credentials.source import resolve
+from ._roots import find_roots
+from ._token_client import client_for
 from .errors import EntraConnectionValueError, PgEntraError, _also
 
 TYPE_CHECKING = False
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
     from typing import Any, TypeVar
 
-    from ._provider import Doors
+    from ._token_client import TokenClient
 
     T = TypeVar("T")
 
@@ -50,6 +49,7 @@ OPTIONS = frozenset(
         "ca_file",
         "cache",
         "fallback_username",
+        "ignore_password",
         "management_lookup",
         "mode",
         "require_entra",
@@ -58,7 +58,7 @@ OPTIONS = frozenset(
         "timeout",
     }
 )
-"""What every entry point takes besides ``credential``."""
+"""The options of every entry point besides ``credential``."""
 
 _SETTINGS = frozenset(
     {
@@ -76,24 +76,16 @@ _SETTINGS = frozenset(
         "user",
     }
 )
-"""The settings that the decision depends on."""
+"""The settings on which the plan depends."""
 
 _PASSWORD_USED = (
     "Entra was not used: the connection has a user and a password of its own. Remove the password to log in with a "
     "token, or set require_entra to make this an error."
 )
 
-_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
-"""Files of the system's certificate authorities: Debian, Red Hat, SUSE, Alpine and macOS."""
-
 
 def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) -> tuple[Any, dict[str, Any]]:
-    """Takes ``credential`` and every option but those in ``leave`` out of ``keywords``."""
+    """Removes ``credential`` and all options but those in ``leave`` from ``keywords``, and returns them."""
     if callable(password := keywords.get("password")):
         raise _native.error(
             "invalid_connection",
@@ -101,15 +93,18 @@ def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) 
             None,
             "Leave out password, and pass the credential as credential=...",
         )
+    if (required := keywords.pop("requiressl", None)) is not None:
+        # An old name of libpq's for two modes. Left in place it would replace the mode of the plan.
+        keywords["sslmode"] = "require" if str(required).startswith("1") else "prefer"
     for name in _SETTINGS.intersection(keywords):
-        _refuse_credential(name, keywords[name])  # psycopg2 makes texts of them.
+        _refuse_credential(name, keywords[name])  # psycopg2 converts them to text.
     credential = keywords.pop("credential", None)
     names = OPTIONS.difference(leave).intersection(keywords)
     return credential, {name: keywords.pop(name) for name in names}
 
 
 class Login:
-    """A role name and its password. The password is shown by no ``repr``."""
+    """A role name and its password. Its ``repr`` does not show the password."""
 
     __slots__ = ("password", "source", "user")
 
@@ -117,117 +112,137 @@ class Login:
         self.user = user
         self.password = password
         self.source = source
-        """Where the role name came from: a plan's ``user_source``, a claim's name, ``management token``, ..."""
+        """The source of the role name: a plan's ``user_source``, a claim's name, ``management token``, ..."""
 
     def __repr__(self) -> str:
         return f"Login(user={self.user!r}, source={self.source!r})"
 
 
-class Plan:
-    """What is decided of one connection before a token is fetched."""
+class LoginSettings:
+    """Settings that replace a driver's own. They are not a mapping, and their ``repr`` shows no value, so that reports
+    of the local variables in a traceback do not contain the token."""
 
-    __slots__ = ("_doors", "_host", "_keep_alive", "_limit", "_transient", "_user", "_user_source", "overrides")
+    __slots__ = ("_login", "_overrides")
+
+    def __init__(self, overrides: Mapping[str, str], login: Login | None) -> None:
+        self._overrides = overrides
+        self._login = login
+
+    def over(self, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Returns ``arguments`` with these settings in place of their own."""
+        merged = {**(arguments or {}), **self._overrides}
+        if self._login is not None:
+            merged["user"] = self._login.user
+            merged["password"] = self._login.password
+        return merged
+
+    def __repr__(self) -> str:
+        return "LoginSettings()"
+
+
+class ConnectionPlan:
+    """The core's decision for one connection, and the client of its credential."""
+
+    __slots__ = ("_client", "_host", "_keep_alive", "_limit", "_transient", "_user", "_user_source", "overrides")
 
     def __init__(
         self,
-        planned: _native.Plan,
-        doors: Doors | None,
+        planned: _native.ConnectionPlan,
+        client: TokenClient | None,
         credential: Any,
         overrides: dict[str, str],
         transient: type[BaseException] | None,
         *,
         uses_connector: bool,
     ) -> None:
-        self._doors = doors
-        # The cell of a foreign credential lives as long as the object.
+        self._client = client
+        # The cache entry of a custom credential lives as long as the object.
         self._keep_alive = credential
         self._user = planned.user
         self._user_source = planned.user_source or "user"
         self._limit = planned.timeout
-        # Where it is used, a login error has no unused variables to name.
+        # With Azure Service Connector, a login error does not list unused variables.
         self._host = None if uses_connector else planned.host
         self.overrides = overrides
-        """Settings to connect with in place of the given ones, such as ``{"sslmode": "require"}``."""
+        """Settings that replace the given ones, such as ``{"sslmode": "require"}``."""
         self._transient = transient
 
     @property
     def needs_login(self) -> bool:
         """Whether the password is a token."""
-        return self._doors is not None
+        return self._client is not None
 
-    def settings(self, login: Login | None) -> dict[str, str]:
-        """The settings to lay over the driver's own."""
-        if login is None:
-            return dict(self.overrides)
-        return {**self.overrides, "user": login.user, "password": login.password}
+    def settings(self, login: Login | None) -> LoginSettings:
+        """Returns the settings that replace the driver's own."""
+        return LoginSettings(self.overrides, login)
 
     def login(self) -> Login | None:
-        """A login; blocks while there is none. None where the connection's own password is used."""
-        if self._doors is None:
+        """Returns a login, or None if the connection's own password is used. Blocks if no usable token is cached."""
+        if self._client is None:
             return None
         try:
             if self._user is not None:
-                return Login(self._user, self._doors.token(self._limit), self._user_source)
-            return _made(self._doors.login(self._limit))
+                return Login(self._user, self._client.token(self._limit), self._user_source)
+            return Login(*self._client.login(self._limit))
         except PgEntraError as error:
             raise self._as_raised(error) from error.__cause__
 
     async def login_async(self) -> Login | None:
-        """A login; never blocks the event loop. None where the connection's own password is used."""
-        if self._doors is None:
+        """As :meth:`login`; never blocks the event loop."""
+        if self._client is None:
             return None
         try:
             if self._user is not None:
-                return Login(self._user, await self._doors.token_async(self._limit), self._user_source)
-            return _made(await self._doors.login_async(self._limit))
+                return Login(self._user, await self._client.token_async(self._limit), self._user_source)
+            return Login(*await self._client.login_async(self._limit))
         except PgEntraError as error:
             raise self._as_raised(error) from error.__cause__
 
     async def token_async(self) -> str:
-        """The token alone, of a plan that needs a login; never blocks the event loop."""
-        assert self._doors is not None
+        """Returns the token of a plan that needs a login; never blocks the event loop."""
+        assert self._client is not None
         try:
-            return await self._doors.token_async(self._limit)
+            return await self._client.token_async(self._limit)
         except PgEntraError as error:
             raise self._as_raised(error) from error.__cause__
 
     def renew(self, login: Login | None, refused: BaseException) -> Login | None:
-        """The login worth one more try after the server refused ``login``; None where its own error stands."""
-        if login is None or self._doors is None or not _may_retry(refused):
+        """Returns the login that is worth one more try after the server refused ``login``, or None."""
+        if login is None or self._client is None or not _may_retry(refused):
             return None
         try:
-            return self.login() if self._doors.invalidate(login.password, self._limit) else None
+            return self.login() if self._client.invalidate(login.password, self._limit) else None
         except PgEntraError:
             return None
 
     async def renew_async(self, login: Login | None, refused: BaseException) -> Login | None:
         """As :meth:`renew`; never blocks the event loop."""
-        if login is None or self._doors is None or not _may_retry(refused):
+        if login is None or self._client is None or not _may_retry(refused):
             return None
         try:
-            renewed = await self._doors.invalidate_async(login.password, self._limit)
+            renewed = await self._client.invalidate_async(login.password, self._limit)
             return await self.login_async() if renewed else None
         except PgEntraError:
             return None
 
     def explain(self, login: Login | None, refused: BaseException) -> None:
-        """Adds to the driver's own exception who tried to log in as what, and what to do. ``login`` is None where the
+        """Adds the role, the principal and the next step to the driver's exception. ``login`` is None if the
         connection's own password was used."""
         message, state = str(refused), _sqlstate(refused)
         if login is not None:
-            text = _native.explain_refusal(state, message, login.user, login.source, login.password, self._host)
+            text = _native.explain_login_error(state, message, login.user, login.source, login.password, self._host)
         else:
-            is_login = _native.explain_refusal(state, message, "", "user", "")
-            text = _PASSWORD_USED if is_login else ""
+            explanation = _native.explain_login_error(state, message, "", "user", "")
+            text = _PASSWORD_USED if explanation else ""
         if text:
-            # Part of the message, not a note: pools and SQLAlchemy pass on `str(exception)` alone.
+            # Part of the message, not a note: pools and SQLAlchemy only keep `str(exception)`.
             refused.args = (f"{refused.args[0] if refused.args else message}\n{text}", *refused.args[1:])
 
     def _as_raised(self, error: PgEntraError) -> PgEntraError:
-        """As raised inside a driver's ``connect``, where code already catches these classes."""
+        """Returns the error with the classes that code around a driver's ``connect`` catches."""
         transient = self._transient if error.detail.get("transient") else None
         raised = _also(error, EntraConnectionValueError, transient)
-        # Programs that come from azure-postgresql-auth match this beginning.
+        # Programs that used azure-postgresql-auth match this beginning.
         raised.args = (f"Could not retrieve Entra credentials: {raised}",)
         return raised
 
@@ -241,22 +256,22 @@ def plan(
     variables: Mapping[str, str] | None = None,
     service_files: bool = True,
     verifies_certificates: bool | None = None,
-) -> Plan:
-    """Decides how a connection logs in; see the module's own text.
+) -> ConnectionPlan:
+    """Returns the plan of a connection; see the module's documentation.
 
-    ``variables``: those that the driver reads, by setting; default: libpq's. ``service_files``: whether it reads them.
-    ``verifies_certificates``: whether the driver can verify a certificate without a file of the user's own; default: as
-    libpq, which is given the system's file.
+    ``variables``: the variables that the driver reads, by setting; default: libpq's. ``service_files``: whether the
+    driver reads them. ``verifies_certificates``: whether the driver can verify a certificate without a file of the
+    user's own; default: as libpq, which receives the system's file.
     """
     wanted = dict(options) if options else {}
     connector = wanted.pop("service_connector", None)
     uses_connector = connector is not None and connector is not False
-    # All of them where the core may have settings for the driver: what is given is not set again.
+    # With Azure Service Connector all of them: the core adds only the settings that are not given.
     names = parameters if uses_connector else _SETTINGS.intersection(parameters)
     request: dict[str, Any] = {
         "arguments": {name: _text(name, value) for name in names if (value := parameters[name]) is not None}
     }
-    for name in ("require_entra", "allow_insecure_transport"):
+    for name in ("require_entra", "ignore_password", "allow_insecure_transport"):
         if (value := wanted.pop(name, None)) is not None:
             request[name] = value
     if variables is not None:
@@ -264,40 +279,41 @@ def plan(
         _refuse_abstract_sockets(request["arguments"].get("host"))
     if not service_files:
         request["service_files"] = False
-    roots = None
+    uses_libpq = verifies_certificates is None
     if uses_connector:
         request["service_connector"] = connector
         request["has_credential"] = credential is not None
         if verifies_certificates is None:
-            roots = _roots(parameters)
-            verifies_certificates = roots is not None
+            verifies_certificates = find_roots(parameters) is not None
         request["verifies_certificates"] = verifies_certificates
     planned = _native.connection_plan(request, _native.environment())
     for warning in planned.warnings:
         from logging import getLogger
 
         getLogger("pgentra").warning("%s", warning)
-    # Without Service Connector the core has no settings that the driver has not.
+    # Without Azure Service Connector the plan has no settings that the driver does not have.
     overrides = planned.settings if uses_connector else {}
     if not planned.uses_entra:
-        source_of(credential)  # What is no credential is refused here too.
+        resolve(credential)  # Refuses an object that is not a credential.
         if planned.user_source == "PGUSER":
-            overrides["user"] = str(planned.user)  # Not every driver reads it.
-        return Plan(planned, None, None, overrides, transient, uses_connector=uses_connector)
+            overrides["user"] = str(planned.user)  # Not every driver reads PGUSER.
+        return ConnectionPlan(planned, None, None, overrides, transient, uses_connector=uses_connector)
     if (sslmode := planned.sslmode) is not None:
         overrides["sslmode"] = sslmode
-        if roots and sslmode == "verify-full":
-            overrides.setdefault("sslrootcert", roots)
+    if uses_libpq and _is_verify_full(parameters, overrides) and (roots := find_roots(parameters)):
+        overrides.setdefault("sslrootcert", roots)
     if uses_connector and (document := planned.credential) is not None:
         credential = _credential(document)
-    doors = find_doors(credential, wanted, planned.host)
-    return Plan(planned, doors, credential, overrides, transient, uses_connector=uses_connector)
+    client = client_for(credential, wanted, planned.host)
+    return ConnectionPlan(planned, client, credential, overrides, transient, uses_connector=uses_connector)
 
 
 def connect(
-    plan: Plan, attempt: Callable[[dict[str, str]], T], refused: type[BaseException] | tuple[type[BaseException], ...]
+    plan: ConnectionPlan,
+    attempt: Callable[[LoginSettings], T],
+    refused: type[BaseException] | tuple[type[BaseException], ...],
 ) -> T:
-    """Opens a connection; see the module's own text."""
+    """Opens a connection; see the module's documentation."""
     login = plan.login()
     try:
         return attempt(plan.settings(login))
@@ -314,11 +330,11 @@ def connect(
 
 
 async def connect_async(
-    plan: Plan,
-    attempt: Callable[[dict[str, str]], Awaitable[T]],
+    plan: ConnectionPlan,
+    attempt: Callable[[LoginSettings], Awaitable[T]],
     refused: type[BaseException] | tuple[type[BaseException], ...],
 ) -> T:
-    """Opens a connection without blocking the event loop; see the module's own text."""
+    """Opens a connection without blocking the event loop; see the module's documentation."""
     login = await plan.login_async()
     try:
         return await attempt(plan.settings(login))
@@ -343,13 +359,8 @@ def _may_retry(refused: BaseException) -> bool:
     return _native.is_retriable(_sqlstate(refused), str(refused))
 
 
-def _made(login: tuple[str, str, str]) -> Login:
-    user, token, source = login
-    return Login(user, token, source)
-
-
 def check_connection_string(name: str, value: Any) -> None:
-    """Refuses what is not a connection string, such as a credential in its place."""
+    """Refuses an argument that is not a connection string, such as a credential in its place."""
     if value is None or isinstance(value, (str, bytes)):
         return
     raise _native.error(
@@ -361,17 +372,17 @@ def check_connection_string(name: str, value: Any) -> None:
 
 
 def is_credential(value: Any) -> bool:
-    """Whether an argument that is not a credential's looks like one."""
+    """Returns whether an argument looks like a credential."""
     return callable(value) or callable(getattr(value, "get_token", None))
 
 
 def _kind(value: Any) -> str:
-    """What a value is, for messages, which never show it."""
+    """Returns the type of a value, for messages, which never show the value."""
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _text(name: str, value: Any) -> Any:
-    """A setting as the driver reads it."""
+    """Returns a setting as the driver reads it."""
     if type(value) is str:
         return value
     if isinstance(value, (list, tuple)):
@@ -381,7 +392,7 @@ def _text(name: str, value: Any) -> Any:
 
 
 def _refuse_credential(name: str, value: Any) -> None:
-    """Refuses a credential in the place of a setting."""
+    """Refuses a credential as the value of a setting."""
     if is_credential(value):
         raise _native.error(
             "invalid_connection",
@@ -392,7 +403,7 @@ def _refuse_credential(name: str, value: Any) -> None:
 
 
 def _refuse_abstract_sockets(host: Any) -> None:
-    """Only libpq connects to a socket in the abstract namespace, which is on this machine. Others resolve the name."""
+    """Refuses a socket in the abstract namespace. Only libpq connects to it; other drivers resolve the name."""
     hosts = host.split(",") if isinstance(host, str) else host or ()
     if any(item and item.strip().startswith("@") for item in hosts):
         raise _native.error(
@@ -400,21 +411,22 @@ def _refuse_abstract_sockets(host: Any) -> None:
         )
 
 
-def _roots(parameters: Mapping[str, Any]) -> str | None:
-    """The file of certificate authorities for libpq; empty where it has one without us, None if there is none."""
-    users = os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt")
-    if parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or os.path.exists(users):
-        return ""
-    named = os.environ.get("SSL_CERT_FILE")
-    return next((file for file in (named, *_BUNDLES) if file and os.path.isfile(file)), None)
+def _is_verify_full(parameters: Mapping[str, Any], overrides: Mapping[str, str]) -> bool:
+    """Returns whether libpq verifies the certificate, by the settings outside service files. A service file may name
+    its own certificate authorities."""
+    if parameters.get("service") or os.environ.get("PGSERVICE"):
+        return overrides.get("sslmode") == "verify-full"
+    mode = overrides.get("sslmode") or parameters.get("sslmode") or os.environ.get("PGSSLMODE")
+    return mode == "verify-full"
 
 
-_MOST_CREDENTIALS = 32
+_MAX_CREDENTIALS = 32
 _credentials: dict[tuple[str, ...], Any] = {}
 
 
 def _credential(document: Mapping[str, str]) -> Any:
-    """The credential that Service Connector's variables describe; the same object as long as they stay."""
+    """Returns the credential that Azure Service Connector's variables describe; the same object for the same
+    variables."""
     key = tuple(document.values())
     found = _credentials.get(key)
     if found is None:
@@ -426,7 +438,7 @@ def _credential(document: Mapping[str, str]) -> Any:
             "managed_identity": identity.ManagedIdentityCredential,
         }
         made: Any = classes[document["type"]]
-        if len(_credentials) >= _MOST_CREDENTIALS:
+        if len(_credentials) >= _MAX_CREDENTIALS:
             _credentials.clear()
         found = _credentials.setdefault(key, made(**settings))
     return found

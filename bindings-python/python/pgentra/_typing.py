@@ -1,4 +1,4 @@
-"""Types of arguments. For type checkers only: nothing imports this at run time."""
+"""Types of arguments, for type checkers only: no module imports this at run time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class SupportsGetToken(Protocol):
 
 
 CredentialLike: TypeAlias = SupportsGetToken | Callable[..., Any]
-"""What is taken for a credential. A callable returns a token and its expiry, or an awaitable of these."""
+"""The types of a credential argument. A callable returns a token and its expiry, or an awaitable of these."""
 
 
 class Options(TypedDict, total=False):
-    """What every helper takes besides credential and scope: see ``pgentra.TokenProvider``."""
+    """The options of every helper besides credential and scope: see ``pgentra.TokenProvider``."""
 
     ca_file: Any
     cache: bool
@@ -31,6 +31,6 @@ class Options(TypedDict, total=False):
 
 
 class LoginOptions(Options, total=False):
-    """The same with the scope."""
+    """The same options with the scope."""
 
     scope: str | None

@@ -3,7 +3,7 @@
 >>> import pgentra.asyncpg
 >>> pool = pgentra.asyncpg.create_pool(host="...", database="...")  # doctest: +SKIP
 
-Libraries that call asyncpg themselves and take a callable as password are given :func:`password`.
+For libraries that call asyncpg themselves and accept a callable as password, use :func:`password`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import asyncpg
 
 from . import _native
 from ._login import check_connection_string, connect_async, plan, take_options
-from ._provider import NotText
+from ._provider import NotPassword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ._login import Plan
+    from ._login import ConnectionPlan, LoginSettings
     from ._typing import CredentialLike
 
 __all__ = ["EntraPassword", "connect", "create_pool", "password"]
 
-# asyncpg has a time limit of its own.
+# asyncpg has its own time limit.
 _LEAVE = ("timeout",)
 
 _VARIABLES = {
@@ -38,13 +38,13 @@ _VARIABLES = {
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
 }
-"""The variables that asyncpg reads, besides ``PGUSER``, for the settings that decide how a connection logs in."""
+"""The variables that asyncpg reads, besides ``PGUSER``, for the settings on which the plan depends."""
 
 _SETTINGS = ("dbname", "host", "password", "port", "sslmode", "sslrootcert", "user")
-"""The settings among these that a URL and a service have; asyncpg sends others to the server."""
+"""The settings of a URL and of a service on which the plan depends; asyncpg sends others to the server."""
 
 _KEYWORDS = {"dbname": "database", "host": "host", "password": "password", "port": "port", "user": "user"}
-"""Settings that are keywords too. The others can be given in a URL only."""
+"""Settings that are also keywords. The others can be given in a URL only."""
 
 _OF_URL = frozenset(
     {
@@ -65,7 +65,7 @@ _OF_URL = frozenset(
         "target_session_attrs",
     }
 )
-"""Further settings of libpq that asyncpg reads in a URL, or hands on to the server. The server refuses the others."""
+"""Further settings of libpq that asyncpg reads in a URL, or sends to the server. The server refuses the others."""
 
 _HAS_SERVICES = "service" in (asyncpg.connect.__kwdefaults__ or {})
 """Since 0.31."""
@@ -75,9 +75,9 @@ async def connect(dsn: str | None = None, *, credential: CredentialLike | None =
     """Opens an ``asyncpg.Connection``.
 
     Takes every argument of ``asyncpg.connect``, and ``credential``, the options of :class:`pgentra.TokenProvider`,
-    ``service_connector``, ``require_entra`` and ``allow_insecure_transport``. ``timeout`` is asyncpg's; the wait for a
-    token is bounded by it too. ``password`` is a text, or what :func:`password` returns.
-    Raises what asyncpg raises, and the classes of ``pgentra.errors``.
+    ``service_connector``, ``require_entra``, ``ignore_password`` and ``allow_insecure_transport``. ``timeout`` is
+    asyncpg's; it also limits the wait for a token. ``password`` is a text, or the result of :func:`password`.
+    Raises asyncpg's exceptions, and the classes of ``pgentra.errors``.
     """
     return await _connect(dsn, credential=credential, _transient=asyncpg.PostgresConnectionError, **keywords)
 
@@ -98,8 +98,10 @@ async def _connect(
     given = _given(dsn, keywords)
     planned = _plan(given, credential, {**(_options or {}), **taken}, _transient)
 
-    async def attempt(settings: dict[str, str]) -> Any:
-        return await asyncpg.connect(**_arguments(dsn, keywords, settings, given))
+    async def attempt(settings: LoginSettings) -> Any:
+        return await asyncpg.connect(
+            **_arguments(dsn, keywords, settings.over(), given, uses_token=planned.needs_login)
+        )
 
     return await connect_async(planned, attempt, asyncpg.InvalidAuthorizationSpecificationError)
 
@@ -112,8 +114,8 @@ def create_pool(dsn: str | None = None, *, credential: CredentialLike | None = N
     return asyncpg.create_pool(dsn, connect=partial(connect, credential=credential, **options), **keywords)
 
 
-class EntraPassword(NotText):
-    """What :func:`password` returns: awaited by asyncpg at each new connection, it gives a token."""
+class EntraPassword(NotPassword):
+    """The result of :func:`password`. asyncpg calls it at each new connection and awaits the token."""
 
     __slots__ = ("_credential", "_dsn", "_keywords", "_options")
     _pgentra_not_credential = "pass the credential that it was made from"
@@ -126,7 +128,7 @@ class EntraPassword(NotText):
         self._keywords = keywords
         self._plan()
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> ConnectionPlan:
         planned = _plan(
             _given(self._dsn, self._keywords), self._credential, self._options, asyncpg.PostgresConnectionError
         )
@@ -137,7 +139,7 @@ class EntraPassword(NotText):
         if "sslmode" in planned.overrides:
             raise _native.error(
                 "insecure_transport",
-                "asyncpg would send the token without TLS where the server does not offer it",
+                "asyncpg would send the token without TLS if the server does not offer TLS",
                 None,
                 "Pass ssl='verify-full' or ssl='require' both to asyncpg and to pgentra.asyncpg.password.",
             )
@@ -150,23 +152,24 @@ class EntraPassword(NotText):
         return "EntraPassword()"
 
     def __deepcopy__(self, _memo: Any) -> EntraPassword:
-        return self  # It never changes. Libraries copy their settings.
+        return self  # It is immutable. Libraries copy their settings.
 
 
 def password(dsn: str | None = None, *, credential: CredentialLike | None = None, **settings: Any) -> EntraPassword:
     """Makes the ``password=`` of libraries that call asyncpg themselves.
 
-    ``dsn`` and ``settings`` are the same ``host``, ``ssl``, ``user`` and so on that asyncpg is given, since it calls a
-    password without telling its settings; besides, the options of :class:`pgentra.TokenProvider` and
-    ``allow_insecure_transport`` are taken. asyncpg needs a ``user``; the role of a token is not known in time.
+    ``dsn`` and ``settings`` are the same ``host``, ``ssl``, ``user`` and so on that asyncpg receives, because asyncpg
+    calls a password function without its settings. The options of :class:`pgentra.TokenProvider` and
+    ``allow_insecure_transport`` are accepted too. asyncpg needs a ``user``: it reads the role before it calls the
+    function.
 
-    Raises ``EntraConnectionValueError`` (``insecure_transport``), now and at each connection, where these settings do
-    not make asyncpg use TLS with a server that is not on this machine.
+    Raises ``EntraConnectionValueError`` (``insecure_transport``), now and at each connection, if asyncpg would not use
+    TLS with a remote server by these settings.
     """
     if "service_connector" in settings:
         raise _native.error(
             "invalid_connection",
-            "service_connector: only the functions that open connections can hand its settings to asyncpg",
+            "service_connector: only the functions that open connections can pass its settings to asyncpg",
             None,
             "Use pgentra.asyncpg.connect or pgentra.asyncpg.create_pool.",
         )
@@ -174,7 +177,7 @@ def password(dsn: str | None = None, *, credential: CredentialLike | None = None
 
 
 def _take_password(keywords: dict[str, Any], credential: Any) -> Any:
-    """Replaces what :func:`password` made by its credential and options: here they are applied anyway."""
+    """Removes the result of :func:`password` from the keywords; its credential and options are applied directly."""
     given = keywords.get("password")
     if not isinstance(given, EntraPassword):
         return credential
@@ -186,7 +189,7 @@ def _take_password(keywords: dict[str, Any], credential: Any) -> Any:
 
 def _plan(
     given: dict[str, Any], credential: Any, options: Mapping[str, Any], transient: type[BaseException] | None
-) -> Plan:
+) -> ConnectionPlan:
     return plan(
         given,
         credential,
@@ -199,11 +202,11 @@ def _plan(
 
 
 def _given(dsn: str | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The connection's settings as libpq names them, in asyncpg's order: keywords, URL, service."""
+    """Returns the connection's settings by libpq's names, in asyncpg's order: keywords, URL, service."""
     given: dict[str, Any] = {}
     if dsn:
-        read = _native.connection_read(str(dsn), "url_authority_first")
-        # Without a URL asyncpg looks into no service file.
+        read = _native.read_connection_string(str(dsn), "url_authority_first")
+        # Without a URL asyncpg reads no service file.
         service = (keywords.get("service") or read.get("service")) if _HAS_SERVICES else None
         if service:
             given.update(_service(str(service), keywords.get("servicefile")))
@@ -218,7 +221,7 @@ def _given(dsn: str | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _service(name: str, file: Any) -> dict[str, str]:
-    """The settings of a service, read as asyncpg reads them, whose files differ from libpq's."""
+    """Returns the settings of a service as asyncpg reads it; its files differ from libpq's."""
     from configparser import ConfigParser, Error
 
     if file is None:
@@ -241,21 +244,26 @@ def _service(name: str, file: Any) -> dict[str, str]:
 
 
 def _sslmode(ssl: Any) -> str | None:
-    """The argument ``ssl`` as libpq's ``sslmode``."""
+    """Returns the argument ``ssl`` as libpq's ``sslmode``."""
     if ssl is None or isinstance(ssl, str):
         return ssl
     if hasattr(ssl, "check_hostname"):  # A context.
         return "verify-full"
     if isinstance(ssl, bool):
         return "verify-full" if ssl else "disable"
-    # A member of asyncpg's enumeration; anything else switches TLS off.
+    # A member of asyncpg's enumeration; any other value switches TLS off.
     return str(getattr(ssl, "name", "disable")).replace("_", "-")
 
 
 def _arguments(
-    dsn: str | None, keywords: Mapping[str, Any], settings: dict[str, str], given: Mapping[str, Any]
+    dsn: str | None,
+    keywords: Mapping[str, Any],
+    settings: dict[str, Any],
+    given: Mapping[str, Any],
+    *,
+    uses_token: bool = True,
 ) -> dict[str, Any]:
-    """What asyncpg is called with."""
+    """Returns the arguments for ``asyncpg.connect``."""
     arguments = {**keywords, "dsn": dsn}
     sslmode = settings.pop("sslmode", None)
     file = settings.get("sslrootcert") or given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
@@ -269,16 +277,24 @@ def _arguments(
             arguments[keyword] = value
     if more := {name: value for name, value in settings.items() if name in _OF_URL}:
         arguments["dsn"] = with_settings(dsn, more)
-    if sslmode == "verify-full" and file in (None, "", "system"):
-        # The system's authorities: asyncpg would take that word for the name of a file.
-        arguments["ssl"] = True
-    elif sslmode is not None:
+    if sslmode is not None:
         arguments["ssl"] = sslmode
+    mode = arguments.get("ssl") or given.get("sslmode") or os.environ.get("PGSSLMODE")
+    if uses_token and mode == "verify-full" and file in (None, "", "system") and not _has_own_certificates(arguments):
+        # The system's authorities. asyncpg would use the word "system" as the name of a file, and fail without a file.
+        arguments["ssl"] = True
     return arguments
 
 
+def _has_own_certificates(arguments: Mapping[str, Any]) -> bool:
+    """Returns whether asyncpg finds certificates of the user: authorities in the user's folder, or a client's."""
+    if "sslcert=" in str(arguments["dsn"] or "") or os.environ.get("PGSSLCERT"):
+        return True
+    return os.path.exists(os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt"))
+
+
 def with_settings(dsn: str | None, settings: Mapping[str, Any]) -> str:
-    """A URL with these settings besides its own. asyncpg takes them in a URL only."""
+    """Returns a URL with these settings added. asyncpg accepts them in a URL only."""
     more = urlencode({name: str(value) for name, value in settings.items()})
     dsn = dsn or "postgresql://"
     return f"{dsn}{'&' if '?' in dsn else '?'}{more}"

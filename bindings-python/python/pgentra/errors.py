@@ -1,9 +1,9 @@
-"""What pgentra raises.
+"""The errors of pgentra.
 
-Every error carries, as data, what its text says: ``kind`` (the stable number), ``code`` (its stable string), ``aadsts``
+Every error has the content of its text as data: ``kind`` (the stable number), ``code`` (its stable string), ``aadsts``
 (the number behind ``AADSTS``, or None) and ``detail`` (a dict; the table is in
-https://github.com/pgentra/pgentra/blob/main/docs/errors.md). No error holds a token, a secret or a raw response body. A
-credential's own exception is ``__cause__``.
+https://github.com/pgentra/pgentra/blob/main/docs/errors.md). No error contains a token, a secret or a raw response
+body. The exception of a custom credential is its ``__cause__``.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ __all__ = [
 
 
 class PgEntraError(Exception):
-    """Base of all errors of this library, and the class of those that have no other."""
+    """Base of all errors of this library, and the class of the errors without a class of their own."""
 
     kind: int = 22
     """The stable number of the error's kind."""
     code: str = "internal"
     """The stable name of the error's kind."""
     aadsts: int | None = None
-    """The number behind ``AADSTS``, where Entra gave one."""
+    """The number behind ``AADSTS``, if Entra sent one."""
     detail: Mapping[str, Any] = {}
-    """Everything the error knows, as data: credential, HTTP status, trace id, the attempts of a chain."""
+    """The error's data: credential, HTTP status, trace id, the attempts of a chain."""
 
     def __str__(self) -> str:
-        # Bases from elsewhere (azure.core's) have a text of their own; it would hide the advice.
+        # Bases of other packages (azure.core's) have their own text, which would hide the advice.
         return str(self.args[0]) if self.args else self.code
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -52,14 +52,14 @@ class PgEntraError(Exception):
 
 
 class AuthenticationError(PgEntraError):
-    """The credential is set up and brought no token."""
+    """The credential is configured, but no token was returned."""
 
     kind = 2
     code = "authentication_failed"
 
 
 class CredentialUnavailableError(AuthenticationError):
-    """The credential is not set up on this machine; a chain goes on past it."""
+    """The credential is not configured on this machine; a chain tries its next member."""
 
     kind = 1
     code = "credential_unavailable"
@@ -73,7 +73,7 @@ class TokenDecodeError(PgEntraError):
 
 
 class UsernameExtractionError(PgEntraError):
-    """No role name follows from the token; pass ``user=``."""
+    """The token contains no role name; pass ``user=``."""
 
     kind = 12
     code = "username_extraction"
@@ -87,14 +87,15 @@ class ScopePermissionError(PgEntraError):
 
 
 class CredentialValueError(PgEntraError, ValueError):
-    """What was given as a credential or as an option cannot be one, or the credential returned no token."""
+    """The argument is not a credential or not a valid option, or the credential returned no token."""
 
     kind = 14
     code = "credential_value"
 
 
 class EntraConnectionValueError(PgEntraError):
-    """The connection's settings rule Entra out. What fails inside a driver's ``connect`` is one of these too."""
+    """The connection's settings do not allow a login with Entra. Errors inside a driver's ``connect`` have this class
+    too."""
 
     kind = 16
     code = "invalid_connection"
@@ -110,7 +111,7 @@ _classes: dict[tuple[type, ...], type[PgEntraError]] = {}
 
 
 def _combined(bases: tuple[type, ...]) -> type[PgEntraError]:
-    """A class that derives from all of ``bases`` and goes by the name of the first."""
+    """Returns a class that derives from all of ``bases`` and has the name of the first."""
     if len(bases) == 1:
         return bases[0]
     made = _classes.get(bases)
@@ -122,22 +123,22 @@ def _combined(bases: tuple[type, ...]) -> type[PgEntraError]:
 
 
 def _also(error: PgEntraError, *classes: type[BaseException] | None) -> PgEntraError:
-    """The same error, to be caught as any of ``classes`` too."""
+    """Returns the same error with ``classes`` as further base classes."""
     wanted = tuple(c for c in classes if c is not None and not isinstance(error, c))
     if not wanted:
         return error
     bases = (*error.__dict__.get("_combined", (type(error),)), *wanted)
-    # Python refuses a class that names a base before its own subclass.
+    # Python refuses a class that lists a base before that base's subclass.
     bases = tuple(b for b in bases if not any(issubclass(other, b) for other in bases if other is not b))
     _, (_, args, state) = error.__reduce__()
-    twin = _rebuild(bases, args, state)
-    twin.__cause__ = error.__cause__
-    twin.__suppress_context__ = True
-    return twin.with_traceback(error.__traceback__)
+    copy = _rebuild(bases, args, state)
+    copy.__cause__ = error.__cause__
+    copy.__suppress_context__ = True
+    return copy.with_traceback(error.__traceback__)
 
 
 def _for_azure(error: PgEntraError) -> PgEntraError:
-    """The same error as programs and chains on the Azure SDK catch it, where that SDK is loaded."""
+    """Returns the same error with the Azure SDK's classes as base classes, if that SDK is loaded."""
     core, identity = sys.modules.get("azure.core.exceptions"), sys.modules.get("azure.identity")
     unavailable = isinstance(error, CredentialUnavailableError)
     if unavailable and (theirs := getattr(identity, "CredentialUnavailableError", None)) is not None:

@@ -4,9 +4,9 @@
 >>> from pgentra.psycopg2 import EntraConnection
 >>> connection = psycopg2.connect("host=... dbname=...", connection_factory=EntraConnection)  # doctest: +SKIP
 
-The same for the pools of ``psycopg2.pool``. With a credential the factory is
-``functools.partial(EntraConnection, credential=...)``, since ``psycopg2.connect`` refuses keywords that libpq does not
-know.
+The same works in the pools of ``psycopg2.pool``. To pass a credential, the factory is
+``functools.partial(EntraConnection, credential=...)``, because ``psycopg2.connect`` refuses keywords that are not
+libpq's.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["EntraConnection"]
 
 
-class _RefusedOnce(psycopg2.OperationalError):
-    """The server refused the login, and a newer token is there."""
+class _RetryWithNewerToken(psycopg2.OperationalError):
+    """The server refused the login, and a newer token is available."""
 
 
 _is_last_try: ContextVar[bool] = ContextVar("_is_last_try", default=False)
 
 
 class _Opening(type):
-    """A connection object that failed to open cannot be opened again, so the second try is another object."""
+    """Makes a second connection object for the second attempt: an object that failed to open cannot be opened again."""
 
     def __call__(cls: type[C], *args: Any, **keywords: Any) -> C:  # type: ignore[misc]
         try:
             return type.__call__(cls, *args, **keywords)  # type: ignore[no-any-return]
-        except _RefusedOnce:
+        except _RetryWithNewerToken:
             pass
         before = _is_last_try.set(True)
         try:
@@ -53,14 +53,15 @@ class _Opening(type):
 
 
 class EntraConnection(connection, metaclass=_Opening):
-    """A psycopg2 connection whose user and password come from an Entra token, as far as they are not given.
+    """A psycopg2 connection whose user and password come from an Entra token, unless they are given.
 
-    ``credential``, the options of :class:`pgentra.TokenProvider`, ``service_connector``, ``require_entra`` and
-    ``allow_insecure_transport`` are pgentra's; every other keyword is libpq's and wins over ``dsn``. A refused login is
-    tried once more with a renewed token; an asynchronous connection (``async_=1``) is not, since its login goes on
-    after this call. Its token is fetched before: the call blocks while there is none.
+    ``credential``, the options of :class:`pgentra.TokenProvider`, ``service_connector``, ``require_entra``,
+    ``ignore_password`` and ``allow_insecure_transport`` are pgentra's; every other keyword is libpq's and replaces the
+    setting in ``dsn``. After a login error one more attempt is made with a newer token. An asynchronous connection
+    (``async_=1``) makes no second attempt, because its login continues after this call; its token is fetched before
+    that, and the call blocks if no usable token is cached.
 
-    Raises what psycopg2 raises, and the classes of ``pgentra.errors``.
+    Raises psycopg2's exceptions, and the classes of ``pgentra.errors``.
     """
 
     def __init__(
@@ -70,17 +71,17 @@ class EntraConnection(connection, metaclass=_Opening):
         if is_credential(async_):
             check_connection_string("the second argument", async_)
         _, options = take_options(keywords)
-        async_ = keywords.pop("async", async_)  # psycopg2's own class has both names for it.
+        async_ = keywords.pop("async", async_)  # psycopg2's own class accepts both names.
         dsn = make_dsn(dsn, **keywords)
         planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
         login = planned.login()
-        # Replication connections, which may be a second base, know this name only.
+        # Replication connections, which may be a second base class, accept this name only.
         mode = {"async": async_} if async_ else {}
         try:
-            super().__init__(make_dsn(dsn, **planned.settings(login)), **mode)
+            super().__init__(make_dsn(dsn, **planned.settings(login).over()), **mode)
         except psycopg2.OperationalError as error:
             if not _is_last_try.get() and planned.renew(login, error) is not None:
-                raise _RefusedOnce(*error.args) from error
+                raise _RetryWithNewerToken(*error.args) from error
             planned.explain(login, error)
             raise
 
@@ -93,7 +94,7 @@ class EntraConnection(connection, metaclass=_Opening):
         cursor_factory: Any = None,
         **keywords: Any,
     ) -> C:
-        """Opens a connection; everything as in ``psycopg2.connect``, with this class's own keywords besides."""
+        """Opens a connection with the arguments of ``psycopg2.connect`` and of this class."""
         check_connection_string("dsn", dsn)
         _, options = take_options(keywords)
         factory = partial(cls, credential=credential, **options)

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, event, exc
 from sqlalchemy.engine import make_url
 
 from . import _native
-from ._foreign import source_of
+from ._credentials.source import resolve
 from ._login import connect, is_credential, plan, take_options
 from .errors import PgEntraError, _also, _rebuild
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from ._login import LoginSettings
     from ._typing import CredentialLike
 
     Arguments = dict[str, Any]
@@ -39,17 +40,17 @@ __all__ = ["create_asyncpg_engine", "enable_entra_authentication", "enable_entra
 def enable_entra_authentication(
     engine: Engine, credential: CredentialLike | None = None, *, fallback_username: str | None = None, **options: Any
 ) -> None:
-    """Makes every new connection of ``engine`` log in with Entra, as far as user and password are not given.
+    """Makes every new connection of ``engine`` log in with Entra, unless user and password are given.
 
-    The credential, and any option of pgentra's entry points such as ``service_connector``, may also stand in
-    ``connect_args``, where it wins; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory`` that is no
-    subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A second call for
-    the same engine changes the settings. Listeners of the program for ``do_connect`` are asked whether they came before
-    this call or after it; one that opens a connection takes pgentra's place. Connections of an engine made with
-    ``creator=`` are left alone: SQLAlchemy tells nobody of them.
+    The credential, and any option of pgentra's entry points such as ``service_connector``, may also be in
+    ``connect_args``, which take precedence; ``timeout`` is asyncpg's or pg8000's own there. A ``connection_factory``
+    that is not a subclass of ``EntraConnection``, and any ``async_creator_fn``, is refused at the first connection. A
+    second call for the same engine changes the settings. The application's listeners for ``do_connect`` are called,
+    whether they were added before this call or after it; a listener that opens a connection replaces pgentra.
+    Connections of an engine made with ``creator=`` are not changed: SQLAlchemy sends no event for them.
 
-    Raises ``EntraConnectionValueError`` where the engine's driver is none of psycopg, psycopg2, pg8000 and asyncpg, and
-    ``CredentialValueError`` for what is no credential.
+    Raises ``EntraConnectionValueError`` if the engine's driver is not psycopg, psycopg2, pg8000 or asyncpg, and
+    ``CredentialValueError`` for an object that is not a credential.
     """
     _enable(engine, {"credential": credential, "fallback_username": fallback_username, **options})
 
@@ -61,8 +62,9 @@ def enable_entra_authentication_async(
     fallback_username: str | None = None,
     **options: Any,
 ) -> None:
-    """The same for an asynchronous engine. The event loop is never blocked, whatever the kind of credential."""
-    given: Any = engine  # What is not an engine is refused there.
+    """As :func:`enable_entra_authentication`, for an asynchronous engine. No kind of credential blocks the event
+    loop."""
+    given: Any = engine  # `_enable` refuses an object that is not an engine.
     sync_engine = getattr(given, "sync_engine", given)
     _enable(sync_engine, {"credential": credential, "fallback_username": fallback_username, **options})
 
@@ -70,13 +72,14 @@ def enable_entra_authentication_async(
 def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = None, **kwargs: Any) -> AsyncEngine:
     """Makes an asynchronous engine on asyncpg that logs in with Entra.
 
-    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``; ``sslrootcert``, ``sslcert``, ``sslkey``
-    and their like, ``options`` and ``application_name`` count too. A user and a password in either win. The options of
-    pgentra's entry points are taken too; everything else is ``create_async_engine``'s.
+    ``sslmode`` in the URL or in ``connect_args`` becomes asyncpg's ``ssl``; libpq's other settings for TLS, such as
+    ``sslrootcert``, ``options`` and ``application_name`` are accepted too. A user and a password in either take
+    precedence over the token's. The options of pgentra's entry points are accepted; all others are
+    ``create_async_engine``'s.
     """
     if not isinstance(url, (str, URL)):
         raise _misplaced("url", "a text or sqlalchemy.URL", url, "Pass the URL of the database first.")
-    from sqlalchemy.ext.asyncio import create_async_engine  # Needs greenlet, which synchronous engines do without.
+    from sqlalchemy.ext.asyncio import create_async_engine  # Needs greenlet, which synchronous engines do not need.
 
     _, options = take_options(kwargs)
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), **kwargs)
@@ -85,7 +88,7 @@ def create_asyncpg_engine(url: str | URL, credential: CredentialLike | None = No
 
 
 class _Listener:
-    """Opens the connections of one dialect object, which is an engine's own."""
+    """Opens the connections of one dialect object; each engine has its own."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
@@ -94,7 +97,7 @@ class _Listener:
     def __call__(self, dialect: Dialect, record: Any, arguments: list[Any], parameters: Arguments) -> Any:
         # Copies: until SQLAlchemy 2.0.48 all connections of an engine share the dict.
         arguments, parameters = list(arguments), dict(parameters)
-        # SQLAlchemy asks no listener after one that opens a connection, and the program may have added its own since.
+        # SQLAlchemy calls no listener after one that opens a connection, and the application may have added one since.
         later = iter(dialect.dispatch.do_connect)
         if any(listener is self for listener in later):
             for listener in later:
@@ -112,27 +115,27 @@ class _Listener:
 
 
 class _Transient(exc.OperationalError):
-    """What programs on SQLAlchemy catch around a connect that may work the next time."""
+    """The class that applications catch around a connect that may succeed the next time."""
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, Exception(message))
-        self.args = (message,)  # SQLAlchemy's text begins with the class of what is inside.
+        self.args = (message,)  # SQLAlchemy's text begins with the inner class.
 
 
 def _as_raised(error: PgEntraError) -> PgEntraError:
-    """An error of the driver's class is put into one of SQLAlchemy's, and ours would be hidden inside. So it is made
-    one of SQLAlchemy's itself, in place of the driver's."""
+    """Returns the error with SQLAlchemy's class instead of the driver's: SQLAlchemy wraps errors of the driver's class,
+    which would hide this library's class."""
     _, (bases, arguments, state) = error.__reduce__()
     bases = tuple(base for base in bases if issubclass(base, PgEntraError))
-    ours = _rebuild(bases, arguments, state)
-    return _also(ours, _Transient) if error.detail.get("transient") else ours
+    rebuilt = _rebuild(bases, arguments, state)
+    return _also(rebuilt, _Transient) if error.detail.get("transient") else rebuilt
 
 
-# Drivers with a `timeout` of their own.
+# Drivers that have their own `timeout`.
 _LEAVE = {"asyncpg": ("timeout",), "pg8000": ("timeout",)}
 
 
-# Words of libpq that asyncpg takes in a URL only.
+# Settings of libpq that asyncpg accepts in a URL only.
 _OF_URL = (
     "application_name",
     "options",
@@ -148,35 +151,39 @@ _OF_URL = (
 )
 
 
-def _misplaced(name: str, expected: str, came: Any, advice: str) -> PgEntraError:
-    if is_credential(came):
+def _misplaced(name: str, expected: str, actual: Any, advice: str) -> PgEntraError:
+    if is_credential(actual):
         advice = "Pass a credential by its name: credential=..."
-    kind = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
+    kind = f"the class {actual.__name__}" if isinstance(actual, type) else type(actual).__name__
     return _native.error("invalid_connection", f"{name}: expected {expected}, got {kind}", None, advice)
 
 
 def _enable(engine: Engine, settings: Arguments) -> None:
     if not isinstance(engine, Engine):
-        advice = (
-            "For an AsyncEngine use enable_entra_authentication_async; of a session pass the engine it is bound to."
-        )
+        advice = "For an AsyncEngine use enable_entra_authentication_async; for a session pass its engine."
         raise _misplaced("engine", "a SQLAlchemy engine", engine, advice)
-    source_of(settings["credential"])  # What is no credential is told now, not at the first connection.
+    resolve(settings["credential"])  # Refuses an object that is not a credential now, not at the first connection.
     dialect = engine.dialect
-    # Kept by the dialect alone: a credential may refer to its engine, and both have to go together.
-    listener = next((one for one in dialect.dispatch.do_connect if isinstance(one, _Listener)), None)
+    # Only the dialect keeps it alive: a credential may reference its engine, and both must be freed together.
+    # The plugin's listener is of a derived class: it keeps its restrictions, and calls this one first.
+    listener = next((one for one in dialect.dispatch.do_connect if type(one) is _Listener), None)
     if listener is None:
-        opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
-        if opener is None:
-            raise _native.error(
-                "invalid_connection",
-                f"{dialect.name}+{dialect.driver}: not a driver that pgentra knows",
-                None,
-                "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
-            )
-        listener = _Listener(opener)
+        listener = _Listener(opener_of(dialect))
         event.listen(engine, "do_connect", listener)
     listener.settings = {name: value for name, value in settings.items() if value is not None}
+
+
+def opener_of(dialect: Dialect) -> Opener:
+    """Returns the function that opens the connections of a dialect."""
+    opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
+    if opener is None:
+        raise _native.error(
+            "invalid_connection",
+            f"{dialect.name}+{dialect.driver}: pgentra does not support this driver",
+            None,
+            "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
+        )
+    return opener
 
 
 def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
@@ -187,7 +194,7 @@ def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, ent
     if not (isinstance(made, type) and issubclass(made, EntraConnection)):
         raise _in_place_of_entra("connection_factory", "Derive it from pgentra.psycopg2.EntraConnection.")
     if isinstance(factory, partial):
-        entra = {**entra, **factory.keywords}  # As in all of `connect_args`, what stands there wins.
+        entra = {**entra, **factory.keywords}  # As in all of `connect_args`, these take precedence.
     return dialect.connect(*arguments, connection_factory=partial(factory, **entra), **parameters)
 
 
@@ -214,7 +221,7 @@ def _asyncpg(dialect: Dialect, arguments: list[Any], parameters: Arguments, entr
     if of_url:
         parameters["dsn"] = asyncpg.with_settings(parameters.get("dsn"), of_url)
     credential, options = take_options(entra)
-    # No error of ours derives from asyncpg's: SQLAlchemy would translate it into one of its own and drop our class.
+    # Errors do not derive from asyncpg's class: SQLAlchemy would convert them and drop this library's class.
     opener = partial(asyncpg._connect, credential=credential, _options=options, **entra)
     return _connect_async(dialect, arguments, parameters, opener)
 
@@ -226,43 +233,47 @@ def _connect_async(dialect: Dialect, arguments: list[Any], parameters: Arguments
 
 
 def _in_place_of_entra(name: str, advice: str) -> PgEntraError:
-    message = f"connect_args: `{name}` would open the connection in the place of pgentra"
+    message = f"connect_args: `{name}` would open the connection instead of pgentra"
     return _native.error("invalid_connection", message, None, advice)
 
 
 def _pg8000(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:
-    """pg8000 has no module of its own here. It reads no variable and no file, and TLS is a context."""
+    """Opens a connection of pg8000, which reads no variable and no file; its TLS setting is a context."""
     import pg8000
 
     credential, options = take_options(entra)
     context = parameters.get("ssl_context")
+    # Settings of libpq in the URL, which pg8000 does not have.
+    tls = {name: value for name in ("sslmode", "sslrootcert") if (value := parameters.pop(name, None)) is not None}
     given = {
         **{name: parameters.get(name) for name in ("user", "password", "port", "timeout")},
         "dbname": parameters.get("database"),
         "host": parameters.get("unix_sock") or parameters.get("host"),
-        "sslmode": None if context is None else "disable" if context is False else "require",
+        "sslmode": tls.get("sslmode") if context is None else "disable" if context is False else "require",
     }
     planned = plan(given, credential, options, variables={}, service_files=False, verifies_certificates=True)
-    parameters.update(entra)  # What is not ours is pg8000's, or unknown to both.
+    parameters.update(entra)  # The options that are not pgentra's are pg8000's, or unknown to both.
 
-    def attempt(settings: dict[str, str]) -> Any:
-        settings = _pg8000_arguments(settings)
+    if context is not None:
+        tls = {}
+
+    def attempt(settings: LoginSettings) -> Any:
         try:
-            return dialect.connect(*arguments, **{**parameters, **settings})
+            return dialect.connect(*arguments, **{**parameters, **_pg8000_arguments(settings.over(tls))})
         except pg8000.Error as error:
-            # The server's fields are a dict, where other drivers have a message and a `sqlstate`.
+            # The server's fields are a dict; other drivers have a message and a `sqlstate`.
             fields = error.args[0] if error.args else None
             if not isinstance(fields, dict):
                 raise
-            told = type(error)(fields.get("M"))
-            told.sqlstate = fields.get("C")
-            raise told from error
+            refused = type(error)(fields.get("M"))
+            refused.sqlstate = fields.get("C")
+            raise refused from error
 
     return connect(planned, attempt, pg8000.Error)
 
 
-def _pg8000_arguments(settings: dict[str, str]) -> Arguments:
-    """Settings by libpq's names as pg8000 takes them."""
+def _pg8000_arguments(settings: dict[str, Any]) -> Arguments:
+    """Converts settings by libpq's names to pg8000's arguments."""
     arguments: Arguments = {name: settings[name] for name in ("host", "user", "password") if name in settings}
     if "dbname" in settings:
         arguments["database"] = settings["dbname"]
@@ -272,7 +283,9 @@ def _pg8000_arguments(settings: dict[str, str]) -> Arguments:
     if sslmode in ("verify-ca", "verify-full"):
         import ssl
 
-        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.get("sslrootcert"))
+        file = settings.get("sslrootcert")
+        arguments["ssl_context"] = made = ssl.create_default_context(cafile=None if file == "system" else file)
+        made.check_hostname = sslmode == "verify-full"
     elif sslmode in ("disable", "require"):
         arguments["ssl_context"] = sslmode == "require"
     return arguments

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, progress},
     error::{CustomCause, Error, ErrorKind, Result},
     runtime::PerProcess,
 };
@@ -48,6 +48,7 @@ where
         Box::pin(async move {
             let (request, response) = CustomRequest::new(request.clone());
             let _kept_until_the_end = (self.begin)(request)?;
+            let _waiting = progress::wait_for("the credential's own code");
             response.await
         })
     }

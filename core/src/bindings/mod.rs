@@ -27,8 +27,12 @@ pub use log_level::{LogEvent, LogLevel, set_log_sink};
 pub use token_strings::{TokenStringCache, TokenStrings};
 
 pub use crate::{
+    cache::clear_caches,
     config::environment::KNOWN_VARIABLES,
-    credential::entra::error_codes::{Aadsts, Verdict, aadsts_advice},
+    credential::{
+        entra::error_codes::{Aadsts, Verdict, aadsts_advice},
+        progress::{Waiting, wait_for},
+    },
     error::{ChainRule, CustomCause},
     postgres::{connection_plan::CONNECTION_VARIABLES, settings::sslmode_of_text},
     runtime::{PerProcess, start_thread, without_fork},
@@ -39,4 +43,9 @@ pub mod cloud {
     pub use crate::cloud::{
         Cloud, CloudError, CloudFacts, CloudInputs, Resolved, is_azure_server, resolve, resource_of,
     };
+}
+
+/// Connections whose settings do not come from the application.
+pub mod untrusted {
+    pub use crate::postgres::untrusted::{ALLOWED_HOSTS_VARIABLE, SETTINGS, UntrustedLogin, refused, untrusted_login};
 }

@@ -64,6 +64,12 @@ pub(crate) fn note_own_entry(entry: &Arc<CacheEntry>) {
     });
 }
 
+/// Drops all entries.
+pub(super) fn clear() {
+    ENTRIES.clear();
+    OWN_ENTRIES.clear();
+}
+
 /// Returns the statistics of every entry in this process: those shared by equal settings, those of users, and those of
 /// custom credentials.
 pub fn stats() -> Vec<EntryStats> {

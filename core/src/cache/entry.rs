@@ -22,7 +22,10 @@ use super::{
     token::{Shards, Token},
 };
 use crate::{
-    credential::{Credential, FetchContext, FetchedToken, TokenRequest},
+    credential::{
+        Credential, FetchContext, FetchedToken, TokenRequest,
+        progress::{FetchProgress, no_token},
+    },
     error::{Error, ErrorKind, Result},
     postgres::role_name::{Claims, Principal},
     runtime::{PerProcess, generation, is_shutting_down, lock, lost_work, now, random_seed, spawn},
@@ -80,6 +83,8 @@ struct State {
     waiters: Vec<oneshot::Sender<WaitResult>>,
     /// Those that wait for another token, whatever the reason of its arrival.
     watchers: Vec<oneshot::Sender<()>>,
+    /// The progress of the fetch that started last.
+    progress: Option<Arc<FetchProgress>>,
     /// Whether the timer of `RefreshMode::Ahead` is running.
     has_timer: bool,
 }
@@ -168,7 +173,7 @@ impl CacheEntry {
             if let Some(warm) = &*self.warm.load() {
                 refresh.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
             }
-            Mutex::new(State { refresh, waiters: Vec::new(), watchers: Vec::new(), has_timer: false })
+            Mutex::new(State { refresh, waiters: Vec::new(), watchers: Vec::new(), progress: None, has_timer: false })
         })
     }
 
@@ -336,6 +341,12 @@ impl CacheEntry {
     /// Returns a token that is not dead, for a caller whose time limit passed before the fetch ended.
     pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
         lock(self.state()).refresh.fallback(now()).cloned()
+    }
+
+    /// Returns the error of a caller whose time limit passed before the fetch ended.
+    pub(crate) fn late(&self, limit: Duration) -> Error {
+        let progress = lock(self.state()).progress.clone();
+        progress.map_or_else(|| Error::new(ErrorKind::Timeout, no_token(limit)), |progress| progress.late(limit))
     }
 
     /// Reports that a server refused a login with `refused`, or with the current token. Returns the newer token to
@@ -576,7 +587,9 @@ impl FetchTask {
         let entry = Arc::clone(&self.entry);
         let bound = entry.credential.bound();
         let started = std::time::Instant::now();
-        let mut fetch = entry.credential.fetch(&entry.request, context);
+        let progress = Arc::new(FetchProgress::default());
+        lock(entry.state()).progress = Some(Arc::clone(&progress));
+        let mut fetch = std::pin::pin!(progress.observe(entry.credential.fetch(&entry.request, context)));
         let outcome = match tokio::time::timeout(bound, &mut fetch).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -607,6 +620,7 @@ impl FetchTask {
             }
             outcome => entry.settle(self.fetch_id, outcome),
         }
+        lock(entry.state()).progress = None;
         self.settled = true;
     }
 }

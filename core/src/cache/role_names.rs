@@ -15,6 +15,11 @@ pub(crate) fn remembered_name(principal: &Principal) -> Option<Option<String>> {
     NAMES.load().get(&(principal.tid.clone()?, principal.oid.clone()?)).cloned()
 }
 
+/// Forgets all names.
+pub(super) fn clear() {
+    NAMES.clear();
+}
+
 /// Stores the name in the management token of a principal.
 pub(crate) fn remember_name(principal: &Principal, name: Option<&str>) {
     if let (Some(tid), Some(oid)) = (&principal.tid, &principal.oid) {

@@ -40,6 +40,17 @@ fn users() -> &'static Mutex<Users> {
     })
 }
 
+/// Drops the entries of all users.
+pub(super) fn clear() {
+    MIDDLE_TIERS.clear();
+    let Some(users) = USERS.peek() else { return };
+    // Without a capacity, so that nothing is allocated.
+    let mut empty = LruCache::unbounded_with_hasher(ByKey);
+    empty.resize(NonZeroUsize::new(MOST_USERS).unwrap_or(NonZeroUsize::MIN));
+    let dropped = std::mem::replace(&mut *lock(users), empty);
+    drop(dropped);
+}
+
 /// Returns the entry of a user for a request, and creates it at the first call.
 pub(crate) fn entry(key: Key, request: &TokenRequest, credential: &Arc<dyn Credential>) -> Arc<CacheEntry> {
     let mut users = lock(users());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::FetchContext;
+use super::{FetchContext, progress};
 use crate::{
     config::{RetryOptions, duration},
     error::{Error, ErrorKind},
@@ -43,6 +43,7 @@ impl Tries {
     /// Waits, and returns whether to try again. `pause` returns the pause after so many attempts, or `None` to stop.
     pub(super) async fn again(&mut self, error: &Error, pause: impl FnOnce(&Error, u32) -> Option<Duration>) -> bool {
         self.done += 1;
+        progress::attempt_failed(error);
         let Some(pause) = pause(error, self.done).filter(|_| self.repeats) else { return false };
         let left = self.deadline.saturating_duration_since(Instant::now());
         // An attempt needs at least one second.

@@ -43,6 +43,7 @@ pub(crate) mod service_connector;
 mod service_file;
 pub(crate) mod settings;
 pub mod tls_policy;
+pub(crate) mod untrusted;
 
 use std::ffi::OsString;
 

@@ -1,7 +1,10 @@
 //! Values that belong to one process, and work that a fork must not interrupt.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -154,11 +157,23 @@ unsafe impl<T: Send> Send for PerProcess<T> {}
 
 /// A value that a forked child reads without a lock as its parent left it. It is copied on write. If two threads need
 /// it first, both make it and neither waits: a child that was forked during a wait would wait for ever.
-pub(crate) struct ForkShared<T>(OnceBox<ArcSwap<T>>);
+pub(crate) struct ForkShared<T> {
+    value: OnceBox<ArcSwap<T>>,
+    /// The value after [`clear`](Self::clear). A leak checker follows this pointer, which is to the start of the
+    /// block, and not the one of `value`.
+    empty: OnceBox<Arc<T>>,
+}
 
 impl<T: Default> ForkShared<T> {
     pub(crate) const fn new() -> Self {
-        ForkShared(OnceBox::new())
+        ForkShared { value: OnceBox::new(), empty: OnceBox::new() }
+    }
+
+    /// Drops the value, at the end of the process.
+    pub(crate) fn clear(&self) {
+        if let Some(value) = self.value.get() {
+            value.store(Arc::clone(self.empty.get_or_init(Box::default)));
+        }
     }
 }
 
@@ -166,6 +181,6 @@ impl<T: Default> std::ops::Deref for ForkShared<T> {
     type Target = ArcSwap<T>;
 
     fn deref(&self) -> &ArcSwap<T> {
-        self.0.get_or_init(Box::default)
+        self.value.get_or_init(Box::default)
     }
 }

@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_native_certs::load_certs_from_paths;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509CertificateParser, nom::Parser};
 
 use crate::{
     byte_order_mark::unmarked,
@@ -175,9 +175,11 @@ impl Loaded {
         let text =
             text.replace(" TRUSTED CERTIFICATE-", " CERTIFICATE-").replace(" X509 CERTIFICATE-", " CERTIFICATE-");
         let mut errors = Vec::new();
+        // Only the end of the certificate is needed.
+        let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
         for section in CertificateDer::pem_slice_iter(text.as_bytes()) {
             match section {
-                Ok(certificate) => match X509Certificate::from_der(&certificate) {
+                Ok(certificate) => match parser.parse(&certificate) {
                     Ok((attributes, _)) if !attributes.is_empty() => {
                         if is_trusted_for_servers(attributes) {
                             let length = certificate.len() - attributes.len();
@@ -274,6 +276,8 @@ pub(super) fn client_config(store: RootCertStore) -> Result<ClientConfig> {
 
 #[cfg(test)]
 mod tests {
+    use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
     use super::*;
     use crate::config::Environment;
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::{Call, Failure, Reply};
+use super::{Call, EndpointError, Reply};
 use crate::fault::Shape;
 use crate::ids;
 use crate::state::now_with;
@@ -121,12 +121,12 @@ const CLAIMS_CHALLENGE: &str =
     r#"{"access_token":{"capolids":{"essential":true,"values":["99999999-0000-0000-0000-0000000000c1"]}}}"#;
 
 /// Returns a refusal with its code and a text.
-pub(super) fn refuse(code: u32, text: impl Into<String>) -> Failure {
-    Failure { aadsts: Some(code), description: Some(text.into()), ..Failure::default() }
+pub(super) fn refuse(code: u32, text: impl Into<String>) -> EndpointError {
+    EndpointError { aadsts: Some(code), description: Some(text.into()), ..EndpointError::default() }
 }
 
 /// Returns the refusal of a resource that is not in the tenant.
-pub(super) fn unknown_resource(resource: &str) -> Failure {
+pub(super) fn unknown_resource(resource: &str) -> EndpointError {
     let text = format!(
         "The resource principal named {resource} was not found in the tenant named Contoso. This can happen if the \
          application has not been installed by the administrator of the tenant or consented to by any user in the tenant. \
@@ -136,10 +136,10 @@ pub(super) fn unknown_resource(resource: &str) -> Failure {
 }
 
 /// Returns the error response.
-pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-    let known = failure.aadsts.and_then(|code| KNOWN.iter().find(|known| known.code == code));
-    let status = failure.status.or(known.map(|known| known.status)).unwrap_or(400);
-    let error = failure.error.as_deref().or(known.map(|known| known.error)).unwrap_or(match status {
+pub(super) fn reply(endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+    let known = endpoint_error.aadsts.and_then(|code| KNOWN.iter().find(|known| known.code == code));
+    let status = endpoint_error.status.or(known.map(|known| known.status)).unwrap_or(400);
+    let error = endpoint_error.error.as_deref().or(known.map(|known| known.error)).unwrap_or(match status {
         401 => "invalid_client",
         429 | 500.. => "temporarily_unavailable",
         _ => "invalid_request",
@@ -149,15 +149,15 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
         500.. => "The service is temporarily unavailable. Try again later.",
         _ => "The request was refused.",
     };
-    let text = failure.description.as_deref().or(known.map(|known| known.text)).unwrap_or(usual_text);
+    let text = endpoint_error.description.as_deref().or(known.map(|known| known.text)).unwrap_or(usual_text);
 
     // A user that must act gets the claims for the next sign-in.
-    let claims = matches!(failure.aadsts, Some(50076 | 50079)).then_some(CLAIMS_CHALLENGE);
-    let Description { text, trace_id, correlation_id, timestamp } = describe(failure.aadsts, text, call, shape);
+    let claims = matches!(endpoint_error.aadsts, Some(50076 | 50079)).then_some(CLAIMS_CHALLENGE);
+    let Description { text, trace_id, correlation_id, timestamp } = describe(endpoint_error.aadsts, text, call, shape);
     let mut body = json!({
         "error": error,
         "error_description": text,
-        "error_codes": failure.aadsts.into_iter().collect::<Vec<_>>(),
+        "error_codes": endpoint_error.aadsts.into_iter().collect::<Vec<_>>(),
         "timestamp": timestamp,
         "trace_id": trace_id,
         "correlation_id": correlation_id,
@@ -166,7 +166,7 @@ pub(super) fn reply(failure: &Failure, call: &Call, shape: &Shape) -> Reply {
         body["suberror"] = Value::from("basic_action");
         body["claims"] = Value::from(claims);
     }
-    if let Some(code) = failure.aadsts {
+    if let Some(code) = endpoint_error.aadsts {
         body["error_uri"] = Value::from(format!("https://login.microsoftonline.com/error?code={code}"));
     }
     Reply::json(status, &body).with_header("x-ms-request-id", trace_id).with_header("client-request-id", correlation_id)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Call, Caller, Endpoint, Failure, Reply};
+use super::{Call, Caller, Endpoint, EndpointError, Reply};
 use crate::fault::Shape;
 use crate::principal::FederatedCredential;
 use crate::state::State;
@@ -29,10 +29,11 @@ impl Endpoint for AzurePipelines {
         Caller { secret, ..Caller::default() }
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refused = |status: u16, description: String| {
-            let failure = Failure { status: Some(status), description: Some(description), ..Failure::default() };
-            self.failure(&failure, call, shape)
+            let endpoint_error =
+                EndpointError { status: Some(status), description: Some(description), ..EndpointError::default() };
+            self.error_reply(&endpoint_error, call, shape)
         };
         let pipelines = state.azure_pipelines();
         if self.caller(state, call).secret.as_deref() != Some(&pipelines.system_access_token) {
@@ -61,10 +62,10 @@ impl Endpoint for AzurePipelines {
         Reply::json(200, &json!({ "oidcToken": state.assertion(&federated, shape) }))
     }
 
-    fn failure(&self, failure: &Failure, _: &Call, _: &Shape) -> Reply {
-        let message = failure.description.as_deref().unwrap_or("The request was refused.");
+    fn error_reply(&self, endpoint_error: &EndpointError, _: &Call, _: &Shape) -> Reply {
+        let message = endpoint_error.description.as_deref().unwrap_or("The request was refused.");
         let body =
             json!({"$id": "1", "innerException": null, "message": message, "typeKey": "Exception", "errorCode": 0});
-        Reply::json(failure.status.unwrap_or(500), &body).with_header("x-vss-e2eid", crate::ids::random())
+        Reply::json(endpoint_error.status.unwrap_or(500), &body).with_header("x-vss-e2eid", crate::ids::random())
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Failure, aadsts};
+use super::{Call, EndpointError, aadsts};
 use crate::certificate::{self, Certificate};
 use crate::jwt::Jws;
 use crate::principal::{FederatedCredential, Principal};
@@ -19,7 +19,7 @@ pub(super) fn check(
     assertion: &str,
     principal: &Principal,
     now: i64,
-) -> Result<(), Failure> {
+) -> Result<(), EndpointError> {
     let jws = Jws::parse(assertion).ok_or_else(|| aadsts::refuse(50027, "JWT token is invalid or malformed."))?;
     check_times(&jws, now)?;
     let claim = |name: &str| jws.claims.get(name).and_then(Value::as_str);
@@ -30,7 +30,7 @@ pub(super) fn check(
     federated(state, assertion, &jws, principal)
 }
 
-fn check_times(jws: &Jws<'_>, now: i64) -> Result<(), Failure> {
+fn check_times(jws: &Jws<'_>, now: i64) -> Result<(), EndpointError> {
     // MSAL for Python writes these times with fractions.
     let seconds = |name: &str| jws.claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
     let (not_before, expires_on) = (seconds("nbf").or(seconds("iat")).unwrap_or(0), seconds("exp").unwrap_or(0));
@@ -47,7 +47,13 @@ fn check_times(jws: &Jws<'_>, now: i64) -> Result<(), Failure> {
     Err(aadsts::refuse(700024, text))
 }
 
-fn by_certificate(state: &State, call: &Call, jws: &Jws<'_>, principal: &Principal, now: i64) -> Result<(), Failure> {
+fn by_certificate(
+    state: &State,
+    call: &Call,
+    jws: &Jws<'_>,
+    principal: &Principal,
+    now: i64,
+) -> Result<(), EndpointError> {
     let claim = |name: &str| jws.claims.get(name).and_then(Value::as_str).unwrap_or_default();
     if claim("sub") != principal.appid {
         let text = format!("Client assertion's 'sub' is '{}', its 'iss' the client id.", claim("sub"));
@@ -130,7 +136,7 @@ pub(super) fn describe(assertion: &str) -> Option<Value> {
 
 /// Checks a token of another issuer (workload identity federation). Its signature is verified only if the emulator is
 /// the issuer, because other issuers' keys are not available.
-fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principal) -> Result<(), Failure> {
+fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principal) -> Result<(), EndpointError> {
     let forged = jws.header.get("kid").and_then(Value::as_str).is_some_and(|kid| state.has_key(kid))
         && !state.signed_here(assertion);
     if forged || jws.header.get("alg").and_then(Value::as_str) == Some("none") {
@@ -144,7 +150,7 @@ fn federated(state: &State, assertion: &str, jws: &Jws<'_>, principal: &Principa
 
 /// Checks that a configured credential matches the assertion. The error names the first of issuer, subject and audience
 /// that does not match.
-fn matching_credential(claims: &Map<String, Value>, configured: &[FederatedCredential]) -> Result<(), Failure> {
+fn matching_credential(claims: &Map<String, Value>, configured: &[FederatedCredential]) -> Result<(), EndpointError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject) = (text("iss"), text("sub"));
     let audiences: Vec<&str> = match claims.get("aud") {

@@ -5,7 +5,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use super::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::{ExpiresOn, Shape};
 use crate::resource;
 use crate::state::State;
@@ -16,7 +16,7 @@ pub(super) struct DeveloperTool {
 }
 
 /// A tool's own error: the `error` of a fault, the exit status, and the text of each tool.
-struct Complaint {
+struct ToolError {
     error: &'static str,
     exit: u8,
     az: &'static str,
@@ -24,22 +24,22 @@ struct Complaint {
     pwsh: &'static str,
 }
 
-const COMPLAINTS: [Complaint; 4] = [
-    Complaint {
+const TOOL_ERRORS: [ToolError; 4] = [
+    ToolError {
         error: "not_installed",
         exit: 127,
         az: "sh: 1: az: not found",
         azd: "sh: 1: azd: not found",
         pwsh: "sh: 1: pwsh: not found",
     },
-    Complaint {
+    ToolError {
         error: "not_signed_in",
         exit: 1,
         az: "Please run 'az login' to setup account.",
         azd: "not logged in, run `azd auth login` to login",
         pwsh: "Run Connect-AzAccount to login.",
     },
-    Complaint {
+    ToolError {
         error: "execution_policy",
         exit: 1,
         az: "The command is not allowed.",
@@ -47,7 +47,7 @@ const COMPLAINTS: [Complaint; 4] = [
         pwsh: "AuthorizationManager check failed.",
     },
     // The script prints this text to standard output.
-    Complaint { error: "no_module", exit: 0, az: "", azd: "", pwsh: "NO_AZ_ACCOUNT_MODULE" },
+    ToolError { error: "no_module", exit: 0, az: "", azd: "", pwsh: "NO_AZ_ACCOUNT_MODULE" },
 ];
 
 impl DeveloperTool {
@@ -85,14 +85,14 @@ impl Endpoint for DeveloperTool {
         }
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let Caller { principal: Some(principal), resource, .. } = self.caller(state, call) else {
-            let failure = Failure { error: Some("not_signed_in".into()), ..Failure::default() };
-            return self.failure(&failure, call, shape);
+            let endpoint_error = EndpointError { error: Some("not_signed_in".into()), ..EndpointError::default() };
+            return self.error_reply(&endpoint_error, call, shape);
         };
         let resource = resource.unwrap_or_else(|| resource::MANAGEMENT.into());
         if !state.knows_resource(&resource) {
-            return self.failure(&aadsts::unknown_resource(&resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(&resource), call, shape);
         }
         let issued = state.issue(&principal, &resource, shape);
         let utc = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
@@ -120,19 +120,19 @@ impl Endpoint for DeveloperTool {
     }
 
     /// Returns the tool's output to standard error.
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let known = COMPLAINTS.iter().find(|known| failure.error.as_deref() == Some(known.error));
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let known = TOOL_ERRORS.iter().find(|known| endpoint_error.error.as_deref() == Some(known.error));
         let usual = known.map_or("The request was refused.", |known| match self.name {
             "az" => known.az,
             "azd" => known.azd,
             _ => known.pwsh,
         });
-        let text = failure.description.as_deref().unwrap_or(usual);
-        let text = match failure.aadsts {
+        let text = endpoint_error.description.as_deref().unwrap_or(usual);
+        let text = match endpoint_error.aadsts {
             Some(code) => aadsts::describe(Some(code), text, call, shape).text,
             None => text.to_owned(),
         };
-        let mut reply = Reply::json(failure.status.unwrap_or(400), &json!({}));
+        let mut reply = Reply::json(endpoint_error.status.unwrap_or(400), &json!({}));
         if let Some(known) = known {
             reply = reply.with_header("x-exit", known.exit.to_string());
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use super::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::Shape;
 use crate::jwt::issuer_of;
 use crate::state::State;
@@ -27,7 +27,7 @@ impl Endpoint for Discovery {
         Caller::default()
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let authority = authority(call);
         if call.path == INSTANCE {
             return self.instance(state, call, &authority);
@@ -35,8 +35,8 @@ impl Endpoint for Discovery {
         let tenant = call.path.split('/').nth(1).unwrap_or_default();
         let shared = matches!(tenant, "common" | "organizations" | "consumers");
         if !shared && !state.knows_tenant(tenant) {
-            let failure = Failure { error: Some("invalid_tenant".into()), ..unknown_tenant(tenant) };
-            return self.failure(&failure, call, shape);
+            let endpoint_error = EndpointError { error: Some("invalid_tenant".into()), ..unknown_tenant(tenant) };
+            return self.error_reply(&endpoint_error, call, shape);
         }
         let id = if shared { "{tenantid}".to_owned() } else { state.tenant_id() };
         let is_v2 = call.path.contains("/v2.0/");
@@ -48,8 +48,8 @@ impl Endpoint for Discovery {
         }
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        aadsts::reply(failure, call, shape)
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        aadsts::reply(endpoint_error, call, shape)
     }
 }
 
@@ -57,20 +57,20 @@ impl Discovery {
     /// Responds with the trusted authorities. The emulator responds for itself, so that libraries that are configured
     /// to use it continue.
     fn instance(&self, state: &State, call: &Call, authority: &str) -> Reply {
-        let asked = call.query("authorization_endpoint").unwrap_or_default();
+        let requested = call.query("authorization_endpoint").unwrap_or_default();
         let host = authority.strip_prefix("https://").unwrap_or(authority);
-        let asked_host = asked.strip_prefix("https://").and_then(|rest| rest.split('/').next());
-        if asked_host != Some(host) {
+        let requested_host = requested.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+        if requested_host != Some(host) {
             let text = "The authority host is not known. Check the authorization_endpoint parameter.";
-            let failure = Failure {
+            let endpoint_error = EndpointError {
                 error: Some("invalid_instance".into()),
                 aadsts: Some(50049),
                 description: Some(text.into()),
-                ..Failure::default()
+                ..EndpointError::default()
             };
-            return self.failure(&failure, call, &state.token_settings());
+            return self.error_reply(&endpoint_error, call, &state.token_settings());
         }
-        let tenant = asked.split('/').nth(3).filter(|tenant| !tenant.is_empty()).unwrap_or("common");
+        let tenant = requested.split('/').nth(3).filter(|tenant| !tenant.is_empty()).unwrap_or("common");
         Reply::json(
             200,
             &json!({
@@ -110,7 +110,7 @@ fn configuration(authority: &str, tenant: &str, issuer: &str, is_v2: bool) -> Va
 }
 
 /// Returns the refusal of a tenant that is not the emulator's.
-pub(super) fn unknown_tenant(tenant: &str) -> Failure {
+pub(super) fn unknown_tenant(tenant: &str) -> EndpointError {
     let is_guid = tenant.len() == 36 && tenant.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if is_guid || tenant.contains('.') {
         aadsts::refuse(

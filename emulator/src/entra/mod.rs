@@ -1,7 +1,7 @@
 //! The HTTP endpoints of Microsoft Entra and of the managed identity sources.
 //!
 //! An [`Endpoint`] is one dialect: it reads a request, responds to it, and formats its errors. Listening, recording and
-//! faults are the same for all and are in [`server`]. A new endpoint needs one file and one line in [`families`].
+//! faults are the same for all and are in [`server`]. A new endpoint needs one file and one line in [`listeners`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,10 +44,10 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     fn caller(&self, state: &State, call: &Call) -> Caller;
 
     /// Returns the response if the service works.
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply;
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply;
 
     /// Returns an error in this dialect.
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply;
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply;
 }
 
 /// The principal and the resource of a request.
@@ -61,7 +61,7 @@ pub(crate) struct Caller {
 
 /// An error, to be formatted in a dialect.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Failure {
+pub(crate) struct EndpointError {
     pub(crate) status: Option<u16>,
     pub(crate) aadsts: Option<u32>,
     pub(crate) error: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) struct Failure {
 }
 
 /// Endpoints that share a listener.
-pub(crate) struct Family {
+pub(crate) struct Listener {
     pub(crate) name: &'static str,
     pub(crate) tls: Tls,
     pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
@@ -88,10 +88,10 @@ pub(crate) enum Tls {
 
 /// Returns the listeners of the HTTP endpoints. `identity_header` is the secret of all platforms; Arc's keys are
 /// written to `arc_keys`.
-pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
+pub(crate) fn listeners(identity_header: &str, arc_keys: &Path) -> Vec<Listener> {
     use managed_identity::{app_service, azure_arc, azure_ml, cloud_shell, imds, service_fabric};
     vec![
-        Family {
+        Listener {
             name: "entra",
             tls: Tls::Authority,
             endpoints: vec![
@@ -100,13 +100,13 @@ pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
                 Box::new(azure_pipelines::AzurePipelines),
             ],
         },
-        Family { name: "imds", tls: Tls::Plain, endpoints: vec![Box::new(imds::Imds)] },
-        Family {
+        Listener { name: "imds", tls: Tls::Plain, endpoints: vec![Box::new(imds::Imds)] },
+        Listener {
             name: "app_service",
             tls: Tls::Plain,
             endpoints: vec![Box::new(app_service::AppService { header: identity_header.into() })],
         },
-        Family {
+        Listener {
             name: "hosts",
             tls: Tls::Plain,
             endpoints: vec![
@@ -115,13 +115,13 @@ pub(crate) fn families(identity_header: &str, arc_keys: &Path) -> Vec<Family> {
                 Box::new(cloud_shell::CloudShell),
             ],
         },
-        Family {
+        Listener {
             name: "service_fabric",
             tls: Tls::Own,
             endpoints: vec![Box::new(service_fabric::ServiceFabric { header: identity_header.into() })],
         },
-        Family { name: "token_proxy", tls: Tls::Own, endpoints: vec![Box::new(token_proxy::TokenProxy)] },
-        Family {
+        Listener { name: "token_proxy", tls: Tls::Own, endpoints: vec![Box::new(token_proxy::TokenProxy)] },
+        Listener {
             name: "developer_tools",
             tls: Tls::Plain,
             endpoints: TOOLS.map(|name| Box::new(developer_tools::DeveloperTool { name }) as Box<dyn Endpoint>).into(),

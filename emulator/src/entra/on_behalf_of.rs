@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::token_endpoint::{Asking, Granted, authenticated, invalid_scope, required};
-use super::{Call, Failure, aadsts};
+use super::token_endpoint::{ClientRequest, Granted, authenticated, invalid_scope, required};
+use super::{Call, EndpointError, aadsts};
 use crate::fault::Shape;
 use crate::jwt::Jws;
 use crate::principal::{Principal, PrincipalKind};
@@ -14,8 +14,8 @@ pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 /// The permission that a middle tier has for its users, if it requests all permissions with consent.
 const CONSENTED: &str = "user_impersonation";
 
-pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted, Failure> {
-    let asking = Asking::read(state, call)?;
+pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted, EndpointError> {
+    let client_request = ClientRequest::read(state, call)?;
     if required(call, "requested_token_use")? != "on_behalf_of" {
         let text = "The value of the parameter 'requested_token_use' has to be 'on_behalf_of'.";
         return Err(aadsts::refuse(900144, text));
@@ -30,10 +30,10 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     if !state.knows_resource(resource) {
         return Err(aadsts::unknown_resource(resource));
     }
-    let asked = authenticated(state, call, &asking, shape)?;
-    let user = user(state, assertion, &asking.principal, now_with(shape))?;
+    let request_claims = authenticated(state, call, &client_request, shape)?;
+    let user = user(state, assertion, &client_request.principal, now_with(shape))?;
     let wanted = if wanted == ".default" { CONSENTED } else { wanted };
-    let issued = state.issue_on_behalf_of(&user, &asking.principal, asked, resource, wanted, shape);
+    let issued = state.issue_on_behalf_of(&user, &client_request.principal, request_claims, resource, wanted, shape);
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
 }
 
@@ -53,7 +53,7 @@ fn user(
     assertion: &str,
     application: &Principal,
     now: i64,
-) -> Result<std::sync::Arc<Principal>, Failure> {
+) -> Result<std::sync::Arc<Principal>, EndpointError> {
     let invalid = |why: &str| aadsts::refuse(50013, format!("Assertion failed signature validation. [Reason - {why}]"));
     let jws = Jws::parse(assertion).ok_or_else(|| aadsts::refuse(50027, "JWT token is invalid or malformed."))?;
     if !state.signed_here(assertion) {
@@ -94,7 +94,7 @@ fn user(
     let methods = jws.claims.get("amr").and_then(Value::as_array);
     let is_strong = methods.into_iter().flatten().any(|method| method == "mfa");
     if user.requires_mfa && !is_strong {
-        return Err(Failure { aadsts: Some(50076), ..Failure::default() });
+        return Err(EndpointError { aadsts: Some(50076), ..EndpointError::default() });
     }
     Ok(user)
 }

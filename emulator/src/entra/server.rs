@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Call, Caller, Endpoint, Failure, Family, Reply, client_assertion};
+use super::{Call, Caller, Endpoint, EndpointError, Listener, Reply, client_assertion};
 use crate::fault::{Body, Connection, Fault, Shape};
 use crate::request_log::{InFlight, RecordedRequest};
 use crate::state::{State, now_with};
@@ -33,21 +33,21 @@ const BIG_BODY_BYTES: usize = (1 << 20) + 4096;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const GARBAGE: &[u8] = b"\x15\x03\x01\x00\x02\x02\x28\x00\xff\xfenot HTTP at all\r\n\r\n";
 
-/// Serves a family until the future is dropped.
-pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, family: Family, state: Arc<State>) {
-    let family = Arc::new(family);
+/// Serves a listener until the future is dropped.
+pub(crate) async fn serve(socket: TcpListener, tls: Option<TlsAcceptor>, listener: Listener, state: Arc<State>) {
+    let listener = Arc::new(listener);
     // Dropping the set ends the connections.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => {
                     let connection = Arc::new(Served {
-                        number: state.requests.accept(family.name),
-                        family: family.clone(),
+                        number: state.requests.accept(listener.name),
+                        listener: listener.clone(),
                         state: state.clone(),
                         endpoints_seen: Mutex::default(),
-                        last_word: Mutex::default(),
+                        final_bytes: Mutex::default(),
                     });
                     connections.spawn(connection.accept(stream, tls.clone()));
                 }
@@ -69,11 +69,11 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<(TcpListener, Socket
 /// One connection.
 struct Served {
     number: u64,
-    family: Arc<Family>,
+    listener: Arc<Listener>,
     state: Arc<State>,
     endpoints_seen: Mutex<HashSet<&'static str>>,
     /// Bytes to send before closing, instead of a response.
-    last_word: Mutex<&'static [u8]>,
+    final_bytes: Mutex<&'static [u8]>,
 }
 
 type ReplyBody = http_body_util::combinators::BoxBody<Bytes, Abort>;
@@ -100,40 +100,44 @@ impl Served {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self: Arc<Self>, stream: S) {
         let service = service_fn(|request| {
             let served = self.clone();
-            Box::pin(async move { served.answer(request).await })
+            Box::pin(async move { served.respond(request).await })
         });
         let mut connection =
             http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
         let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
         let mut stream = connection.into_parts().io.into_inner();
-        let last_word = *self.last_word.lock().unwrap_or_else(PoisonError::into_inner);
-        if served.is_err() && last_word.is_empty() {
+        let final_bytes = *self.final_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if served.is_err() && final_bytes.is_empty() {
             // The connection is dropped without the closing message of TLS.
             return;
         }
-        let _ = stream.write_all(last_word).await;
+        let _ = stream.write_all(final_bytes).await;
         let _ = stream.shutdown().await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Abort> {
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Abort> {
         let (parts, body) = request.into_parts();
         let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else { return Err(Abort) };
         let call = Call::new(parts, &body.to_bytes());
-        let Some(endpoint) = self.family.endpoints.iter().find(|endpoint| endpoint.serves(&call)) else {
+        let Some(endpoint) = self.listener.endpoints.iter().find(|endpoint| endpoint.serves(&call)) else {
             self.begin("other", &call, &Caller::default()).answered(404);
-            return Ok(respond(Reply::json(404, &serde_json::json!({"error": "not_found"})), &Shape::default(), false));
+            return Ok(to_response(
+                Reply::json(404, &serde_json::json!({"error": "not_found"})),
+                &Shape::default(),
+                false,
+            ));
         };
         let caller = endpoint.caller(&self.state, &call);
         let in_flight = self.begin(endpoint.name(), &call, &caller);
         let settings = self.state.token_settings();
         let principal = caller.principal.as_deref();
         let Some(fault) = self.state.take_fault(endpoint.name(), principal, caller.resource.as_deref()) else {
-            let reply = endpoint.answer(&self.state, &call, &settings);
+            let reply = endpoint.respond(&self.state, &call, &settings);
             in_flight.answered(reply.status);
-            return Ok(respond(reply, &settings, false));
+            return Ok(to_response(reply, &settings, false));
         };
         in_flight.hit_by(fault.id);
-        self.faulty_answer(&**endpoint, &call, &caller, &settings, &fault, in_flight).await
+        self.respond_with_fault(&**endpoint, &call, &caller, &settings, &fault, in_flight).await
     }
 
     fn begin(&self, endpoint: &'static str, call: &Call, caller: &Caller) -> InFlight {
@@ -141,7 +145,7 @@ impl Served {
         self.state.requests.begin(record(endpoint, self.number, call, caller), first)
     }
 
-    async fn faulty_answer(
+    async fn respond_with_fault(
         &self,
         endpoint: &dyn Endpoint,
         call: &Call,
@@ -159,7 +163,7 @@ impl Served {
                 return Err(Abort);
             }
             Some(Connection::Garbage) => {
-                *self.last_word.lock().unwrap_or_else(PoisonError::into_inner) = GARBAGE;
+                *self.final_bytes.lock().unwrap_or_else(PoisonError::into_inner) = GARBAGE;
                 return Err(Abort);
             }
             Some(Connection::DropMidBody) | None => {}
@@ -169,13 +173,13 @@ impl Served {
             let _ = tokio::task::spawn_blocking(move || state.rotate_keys(false)).await;
         }
         let mut reply = if fault.is_error() {
-            endpoint.failure(&failure(fault, caller), call, &shape)
+            endpoint.error_reply(&error_of(fault, caller), call, &shape)
         } else {
-            endpoint.answer(&self.state, call, &shape)
+            endpoint.respond(&self.state, call, &shape)
         };
-        disfigure(&mut reply, fault);
+        change_reply(&mut reply, fault);
         in_flight.answered(reply.status);
-        Ok(respond(reply, &shape, fault.connection == Some(Connection::DropMidBody)))
+        Ok(to_response(reply, &shape, fault.connection == Some(Connection::DropMidBody)))
     }
 
     /// Waits until the fault is removed.
@@ -189,8 +193,8 @@ impl Served {
     }
 }
 
-fn failure(fault: &Fault, caller: &Caller) -> Failure {
-    let failure = Failure {
+fn error_of(fault: &Fault, caller: &Caller) -> EndpointError {
+    let endpoint_error = EndpointError {
         status: fault.status,
         aadsts: fault.aadsts,
         error: fault.error.clone(),
@@ -198,20 +202,20 @@ fn failure(fault: &Fault, caller: &Caller) -> Failure {
     };
     if !fault.echo_secret {
         let from_retry_after = fault.retry_after.as_ref().filter(|_| fault.aadsts.is_none()).map(|_| 429);
-        return Failure { status: failure.status.or(from_retry_after), ..failure };
+        return EndpointError { status: endpoint_error.status.or(from_retry_after), ..endpoint_error };
     }
     let secret = caller.secret.as_deref().unwrap_or_default();
-    let text = failure.description.as_deref().unwrap_or("Invalid client secret provided.");
-    Failure {
-        status: failure.status.or(Some(401)),
-        aadsts: failure.aadsts.or(Some(7000215)),
+    let text = endpoint_error.description.as_deref().unwrap_or("Invalid client secret provided.");
+    EndpointError {
+        status: endpoint_error.status.or(Some(401)),
+        aadsts: endpoint_error.aadsts.or(Some(7000215)),
         description: Some(format!("{text} The secret sent was '{secret}'.")),
-        ..failure
+        ..endpoint_error
     }
 }
 
 /// Applies a fault to the finished response.
-fn disfigure(reply: &mut Reply, fault: &Fault) {
+fn change_reply(reply: &mut Reply, fault: &Fault) {
     match fault.body {
         None => {}
         Some(Body::Html) => {
@@ -243,7 +247,7 @@ fn disfigure(reply: &mut Reply, fault: &Fault) {
     }
 }
 
-fn respond(reply: Reply, shape: &Shape, break_off: bool) -> Response<ReplyBody> {
+fn to_response(reply: Reply, shape: &Shape, break_off: bool) -> Response<ReplyBody> {
     let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now_with(shape)).unwrap_or(0));
     let mut response = Response::builder()
         .status(reply.status)
@@ -261,7 +265,7 @@ fn respond(reply: Reply, shape: &Shape, break_off: bool) -> Response<ReplyBody> 
     };
     // A fault can have a header value or a status that is not valid in HTTP.
     response.body(body).unwrap_or_else(|_| {
-        let mut response = Response::new(whole(b"a fault asked for an impossible answer".to_vec()));
+        let mut response = Response::new(whole(b"a fault requires an impossible response".to_vec()));
         *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/plain"));
         response

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::discovery::unknown_tenant;
-use super::{Call, Caller, Endpoint, Failure, Reply, aadsts, client_assertion, on_behalf_of};
-use crate::claims::Proof;
+use super::{Call, Caller, Endpoint, EndpointError, Reply, aadsts, client_assertion, on_behalf_of};
+use crate::claims::ClientAuthentication;
 use crate::fault::{Numbers, Shape};
 use crate::principal::Principal;
 use crate::state::{IssuedToken, State, now_with};
@@ -41,23 +41,23 @@ impl Endpoint for TokenEndpoint {
         }
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         match self.grant(state, call, shape) {
             Ok(granted) => success(&granted, shape),
-            Err(failure) => self.failure(&failure, call, shape),
+            Err(endpoint_error) => self.error_reply(&endpoint_error, call, shape),
         }
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        aadsts::reply(failure, call, shape)
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        aadsts::reply(endpoint_error, call, shape)
     }
 }
 
 impl TokenEndpoint {
-    fn grant(&self, state: &State, call: &Call, shape: &Shape) -> Result<Granted, Failure> {
+    fn grant(&self, state: &State, call: &Call, shape: &Shape) -> Result<Granted, EndpointError> {
         if call.method != "POST" {
             let text = "The endpoint only accepts POST requests.";
-            return Err(Failure { status: Some(405), ..aadsts::refuse(900561, text) });
+            return Err(EndpointError { status: Some(405), ..aadsts::refuse(900561, text) });
         }
         let tenant = call.path.trim_start_matches('/').strip_suffix(PATH).unwrap_or_default();
         if !state.knows_tenant(tenant) {
@@ -78,25 +78,25 @@ pub(super) struct Granted {
     pub(super) scope: Option<String>,
 }
 
-fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Granted, Failure> {
-    let asking = Asking::read(state, call)?;
+fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Granted, EndpointError> {
+    let client_request = ClientRequest::read(state, call)?;
     let scope = required(call, "scope")?;
     let resource = resource_of(scope).ok_or_else(|| invalid_scope(scope))?;
     if !state.knows_resource(resource) {
         return Err(aadsts::unknown_resource(resource));
     }
-    let asked = authenticated(state, call, &asking, shape)?;
-    Ok(Granted { issued: state.issue_to(&asking.principal, asked, resource, shape), scope: None })
+    let request_claims = authenticated(state, call, &client_request, shape)?;
+    Ok(Granted { issued: state.issue_to(&client_request.principal, request_claims, resource, shape), scope: None })
 }
 
 /// The application that sent the request. It is not authenticated yet.
-pub(super) struct Asking {
+pub(super) struct ClientRequest {
     pub(super) principal: Arc<Principal>,
     basic_secret: Option<String>,
 }
 
-impl Asking {
-    pub(super) fn read(state: &State, call: &Call) -> Result<Self, Failure> {
+impl ClientRequest {
+    pub(super) fn read(state: &State, call: &Call) -> Result<Self, EndpointError> {
         let basic = call.basic_authorization();
         let client_id = match &basic {
             Some((client_id, _)) => client_id,
@@ -119,7 +119,7 @@ fn client(state: &State, client_id: &str) -> Option<Arc<Principal>> {
     state.principal(client_id).filter(|principal| principal.kind.is_app() && principal.appid == client_id)
 }
 
-pub(super) fn required<'c>(call: &'c Call, field: &str) -> Result<&'c str, Failure> {
+pub(super) fn required<'c>(call: &'c Call, field: &str) -> Result<&'c str, EndpointError> {
     call.form(field).ok_or_else(|| {
         aadsts::refuse(900144, format!("The request body must contain the following parameter: '{field}'."))
     })
@@ -131,7 +131,7 @@ fn resource_of(scope: &str) -> Option<&str> {
     scope.strip_suffix("/.default").filter(|resource| !resource.is_empty() && !resource.contains(' '))
 }
 
-pub(super) fn invalid_scope(scope: &str) -> Failure {
+pub(super) fn invalid_scope(scope: &str) -> EndpointError {
     if scope.contains("://") && !scope.contains(' ') {
         let text = format!(
             "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with \
@@ -151,11 +151,11 @@ pub(super) fn invalid_scope(scope: &str) -> Failure {
 pub(super) fn authenticated(
     state: &State,
     call: &Call,
-    asking: &Asking,
+    client_request: &ClientRequest,
     shape: &Shape,
-) -> Result<Map<String, Value>, Failure> {
-    let proof = authenticate(state, call, asking, shape)?;
-    let mut asked = Map::from_iter([("appidacr".to_owned(), proof.as_appidacr().into())]);
+) -> Result<Map<String, Value>, EndpointError> {
+    let authentication = authenticate(state, call, client_request, shape)?;
+    let mut request_claims = Map::from_iter([("appidacr".to_owned(), authentication.as_appidacr().into())]);
     if let Some(claims) = call.form("claims") {
         let claims: Value = serde_json::from_str(claims)
             .ok()
@@ -163,13 +163,18 @@ pub(super) fn authenticated(
             .ok_or_else(|| aadsts::refuse(9002313, "Invalid request. Request is malformed or invalid."))?;
         let capabilities = claims.pointer("/access_token/xms_cc/values").and_then(Value::as_array);
         let names = |names: &Vec<Value>| names.iter().filter_map(Value::as_str).map(str::to_lowercase).collect();
-        asked.extend(capabilities.map(names).map(|names: Vec<_>| ("xms_cc".to_owned(), names.into())));
+        request_claims.extend(capabilities.map(names).map(|names: Vec<_>| ("xms_cc".to_owned(), names.into())));
     }
-    Ok(asked)
+    Ok(request_claims)
 }
 
-fn authenticate(state: &State, call: &Call, asking: &Asking, shape: &Shape) -> Result<Proof, Failure> {
-    let principal = &*asking.principal;
+fn authenticate(
+    state: &State,
+    call: &Call,
+    client_request: &ClientRequest,
+    shape: &Shape,
+) -> Result<ClientAuthentication, EndpointError> {
+    let principal = &*client_request.principal;
     if let Some(assertion) = call.form("client_assertion") {
         if call.form("client_assertion_type") != Some(ASSERTION_TYPE) {
             return Err(aadsts::refuse(
@@ -178,16 +183,16 @@ fn authenticate(state: &State, call: &Call, asking: &Asking, shape: &Shape) -> R
             ));
         }
         client_assertion::check(state, call, assertion, principal, now_with(shape))?;
-        return Ok(Proof::Assertion);
+        return Ok(ClientAuthentication::Assertion);
     }
-    let secret = call.form("client_secret").or(asking.basic_secret.as_deref()).ok_or_else(|| {
+    let secret = call.form("client_secret").or(client_request.basic_secret.as_deref()).ok_or_else(|| {
         aadsts::refuse(
             7000218,
             "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         )
     })?;
     if principal.client_secret.as_deref() == Some(secret) {
-        return Ok(Proof::Secret);
+        return Ok(ClientAuthentication::Secret);
     }
     let text = format!(
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the \

@@ -2,7 +2,7 @@
 //! certificate and a server name that only the cluster's pods have.
 
 use super::token_endpoint::TokenEndpoint;
-use super::{Call, Caller, Endpoint, Failure, Reply};
+use super::{Call, Caller, Endpoint, EndpointError, Reply};
 use crate::fault::Shape;
 use crate::state::State;
 
@@ -33,11 +33,11 @@ impl Endpoint for TokenProxy {
         TokenEndpoint.caller(state, &passed_on(call))
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
-        TokenEndpoint.answer(state, &passed_on(call), shape)
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+        TokenEndpoint.respond(state, &passed_on(call), shape)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        TokenEndpoint.failure(failure, &passed_on(call), shape)
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        TokenEndpoint.error_reply(endpoint_error, &passed_on(call), shape)
     }
 }

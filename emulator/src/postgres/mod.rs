@@ -1,14 +1,16 @@
 //! The PostgreSQL part: a real server, and a proxy that requires an access token for every login.
 //!
 //! ```text
-//! client --TLS--> FrontDoor (token, role, label) --> Upstream (the role's own session) --> PostgreSQL
+//! client --TLS--> Proxy (token, role, label) --> Upstream (the role's own session) --> PostgreSQL
 //! ```
 //!
 //! - [`Server`] is a temporary PostgreSQL server, on a Unix socket only. It is removed however the emulator ends.
 //! - [`Upstream`] is a connection to that server or to an existing one. It creates the roles, reads their labels, and
 //!   opens sessions as them.
-//! - [`FrontDoor`] is the proxy. It handles the start of the protocol, verifies the token and then forwards bytes.
-//! - [`refusals`] is the table of its refusals; [`Control`] changes its behaviour, and [`Report`] returns its record.
+//! - [`Proxy`] listens for clients. It handles the start of each session with `pgentra_proxy`, verifies the token and
+//!   then forwards bytes.
+//! - [`login_error`] is the table of its login errors; [`ProxyControl`] changes its behaviour, and [`ProxyReport`]
+//!   contains its record.
 //!
 //! # Differences from Azure in SQL
 //! - A real `SECURITY LABEL` needs a provider written in C. Labels have Azure's text, but are stored in
@@ -34,14 +36,18 @@
 //! label. Without `sslmode` the connection to the upstream server is not encrypted; `sslmode=require` verifies its
 //! certificate.
 
-mod control;
-mod front_door;
-pub mod refusals;
+pub mod login_error;
+mod password;
+mod proxy;
+mod proxy_state;
 mod server;
+mod session;
 mod upstream;
-mod wire;
 
-pub use control::{Control, Login, Outcome, Report, Stage};
-pub use front_door::{ALPN, FrontDoor};
+pub use pgentra_proxy::ALPN;
+pub use proxy::Proxy;
+pub use proxy_state::{
+    DropStage, LoginOutcome, LoginRecord, ProxyControl, ProxyCounters, ProxyFaults, ProxyReport, TokenPrincipal,
+};
 pub use server::{Server, StartError};
 pub use upstream::{Upstream, UpstreamError};

@@ -1,7 +1,7 @@
--- Microsoft Entra roles, as Azure Database for PostgreSQL has them, for a server without its extension.
--- Runs as superuser in the database postgres, in a transaction, at every start; what is there already stays.
+-- Microsoft Entra roles, as in Azure Database for PostgreSQL, for a server without its extension.
+-- Runs as superuser in the database postgres, in a transaction, at every start. Existing objects are kept.
 
--- Two emulators may share a server.
+-- Two emulators can share a server.
 SELECT pg_advisory_xact_lock(hashtext('pgaadauth'));
 
 CREATE SCHEMA IF NOT EXISTS pgaadauth;
@@ -15,7 +15,7 @@ BEGIN
 END
 $$;
 
--- The tenant's directory: where pgaadauth_create_principal looks names up.
+-- The tenant's directory, in which pgaadauth_create_principal looks names up.
 CREATE TABLE IF NOT EXISTS pgaadauth.principals (
     tenant text NOT NULL,
     oid text PRIMARY KEY,
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS pgaadauth.principals (
     type text NOT NULL
 );
 
--- In place of pg_shseclabel. By the role's oid, so that a renamed role keeps its label and a dropped one loses it.
--- The password is the emulator's own way in; NULL for a role that it did not make.
+-- Replaces pg_shseclabel. The key is the role's oid, so that a renamed role keeps its label and a dropped role loses it.
+-- The password is for the emulator's logins; NULL for a role that the emulator did not create.
 CREATE TABLE IF NOT EXISTS pgaadauth.labels (
     role oid PRIMARY KEY,
     label text NOT NULL,
@@ -57,7 +57,7 @@ BEGIN
     END IF;
     EXECUTE format('CREATE ROLE %I LOGIN %s PASSWORD %L', role_name,
         CASE WHEN is_admin THEN 'CREATEROLE CREATEDB IN ROLE azure_pg_admin' ELSE '' END, password);
-    -- From version 16 on CREATEROLE alone does not let administrators alter or drop it.
+    -- From version 16 on, CREATEROLE alone does not allow administrators to alter or drop it.
     IF current_setting('server_version_num')::integer >= 160000 AND NOT is_admin THEN
         EXECUTE format('GRANT %I TO azure_pg_admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', role_name);
     END IF;
@@ -68,14 +68,14 @@ BEGIN
 END
 $$;
 
--- A role of the emulator's configuration: made if it is missing, else given its label and nothing more.
+-- Creates a role of the emulator's configuration if it is missing; an existing role only gets its label.
 CREATE OR REPLACE FUNCTION pgaadauth.ensure_role(
     role_name text, object_id text, object_type text, is_admin boolean
 ) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_role pg_roles;
 BEGIN
-    -- Roles are also made when principals change, without the set-up above and its lock.
+    -- Roles are also created when principals change, without the set-up above and its lock.
     PERFORM pg_advisory_xact_lock(hashtext('pgaadauth'));
     SELECT * INTO found_role FROM pg_roles WHERE rolname = role_name::name;
     IF NOT FOUND THEN
@@ -92,7 +92,7 @@ BEGIN
 END
 $$;
 
--- From here on Azure's own names and signatures.
+-- The functions below have Azure's names and signatures.
 
 CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
     roleName text, objectId text, objectType text, isAdmin boolean, isMfa boolean

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn binaries_are_found_in_order() {
+    fn find_binaries_searches_in_order() {
         let root = tempfile::tempdir().unwrap();
         let root: &'static Path = Box::leak(root.path().to_path_buf().into_boxed_path());
         let (explicit, in_path, packaged) = (root.join("explicit"), root.join("path"), root.join("packaged"));
@@ -423,14 +423,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_says_where_it_looked() {
+    fn find_binaries_error_contains_the_searched_directories() {
         let error = find_binaries(None, None, &INSTALLATIONS[1..2]).unwrap_err().to_string();
         assert!(error.contains("PATH, /usr/pgsql-*/bin"), "{error}");
     }
 
     /// As root, this also tests an installation that only root can access.
     #[tokio::test]
-    async fn a_server_that_does_not_start_says_why_and_leaves_nothing() {
+    async fn server_that_does_not_start_returns_the_reason_and_leaves_no_files() {
         for (initdb, postgres, reason) in [
             ("echo no space left; exit 1", "exit 0", "no space left"),
             (
@@ -458,9 +458,9 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_read_from_passwd() {
+    fn user_in_passwd_is_read_by_name() {
         let passwd =
-            "root:x:0:0:root:/root:/bin/sh\nnobodyelse:x:7:7::/:\nnobody:x:65534:65533:nobody:/:/bin/false\nbroken:x\n";
+            "root:x:0:0:root:/root:/bin/sh\nnobody2:x:7:7::/:\nnobody:x:65534:65533:nobody:/:/bin/false\nbroken:x\n";
         assert_eq!(User::in_passwd(passwd, "nobody"), Some(User { uid: 65534, gid: 65533 }));
         assert_eq!(User::in_passwd(passwd, "root"), None);
         assert_eq!(User::in_passwd(passwd, "broken"), None);

@@ -1,28 +1,24 @@
 //! The upstream server behind the proxy: its roles, their labels, and sessions as them.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
-use postgres_protocol::message::backend::Message as BackendMessage;
-use postgres_protocol::message::frontend;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use pgentra_proxy::BoxedStream;
+use pgentra_proxy::message::error_response;
+use pgentra_proxy::startup::{CancelRequest, StartupMessage};
+use pgentra_proxy::tokio_rustls::TlsConnector;
+use pgentra_proxy::upstream::{self, ServerAddress, UpstreamLogin};
+use rustls::{ClientConfig, RootCertStore, crypto};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use super::refusals::{INVALID_AUTHORIZATION, INVALID_PASSWORD};
-use super::wire::{self, BoxedStream, Startup};
+use super::login_error::{INVALID_AUTHORIZATION, INVALID_PASSWORD};
+use super::password::PasswordAuthenticator;
 use crate::state::State;
 
 /// Microsoft Entra roles are managed in this database, as on Azure.
@@ -33,7 +29,7 @@ const IS_ABLE: &str = "
 /// Creates all roles in one statement, so that a failure leaves the database unchanged. Its arguments are the tenant;
 /// names, oids and types of principals; the same of their roles, and which are administrators.
 const MAKE_ROLES: &str = "
-    WITH gone AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
+    WITH deleted AS (DELETE FROM pgaadauth.principals WHERE oid <> ALL ($3)),
     stored AS (
         INSERT INTO pgaadauth.principals AS known (tenant, name, oid, type)
         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])
@@ -77,24 +73,10 @@ pub enum UpstreamError {
 
 /// A PostgreSQL server, and an administrator's connection to it.
 pub struct Upstream {
-    address: Address,
+    address: ServerAddress,
     administrator: Config,
     client: Mutex<Option<Arc<Client>>>,
     is_ours: bool,
-}
-
-enum Address {
-    Socket { directory: PathBuf, port: u16 },
-    Tcp { host: String, port: u16, tls: Option<TlsConnector> },
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Socket { directory, .. } => directory.display().fmt(formatter),
-            Self::Tcp { host, port, .. } => write!(formatter, "{host}:{port}"),
-        }
-    }
 }
 
 /// The server's record of the role that a client requests.
@@ -119,12 +101,12 @@ impl Label {
     }
 }
 
-/// The server's response to a session as a role.
-pub(super) enum Opened {
-    /// The server accepted the login. The bytes, up to and including `AuthenticationOk`, are for the client.
-    Session(BoxedStream, Vec<u8>),
-    /// The server refused the login. The bytes are for the client.
-    Refused { bytes: Vec<u8>, sqlstate: String, message: String },
+/// The upstream server's response to the start of a session.
+pub(super) enum Session {
+    /// The server accepted the login. The messages, up to and including `AuthenticationOk`, are for the client.
+    Started { server: BoxedStream, messages: Vec<u8> },
+    /// The server refused the login. The messages are for the client.
+    Refused { messages: Vec<u8>, sqlstate: String, message: String },
 }
 
 impl Upstream {
@@ -143,9 +125,9 @@ impl Upstream {
         let address = match config.get_hosts() {
             [Host::Tcp(host)] => {
                 let tls = (config.get_ssl_mode() == SslMode::Require).then(tls_connector).transpose()?;
-                Address::Tcp { host: host.clone(), port, tls }
+                ServerAddress::Tcp { host: host.clone(), port, tls }
             }
-            [Host::Unix(directory)] => Address::Socket { directory: directory.clone(), port },
+            [Host::Unix(directory)] => ServerAddress::UnixSocket { directory: directory.clone(), port },
             [] => return Err(UpstreamError::Url("no host".into())),
             _ => return Err(UpstreamError::Url("more than one host".into())),
         };
@@ -160,7 +142,7 @@ impl Upstream {
     pub(super) fn local(directory: &Path, port: u16, superuser: &str) -> Self {
         let mut administrator = Config::new();
         administrator.user(superuser).dbname(DATABASE).application_name("pgentra-emulator").ssl_mode(SslMode::Disable);
-        let address = Address::Socket { directory: directory.to_owned(), port };
+        let address = ServerAddress::UnixSocket { directory: directory.to_owned(), port };
         Self { address, administrator, client: Mutex::default(), is_ours: true }
     }
 
@@ -180,8 +162,8 @@ impl Upstream {
     /// statement.
     pub async fn provision(&self, state: &State) -> Result<(), UpstreamError> {
         let refused = |action: &'static str| move |error: tokio_postgres::Error| self.refused(action.into(), &error);
-        let mut client = self.connect().await?;
-        let able = client.query_one(IS_ABLE, &[]).await.map_err(refused("a look at its version"))?;
+        let mut client = self.log_in_as_administrator().await?;
+        let able = client.query_one(IS_ABLE, &[]).await.map_err(refused("reading its version"))?;
         if !able.get::<_, bool>(0) {
             let message = "its version must be 13 or newer, and the administrator a superuser".into();
             return Err(UpstreamError::Refused {
@@ -239,49 +221,40 @@ impl Upstream {
         }))
     }
 
-    /// Starts a session with the client's own startup packet.
-    pub(super) async fn open(&self, startup: &Startup, role: &RoleRecord) -> Result<Opened, UpstreamError> {
-        let mut stream = self.dial().await?;
-        let login = Login { stream: &mut stream, startup, password: role.password.as_deref(), greeting: Vec::new() };
-        let outcome = timeout(TIME_LIMIT, login.run()).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match outcome.map_err(|source| self.unreachable(source))? {
-            LoginOutcome::Accepted(greeting) => Ok(Opened::Session(stream, greeting)),
-            LoginOutcome::Refused { bytes, sqlstate, message } => Ok(Opened::Refused { bytes, sqlstate, message }),
-        }
+    /// Starts a session with the client's own startup message.
+    pub(super) async fn start_session(
+        &self,
+        startup: &StartupMessage,
+        role: &RoleRecord,
+    ) -> Result<Session, UpstreamError> {
+        let mut server = self.connect().await?;
+        let mut authenticator = PasswordAuthenticator::new(startup.user(), role.password.as_deref());
+        let login = self.within_limit(upstream::log_in(&mut server, startup, &mut authenticator)).await?;
+        Ok(match login {
+            UpstreamLogin::Accepted { messages } => Session::Started { server, messages },
+            UpstreamLogin::Refused { error, .. } if error.sqlstate == INVALID_PASSWORD => {
+                wrong_password(startup.user())
+            }
+            UpstreamLogin::Refused { messages, error } => {
+                Session::Refused { messages, sqlstate: error.sqlstate, message: error.message }
+            }
+            UpstreamLogin::Declined => wrong_password(startup.user()),
+        })
     }
 
     /// Forwards a cancel request and waits until the server has received it.
-    pub(super) async fn cancel(&self, packet: &[u8]) -> Result<(), UpstreamError> {
-        let mut stream = self.dial().await?;
-        let passed = async {
-            stream.write_all(packet).await?;
-            stream.flush().await?;
-            // The server responds by closing the connection.
-            stream.read(&mut [0; 1]).await.map(drop)
-        };
-        let passed = timeout(TIME_LIMIT, passed).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        passed.map_err(|source| self.unreachable(source))
+    pub(super) async fn cancel(&self, request: &CancelRequest) -> Result<(), UpstreamError> {
+        let mut server = self.connect().await?;
+        self.within_limit(upstream::cancel(&mut server, request)).await
     }
 
-    async fn dial(&self) -> Result<BoxedStream, UpstreamError> {
-        let dialed = async {
-            let stream: BoxedStream = match &self.address {
-                Address::Socket { directory, port } => {
-                    Box::new(UnixStream::connect(directory.join(format!(".s.PGSQL.{port}"))).await?)
-                }
-                Address::Tcp { host, port, tls } => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                    stream.set_nodelay(true)?;
-                    match tls {
-                        Some(tls) => encrypt(stream, tls, host).await?,
-                        None => Box::new(stream),
-                    }
-                }
-            };
-            Ok(stream)
-        };
-        let dialed = timeout(TIME_LIMIT, dialed).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        dialed.map_err(|source| self.unreachable(source))
+    async fn connect(&self) -> Result<BoxedStream, UpstreamError> {
+        self.within_limit(upstream::connect(&self.address)).await
+    }
+
+    async fn within_limit<T>(&self, operation: impl Future<Output = io::Result<T>>) -> Result<T, UpstreamError> {
+        let result = timeout(TIME_LIMIT, operation).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        result.map_err(|source| self.unreachable(source))
     }
 
     /// Returns the administrator's connection. It is opened again if the server has closed it.
@@ -290,11 +263,11 @@ impl Upstream {
         if let Some(client) = client.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
-        Ok(client.insert(Arc::new(self.connect().await?)).clone())
+        Ok(client.insert(Arc::new(self.log_in_as_administrator().await?)).clone())
     }
 
-    async fn connect(&self) -> Result<Client, UpstreamError> {
-        let stream = self.dial().await?;
+    async fn log_in_as_administrator(&self) -> Result<Client, UpstreamError> {
+        let stream = self.connect().await?;
         let connected = timeout(TIME_LIMIT, self.administrator.connect_raw(stream, NoTls)).await;
         let connected = connected.map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?;
         let (client, connection) =
@@ -334,112 +307,15 @@ fn tls_connector() -> Result<TlsConnector, UpstreamError> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn encrypt(mut stream: TcpStream, tls: &TlsConnector, host: &str) -> io::Result<BoxedStream> {
-    let mut request = BytesMut::new();
-    frontend::ssl_request(&mut request);
-    stream.write_all(&request).await?;
-    if stream.read_u8().await? != b'S' {
-        return Err(io::Error::other("it does not speak TLS"));
-    }
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    Ok(Box::new(tls.connect(name, stream).await?))
-}
-
-/// The upstream side of the start of a session: logs in as the role, and keeps the messages for the client.
-struct Login<'a> {
-    stream: &'a mut BoxedStream,
-    startup: &'a Startup,
-    password: Option<&'a str>,
-    greeting: Vec<u8>,
-}
-
-enum LoginOutcome {
-    Accepted(Vec<u8>),
-    Refused { bytes: Vec<u8>, sqlstate: String, message: String },
-}
-
-impl Login<'_> {
-    async fn run(mut self) -> io::Result<LoginOutcome> {
-        self.send(&self.startup.packet).await?;
-        let mut scram = None;
-        loop {
-            let message = wire::read_message(&mut self.stream).await?;
-            match message.kind {
-                b'R' => {}
-                b'E' => {
-                    let (sqlstate, text) = wire::parse_error(message.body());
-                    if sqlstate == INVALID_PASSWORD {
-                        return Ok(self.with_wrong_password());
-                    }
-                    self.greeting.extend(message.bytes);
-                    return Ok(LoginOutcome::Refused { bytes: self.greeting, sqlstate, message: text });
-                }
-                // These are notices and the negotiation of the protocol's version.
-                _ => {
-                    self.greeting.extend(message.bytes);
-                    continue;
-                }
-            }
-            let mut answer = BytesMut::new();
-            match BackendMessage::parse(&mut BytesMut::from(message.bytes.as_slice()))? {
-                Some(BackendMessage::AuthenticationOk) => {
-                    self.greeting.extend(message.bytes);
-                    return Ok(LoginOutcome::Accepted(self.greeting));
-                }
-                Some(BackendMessage::AuthenticationCleartextPassword) => {
-                    let Some(password) = self.password else { return Ok(self.with_wrong_password()) };
-                    frontend::password_message(password.as_bytes(), &mut answer)?;
-                }
-                Some(BackendMessage::AuthenticationMd5Password(body)) => {
-                    let Some(password) = self.password else { return Ok(self.with_wrong_password()) };
-                    let hash = md5_hash(self.startup.user.as_bytes(), password.as_bytes(), body.salt());
-                    frontend::password_message(hash.as_bytes(), &mut answer)?;
-                }
-                Some(BackendMessage::AuthenticationSasl(_)) if offers_scram(message.body()) => {
-                    let Some(password) = self.password else { return Ok(self.with_wrong_password()) };
-                    let exchange = scram.insert(ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported()));
-                    frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), &mut answer)?;
-                }
-                Some(BackendMessage::AuthenticationSaslContinue(body)) => {
-                    let exchange = scram.as_mut().ok_or(io::ErrorKind::InvalidData)?;
-                    exchange.update(body.data())?;
-                    frontend::sasl_response(exchange.message(), &mut answer)?;
-                }
-                Some(BackendMessage::AuthenticationSaslFinal(body)) => {
-                    scram.as_mut().ok_or(io::ErrorKind::InvalidData)?.finish(body.data())?;
-                }
-                _ => {
-                    return Err(io::Error::other(
-                        "it asks for a kind of authentication that the emulator does not know",
-                    ));
-                }
-            }
-            self.send(&answer).await?;
-        }
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await?;
-        self.stream.flush().await
-    }
-
-    /// Returns the result for a wrong password: the role existed before the emulator, or its password was changed, and
-    /// the server does not use `trust`. The text differs from the server's, which clients interpret as a refusal of
-    /// their token.
-    fn with_wrong_password(self) -> LoginOutcome {
-        let message = format!(
-            "the access token is good, but the PostgreSQL server behind the emulator asks for the own password of \"{}\"",
-            self.startup.user
-        );
-        let hint = "Drop the role and let the emulator make it, or trust it in the server's pg_hba.conf.";
-        let bytes = wire::error_response(INVALID_AUTHORIZATION, &message, Some(hint));
-        LoginOutcome::Refused { bytes, sqlstate: INVALID_AUTHORIZATION.into(), message }
-    }
-}
-
-/// Returns whether the body of an `AuthenticationSASL` contains the supported mechanism.
-fn offers_scram(body: &[u8]) -> bool {
-    body.get(4..).is_some_and(|names| names.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()))
+/// Returns the result for a wrong password: the role existed before the emulator, or its password was changed, and the
+/// server does not use `trust`. The text differs from the server's, which clients interpret as a refusal of their token.
+fn wrong_password(user: &str) -> Session {
+    let message = format!(
+        "the access token is valid, but the PostgreSQL server behind the emulator requests the password of role \"{user}\""
+    );
+    let hint = "Drop the role, so that the emulator creates it, or use trust for it in the server's pg_hba.conf.";
+    let messages = error_response(INVALID_AUTHORIZATION, &message, Some(hint));
+    Session::Refused { messages, sqlstate: INVALID_AUTHORIZATION.into(), message }
 }
 
 #[cfg(test)]
@@ -447,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels() {
+    fn label_parse_reads_object_id_and_type() {
         let label = |oid: &str, kind: &str| Some(Label { oid: oid.into(), kind: kind.into() });
         assert_eq!(Label::parse("aadauth,oid=a-b,type=user"), label("a-b", "user"));
         assert_eq!(Label::parse("aadauth,oid=a-b,type=service,admin,mfa"), label("a-b", "service"));
@@ -457,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn urls() {
+    fn upstream_parse_accepts_urls_and_connection_strings() {
         let address = |url: &str| Upstream::parse(url).map(|upstream| upstream.address.to_string());
         assert_eq!(address("postgres://me:pw@db.local/app").unwrap(), "db.local:5432");
         assert_eq!(address("postgresql://me@[::1]:5433").unwrap(), "::1:5433");
@@ -466,11 +342,11 @@ mod tests {
             "",
             "postgres://db.local",
             "postgres://me@a,b/",
-            "http://me:hunter2@db",
-            "postgres://me:hunter2@db/?x=hunter2",
+            "http://me:canary-password@db",
+            "postgres://me:canary-password@db/?x=canary-password",
         ] {
             let error = address(bad).unwrap_err().to_string();
-            assert!(error.starts_with("not a PostgreSQL URL") && !error.contains("hunter2"), "{bad}: {error}");
+            assert!(error.starts_with("not a PostgreSQL URL") && !error.contains("canary-password"), "{bad}: {error}");
         }
     }
 }

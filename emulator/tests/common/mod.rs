@@ -1,5 +1,5 @@
-//! What all tests of the running emulator share.
-#![allow(dead_code, reason = "each test program uses some of it")]
+//! Shared by all tests of the running emulator.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgentra_emulator::config::ORDERS_API_SECRET;
-use pgentra_emulator::{Addresses, Emulator, Options, Running};
+use pgentra_emulator::{Addresses, Emulator};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -28,15 +28,15 @@ use tokio_rustls::TlsConnector;
 pub const DATABASE: &str = "https://ossrdbms-aad.database.windows.net";
 pub const MANAGEMENT: &str = "https://management.azure.com";
 pub const ORDERS_API: &str = "11111111-0000-0000-0000-000000000005";
-/// Longer than anything here takes; only a hanging test meets it.
+/// A time limit that only a test that hangs reaches.
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pgentra-emulator");
 
-pub async fn start() -> Running {
-    Emulator::start(Options::default()).await.unwrap()
+pub async fn start() -> Emulator {
+    Emulator::builder().start().await.unwrap()
 }
 
-/// A client that trusts what is in this PEM file, and nothing else.
+/// Returns a client that trusts only the certificates in this PEM file.
 pub fn client_trusting(file: &Path) -> Client {
     Client::builder().tls_backend_preconfigured(trusting(file)).no_proxy().timeout(LIMIT).build().unwrap()
 }
@@ -53,7 +53,7 @@ pub fn trusting(file: &Path) -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// A program under test. Killed when a test fails in the middle.
+/// A program under test. It is killed if the test fails.
 pub struct Started {
     pub child: Child,
     pub stdout: BufReader<ChildStdout>,
@@ -100,7 +100,7 @@ impl Drop for Started {
     }
 }
 
-/// Logs in at the front door, verified by the authority in this PEM file.
+/// Logs in through the proxy, verified by the authority in this PEM file.
 pub async fn log_in(
     port: u16,
     ca_file: &Path,
@@ -184,14 +184,14 @@ impl AsyncWrite for Encrypted {
     }
 }
 
-/// Who a connection is logged in as.
+/// Returns the role of a connection.
 pub async fn current_user(client: &tokio_postgres::Client) -> String {
     client.query_one("select current_user::text", &[]).await.unwrap().get(0)
 }
 
-/// The emulator as a client sees it.
+/// The emulator with an HTTP client.
 pub struct Emulated {
-    pub running: Running,
+    pub running: Emulator,
     pub client: Client,
 }
 
@@ -206,7 +206,7 @@ impl Emulated {
         self.running.addresses()
     }
 
-    /// The form of a client secret request, with changes; `null` takes a field out.
+    /// Returns a client secret request with changes to its form; `null` removes a field.
     pub fn token_request(&self, changes: Value) -> RequestBuilder {
         let mut form = json!({
             "grant_type": "client_credentials", "client_id": ORDERS_API, "client_secret": ORDERS_API_SECRET,
@@ -217,7 +217,7 @@ impl Emulated {
     }
 
     pub async fn token(&self, changes: Value) -> (u16, Value) {
-        answer(self.token_request(changes).send().await.unwrap()).await
+        response_of(self.token_request(changes).send().await.unwrap()).await
     }
 
     pub fn imds_request(&self, changes: Value) -> RequestBuilder {
@@ -226,7 +226,7 @@ impl Emulated {
     }
 
     pub async fn imds(&self, changes: Value) -> (u16, Value) {
-        answer(self.imds_request(changes).header("Metadata", "true").send().await.unwrap()).await
+        response_of(self.imds_request(changes).header("Metadata", "true").send().await.unwrap()).await
     }
 
     pub fn app_service_request(&self, changes: Value) -> RequestBuilder {
@@ -235,7 +235,7 @@ impl Emulated {
 
     pub async fn app_service(&self, changes: Value) -> (u16, Value) {
         let header = &self.addresses().app_service.header;
-        answer(self.app_service_request(changes).header("X-IDENTITY-HEADER", header).send().await.unwrap()).await
+        response_of(self.app_service_request(changes).header("X-IDENTITY-HEADER", header).send().await.unwrap()).await
     }
 
     pub async fn control(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -244,14 +244,14 @@ impl Emulated {
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        answer(request.send().await.unwrap()).await
+        response_of(request.send().await.unwrap()).await
     }
 
-    /// A control request that succeeds.
+    /// Sends a control request that must succeed.
     pub async fn set(&self, method: &str, path: &str, body: Value) -> Value {
-        let (status, answer) = self.control(method, path, Some(body)).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
+        let (status, body) = self.control(method, path, Some(body)).await;
+        assert_eq!(status, 200, "{body}");
+        body
     }
 }
 
@@ -267,13 +267,13 @@ fn merge(document: &mut Value, changes: Value) {
     document.retain(|_, value| !value.is_null());
 }
 
-pub async fn answer(response: Response) -> (u16, Value) {
+pub async fn response_of(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// The claims of a token, unverified.
+/// Returns the claims of a token, unverified.
 pub fn claims(token: &Value) -> Map<String, Value> {
     let payload = token.as_str().unwrap().split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()

@@ -1,6 +1,6 @@
-"""Children that end in the middle of what a host's credential is doing; arguments: what, and how many.
+"""Starts children that exit during a call of a custom credential; arguments: the situation and the number of children.
 
-Prints how many ended in good order, each within its limit, and how the others ended as errors.
+Prints how many exited with status 0 within their limit, and the status of the others as errors.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ import time
 import pgentra
 import pgentra.errors
 
-#: Far more than fifty interpreters at once take on a busy machine; one that hangs would for ever.
+#: Much longer than fifty interpreters at once need on a busy machine.
 LIMIT_S = 60
 
 
 def slow_refresh() -> None:
-    """The first token is past its refresh point at once; the second never comes."""
+    """The first token is past its refresh point at once; the call for the second one does not return."""
     calls: list[int] = []
 
     def credential() -> tuple[str, int]:
         calls.append(1)
         if len(calls) > 1:
             time.sleep(600)
-        # Lives on, but not for long: the next asker starts a refresh.
+        # Short-lived, so that the next caller starts a refresh.
         return "a.b.c", int(time.time()) + 2
 
     provider = pgentra.TokenProvider(credential)
@@ -36,7 +36,7 @@ def slow_refresh() -> None:
 
 
 def first_fetch_on_a_thread() -> None:
-    """Another thread waits for a token that never comes."""
+    """Another thread waits for a token that does not arrive."""
     started = threading.Event()
 
     def credential() -> tuple[str, int]:
@@ -57,7 +57,7 @@ def first_fetch_on_a_thread() -> None:
 
 
 def on_a_loop() -> None:
-    """The loop ends while a task of it fetches."""
+    """The loop ends while one of its tasks fetches."""
     started = asyncio.Event()
 
     async def credential() -> tuple[str, int]:
@@ -84,7 +84,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             WAYS[sys.argv[1]]()
-            # The interpreter ends as that of any program does.
+            # The interpreter exits in the usual way.
             return
         children[child] = time.monotonic()
     good = 0

@@ -1,6 +1,6 @@
-"""Two greenlets connect while a third one beats: with a password, and with a credential that takes a second.
+"""Two greenlets connect while a third one ticks: with a password, and with a credential that takes a second.
 
-Settings come as JSON on standard input, figures go out as JSON.
+Reads settings as JSON from standard input and prints figures as JSON.
 """
 
 from gevent import monkey
@@ -40,7 +40,7 @@ def psycopg3(**login: Any) -> str:
     from pgentra.psycopg3 import EntraConnection
 
     with EntraConnection.connect(**place, sslmode="verify-full", **login) as connection:
-        (role,) = connection.execute("select current_user").fetchone() or ("nobody",)
+        (role,) = connection.execute("select current_user").fetchone() or ("",)
         return str(role)
 
 
@@ -48,7 +48,7 @@ connect = {"psycopg2": psycopg2, "psycopg3": psycopg3}[settings["driver"]]
 
 
 def largest_gap(**login: Any) -> tuple[float, list[str]]:
-    """Between two beats, in seconds, while a pair connects; and as whom."""
+    """The gaps between two ticks, in seconds, while a pair connects; and the roles."""
     beats = [time.monotonic()]
 
     def beat() -> None:
@@ -64,7 +64,7 @@ def largest_gap(**login: Any) -> tuple[float, list[str]]:
     return max(later - sooner for sooner, later in itertools.pairwise(beats)), [one.value for one in pair]
 
 
-connect(user=settings["role"], password=settings["token"])  # Whatever is imported is imported.
+connect(user=settings["role"], password=settings["token"])  # Imports are complete before the measurement.
 own, _ = largest_gap(user=settings["role"], password=settings["token"])
 largest, roles = largest_gap(credential=credential)
 json.dump({"roles": roles, "calls": len(calls), "own_s": own, "largest_s": largest}, sys.stdout)

@@ -1,33 +1,33 @@
 namespace PgEntra.Identity;
 
-/// <summary>A token from code of the program's own.</summary>
-/// <remarks>Tokens are cached with the object, and the code is asked when a fetch is due.</remarks>
+/// <summary>Obtains tokens from a function of the application.</summary>
+/// <remarks>Tokens are cached with the object. The function is called when a fetch is due.</remarks>
 public sealed class CallbackCredential : PgEntraCredential
 {
-    /// <param name="getToken">Gives a token; asked on a thread of the thread pool, or of its own while somebody blocks.</param>
+    /// <param name="getToken">Returns a token. It is called on a thread of the thread pool, or on a separate thread while a caller blocks.</param>
     public CallbackCredential(Func<TokenRequest, AccessToken> getToken)
         : this(new Callback(getToken ?? throw new ArgumentNullException(nameof(getToken)), null, takesScope: true))
     {
     }
 
-    /// <param name="getToken">Gives a token, asynchronously.</param>
+    /// <param name="getToken">Returns a token asynchronously.</param>
     public CallbackCredential(Func<TokenRequest, CancellationToken, ValueTask<AccessToken>> getToken)
         : this(new Callback(null, getToken ?? throw new ArgumentNullException(nameof(getToken)), takesScope: true))
     {
     }
 
-    /// <param name="getToken">Gives a token for the database, whatever the scope: no management token is asked for.</param>
+    /// <param name="getToken">Returns a token for the database. It does not receive the scope, so no management token is requested.</param>
     public CallbackCredential(Func<AccessToken> getToken)
-        : this(new Callback(Ignoring(getToken), null, takesScope: false))
+        : this(new Callback(WithoutRequest(getToken), null, takesScope: false))
     {
     }
 
     private CallbackCredential(Callback callback)
-        : base(new(CredentialDocument.Host(callback)))
+        : base(new(CredentialDocument.Custom(callback)))
     {
     }
 
-    private static Func<TokenRequest, AccessToken> Ignoring(Func<AccessToken> getToken)
+    private static Func<TokenRequest, AccessToken> WithoutRequest(Func<AccessToken> getToken)
     {
         ArgumentNullException.ThrowIfNull(getToken);
         return _ => getToken();
@@ -36,7 +36,7 @@ public sealed class CallbackCredential : PgEntraCredential
     private sealed class Callback(
         Func<TokenRequest, AccessToken>? getToken,
         Func<TokenRequest, CancellationToken, ValueTask<AccessToken>>? getTokenAsync,
-        bool takesScope) : ForeignCredential
+        bool takesScope) : CustomCredential
     {
         internal override string Name => nameof(CallbackCredential);
 

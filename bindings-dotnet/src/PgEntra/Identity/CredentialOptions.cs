@@ -1,70 +1,70 @@
-// Compiled twice: for PgEntra.Identity, and on Azure.Core's base class for PgEntra.AzureCore.
+// Compiled twice: for PgEntra.Identity, and with Azure.Core's base class for PgEntra.AzureCore.
 #if AZURE_CORE
 namespace PgEntra.AzureCore;
 #else
 namespace PgEntra.Identity;
 #endif
 
-/// <summary>Options of every credential, by the names of the Azure SDK.</summary>
+/// <summary>Options of all credentials, with the names of the Azure SDK.</summary>
 public class TokenCredentialOptions
 {
     /// <summary>The authority, such as <c>https://login.microsoftonline.us</c>. Default: <c>AZURE_AUTHORITY_HOST</c>, then the cloud's.</summary>
     public Uri? AuthorityHost { get; set; }
 
-    /// <summary><c>public</c>, <c>us_government</c> or <c>china</c>. Default: by the authority or the server's name.</summary>
+    /// <summary><c>public</c>, <c>us_government</c> or <c>china</c>. Default: according to the authority or the server's name.</summary>
     public string? Cloud { get; set; }
 
-    /// <summary>Tenants besides its own that a request may name; <c>*</c> is all.</summary>
+    /// <summary>Tenants other than the credential's own that a request may name; <c>*</c> allows all.</summary>
     public IList<string> AdditionallyAllowedTenants { get; } = [];
 
-    /// <summary>Accepted, nothing to do: there is no instance discovery.</summary>
+    /// <summary>Accepted without effect: there is no instance discovery.</summary>
     public bool? DisableInstanceDiscovery { get; set; }
 
-    /// <summary>How requests are repeated inside one fetch that has nothing good to fall back on.</summary>
+    /// <summary>How requests are repeated within one fetch, if no usable token is cached.</summary>
     public CredentialRetryOptions Retry { get; } = new();
 
-    /// <summary>The proxy, such as <c>http://proxy:3128</c>. Default: the usual environment variables.</summary>
+    /// <summary>The proxy, such as <c>http://proxy:3128</c>. Default: the environment variables such as <c>HTTPS_PROXY</c>.</summary>
     public Uri? Proxy { get; set; }
 
-    /// <summary>A PEM file of certificate authorities to trust besides the system's.</summary>
+    /// <summary>A PEM file of certificate authorities, in addition to the system's.</summary>
     public string? CaFile { get; set; }
 
-    /// <summary>Accepted, nothing to do: no secret is ever logged.</summary>
+    /// <summary>Accepted without effect: secrets are not logged.</summary>
     public bool IsUnsafeSupportLoggingEnabled { get; set; }
 
-    /// <summary>Accepted, nothing to do: nothing is kept on disk.</summary>
+    /// <summary>Accepted without effect: tokens are not stored on disk.</summary>
     public object? TokenCachePersistenceOptions { get; set; }
 
-    /// <summary>Accepted, nothing to do: see <see cref="PgEntraLogging"/>.</summary>
+    /// <summary>Accepted without effect: see <see cref="PgEntraLogging"/>.</summary>
     public CredentialDiagnosticsOptions Diagnostics { get; } = new();
 
-    /// <summary>Accepted, nothing to do: <see cref="Retry"/> says what can be said.</summary>
+    /// <summary>Accepted without effect: set <see cref="Retry"/>.</summary>
     public object? RetryPolicy { get; set; }
 
-    /// <summary>Refused: the engine has a transport of its own. <see cref="Proxy"/> and <see cref="CaFile"/> say what it needs.</summary>
+    /// <summary>Causes an error: the engine has its own transport. Set <see cref="Proxy"/> and <see cref="CaFile"/>.</summary>
     public object? Transport { get; set; }
 }
 
-/// <summary>How requests are repeated inside one fetch.</summary>
+/// <summary>How requests are repeated within one fetch.</summary>
 public sealed class CredentialRetryOptions
 {
-    /// <summary>Repeats after the first try. Default: 3.</summary>
+    /// <summary>The number of retries. Default: 3.</summary>
     public int? MaxRetries { get; set; }
 
-    /// <summary>The first delay, doubled each time. Default: 0.8 s.</summary>
+    /// <summary>The first delay, which is doubled each time. Default: 0.8 s.</summary>
     public TimeSpan? Delay { get; set; }
 
     /// <summary>The longest delay. Default: 60 s.</summary>
     public TimeSpan? MaxDelay { get; set; }
 
-    /// <summary>Accepted, nothing to do: delays are doubled.</summary>
+    /// <summary>Accepted without effect: delays are doubled.</summary>
     public object? Mode { get; set; }
 
-    /// <summary>Accepted, nothing to do: a fetch takes at most 30 s.</summary>
+    /// <summary>Accepted without effect: a fetch takes at most 30 s.</summary>
     public TimeSpan? NetworkTimeout { get; set; }
 }
 
-/// <summary>Accepted, nothing to do: no content, token or secret is ever logged, and nobody is told of a request.</summary>
+/// <summary>Accepted without effect: contents, tokens and secrets are not logged, and there is no telemetry.</summary>
 public sealed class CredentialDiagnosticsOptions
 {
     /// <inheritdoc cref="CredentialDiagnosticsOptions"/>
@@ -111,7 +111,7 @@ public sealed class CredentialDiagnosticsOptions
 /// <summary>Options of <see cref="DefaultAzureCredential"/>.</summary>
 public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>The tenant of the developer tools' and workload identity's members.</summary>
+    /// <summary>The tenant of the developer tools and of workload identity.</summary>
     public string? TenantId { get; set; }
 
     /// <summary>The user-assigned managed identity's client id. Default: <c>AZURE_CLIENT_ID</c>.</summary>
@@ -123,10 +123,10 @@ public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
     /// <summary>The workload identity's client id. Default: <see cref="ManagedIdentityClientId"/>, then <c>AZURE_CLIENT_ID</c>.</summary>
     public string? WorkloadIdentityClientId { get; set; }
 
-    /// <summary>Time limit of each developer tool. Default: 10 s.</summary>
+    /// <summary>The time limit of each developer tool. Default: 10 s.</summary>
     public TimeSpan? CredentialProcessTimeout { get; set; }
 
-    /// <summary>Leaves a member out, or with <see langword="false"/> keeps one that <c>AZURE_TOKEN_CREDENTIALS</c> leaves out.</summary>
+    /// <summary>Excludes a member, or with <see langword="false"/> includes one that <c>AZURE_TOKEN_CREDENTIALS</c> excludes.</summary>
     public bool? ExcludeEnvironmentCredential { get; set; }
 
     /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
@@ -159,7 +159,7 @@ public sealed class DefaultAzureCredentialOptions : TokenCredentialOptions
     /// <inheritdoc cref="ExcludeEnvironmentCredential"/>
     public bool? ExcludeSharedTokenCacheCredential { get; set; }
 
-    /// <summary>Accepted, nothing to do: that member is never available.</summary>
+    /// <summary>Accepted without effect: that member is never available.</summary>
     public string? InteractiveBrowserTenantId { get; set; }
 
     /// <inheritdoc cref="InteractiveBrowserTenantId"/>
@@ -190,25 +190,25 @@ public sealed class ClientAssertionCredentialOptions : TokenCredentialOptions;
 /// <summary>Options of <see cref="WorkloadIdentityCredential"/>.</summary>
 public sealed class WorkloadIdentityCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>Default: <c>AZURE_TENANT_ID</c>.</summary>
+    /// <summary>The tenant. Default: <c>AZURE_TENANT_ID</c>.</summary>
     public string? TenantId { get; set; }
 
-    /// <summary>Default: <c>AZURE_CLIENT_ID</c>.</summary>
+    /// <summary>The client id. Default: <c>AZURE_CLIENT_ID</c>.</summary>
     public string? ClientId { get; set; }
 
-    /// <summary>Default: <c>AZURE_FEDERATED_TOKEN_FILE</c>. Read again whenever it changed.</summary>
+    /// <summary>The file of the federated token. Default: <c>AZURE_FEDERATED_TOKEN_FILE</c>. A changed file is read again.</summary>
     public string? TokenFilePath { get; set; }
 
-    /// <summary>Whether requests go to the cluster's own token proxy where <c>AZURE_KUBERNETES_TOKEN_PROXY</c> names one.</summary>
+    /// <summary>Whether requests are sent to the cluster's token proxy, if <c>AZURE_KUBERNETES_TOKEN_PROXY</c> is set.</summary>
     public bool IsAzureProxyEnabled { get; set; }
 }
 
-/// <summary>Which managed identity.</summary>
+/// <summary>A managed identity.</summary>
 public sealed class ManagedIdentityId
 {
     private ManagedIdentityId(string? key, string? value) => (Key, Value) = (key, value);
 
-    /// <summary>The identity of the machine or service itself.</summary>
+    /// <summary>The identity of the virtual machine or service.</summary>
     public static ManagedIdentityId SystemAssigned { get; } = new(null, null);
 
     internal string? Key { get; }
@@ -232,7 +232,7 @@ public sealed class ManagedIdentityId
 }
 
 /// <summary>Options of <see cref="ManagedIdentityCredential"/>.</summary>
-/// <param name="managedIdentityId">Which identity; none: the system-assigned one.</param>
+/// <param name="managedIdentityId">The identity. Default: the system-assigned one.</param>
 public sealed class ManagedIdentityCredentialOptions(ManagedIdentityId? managedIdentityId = null) : TokenCredentialOptions
 {
     internal ManagedIdentityId Id { get; } = managedIdentityId ?? ManagedIdentityId.SystemAssigned;
@@ -244,53 +244,53 @@ public sealed class ClientCertificateCredentialOptions : TokenCredentialOptions
     /// <summary>The password of an encrypted key or a PFX file.</summary>
     public string? CertificatePassword { get; set; }
 
-    /// <summary>Whether the certificate goes along with those above it, for registrations by subject name. Default: false.</summary>
+    /// <summary>Whether the certificate chain is sent, for applications that are registered by subject name. Default: false.</summary>
     public bool SendCertificateChain { get; set; }
 }
 
 /// <summary>Options of <see cref="OnBehalfOfCredential"/>.</summary>
 public sealed class OnBehalfOfCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>Whether the certificate goes along with those above it, for registrations by subject name. Default: false.</summary>
+    /// <summary>Whether the certificate chain is sent, for applications that are registered by subject name. Default: false.</summary>
     public bool SendCertificateChain { get; set; }
 }
 
 /// <summary>Options of <see cref="AzurePipelinesCredential"/>.</summary>
 public sealed class AzurePipelinesCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>The organization's address, for tasks without <c>SYSTEM_OIDCREQUESTURI</c>.</summary>
+    /// <summary>The organization's URL, for tasks without <c>SYSTEM_OIDCREQUESTURI</c>.</summary>
     public string? OrganizationUrl { get; set; }
 }
 
 /// <summary>Options of <see cref="AzureCliCredential"/>.</summary>
 public sealed class AzureCliCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>Default: the signed-in tenant.</summary>
+    /// <summary>The tenant. Default: the one that the user is signed in to.</summary>
     public string? TenantId { get; set; }
 
-    /// <summary>Name or id of a subscription. Default: the chosen one.</summary>
+    /// <summary>The name or id of a subscription. Default: the selected one.</summary>
     public string? Subscription { get; set; }
 
-    /// <summary>Default: 10 s.</summary>
+    /// <summary>The time limit of the process. Default: 10 s.</summary>
     public TimeSpan? ProcessTimeout { get; set; }
 }
 
 /// <summary>Options of <see cref="AzureDeveloperCliCredential"/>.</summary>
 public sealed class AzureDeveloperCliCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>Default: the signed-in tenant.</summary>
+    /// <summary>The tenant. Default: the one that the user is signed in to.</summary>
     public string? TenantId { get; set; }
 
-    /// <summary>Default: 10 s.</summary>
+    /// <summary>The time limit of the process. Default: 10 s.</summary>
     public TimeSpan? ProcessTimeout { get; set; }
 }
 
 /// <summary>Options of <see cref="AzurePowerShellCredential"/>.</summary>
 public sealed class AzurePowerShellCredentialOptions : TokenCredentialOptions
 {
-    /// <summary>Default: the signed-in tenant.</summary>
+    /// <summary>The tenant. Default: the one that the user is signed in to.</summary>
     public string? TenantId { get; set; }
 
-    /// <summary>Default: 10 s.</summary>
+    /// <summary>The time limit of the process. Default: 10 s.</summary>
     public TimeSpan? ProcessTimeout { get; set; }
 }

@@ -1,4 +1,4 @@
-// Compiled twice: for PgEntra.Identity, and on Azure.Core's base class for PgEntra.AzureCore.
+// Compiled twice: for PgEntra.Identity, and with Azure.Core's base class for PgEntra.AzureCore.
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 #if AZURE_CORE
@@ -14,31 +14,31 @@ namespace PgEntra.Identity;
 #endif
 
 /// <summary>
-/// The first of these that is set up here: environment, workload identity, managed identity, Azure CLI, Azure PowerShell,
-/// Azure Developer CLI. <c>AZURE_TOKEN_CREDENTIALS</c> = <c>dev</c>, <c>prod</c> or one name narrows it.
+/// Uses the first available credential: environment, workload identity, managed identity, Azure CLI, Azure PowerShell, Azure
+/// Developer CLI. <c>AZURE_TOKEN_CREDENTIALS</c> = <c>dev</c>, <c>prod</c> or the name of a credential restricts the selection.
 /// </summary>
 public sealed class DefaultAzureCredential : Base
 {
-    /// <summary>With every default.</summary>
+    /// <summary>Creates the chain with all defaults.</summary>
     public DefaultAzureCredential()
         : this(new DefaultAzureCredentialOptions())
     {
     }
 
-    /// <param name="includeInteractiveCredentials">Accepted, nothing to do: no member of it is ever available.</param>
+    /// <param name="includeInteractiveCredentials">Accepted without effect: the interactive credentials are never available.</param>
     public DefaultAzureCredential(bool includeInteractiveCredentials)
         : this(new DefaultAzureCredentialOptions { ExcludeInteractiveBrowserCredential = !includeInteractiveCredentials })
     {
     }
 
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public DefaultAzureCredential(DefaultAzureCredentialOptions options)
         : base(SourceOf(options, null))
     {
     }
 
     /// <param name="configurationEnvironmentVariableName">A variable that must be set: <c>AZURE_TOKEN_CREDENTIALS</c>.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public DefaultAzureCredential(string configurationEnvironmentVariableName, DefaultAzureCredentialOptions? options = null)
         : base(SourceOf(options ?? new(), configurationEnvironmentVariableName))
     {
@@ -84,38 +84,38 @@ public sealed class DefaultAzureCredential : Base
     }
 }
 
-/// <summary>The first of several that is set up; the next one is asked only past an unavailable one.</summary>
+/// <summary>Uses the first available of several credentials.</summary>
 public sealed class ChainedTokenCredential : Base
 {
-    /// <param name="sources">The members, asked in their order.</param>
+    /// <param name="sources">The credentials, in the order of their use.</param>
     public ChainedTokenCredential(params Member[] sources)
         : base(new CredentialDocument("chained")
-            .With("credentials", Sources.Of(sources).Select(source => source.Document))
-            .Build(Sources.Of(sources)))
+            .With("credentials", CredentialSources.Of(sources).Select(source => source.Document))
+            .Build(CredentialSources.Of(sources)))
     {
     }
 }
 
-/// <summary>What the variables <c>AZURE_TENANT_ID</c>, <c>AZURE_CLIENT_ID</c> and <c>AZURE_CLIENT_SECRET</c> or <c>AZURE_CLIENT_CERTIFICATE_PATH</c> say.</summary>
+/// <summary>Uses <c>AZURE_TENANT_ID</c>, <c>AZURE_CLIENT_ID</c> and <c>AZURE_CLIENT_SECRET</c> or <c>AZURE_CLIENT_CERTIFICATE_PATH</c>.</summary>
 public sealed class EnvironmentCredential : Base
 {
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public EnvironmentCredential(TokenCredentialOptions? options = null)
         : base(new CredentialDocument("environment").Build(nameof(EnvironmentCredential), options ?? new()))
     {
     }
 }
 
-/// <summary>The federated identity of a pod in Kubernetes.</summary>
+/// <summary>Uses the federated identity of a pod in Kubernetes.</summary>
 public sealed class WorkloadIdentityCredential : Base
 {
-    /// <summary>By the variables that the cluster sets.</summary>
+    /// <summary>Uses the variables that the cluster sets.</summary>
     public WorkloadIdentityCredential()
         : this(new WorkloadIdentityCredentialOptions())
     {
     }
 
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public WorkloadIdentityCredential(WorkloadIdentityCredentialOptions options)
         : base(new CredentialDocument("workload_identity")
             .Option("tenant_id", options?.TenantId)
@@ -127,11 +127,11 @@ public sealed class WorkloadIdentityCredential : Base
     }
 }
 
-/// <summary>The identity of the virtual machine, App Service, Function or Container App.</summary>
+/// <summary>Uses the identity of the virtual machine, App Service, Function or Container App.</summary>
 public sealed class ManagedIdentityCredential : Base
 {
-    /// <param name="clientId">A user-assigned identity's client id; none: the system-assigned identity.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="clientId">The client id of a user-assigned identity. Default: the system-assigned identity.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ManagedIdentityCredential(string? clientId = null, TokenCredentialOptions? options = null)
         : this(
             string.IsNullOrEmpty(clientId) ? ManagedIdentityId.SystemAssigned : ManagedIdentityId.FromUserAssignedClientId(clientId),
@@ -139,8 +139,8 @@ public sealed class ManagedIdentityCredential : Base
     {
     }
 
-    /// <param name="id">Which identity.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="id">The identity.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ManagedIdentityCredential(ManagedIdentityId id, TokenCredentialOptions? options = null)
         : base(new CredentialDocument("managed_identity")
             .With(id?.Key ?? "client_id", id?.Value)
@@ -148,20 +148,20 @@ public sealed class ManagedIdentityCredential : Base
     {
     }
 
-    /// <param name="options">Which identity, and the options, read once.</param>
+    /// <param name="options">The identity and the options. They are read once.</param>
     public ManagedIdentityCredential(ManagedIdentityCredentialOptions options)
         : this((options ?? throw new ArgumentNullException(nameof(options))).Id, options)
     {
     }
 }
 
-/// <summary>An application and its secret.</summary>
+/// <summary>Uses an application's secret.</summary>
 public sealed class ClientSecretCredential : Base
 {
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
     /// <param name="clientSecret">The application's secret.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ClientSecretCredential(
         string tenantId, string clientId, string clientSecret, TokenCredentialOptions? options = null)
         : base(new CredentialDocument("client_secret")
@@ -173,13 +173,13 @@ public sealed class ClientSecretCredential : Base
     }
 }
 
-/// <summary>An application and its certificate.</summary>
+/// <summary>Uses an application's certificate.</summary>
 public sealed class ClientCertificateCredential : Base
 {
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
-    /// <param name="clientCertificatePath">A PEM file with key and certificate, or a PFX file. Read again whenever it changed.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="clientCertificatePath">A PEM file with key and certificate, or a PFX file. A changed file is read again.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ClientCertificateCredential(
         string tenantId,
         string clientId,
@@ -195,14 +195,14 @@ public sealed class ClientCertificateCredential : Base
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
     /// <param name="clientCertificate">The certificate with its private key, which must be exportable.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ClientCertificateCredential(
         string tenantId,
         string clientId,
         X509Certificate2 clientCertificate,
         ClientCertificateCredentialOptions? options = null)
         : base(Document(tenantId, clientId, options)
-            .With("certificate", Sources.Export(clientCertificate))
+            .With("certificate", CredentialSources.Export(clientCertificate))
             .Build(nameof(ClientCertificateCredential), options ?? new()))
     {
     }
@@ -215,13 +215,13 @@ public sealed class ClientCertificateCredential : Base
             .With("send_certificate_chain", options?.SendCertificateChain == true ? true : null);
 }
 
-/// <summary>An application and what somebody asserts of it.</summary>
+/// <summary>Uses a client assertion of an application.</summary>
 public sealed class ClientAssertionCredential : Base
 {
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
-    /// <param name="assertionCallback">Gives a JWT that the application's federated credential names, at each fetch.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="assertionCallback">Returns a JWT that a federated credential of the application accepts. It is called for each fetch.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ClientAssertionCredential(
         string tenantId,
         string clientId,
@@ -233,8 +233,8 @@ public sealed class ClientAssertionCredential : Base
 
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
-    /// <param name="assertionCallback">Gives a JWT that the application's federated credential names, at each fetch.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="assertionCallback">Returns a JWT that a federated credential of the application accepts. It is called for each fetch.</param>
+    /// <param name="options">The options. They are read once.</param>
     public ClientAssertionCredential(
         string tenantId, string clientId, Func<string> assertionCallback, TokenCredentialOptions? options = null)
         : base(Document(tenantId, clientId, CredentialDocument.Asserted(assertionCallback), options))
@@ -250,14 +250,14 @@ public sealed class ClientAssertionCredential : Base
             .Build(nameof(ClientAssertionCredential), options ?? new());
 }
 
-/// <summary>An application that acts for the user who called it.</summary>
+/// <summary>Acts on behalf of the user that called the application.</summary>
 public sealed class OnBehalfOfCredential : Base
 {
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
     /// <param name="clientSecret">The application's secret.</param>
     /// <param name="userAssertion">The access token that the user sent.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public OnBehalfOfCredential(
         string tenantId,
         string clientId,
@@ -274,7 +274,7 @@ public sealed class OnBehalfOfCredential : Base
     /// <param name="clientId">The application's client id.</param>
     /// <param name="clientCertificate">The application's certificate with its private key, which must be exportable.</param>
     /// <param name="userAssertion">The access token that the user sent.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public OnBehalfOfCredential(
         string tenantId,
         string clientId,
@@ -282,7 +282,7 @@ public sealed class OnBehalfOfCredential : Base
         string userAssertion,
         OnBehalfOfCredentialOptions? options = null)
         : base(Document(tenantId, clientId, userAssertion)
-            .With("certificate", Sources.Export(clientCertificate))
+            .With("certificate", CredentialSources.Export(clientCertificate))
             .With("send_certificate_chain", options?.SendCertificateChain == true ? true : null)
             .Build(nameof(OnBehalfOfCredential), options ?? new()))
     {
@@ -290,9 +290,9 @@ public sealed class OnBehalfOfCredential : Base
 
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
-    /// <param name="clientAssertionCallback">Gives what somebody asserts of the application, at each fetch.</param>
+    /// <param name="clientAssertionCallback">Returns a client assertion of the application. It is called for each fetch.</param>
     /// <param name="userAssertion">The access token that the user sent.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public OnBehalfOfCredential(
         string tenantId,
         string clientId,
@@ -307,9 +307,9 @@ public sealed class OnBehalfOfCredential : Base
 
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
-    /// <param name="clientAssertionCallback">Gives what somebody asserts of the application, at each fetch.</param>
+    /// <param name="clientAssertionCallback">Returns a client assertion of the application. It is called for each fetch.</param>
     /// <param name="userAssertion">The access token that the user sent.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public OnBehalfOfCredential(
         string tenantId,
         string clientId,
@@ -330,14 +330,14 @@ public sealed class OnBehalfOfCredential : Base
             .With("user_assertion_token", userAssertion);
 }
 
-/// <summary>A task of Azure Pipelines, by its service connection.</summary>
+/// <summary>Uses the service connection of a task in Azure Pipelines.</summary>
 public sealed class AzurePipelinesCredential : Base
 {
     /// <param name="tenantId">The tenant's id or domain name.</param>
     /// <param name="clientId">The application's client id.</param>
     /// <param name="serviceConnectionId">The service connection's id.</param>
     /// <param name="systemAccessToken">The task's <c>System.AccessToken</c>.</param>
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public AzurePipelinesCredential(
         string tenantId,
         string clientId,
@@ -355,10 +355,10 @@ public sealed class AzurePipelinesCredential : Base
     }
 }
 
-/// <summary>Whoever is signed in to <c>az</c>.</summary>
+/// <summary>Uses the account that is signed in to <c>az</c>.</summary>
 public sealed class AzureCliCredential : Base
 {
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public AzureCliCredential(AzureCliCredentialOptions? options = null)
         : base(new CredentialDocument("azure_cli")
             .Option("tenant_id", options?.TenantId)
@@ -369,10 +369,10 @@ public sealed class AzureCliCredential : Base
     }
 }
 
-/// <summary>Whoever is signed in to <c>azd</c>.</summary>
+/// <summary>Uses the account that is signed in to <c>azd</c>.</summary>
 public sealed class AzureDeveloperCliCredential : Base
 {
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public AzureDeveloperCliCredential(AzureDeveloperCliCredentialOptions? options = null)
         : base(new CredentialDocument("azure_developer_cli")
             .Option("tenant_id", options?.TenantId)
@@ -382,10 +382,10 @@ public sealed class AzureDeveloperCliCredential : Base
     }
 }
 
-/// <summary>Whoever is signed in to Azure PowerShell.</summary>
+/// <summary>Uses the account that is signed in to Azure PowerShell.</summary>
 public sealed class AzurePowerShellCredential : Base
 {
-    /// <param name="options">The options, read once.</param>
+    /// <param name="options">The options. They are read once.</param>
     public AzurePowerShellCredential(AzurePowerShellCredentialOptions? options = null)
         : base(new CredentialDocument("azure_powershell")
             .Option("tenant_id", options?.TenantId)
@@ -395,11 +395,11 @@ public sealed class AzurePowerShellCredential : Base
     }
 }
 
-/// <summary>A token from elsewhere.</summary>
+/// <summary>Uses a given token.</summary>
 public sealed class StaticTokenCredential : Base
 {
     /// <param name="token">The access token.</param>
-    /// <param name="expiresOn">When it ends. Default: what the token itself says, else an hour from now.</param>
+    /// <param name="expiresOn">The expiry. Default: the token's own, or else one hour from now.</param>
     public StaticTokenCredential(string token, DateTimeOffset? expiresOn = null)
         : base(new CredentialDocument("static_token")
             .With("token", token)
@@ -409,8 +409,8 @@ public sealed class StaticTokenCredential : Base
     }
 }
 
-/// <summary>From the options of these classes to the engine's document.</summary>
-internal static class Sources
+/// <summary>Converts the options of these classes to the engine's document.</summary>
+internal static class CredentialSources
 {
     internal static CredentialSource Build(
         this CredentialDocument document,
@@ -421,9 +421,9 @@ internal static class Sources
         ArgumentNullException.ThrowIfNull(options);
         if (options.Transport is not null)
         {
-            throw Interop.Library.Error(
+            throw Interop.NativeError.Create(
                 PgEntra.Identity.ErrorKind.InvalidConfiguration,
-                "option `Transport`: a transport of the Azure SDK cannot be used here",
+                "option `Transport`: a transport of the Azure SDK cannot be used",
                 "Set `Proxy` or `CaFile`, or pass the Azure SDK's own credential.",
                 name);
         }
@@ -455,22 +455,22 @@ internal static class Sources
 
         if (names.Count > 0)
         {
-            PgEntraLogging.Debug($"{name}: options without effect here: {string.Join(", ", names)}");
+            PgEntraLogging.Debug($"{name}: options without effect: {string.Join(", ", names)}");
         }
 
         return new(document, Variables(options.Proxy), options.CaFile, names);
     }
 
-    /// <summary>The source of a chain.</summary>
+    /// <summary>Creates the source of a chain.</summary>
     internal static CredentialSource Build(this CredentialDocument document, IReadOnlyList<CredentialSource> members)
     {
-        // One engine's credential has one view of the environment.
+        // A credential of the engine has one environment and one file of certificate authorities.
         var given = members.Where(member => member.CaFile is not null || member.Variables is not null).ToArray();
         if (given.DistinctBy(member => (member.CaFile, member.Variables?["HTTPS_PROXY"])).Count() > 1)
         {
-            throw Interop.Library.Error(
+            throw Interop.NativeError.Create(
                 PgEntra.Identity.ErrorKind.InvalidConfiguration,
-                "its members go through different proxies, or trust different files of authorities",
+                "its credentials have different proxies or different files of certificate authorities",
                 credential: nameof(ChainedTokenCredential));
         }
 
@@ -493,12 +493,12 @@ internal static class Sources
 #endif
     }
 
-    /// <summary>A certificate with its key, as the engine reads it. PEM is the same text each time: equal credentials share tokens.</summary>
+    /// <summary>Returns a certificate and its key as PEM. PEM is the same text each time, so equal credentials share tokens.</summary>
     internal static string Export(X509Certificate2 certificate)
     {
         ArgumentNullException.ThrowIfNull(certificate);
         using var key = (AsymmetricAlgorithm?)certificate.GetRSAPrivateKey() ?? certificate.GetECDsaPrivateKey();
-        // What is wrong with it, also that there is no key, the engine says.
+        // The engine reports a missing key.
         return $"{certificate.ExportCertificatePem()}\n{key?.ExportPkcs8PrivateKeyPem()}\n";
     }
 

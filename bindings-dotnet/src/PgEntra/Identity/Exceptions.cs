@@ -2,10 +2,11 @@ using System.Text.Json;
 
 namespace PgEntra.Identity;
 
-/// <summary>What every door throws. The message says what failed, for which credential, what the service said and what to do.</summary>
+/// <summary>The base class of all errors. The message contains what failed, the credential, the cause that the service reported, and what to do.</summary>
 /// <remarks>
-/// It never holds a token, a secret or a response body. What a credential of the program itself threw is the
-/// <see cref="Exception.InnerException"/>. Npgsql wraps what happens while a connection is opened: <see cref="Find"/> looks inside.
+/// An error never contains a token, a secret or a response body. The exception of a custom credential is the
+/// <see cref="Exception.InnerException"/>. Npgsql wraps errors that occur while a connection is opened: <see cref="Find"/>
+/// returns the error in it.
 /// </remarks>
 public class PgEntraException : Exception
 {
@@ -24,20 +25,20 @@ public class PgEntraException : Exception
     /// <summary>The stable text of the kind, such as <c>credential_unavailable</c>.</summary>
     public string Code => Text("code") ?? "internal";
 
-    /// <summary>The number behind <c>AADSTS</c>, where Entra gave one.</summary>
+    /// <summary>The number of Entra's <c>AADSTS</c> code, if there is one.</summary>
     public int? Aadsts => Detail.TryGetProperty("aadsts", out var number) ? number.GetInt32() : null;
 
-    /// <summary>Whether the same call may succeed later with nothing changed.</summary>
+    /// <summary>Whether the same call may succeed later.</summary>
     public bool IsTransient => Detail.TryGetProperty("transient", out var transient) && transient.GetBoolean();
 
-    /// <summary>Everything as data: <c>docs/errors.md</c> lists the keys.</summary>
+    /// <summary>The error as data; <c>docs/errors.md</c> lists the keys.</summary>
     public JsonElement Detail => (parsed ??= Parse(detail)).RootElement;
 
     private JsonDocument? parsed;
 
-    /// <summary>The first one in <paramref name="exception"/> and what it wraps; none: <see langword="null"/>.</summary>
+    /// <summary>Returns the first <see cref="PgEntraException"/> in a chain of inner exceptions.</summary>
     /// <param name="exception">Any exception, such as an <c>NpgsqlException</c>.</param>
-    /// <returns>The exception of this library.</returns>
+    /// <returns>The exception; <see langword="null"/> if there is none.</returns>
     public static PgEntraException? Find(Exception? exception)
     {
         for (var inner = exception; inner is not null; inner = inner.InnerException)
@@ -51,7 +52,7 @@ public class PgEntraException : Exception
         return null;
     }
 
-    /// <summary>The exception of an error of the engine's.</summary>
+    /// <summary>Creates the exception of an error of the engine.</summary>
     internal static PgEntraException Of(ErrorKind kind, string message, string detail, Exception? cause)
     {
         using var read = Parse(detail);
@@ -63,8 +64,8 @@ public class PgEntraException : Exception
         };
     }
 
-    /// <summary>The same with another message, and this one as its cause.</summary>
-    internal PgEntraException Saying(string message) => Of(Kind, message, detail, this);
+    /// <summary>Returns this error with another message, and with this exception as its cause.</summary>
+    internal PgEntraException WithMessage(string message) => Of(Kind, message, detail, this);
 
     private string? Text(string key) => Detail.TryGetProperty(key, out var text) ? text.GetString() : null;
 
@@ -81,7 +82,7 @@ public class PgEntraException : Exception
     }
 }
 
-/// <summary>The credential is not set up here; a <c>ChainedTokenCredential</c> goes on past it.</summary>
+/// <summary>The credential is not available in this environment; a <c>ChainedTokenCredential</c> continues with the next one.</summary>
 public sealed class CredentialUnavailableException : PgEntraException
 {
     internal CredentialUnavailableException(ErrorKind kind, string message, string detail, Exception? cause)
@@ -90,7 +91,7 @@ public sealed class CredentialUnavailableException : PgEntraException
     }
 }
 
-/// <summary>The credential is set up and did not work.</summary>
+/// <summary>The credential is available, and the authentication failed.</summary>
 public sealed class AuthenticationFailedException : PgEntraException
 {
     internal AuthenticationFailedException(ErrorKind kind, string message, string detail, Exception? cause)
@@ -99,28 +100,28 @@ public sealed class AuthenticationFailedException : PgEntraException
     }
 }
 
-/// <summary>The kinds of error; <c>docs/errors.md</c> says what to do about each. The numbers are stable, new ones are appended.</summary>
+/// <summary>The kinds of error, which <c>docs/errors.md</c> describes. The numbers are stable; new kinds are appended.</summary>
 public enum ErrorKind
 {
     /// <summary>No error.</summary>
     None = 0,
 
-    /// <summary>The credential is not set up on this machine.</summary>
+    /// <summary>The credential is not available on this machine.</summary>
     CredentialUnavailable = 1,
 
     /// <summary>Entra refused the credential, or a developer tool reported a failed sign-in.</summary>
     AuthenticationFailed = 2,
 
-    /// <summary>Entra wants the user to act.</summary>
+    /// <summary>Entra requires the user to act.</summary>
     InteractionRequired = 3,
 
-    /// <summary>The token service answered 5xx or is overloaded.</summary>
+    /// <summary>The token service returned 5xx or is overloaded.</summary>
     ServiceUnavailable = 4,
 
-    /// <summary>The token service asked for fewer requests.</summary>
+    /// <summary>The token service rejected the request because there were too many.</summary>
     Throttled = 5,
 
-    /// <summary>The token service could not be reached.</summary>
+    /// <summary>The token service cannot be reached.</summary>
     Network = 6,
 
     /// <summary>The certificate of the token service is not trusted.</summary>
@@ -129,22 +130,22 @@ public enum ErrorKind
     /// <summary>A time limit passed.</summary>
     Timeout = 8,
 
-    /// <summary>The answer of the token service or tool cannot be understood.</summary>
+    /// <summary>The response of the token service or tool cannot be read.</summary>
     BadResponse = 9,
 
-    /// <summary>The token that arrived has already expired.</summary>
+    /// <summary>The received token has already expired.</summary>
     DeadOnArrival = 10,
 
     /// <summary>The token is not a readable JWT.</summary>
     TokenDecode = 11,
 
-    /// <summary>No role name follows from the token.</summary>
+    /// <summary>The token does not contain a role name.</summary>
     UsernameExtraction = 12,
 
     /// <summary>The management scope was refused, so the role name could not be looked up.</summary>
     ScopePermission = 13,
 
-    /// <summary>What was given as a credential returned something that is no token.</summary>
+    /// <summary>A custom credential returned a value that is not a token.</summary>
     CredentialValue = 14,
 
     /// <summary>An option is unknown, missing, empty or of the wrong type.</summary>
@@ -153,24 +154,24 @@ public enum ErrorKind
     /// <summary>The connection's own settings contradict each other or the options given.</summary>
     InvalidConnection = 16,
 
-    /// <summary>A token would have gone over a connection without TLS.</summary>
+    /// <summary>A token would have been sent without TLS.</summary>
     InsecureTransport = 17,
 
-    /// <summary>A call was made inside of the fetch that it would have waited for.</summary>
+    /// <summary>A call would have waited for the fetch in which it was made.</summary>
     WouldDeadlock = 18,
 
     /// <summary>The process is ending.</summary>
     ShuttingDown = 19,
 
-    /// <summary>The caller gave up its wait.</summary>
+    /// <summary>The caller ended its wait.</summary>
     Cancelled = 20,
 
-    /// <summary>The program's own credential object failed.</summary>
+    /// <summary>A custom credential failed.</summary>
     CustomCredential = 21,
 
     /// <summary>A defect in this library.</summary>
     Internal = 22,
 
-    /// <summary>A function of the C interface was called with something that it does not take.</summary>
+    /// <summary>A function of the C interface was called with an argument that it does not accept.</summary>
     InvalidArgument = 23,
 }

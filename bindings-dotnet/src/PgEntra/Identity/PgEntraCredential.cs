@@ -4,42 +4,42 @@ using PgEntra.Interop;
 
 namespace PgEntra.Identity;
 
-/// <summary>Who logs in. The names and arguments of the credentials are those of the Azure SDK's identity library.</summary>
-/// <remarks>Tokens are cached, refreshed ahead and fetched once for everybody who waits. Equal credentials share them.</remarks>
+/// <summary>A credential. The credentials have the names and arguments of Azure.Identity.</summary>
+/// <remarks>Tokens are cached, refreshed before they expire, and fetched once for all waiting callers. Equal credentials share them.</remarks>
 public abstract class PgEntraCredential
 {
     private protected PgEntraCredential(CredentialSource source) => Source = source;
 
     internal CredentialSource Source { get; }
 
-    /// <summary>A token for any scope. Blocks only while there is none.</summary>
-    /// <param name="request">What it is for.</param>
-    /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
-    /// <returns>The token and its end.</returns>
-    /// <exception cref="PgEntraException">There is none.</exception>
+    /// <summary>Returns a token for any scope. Blocks only if no token is cached.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="cancellationToken">Ends the wait. The fetch continues for other callers.</param>
+    /// <returns>The token and its expiry.</returns>
+    /// <exception cref="PgEntraException">The token cannot be obtained.</exception>
     public AccessToken GetToken(TokenRequest request, CancellationToken cancellationToken = default) =>
         Tokens.Get(Source, request, cancellationToken);
 
-    /// <summary>A token for any scope. Blocks no thread.</summary>
-    /// <param name="request">What it is for.</param>
-    /// <param name="cancellationToken">Ends the wait; the fetch goes on for others.</param>
-    /// <returns>The token and its end.</returns>
-    /// <exception cref="PgEntraException">There is none.</exception>
+    /// <summary>Returns a token for any scope. Blocks no thread.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="cancellationToken">Ends the wait. The fetch continues for other callers.</param>
+    /// <returns>The token and its expiry.</returns>
+    /// <exception cref="PgEntraException">The token cannot be obtained.</exception>
     public ValueTask<AccessToken> GetTokenAsync(TokenRequest request, CancellationToken cancellationToken = default) =>
         Tokens.GetAsync(Source, request, cancellationToken);
 }
 
-/// <summary>Tokens of a credential, for any scope.</summary>
+/// <summary>Obtains tokens of a credential, for any scope.</summary>
 internal static unsafe class Tokens
 {
-    private delegate int CallWith(WantedToken* wanted);
+    private delegate int CallWith(NativeTokenRequest* wanted);
 
     internal static AccessToken Get(CredentialSource source, TokenRequest request, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var credential = source.Credential();
         return Try(source, credential, request)
-            ?? Waiting.Block(source.Members, Call(credential, request), Reader(source, request), cancellationToken);
+            ?? NativeWait.Block(source.Members, Call(credential, request), Reader(source, request), cancellationToken);
     }
 
     internal static ValueTask<AccessToken> GetAsync(
@@ -55,7 +55,7 @@ internal static unsafe class Tokens
             var credential = source.Credential();
             return Try(source, credential, request) is { } token
                 ? new(token)
-                : new(Waiting.AwaitAsync(source.Members, Call(credential, request), Reader(source, request), cancellationToken));
+                : new(NativeWait.AwaitAsync(source.Members, Call(credential, request), Reader(source, request), cancellationToken));
         }
         catch (PgEntraException failure)
         {
@@ -63,26 +63,24 @@ internal static unsafe class Tokens
         }
     }
 
-    /// <summary>A token, if one is cached: the same string again as long as it is the same token.</summary>
+    /// <summary>Returns a cached token: the same string object as long as the token is the same.</summary>
     private static AccessToken? Try(CredentialSource source, CredentialHandle credential, TokenRequest request)
     {
         ArgumentNullException.ThrowIfNull(request);
-        var before = source.Known(request);
-        ulong id = before?.Id ?? 0;
+        var cache = source.CacheOf(request);
+        var (id, cached) = cache.Read();
         nint token = 0, error = 0;
         long expiresOn = 0, refreshOn = 0;
         var code = With(
             request,
             wanted => Native.TryGetToken(credential, wanted, ref id, out token, out expiresOn, out refreshOn, out error));
-        Library.Check(code, error);
+        NativeError.Check(code, error);
         if (token == 0)
         {
-            return id == 0 ? null : before?.Token;
+            return id == 0 ? null : cached;
         }
 
-        var found = new AccessToken(Library.Take(token)!, Library.Time(expiresOn), Refresh(refreshOn));
-        source.Remember(request, new(id, found));
-        return found;
+        return cache.Store(id, new(NativeString.Take(token)!, Time(expiresOn), RefreshTime(refreshOn)));
     }
 
     internal static StartCall Call(CredentialHandle credential, TokenRequest request) =>
@@ -96,28 +94,26 @@ internal static unsafe class Tokens
             return code;
         };
 
-    /// <summary>One string for all who waited for it.</summary>
+    /// <summary>Returns one string object to all callers that waited for it.</summary>
     private static ReadOutcome<AccessToken> Reader(CredentialSource source, TokenRequest request) => (in outcome) =>
     {
-        var before = source.Known(request);
-        if (before?.Id == outcome.Id)
-        {
-            return before.Token;
-        }
-
-        var found = Read(outcome);
-        source.Remember(request, new(outcome.Id, found));
-        return found;
+        var cache = source.CacheOf(request);
+        var (id, cached) = cache.Read();
+        return id != 0 && id == outcome.Id ? cached : cache.Store(outcome.Id, Read(outcome));
     };
 
     internal static AccessToken Read(in Outcome outcome) => new(
-        Marshal.PtrToStringUTF8(outcome.Token)!, Library.Time(outcome.ExpiresOn), Refresh(outcome.RefreshOn));
+        Marshal.PtrToStringUTF8(outcome.Token)!, Time(outcome.ExpiresOn), RefreshTime(outcome.RefreshOn));
 
-    private static DateTimeOffset? Refresh(long seconds) => seconds == 0 ? null : Library.Time(seconds);
+    private static DateTimeOffset? RefreshTime(long seconds) => seconds == 0 ? null : Time(seconds);
+
+    /// <summary>Converts seconds since 1970. Times beyond the calendar become its end.</summary>
+    private static DateTimeOffset Time(long seconds) => DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(
+        seconds, DateTimeOffset.MinValue.ToUnixTimeSeconds(), DateTimeOffset.MaxValue.ToUnixTimeSeconds()));
 
     private static int With(TokenRequest request, CallWith call)
     {
-        WantedToken wanted = default;
+        NativeTokenRequest wanted = new() { Size = (nuint)sizeof(NativeTokenRequest) };
         try
         {
             wanted.Scope = Utf8StringMarshaller.ConvertToUnmanaged(request.Scope);

@@ -5,18 +5,14 @@ using System.Runtime.InteropServices;
 
 namespace PgEntra.Interop;
 
-/// <summary>The functions of <c>bindings-c/include/pgentra.h</c>, which says what each does and who owns what.</summary>
-/// <remarks>What can be on the way while a collectible load context ends is called through <see cref="Library"/>.</remarks>
+/// <summary>The functions of <c>bindings-c/include/pgentra.h</c>, which documents each function and the ownership of its arguments.</summary>
 internal static unsafe partial class Native
 {
-    internal const uint AbiVersion = 1;
+    private const string Name = NativeLoader.Name;
 
-    private const string Name = "pgentra";
+    static Native() => NativeLoader.Register();
 
     // The library.
-
-    [LibraryImport(Name, EntryPoint = "pgentra_abi_version")]
-    internal static partial uint GetAbiVersion();
 
     [LibraryImport(Name, EntryPoint = "pgentra_shutdown")]
     internal static partial void Shutdown();
@@ -68,7 +64,8 @@ internal static unsafe partial class Native
     internal static partial void CloseProvider(nint provider);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_get")]
-    internal static partial int TryGet(ProviderHandle provider, ref ulong id, out nint token, out nint error);
+    internal static partial int TryGet(
+        ProviderHandle provider, ref ulong id, out nint token, out long expiresOn, out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_get_async")]
     internal static partial int GetAsync(
@@ -81,7 +78,13 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_try_login")]
     internal static partial int TryLogin(
-        ProviderHandle provider, ref ulong id, out nint user, out nint password, out nint userSource, out nint error);
+        ProviderHandle provider,
+        ref ulong id,
+        out nint user,
+        out nint password,
+        out nint userSource,
+        out long expiresOn,
+        out nint error);
 
     [LibraryImport(Name, EntryPoint = "pgentra_provider_login_async")]
     internal static partial int LoginAsync(
@@ -120,7 +123,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_callback", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int OpenCredential(
         string name,
-        delegate* unmanaged[Cdecl]<nint, nint, WantedToken*, void> callback,
+        delegate* unmanaged[Cdecl]<nint, nint, NativeTokenRequest*, void> callback,
         nint userData,
         delegate* unmanaged[Cdecl]<nint, void> finalizer,
         out CredentialHandle credential,
@@ -132,7 +135,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_try_get_token")]
     internal static partial int TryGetToken(
         CredentialHandle credential,
-        WantedToken* request,
+        NativeTokenRequest* request,
         ref ulong id,
         out nint token,
         out long expiresOn,
@@ -142,7 +145,7 @@ internal static unsafe partial class Native
     [LibraryImport(Name, EntryPoint = "pgentra_credential_get_token_async")]
     internal static partial int GetTokenAsync(
         CredentialHandle credential,
-        WantedToken* request,
+        NativeTokenRequest* request,
         int timeoutMs,
         delegate* unmanaged[Cdecl]<nint, Outcome*, void> callback,
         nint userData,
@@ -178,19 +181,36 @@ internal static unsafe partial class Native
 
     [LibraryImport(Name, EntryPoint = "pgentra_known_variables")]
     internal static partial int GetKnownVariables(out nint json, out nint error);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_is_retriable", StringMarshalling = StringMarshalling.Utf8)]
+    [return: MarshalAs(UnmanagedType.U1)]
+    internal static partial bool IsLoginErrorRetriable(string? sqlState, string message);
+
+    [LibraryImport(Name, EntryPoint = "pgentra_login_error_explain", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ExplainLoginError(
+        string? sqlState,
+        string message,
+        string role,
+        string? roleSource,
+        string? token,
+        string? host,
+        string? environment,
+        out nint text,
+        out nint error);
 }
 
 /// <summary><c>pgentra_token_request</c></summary>
 [StructLayout(LayoutKind.Sequential)]
-internal unsafe struct WantedToken
+internal unsafe struct NativeTokenRequest
 {
+    internal nuint Size;
     internal byte* Scope;
     internal byte* TenantId;
     internal byte* Claims;
     internal byte EnableCae;
 }
 
-/// <summary><c>pgentra_outcome</c>: borrowed until the callback returns.</summary>
+/// <summary><c>pgentra_outcome</c>: valid until the callback returns.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct Outcome
 {

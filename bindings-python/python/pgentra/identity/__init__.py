@@ -1,7 +1,7 @@
 """The credentials of pgentra, with the names and arguments of ``azure.identity``.
 
-Each may be passed wherever the Azure SDK for Python takes a credential. Their awaitable twins are in
-:mod:`pgentra.identity.aio`; drivers take either kind. Options of the Azure SDK's pipeline that mean nothing here
+Each may be passed wherever the Azure SDK for Python takes a credential. The awaitable classes are in
+:mod:`pgentra.identity.aio`; drivers accept both kinds. Options of the Azure SDK's pipeline that have no meaning here
 (logging, user agent, policies, caches on disk) are accepted; transports and unknown options are refused.
 """
 
@@ -65,7 +65,7 @@ class ClientCertificateCredential(_classes.ClientCertificateCredential, SyncCred
 
 
 CertificateCredential = ClientCertificateCredential
-"""As the Azure SDK for Python calls it."""
+"""The name in the Azure SDK for Python."""
 
 
 class ClientAssertionCredential(_classes.ClientAssertionCredential, SyncCredential): ...

@@ -5,8 +5,7 @@ from __future__ import annotations
 from os import fspath
 
 from .. import _native
-from .._foreign import Foreign, Source, source_of, source_of_assertions
-from .._provider import ask, ask_async, refresh_on
+from .._credentials.source import CredentialSource, resolve, resolve_assertion, restore
 from ..errors import PgEntraError, _for_azure
 from ._options import Arguments
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    # Its clients ask for these classes by name, so that type checkers have to see them in ours.
+    # The Azure SDK's clients use these classes in their annotations, so type checkers must see them as base classes.
     from azure.core.credentials import AccessToken as _AccessToken
     from azure.core.credentials import AccessTokenInfo as _AccessTokenInfo
     from typing_extensions import Self
@@ -52,7 +51,7 @@ class AccessToken(_AccessToken):
 
 
 class AccessTokenInfo(_AccessTokenInfo):
-    """A token with what is known of it. Its ``repr`` shows no token."""
+    """A token with its expiry, type and refresh point. Its ``repr`` shows no token."""
 
     __slots__ = ("expires_on", "refresh_on", "token", "token_type")
 
@@ -64,35 +63,34 @@ class AccessTokenInfo(_AccessTokenInfo):
         """Seconds since the epoch."""
         self.token_type = token_type
         self.refresh_on = refresh_on
-        """When it will be refreshed, in seconds since the epoch: from then on, ask again. Nobody has to wait for it."""
+        """The refresh point, in seconds since the epoch. A later call returns the newer token; it does not block."""
 
     def __repr__(self) -> str:
         return f"AccessTokenInfo(expires_on={self.expires_on}, token_type={self.token_type!r})"
 
 
 class Credential:
-    """What every credential has. Immutable; those of equal settings share their tokens."""
+    """Base of all credentials. They are immutable; credentials with equal settings share their tokens."""
 
-    _pgentra_source: Source
+    _pgentra_source: CredentialSource
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        # `help` shows a class its own text alone, and that of ours stands where both twins take it from.
+        # `help` shows only a class's own text. The text is in the base of the synchronous and the awaitable class.
         if cls.__doc__ is None:
             cls.__doc__ = cls.__mro__[1].__doc__
 
     def _set_up(self, kind: str, arguments: Arguments, /, assertion: Any = None, **own: Any) -> None:
         """``assertion``: the callback that the document calls ``get_assertion``."""
-        foreign: tuple[Foreign, ...] = ()
+        members = []
         if assertion is not None:
-            # Its owner is the credential.
+            # The credential keeps the callback alive.
             self._assertion = assertion
-            source = source_of_assertions(assertion)
-            foreign, own["get_assertion"] = source.foreign, source.document
+            members.append(resolve_assertion(assertion))
+            own["get_assertion"] = {"type": "custom_credential", "index": 0}
         document, variables, ca_file = arguments.finish(kind, own)
-        self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
-        # What is missing or of the wrong type is told now.
-        _native.check_credential(document)
+        # Refuses a missing option or a wrong type now, not at the first request.
+        self._pgentra_source = CredentialSource.of(document, members, variables, ca_file)
 
     def _info(
         self,
@@ -102,8 +100,8 @@ class Credential:
         tenant_id: str | None = None,
         enable_cae: bool = False,
     ) -> AccessTokenInfo:
-        refreshed = refresh_on(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae))
-        return AccessTokenInfo(*token, refresh_on=refreshed)
+        refresh_on = self._pgentra_source.refresh_on(scope, tenant_id, claims, bool(enable_cae))
+        return AccessTokenInfo(*token, refresh_on=refresh_on)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -117,16 +115,14 @@ class Credential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        document, variables, ca_file = state["_pgentra_source"]
-        sources = [source_of(member) for member in state.get("_members", ())]
+        members = [resolve(member) for member in state.get("_members", ())]
         if "_assertion" in state:
-            sources.append(source_of_assertions(state["_assertion"]))
-        foreign = tuple(foreign for source in sources for foreign in source.foreign)
-        self._pgentra_source = Source(document, foreign, variables=variables, ca_file=ca_file)
+            members.append(resolve_assertion(state["_assertion"]))
+        self._pgentra_source = restore(state["_pgentra_source"], members)
 
 
 class SyncCredential(Credential):
-    """``get_token`` and its like, for any client of the Azure SDK."""
+    """``get_token`` and ``get_token_info``, for any client of the Azure SDK."""
 
     def get_token(
         self,
@@ -137,25 +133,26 @@ class SyncCredential(Credential):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> AccessToken:
-        """A token for exactly one scope; blocks while there is none, at most ``timeout`` seconds (30 where none is
-        given). Further keywords have no effect.
+        """Returns a token for exactly one scope. If no usable token is cached, it blocks for at most ``timeout``
+        seconds, 30 by default. Further keywords have no effect.
 
-        Raises ``CredentialUnavailableError`` where the credential is not set up, ``AuthenticationError`` where it is;
-        where ``azure.core`` is loaded, they are its ``ClientAuthenticationError`` too.
+        Raises ``CredentialUnavailableError`` if the credential is not configured, otherwise ``AuthenticationError``; if
+        ``azure.core`` is loaded, they are its ``ClientAuthenticationError`` too.
         """
         try:
             scope = _only(scopes, self)
-            return AccessToken(*ask(self._pgentra_source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
+            source = self._pgentra_source
+            return AccessToken(*source.token(scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
     def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
-        known = _known(options)
-        return self._info(self.get_token(*scopes, **known), scopes[0], **known)
+        request = _request_options(options)
+        return self._info(self.get_token(*scopes, **request), scopes[0], **request)
 
     def close(self) -> None:
-        """Nothing: what is shared with others stays."""
+        """Does nothing: cached tokens are shared with other credentials."""
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +164,8 @@ class SyncCredential(Credential):
 
 
 class AsyncCredential(Credential):
-    """The awaitable ``get_token`` and its like, for any asynchronous client of the Azure SDK, on any event loop."""
+    """The awaitable ``get_token`` and ``get_token_info``, for any asynchronous client of the Azure SDK, on any event
+    loop."""
 
     async def get_token(
         self,
@@ -178,21 +176,21 @@ class AsyncCredential(Credential):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> AccessToken:
-        """As the synchronous twin; never blocks the event loop."""
+        """As the synchronous method; never blocks the event loop."""
         try:
             scope = _only(scopes, self)
             source = self._pgentra_source
-            return AccessToken(*await ask_async(source, scope, tenant_id, claims, bool(enable_cae), limit=timeout))
+            return AccessToken(*await source.token_async(scope, tenant_id, claims, bool(enable_cae), limit=timeout))
         except PgEntraError as error:
             raise _for_azure(error) from error.__cause__
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """As :meth:`get_token`; ``options`` may hold ``claims``, ``tenant_id`` and ``enable_cae``."""
-        known = _known(options)
-        return self._info(await self.get_token(*scopes, **known), scopes[0], **known)
+        request = _request_options(options)
+        return self._info(await self.get_token(*scopes, **request), scopes[0], **request)
 
     async def close(self) -> None:
-        """Nothing: what is shared with others stays."""
+        """Does nothing: cached tokens are shared with other credentials."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -221,13 +219,13 @@ _MEMBERS = {
 
 
 class DefaultAzureCredential(Credential):
-    """What a program is most likely to have: environment, workload identity, managed identity, developer tools.
+    """A chain of environment, workload identity, managed identity and developer tools.
 
-    ``exclude_*_credential`` leave members out, or keep them (False) where ``AZURE_TOKEN_CREDENTIALS`` leaves them out.
-    ``managed_identity_client_id``, ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``, also where they are
+    ``exclude_*_credential`` excludes a member; False includes a member that ``AZURE_TOKEN_CREDENTIALS`` excludes.
+    ``managed_identity_client_id`` and ``workload_identity_client_id`` default to ``AZURE_CLIENT_ID``, also if they are
     None. ``process_timeout``: seconds for each developer tool, 10 by default. ``require_envvar``:
-    ``AZURE_TOKEN_CREDENTIALS`` must be set. Besides: ``authority``, ``additionally_allowed_tenants``. Members that need
-    a browser, a broker or an editor are unavailable.
+    ``AZURE_TOKEN_CREDENTIALS`` must be set. Further options: ``authority``, ``additionally_allowed_tenants``. Members
+    that need a browser, a broker or an editor are unavailable.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -258,34 +256,23 @@ class DefaultAzureCredential(Credential):
 
 
 class ChainedTokenCredential(Credential):
-    """The given credentials in their order; it goes on only past those that are not set up.
+    """The given credentials in their order; it skips only members that are not configured.
 
-    Members may be of the Azure SDK, or callables. Proxies and authorities that one of ours was given hold for all of
-    ours.
+    Members may be objects of the Azure SDK, or callables. Proxies and certificate authorities given to one member of
+    this library apply to all of them.
     """
 
     def __init__(self, *credentials: CredentialLike) -> None:
-        foreign: list[Foreign] = []
-        documents = []
-        sources = [source_of(credential) for credential in credentials]
-        for source in sources:
-            documents.append(_renumbered(source.document, len(foreign)))
-            foreign += source.foreign
-        document = {"type": "chained", "credentials": documents}
-        _native.check_credential(document)
-        # The chain owns its members.
+        # The chain keeps its members alive.
         self._members = credentials
-        connections = [source.connection for source in sources if source.connection != ({}, None)]
-        if any(connection != connections[0] for connection in connections):
-            message = "its members go through different proxies, or trust different files of authorities"
-            raise _native.error("invalid_configuration", message, "ChainedTokenCredential")
-        variables, ca_file = connections[0] if connections else ({}, None)
-        self._pgentra_source = Source(document, tuple(foreign), variables=variables, ca_file=ca_file)
+        references = [{"type": "custom_credential", "index": index} for index in range(len(credentials))]
+        members = [resolve(member) for member in credentials]
+        self._pgentra_source = CredentialSource.of({"type": "chained", "credentials": references}, members)
 
 
 class EnvironmentCredential(Credential):
-    """What the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` say, or
-    ``AZURE_CLIENT_CERTIFICATE_PATH`` in the place of the secret.
+    """The application that the variables ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_CLIENT_SECRET`` describe,
+    or ``AZURE_CLIENT_CERTIFICATE_PATH`` instead of the secret.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -293,10 +280,10 @@ class EnvironmentCredential(Credential):
 
 
 class WorkloadIdentityCredential(Credential):
-    """A federated token in a file, as Kubernetes puts it there.
+    """A federated token in a file, as Kubernetes provides it.
 
     The arguments default to ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID`` and ``AZURE_FEDERATED_TOKEN_FILE``.
-    ``enable_azure_proxy``: through the cluster's own proxy, where ``AZURE_KUBERNETES_TOKEN_PROXY`` names one.
+    ``enable_azure_proxy``: uses the cluster's own proxy if ``AZURE_KUBERNETES_TOKEN_PROXY`` names one.
     """
 
     def __init__(
@@ -319,7 +306,7 @@ class WorkloadIdentityCredential(Credential):
 
 
 class ManagedIdentityCredential(Credential):
-    """The identity of the machine or service: without arguments the system-assigned one.
+    """The identity of the machine or service; without arguments the system-assigned one.
 
     ``client_id``, or ``identity_config`` with one of ``client_id``, ``object_id`` and ``resource_id``, names a
     user-assigned one.
@@ -334,16 +321,18 @@ class ManagedIdentityCredential(Credential):
         given = dict(identity_config or {})
         if client_id is not None:
             if "client_id" in given:
-                raise arguments.refusal("identity_config", "names a client_id, and so does the argument client_id")
+                raise arguments.refusal(
+                    "identity_config", "client_id is given twice, here and by the argument client_id"
+                )
             given["client_id"] = client_id
         for name in given:
             if name not in ("client_id", "object_id", "resource_id"):
-                raise arguments.refusal("identity_config", "only client_id, object_id and resource_id are known")
+                raise arguments.refusal("identity_config", "expected client_id, object_id or resource_id")
         self._set_up("managed_identity", arguments, **given)
 
 
 class AzureCliCredential(Credential):
-    """Whoever is signed in to the Azure CLI, ``az login``."""
+    """The user that is signed in to the Azure CLI, by ``az login``."""
 
     def __init__(
         self,
@@ -360,7 +349,7 @@ class AzureCliCredential(Credential):
 
 
 class AzureDeveloperCliCredential(Credential):
-    """Whoever is signed in to the Azure Developer CLI, ``azd auth login``."""
+    """The user that is signed in to the Azure Developer CLI, by ``azd auth login``."""
 
     def __init__(self, *, tenant_id: str | None = None, process_timeout: float | None = None, **kwargs: Any) -> None:
         arguments = Arguments("AzureDeveloperCliCredential", kwargs)
@@ -368,7 +357,7 @@ class AzureDeveloperCliCredential(Credential):
 
 
 class AzurePowerShellCredential(Credential):
-    """Whoever is signed in to Azure PowerShell, ``Connect-AzAccount``."""
+    """The user that is signed in to Azure PowerShell, by ``Connect-AzAccount``."""
 
     def __init__(self, *, tenant_id: str | None = None, process_timeout: float | None = None, **kwargs: Any) -> None:
         arguments = Arguments("AzurePowerShellCredential", kwargs)
@@ -379,7 +368,7 @@ class AzurePipelinesCredential(Credential):
     """A task of Azure Pipelines, by its service connection.
 
     ``service_connection_id``: the ``resourceId`` in the connection's address. ``system_access_token``: the task's
-    ``$(System.AccessToken)``, handed to it as a variable.
+    ``$(System.AccessToken)``, passed to it as a variable.
     """
 
     def __init__(
@@ -411,7 +400,7 @@ class ClientSecretCredential(Credential):
 class ClientCertificateCredential(Credential):
     """An application and its certificate, with the private key: PEM, encrypted or not, or PFX.
 
-    ``certificate_path`` is read again whenever the file changed; ``certificate_data``: the file's content instead.
+    ``certificate_path`` is read again when the file has changed; ``certificate_data``: the file's content instead.
     ``password``: of an encrypted key or a PFX. ``send_certificate_chain``: for registrations by subject name.
     """
 
@@ -428,7 +417,7 @@ class ClientCertificateCredential(Credential):
     ) -> None:
         arguments = Arguments("ClientCertificateCredential", kwargs)
         if not certificate_path and not certificate_data:
-            raise arguments.refusal("certificate_path", "it or `certificate_data` has to be given")
+            raise arguments.refusal("certificate_path", "either `certificate_path` or `certificate_data` is required")
         self._set_up(
             "client_certificate",
             arguments,
@@ -439,10 +428,10 @@ class ClientCertificateCredential(Credential):
 
 
 class ClientAssertionCredential(Credential):
-    """An application and what somebody else asserts of it.
+    """An application and an assertion, issued by another identity provider.
 
-    ``func`` returns the assertion; it is asked at each fetch, on a thread of its own, and may be asynchronous. It may
-    also be a credential whose tokens for ``api://AzureADTokenExchange`` are assertions.
+    ``func`` returns the assertion; it is called for each fetch, on its own thread, and may be asynchronous. It may also
+    be a credential whose tokens for ``api://AzureADTokenExchange`` are assertions.
     """
 
     def __init__(self, tenant_id: str, client_id: str, func: Any, **kwargs: Any) -> None:
@@ -454,11 +443,12 @@ class ClientAssertionCredential(Credential):
 
 
 class OnBehalfOfCredential(Credential):
-    """An application that acts for the user who called it.
+    """An application that acts on behalf of its caller, a user.
 
-    ``user_assertion``: the access token that the user sent. The application proves itself by one of ``client_secret``,
-    ``client_certificate`` (the content of a PEM or PFX file; with ``password``, ``send_certificate_chain``) and
-    ``client_assertion_func``. Tokens of different users are never mixed; make one credential for each call.
+    ``user_assertion``: the access token that the user sent. The application authenticates with one of
+    ``client_secret``, ``client_certificate`` (the content of a PEM or PFX file; with ``password``,
+    ``send_certificate_chain``) and ``client_assertion_func``. Tokens of different users are never mixed; make one
+    credential for each call.
     """
 
     def __init__(
@@ -489,7 +479,7 @@ class OnBehalfOfCredential(Credential):
 
 
 class StaticTokenCredential(Credential):
-    """A token from elsewhere, for tests and for tokens handed in from outside.
+    """A token from another source, for tests and for tokens that are passed in from outside.
 
     ``expires_on``: seconds since the epoch; default: the token's own ``exp`` claim, else an hour from its first use.
     """
@@ -501,17 +491,6 @@ class StaticTokenCredential(Credential):
         self._set_up("static_token", arguments, token=token, expires_on=expires_on)
 
 
-def _renumbered(document: Any, first: int) -> Any:
-    """A member's document, whose foreign credentials are numbered from ``first`` in the whole."""
-    if isinstance(document, list):
-        return [_renumbered(part, first) for part in document]
-    if not isinstance(document, dict):
-        return document
-    if document.get("type") == "custom_credential":
-        return {**document, "index": document["index"] + first}
-    return {name: _renumbered(value, first) for name, value in document.items()}
-
-
 def _only(scopes: tuple[str, ...], credential: Credential) -> str:
     if len(scopes) == 1 and isinstance(scopes[0], str) and scopes[0]:
         return scopes[0]
@@ -519,5 +498,5 @@ def _only(scopes: tuple[str, ...], credential: Credential) -> str:
     raise _native.error("invalid_configuration", message, type(credential).__name__)
 
 
-def _known(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def _request_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: options[name] for name in ("claims", "tenant_id", "enable_cae") if name in options} if options else {}

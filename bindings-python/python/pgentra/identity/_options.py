@@ -1,4 +1,4 @@
-"""The constructor arguments of the Azure SDK for Python, turned into the engine's documents."""
+"""Converts the constructor arguments of the Azure SDK for Python to the engine's documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMMON = {
     "cloud": "cloud",
     "disable_instance_discovery": "disable_instance_discovery",
 }
-"""Options of every credential, with the names of the engine's document."""
+"""Options of every credential, and their names in the engine's document."""
 
 _RETRY = {"retry_backoff_factor": "delay", "retry_backoff_max": "max_delay", "retry_total": "max_retries"}
 
@@ -38,7 +38,7 @@ _IGNORED = frozenset(
         "raw_request_hook",
         "raw_response_hook",
         "tracing_attributes",
-        # What is sent along.
+        # Headers.
         "auto_request_id",
         "base_headers",
         "headers",
@@ -76,11 +76,11 @@ _IGNORED = frozenset(
         "enable_persistent_cache",
     }
 )
-"""Options of the Azure SDK's pipeline that mean nothing to this one."""
+"""Options of the Azure SDK's pipeline that have no meaning in this library."""
 
 
 class Arguments:
-    """The keyword arguments of one constructor, taken one by one; what is left at the end is refused."""
+    """The keyword arguments of one constructor, taken one by one; the arguments left at the end are refused."""
 
     def __init__(self, credential: str, given: Mapping[str, Any]) -> None:
         self._credential = credential
@@ -88,22 +88,22 @@ class Arguments:
         self._ignored: list[str] = []
 
     def take(self, name: str, default: Any = None) -> Any:
-        """The argument's value, or the default."""
+        """Removes and returns the argument's value, or the default."""
         return self._given.pop(name, default)
 
     def ignore(self, *names: str) -> None:
-        """Accepts arguments that have no effect here."""
+        """Accepts arguments that have no effect."""
         self._ignored += [name for name in names if self._given.pop(name, None) is not None]
 
     def required(self, **given: Any) -> dict[str, Any]:
-        """What a credential cannot be without."""
+        """Returns the arguments. Raises for one that is empty."""
         for name, value in given.items():
             if not value:
                 raise self.refusal(name, "expected a text that is not empty")
         return given
 
     def callback(self, name: str, given: Any) -> Any:
-        """What returns an assertion: a callable, or a credential."""
+        """Returns the argument. Raises if it is neither a callable nor a credential."""
         if given is None or callable(given) or callable(getattr(given, "get_token", None)):
             return given
         raise self.refusal(name, f"expected a callable, got {type(given).__name__}")
@@ -111,7 +111,7 @@ class Arguments:
     def certificate(
         self, name: str, content: bytes | None, password: str | bytes | None, send_chain: bool
     ) -> dict[str, Any]:
-        """The engine's options of a certificate."""
+        """Returns the engine's options of a certificate."""
         text: str | None = None
         if content is not None:
             if not isinstance(content, (bytes, bytearray, memoryview)):
@@ -125,7 +125,7 @@ class Arguments:
         return {"certificate": text, "certificate_password": password, "send_certificate_chain": send_chain or None}
 
     def finish(self, kind: str, own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], Any]:
-        """The document of type ``kind``, the environment variables to put over the process's, and the file of
+        """Returns the document of type ``kind``, the environment variables that replace the process's, and the file of
         certificate authorities."""
         document = {"type": kind, **{name: value for name, value in own.items() if value is not None and value != ""}}
         for name, key in _COMMON.items():
@@ -138,13 +138,13 @@ class Arguments:
         ca_file = self._ca_file()
         self.ignore(*_IGNORED)
         for name in self._given:
-            raise self.refusal(name, "HTTP transports of the Azure SDK cannot be used" if name == "transport" else None)
-        _tell_ignored(self._credential, self._ignored)
+            raise self.refusal(name, "transports of the Azure SDK are not supported" if name == "transport" else None)
+        _log_ignored(self._credential, self._ignored)
         return document, variables, ca_file
 
     def refusal(self, name: str, why: str | None = None) -> PgEntraError:
-        """The error for an argument that is refused: a ``CredentialValueError`` and a ``TypeError``."""
-        message = f"option `{name}`: {why or 'not known here'}"
+        """Returns the error for an argument: a ``CredentialValueError`` and a ``TypeError``."""
+        message = f"option `{name}`: {why or 'unknown option'}"
         return _also(_native.error("invalid_configuration", message, self._credential), TypeError)
 
     def _proxies(self) -> dict[str, str]:
@@ -169,8 +169,8 @@ class Arguments:
         return None if verify is True or verify is None else verify
 
 
-def _tell_ignored(credential: str, names: list[str]) -> None:
+def _log_ignored(credential: str, names: list[str]) -> None:
     if names and "logging" in sys.modules:
         from logging import getLogger
 
-        getLogger("pgentra").debug("%s: options without effect here: %s", credential, ", ".join(sorted(names)))
+        getLogger("pgentra").debug("%s: options without effect: %s", credential, ", ".join(sorted(names)))

@@ -1,6 +1,6 @@
 """The awaitable credentials of pgentra, with the names and arguments of ``azure.identity.aio``.
 
-They belong to no event loop: one object serves any number of them, one after the other or at once.
+They belong to no event loop: one object works on any number of loops, one after the other or at once.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ClientCertificateCredential(_classes.ClientCertificateCredential, AsyncCre
 
 
 CertificateCredential = ClientCertificateCredential
-"""As the Azure SDK for Python calls it."""
+"""The name in the Azure SDK for Python."""
 
 
 class ClientAssertionCredential(_classes.ClientAssertionCredential, AsyncCredential): ...

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{caller, error_text, select, success_body};
 use crate::config::Identities;
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::Shape;
 use crate::ids;
 use crate::state::State;
@@ -44,10 +44,11 @@ impl Endpoint for AppService {
         caller(state, call, &identities(state, call), &SELECTORS, secret)
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |status: u16, description: String| {
-            let failure = Failure { status: Some(status), description: Some(description), ..Failure::default() };
-            self.failure(&failure, call, shape)
+            let endpoint_error =
+                EndpointError { status: Some(status), description: Some(description), ..EndpointError::default() };
+            self.error_reply(&endpoint_error, call, shape)
         };
         if call.method != "GET" {
             return refuse(405, "The method is not allowed.".into());
@@ -65,7 +66,7 @@ impl Endpoint for AppService {
             return refuse(400, "Unable to load the proper Managed Identity.".into());
         };
         if !state.knows_resource(resource) {
-            return self.failure(&aadsts::unknown_resource(resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(resource), call, shape);
         }
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), shape);
         if let Some(fields) = body.as_object_mut() {
@@ -78,14 +79,14 @@ impl Endpoint for AppService {
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let status = failure.status.unwrap_or(400);
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let status = endpoint_error.status.unwrap_or(400);
         let usual_text = match status {
             400 => "Unable to load the proper Managed Identity.",
             429 => "Too many requests.",
             _ => "An unexpected error occured while fetching the AAD Token.",
         };
-        let text = error_text(failure, usual_text, call, shape);
+        let text = error_text(endpoint_error, usual_text, call, shape);
         Reply::json(status, &json!({ "statusCode": status, "message": text, "correlationId": ids::random() }))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use super::{caller, imds, select, success_body};
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::Shape;
 use crate::ids;
 use crate::state::State;
@@ -72,10 +72,10 @@ impl Endpoint for AzureArc {
         caller(state, call, &state.identities(|config| &config.azure_arc), &SELECTORS, secret)
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |status: u16, error: &str, description: &str| {
             let (error, description) = (Some(error.into()), Some(description.into()));
-            self.failure(&Failure { status: Some(status), error, description, aadsts: None }, call, shape)
+            self.error_reply(&EndpointError { status: Some(status), error, description, aadsts: None }, call, shape)
         };
         if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return refuse(400, "bad_request_102", "Required metadata header not specified");
@@ -103,7 +103,7 @@ impl Endpoint for AzureArc {
             return refuse(400, "invalid_request", "Identity not found");
         };
         if !state.knows_resource(resource) {
-            return self.failure(&aadsts::unknown_resource(resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(resource), call, shape);
         }
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), shape);
         // With these ids a caller checks that the response is for the requested identity.
@@ -116,7 +116,7 @@ impl Endpoint for AzureArc {
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        imds::Imds.failure(failure, call, shape)
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        imds::Imds.error_reply(endpoint_error, call, shape)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{caller, error_text, select, success_body};
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::{ExpiresOn, Shape};
 use crate::state::State;
 
@@ -30,10 +30,14 @@ impl Endpoint for AzureMl {
         caller(state, call, &state.identities(|config| &config.azure_ml), &SELECTORS, call.header("secret"))
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |status: u16, description: &str| {
-            let failure = Failure { status: Some(status), description: Some(description.into()), ..Failure::default() };
-            self.failure(&failure, call, shape)
+            let endpoint_error = EndpointError {
+                status: Some(status),
+                description: Some(description.into()),
+                ..EndpointError::default()
+            };
+            self.error_reply(&endpoint_error, call, shape)
         };
         if call.method != "GET" {
             return refuse(405, "The method is not allowed.");
@@ -51,7 +55,7 @@ impl Endpoint for AzureMl {
             return refuse(400, "No managed identity was found for specified ClientId.");
         };
         if !state.knows_resource(resource) {
-            return self.failure(&aadsts::unknown_resource(resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(resource), call, shape);
         }
         let written = Shape { expires_on: shape.expires_on.or(Some(ExpiresOn::Number)), ..shape.clone() };
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), &written);
@@ -64,9 +68,9 @@ impl Endpoint for AzureMl {
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let status = failure.status.unwrap_or(400);
-        let text = error_text(failure, "An error occured while fetching the token.", call, shape);
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let status = endpoint_error.status.unwrap_or(400);
+        let text = error_text(endpoint_error, "An error occured while fetching the token.", call, shape);
         Reply::json(status, &json!({ "statusCode": status, "message": text }))
     }
 }

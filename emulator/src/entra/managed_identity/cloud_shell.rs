@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{error_text, success_body};
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::Shape;
 use crate::state::State;
 
@@ -29,10 +29,10 @@ impl Endpoint for CloudShell {
         }
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |status: u16, error: &str, description: &str| {
             let (error, description) = (Some(error.into()), Some(description.into()));
-            self.failure(&Failure { status: Some(status), error, description, aadsts: None }, call, shape)
+            self.error_reply(&EndpointError { status: Some(status), error, description, aadsts: None }, call, shape)
         };
         if call.method != "POST" {
             return refuse(405, "MethodNotAllowed", "The method is not allowed.");
@@ -50,7 +50,7 @@ impl Endpoint for CloudShell {
             return refuse(400, "BadRequest", "User-assigned identities are not supported.");
         }
         if !state.knows_resource(&resource) {
-            return self.failure(&aadsts::unknown_resource(&resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(&resource), call, shape);
         }
         let mut body = success_body(&principal, &resource, &state.issue(&principal, &resource, shape), shape);
         if let Some(fields) = body.as_object_mut() {
@@ -60,9 +60,9 @@ impl Endpoint for CloudShell {
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let text = error_text(failure, "Audience is not a supported MSI token audience.", call, shape);
-        let code = failure.error.as_deref().unwrap_or("AudienceNotSupported");
-        Reply::json(failure.status.unwrap_or(400), &json!({ "error": { "code": code, "message": text } }))
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let text = error_text(endpoint_error, "Audience is not a supported MSI token audience.", call, shape);
+        let code = endpoint_error.error.as_deref().unwrap_or("AudienceNotSupported");
+        Reply::json(endpoint_error.status.unwrap_or(400), &json!({ "error": { "code": code, "message": text } }))
     }
 }

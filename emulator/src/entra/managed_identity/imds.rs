@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{caller, error_text, select, success_body};
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::Shape;
 use crate::state::State;
 
@@ -25,17 +25,21 @@ impl Endpoint for Imds {
         caller(state, call, &state.identities(|config| &config.imds), &SELECTORS, None)
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |error: &str, description: &str| {
             let (error, description) = (Some(error.into()), Some(description.into()));
-            self.failure(&Failure { status: Some(400), error, description, aadsts: None }, call, shape)
+            self.error_reply(&EndpointError { status: Some(400), error, description, aadsts: None }, call, shape)
         };
         if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return refuse("bad_request_102", "Required metadata header not specified");
         }
         if call.method != "GET" {
-            let failure = Failure { status: Some(405), error: Some("method_not_allowed".into()), ..Failure::default() };
-            return self.failure(&failure, call, shape);
+            let endpoint_error = EndpointError {
+                status: Some(405),
+                error: Some("method_not_allowed".into()),
+                ..EndpointError::default()
+            };
+            return self.error_reply(&endpoint_error, call, shape);
         }
         let Some(api_version) = call.query("api-version") else {
             return refuse("bad_request", "'api-version' query parameter is missing");
@@ -51,16 +55,17 @@ impl Endpoint for Imds {
             return refuse("invalid_request", "Identity not found");
         };
         if !state.knows_resource(resource) {
-            let failure = Failure { error: Some("invalid_resource".into()), ..aadsts::unknown_resource(resource) };
-            return self.failure(&failure, call, shape);
+            let endpoint_error =
+                EndpointError { error: Some("invalid_resource".into()), ..aadsts::unknown_resource(resource) };
+            return self.error_reply(&endpoint_error, call, shape);
         }
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), shape);
         shape.remove_omitted(&mut body);
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let status = failure.status.unwrap_or(400);
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let status = endpoint_error.status.unwrap_or(400);
         let (usual_error, usual_text) = match status {
             400 => ("invalid_request", "Identity not found"),
             404 => ("not_found", "IMDS endpoint is updating"),
@@ -69,11 +74,11 @@ impl Endpoint for Imds {
             500.. => ("unknown", "Failed to retrieve token from the Active directory. For details see logs."),
             _ => ("invalid_request", "The request was refused."),
         };
-        let text = error_text(failure, usual_text, call, shape);
+        let text = error_text(endpoint_error, usual_text, call, shape);
         Reply::json(
             status,
             &json!({
-                "error": failure.error.as_deref().unwrap_or(usual_error),
+                "error": endpoint_error.error.as_deref().unwrap_or(usual_error),
                 "error_description": text,
             }),
         )

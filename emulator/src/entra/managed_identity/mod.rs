@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::{Call, Caller, Failure, aadsts};
+use super::{Call, Caller, EndpointError, aadsts};
 use crate::config::Identities;
 use crate::fault::{ExpiresOn, Numbers, Shape};
 use crate::principal::Principal;
@@ -46,9 +46,9 @@ fn caller(state: &State, call: &Call, identities: &Identities, selectors: &[&str
 }
 
 /// Returns the text of an error. Entra's own errors are passed on with their trailer.
-fn error_text(failure: &Failure, usual_text: &str, call: &Call, shape: &Shape) -> String {
-    let text = failure.description.as_deref().unwrap_or(usual_text);
-    match failure.aadsts {
+fn error_text(endpoint_error: &EndpointError, usual_text: &str, call: &Call, shape: &Shape) -> String {
+    let text = endpoint_error.description.as_deref().unwrap_or(usual_text);
+    match endpoint_error.aadsts {
         Some(code) => aadsts::describe(Some(code), text, call, shape).text,
         None => text.to_owned(),
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expiry_is_written_as_each_host_did() {
+    fn expiry_has_the_format_of_each_host() {
         let morning = 1_894_771_452;
         let table = [
             (ExpiresOn::String, Some(json!("1894771452"))),

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{caller, error_text, select, success_body};
-use crate::entra::{Call, Caller, Endpoint, Failure, Reply, aadsts};
+use crate::entra::{Call, Caller, Endpoint, EndpointError, Reply, aadsts};
 use crate::fault::{ExpiresOn, Shape};
 use crate::ids;
 use crate::state::State;
@@ -31,10 +31,10 @@ impl Endpoint for ServiceFabric {
         caller(state, call, &state.identities(|config| &config.service_fabric), &[], call.header("secret"))
     }
 
-    fn answer(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
+    fn respond(&self, state: &State, call: &Call, shape: &Shape) -> Reply {
         let refuse = |status: u16, code: &str, description: &str| {
             let (error, description) = (Some(code.into()), Some(description.into()));
-            self.failure(&Failure { status: Some(status), error, description, aadsts: None }, call, shape)
+            self.error_reply(&EndpointError { status: Some(status), error, description, aadsts: None }, call, shape)
         };
         if call.method != "GET" {
             return refuse(405, "MethodNotAllowed", "The method is not allowed.");
@@ -54,7 +54,7 @@ impl Endpoint for ServiceFabric {
             return refuse(404, "ManagedIdentityNotFound", "Managed Identity not found for application host.");
         };
         if !state.knows_resource(resource) {
-            return self.failure(&aadsts::unknown_resource(resource), call, shape);
+            return self.error_reply(&aadsts::unknown_resource(resource), call, shape);
         }
         let written = Shape { expires_on: shape.expires_on.or(Some(ExpiresOn::Number)), ..shape.clone() };
         let mut body = success_body(&principal, resource, &state.issue(&principal, resource, shape), &written);
@@ -67,10 +67,10 @@ impl Endpoint for ServiceFabric {
         Reply::json(200, &body)
     }
 
-    fn failure(&self, failure: &Failure, call: &Call, shape: &Shape) -> Reply {
-        let text = error_text(failure, "An error occured while fetching the token.", call, shape);
-        let code = failure.error.as_deref().unwrap_or("InternalServerError");
+    fn error_reply(&self, endpoint_error: &EndpointError, call: &Call, shape: &Shape) -> Reply {
+        let text = error_text(endpoint_error, "An error occured while fetching the token.", call, shape);
+        let code = endpoint_error.error.as_deref().unwrap_or("InternalServerError");
         let error = json!({ "correlationId": ids::random(), "code": code, "message": text });
-        Reply::json(failure.status.unwrap_or(400), &json!({ "error": error }))
+        Reply::json(endpoint_error.status.unwrap_or(400), &json!({ "error": error }))
     }
 }

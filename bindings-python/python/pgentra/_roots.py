@@ -1,0 +1,42 @@
+"""Files of certificate authorities for drivers that need one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Files of the system's certificate authorities: Debian, Red Hat, SUSE, Alpine and macOS."""
+
+
+def _libpqs_file() -> str:
+    """Returns the path of the file that libpq reads by default."""
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("APPDATA", ""), "postgresql", "root.crt")
+    return os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt")
+
+
+def find_roots(parameters: Mapping[str, Any]) -> str | None:
+    """Returns the file of certificate authorities for libpq: the system's, otherwise that of certifi if it is
+    installed. Empty if libpq has a file already, None if there is no file."""
+    if parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or os.path.exists(_libpqs_file()):
+        return ""
+    named = os.environ.get("SSL_CERT_FILE")
+    found = next((file for file in (named, *_BUNDLES) if file and os.path.isfile(file)), None)
+    if found is None:
+        with suppress(ImportError):
+            from certifi import where
+
+            return where()
+    return found

@@ -1,0 +1,1 @@
+"""GeoDjango's PostGIS backend with the logins of :mod:`pgentra.django`."""

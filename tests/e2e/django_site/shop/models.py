@@ -1,0 +1,6 @@
+from django.db import models
+
+
+class Article(models.Model):
+    name = models.CharField(max_length=80)
+    sizes = models.JSONField(default=list)
