@@ -85,12 +85,12 @@ impl CachedCredential {
             // A custom credential keeps its index while any cached value exists that was built with it.
             let hosts: Vec<usize> =
                 context.custom_credentials.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
-            let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
+            let no_user = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
-            let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
+            let no_user = CredentialConfig { options: config.options.clone(), ..no_user };
+            let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&no_user, &hosts), &inputs, || {
                 build::build_middle_tier(arguments, &config.options, &build_context)
             })?;
             return Ok(Arc::new(CachedCredential {

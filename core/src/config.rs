@@ -199,8 +199,8 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn refused(key: &str, expected: &str, came: &str) -> Error {
-    Error::new(ErrorKind::InvalidConfiguration, format!("option `{key}`: expected {expected}, got {came}"))
+fn refused(key: &str, expected: &str, found: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration, format!("option `{key}`: expected {expected}, got {found}"))
 }
 
 fn contradiction(path: &str, one: &str, other: &str) -> Error {

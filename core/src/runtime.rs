@@ -202,7 +202,7 @@ mod tests {
         }
         let (sender, receiver) = std::sync::mpsc::channel();
         let look = || (is_blocked(libc::SIGTERM), is_blocked(libc::SIGSEGV));
-        start_thread("looks", move || sender.send(look()).expect("somebody listens")).expect("starts");
+        start_thread("looks", move || sender.send(look()).expect("a receiver")).expect("starts");
         assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok((true, false)));
         assert_eq!(look(), (false, false));
     }

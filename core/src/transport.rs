@@ -271,7 +271,7 @@ impl Transport {
                 Transport::canned(move |request| {
                     let request = Request { proxy: false, trust: trust.clone(), ..request };
                     match &*canned.0 {
-                        Inner::Canned(answer) => answer(request),
+                        Inner::Canned(respond) => respond(request),
                         Inner::Network { .. } => unreachable!("it was canned when it was cloned"),
                     }
                 })
@@ -280,8 +280,8 @@ impl Transport {
     }
 
     /// Creates a transport that passes every request to `answer`, for tests.
-    pub fn canned(answer: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
-        Transport(Arc::new(Inner::Canned(Box::new(answer))))
+    pub fn canned(respond: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
+        Transport(Arc::new(Inner::Canned(Box::new(respond))))
     }
 
     /// Sends a request and reads the response, whatever its status.
@@ -297,7 +297,7 @@ impl Transport {
         let limit = request.timeout;
         let exchange = async {
             match &*self.0 {
-                Inner::Canned(answer) => answer(request).await,
+                Inner::Canned(respond) => respond(request).await,
                 Inner::Network { settings, trust, clients } => {
                     exchange(settings, trust.as_deref(), clients, request, &endpoint).await
                 }
@@ -489,19 +489,19 @@ async fn exchange(
     }
     let failed =
         async |error: reqwest::Error| failure::classify(&error, endpoint, proxied, trust, &clients.trust_notes).await;
-    let mut answer = match outgoing.send().await {
-        Ok(answer) => answer,
+    let mut respond = match outgoing.send().await {
+        Ok(respond) => respond,
         Err(error) => return Err(failed(error).await),
     };
 
-    let status = answer.status();
+    let status = respond.status();
     if let (Some(proxied), 407) = (proxied, status.as_u16()) {
         return Err(failure::refused_by_proxy(endpoint, proxied, Some(407)));
     }
     let mut body = Zeroizing::new(Vec::new());
     let mut truncated = false;
     loop {
-        match answer.chunk().await {
+        match respond.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
             Ok(Some(_)) => truncated = true,
             Ok(None) => break,
@@ -516,7 +516,7 @@ async fn exchange(
     if truncated && status.is_success() {
         return Err(Error::new(ErrorKind::BadResponse, format!("the response of {endpoint} is larger than 1 MB")));
     }
-    let headers = std::mem::take(answer.headers_mut());
+    let headers = std::mem::take(respond.headers_mut());
     Ok(Response::seen(status.as_u16(), headers, body, truncated))
 }
 

@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
             &[],
             true,
         ),
-        // The chain must not go on as somebody else than the variables name.
+        // The chain must not continue with another identity than the variables specify.
         case("DefaultAzureCredential", json!({"type": "default"}), APPLICATION, true),
         case("DefaultAzureCredential", json!({"type": "default"}), FEDERATED, true),
         case("DefaultAzureCredential", json!({"type": "default"}), &[], false),

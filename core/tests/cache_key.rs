@@ -176,7 +176,7 @@ fn cases() -> Vec<Case> {
             "environment, a secret",
             json!({"type": "environment"}),
             &[("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "canary-s")],
-            // With a secret nobody asks for a certificate.
+            // With a secret, no certificate is read.
             &[&ENVIRONMENT[..3], &ENVIRONMENT[4..], ENTRA, ROOTS, PROXIES],
         ),
         case(

@@ -49,7 +49,7 @@ fn cloud_vectors() {
 
 #[test]
 fn resource_vectors() {
-    for case in cases("resource_vectors") {
+    for case in cases("resources") {
         let scope = case["scope"].as_str().expect("scope");
         assert_eq!(cloud::resource_of(scope), case["resource"], "{scope}");
     }

@@ -76,8 +76,8 @@ async fn gone(pids: &[i32]) {
         let is_gone = |pid: &i32| {
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             // SAFETY: signal 0 only asks whether the process exists.
-            let nobody = unsafe { libc::kill(*pid, 0) } == -1;
-            nobody || state.contains(") Z ")
+            let is_gone = unsafe { libc::kill(*pid, 0) } == -1;
+            is_gone || state.contains(") Z ")
         };
         pids.iter().all(is_gone).then_some(())
     })

@@ -75,7 +75,7 @@ fn run(situation: &str) -> Option<i32> {
 }
 
 #[test]
-#[ignore = "run by exit_in_the_middle_of_a_fetch, in a process of its own"]
+#[ignore = "run by exit_during_a_fetch_ends_in_time, in a process of its own"]
 fn child_that_exits() {
     let role = std::env::var(ROLE).expect("a situation");
     let (_, situation, _) = SITUATIONS.iter().find(|(name, ..)| *name == role).expect("a situation");

@@ -14,7 +14,7 @@ fn cases(group: &str) -> Vec<Value> {
 
 #[test]
 fn login_error_vectors() {
-    for case in cases("login_error_vectors") {
+    for case in cases("refusals") {
         let message = case["message"].as_str().expect("message");
         let sqlstate = case.get("sqlstate").map(|state| state.as_str().expect("sqlstate"));
         let login_error = login_error::classify(sqlstate, message);
@@ -26,7 +26,7 @@ fn login_error_vectors() {
 
 #[test]
 fn explanation_vectors() {
-    for case in cases("explanation_vectors") {
+    for case in cases("explanations") {
         let login_error = known(&case["cause"]);
         let cause = login_error.cause;
         let text = |key: &str| case[key].as_str().expect("a text").to_owned();
@@ -52,7 +52,7 @@ fn explanation_vectors() {
 /// Whatever a server says, the verdict comes without a panic, and a role in it cannot break the statement.
 #[test]
 fn classify_of_any_text_does_not_panic() {
-    for case in cases("login_error_vectors") {
+    for case in cases("refusals") {
         let message = case["message"].as_str().expect("message");
         for (at, _) in message.char_indices() {
             for other in ["\"", "[", "]", "\n", "ü"] {

@@ -1,4 +1,4 @@
-//! The doors of `TokenProvider` over a scripted credential.
+//! The functions of `TokenProvider` with a scripted credential.
 
 mod support;
 
@@ -305,7 +305,7 @@ fn invalidate_replaces_only_a_token_that_is_old_enough() {
     assert!(provider.invalidate_blocking(first.secret()).is_none());
     assert!(futures_executor(provider.start_invalidate_within(None, None)).expect("no error").is_none());
     assert_eq!(credential.calls(), 1);
-    // Not the current one: whoever was refused takes the current one.
+    // Not the current token: the caller then uses the current one.
     let current = provider.invalidate_blocking("an earlier token").expect("the current token");
     assert_eq!(current.secret(), first.secret());
 }
@@ -315,7 +315,9 @@ fn cache_entry_is_shared_by_equal_settings_only() {
     let provider = |document| TokenProvider::from_config(config(document)).expect("builds");
     let secret =
         |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
-    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": support::unix_now() + 3600});
+    // Read once: it is a part of the settings.
+    let expires_on = support::unix_now() + 3600;
+    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": expires_on});
     let one = provider(json!({"credential": statik("canary-1"), "user": "a"}));
     let same = provider(json!({"credential": statik("canary-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
     let other = provider(json!({"credential": statik("canary-2")}));
@@ -352,7 +354,7 @@ fn cached_credential_implements_the_trait_of_azure_core() {
 fn fetch_with_a_fallback_does_not_retry() {
     let failing = json!({"credential": {
         "type": "client_secret", "tenant_id": "t", "client_id": "only-the-first", "client_secret": "canary-4",
-        // Nobody listens there.
+        // No server listens there.
         "authority_host": "https://127.0.0.1:9", "retry": {"max_retries": 1, "delay": 0.4, "max_delay": 0.4},
     }});
     let provider = TokenProvider::from_config(config(failing)).expect("builds");
@@ -442,4 +444,27 @@ fn plan_provider_keeps_the_options_of_its_document() {
     let provider = plan.provider().and_then(Builder::build).expect("builds");
     assert_eq!(provider.stats().role.as_deref(), Some("carol"));
     assert_eq!(provider.credential().name(), "AzureCliCredential");
+}
+
+#[tokio::test]
+async fn changed_resolves_with_the_next_token_and_not_before() {
+    let provider = Scripted::new(|n, _| Ok(token(&json!({"upn": "a", "n": n}), 5))).provider(Config::default());
+    let first_arrival = provider.changed();
+    let first = provider.get().await.expect("a token");
+    assert_eq!(first_arrival.await.expect("a token").secret(), first.secret());
+    let mut changed = Box::pin(provider.changed());
+    let early = tokio::time::timeout(Duration::from_millis(700), &mut changed).await;
+    assert!(early.is_err(), "resolved without another token");
+    let dropped = provider.changed();
+    drop(dropped);
+    let newer = provider.invalidate(first.secret()).await.expect("another token");
+    let resolved = tokio::time::timeout(Duration::from_secs(10), changed).await.expect("resolves").expect("a token");
+    assert_eq!(resolved.secret(), newer.secret());
+    assert_ne!(resolved.secret(), first.secret());
+}
+
+#[tokio::test]
+async fn changed_without_cache_is_an_error() {
+    let provider = Scripted::user("a", 3600).provider(Config { cache: false, ..Config::default() });
+    assert_eq!(provider.changed().await.expect_err("fails").kind(), ErrorKind::InvalidConfiguration);
 }

@@ -299,7 +299,7 @@ impl World {
             Op::Pass(ms) => self.now = self.now.plus_ms(*ms),
             Op::Freeze(ms) | Op::SetWall(ms) => self.now.wall_ms += ms,
             Op::SetMono(ms) => self.now.mono_ms += ms,
-            Op::Ask(mode) => self.ask(*mode),
+            Op::Ask(mode) => self.decide(*mode),
             Op::Settle(which, brings) => self.settle(which, brings),
             Op::Abandon(which) => {
                 if let Some(index) = self.pick(which) {
@@ -347,7 +347,7 @@ impl World {
         token
     }
 
-    fn ask(&mut self, mode: RefreshMode) {
+    fn decide(&mut self, mode: RefreshMode) {
         self.notice_end();
         let held = self.current();
         let stages = held.map_or((Stage::Dead, Stage::Dead), |(_, life)| life.stages(self.now));
@@ -356,7 +356,7 @@ impl World {
         let live = self.live();
         let may_hold_back = self.remembered.is_some_and(|remembered| !remembered.surely_over(self.now));
         let wakeup = self.state.next_wakeup();
-        let answer = self.state.ask(self.now, mode);
+        let answer = self.state.decide(self.now, mode);
         match answer {
             Decision::Use(token) => {
                 assert_eq!(Some(token), current);
@@ -618,7 +618,7 @@ proptest! {
                 now = Now { wall_ms, mono_ms };
             }
             let answer = match what {
-                0..4 => state.ask(now, [RefreshMode::Background, RefreshMode::Lazy, RefreshMode::Ahead, RefreshMode::Background][usize::from(what)]),
+                0..4 => state.decide(now, [RefreshMode::Background, RefreshMode::Lazy, RefreshMode::Ahead, RefreshMode::Background][usize::from(what)]),
                 4 => match state.invalidate(now, |_| true) {
                     Invalidation::Fetch(fetch_id) => Decision::Fetch(fetch_id),
                     _ => continue,

@@ -65,7 +65,7 @@ fn back_off_is_spread() {
         let mut state = RefreshState::<Token, &str>::new(RefreshSettings::default(), seed);
         let mut now = start;
         for (least, most) in &mut seen {
-            let Decision::Fetch(fetch_id) = state.ask(now, RefreshMode::Background) else {
+            let Decision::Fetch(fetch_id) = state.decide(now, RefreshMode::Background) else {
                 panic!("the back-off has ended")
             };
             let failure = FetchFailure { error: "down", kind: FailureKind::Ordinary };

@@ -16,7 +16,7 @@ fn cases(group: &str) -> Vec<Value> {
 
 #[test]
 fn token_vectors() {
-    for case in cases("token_vectors") {
+    for case in cases("tokens") {
         let name = &case["name"];
         let token = token(&case["token"]);
         let decoded = role_name::decode_jwt(&token).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -63,7 +63,7 @@ fn claims_of_a_text_that_is_not_a_token_are_rejected() {
 
 #[test]
 fn identity_name_vectors() {
-    for case in cases("identity_name_vectors") {
+    for case in cases("resource_ids") {
         let id = case["xms_mirid"].as_str().expect("xms_mirid");
         assert_eq!(role_name::parse_principal_name(id).as_deref(), case["parse_principal_name"].as_str(), "{id}");
         assert_eq!(role_name::identity_name(id).as_deref(), case["identity_name"].as_str(), "{id}");
@@ -102,7 +102,7 @@ fn create_role_statement_vectors() {
 /// No byte string makes the reader panic, and whatever it reads is fit to be shown.
 #[test]
 fn claims_of_a_damaged_token_do_not_panic() {
-    let all = cases("token_vectors");
+    let all = cases("tokens");
     for case in all.iter().step_by(7) {
         let token = token(&case["token"]);
         for end in (0..token.len()).filter(|end| token.is_char_boundary(*end)) {

@@ -321,7 +321,7 @@ impl Month {
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Ask(caller) => self.ask(caller),
+            Event::Ask(caller) => self.decide(caller),
             Event::GiveUp { caller, wait } => {
                 if self.waiting.get(&caller).is_some_and(|(waits, _)| *waits == wait) {
                     self.waiting.remove(&caller);
@@ -351,7 +351,7 @@ impl Month {
             }
             Event::Timer => {
                 if self.state.next_wakeup().is_some_and(|wakeup| self.now().reached(wakeup)) {
-                    match self.state.ask(self.now(), RefreshMode::Ahead) {
+                    match self.state.decide(self.now(), RefreshMode::Ahead) {
                         Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => self.start(fetch_id),
                         answer => panic!("woken for nothing: {answer:?}"),
                     }
@@ -362,9 +362,9 @@ impl Month {
         }
     }
 
-    fn ask(&mut self, caller: usize) {
+    fn decide(&mut self, caller: usize) {
         self.tally.asks += 1;
-        match self.state.ask(self.now(), self.scenario.mode) {
+        match self.state.decide(self.now(), self.scenario.mode) {
             Decision::Use(token) => {
                 self.handed(token);
                 self.ask_again(caller);
@@ -382,7 +382,7 @@ impl Month {
             Decision::Fail(_) => {
                 self.tally.errors += 1;
                 self.assert_no_token(0, "a caller fails");
-                // Nobody fails for longer than the longest step after the service is back.
+                // After the service is back, no caller fails for longer than the longest step.
                 if self.scenario.service == Kind::Failing && self.last_failure.is_some_and(|(_, delay)| delay < 10_000)
                 {
                     let back = self.service.down.map_or(0, |(_, to)| to);
@@ -677,7 +677,7 @@ impl Fleet {
                 };
                 process.state.settle(fetch_id, now, outcome, |_| "arrived dead");
             } else {
-                match process.state.ask(now, RefreshMode::Background) {
+                match process.state.decide(now, RefreshMode::Background) {
                     Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => {
                         requests[(time / SECOND) as usize] += 1;
                         process.flight = Some(fetch_id);

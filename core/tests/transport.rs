@@ -450,8 +450,8 @@ fn child_sends_one_request() {
     assert_eq!(response.status, 200);
 }
 
-/// In a container the root file system may be read-only and the user nobody: here no file can be written (the limit on
-/// file sizes is 0), and where the tests run as root the child is nobody.
+/// In a container, the root file system can be read-only, and the user unprivileged. Here no file can be written (the
+/// limit on file sizes is 0), and if the tests run as root, the child changes to an unprivileged user.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn transport_works_without_a_writable_file() {

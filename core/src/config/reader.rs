@@ -60,14 +60,14 @@ impl de::Error for ReadError {
         }
     }
 
-    fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        ReadError::new(format!("expected {expected}, got {}", unexpected(&came)))
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        ReadError::new(format!("expected {expected}, got {}", unexpected(&found)))
     }
 
-    fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         ReadError::new(format!(
             "expected {expected}, got another {}",
-            unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
+            unexpected(&found).trim_start_matches("a ").trim_start_matches("an ")
         ))
     }
 
@@ -90,9 +90,9 @@ impl de::Error for ReadError {
     }
 }
 
-fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
+fn unexpected(found: &de::Unexpected<'_>) -> &'static str {
     use de::Unexpected::*;
-    match came {
+    match found {
         Bool(_) => "a boolean",
         Unsigned(_) | Signed(_) => "an integer",
         Float(_) => "a number",

@@ -104,6 +104,6 @@ mod tests {
         assert!(wrong.to_string().contains("Pass the secret's value"), "{wrong}");
         assert_eq!(raised("AADSTS50076: act").kind(), ErrorKind::InteractionRequired);
         assert!(raised("AADSTS90033: later").is_transient() && !raised("AADSTS90033: later").is_definite());
-        assert!(raised("AADSTS1: nobody knows").is_transient() && raised("no answer").is_transient());
+        assert!(raised("AADSTS1: unknown").is_transient() && raised("no answer").is_transient());
     }
 }

@@ -46,7 +46,7 @@ impl Proxied {
         if !self.is_plain {
             return None;
         }
-        let asked = async {
+        let requested = async {
             let mut stream = TcpStream::connect(&self.endpoint).await.ok()?;
             let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
             if let Some(authorization) = &self.authorization {
@@ -64,7 +64,7 @@ impl Proxied {
             // With another status the proxy would now open the tunnel; the status of the refusal is then unknown.
             (300..600).contains(&status).then_some(status)
         };
-        tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok().flatten()
+        tokio::time::timeout(STATUS_TIMEOUT, requested).await.ok().flatten()
     }
 }
 

@@ -102,7 +102,7 @@ impl AzurePowerShellCredential {
         })
     }
 
-    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
@@ -236,7 +236,7 @@ impl Credential for AzurePowerShellCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request))
+        Box::pin(self.request_token(request))
     }
 
     fn stamp(&self) -> Option<u64> {

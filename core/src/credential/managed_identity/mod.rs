@@ -298,7 +298,7 @@ impl Client {
     }
 
     /// Sends a request to an endpoint of this machine. `request` builds it for the time that is left.
-    async fn ask(
+    async fn request_token(
         &self,
         context: FetchContext,
         source: &str,

@@ -41,7 +41,7 @@ impl ServiceFabric {
         }
         let url = client.url(&self.endpoint, VERSION, resource, None);
         let send = |time| Request::get_local(&url, time).header("secret", self.header.expose());
-        client.ask(context, "Service Fabric", &[&self.header], send).await
+        client.request_token(context, "Service Fabric", &[&self.header], send).await
     }
 }
 
