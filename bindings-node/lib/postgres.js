@@ -3,7 +3,6 @@
 // postgres.js. It does not catch the rejection of a password function, which would end the process, and it does not read
 // PGSSLMODE. Therefore the token is requested before the connection is opened, and TLS is configured explicitly.
 
-const net = require('node:net')
 const {
   defined,
   readConfig,
@@ -15,9 +14,11 @@ const {
   TLS_SETTINGS,
 } = require('./connection.js')
 const { loginOf, passwordUses } = require('./login.js')
+const { openSession, openSocket } = require('./postgres_login.js')
 
 /** @import { ConnectionOptions, CredentialArgument, EntraPassword } from './index.js' */
 /** @import { Text } from './connection.js' */
+/** @import { Target } from './postgres_login.js' */
 
 /** The parameters of a URL that are options of postgres.js. All other parameters are the server's. */
 const OPTIONS = [
@@ -73,25 +74,32 @@ async function entraPostgresConfig(config = {}, credential, options = {}) {
   if (login.plan.sslmode === null && typeof ssl === 'string' && SSL_WORDS.includes(ssl)) made.ssl = ssl
   const use = typeof login.password === 'function' ? passwordUses.get(login.password) : undefined
   if (use === undefined) return made
-  const { client, allowInsecure } = use
+  const { allowInsecure } = use
   const { invalidate, stats } = /** @type {EntraPassword} */ (login.password)
+  const { ssl: tls = sslOfEnvironment(), ...others } = made
   /** @type {string | undefined} */
   let latest
   let next = 0
   return {
-    ...made,
-    ssl: made.ssl ?? sslOfEnvironment(),
+    ...others,
+    // Called only if the server requests another authentication, or if the application sets `ssl`.
     password: Object.assign(async () => latest, { invalidate, stats }),
-    /** @param {Target} target */
+    /** @param {Target & { ssl?: unknown }} target */
     async socket(target) {
-      requireTls(target, undefined, allowInsecure)
-      const limit = Number(target.connect_timeout) * 1000
+      // If the application sets `ssl` itself, postgres.js uses it, and the login cannot be retried.
+      const isOwnTls = Boolean(target.ssl)
+      requireTls({ ...target, ssl: target.ssl || tls }, undefined, allowInsecure)
+      const limit = Number(target.connect_timeout) * 1000 || 0
       const started = performance.now()
-      latest = await client.token(limit > 0 ? { limit } : {})
-      const left = limit > 0 ? Math.max(limit - (performance.now() - started), 1) : 0
-      // To find a server with these attributes, postgres.js connects to one after the other.
-      const first = target.target_session_attrs ? next : 0
-      const { socket, index } = await openSocket(target, first, left)
+      latest = await use.client.token(limit > 0 ? { limit } : {})
+      const session = {
+        target,
+        ssl: isOwnTls ? false : tls,
+        // To find a server with these attributes, postgres.js connects to one after the other.
+        first: target.target_session_attrs ? next : 0,
+        limit: limit > 0 ? Math.max(limit - (performance.now() - started), 1) : 0,
+      }
+      const { socket, index } = await (isOwnTls ? openSocket(session) : openSession(session, use, latest))
       next = index + 1
       return socket
     },
@@ -183,61 +191,6 @@ function sslOfEnvironment() {
   const mode = text ? sslmodeOf(text, 'PGSSLMODE') : 'disable'
   if (mode === 'disable' || mode === 'allow') return false
   return mode === 'no-verify' ? { rejectUnauthorized: false } : true
-}
-
-/**
- * @typedef {{
- *   host: string[], port: number[], path?: string | false, connect_timeout: number | string, target_session_attrs?: string,
- * }} Target the options of postgres.js as it has parsed them
- */
-
-/**
- * Connects to the first host that accepts a connection.
- *
- * @param {Target} target
- * @param {number} first the index of the host to begin with
- * @param {number} limit in milliseconds, for each host; 0 for none
- */
-async function openSocket({ host: hosts, port: ports, path }, first, limit) {
-  if (path) return { socket: await connected({ path }, limit), index: 0 }
-  let failure
-  for (let tried = 0; tried < hosts.length; tried++) {
-    const index = (first + tried) % hosts.length
-    const host = hosts[index]
-    const port = ports[index] ?? 5432
-    try {
-      // postgres.js reads the name to verify the certificate with from the socket.
-      return { socket: Object.assign(await connected({ host, port }, limit), { host, port }), index }
-    } catch (error) {
-      failure = error
-    }
-  }
-  throw failure
-}
-
-/**
- * @param {net.NetConnectOpts} address
- * @param {number} limit in milliseconds; 0 for none
- * @returns {Promise<net.Socket>}
- */
-function connected(address, limit) {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect(address)
-    const error = () => new Error(`the server could not be reached within ${Math.ceil(limit / 1000)} s`)
-    const timer = limit > 0 ? setTimeout(() => socket.destroy(error()), limit) : undefined
-    const end = () => {
-      clearTimeout(timer)
-      socket.removeAllListeners()
-    }
-    socket.once('connect', () => {
-      end()
-      resolve(socket)
-    })
-    socket.once('error', (error) => {
-      end()
-      reject(error)
-    })
-  })
 }
 
 module.exports = { entraPostgresConfig }

@@ -50,6 +50,7 @@ export const DRIVERS = {
         },
     },
     'Sequelize 6': {
+        retries: true,
         replacesPassword: true,
         async open({ ssl, user, ...place }, credential, { max = 4, options } = {}) {
             const sequelize = new Sequelize6({
@@ -66,6 +67,7 @@ export const DRIVERS = {
         },
     },
     'Sequelize 7': {
+        retries: true,
         replacesPassword: true,
         async open(place, credential, { max = 4, options } = {}) {
             const pool = { max, maxUses: 1 }
@@ -141,6 +143,7 @@ export const DRIVERS = {
         },
     },
     'postgres.js': {
+        retries: true,
         strings: true,
         connectsAgain: true,
         async open(place, credential, { max = 4, options } = {}) {

@@ -109,7 +109,6 @@ test('serviceConnector with a server of Azure verifies the certificate', async (
     Object.assign(process.env, variablesFor({ role: name, variables: {} }), { AZURE_POSTGRESQL_HOST: host })
     const options = { serviceConnector: true }
     assert.equal((await entraConfig({}, undefined, options)).ssl, true)
-    assert.equal((await entraPostgresConfig({}, undefined, options)).ssl, true)
 })
 
 test('serviceConnector with a password uses it and fetches no token', async () => {
