@@ -1,8 +1,9 @@
-"""Frameworks over the drivers: a program for each logs in once, with the framework in an environment of its own."""
+"""Frameworks over the drivers of Python and Node: a program for each logs in once."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.drivers import Target
-from support.emulator import ROOT, Emulator
+from support.emulator import ROOT, Emulator, Principal
 
 pytestmark = pytest.mark.one_python
 
@@ -54,9 +55,13 @@ def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp
         "TEST_FOLDER": str(tmp_path),
         "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
     }
+    run_program([python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"], emulator, identity, variables)
+
+
+def run_program(command: list[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:
+    """Runs a program, which must print the identity's role; all of its logins must succeed as this role."""
     done = subprocess.run(
-        [python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"],
-        cwd=tmp_path,
+        command,
         env=emulator.environment() | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -72,3 +77,29 @@ def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp
 def test_frameworks_all_covered() -> None:
     programs = {file.name.removesuffix("_program.py") for file in PROGRAMS.glob("*_program.py")}
     assert programs == set(FRAMEWORKS)
+
+
+@cache
+def install_node_packages() -> None:
+    """Installs the packages of the frameworks and builds the addon."""
+    tool = ROOT / "tools" / "node.sh"
+    for command in (["packages", str(PROGRAMS / "node")], ["addon"]):
+        subprocess.run([tool, *command], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="no Node on this machine")
+@pytest.mark.parametrize("program", sorted((PROGRAMS / "node").glob("*.mjs")), ids=lambda file: file.stem)
+def test_node_framework_login(program: Path, emulator: Emulator, target: Target) -> None:
+    install_node_packages()
+    # The programs create schemas.
+    identity = emulator.add_principal("user_assigned", role={"admin": True})
+    variables = {
+        "AZURE_CLIENT_ID": identity.appid,
+        "NODE_EXTRA_CA_CERTS": emulator.bundle_file,
+        "PGHOST": str(target.host),
+        "PGPORT": str(target.port),
+        "PGDATABASE": str(target.database),
+        "PGSSLMODE": "verify-full",
+        "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
+    }
+    run_program(["node", program], emulator, identity, variables)
