@@ -44,7 +44,10 @@ NAMED_FAILURES = 12
 # Cargo lists the names below this line.
 CARGO_FAILURES = "failures:"
 # The summary of Maven's tests; one with the word "Time" is that of a class.
-MAVEN = re.compile(r"^\[\w+\] Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), Errors: (?P<errors>\d+), Skipped: (?P<skipped>\d+)$")
+MAVEN = re.compile(
+    r"^\[\w+\] Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), Errors: (?P<errors>\d+), "
+    r"Skipped: (?P<skipped>\d+)$"
+)
 MAVEN_FAILURE = re.compile(r"^\[ERROR\]   \S+.*:\d+ ")
 # The summary of `dotnet test`.
 DOTNET = re.compile(r"^  (?P<word>succeeded|failed|skipped): (?P<count>\d+)$")
@@ -93,7 +96,11 @@ class Result:
             self.count("passed", run - failures - errors - skipped)
             self.count("failed", failures + errors)
             self.count("skipped", skipped)
-        elif MAVEN_FAILURE.match(line) or NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
+        elif (
+            MAVEN_FAILURE.match(line)
+            or NAMES_A_FAILURE.match(line)
+            or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line))
+        ):
             if sum(note.startswith("failed: ") for note in self.notes) < NAMED_FAILURES:
                 self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):
