@@ -210,7 +210,8 @@ def wheel(python: Python | None = None) -> Path:
     binding = ROOT / "bindings-python"
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
     sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "core" / "Cargo.toml", ROOT / "core" / "src"]
-    sources += [binding / name for name in ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python")]
+    files = ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python", "site-packages")
+    sources += [binding / name for name in files]
     sources += [ROOT / "tests" / "vectors"]
     directory = CACHE / "wheel" / (PROFILE if python is None else f"{PROFILE}-{python.label}")
     maturin = tools() / "bin" / "maturin"
