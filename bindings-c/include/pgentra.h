@@ -738,7 +738,7 @@ int32_t pgentra_options_to_json(const char *const *names,
  *
  * @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
  * @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,
- * PGENTRA_INVALID_ARGUMENT.
+ * PGENTRA_INVALID_CONFIGURATION for an unknown form, PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_connection_read(const char *text,
                                 const char *form,

@@ -65,8 +65,6 @@ mod runtime;
 mod secret;
 mod transport;
 
-#[doc(hidden)]
-pub use cache::clear_caches;
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
 pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind, RefreshMode};

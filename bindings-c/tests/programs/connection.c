@@ -25,7 +25,7 @@ static void invalid_arguments(void) {
     FAILS(PGENTRA_INVALID_ARGUMENT, functions[i]("{}", NULL, &error));
     CHECK(functions[i](NULL, NULL, NULL) == PGENTRA_INVALID_ARGUMENT);
   }
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "odbc", &out, &error));
+  FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_read("host=db", "odbc", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "\xff", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("host", "libpq", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("Server=db;User Id=app", NULL, &out, &error));
