@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from . import _native
-from ._login import _roots
+from ._roots import find_roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def libpq(given: Mapping[str, Any], own: Iterable[str]) -> Arguments | None:
     if not _may_use_token(given, own):
         return None
     secured = {**given, **dict(_native.UNTRUSTED_SETTINGS)}
-    if file := _roots(given):
+    if file := find_roots(given):
         secured["sslrootcert"] = file
     return secured
 
