@@ -635,7 +635,9 @@ def test_log_of_a_failing_refresh_and_its_recovery(caplog: pytest.LogCaptureFixt
 
     wait_for(lambda: told("ERROR") != [])
     is_down = False
-    assert re.search(r"token refresh failed, the cached token expires in [12] s, next attempt in \d s: .*canary", told("ERROR")[0])
+    assert re.search(
+        r"token refresh failed, the cached token expires in [12] s, next attempt in \d s: .*canary", told("ERROR")[0]
+    )
     wait_for(lambda: told("INFO") != [])
     assert "token fetched after" in told("INFO")[0]
     assert told("WARNING") == []

@@ -176,6 +176,7 @@ SETTINGS = {
     "management_lookup": "false",
     "service_connector": "true",
     "allow_insecure_transport": "true",
+    "ignore_password": "true",
     "dsn": f"host={ELSEWHERE}",
     "conninfo": f"host={ELSEWHERE}",
     "direct_tls": "true",

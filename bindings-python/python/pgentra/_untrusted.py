@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from . import _native
-from ._login import _roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +60,7 @@ def libpq(given: Mapping[str, Any], own: Iterable[str]) -> Arguments | None:
     """
     if not _may_use_token(given, own):
         return None
-    secured = {**given, **dict(_native.UNTRUSTED_SETTINGS)}
-    if file := _roots(given):
-        secured["sslrootcert"] = file
-    return secured
+    return {**given, **dict(_native.UNTRUSTED_SETTINGS)}
 
 
 def asyncpg(given: Mapping[str, Any]) -> Arguments | None:
@@ -78,8 +74,7 @@ def asyncpg(given: Mapping[str, Any]) -> Arguments | None:
     if not _may_use_token(settings, OF_ASYNCPG, variables=_VARIABLES, service_files=False):
         return None
     secured = {name: value for name, value in given.items() if name not in ("sslmode", "gssencmode")}
-    # Without a file of the process, asyncpg takes the system's certificate authorities for `True` only.
-    return {**secured, "ssl": "verify-full" if _file_of_process() else True}
+    return {**secured, "ssl": "verify-full"}
 
 
 def pg8000(given: Mapping[str, Any]) -> Arguments | None:
@@ -94,7 +89,8 @@ def pg8000(given: Mapping[str, Any]) -> Arguments | None:
         settings["sslmode"] = "disable" if context is False else "ssl_context"
     if not _may_use_token(settings, OF_PG8000, variables={}, service_files=False):
         return None
-    return {**given, "ssl_context": ssl.create_default_context(cafile=_file_of_process())}
+    file = os.environ.get("PGSSLROOTCERT")
+    return {**given, "ssl_context": ssl.create_default_context(cafile=None if file == "system" else file)}
 
 
 def error(cause: str) -> PgEntraError:
@@ -131,14 +127,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value)
-
-
-def _file_of_process() -> str | None:
-    """Returns the file of certificate authorities that libpq would use in this process."""
-    named = os.environ.get("PGSSLROOTCERT")
-    if named == "system":
-        return None
-    if named:
-        return named
-    home = os.path.join(os.path.expanduser("~"), ".postgresql", "root.crt")
-    return home if os.path.exists(home) else None
