@@ -41,47 +41,47 @@ enum pgentra_kind {
   PGENTRA_CREDENTIAL_UNAVAILABLE = 1,
   /** Entra refused the credential, or a developer tool reported a failed sign-in. */
   PGENTRA_AUTHENTICATION_FAILED = 2,
-  /** Entra wants the user to act: multi-factor sign-in, consent, a new password. */
+  /** Entra requires an action of the user: multi-factor sign-in, consent, a new password. */
   PGENTRA_INTERACTION_REQUIRED = 3,
-  /** The token service answered 5xx or is overloaded. */
+  /** The token service returned HTTP 5xx, or is overloaded. */
   PGENTRA_SERVICE_UNAVAILABLE = 4,
-  /** The token service asked for fewer requests (429). */
+  /** The token service limits the number of requests (HTTP 429). */
   PGENTRA_THROTTLED = 5,
-  /** The token service could not be reached: name resolution, connection, broken off. */
+  /** The token service could not be reached: name resolution failed, no connection, or an interrupted connection. */
   PGENTRA_NETWORK = 6,
   /** The certificate of the token service is not trusted. */
   PGENTRA_UNTRUSTED_CERTIFICATE = 7,
   /** A time limit passed: the caller's wait or the credential's own. */
   PGENTRA_TIMEOUT = 8,
-  /** The answer of the token service or tool cannot be understood. */
+  /** The response of the token service or developer tool cannot be read. */
   PGENTRA_BAD_RESPONSE = 9,
-  /** The token that arrived has already expired. */
+  /** The token in the response has already expired. */
   PGENTRA_DEAD_ON_ARRIVAL = 10,
   /** The token is not a readable JWT. */
   PGENTRA_TOKEN_DECODE = 11,
-  /** No role name follows from the token. */
+  /** The token contains no role name. */
   PGENTRA_USERNAME_EXTRACTION = 12,
-  /** The management scope was refused, so the role name could not be looked up. */
+  /** A token for the management scope was refused, so the role name could not be determined. */
   PGENTRA_SCOPE_PERMISSION = 13,
-  /** What was given as a credential is none, or returned something that is no token. */
+  /** The credential argument is not a credential, or the credential returned a value that is not a token. */
   PGENTRA_CREDENTIAL_VALUE = 14,
   /** A configuration key is unknown, missing, empty or of the wrong type. */
   PGENTRA_INVALID_CONFIGURATION = 15,
-  /** The connection's own settings contradict each other or the options given. */
+  /** The connection's settings contradict each other or the options. */
   PGENTRA_INVALID_CONNECTION = 16,
-  /** A token would have gone over a connection without TLS. */
+  /** A token would have been sent over a connection without TLS. */
   PGENTRA_INSECURE_TRANSPORT = 17,
-  /** A blocking call was made where the fetch itself has to run. */
+  /** A blocking call was made on a thread that the fetch needs. */
   PGENTRA_WOULD_DEADLOCK = 18,
-  /** The process is ending; no new token is fetched. */
+  /** The process is ending and fetches no new tokens. */
   PGENTRA_SHUTTING_DOWN = 19,
-  /** The caller gave up its wait. */
+  /** The caller cancelled its wait. */
   PGENTRA_CANCELLED = 20,
-  /** The host's own credential object failed. */
+  /** A custom credential failed. */
   PGENTRA_CUSTOM_CREDENTIAL = 21,
-  /** A defect in this library: a panic was caught. */
+  /** A defect of pgentra: a panic was caught. */
   PGENTRA_INTERNAL = 22,
-  /** A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8. */
+  /** A function of the C library was called with an invalid argument: NULL, a closed handle, text that is not UTF-8. */
   PGENTRA_INVALID_ARGUMENT = 23
 };
 
@@ -738,7 +738,7 @@ int32_t pgentra_options_to_json(const char *const *names,
  *
  * @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
  * @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,
- * PGENTRA_INVALID_ARGUMENT.
+ * PGENTRA_INVALID_CONFIGURATION for an unknown form, PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_connection_read(const char *text,
                                 const char *form,

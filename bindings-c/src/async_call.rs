@@ -10,14 +10,17 @@ use std::{
     },
 };
 
-use pgentra::{Error, ErrorKind, Pending, Result, bindings::PerProcess};
+use pgentra::{
+    Error, ErrorKind, Pending, Result,
+    bindings::{PerProcess, TokenStrings},
+};
 
 use crate::{
     callback_pool::{COMPLETIONS, CallbackPool},
     error::{self, pgentra_error, pgentra_error_free},
     ffi::{Output, catch_panic, required_callback, status, value, write_optional},
     handles::Table,
-    string::{CountedString, StaticString},
+    string::{CountedString, StaticString, static_string},
 };
 
 /// The outcome of an asynchronous call. All members are borrowed until the callback returns: keep an error with
@@ -93,6 +96,20 @@ pub struct CallResult {
     pub expires_on: i64,
     pub refresh_on: i64,
     pub id: u64,
+}
+
+impl CallResult {
+    /// Returns the result of a call for a token.
+    pub fn of_token(strings: &TokenStrings<CountedString>) -> CallResult {
+        let (expires_on, id) = (strings.token().expires_on(), strings.token_id());
+        CallResult { token: Some(strings.password().clone()), expires_on, id, ..CallResult::default() }
+    }
+
+    /// Returns the result of a call for a login.
+    pub fn of_login(strings: &TokenStrings<CountedString>, user: &CountedString) -> CallResult {
+        let user = (user.clone(), static_string(strings.user_source()));
+        CallResult { user: Some(user), id: strings.login_id(), ..CallResult::of_token(strings) }
+    }
 }
 
 /// The pending calls of one handle, which end when the handle is closed. A forked child has no calls of its parent.

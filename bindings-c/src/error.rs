@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use pgentra::{Error, ErrorKind, Result};
+use pgentra::{
+    Error, ErrorKind, Result,
+    bindings::{self, ChainRule},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -95,14 +98,10 @@ pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *con
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_void {
     value("pgentra_error_cause", ptr::null_mut(), || {
-        ERRORS.get(error).ok().and_then(|object| cause(&object.error)).unwrap_or(ptr::null_mut())
+        let object = ERRORS.get(error).ok();
+        let cause = object.and_then(|object| bindings::cause(&object.error, |cause: &Cause| Some(cause.pointer())));
+        cause.unwrap_or(ptr::null_mut())
     })
-}
-
-/// Returns the application's own error: that of the error itself, or of the attempt of a chain that has one.
-fn cause(error: &Error) -> Option<*mut c_void> {
-    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
-    own.or_else(|| error.attempts().iter().rev().find_map(cause))
 }
 
 /// Keeps an error of a callback after the callback has returned. Returns NULL if `error` is not an error.
@@ -151,8 +150,7 @@ pub unsafe extern "C" fn pgentra_error_new(
                 optional_str("credential", credential)?,
             )
         };
-        let made = advice.into_iter().fold(Error::new(kind, message), Error::with_advice);
-        Err(credential.into_iter().fold(made, Error::for_credential))
+        Err(bindings::new_error(kind, message, credential.map(str::to_owned), advice.map(str::to_owned)))
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_error_new", error, work) }
@@ -173,7 +171,7 @@ pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *m
 }
 
 fn describe(kind: ErrorKind) -> Value {
-    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
+    use ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

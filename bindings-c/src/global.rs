@@ -51,7 +51,7 @@ pub extern "C" fn pgentra_shutdown() {
         for pool in [&REQUESTS, &COMPLETIONS, &EVENTS] {
             pool.drain(deadline);
         }
-        pgentra::clear_caches();
+        pgentra::bindings::clear_caches();
     });
 }
 

@@ -2,10 +2,12 @@
 
 // Sequelize 6 and 7.
 
+const { native } = require('./addon.js')
 const { errorOf } = require('./errors.js')
 const { TokenClient, documentOf } = require('./provider.js')
 const { connectionPlan, defined, modeOf, portOf, sslFor, textOf } = require('./connection.js')
 const { warn } = require('./log.js')
+const { explainLoginError, sqlstateOf } = require('./login.js')
 const { CredentialSource, isCredential } = require('./credential_source.js')
 
 /** @import * as published from './index.js' */
@@ -22,6 +24,7 @@ const { CredentialSource, isCredential } = require('./credential_source.js')
  * @typedef {{
  *   beforeConnect: (hook: Hook) => void,
  *   hooks?: { addListener: (event: 'beforeConnect', hook: Hook) => void },
+ *   dialect?: { connectionManager?: { connect?: (config: Config, ...rest: unknown[]) => Promise<unknown> } },
  *   constructor: { version?: string },
  * }} Sequelize
  */
@@ -46,6 +49,13 @@ const configured = new WeakMap()
  * @type {WeakMap<Config, { user: string | undefined, password: boolean }>}
  */
 const seen = new WeakMap()
+
+/**
+ * By connection config: the login that the hook has set.
+ *
+ * @type {WeakMap<Config, { client: TokenClient, token: string, user: string, source?: string }>}
+ */
+const logins = new WeakMap()
 
 /**
  * Sets user, password and TLS of each new connection of a Sequelize instance.
@@ -76,6 +86,7 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
   const hook = (config) => beforeConnect(config, settings, isSeven)
   if (isSeven && sequelize.hooks) sequelize.hooks.addListener('beforeConnect', hook)
   else sequelize.beforeConnect(hook)
+  retryConnect(sequelize, settings, isSeven)
   return sequelize
 }
 
@@ -124,9 +135,75 @@ async function beforeConnect(config, settings, isSeven) {
   const role = chosen ?? options.user ?? plan.user
   const client = clientFor(settings, plan, role)
   // With a role, the token's claims are not needed.
-  const { user, password } = role ? { user: role, password: await client.token() } : await client.login()
-  config[userKey] = user
-  setPassword(config, password, isSeven)
+  const source = role === plan.user && plan.user_source !== null ? plan.user_source : undefined
+  const login = role ? { user: role, password: await client.token(), source } : await client.login()
+  config[userKey] = login.user
+  setPassword(config, login.password, isSeven)
+  logins.set(config, { client, token: login.password, user: login.user, source: login.source })
+}
+
+/**
+ * Connects once more with a newer token if the server rejects the token, and explains a login error.
+ *
+ * @param {Sequelize} sequelize
+ * @param {HookSettings} settings
+ * @param {boolean} isSeven
+ */
+function retryConnect({ dialect }, settings, isSeven) {
+  const manager = dialect?.connectionManager
+  const connect = manager?.connect
+  if (manager === undefined || typeof connect !== 'function') return
+  manager.connect = async function (config, ...rest) {
+    const login = logins.get(config)
+    const { password } = config
+    try {
+      return await connect.call(this, config, ...rest)
+    } catch (error) {
+      // Another hook can have set its own password.
+      if (login === undefined || login.token !== password) throw error
+      const { code, message } = driverErrorOf(error)
+      const isRetriable = native.isRetriableLoginError(sqlstateOf({ code }), String(message))
+      const hasNewer = isRetriable && (await login.client.invalidate(login.token).catch(() => false))
+      if (!hasNewer) throw explained(error, login, config, settings)
+    }
+    await beforeConnect(config, settings, isSeven)
+    const next = logins.get(config) ?? login
+    return connect.call(this, config, ...rest).catch((error) => {
+      throw explained(error, next, config, settings)
+    })
+  }
+}
+
+/** Returns the driver's error, which Sequelize wraps. */
+function driverErrorOf(/** @type {unknown} */ error) {
+  const { parent, original, cause } = /** @type {Record<string, unknown>} */ (error ?? {})
+  return /** @type {{ code?: unknown, message?: string }} */ (parent ?? original ?? cause ?? error ?? {})
+}
+
+/**
+ * Returns an error with the explanation of the login error in its message.
+ *
+ * @param {unknown} error
+ * @param {{ token: string, user: string, source?: string }} login
+ * @param {Config} config
+ * @param {HookSettings} settings
+ */
+function explained(error, { token, user, source }, { host }, { options }) {
+  const driverError = driverErrorOf(error)
+  const message = String(driverError.message)
+  const lines = explainLoginError({
+    sqlstate: sqlstateOf(driverError),
+    message,
+    user,
+    userSource: source,
+    host: host ?? undefined,
+    token,
+    usesConnector: Boolean(options.serviceConnector),
+  })
+  for (const one of new Set([error, driverError])) {
+    if (lines && one instanceof Error) one.message += `\n${lines}`
+  }
+  return error
 }
 
 /**

@@ -142,7 +142,7 @@ const CREDENTIALS = {
     StaticTokenCredential: async (audience) =>
         new identity.StaticTokenCredential((await emulator.mint(machine.name, { audience })).token),
 }
-const PFX_PASSWORD = 'planted-password'
+const PFX_PASSWORD = 'canary-password'
 
 const classOf = (name) => name.split(',')[0]
 const USERS = /^(OnBehalfOf|AzureCli|AzureDeveloperCli|AzurePowerShell)/

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { inspect } from 'node:util'
 import { describe, test } from 'node:test'
-import { configureEntraAuthentication, configureEntraIdAuth } from 'pgentra'
+import { configureEntraAuthentication, configureEntraIdAuth, TokenProvider } from 'pgentra'
 import { useEmulator } from './use_emulator.mjs'
 
 const require = createRequire(import.meta.url)
@@ -121,6 +121,36 @@ for (const [major, made] of Object.entries(MAJORS)) {
                 return true
             })
             await sequelize.close()
+        })
+
+        test('hook retries a rejected login once with a newer token', async () => {
+            await emulator.setTokens({ lifetime_s: 20 })
+            await new TokenProvider(credential, { host: emulator.target.host }).get()
+            await new Promise((resolve) => setTimeout(resolve, 2100))
+            await emulator.controlPostgres({ refuse_next: 1, refuse_with: 'token_expired' })
+            const sequelize = made({ pool: { max: 1 }, retry: { max: 0 } })
+            configureEntraAuthentication(sequelize, credential)
+            assert.deepEqual(await roles(sequelize), [identity.name])
+            assert.equal((await emulator.databaseRequests(identity)).length, 2)
+        })
+
+        test('hook explains a rejected login, also after a retry', async () => {
+            const sequelize = made({ user: 'no-such-role', retry: { max: 0 } })
+            configureEntraAuthentication(sequelize, credential)
+            await assert.rejects(roles(sequelize), (error) => {
+                assert.match(error.message, /'no-such-role' \(from the user given to the connection\)/)
+                assert.match(
+                    (error.parent ?? error.cause).message,
+                    /pgaadauth_create_principal_with_oid\('no-such-role'/,
+                )
+                assert.equal(error.message.split('Role tried').length, 2)
+                assert.doesNotMatch(error.message, /eyJ/)
+                return true
+            })
+            await emulator.controlPostgres({ refuse_next: 4, refuse_with: 'token_expired' })
+            const derived = made({ retry: { max: 0 } })
+            configureEntraAuthentication(derived, credential)
+            await assert.rejects(roles(derived), /from a management-scope token/)
         })
 
         test('hook enables TLS and does not disable it', async () => {

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_that_is_frozen_between_calls_refreshes_nothing_in_the_background() {
+    fn cached_credential_in_a_lambda_is_lazy() {
         let config = CredentialConfig::from_value(serde_json::json!({"type": "azure_cli"})).expect("a credential");
         let function = CredentialContext {
             environment: [("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "f".into())].into(),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_s_object_has_as_many_cells_as_are_worth_keeping() {
+    fn cached_credential_of_a_custom_credential_limits_its_entries() {
         struct Never;
         impl Credential for Never {
             fn name(&self) -> &str {

@@ -609,20 +609,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_encoded_as_browsers_do() {
+    fn form_is_encoded_as_in_browsers() {
         let form = [("a b", Secret::new("x&y=z+ü~")), ("scope", Secret::new("https://r/.default"))];
         assert_eq!(encode_form(&form).as_slice(), b"a+b=x%26y%3Dz%2B%C3%BC%7E&scope=https%3A%2F%2Fr%2F.default");
     }
 
     #[test]
-    fn endpoints_hold_no_credentials_and_no_query() {
+    fn endpoint_contains_no_credentials_and_no_query() {
         assert_eq!(endpoint("https://user:pw@login.example/t?secret=1"), "login.example:443");
         assert_eq!(endpoint("http://[::1]:40342/x"), "[::1]:40342");
         assert_eq!(endpoint("not an address pw"), "an unreadable address");
     }
 
     #[test]
-    fn retry_after_in_every_form() {
+    fn retry_after_is_read_in_every_form() {
         let after = |headers: &[(&str, &str)]| Response::new(429, headers, "").retry_after();
         assert_eq!(after(&[]), None);
         assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
@@ -638,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn skew_is_told_from_five_minutes() {
+    fn clock_skew_is_reported_from_five_minutes() {
         let skew = |offset: i64| {
             let theirs =
                 SystemTime::now() - Duration::from_secs(10_000) + Duration::from_secs((10_000 - offset) as u64);

@@ -13,8 +13,8 @@ fn cases(group: &str) -> Vec<Value> {
 }
 
 #[test]
-fn refusals() {
-    for case in cases("refusals") {
+fn login_error_vectors() {
+    for case in cases("login_error_vectors") {
         let message = case["message"].as_str().expect("message");
         let sqlstate = case.get("sqlstate").map(|state| state.as_str().expect("sqlstate"));
         let login_error = login_error::classify(sqlstate, message);
@@ -25,8 +25,8 @@ fn refusals() {
 }
 
 #[test]
-fn explanations() {
-    for case in cases("explanations") {
+fn explanation_vectors() {
+    for case in cases("explanation_vectors") {
         let login_error = known(&case["cause"]);
         let cause = login_error.cause;
         let text = |key: &str| case[key].as_str().expect("a text").to_owned();
@@ -51,8 +51,8 @@ fn explanations() {
 
 /// Whatever a server says, the verdict comes without a panic, and a role in it cannot break the statement.
 #[test]
-fn any_text_is_judged() {
-    for case in cases("refusals") {
+fn classify_of_any_text_does_not_panic() {
+    for case in cases("login_error_vectors") {
         let message = case["message"].as_str().expect("message");
         for (at, _) in message.char_indices() {
             for other in ["\"", "[", "]", "\n", "ü"] {

@@ -563,7 +563,7 @@ const ALL: &[(usize, RefreshMode, Clocks)] = &[
 ];
 
 #[test]
-fn a_month_with_a_healthy_service() {
+fn simulated_month_with_a_healthy_service() {
     for tally in months(Kind::Healthy, ALL) {
         assert_eq!((tally.failed, tally.errors), (0, 0));
     }
@@ -575,7 +575,7 @@ fn a_month_with_a_healthy_service() {
 }
 
 #[test]
-fn a_month_with_a_failing_service() {
+fn simulated_month_with_a_failing_service() {
     for tally in months(Kind::Failing, ALL) {
         // A third of the time down at the most, a fetch every four seconds at the most.
         assert!(tally.failed < (Month::LENGTH / 3 / (4 * SECOND)) as u64);
@@ -583,21 +583,21 @@ fn a_month_with_a_failing_service() {
 }
 
 #[test]
-fn a_month_with_a_slow_service() {
+fn simulated_month_with_a_slow_service() {
     for tally in months(Kind::Slow, ALL) {
         assert!(tally.late > 0, "no late success was taken");
     }
 }
 
 #[test]
-fn a_month_with_a_throttling_service() {
+fn simulated_month_with_a_throttling_service() {
     for tally in months(Kind::Throttling, ALL) {
         assert!(tally.fetches < 8_000, "{}", tally.fetches);
     }
 }
 
 #[test]
-fn a_month_with_a_service_that_returns_the_same_token() {
+fn simulated_month_with_a_service_that_returns_the_same_token() {
     for tally in months(Kind::SameToken, ALL) {
         // From the refresh point to the token's end, a fetch every four seconds at the most.
         assert!(tally.fetches < 110_000, "{}", tally.fetches);
@@ -605,7 +605,7 @@ fn a_month_with_a_service_that_returns_the_same_token() {
 }
 
 #[test]
-fn a_month_with_a_rotating_service() {
+fn simulated_month_with_a_rotating_service() {
     for tally in months(Kind::Rotating, &ALL[..5]) {
         assert_eq!(tally.errors, 0);
     }
@@ -613,12 +613,12 @@ fn a_month_with_a_rotating_service() {
 }
 
 #[test]
-fn a_month_of_short_tokens() {
+fn simulated_month_of_short_tokens() {
     months(Kind::Short, ALL);
 }
 
 #[test]
-fn a_month_of_everything() {
+fn simulated_month_of_everything() {
     months(Kind::Wild, ALL);
 }
 
@@ -712,7 +712,7 @@ fn hour(requests: &[u32], number: usize) -> &[u32] {
 }
 
 #[test]
-fn a_fleet_does_not_march_in_step() {
+fn simulated_fleet_spreads_its_refreshes() {
     for ask_every in [SECOND, MINUTE] {
         let requests = Fleet { ask_every, down: 0..0, hours: 6 }.run();
         assert_eq!(requests[..2].iter().sum::<u32>(), Fleet::PROCESSES as u32, "each fetches as it starts");
@@ -728,7 +728,7 @@ fn a_fleet_does_not_march_in_step() {
 }
 
 #[test]
-fn a_fleet_does_not_hammer_a_service_that_is_down() {
+fn simulated_fleet_spares_a_service_that_is_down() {
     for (what, from, ask_every) in [
         ("out of step", 3 * HOUR, SECOND),
         ("out of step", 3 * HOUR, MINUTE),

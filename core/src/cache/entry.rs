@@ -719,7 +719,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_runs_while_a_provider_wants_it_and_is_no_use() {
+    fn cache_entry_timer_runs_only_while_a_provider_keeps_ahead() {
         let (entry, _) = shared("timer", |n| {
             let token = Secret::new(n.to_string());
             Ok(FetchedToken { token, expires_on: None, expires_in: Some(1), refresh_in: None })
@@ -743,7 +743,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_error_is_let_go_of_when_it_has_been_told() {
+    fn cache_entry_drops_a_custom_error_after_it_was_returned() {
         let cause = Arc::new("the host's own");
         let theirs = Arc::clone(&cause);
         let (entry, credential) = shared("cause", move |_| {
@@ -759,7 +759,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_ended_long_ago_is_dead_and_counts_as_a_failure() {
+    fn cache_entry_with_a_token_that_expired_long_ago_fails() {
         let (entry, _) = shared("dead", |_| FetchedToken::from_custom("t", Some(i64::MIN), None));
         assert_eq!(get(&entry).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
         assert_eq!(entry.stats().failures, 1);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_users_take_little_memory() {
+    fn user_cache_of_100000_users_stays_within_its_memory_limit() {
         // The test measures the memory of the whole process, so no other test can run at the same time.
         const IS_ALONE: &str = "PGENTRA_TEST_IS_ALONE";
         if std::env::var_os(IS_ALONE).is_none() {

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sdks_errors_are_sorted() {
+    fn translate_maps_the_sdks_errors_to_kinds() {
         let io = || AzureError::new(AzureKind::Io, std::io::Error::from_raw_os_error(111));
         let data = || AzureError::with_message(AzureKind::DataConversion, "expected a borrowed string");
         let http = |status: u16, code: Option<&str>| {

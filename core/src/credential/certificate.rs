@@ -530,8 +530,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_brings_it_down() {
-        let password = Secret::new("planted-password");
+    fn certificate_read_of_any_bytes_does_not_panic() {
+        let password = Secret::new("canary-password");
         for name in
             ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "no-mac.pfx", "rc2.pem"]
         {
@@ -551,7 +551,7 @@ mod tests {
 
     /// Elements nested more deeply than any stack.
     #[test]
-    fn read_nested_without_end_fails_at_once() {
+    fn certificate_read_of_endless_nesting_fails_at_once() {
         for element in [&b"0\x80"[..], b"\x24\x80", b"\xa0\x80"] {
             let mut content = b"0\x80\x02\x01\x030\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80".to_vec();
             content.extend(element.repeat(400_000));
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn assertions_are_signed_for_ten_minutes_and_differ() {
+    fn certificate_assertions_last_ten_minutes_and_differ() {
         let identity = Identity::read(&fixture("app.pem"), None).expect("a key and its certificate");
         let sign = || identity.sign("c", "a", 1_900_000_000, false).expect("signed").expose().to_owned();
         let (one, other) = (sign(), sign());

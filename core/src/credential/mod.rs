@@ -13,7 +13,7 @@ mod client_certificate;
 mod client_secret;
 mod custom;
 mod dates;
-mod developer_tools;
+pub(crate) mod developer_tools;
 pub(crate) mod entra;
 mod environment;
 mod exchange;

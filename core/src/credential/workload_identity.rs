@@ -170,7 +170,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_file_that_changed_is_read_again() {
+    async fn token_file_that_changed_is_read_again() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let sent = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&sent);

@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_failure_has_no_names_of_rustls() {
+    fn tls_failure_contains_no_names_of_rustls() {
         let other =
             |name: &str| CertificateError::Other(OtherError(Arc::from(Box::<dyn StdError + Send + Sync>::from(name))));
         for (reason, words) in [
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_without_addresses() {
+    fn cause_contains_no_address() {
         let cases = [
             (
                 "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x",

@@ -307,7 +307,7 @@ mod tests {
     };
 
     #[tokio::test(start_paused = true)]
-    async fn who_won_is_the_only_one_asked() {
+    async fn default_credential_keeps_the_credential_that_succeeded() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
         let is_silent = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_part() {
+    fn default_credential_members_follow_options_and_variables() {
         let all = "Environment WorkloadIdentity ManagedIdentity AzureCli AzurePowerShell AzureDeveloperCli";
         type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a [&'a str], Option<&'a str>);
         let cases: &[Case] = &[

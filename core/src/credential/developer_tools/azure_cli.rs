@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_of_every_age() {
+    fn azure_cli_reads_the_output_of_every_version() {
         let expiry = |stdout: &str| parse(stdout).and_then(|token| token.expires_on);
         assert_eq!(
             expiry(r#"{"accessToken":"t","expiresOn":"2030-01-01 09:00:00.000000","expires_on":1893456000}"#),

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_with_and_without_zone() {
+    fn azure_developer_cli_reads_times_with_and_without_zone() {
         let expiry = |stdout: &str| parse(stdout).and_then(|token| token.expires_on);
         assert_eq!(expiry(r#"{"token":"t","expiresOn":"2030-01-01T00:00:00Z"}"#), Some(1_893_456_000));
         assert_eq!(expiry("{\n  \"token\": \"t\",\n  \"expiresOn\": \"2030-01-01T00:00:00Z\"\n}"), Some(1_893_456_000));

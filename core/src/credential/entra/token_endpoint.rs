@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_merged_with_the_capability() {
+    fn claims_are_merged_with_the_client_capability() {
         let with = |claims: Option<&str>, enable_cae| {
             let request = TokenRequest { claims: claims.map(str::to_owned), enable_cae, ..TokenRequest::new("s") };
             claims_of(&request)
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn flaws_of_secrets() {
+    fn flaw_of_a_secret_is_recognised() {
         for (secret, expected) in [
             ("a~b\n", "line break"),
             ("a~b\r\n", "line break"),

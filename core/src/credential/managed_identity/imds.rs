@@ -178,7 +178,7 @@ mod tests {
     use crate::error::ServiceErrorDetails;
 
     #[test]
-    fn pauses_by_what_was_said() {
+    fn imds_retry_delay_follows_the_response() {
         let with = |status| {
             let service = ServiceErrorDetails { status, ..ServiceErrorDetails::default() };
             Error::new(ErrorKind::Network, "x").with_service(service)

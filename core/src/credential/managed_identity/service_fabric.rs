@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thumbprints_however_they_are_grouped() {
+    fn thumbprint_is_read_in_every_grouping() {
         let expected: Vec<u8> = (0..20).map(|n| n * 12).collect();
         let plain: String = expected.iter().map(|byte| format!("{byte:02X}")).collect();
         let colons = expected.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
