@@ -104,6 +104,26 @@ def test_plugin_of_any_sslmode_verifies(dialect: str, allowed: str, emulator: Em
         emulator.control_postgres(reset=True)
 
 
+def test_certificate_of_another_name(
+    dialect: str, allowed: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An allowed host whose server has a certificate that the process trusts, but for another name."""
+    monkeypatch.setenv("PGENTRA_ALLOWED_HOSTS", ELSEWHERE)
+    url = allowed.replace(emulator.place.host, ELSEWHERE)
+    for mode in ("", "&sslmode=require", "&sslmode=verify-ca") if dialect != "pg8000" else ("",):
+        with pytest.raises(Exception, match=r"(?i)certificate"):
+            connect(dialect, f"{url}?plugin=pgentra{mode}")
+    if dialect == "psycopg":
+        cases: list[list[Any]] = [
+            [driver, f"postgresql://{url}?sslmode={mode}", {}]
+            for driver in DRIVERS
+            for mode in ("require", "verify-ca")
+        ]
+        for result in run(cases, {**os.environ, "PGENTRA_PROCESS_WIDE": "1"}):
+            assert "certificate" in result[1] or "timeout" in result[1] or "couldn't get" in result[1], result
+    assert emulator.postgres_report().logins == []
+
+
 def test_plugin_without_a_file_of_authorities(
     dialect: str, allowed: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +196,7 @@ SETTINGS = {
     "management_lookup": "false",
     "service_connector": "true",
     "allow_insecure_transport": "true",
+    "ignore_password": "true",
     "dsn": f"host={ELSEWHERE}",
     "conninfo": f"host={ELSEWHERE}",
     "direct_tls": "true",
@@ -242,6 +263,8 @@ def test_plugin_with_a_service_of_the_environment(
 def test_plugin_with_a_password_uses_no_token(dialect: str, allowed: str, emulator: Emulator) -> None:
     with pytest.raises(Exception, match=r"(?i)password|token|authentication|pg_hba"):
         connect(dialect, f"app-mi:hunter2@{allowed}?plugin=pgentra")
+    with pytest.raises(Exception, match=r".+"):
+        connect(dialect, f"{allowed}?plugin=pgentra", password="hunter2")
     assert emulator.requests() == []
 
 
@@ -403,6 +426,7 @@ def test_process_wide_with_a_password_uses_no_token(allowed: str, emulator: Emul
         [driver, f"postgresql://app-mi:hunter2@{allowed}", {}] for driver in ("psycopg2", "psycopg", "asyncpg")
     ]
     cases += [[driver, f"postgresql://app-mi@{allowed}", {"password": "hunter2"}] for driver in DRIVERS[:2]]
+    cases += [[driver, f"postgresql://{allowed}", {"password": "hunter2"}] for driver in (*DRIVERS[:2], "asyncpg")]
     results = run(cases, {**os.environ, "PGENTRA_PROCESS_WIDE": "1"})
     assert all(isinstance(result, list) for result in results)
     assert emulator.requests() == []
