@@ -52,10 +52,11 @@ pub fn build(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<Ar
                 Arc::new(client_certificate::build(class, arguments, options, context)?)
             }
             CredentialKind::ClientAssertion(arguments) => {
-                Arc::new(client_assertion::build(class, arguments, options, context)?)
+                let assertions = build(&arguments.get_assertion, context)?;
+                Arc::new(client_assertion::build(class, arguments, assertions, options, context)?)
             }
             CredentialKind::OnBehalfOf(arguments) => {
-                Arc::new(on_behalf_of::MiddleTier::new(arguments, options, context)?.on_behalf_of(arguments))
+                Arc::new(middle_tier(arguments, options, context)?.on_behalf_of(arguments))
             }
             CredentialKind::AzurePipelines(arguments) => {
                 Arc::new(azure_pipelines::AzurePipelinesCredential::new(arguments, options, context)?)
@@ -85,6 +86,17 @@ pub(crate) fn build_middle_tier(
     options: &CredentialOptions,
     context: &BuildContext<'_>,
 ) -> Result<Arc<MiddleTier>> {
-    let built = context.of_options(options).and_then(|context| MiddleTier::new(arguments, options, &context));
+    let built = context.of_options(options).and_then(|context| middle_tier(arguments, options, &context));
     built.map_err(|error| error.for_credential(on_behalf_of::NAME))
+}
+
+fn middle_tier(
+    arguments: &OnBehalfOfArguments,
+    options: &CredentialOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<MiddleTier>> {
+    // A secret takes precedence, and then the source of assertions is not built.
+    let source = arguments.get_assertion.as_ref().filter(|_| arguments.client_secret.is_none());
+    let assertions = source.map(|source| build(source, context)).transpose()?;
+    MiddleTier::new(arguments, assertions, options, context)
 }

@@ -1,8 +1,10 @@
 //! A confidential client with an assertion: from a callback of the application, or from an identity that the
 //! confidential client trusts.
 
+use std::sync::Arc;
+
 use super::{
-    BuildContext,
+    BuildContext, Credential,
     entra::confidential_client::{AssertionSource, ClientAuthentication, ConfidentialClient},
 };
 use crate::{
@@ -10,16 +12,17 @@ use crate::{
     error::Result,
 };
 
-/// Builds the credential.
+/// Builds the credential. `assertions` is the credential of `get_assertion`.
 ///
 /// # Errors
-/// `InvalidConfiguration` for a malformed tenant, and if the assertion's source cannot be built.
+/// `InvalidConfiguration` for a malformed tenant.
 pub(super) fn build(
     name: &'static str,
     arguments: &ClientAssertionArguments,
+    assertions: Arc<dyn Credential>,
     options: &CredentialOptions,
     context: &BuildContext<'_>,
 ) -> Result<ConfidentialClient> {
-    let source = ClientAuthentication::Assertion(AssertionSource::new(&arguments.get_assertion, context)?);
+    let source = ClientAuthentication::Assertion(AssertionSource::new(assertions, context)?);
     ConfidentialClient::new(name, &arguments.tenant_id, &arguments.client_id, source, options, context)
 }

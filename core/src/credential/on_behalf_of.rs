@@ -25,17 +25,19 @@ pub(crate) struct OnBehalfOfCredential {
 }
 
 impl MiddleTier {
-    /// Builds the middle tier from the arguments without the user's token.
+    /// Builds the middle tier from the arguments without the user's token. `assertions` is the credential of
+    /// `get_assertion`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant, a certificate in the document that cannot be used,
-    /// and if the assertion's source cannot be built.
+    /// [`ErrorKind::InvalidConfiguration`] for a malformed tenant, and for a certificate in the document that cannot be
+    /// used.
     pub(crate) fn new(
         arguments: &OnBehalfOfArguments,
+        assertions: Option<Arc<dyn Credential>>,
         options: &CredentialOptions,
         context: &BuildContext<'_>,
     ) -> Result<Arc<MiddleTier>> {
-        let authentication = match (&arguments.client_secret, &arguments.get_assertion) {
+        let authentication = match (&arguments.client_secret, assertions) {
             (Some(secret), _) => ClientAuthentication::Secret(secret.clone()),
             (None, Some(source)) => ClientAuthentication::Assertion(AssertionSource::new(source, context)?),
             (None, None) => ClientAuthentication::Certificate(Certificate::new(

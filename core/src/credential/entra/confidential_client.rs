@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     cloud::Cloud,
-    config::{CredentialConfig, CredentialOptions},
+    config::CredentialOptions,
     credential::{
-        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, build,
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
         certificate::Certificate,
         entra::token_endpoint::{BOUND, ClientCredential, TokenEndpoint},
     },
@@ -144,20 +144,20 @@ pub(in crate::credential) struct AssertionSource {
 }
 
 impl AssertionSource {
-    /// Creates the source.
+    /// Creates the source from the credential whose tokens are the assertions.
     ///
     /// # Errors
-    /// Those of [`build`].
-    pub(in crate::credential) fn new(config: &CredentialConfig, context: &BuildContext<'_>) -> Result<AssertionSource> {
+    /// `InvalidConfiguration` for a malformed authority host.
+    pub(in crate::credential) fn new(
+        source: Arc<dyn Credential>,
+        context: &BuildContext<'_>,
+    ) -> Result<AssertionSource> {
         let audience = match context.authority_cloud()? {
             Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
             Cloud::China => "api://AzureADTokenExchangeChina",
             Cloud::Public | Cloud::Custom => "api://AzureADTokenExchange",
         };
-        Ok(AssertionSource {
-            source: build::build(config, context)?,
-            request: TokenRequest::new(format!("{audience}/.default")),
-        })
+        Ok(AssertionSource { source, request: TokenRequest::new(format!("{audience}/.default")) })
     }
 
     async fn assertion(&self, context: FetchContext, ends: Instant) -> Result<Secret> {
