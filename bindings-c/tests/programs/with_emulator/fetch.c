@@ -7,7 +7,14 @@ int main(void) {
   const char *user = NULL, *password = NULL;
   int64_t expires_on = 0;
   OK(pgentra_provider_open(getenv("CONFIG"), &provider, &error));
-  OK(pgentra_provider_login(provider, -1, &user, &password, NULL, &expires_on, &error));
+  /* Valgrind on a loaded machine can exceed the time limit of a handshake. */
+  int32_t kind = PGENTRA_TIMEOUT;
+  for (int attempt = 0; attempt < 5 && (kind == PGENTRA_TIMEOUT || kind == PGENTRA_NETWORK); attempt++) {
+    pgentra_error_free(error);
+    error = NULL;
+    kind = pgentra_provider_login(provider, -1, &user, &password, NULL, &expires_on, &error);
+  }
+  OK(kind);
   CHECK(strlen(user) > 0 && strlen(password) > 100 && expires_on > time(NULL));
   pgentra_string_free(user);
   pgentra_string_free(password);
