@@ -208,7 +208,7 @@ impl CacheEntry {
         !self.forget_if_stamped(mono_ms)
     }
 
-    /// Drops the token of a developer tool whose profile changed, and returns whether it did.
+    /// Drops the token if the profile of the developer tool has changed, and returns whether it did.
     fn forget_if_stamped(&self, mono_ms: i64) -> bool {
         let looked_at = self.stamp_looked_at.load(Ordering::Relaxed);
         if looked_at != i64::MIN && mono_ms.wrapping_sub(looked_at) < STAMP_EVERY_MS {
@@ -295,7 +295,7 @@ impl CacheEntry {
             .for_credential(self.credential.name()))
     }
 
-    /// Returns what is available without waiting. This can be a token past its refresh point, whose refresh is then
+    /// Returns what is available without waiting. This can be a token past its refresh point. Its refresh is then
     /// started.
     pub(crate) fn try_get(self: &Arc<Self>, mode: RefreshMode) -> Option<Result<Arc<Token>>> {
         if let Some(token) = self.fresh() {
@@ -338,12 +338,12 @@ impl CacheEntry {
         }
     }
 
-    /// Returns a token that is not dead, for a caller whose time limit passed before the fetch ended.
+    /// Returns a token that is not dead, for a caller with a time limit that passed before the fetch ended.
     pub(crate) fn fallback(&self) -> Option<Arc<Token>> {
         lock(self.state()).refresh.fallback(now()).cloned()
     }
 
-    /// Returns the error of a caller whose time limit passed before the fetch ended.
+    /// Returns the error of a caller with a time limit that passed before the fetch ended.
     pub(crate) fn late(&self, limit: Duration) -> Error {
         let progress = lock(self.state()).progress.clone();
         progress.map_or_else(|| Error::new(ErrorKind::Timeout, no_token(limit)), |progress| progress.late(limit))
