@@ -26,13 +26,13 @@ PYTEST = python -m pytest
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet
-LINTS = lint-rust lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet lint build libpgentra libpgentra-testing libpgentra-release wheel npm nuget install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -72,6 +72,9 @@ test-all: test ## the same with what takes hours
 test-core: prerequisites
 	@$(CARGO_TEST) -p pgentra -- --show-output
 
+test-proxy: prerequisites
+	@$(CARGO_TEST) -p pgentra-proxy -- --show-output
+
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
 
@@ -99,10 +102,18 @@ test-c: build libpgentra-testing test-c-rust
 
 test-c-rust: prerequisites
 	@$(CARGO_TEST) -p pgentra-c -- --show-output
-	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- text handles
+	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- string handles
 
 test-dotnet: build libpgentra-testing
 	@$(RUN) --postgres none tools/dotnet.sh test
+
+test-java: build
+	@$(RUN) --postgres none tools/java.sh test
+
+# The time for each target.
+SECONDS = 60
+fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
+	@$(OPTIONAL) fuzzing 'cargo +nightly' tools/fuzz.sh run $(SECONDS)
 
 # Lints
 
@@ -113,6 +124,9 @@ RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing
 lint-rust:
 	@tools/prerequisites.sh lint
 	cargo fmt --all --check && cargo clippy --quiet --workspace --all-targets $(RUST_FEATURES) -- -D warnings
+
+lint-fuzz: prerequisites
+	@$(OPTIONAL) 'the fuzz targets' 'cargo +nightly' tools/fuzz.sh check
 
 lint-rustdoc: export RUSTDOCFLAGS := -D warnings -A rustdoc::private-intra-doc-links
 lint-rustdoc: prerequisites
@@ -140,7 +154,7 @@ lint-node: prerequisites
 
 lint-c: prerequisites
 	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
-	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" | xargs clang-format --dry-run -Werror'
+	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" bindings-c/include/pgentra_libpq.h | xargs clang-format --dry-run -Werror'
 
 lint-header: prerequisites
 	cargo xtask header --check
@@ -148,6 +162,9 @@ lint-header: prerequisites
 
 lint-dotnet: libpgentra
 	@tools/dotnet.sh lint
+
+lint-java: prerequisites
+	@tools/java.sh lint
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_text.py
@@ -194,7 +211,7 @@ libpgentra-release: prerequisites
 	@"$(PYTHON)" tools/glibc.py check "$(BUILD)/$(basename $(basename $(GLIBC_TARGET)))/shared/libpgentra.so"
 
 install: PROFILE := shared
-install: libpgentra ## libpgentra for C and all that calls C, below PREFIX=/usr/local DESTDIR=
+install: libpgentra ## libpgentra for C and all that calls C, below PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
 
 wheel: PROFILE := release
@@ -204,6 +221,10 @@ wheel: prerequisites ## the Python wheel that ships
 npm: PROFILE := release
 npm: prerequisites ## the npm packages, in .cache/npm
 	@tools/node.sh pack
+
+jar: PROFILE := release
+jar: prerequisites ## the jar of the JVM binding, in .cache/java
+	@tools/java.sh jar
 
 nuget: libpgentra-release ## the .NET packages, in target/nuget
 	@tools/dotnet.sh pack

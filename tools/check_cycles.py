@@ -259,7 +259,8 @@ def components(graph: Graph) -> list[list[str]]:
 def graphs() -> dict[str, Graph]:
     """The graph of each part of the repository."""
     found: dict[str, Graph] = {}
-    for manifest in sorted([*ROOT.glob("*/Cargo.toml"), *ROOT.glob("tests/*/Cargo.toml")]):
+    patterns = ("*/Cargo.toml", "tests/*/Cargo.toml", "bindings-*/*/Cargo.toml")
+    for manifest in sorted(file for pattern in patterns for file in ROOT.glob(pattern)):
         source, name = manifest.parent / "src", str(manifest.parent.relative_to(ROOT))
         if source.is_dir():
             crate = Crate(source)

@@ -210,7 +210,8 @@ def wheel(python: Python | None = None) -> Path:
     binding = ROOT / "bindings-python"
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
     sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "core" / "Cargo.toml", ROOT / "core" / "src"]
-    sources += [binding / name for name in ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python")]
+    files = ("Cargo.toml", "pyproject.toml", "README.md", "build.rs", "src", "python", "site-packages")
+    sources += [binding / name for name in files]
     sources += [ROOT / "tests" / "vectors"]
     directory = CACHE / "wheel" / (PROFILE if python is None else f"{PROFILE}-{python.label}")
     maturin = tools() / "bin" / "maturin"
@@ -242,10 +243,17 @@ DJANGO = {"django-4.2": "oldest", "django-5.2": "newest", "django-6.1": "newest"
 """Environments with a version of Django, and the Python of each; `django-gis` also has the libraries of GeoDjango.
 Django 4.2 does not support the newest Pythons."""
 
+FRAMEWORKS = {"frameworks", "frameworks-large"}
+"""Environments with the frameworks of `tests/e2e/test_frameworks.py`."""
+
 
 def venv(name: str) -> Path:
-    """`oldest`, `newest`, `free-threaded`, `demo` (on the newest Python), `sqlalchemy-2.0`: the oldest supported
-    SQLAlchemy and drivers, on the oldest Python; or a key of `DJANGO`."""
+    """Makes a virtual environment with the wheel and returns its directory.
+
+    The names are `oldest`, `newest`, `free-threaded`, `demo` (on the newest Python, without the wheel),
+    `sqlalchemy-2.0` (the oldest supported SQLAlchemy and drivers, on the oldest Python), and those of `DJANGO` and
+    `FRAMEWORKS`.
+    """
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
@@ -259,6 +267,8 @@ def venv(name: str) -> Path:
     elif name in DJANGO:
         python = machine.get(DJANGO[name], machine["newest"])
         requirements = [REQUIREMENTS / "django.txt", REQUIREMENTS / f"{name}.txt"]
+    elif name in FRAMEWORKS:
+        python, requirements = machine["newest"], [REQUIREMENTS / f"{name}.txt"]
     elif name in machine:
         python = machine[name]
     else:

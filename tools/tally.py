@@ -43,6 +43,12 @@ NAMES_A_FAILURE = re.compile(r"^(?:FAILED|ERROR|failed) \S|^\u2716 (?!failing te
 NAMED_FAILURES = 12
 # Cargo lists the names below this line.
 CARGO_FAILURES = "failures:"
+# The summary of Maven's tests; one with the word "Time" is that of a class.
+MAVEN = re.compile(
+    r"^\[\w+\] Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), Errors: (?P<errors>\d+), "
+    r"Skipped: (?P<skipped>\d+)$"
+)
+MAVEN_FAILURE = re.compile(r"^\[ERROR\]   \S+.*:\d+ ")
 # The summary of `dotnet test`.
 DOTNET = re.compile(r"^  (?P<word>succeeded|failed|skipped): (?P<count>\d+)$")
 PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<reason>.*)$")
@@ -85,7 +91,16 @@ class Result:
                     self.count(KINDS[word], int(count))
         elif match := NODE.match(line) or DOTNET.match(line):
             self.count(KINDS[match["word"]], int(match["count"]))
-        elif NAMES_A_FAILURE.match(line) or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line)):
+        elif match := MAVEN.match(line):
+            run, failures, errors, skipped = (int(count) for count in match.groups())
+            self.count("passed", run - failures - errors - skipped)
+            self.count("failed", failures + errors)
+            self.count("skipped", skipped)
+        elif (
+            MAVEN_FAILURE.match(line)
+            or NAMES_A_FAILURE.match(line)
+            or (self.in_failures and re.fullmatch(r" {4}[\w:.]+", line))
+        ):
             if sum(note.startswith("failed: ") for note in self.notes) < NAMED_FAILURES:
                 self.note(f"failed: {line.strip()[:300]}")
         elif match := CARGO_IGNORED.match(line):

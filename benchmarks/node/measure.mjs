@@ -51,13 +51,13 @@ const MEASURES = {
     warm_managed: () => warm(library.entraTokenProvider(new library.ManagedIdentityCredential())),
     /** The time of a warm `login()` without its promise. */
     async warm_login() {
-        const { Doors } = require(`${process.env.PGENTRA_PACKAGE}/lib/provider.js`);
-        const doors = new Doors(new library.ManagedIdentityCredential(), {});
-        await doors.login();
+        const { TokenClient } = require(`${process.env.PGENTRA_PACKAGE}/lib/provider.js`);
+        const client = new TokenClient(new library.ManagedIdentityCredential(), {});
+        await client.login();
         const rounds = [];
         for (let round = 0; round < 10; round++) {
             const begun = performance.now();
-            for (let call = 0; call < WARM_CALLS / 10; call++) doors.tryLogin();
+            for (let call = 0; call < WARM_CALLS / 10; call++) client.tryLogin();
             rounds.push(((performance.now() - begun) * 1e3) / (WARM_CALLS / 10));
         }
         return { us: rounds.sort((one, other) => one - other)[5] };

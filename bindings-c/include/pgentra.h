@@ -41,47 +41,47 @@ enum pgentra_kind {
   PGENTRA_CREDENTIAL_UNAVAILABLE = 1,
   /** Entra refused the credential, or a developer tool reported a failed sign-in. */
   PGENTRA_AUTHENTICATION_FAILED = 2,
-  /** Entra wants the user to act: multi-factor sign-in, consent, a new password. */
+  /** Entra requires an action of the user: multi-factor sign-in, consent, a new password. */
   PGENTRA_INTERACTION_REQUIRED = 3,
-  /** The token service answered 5xx or is overloaded. */
+  /** The token service returned HTTP 5xx, or is overloaded. */
   PGENTRA_SERVICE_UNAVAILABLE = 4,
-  /** The token service asked for fewer requests (429). */
+  /** The token service limits the number of requests (HTTP 429). */
   PGENTRA_THROTTLED = 5,
-  /** The token service could not be reached: name resolution, connection, broken off. */
+  /** The token service could not be reached: name resolution failed, no connection, or an interrupted connection. */
   PGENTRA_NETWORK = 6,
   /** The certificate of the token service is not trusted. */
   PGENTRA_UNTRUSTED_CERTIFICATE = 7,
   /** A time limit passed: the caller's wait or the credential's own. */
   PGENTRA_TIMEOUT = 8,
-  /** The answer of the token service or tool cannot be understood. */
+  /** The response of the token service or developer tool cannot be read. */
   PGENTRA_BAD_RESPONSE = 9,
-  /** The token that arrived has already expired. */
+  /** The token in the response has already expired. */
   PGENTRA_DEAD_ON_ARRIVAL = 10,
   /** The token is not a readable JWT. */
   PGENTRA_TOKEN_DECODE = 11,
-  /** No role name follows from the token. */
+  /** The token contains no role name. */
   PGENTRA_USERNAME_EXTRACTION = 12,
-  /** The management scope was refused, so the role name could not be looked up. */
+  /** A token for the management scope was refused, so the role name could not be determined. */
   PGENTRA_SCOPE_PERMISSION = 13,
-  /** What was given as a credential is none, or returned something that is no token. */
+  /** The credential argument is not a credential, or the credential returned a value that is not a token. */
   PGENTRA_CREDENTIAL_VALUE = 14,
   /** A configuration key is unknown, missing, empty or of the wrong type. */
   PGENTRA_INVALID_CONFIGURATION = 15,
-  /** The connection's own settings contradict each other or the options given. */
+  /** The connection's settings contradict each other or the options. */
   PGENTRA_INVALID_CONNECTION = 16,
-  /** A token would have gone over a connection without TLS. */
+  /** A token would have been sent over a connection without TLS. */
   PGENTRA_INSECURE_TRANSPORT = 17,
-  /** A blocking call was made where the fetch itself has to run. */
+  /** A blocking call was made on a thread that the fetch needs. */
   PGENTRA_WOULD_DEADLOCK = 18,
-  /** The process is ending; no new token is fetched. */
+  /** The process is ending and fetches no new tokens. */
   PGENTRA_SHUTTING_DOWN = 19,
-  /** The caller gave up its wait. */
+  /** The caller cancelled its wait. */
   PGENTRA_CANCELLED = 20,
-  /** The host's own credential object failed. */
+  /** A custom credential failed. */
   PGENTRA_CUSTOM_CREDENTIAL = 21,
-  /** A defect in this library: a panic was caught. */
+  /** A defect of pgentra: a panic was caught. */
   PGENTRA_INTERNAL = 22,
-  /** A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8. */
+  /** A function of the C library was called with an invalid argument: NULL, a closed handle, text that is not UTF-8. */
   PGENTRA_INVALID_ARGUMENT = 23
 };
 
@@ -247,24 +247,24 @@ extern "C" {
 /**
  * Returns the version of the library that is loaded, such as "0.1.0". PGENTRA_VERSION is that of the header.
  *
- * @ownership static: it is never freed. @threads any. @errors none.
+ * @ownership static: it is never freed. @threads any. @errors cannot fail.
  */
 const char *pgentra_version(void);
 
 /**
  * Returns PGENTRA_ABI_VERSION of the library that is loaded.
  *
- * @ownership nothing is kept. @threads any. @errors none.
+ * @ownership nothing is kept. @threads any. @errors cannot fail.
  */
 uint32_t pgentra_abi_version(void);
 
 /**
  * Stops the background work of this process at its end, and frees the cached tokens. Waits at most 1 s for the engine, and at
  * most 1 s for callbacks. Pending waits end with PGENTRA_SHUTTING_DOWN, and later calls that need a fetch fail with it. A
- * process that ends by exit() or by a return from main() need not call it. A process whose main thread ends by pthread_exit()
- * must, because such a process runs until its last thread ends.
+ * process that ends by exit() or by a return from main() need not call it. If the main thread
+ * ends by pthread_exit(), call it before, because such a process runs until its last thread ends.
  *
- * @ownership handles stay open. @threads any; inside a callback it does not wait for callbacks. @errors none.
+ * @ownership handles stay open. @threads any; inside a callback it does not wait for callbacks. @errors cannot fail.
  */
 void pgentra_shutdown(void);
 
@@ -279,14 +279,14 @@ int32_t pgentra_stats(const char **json, struct pgentra_error **error);
  * Frees a string that a function wrote to an output, or that was retained. The string is overwritten when its last holder
  * frees it. NULL is ignored. Do not use free().
  *
- * @ownership ends one reference to `string`. @threads any. @errors none.
+ * @ownership ends one reference to `string`. @threads any. @errors cannot fail.
  */
 void pgentra_string_free(const char *string);
 
 /**
  * Keeps a string of an outcome after the callback has returned, without a copy: it returns the same pointer. NULL gives NULL.
  *
- * @ownership the result is the caller's: pgentra_string_free(). @threads any. @errors none.
+ * @ownership the result is the caller's: pgentra_string_free(). @threads any. @errors cannot fail.
  */
 const char *pgentra_string_retain(const char *string);
 
@@ -306,14 +306,14 @@ int32_t pgentra_set_log_callback(int32_t level,
 /**
  * Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
  *
- * @ownership `error` stays the caller's. @threads any. @errors none.
+ * @ownership `error` stays the caller's. @threads any. @errors cannot fail.
  */
 int32_t pgentra_error_kind(const struct pgentra_error *error);
 
 /**
  * Returns the kind's name, such as "credential_unavailable". Never NULL.
  *
- * @ownership static: it is never freed. @threads any. @errors none.
+ * @ownership static: it is never freed. @threads any. @errors cannot fail.
  */
 const char *pgentra_error_code(const struct pgentra_error *error);
 
@@ -321,7 +321,7 @@ const char *pgentra_error_code(const struct pgentra_error *error);
  * Returns the message: what failed, the credential, what the token source reported, and what to do. The attempts of a chain
  * follow on separate lines. It contains no token and no secret. Never NULL.
  *
- * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+ * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
  */
 const char *pgentra_error_message(const struct pgentra_error *error);
 
@@ -330,28 +330,28 @@ const char *pgentra_error_message(const struct pgentra_error *error);
  * if known credential, class (of the application's own error), status, error, aadsts, service_message, trace_id,
  * correlation_id, retry_after (seconds), claims, attempts. Never NULL.
  *
- * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+ * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
  */
 const char *pgentra_error_detail_json(const struct pgentra_error *error);
 
 /**
  * Returns the `cause` that was passed to pgentra_request_fail() if this error results from it; otherwise NULL.
  *
- * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+ * @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
  */
 void *pgentra_error_cause(const struct pgentra_error *error);
 
 /**
  * Keeps an error of a callback after the callback has returned. Returns NULL if `error` is not an error.
  *
- * @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors none.
+ * @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors cannot fail.
  */
 struct pgentra_error *pgentra_error_retain(const struct pgentra_error *error);
 
 /**
  * Frees an error. NULL, and an error that was freed before, are ignored.
  *
- * @ownership `error` is freed. @threads any. @errors none.
+ * @ownership `error` is freed. @threads any. @errors cannot fail.
  */
 void pgentra_error_free(struct pgentra_error *error);
 
@@ -406,7 +406,7 @@ int32_t pgentra_provider_open_with(const char *config_json,
  * Closes a provider. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED; blocking calls on other
  * threads are not affected. NULL, and a handle that was closed before, are ignored.
  *
- * @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+ * @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
  */
 void pgentra_provider_close(struct pgentra_provider *provider);
 
@@ -417,7 +417,7 @@ void pgentra_provider_close(struct pgentra_provider *provider);
  *
  * @ownership `*token` is the caller's: pgentra_string_free(). @threads any.
  * @errors those of the credential, PGENTRA_TIMEOUT, PGENTRA_SHUTTING_DOWN, PGENTRA_WOULD_DEADLOCK (inside the callback of the
- * credential whose token the call waits for), PGENTRA_INVALID_ARGUMENT.
+ * credential that must respond), PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_provider_get(const struct pgentra_provider *provider,
                              int32_t timeout_ms,
@@ -428,8 +428,8 @@ int32_t pgentra_provider_get(const struct pgentra_provider *provider,
 /**
  * Returns a token if a usable one is cached, and its expiry in seconds since 1970 (`expires_on` may be NULL). Never blocks.
  *
- * The caller sets `*id` to the id of the token that it has (0: none). `*id` becomes the id of the current token, or 0 if none is
- * cached; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
+ * The caller sets `*id` to the id of its own token, or to 0. `*id` becomes the id of the current token, or 0 without a
+ * cached one; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
  * caller with its own copy does not copy again.
  *
  * @ownership `*token` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
@@ -548,7 +548,7 @@ int32_t pgentra_operation_cancel(const struct pgentra_operation *operation,
 /**
  * Frees the handle of an asynchronous call. The call continues. NULL, and a handle that was freed before, are ignored.
  *
- * @ownership `operation` is freed. @threads any, also inside a callback. @errors none.
+ * @ownership `operation` is freed. @threads any, also inside a callback. @errors cannot fail.
  */
 void pgentra_operation_free(struct pgentra_operation *operation);
 
@@ -582,8 +582,8 @@ int32_t pgentra_credential_callback(const char *name,
                                     struct pgentra_error **error);
 
 /**
- * Creates a custom credential whose requests the application takes with pgentra_request_next(), for languages in which no
- * function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
+ * Creates a custom credential with a queue: the application takes its requests with pgentra_request_next(). It is for
+ * languages in which no function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
  *
  * @ownership `*credential` is the caller's: pgentra_credential_close(), after which its fetches fail with PGENTRA_CANCELLED. In
  * a forked child the queue starts empty. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
@@ -596,7 +596,7 @@ int32_t pgentra_credential_queue(const char *name,
  * Closes a credential. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED. Providers and chains
  * that use the credential continue. NULL, and a handle that was closed before, are ignored.
  *
- * @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+ * @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
  */
 void pgentra_credential_close(struct pgentra_credential *credential);
 
@@ -714,8 +714,8 @@ int32_t pgentra_request_abandon(struct pgentra_request *request,
 
 /**
  * Writes a JSON document from names and texts: a configuration for pgentra_provider_open() or pgentra_credential_open(), or a
- * request for pgentra_connection_plan(). Both arrays end with NULL, as those of PQconnectdbParams() do; an option whose value
- * is NULL is left out. A name with dots is a member of an object: "credential.type", "credential.retry.max_retries",
+ * request for pgentra_connection_plan(). Both arrays end with NULL, as those of PQconnectdbParams() do; an option with the
+ * value NULL is left out. A name with dots is a member of an object: "credential.type", "credential.retry.max_retries",
  * "config.host", "environment.PGUSER".
  *
  * The text becomes the type that the option has: "true" or "false" for switches, a number for times and counts in the unit of
@@ -723,7 +723,7 @@ int32_t pgentra_request_abandon(struct pgentra_request *request,
  * All other options are texts. Unknown names are not detected here but by the function that reads the document.
  *
  * @ownership `*json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a secret. @threads any.
- * @errors PGENTRA_INVALID_CONFIGURATION naming an option whose text does not have its type or that is given twice,
+ * @errors PGENTRA_INVALID_CONFIGURATION naming an option that is given twice or has a text of another type,
  * PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_options_to_json(const char *const *names,
@@ -738,7 +738,7 @@ int32_t pgentra_options_to_json(const char *const *names,
  *
  * @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
  * @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,
- * PGENTRA_INVALID_ARGUMENT.
+ * PGENTRA_INVALID_CONFIGURATION for an unknown form, PGENTRA_INVALID_ARGUMENT.
  */
 int32_t pgentra_connection_read(const char *text,
                                 const char *form,
@@ -748,7 +748,7 @@ int32_t pgentra_connection_read(const char *text,
 /**
  * Decides how a connection logs in: with its own password or with a token, with which role, and with which sslmode.
  *
- * The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
+ * The request is an object. All its keys are optional: arguments, text and form, hosts_with_ports, variables, service_files,
  * environment, service_connector, has_credential, require_entra, ignore_password, allow_insecure_transport, replace_login,
  * unknown_server, verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra,
  * user, user_source, drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings,
@@ -820,18 +820,18 @@ int32_t pgentra_resolve_cloud(const char *scope,
                               struct pgentra_error **error);
 
 /**
- * Returns the cause of a login error, from its SQLSTATE (NULL if the driver has none) and message: "token_expired",
+ * Returns the cause of a login error, from its SQLSTATE (may be NULL) and message: "token_expired",
  * "wrong_audience", "token_rejected", "not_in_group", "bad_password", "role_missing", "principal_mismatch",
  * "wrong_token_type", "no_tls", "not_allowed", "other", "not_a_login". Never NULL.
  *
- * @ownership static: it is never freed. @threads any. @errors none: the cause of invalid UTF-8 is "not_a_login".
+ * @ownership static: it is never freed. @threads any. @errors cannot fail: the cause of invalid UTF-8 is "not_a_login".
  */
 const char *pgentra_login_error_cause(const char *sqlstate, const char *message);
 
 /**
  * Returns whether a login may succeed with a newer token (pgentra_provider_invalidate()) after this login error.
  *
- * @ownership nothing is kept. @threads any. @errors none: invalid UTF-8 is not a login error.
+ * @ownership nothing is kept. @threads any. @errors cannot fail: invalid UTF-8 is not a login error.
  */
 bool pgentra_login_error_is_retriable(const char *sqlstate, const char *message);
 

@@ -1,6 +1,6 @@
 /*
- * libpgentra for C++11 and newer: handles that close themselves, errors that are thrown. Everything else is
- * pgentra.h's.
+ * libpgentra for C++11 and newer: handles that close themselves, and errors as exceptions. pgentra.h describes the
+ * functions.
  */
 #ifndef PGENTRA_HPP
 #define PGENTRA_HPP
@@ -15,10 +15,10 @@
 
 namespace pgentra {
 
-/** What failed: what() says it to a person, kind() and detail() to a program. */
+/** An error: what() is the message, kind() and detail() are for programs. */
 class Error : public std::runtime_error {
  public:
-  /** Takes the error over. */
+  /** Copies the error and frees it. */
   explicit Error(pgentra_error *error)
       : std::runtime_error(pgentra_error_message(error)),
         kind_(pgentra_error_kind(error)),
@@ -27,7 +27,7 @@ class Error : public std::runtime_error {
   }
   /** One of enum pgentra_kind. */
   std::int32_t kind() const noexcept { return kind_; }
-  /** JSON. */
+  /** The error as JSON. */
   const std::string &detail() const noexcept { return detail_; }
 
  private:
@@ -42,12 +42,12 @@ struct Deleter {
   void operator()(pgentra_operation *operation) const noexcept { pgentra_operation_free(operation); }
 };
 
-/** A string of the library's; wiped when the last holder lets go. */
+/** A string of the library. It is overwritten when its last holder frees it. */
 using String = std::unique_ptr<const char, Deleter>;
 using Credential = std::unique_ptr<pgentra_credential, Deleter>;
 using Operation = std::unique_ptr<pgentra_operation, Deleter>;
 
-/** Calls a function of pgentra.h that takes an error last, and throws what it fails with. */
+/** Calls a function of pgentra.h whose last argument is an error, and throws that error. */
 template <typename Function, typename... Arguments>
 void call(Function function, Arguments &&...arguments) {
   pgentra_error *error = nullptr;
@@ -57,7 +57,7 @@ void call(Function function, Arguments &&...arguments) {
 /** A provider of tokens and logins, for any number of threads. */
 class Provider {
  public:
-  /** By a configuration document, on a credential in place of the document's own if one is given. */
+  /** Opens a provider with a configuration, and with `credential` in place of the configuration's if it is not null. */
   explicit Provider(const std::string &config_json = "{}", const pgentra_credential *credential = nullptr) {
     pgentra_provider *provider = nullptr;
     if (credential == nullptr) {
@@ -67,25 +67,25 @@ class Provider {
     }
     provider_.reset(provider);
   }
-  /** A token; blocks while there is none, at most `timeout_ms`. */
+  /** Returns a token. Blocks until one is available, at most `timeout_ms`. */
   String get(std::int32_t timeout_ms = -1) const {
     const char *token = nullptr;
     call(pgentra_provider_get, get_handle(), timeout_ms, &token, nullptr);
     return String(token);
   }
-  /** A role name and a token, which is its password. */
+  /** Returns a role name and a token, which is its password. */
   std::pair<String, String> login(std::int32_t timeout_ms = -1) const {
     const char *user = nullptr, *password = nullptr;
     call(pgentra_provider_login, get_handle(), timeout_ms, &user, &password, nullptr, nullptr);
     return {String(user), String(password)};
   }
-  /** Tells that a server refused `token`: the newer one that is worth one more try, or none. */
+  /** Reports that the server rejected `token`. Returns a newer token to try once more, or null. */
   String invalidate(const char *token, std::int32_t timeout_ms = -1) const {
     const char *newer = nullptr;
     call(pgentra_provider_invalidate, get_handle(), token, timeout_ms, &newer);
     return String(newer);
   }
-  /** For the functions of pgentra.h. */
+  /** Returns the handle for the functions of pgentra.h. */
   const pgentra_provider *get_handle() const noexcept { return provider_.get(); }
 
  private:

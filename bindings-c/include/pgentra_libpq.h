@@ -1,6 +1,6 @@
 /*
- * libpgentra with libpq: one function that connects with a token. It is compiled into the program, so that libpgentra itself
- * does not need libpq. Link the program with both: pkg-config --cflags --libs pgentra libpq
+ * libpgentra with libpq: one function that connects with a token. It is compiled into the program, so that libpgentra
+ * itself does not need libpq. Link the program with both: pkg-config --cflags --libs pgentra libpq
  */
 #ifndef PGENTRA_LIBPQ_H
 #define PGENTRA_LIBPQ_H
@@ -25,7 +25,8 @@ static inline PGconn *pgentra_libpq_attempt(const char *conninfo, const char *us
   return PQconnectdbParams(keywords, values, 1);
 }
 
-/* Returns the warnings of a plan, one a line, then `text` (may be NULL), or NULL without both. The caller calls free(). */
+/* Returns the warnings of a plan, one a line, then `text` (may be NULL), or NULL without both. The caller calls free().
+ */
 static inline char *pgentra_libpq_messages(const char *warnings, const char *text) {
   const size_t length = (warnings == NULL ? 0 : strlen(warnings)) + (text == NULL ? 0 : strlen(text)) + 2;
   char *all = (char *)malloc(length);
@@ -49,22 +50,24 @@ static inline char *pgentra_libpq_messages(const char *warnings, const char *tex
 /*
  * Connects to a server as PQconnectdb() does, with the role and the token of an Entra identity in place of a password.
  *
- * `conninfo` is a connection string or URI of libpq; PG* variables and connection services apply. A password in these settings
- * is used as it is. No token is sent without TLS to a server that is not local: without an sslmode, "require" is used. If the
- * server rejects the login and a newer token may help, the function fetches one and connects once more.
+ * `conninfo` is a connection string or URI of libpq; PG* variables and connection services apply. A password in these
+ * settings is used as it is. No token is sent without TLS to a server that is not local: without an sslmode, "require"
+ * is used. If the server rejects the login and a newer token may help, the function fetches one and connects once more.
  *
  * `names` and `values` (both may be NULL) are options as for pgentra_options_to_json(): keys of the request for
- * pgentra_connection_plan(), such as "service_connector", and of the configuration, such as "config.credential.type". Both
- * arrays end with NULL. `credential` (may be NULL) is used in place of the configuration's.
+ * pgentra_connection_plan(), such as "service_connector", and of the configuration, such as "config.credential.type".
+ * Both arrays end with NULL. `credential` (may be NULL) is used in place of the configuration's.
  *
- * Returns PGENTRA_OK if libpq has tried to connect, also without success: check PQstatus(). Otherwise returns the kind of
- * `*error`, for example if no token can be fetched, and leaves `*connection` unchanged. `*message` (`message` may be NULL) becomes
- * a text for the user, or NULL: warnings about the settings and, if the login was rejected, the principal, the role and what to
- * do.
+ * Returns PGENTRA_OK if libpq has tried to connect, also without success: check PQstatus(). Otherwise returns the kind
+ * of
+ * `*error`, for example if no token can be fetched, and leaves `*connection` unchanged. `*message` (`message` may be
+ * NULL) becomes a text for the user, or NULL: warnings about the settings and, if the login was rejected, the
+ * principal, the role and what to do.
  *
- * Ownership: `*connection` is the caller's: PQfinish(). `*message` is the caller's: free(). Threads: any; without "environment.*"
- * options the variables of the process are read during the call. Errors: those of pgentra_options_to_json(),
- * pgentra_connection_plan(), pgentra_provider_open() and pgentra_provider_login(); PGENTRA_INTERNAL without memory.
+ * Ownership: `*connection` is the caller's: PQfinish(). `*message` is the caller's: free(). Threads: any; without
+ * "environment.*" options the variables of the process are read during the call. Errors: those of
+ * pgentra_options_to_json(), pgentra_connection_plan(), pgentra_provider_open() and pgentra_provider_login();
+ * PGENTRA_INTERNAL without memory.
  */
 static inline int32_t pgentra_libpq_connect(const char *conninfo, const char *const *names, const char *const *values,
                                             const pgentra_credential *credential, PGconn **connection, char **message,

@@ -10,14 +10,17 @@ use std::{
     },
 };
 
-use pgentra::{Error, ErrorKind, Pending, Result, bindings::PerProcess};
+use pgentra::{
+    Error, ErrorKind, Pending, Result,
+    bindings::{PerProcess, TokenStrings},
+};
 
 use crate::{
     callback_pool::{COMPLETIONS, CallbackPool},
     error::{self, pgentra_error, pgentra_error_free},
     ffi::{Output, catch_panic, required_callback, status, value, write_optional},
     handles::Table,
-    string::{CountedString, StaticString},
+    string::{CountedString, StaticString, static_string},
 };
 
 /// The outcome of an asynchronous call. All members are borrowed until the callback returns: keep an error with
@@ -59,7 +62,7 @@ static OPERATIONS: Table<pgentra_operation, Arc<AsyncCall>> = Table::new(2, "ope
 #[derive(Clone, Copy)]
 pub struct UserData(pub *mut c_void);
 
-// SAFETY: the pointer is only passed back to the application, whose documentation says that this happens on other threads.
+// SAFETY: the pointer is only passed back to the application, which expects this on other threads.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
@@ -95,6 +98,20 @@ pub struct CallResult {
     pub id: u64,
 }
 
+impl CallResult {
+    /// Returns the result of a call for a token.
+    pub fn of_token(strings: &TokenStrings<CountedString>) -> CallResult {
+        let (expires_on, id) = (strings.token().expires_on(), strings.token_id());
+        CallResult { token: Some(strings.password().clone()), expires_on, id, ..CallResult::default() }
+    }
+
+    /// Returns the result of a call for a login.
+    pub fn of_login(strings: &TokenStrings<CountedString>, user: &CountedString) -> CallResult {
+        let user = (user.clone(), static_string(strings.user_source()));
+        CallResult { user: Some(user), id: strings.login_id(), ..CallResult::of_token(strings) }
+    }
+}
+
 /// The pending calls of one handle, which end when the handle is closed. A forked child has no calls of its parent.
 #[derive(Default)]
 pub struct PendingCalls(PerProcess<Mutex<HashMap<u64, Arc<AsyncCall>>>>);
@@ -119,7 +136,7 @@ fn cancelled(message: &str) -> Error {
 
 type DoneCallback = unsafe extern "C" fn(*mut c_void, *const pgentra_outcome);
 
-/// A call whose callback has not been called. In a forked child it is empty: the parent calls the callback.
+/// A pending call with its callback. In a forked child it is empty: the parent calls the callback.
 struct AsyncCall {
     callback: PerProcess<Mutex<Option<(DoneCallback, UserData)>>>,
     number: u64,
@@ -225,7 +242,7 @@ pub unsafe extern "C" fn pgentra_operation_cancel(
 
 /// Frees the handle of an asynchronous call. The call continues. NULL, and a handle that was freed before, are ignored.
 ///
-/// @ownership `operation` is freed. @threads any, also inside a callback. @errors none.
+/// @ownership `operation` is freed. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_operation_free(operation: *mut pgentra_operation) {
     value("pgentra_operation_free", (), || drop(OPERATIONS.remove(operation)));

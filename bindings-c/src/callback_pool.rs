@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgentra::bindings::PerProcess;
+use pgentra::bindings::{PerProcess, start_thread};
 
 /// Calls of completion callbacks and finalizers.
 pub static COMPLETIONS: CallbackPool = CallbackPool::new("pgentra-done", 16);
@@ -45,7 +45,7 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
-    /// Idle threads end at once, because a process whose main thread has ended runs until its last thread ends.
+    /// Idle threads end at once, because a process can run until its last thread ends, after its main thread has ended.
     ending: bool,
     /// The threads that have not been joined. A thread that ends because it was idle removes itself.
     handles: Vec<JoinHandle<()>>,
@@ -76,7 +76,7 @@ impl CallbackPool {
         state.threads += 1;
         drop(state);
         let shared = Arc::clone(workers);
-        match pgentra::bindings::start_thread(self.name, move || shared.work()) {
+        match start_thread(self.name, move || shared.work()) {
             Ok(handle) => lock(&workers.state).handles.push(handle),
             Err(_) => {
                 // The system refuses a thread. Another thread of the pool runs the job later; without one, it is run here
@@ -144,7 +144,7 @@ impl Workers {
             if state.jobs.is_empty() {
                 state.threads -= 1;
                 if !state.ending {
-                    // A dropped handle detaches the thread, whose memory is then freed when it ends.
+                    // A dropped handle detaches the thread, so that its memory is freed when it ends.
                     let this = std::thread::current().id();
                     state.handles.retain(|handle| handle.thread().id() != this);
                 }
@@ -199,9 +199,7 @@ mod tests {
         let (done, finished) = channel();
         for number in 0..3 {
             let done = done.clone();
-            POOL.run(move || {
-                let _ = done.send(number);
-            });
+            POOL.run(move || done.send(number).expect("the test listens"));
             finished.recv_timeout(Duration::from_secs(20)).expect("is run");
             POOL.drain(Instant::now() + Duration::from_secs(20));
             assert_eq!(lock(&POOL.here.peek().expect("was used").state).threads, 0);

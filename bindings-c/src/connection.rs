@@ -3,15 +3,14 @@
 use std::ffi::c_char;
 
 use pgentra::{
-    Result,
-    bindings::CONNECTION_VARIABLES,
-    postgres::{self, ConnectionPlan, ConnectionRequest, Form, connection_string},
+    bindings::{CONNECTION_VARIABLES, connection_request_from_json, connection_settings},
+    postgres::ConnectionPlan,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     error::pgentra_error,
-    ffi::{invalid_argument, optional_str, required_str, string_status},
+    ffi::{optional_str, required_str, string_status},
 };
 
 /// Reads a connection string. `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
@@ -20,7 +19,7 @@ use crate::{
 ///
 /// @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
 /// @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,
-/// PGENTRA_INVALID_ARGUMENT.
+/// PGENTRA_INVALID_CONFIGURATION for an unknown form, PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `text` is a C string, `form` is NULL or one; `settings_json` and `error` are NULL or valid for a write.
@@ -34,23 +33,15 @@ pub unsafe extern "C" fn pgentra_connection_read(
     let work = || {
         // SAFETY: guaranteed by the caller.
         let (text, form) = unsafe { (required_str("text", text)?, optional_str("form", form)?) };
-        let settings = connection_string::parse(text, read_form(form.unwrap_or("libpq"))?)?;
-        let settings: Map<String, Value> =
-            settings.iter().map(|(keyword, value)| (keyword.to_owned(), Value::from(value))).collect();
-        Ok(Some(Value::Object(settings).to_string()))
+        Ok(Some(Value::Object(connection_settings(text, form)?).to_string()))
     };
     // SAFETY: guaranteed by the caller.
     unsafe { string_status("pgentra_connection_read", "settings_json", settings_json, error, work) }
 }
 
-fn read_form(name: &str) -> Result<Form> {
-    serde_json::from_value(Value::from(name))
-        .map_err(|_| invalid_argument("form", "is not one of libpq, url, url_authority_first, dotnet, jdbc"))
-}
-
 /// Decides how a connection logs in: with its own password or with a token, with which role, and with which sslmode.
 ///
-/// The request is an object whose keys are all optional: arguments, text and form, hosts_with_ports, variables, service_files,
+/// The request is an object. All its keys are optional: arguments, text and form, hosts_with_ports, variables, service_files,
 /// environment, service_connector, has_credential, require_entra, ignore_password, allow_insecure_transport, replace_login,
 /// unknown_server, verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra,
 /// user, user_source, drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings,
@@ -75,25 +66,11 @@ pub unsafe extern "C" fn pgentra_connection_plan(
 ) -> i32 {
     let work = || {
         // SAFETY: guaranteed by the caller.
-        let request = read_request(unsafe { required_str("request_json", request_json) }?)?;
+        let request = connection_request_from_json(unsafe { required_str("request_json", request_json) }?)?;
         Ok(Some(ConnectionPlan::new(&request)?.to_json().to_string()))
     };
     // SAFETY: guaranteed by the caller.
     unsafe { string_status("pgentra_connection_plan", "plan_json", plan_json, error, work) }
-}
-
-/// Reads the request. Without `environment` it gets the variables of this process.
-fn read_request(text: &str) -> Result<ConnectionRequest> {
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(document)) if !document.contains_key("environment") => {
-            let mut request = ConnectionRequest::from_value(Value::Object(document))?;
-            request.environment = postgres::environment_of_process();
-            Ok(request)
-        }
-        Ok(document) => ConnectionRequest::from_value(document),
-        // The engine's error names the position.
-        Err(_) => ConnectionRequest::from_json(text),
-    }
 }
 
 /// Returns the environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A

@@ -9,17 +9,23 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use pgentra::{CachedCredential, Config, CredentialContext, Result, Token, credential::TokenRequest};
+use pgentra::{
+    CachedCredential, Config, CredentialContext, Result, Token, TokenRequest,
+    bindings::{TokenStrings, config_from_json},
+};
 
 use crate::{
     async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_finalizer, pgentra_operation, start_call},
-    custom_credential::{CallbackId, CustomCredential, RequestQueue, pgentra_token_callback, pgentra_token_request},
+    custom_credential::{
+        CallbackId, RequestQueue, pgentra_token_callback, pgentra_token_request, with_callback, with_queue,
+    },
     error::pgentra_error,
     ffi::{
         Output, array, invalid_argument, optional_str, required_callback, required_str, status, value, write_optional,
     },
     handles::Table,
-    provider::{TokenStrings, read_config, time_limit, wait},
+    provider::{time_limit, wait},
+    string::CountedString,
 };
 
 /// A credential with its cached tokens. Close it with pgentra_credential_close().
@@ -33,11 +39,11 @@ pub struct OpenCredential {
     pub inner: Arc<CachedCredential>,
     /// The credentials with callbacks that take part.
     pub callbacks: Vec<CallbackId>,
-    /// The queue of a credential whose requests are polled.
+    /// The queue of a credential of pgentra_credential_queue().
     pub queue: Option<Arc<RequestQueue>>,
     calls: Arc<PendingCalls>,
     /// The last token of each request as C strings, so that a call with a cached token copies nothing.
-    strings: ArcSwap<HashMap<TokenRequest, Arc<TokenStrings>>>,
+    strings: ArcSwap<HashMap<TokenRequest, Arc<TokenStrings<CountedString>>>>,
 }
 
 /// The maximum number of remembered strings. A program uses few scopes, but any number of claims.
@@ -53,11 +59,11 @@ impl OpenCredential {
         CREDENTIALS.insert(OpenCredential { inner, callbacks, queue, calls, strings })
     }
 
-    fn strings(&self, request: &TokenRequest, token: &Arc<Token>) -> Arc<TokenStrings> {
-        if let Some(known) = self.strings.load().get(request).filter(|known| known.is_for(token)) {
+    fn strings(&self, request: &TokenRequest, token: &Arc<Token>) -> Arc<TokenStrings<CountedString>> {
+        if let Some(known) = self.strings.load().get(request).filter(|known| known.is_of(token)) {
             return Arc::clone(known);
         }
-        let made = TokenStrings::new(token, None);
+        let made = Arc::new(TokenStrings::new(token, CountedString::new));
         self.strings.rcu(|all| {
             let mut all = if all.len() < MOST_STRINGS { HashMap::clone(all) } else { HashMap::new() };
             all.insert(request.clone(), Arc::clone(&made));
@@ -94,7 +100,7 @@ pub unsafe extern "C" fn pgentra_credential_open(
                 Output::new("credential", credential)?,
             )
         };
-        let config = read_config(config.unwrap_or("{}"))?;
+        let config = config_from_json(config.unwrap_or("{}"))?;
         let members = members.iter().map(|member| CREDENTIALS.get(*member)).collect::<Result<Vec<_>>>()?;
         let inner = CachedCredential::new(
             &config.credential,
@@ -137,8 +143,8 @@ pub unsafe extern "C" fn pgentra_credential_callback(
         // SAFETY: guaranteed by the caller.
         let (name, to_credential) = unsafe { (required_str("name", name)?, Output::new("credential", credential)?) };
         let callback = required_callback("callback", callback)?;
-        let (custom, id) = CustomCredential::with_callback(name.to_owned(), callback, user_data, finalizer);
-        let inner = CachedCredential::from_credential(Arc::new(custom));
+        let (custom, id) = with_callback(name, callback, user_data, finalizer);
+        let inner = CachedCredential::from_credential(custom);
         to_credential.write(OpenCredential::open(inner, vec![id], None)?);
         Ok(())
     };
@@ -146,8 +152,8 @@ pub unsafe extern "C" fn pgentra_credential_callback(
     unsafe { status("pgentra_credential_callback", error, work) }
 }
 
-/// Creates a custom credential whose requests the application takes with pgentra_request_next(), for languages in which no
-/// function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
+/// Creates a custom credential with a queue: the application takes its requests with pgentra_request_next(). It is for
+/// languages in which no function may be called on a thread of the library. Otherwise it is as one of pgentra_credential_callback().
 ///
 /// @ownership `*credential` is the caller's: pgentra_credential_close(), after which its fetches fail with PGENTRA_CANCELLED. In
 /// a forked child the queue starts empty. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
@@ -164,8 +170,7 @@ pub unsafe extern "C" fn pgentra_credential_queue(
         // SAFETY: guaranteed by the caller.
         let (name, to_credential) = unsafe { (required_str("name", name)?, Output::new("credential", credential)?) };
         let queue = Arc::<RequestQueue>::default();
-        let custom = CustomCredential::with_queue(name.to_owned(), Arc::clone(&queue));
-        let inner = CachedCredential::from_credential(Arc::new(custom));
+        let inner = CachedCredential::from_credential(with_queue(name, &queue));
         to_credential.write(OpenCredential::open(inner, Vec::new(), Some(queue))?);
         Ok(())
     };
@@ -176,7 +181,7 @@ pub unsafe extern "C" fn pgentra_credential_queue(
 /// Closes a credential. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED. Providers and chains
 /// that use the credential continue. NULL, and a handle that was closed before, are ignored.
 ///
-/// @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+/// @ownership `credential` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_credential_close(credential: *mut pgentra_credential) {
     value("pgentra_credential_close", (), || {
@@ -192,7 +197,7 @@ pub extern "C" fn pgentra_credential_close(credential: *mut pgentra_credential) 
 /// Reads a token request.
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings.
+/// `request` is NULL or points to a request with strings that are NULL or C strings.
 unsafe fn read_request(request: *const pgentra_token_request) -> Result<TokenRequest> {
     // The size of the first version of the structure. Members that are appended later are read only if `size` covers them.
     const LEAST: usize = offset_of!(pgentra_token_request, enable_cae) + size_of::<bool>();
@@ -230,7 +235,7 @@ unsafe fn read_request(request: *const pgentra_token_request) -> Result<TokenReq
 /// @errors as pgentra_provider_get().
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings; `token`, `expires_on` and `error` are NULL or
+/// `request` is NULL or points to a request with strings that are NULL or C strings; `token`, `expires_on` and `error` are NULL or
 /// valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_credential_get_token(
@@ -248,7 +253,7 @@ pub unsafe extern "C" fn pgentra_credential_get_token(
         };
         let credential = CREDENTIALS.get(credential)?;
         let token = wait(&credential.inner.start_token(&request, time_limit(timeout_ms)), &credential.callbacks)?;
-        to_token.write(credential.strings(&request, &token).password.clone().into_raw());
+        to_token.write(credential.strings(&request, &token).password().clone().into_raw());
         write_optional(&to_expires_on, token.expires_on());
         Ok(())
     };
@@ -266,7 +271,7 @@ pub unsafe extern "C" fn pgentra_credential_get_token(
 /// @errors PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `request` is NULL or points to a request whose strings are NULL or C strings; the others are NULL or valid for a write.
+/// `request` is NULL or points to a request with strings that are NULL or C strings; the others are NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_credential_try_get_token(
     credential: *const pgentra_credential,
@@ -291,11 +296,11 @@ pub unsafe extern "C" fn pgentra_credential_try_get_token(
         let credential = CREDENTIALS.get(credential)?;
         let found = credential.inner.try_token(&request).transpose()?;
         let strings = found.as_ref().map(|token| credential.strings(&request, token));
-        let now = strings.as_ref().map_or(0, |strings| strings.id);
+        let now = strings.as_ref().map_or(0, |strings| strings.token_id());
         let new = found.zip(strings).filter(|_| id.read() != now);
         let (password, times) = match &new {
             Some((token, strings)) => (
-                strings.password.clone().into_raw(),
+                strings.password().clone().into_raw(),
                 (token.expires_on(), credential.inner.refresh_on(&request).unwrap_or(0)),
             ),
             None => (ptr::null(), (0, 0)),
@@ -335,7 +340,7 @@ pub unsafe extern "C" fn pgentra_credential_get_token_async(
         let calls = Arc::clone(&credential.calls);
         let convert = move |token: Arc<Token>| CallResult {
             refresh_on: credential.inner.refresh_on(&request).unwrap_or(0),
-            ..credential.strings(&request, &token).result()
+            ..CallResult::of_token(&credential.strings(&request, &token))
         };
         Ok((calls, pending, convert))
     };

@@ -13,11 +13,9 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result,
-    bindings::{PerProcess, wait_for},
-    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+    Credential, Error, ErrorKind, Result, TokenRequest,
+    bindings::{CustomCause, CustomCredential, CustomRequest, PerProcess},
 };
-use tokio::sync::oneshot;
 
 use crate::{
     async_call::{Finalized, UserData, pgentra_finalizer},
@@ -94,30 +92,13 @@ impl Wanted {
 /// A request that waits for its response.
 struct PendingRequest {
     wanted: Wanted,
-    /// The first response takes the sender. A forked child has no sender of its parent, whose engine it would wake.
-    response: PerProcess<Mutex<Option<oneshot::Sender<Result<FetchedToken>>>>>,
+    request: CustomRequest,
 }
 
 static REQUESTS: Table<pgentra_request, PendingRequest> = Table::new(3, "request");
 
-/// How a custom credential passes its requests to the application.
-enum Channel {
-    /// The user data is finalized after the last request.
-    Callback {
-        callback: TokenCallback,
-        user_data: Arc<Finalized>,
-    },
-    Queue(Arc<RequestQueue>),
-}
-
-/// A credential of the application.
-pub struct CustomCredential {
-    name: String,
-    channel: Channel,
-}
-
 thread_local! {
-    /// The credentials whose callbacks run on this thread, the innermost last.
+    /// The credentials with a callback that runs on this thread, the innermost last.
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -131,66 +112,50 @@ pub fn check_deadlock(callbacks: &[CallbackId]) -> Result<()> {
         false => Ok(()),
         true => Err(Error::new(
             ErrorKind::WouldDeadlock,
-            "a blocking call inside the callback of the credential whose token the call waits for",
+            "a blocking call inside the callback of the credential that must respond to it",
         )),
     }
 }
 
-impl CustomCredential {
-    /// Creates a credential with a callback.
-    pub fn with_callback(
-        name: String,
-        callback: TokenCallback,
-        user_data: *mut c_void,
-        finalizer: pgentra_finalizer,
-    ) -> (Self, CallbackId) {
-        let user_data = Arc::new(Finalized { user_data: UserData(user_data), finalizer, pool: &COMPLETIONS });
-        let id = CallbackId(Arc::as_ptr(&user_data).addr());
-        (CustomCredential { name, channel: Channel::Callback { callback, user_data } }, id)
-    }
-
-    /// Creates a credential with a queue.
-    pub fn with_queue(name: String, queue: Arc<RequestQueue>) -> Self {
-        CustomCredential { name, channel: Channel::Queue(queue) }
-    }
+/// Creates a credential with a callback.
+pub fn with_callback(
+    name: &str,
+    callback: TokenCallback,
+    user_data: *mut c_void,
+    finalizer: pgentra_finalizer,
+) -> (Arc<dyn Credential>, CallbackId) {
+    // The last request finalizes the user data.
+    let user_data = Arc::new(Finalized { user_data: UserData(user_data), finalizer, pool: &COMPLETIONS });
+    let id = CallbackId(Arc::as_ptr(&user_data).addr());
+    let credential = CustomCredential::new(name, move |request| {
+        let number = insert(request)?;
+        let user_data = Arc::clone(&user_data);
+        REQUEST_POOL.run(move || {
+            let called = catch_panic("request", || call(callback, &user_data, number));
+            if let Err(error) = called {
+                complete(ptr::without_provenance(number), |request| request.respond_with(Err(error)));
+            }
+        });
+        Ok(FetchGuard { number, queue: None })
+    });
+    (Arc::new(credential), id)
 }
 
-impl Credential for CustomCredential {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn fetch<'a>(&'a self, request: &'a TokenRequest, _: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(async move {
-            failpoint("fetch");
-            let (sender, response) = oneshot::channel();
-            let pending = PendingRequest { wanted: Wanted::new(request)?, response: PerProcess::new() };
-            pending.response.get(|| Mutex::new(Some(sender)));
-            let number = REQUESTS.insert(pending)?.addr();
-            let _guard = match &self.channel {
-                Channel::Callback { callback, user_data } => {
-                    let (callback, user_data) = (*callback, Arc::clone(user_data));
-                    REQUEST_POOL.run(move || {
-                        let called = catch_panic("request", || call(callback, &user_data, number));
-                        if let Err(error) = called {
-                            complete(ptr::without_provenance(number), Err(error));
-                        }
-                    });
-                    FetchGuard { number, queue: None }
-                }
-                Channel::Queue(queue) => {
-                    queue.push(number)?;
-                    FetchGuard { number, queue: Some(Arc::clone(queue)) }
-                }
-            };
-            let _waiting = wait_for("the credential's own code");
-            response.await.unwrap_or_else(|_| Err(abandoned()))
-        })
-    }
+/// Creates a credential with a queue.
+pub fn with_queue(name: &str, queue: &Arc<RequestQueue>) -> Arc<dyn Credential> {
+    let queue = Arc::clone(queue);
+    Arc::new(CustomCredential::new(name, move |request| {
+        let number = insert(request)?;
+        queue.push(number);
+        Ok(FetchGuard { number, queue: Some(Arc::clone(&queue)) })
+    }))
 }
 
-fn abandoned() -> Error {
-    Error::new(ErrorKind::Cancelled, "the custom credential was closed during the fetch")
+/// Creates the handle of a request, as a number.
+fn insert(request: CustomRequest) -> Result<usize> {
+    failpoint("fetch");
+    let wanted = Wanted::new(request.token_request())?;
+    REQUESTS.insert(PendingRequest { wanted, request }).map(<*mut _>::addr)
 }
 
 /// Frees the request when its fetch ends with or without a response, unless the application has taken it from a queue and
@@ -226,17 +191,13 @@ fn call(callback: TokenCallback, user_data: &Arc<Finalized>, number: usize) -> R
     Ok(())
 }
 
-/// Completes a request. Returns whether it was the first response and the fetch still waits.
-fn complete(request: *const pgentra_request, outcome: Result<FetchedToken>) -> bool {
-    let pending = REQUESTS.remove(request);
-    let sender = pending
-        .as_ref()
-        .and_then(|pending| pending.response.peek()?.lock().unwrap_or_else(PoisonError::into_inner).take());
-    sender.is_some_and(|sender| sender.send(outcome).is_ok())
+/// Completes a request and frees it. Returns whether it was open and the response is used.
+fn complete(request: *const pgentra_request, respond: impl FnOnce(&CustomRequest) -> bool) -> bool {
+    REQUESTS.remove(request).is_some_and(|pending| respond(&pending.request))
 }
 
-fn respond(request: *mut pgentra_request, outcome: Result<FetchedToken>) -> Result<()> {
-    match complete(request, outcome) {
+fn respond(request: *mut pgentra_request, respond: impl FnOnce(&CustomRequest) -> bool) -> Result<()> {
+    match complete(request, respond) {
         true => Ok(()),
         false => Err(Error::new(
             ErrorKind::InvalidArgument,
@@ -284,17 +245,16 @@ impl RequestQueue {
         ptr::from_ref(self).addr()
     }
 
-    fn push(&self, number: usize) -> Result<()> {
+    fn push(&self, number: usize) {
         let (queues, mut state) = queues();
         // Checked under the lock that `close` takes.
         if self.closed.load(Ordering::Relaxed) {
             drop(state);
-            REQUESTS.remove(ptr::without_provenance(number));
-            return Err(abandoned());
+            complete(ptr::without_provenance(number), CustomRequest::abandon);
+            return;
         }
         state.waiting.entry(self.key()).or_default().push_back(number);
         queues.changed.notify_all();
-        Ok(())
     }
 
     /// Removes a request. Returns false if the application has taken it.
@@ -338,7 +298,7 @@ impl RequestQueue {
         }
     }
 
-    /// Ends the waits for requests, and the fetches whose requests were not taken. Later fetches fail.
+    /// Ends the waits for requests, and the fetches with requests that were not taken. Later fetches fail.
     pub fn close(&self) {
         let (queues, mut state) = queues();
         self.closed.store(true, Ordering::Relaxed);
@@ -346,7 +306,7 @@ impl RequestQueue {
         queues.changed.notify_all();
         drop(state);
         for number in waiting {
-            complete(ptr::without_provenance(number), Err(abandoned()));
+            complete(ptr::without_provenance(number), CustomRequest::abandon);
         }
     }
 }
@@ -400,12 +360,12 @@ pub unsafe extern "C" fn pgentra_request_next(
 }
 
 /// The error of the application's credential.
-pub struct Cause(Option<Finalized>);
+pub struct Cause(Finalized);
 
 impl Cause {
     /// Returns the application's pointer.
-    pub fn pointer(&self) -> Option<*mut c_void> {
-        self.0.as_ref().map(|cause| cause.user_data.0)
+    pub fn pointer(&self) -> *mut c_void {
+        self.0.user_data.0
     }
 }
 
@@ -431,10 +391,10 @@ pub unsafe extern "C" fn pgentra_request_respond(
     let work = || {
         // SAFETY: guaranteed by the caller.
         let token = unsafe { optional_str("token", token) };
-        let token = token.and_then(|token| {
-            FetchedToken::from_custom(token.unwrap_or_default(), known(expires_on), known(refresh_on))
-        });
-        respond(request, token)
+        respond(request, |request| match token {
+            Ok(token) => request.respond(token.unwrap_or_default(), known(expires_on), known(refresh_on)),
+            Err(error) => request.respond_with(Err(error)),
+        })
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_request_respond", error, work) }
@@ -459,18 +419,19 @@ pub unsafe extern "C" fn pgentra_request_fail(
     finalizer: pgentra_finalizer,
     error: *mut *mut pgentra_error,
 ) -> i32 {
-    let cause = (!cause.is_null()).then(|| Finalized { user_data: UserData(cause), finalizer, pool: &COMPLETIONS });
+    let cause = (!cause.is_null()).then(|| {
+        let cause = Finalized { user_data: UserData(cause), finalizer, pool: &COMPLETIONS };
+        Arc::new(Cause(cause)) as CustomCause
+    });
     let work = || {
-        let cause = Arc::new(Cause(cause));
         // SAFETY: guaranteed by the caller.
         let strings = unsafe {
             required_str("class_name", class_name).and_then(|class| Ok((class, required_str("message", message)?)))
         };
-        let failure = match strings {
-            Ok((class, message)) => Error::from_custom(class, message, unavailable, Some(cause)),
-            Err(error) => error,
-        };
-        respond(request, Err(failure))
+        respond(request, |request| match strings {
+            Ok((class, message)) => request.fail(class, message, unavailable, cause, None),
+            Err(error) => request.respond_with(Err(error)),
+        })
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_request_fail", error, work) }
@@ -486,5 +447,5 @@ pub unsafe extern "C" fn pgentra_request_fail(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgentra_request_abandon(request: *mut pgentra_request, error: *mut *mut pgentra_error) -> i32 {
     // SAFETY: guaranteed by the caller.
-    unsafe { status("pgentra_request_abandon", error, || respond(request, Err(abandoned()))) }
+    unsafe { status("pgentra_request_abandon", error, || respond(request, CustomRequest::abandon)) }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use pgentra::{Error, ErrorKind, Result};
+use pgentra::{
+    Error, ErrorKind, Result,
+    bindings::{self, ChainRule},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -50,7 +53,7 @@ pub fn open(error: Error) -> *mut pgentra_error {
 
 /// Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
 ///
-/// @ownership `error` stays the caller's. @threads any. @errors none.
+/// @ownership `error` stays the caller's. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
     let invalid = ErrorKind::InvalidArgument as i32;
@@ -59,7 +62,7 @@ pub extern "C" fn pgentra_error_kind(error: *const pgentra_error) -> i32 {
 
 /// Returns the kind's name, such as "credential_unavailable". Never NULL.
 ///
-/// @ownership static: it is never freed. @threads any. @errors none.
+/// @ownership static: it is never freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_code(error: *const pgentra_error) -> *const c_char {
     let invalid = ErrorKind::InvalidArgument.code();
@@ -71,7 +74,7 @@ pub extern "C" fn pgentra_error_code(error: *const pgentra_error) -> *const c_ch
 /// Returns the message: what failed, the credential, what the token source reported, and what to do. The attempts of a chain
 /// follow on separate lines. It contains no token and no secret. Never NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c_char {
     let invalid = c"error is NULL or was freed".as_ptr();
@@ -82,7 +85,7 @@ pub extern "C" fn pgentra_error_message(error: *const pgentra_error) -> *const c
 /// if known credential, class (of the application's own error), status, error, aadsts, service_message, trace_id,
 /// correlation_id, retry_after (seconds), claims, attempts. Never NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *const c_char {
     let invalid = c"{}".as_ptr();
@@ -91,23 +94,19 @@ pub extern "C" fn pgentra_error_detail_json(error: *const pgentra_error) -> *con
 
 /// Returns the `cause` that was passed to pgentra_request_fail() if this error results from it; otherwise NULL.
 ///
-/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors none.
+/// @ownership borrowed from `error`: valid until that is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_cause(error: *const pgentra_error) -> *mut c_void {
     value("pgentra_error_cause", ptr::null_mut(), || {
-        ERRORS.get(error).ok().and_then(|object| cause(&object.error)).unwrap_or(ptr::null_mut())
+        let object = ERRORS.get(error).ok();
+        let cause = object.and_then(|object| bindings::cause(&object.error, |cause: &Cause| Some(cause.pointer())));
+        cause.unwrap_or(ptr::null_mut())
     })
-}
-
-/// Returns the application's own error: that of the error itself, or of the attempt of a chain that has one.
-fn cause(error: &Error) -> Option<*mut c_void> {
-    let own = error.custom_cause().and_then(|cause| cause.downcast_ref::<Cause>()).and_then(Cause::pointer);
-    own.or_else(|| error.attempts().iter().rev().find_map(cause))
 }
 
 /// Keeps an error of a callback after the callback has returned. Returns NULL if `error` is not an error.
 ///
-/// @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors none.
+/// @ownership the result is the caller's: pgentra_error_free(). @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgentra_error {
     value("pgentra_error_retain", ptr::null_mut(), || {
@@ -117,7 +116,7 @@ pub extern "C" fn pgentra_error_retain(error: *const pgentra_error) -> *mut pgen
 
 /// Frees an error. NULL, and an error that was freed before, are ignored.
 ///
-/// @ownership `error` is freed. @threads any. @errors none.
+/// @ownership `error` is freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_error_free(error: *mut pgentra_error) {
     value("pgentra_error_free", (), || drop(ERRORS.remove(error)));
@@ -151,8 +150,7 @@ pub unsafe extern "C" fn pgentra_error_new(
                 optional_str("credential", credential)?,
             )
         };
-        let made = advice.into_iter().fold(Error::new(kind, message), Error::with_advice);
-        Err(credential.into_iter().fold(made, Error::for_credential))
+        Err(bindings::new_error(kind, message, credential.map(str::to_owned), advice.map(str::to_owned)))
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_error_new", error, work) }
@@ -173,7 +171,7 @@ pub unsafe extern "C" fn pgentra_error_kinds(json: *mut *const c_char, error: *m
 }
 
 fn describe(kind: ErrorKind) -> Value {
-    use pgentra::bindings::ChainRule::{Failed, NotACredential, Unavailable};
+    use ChainRule::{Failed, NotACredential, Unavailable};
     let chain = match kind.chain_rule() {
         Unavailable => "goes on",
         Failed => "stops",

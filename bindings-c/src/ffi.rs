@@ -26,7 +26,7 @@ pub unsafe fn status(export: &'static str, error: *mut *mut pgentra_error, work:
     kind
 }
 
-/// Runs an export whose result is a string or NULL.
+/// Runs an export that returns a string or NULL.
 ///
 /// # Safety
 /// `output` and `error` are NULL or valid for a write.

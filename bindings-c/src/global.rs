@@ -22,7 +22,7 @@ pub const PGENTRA_ABI_VERSION: u32 = 1;
 
 /// Returns the version of the library that is loaded, such as "0.1.0". PGENTRA_VERSION is that of the header.
 ///
-/// @ownership static: it is never freed. @threads any. @errors none.
+/// @ownership static: it is never freed. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_version() -> *const c_char {
     value("pgentra_version", c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
@@ -30,7 +30,7 @@ pub extern "C" fn pgentra_version() -> *const c_char {
 
 /// Returns PGENTRA_ABI_VERSION of the library that is loaded.
 ///
-/// @ownership nothing is kept. @threads any. @errors none.
+/// @ownership nothing is kept. @threads any. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_abi_version() -> u32 {
     value("pgentra_abi_version", 0, || PGENTRA_ABI_VERSION)
@@ -38,10 +38,10 @@ pub extern "C" fn pgentra_abi_version() -> u32 {
 
 /// Stops the background work of this process at its end, and frees the cached tokens. Waits at most 1 s for the engine, and at
 /// most 1 s for callbacks. Pending waits end with PGENTRA_SHUTTING_DOWN, and later calls that need a fetch fail with it. A
-/// process that ends by exit() or by a return from main() need not call it. A process whose main thread ends by pthread_exit()
-/// must, because such a process runs until its last thread ends.
+/// process that ends by exit() or by a return from main() need not call it. If the main thread
+/// ends by pthread_exit(), call it before, because such a process runs until its last thread ends.
 ///
-/// @ownership handles stay open. @threads any; inside a callback it does not wait for callbacks. @errors none.
+/// @ownership handles stay open. @threads any; inside a callback it does not wait for callbacks. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_shutdown() {
     value("pgentra_shutdown", (), || {
@@ -51,7 +51,7 @@ pub extern "C" fn pgentra_shutdown() {
         for pool in [&REQUESTS, &COMPLETIONS, &EVENTS] {
             pool.drain(deadline);
         }
-        pgentra::clear_caches();
+        pgentra::bindings::clear_caches();
     });
 }
 
@@ -76,7 +76,7 @@ pub fn not_json(_: &serde_json::Error) -> Error {
 /// Frees a string that a function wrote to an output, or that was retained. The string is overwritten when its last holder
 /// frees it. NULL is ignored. Do not use free().
 ///
-/// @ownership ends one reference to `string`. @threads any. @errors none.
+/// @ownership ends one reference to `string`. @threads any. @errors cannot fail.
 ///
 /// # Safety
 /// `string` is NULL or a string of this library, freed once for each output and each retain.
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn pgentra_string_free(string: *const c_char) {
 
 /// Keeps a string of an outcome after the callback has returned, without a copy: it returns the same pointer. NULL gives NULL.
 ///
-/// @ownership the result is the caller's: pgentra_string_free(). @threads any. @errors none.
+/// @ownership the result is the caller's: pgentra_string_free(). @threads any. @errors cannot fail.
 ///
 /// # Safety
 /// `string` is NULL or a string of an output or of an outcome of this library.

@@ -1,7 +1,7 @@
 //! Log events, which are passed to one function of the application.
 
 use std::{
-    ffi::{CString, c_char, c_void},
+    ffi::{CString, NulError, c_char, c_void},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,10 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use pgentra::{
-    Error, ErrorKind, Result,
-    bindings::{LogLevel, PerProcess},
-};
+use pgentra::bindings::{PerProcess, set_log_sink};
 
 use crate::{
     async_call::{Finalized, UserData, pgentra_finalizer},
@@ -94,16 +91,10 @@ fn start() {
         return;
     }
     // This fails if a Rust program in the same process has its own subscriber, which then receives the events.
-    let _ = pgentra::bindings::set_log_sink(|event| {
-        let (target, message) = (event.target, event.message);
-        let level = match event.level {
-            LogLevel::Error => PGENTRA_LOG_ERROR,
-            LogLevel::Warning => PGENTRA_LOG_WARNING,
-            LogLevel::Info => PGENTRA_LOG_INFO,
-            LogLevel::Debug => PGENTRA_LOG_DEBUG,
-        };
+    set_log_sink(|event| {
+        let level = event.level.number();
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
-        let Ok((target, message)) = c_strings(target, message) else { return };
+        let Ok((target, message)) = c_strings(event.target, event.message) else { return };
         EVENTS.run(move || {
             // SAFETY: the application allows these calls until its finalizer is called, which `listener` prevents.
             unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
@@ -111,8 +102,7 @@ fn start() {
     });
 }
 
-fn c_strings(target: &str, message: &str) -> Result<(CString, CString)> {
+fn c_strings(target: &str, message: &str) -> Result<(CString, CString), NulError> {
     let convert = |text: &str| CString::new(text.replace('\0', "\u{fffd}"));
-    let made = convert(target).and_then(|target| Ok((target, convert(message)?)));
-    made.map_err(|_| Error::new(ErrorKind::Internal, "an event contains a NUL character"))
+    Ok((convert(target)?, convert(message)?))
 }

@@ -67,12 +67,12 @@ const KINDS: &[(&str, Kind)] = &[
     ("environment", Kind::Json),
 ];
 
-/// Members whose own members are texts.
+/// Objects that contain only texts.
 const TEXT_MEMBERS: &[&str] = &["arguments", "environment", "variables"];
 
 /// Writes a JSON document from names and texts: a configuration for pgentra_provider_open() or pgentra_credential_open(), or a
-/// request for pgentra_connection_plan(). Both arrays end with NULL, as those of PQconnectdbParams() do; an option whose value
-/// is NULL is left out. A name with dots is a member of an object: "credential.type", "credential.retry.max_retries",
+/// request for pgentra_connection_plan(). Both arrays end with NULL, as those of PQconnectdbParams() do; an option with the
+/// value NULL is left out. A name with dots is a member of an object: "credential.type", "credential.retry.max_retries",
 /// "config.host", "environment.PGUSER".
 ///
 /// The text becomes the type that the option has: "true" or "false" for switches, a number for times and counts in the unit of
@@ -80,7 +80,7 @@ const TEXT_MEMBERS: &[&str] = &["arguments", "environment", "variables"];
 /// All other options are texts. Unknown names are not detected here but by the function that reads the document.
 ///
 /// @ownership `*json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a secret. @threads any.
-/// @errors PGENTRA_INVALID_CONFIGURATION naming an option whose text does not have its type or that is given twice,
+/// @errors PGENTRA_INVALID_CONFIGURATION naming an option that is given twice or has a text of another type,
 /// PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety

@@ -3,16 +3,14 @@
 use std::{
     ffi::{c_char, c_void},
     ptr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
-use pgentra::{Config, Login, Pending, Result, Token, TokenProvider, config::environment_of_process};
-use serde_json::Value;
+use pgentra::{
+    Login, Pending, Result, Token, TokenProvider,
+    bindings::{TokenStringCache, TokenStrings, config_from_json},
+};
 
 use crate::{
     async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_operation, start_call},
@@ -22,7 +20,7 @@ use crate::{
     ffi::{Output, optional_str, status, string_status, value, write_optional},
     global::not_json,
     handles::{Entry, Table},
-    string::{CountedString, StaticString, static_string},
+    string::{CountedString, static_string},
 };
 
 /// A provider of tokens and logins. Close it with pgentra_provider_close().
@@ -32,82 +30,28 @@ static PROVIDERS: Table<pgentra_provider, Provider> = Table::new(4, "provider");
 
 struct Provider {
     inner: TokenProvider,
-    /// The credentials with callbacks for whose token a call may wait.
+    /// The credentials with callbacks that a call may wait for.
     callbacks: Vec<CallbackId>,
     calls: Arc<PendingCalls>,
-    /// The last token and the last login as C strings, so that a call with a cached token copies nothing.
-    token: ArcSwapOption<TokenStrings>,
-    login: ArcSwapOption<TokenStrings>,
-}
-
-/// The C strings of a token or a login.
-pub struct TokenStrings {
-    token: Arc<Token>,
-    pub password: CountedString,
-    /// The role and its source, for a login.
-    user: Option<(CountedString, StaticString)>,
-    /// Unique in this process.
-    pub id: u64,
-}
-
-impl TokenStrings {
-    pub fn new(token: &Arc<Token>, user: Option<(CountedString, StaticString)>) -> Arc<TokenStrings> {
-        static IDS: AtomicU64 = AtomicU64::new(1);
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(TokenStrings { token: Arc::clone(token), password: CountedString::new(token.secret()), user, id })
-    }
-
-    /// Returns whether the token came from the same response. Each thread may have a handle of its own to one text.
-    #[inline]
-    pub fn is_for(&self, token: &Token) -> bool {
-        ptr::eq(self.token.secret(), token.secret())
-    }
-
-    pub fn expires_on(&self) -> i64 {
-        self.token.expires_on()
-    }
-
-    pub fn result(&self) -> CallResult {
-        CallResult {
-            token: Some(self.password.clone()),
-            user: self.user.clone(),
-            expires_on: self.expires_on(),
-            id: self.id,
-            ..CallResult::default()
-        }
-    }
+    /// The last token and its role as C strings, so that a call with a cached token copies nothing.
+    strings: TokenStringCache<CountedString>,
 }
 
 impl Provider {
     /// Calls `work` with the C strings of a token.
     #[inline]
-    fn with_token<T>(&self, token: &Arc<Token>, work: impl FnOnce(&TokenStrings) -> T) -> T {
-        match self.token.load().as_deref() {
-            Some(strings) if strings.is_for(token) => work(strings),
-            _ => {
-                let strings = TokenStrings::new(token, None);
-                self.token.store(Some(Arc::clone(&strings)));
-                work(&strings)
-            }
-        }
+    fn with_token<T>(&self, token: &Arc<Token>, work: impl FnOnce(&TokenStrings<CountedString>) -> T) -> T {
+        self.strings.with_token(token, CountedString::new, work)
     }
 
-    /// Calls `work` with the C strings of a login, its role and the role's source.
+    /// Calls `work` with the C strings of a login and its role.
     #[inline]
-    fn with_login<T>(&self, login: &Login, work: impl FnOnce(&TokenStrings, &CountedString, StaticString) -> T) -> T {
-        let strings = self.login.load();
-        if let Some(strings) = strings.as_deref()
-            && strings.is_for(login.token())
-            && let Some((user, source)) = &strings.user
-            // The role of the same token changes when a management token provides it.
-            && user.as_str() == login.user()
-        {
-            return work(strings, user, *source);
-        }
-        let (user, source) = (CountedString::new(login.user()), static_string(login.user_source()));
-        let strings = TokenStrings::new(login.token(), Some((user.clone(), source)));
-        self.login.store(Some(Arc::clone(&strings)));
-        work(&strings, &user, source)
+    fn with_login<T>(
+        &self,
+        login: &Arc<Login>,
+        work: impl FnOnce(&TokenStrings<CountedString>, &CountedString) -> T,
+    ) -> T {
+        self.strings.with_login(login, CountedString::new, work)
     }
 }
 
@@ -130,7 +74,7 @@ unsafe fn open(
         // SAFETY: guaranteed by the caller.
         let (config, to_provider) =
             unsafe { (optional_str("config_json", config_json)?, Output::new("provider", provider)?) };
-        let mut builder = TokenProvider::builder().config(read_config(config.unwrap_or("{}"))?);
+        let mut builder = TokenProvider::builder().config(config_from_json(config.unwrap_or("{}"))?);
         let mut callbacks = Vec::new();
         if let Some(credential) = credential {
             let credential = CREDENTIALS.get(credential)?;
@@ -138,26 +82,12 @@ unsafe fn open(
             builder = builder.credential(Arc::clone(&credential.inner));
         }
         let inner = builder.build()?;
-        let (token, login) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        to_provider.write(PROVIDERS.insert(Provider { inner, callbacks, calls: Arc::default(), token, login })?);
+        let (calls, strings) = (Arc::default(), TokenStringCache::default());
+        to_provider.write(PROVIDERS.insert(Provider { inner, callbacks, calls, strings })?);
         Ok(())
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status(export, error, work) }
-}
-
-/// Reads a configuration. Without `environment` it gets the variables of this process.
-pub fn read_config(text: &str) -> Result<Config> {
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(document)) if !document.contains_key("environment") => {
-            let mut config = Config::from_value(Value::Object(document))?;
-            config.environment = environment_of_process();
-            Ok(config)
-        }
-        Ok(document) => Config::from_value(document),
-        // The engine's error names the position.
-        Err(_) => Config::from_json(text),
-    }
 }
 
 /// Converts a limit in milliseconds. A negative number is no limit.
@@ -219,7 +149,7 @@ pub unsafe extern "C" fn pgentra_provider_open_with(
 /// Closes a provider. The callbacks of its pending asynchronous calls are called with PGENTRA_CANCELLED; blocking calls on other
 /// threads are not affected. NULL, and a handle that was closed before, are ignored.
 ///
-/// @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors none.
+/// @ownership `provider` is freed; its tokens stay valid. @threads any, also inside a callback. @errors cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgentra_provider_close(provider: *mut pgentra_provider) {
     value("pgentra_provider_close", (), || {
@@ -235,7 +165,7 @@ pub extern "C" fn pgentra_provider_close(provider: *mut pgentra_provider) {
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). @threads any.
 /// @errors those of the credential, PGENTRA_TIMEOUT, PGENTRA_SHUTTING_DOWN, PGENTRA_WOULD_DEADLOCK (inside the callback of the
-/// credential whose token the call waits for), PGENTRA_INVALID_ARGUMENT.
+/// credential that must respond), PGENTRA_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `token`, `expires_on` and `error` are NULL or valid for a write.
@@ -251,9 +181,9 @@ pub unsafe extern "C" fn pgentra_provider_get(
         // SAFETY: guaranteed by the caller.
         let (to_token, to_expires_on) =
             unsafe { (Output::new("token", token)?, Output::optional("expires_on", expires_on)?) };
-        let write = |strings: &TokenStrings| {
-            to_token.write(strings.password.clone().into_raw());
-            write_optional(&to_expires_on, strings.expires_on());
+        let write = |strings: &TokenStrings<CountedString>| {
+            to_token.write(strings.password().clone().into_raw());
+            write_optional(&to_expires_on, strings.token().expires_on());
         };
         let found = PROVIDERS.borrow(provider)?;
         if let Some(found) = found.as_deref()
@@ -272,8 +202,8 @@ pub unsafe extern "C" fn pgentra_provider_get(
 
 /// Returns a token if a usable one is cached, and its expiry in seconds since 1970 (`expires_on` may be NULL). Never blocks.
 ///
-/// The caller sets `*id` to the id of the token that it has (0: none). `*id` becomes the id of the current token, or 0 if none is
-/// cached; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
+/// The caller sets `*id` to the id of its own token, or to 0. `*id` becomes the id of the current token, or 0 without a
+/// cached one; then call pgentra_provider_get(). If the id is unchanged or 0, `*token` becomes NULL and `*expires_on` 0, so that a
 /// caller with its own copy does not copy again.
 ///
 /// @ownership `*token` is the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
@@ -293,14 +223,16 @@ pub unsafe extern "C" fn pgentra_provider_try_get(
         let (id, to_token, to_expires_on) = unsafe {
             (Output::new("id", id)?, Output::new("token", token)?, Output::optional("expires_on", expires_on)?)
         };
-        let write = |now: u64, new: Option<&TokenStrings>| {
+        let write = |now: u64, new: Option<&TokenStrings<CountedString>>| {
             id.write(now);
-            to_token.write(new.map_or(ptr::null(), |strings| strings.password.clone().into_raw()));
-            write_optional(&to_expires_on, new.map_or(0, TokenStrings::expires_on));
+            to_token.write(new.map_or(ptr::null(), |strings| strings.password().clone().into_raw()));
+            write_optional(&to_expires_on, new.map_or(0, |strings| strings.token().expires_on()));
         };
         let found = PROVIDERS.borrow(provider)?;
         let current = |found: &Provider, token: &Arc<Token>| {
-            found.with_token(token, |strings| write(strings.id, Some(strings).filter(|new| new.id != id.read())));
+            found.with_token(token, |strings| {
+                write(strings.token_id(), Some(strings).filter(|new| new.token_id() != id.read()));
+            });
         };
         match found.as_deref().and_then(|found| found.inner.with_token(|token| current(found, token))) {
             Some(outcome) => outcome,
@@ -334,7 +266,7 @@ pub unsafe extern "C" fn pgentra_provider_get_async(
     let start = || {
         let provider = get(provider)?;
         let (calls, pending) = (Arc::clone(&provider.calls), provider.inner.start_get(time_limit(timeout_ms)));
-        let convert = move |token| provider.with_token(&token, TokenStrings::result);
+        let convert = move |token| provider.with_token(&token, CallResult::of_token);
         Ok((calls, pending, convert))
     };
     // SAFETY: guaranteed by the caller.
@@ -376,11 +308,11 @@ pub unsafe extern "C" fn pgentra_provider_login(
             Some(outcome) => outcome?,
             None => wait(&provider.inner.start_login(time_limit(timeout_ms)), &provider.callbacks)?,
         };
-        provider.with_login(&login, |strings, user, source| {
+        provider.with_login(&login, |strings, user| {
             to_user.write(user.clone().into_raw());
-            to_password.write(strings.password.clone().into_raw());
-            write_optional(&to_source, source.as_ptr());
-            write_optional(&to_expires_on, strings.expires_on());
+            to_password.write(strings.password().clone().into_raw());
+            write_optional(&to_source, static_string(strings.user_source()).as_ptr());
+            write_optional(&to_expires_on, strings.token().expires_on());
         });
         Ok(())
     };
@@ -417,21 +349,21 @@ pub unsafe extern "C" fn pgentra_provider_try_login(
                 Output::optional("expires_on", expires_on)?,
             )
         };
-        let write = |now: u64, new: Option<(&TokenStrings, &CountedString)>, source: *const c_char| {
+        let write = |now: u64, new: Option<(&TokenStrings<CountedString>, &CountedString)>, source: *const c_char| {
             id.write(now);
             to_user.write(new.map_or(ptr::null(), |(_, user)| user.clone().into_raw()));
-            to_password.write(new.map_or(ptr::null(), |(strings, _)| strings.password.clone().into_raw()));
+            to_password.write(new.map_or(ptr::null(), |(strings, _)| strings.password().clone().into_raw()));
             write_optional(&to_source, source);
-            write_optional(&to_expires_on, new.map_or(0, |(strings, _)| strings.expires_on()));
+            write_optional(&to_expires_on, new.map_or(0, |(strings, _)| strings.token().expires_on()));
         };
         let found = PROVIDERS.borrow(provider)?;
         let Some((found, outcome)) = found.as_deref().and_then(|found| Some((found, found.inner.try_login()?))) else {
             write(0, None, ptr::null());
             return Ok(());
         };
-        found.with_login(&*outcome?, |strings, user, source| {
-            let new = Some((strings, user)).filter(|_| strings.id != id.read());
-            write(strings.id, new, source.as_ptr());
+        found.with_login(&outcome?, |strings, user| {
+            let new = Some((strings, user)).filter(|_| strings.login_id() != id.read());
+            write(strings.login_id(), new, static_string(strings.user_source()).as_ptr());
         });
         Ok(())
     };
@@ -457,7 +389,7 @@ pub unsafe extern "C" fn pgentra_provider_login_async(
     let start = || {
         let provider = get(provider)?;
         let (calls, pending) = (Arc::clone(&provider.calls), provider.inner.start_login(time_limit(timeout_ms)));
-        let convert = move |login: Arc<Login>| provider.with_login(&login, |strings, _, _| strings.result());
+        let convert = move |login: Arc<Login>| provider.with_login(&login, CallResult::of_login);
         Ok((calls, pending, convert))
     };
     // SAFETY: guaranteed by the caller.
@@ -488,7 +420,7 @@ pub unsafe extern "C" fn pgentra_provider_invalidate(
         check_deadlock(&provider.callbacks)?;
         let pending = provider.inner.start_invalidate_within(rejected, time_limit(timeout_ms));
         let newer = wait(&pending, &provider.callbacks)?;
-        let password = |token| provider.with_token(&token, |strings| strings.password.clone().into_raw());
+        let password = |token| provider.with_token(&token, |strings| strings.password().clone().into_raw());
         to_newer.write(newer.map_or(ptr::null(), password));
         Ok(())
     };
@@ -520,7 +452,7 @@ pub unsafe extern "C" fn pgentra_provider_invalidate_async(
         let pending = provider.inner.start_invalidate_within(rejected, time_limit(timeout_ms));
         let calls = Arc::clone(&provider.calls);
         let convert = move |newer: Option<Arc<Token>>| {
-            newer.map_or_else(CallResult::default, |token| provider.with_token(&token, TokenStrings::result))
+            newer.map_or_else(CallResult::default, |token| provider.with_token(&token, CallResult::of_token))
         };
         Ok((calls, pending, convert))
     };

@@ -5,12 +5,13 @@ use std::ffi::c_char;
 use pgentra::{
     Error, ErrorKind, Result,
     bindings::{
-        KNOWN_VARIABLES,
+        FailedLogin, KNOWN_VARIABLES,
         cloud::{self, CloudInputs},
+        decode_claims, environment_from_json,
     },
-    config::Environment,
     postgres::{
-        self, login_error,
+        environment_of_process,
+        login_error::LoginError,
         role_name::{self, Claims},
     },
 };
@@ -21,10 +22,6 @@ use crate::{
     ffi::{invalid_argument, optional_str, required_str, string_status, value},
     string::static_string,
 };
-
-fn token_decode(error: &role_name::ClaimsError) -> Error {
-    Error::new(ErrorKind::TokenDecode, error.to_string())
-}
 
 /// Returns all claims of a token as a JSON object, without verifying them.
 ///
@@ -42,7 +39,7 @@ pub unsafe extern "C" fn pgentra_decode_jwt(
     let work = || {
         // SAFETY: guaranteed by the caller.
         let token = unsafe { required_str("token", token) }?;
-        let claims = role_name::decode_jwt(token).map_err(|error| token_decode(&error))?;
+        let claims = decode_claims(token)?;
         Ok(Some(Value::Object(claims).to_string()))
     };
     // SAFETY: guaranteed by the caller.
@@ -66,7 +63,7 @@ pub unsafe extern "C" fn pgentra_describe_token(
     let work = || {
         // SAFETY: guaranteed by the caller.
         let token = unsafe { required_str("token", token) }?;
-        let claims = Claims::decode(token).map_err(|error| token_decode(&error))?;
+        let claims = Claims::decode(token).map_err(|error| Error::new(ErrorKind::TokenDecode, error.to_string()))?;
         let description = json!({
             "role": claims.role_name(),
             "principal": claims.principal(),
@@ -138,17 +135,17 @@ pub unsafe extern "C" fn pgentra_resolve_cloud(
 
 /// # Safety
 /// Strings are NULL or C strings.
-unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<login_error::LoginError> {
+unsafe fn classify(sqlstate: *const c_char, message: *const c_char) -> Result<LoginError> {
     // SAFETY: guaranteed by the caller.
     let (sqlstate, message) = unsafe { (optional_str("sqlstate", sqlstate)?, optional_str("message", message)?) };
-    Ok(login_error::classify(sqlstate, message.unwrap_or_default()))
+    Ok(FailedLogin { sqlstate, message: message.unwrap_or_default(), ..FailedLogin::default() }.classify())
 }
 
-/// Returns the cause of a login error, from its SQLSTATE (NULL if the driver has none) and message: "token_expired",
+/// Returns the cause of a login error, from its SQLSTATE (may be NULL) and message: "token_expired",
 /// "wrong_audience", "token_rejected", "not_in_group", "bad_password", "role_missing", "principal_mismatch",
 /// "wrong_token_type", "no_tls", "not_allowed", "other", "not_a_login". Never NULL.
 ///
-/// @ownership static: it is never freed. @threads any. @errors none: the cause of invalid UTF-8 is "not_a_login".
+/// @ownership static: it is never freed. @threads any. @errors cannot fail: the cause of invalid UTF-8 is "not_a_login".
 ///
 /// # Safety
 /// Strings are NULL or C strings.
@@ -163,7 +160,7 @@ pub unsafe extern "C" fn pgentra_login_error_cause(sqlstate: *const c_char, mess
 
 /// Returns whether a login may succeed with a newer token (pgentra_provider_invalidate()) after this login error.
 ///
-/// @ownership nothing is kept. @threads any. @errors none: invalid UTF-8 is not a login error.
+/// @ownership nothing is kept. @threads any. @errors cannot fail: invalid UTF-8 is not a login error.
 ///
 /// # Safety
 /// Strings are NULL or C strings.
@@ -203,34 +200,22 @@ pub unsafe extern "C" fn pgentra_login_error_explain(
 ) -> i32 {
     let work = || {
         // SAFETY: guaranteed by the caller.
-        let (sqlstate, message, role, source, token, host, environment) = unsafe {
-            (
-                optional_str("sqlstate", sqlstate)?,
-                optional_str("message", message)?.unwrap_or_default(),
-                required_str("role", role)?,
-                optional_str("role_source", role_source)?.unwrap_or("user"),
-                optional_str("token", token)?,
-                optional_str("host", host)?,
-                optional_str("environment_json", environment_json)?,
-            )
+        let (login, environment) = unsafe {
+            let login = FailedLogin {
+                sqlstate: optional_str("sqlstate", sqlstate)?,
+                message: optional_str("message", message)?.unwrap_or_default(),
+                role: required_str("role", role)?,
+                role_source: optional_str("role_source", role_source)?,
+                token: optional_str("token", token)?,
+                unused_host: optional_str("host", host)?,
+            };
+            (login, optional_str("environment_json", environment_json)?)
         };
-        let environment = match (host, environment) {
-            (None, _) => Environment::new(),
-            (Some(_), Some(json)) => environment_from_json(json)?,
-            (Some(_), None) => postgres::environment_of_process(),
-        };
-        let unused = host.map(|host| (host, &environment));
-        Ok(Some(login_error::explain_login(sqlstate, message, role, source, token, unused)))
+        let environment = || environment.map_or_else(|| Ok(environment_of_process()), environment_from_json);
+        login.explain(environment).map(Some)
     };
     // SAFETY: guaranteed by the caller.
     unsafe { string_status("pgentra_login_error_explain", "explanation", explanation, error, work) }
-}
-
-fn environment_from_json(text: &str) -> Result<Environment> {
-    serde_json::from_str(text).map_err(|_| {
-        Error::new(ErrorKind::InvalidConfiguration, "`environment_json` is not a JSON object of texts")
-            .with_advice("Pass an object such as {\"NAME\": \"value\"}, or NULL for the environment of the process.")
-    })
 }
 
 /// Returns the environment variables that a document's `environment` can contain, as a JSON array.

@@ -67,12 +67,6 @@ impl CountedString {
         self.0.as_ptr().cast_const().cast()
     }
 
-    /// Returns the characters without the NUL.
-    pub fn as_str(&self) -> &str {
-        // SAFETY: `new` copied `length` bytes of a `str` to this address, and they never change.
-        unsafe { std::str::from_utf8_unchecked(std::slice::from_raw_parts(self.0.as_ptr(), self.header().length)) }
-    }
-
     fn header(&self) -> &Header {
         // SAFETY: `new` wrote the header in front of the characters, in the same block, which exists while it has a
         // holder.
@@ -193,7 +187,6 @@ mod tests {
     fn counted_string_with_a_nul_inside_ends_only_at_its_end() {
         for (text, seen) in [("", ""), ("a", "a"), ("tökén", "tökén"), ("a\0b", "a\u{fffd}b")] {
             assert_eq!(read(CountedString::new(text).as_ptr()), seen);
-            assert_eq!(CountedString::new(text).as_str(), seen);
         }
     }
 

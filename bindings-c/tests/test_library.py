@@ -183,7 +183,8 @@ def test_static_library_beside_another_one_made_with_rust(first: str, installed:
     run(tool("rustc"), "--edition", "2024", "--crate-type", "staticlib", tmp_path / "other.rs", "-o", other)
     archives = [installed / "lib" / "libpgentra.a", other]
     words: list[str | Path] = [*LANGUAGES["C99"], *WARNINGS, f"-I{PROGRAMS}", tmp_path / "program.c", "-o", program]
-    words += flags(installed, "--cflags", "pgentra") + (archives if first == "pgentra" else archives[::-1])
+    words += flags(installed, "--cflags", "pgentra")
+    words += archives if first == "pgentra" else archives[::-1]
     run(*words, *[flag for flag in flags(installed, "--static", "--libs-only-l", "pgentra") if flag != "-lpgentra"])
     run(program)
 
@@ -236,9 +237,7 @@ def test_cmake_package(target: str, installed: Path, tmp_path: Path) -> None:
         ("2.3.0", "2.1", True),
     ],
 )
-def test_cmake_accepted_versions(
-    version: str, wanted: str, found: bool, installed: Path, tmp_path: Path
-) -> None:
+def test_cmake_accepted_versions(version: str, wanted: str, found: bool, installed: Path, tmp_path: Path) -> None:
     script = tmp_path / "pgentra-config-version.cmake"
     text = (installed / "lib" / "cmake" / "pgentra" / script.name).read_text()
     script.write_text(re.sub(r'(PACKAGE_VERSION )"[^"]*"', rf'\1"{version}"', text))
@@ -284,9 +283,7 @@ def test_samples_log_in(sample: str, emulator: Emulator, tmp_path: Path) -> None
     assert emulator.postgres_report().plaintext_password_bytes == 0
 
 
-def test_libpq_sample_explains_login_errors_only(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_libpq_sample_explains_login_errors_only(emulator: Emulator, tmp_path: Path) -> None:
     emulator.reset()
     program = compile_program(EXAMPLES / "libpq.c", tmp_path / "sample", "C99", "-D_XOPEN_SOURCE=700", *libpq())
     environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "no_such_role"}
@@ -330,9 +327,7 @@ NOT_LOOPBACK = "0.0.0.0"
 
 
 @pytest.mark.parametrize("sslmode", ["", "sslmode=prefer", "sslmode=require", "sslmode=verify-full", "sslmode=disable"])
-def test_libpq_sample_without_tls(
-    sslmode: str, emulator: Emulator, libpq_sample: Path
-) -> None:
+def test_libpq_sample_without_tls(sslmode: str, emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     emulator.control_postgres(plaintext=True)
     place = f"port={emulator.place.port} dbname={emulator.place.database} {sslmode}"

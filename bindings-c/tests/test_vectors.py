@@ -256,7 +256,8 @@ def option_kinds() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the options of the configuration with their schemas."""
     schema = json.loads((ROOT / "docs" / "config.schema.json").read_text())
     groups = [schema, *schema["$defs"].values()]
-    for group in [*groups, *(variant for group in groups for variant in group.get("oneOf", []))]:
+    groups += [variant for group in groups for variant in group.get("oneOf", [])]
+    for group in groups:
         yield from group.get("properties", {}).items()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from conftest import VECTORS, AsyncRecording, Recording, make_token
+from recording import VECTORS, AsyncRecording, Recording, make_token
 
 import pgentra
 from pgentra import identity
@@ -31,7 +31,7 @@ from support.vector_runner import make_certificate
 
 SCOPE = pgentra.AZURE_DB_FOR_POSTGRES_SCOPE
 CERTIFICATES = VECTORS / "certificates"
-PASSWORD = "planted-password"
+PASSWORD = "canary-password"
 
 
 class Entra:

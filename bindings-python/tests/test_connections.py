@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Recording
+from recording import Recording
 
 import pgentra
 from pgentra import _login, _native, identity

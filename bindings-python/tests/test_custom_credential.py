@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from conftest import AccessToken, AsyncRecording, Recording, make_token
+from recording import AccessToken, AsyncRecording, Recording, make_token
 
 import pgentra
 from pgentra.errors import AuthenticationError, CredentialUnavailableError, CredentialValueError, PgEntraError

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import AsyncRecording, Recording, TokenService
+from recording import AsyncRecording, Recording, TokenService
 
 import pgentra
 from pgentra.errors import AuthenticationError, PgEntraError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import TokenService
+from recording import TokenService
 
 import pgentra
 from support import exits

@@ -14,7 +14,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from conftest import VECTORS, AsyncRecording, Recording, TokenService, make_token
+from recording import VECTORS, AsyncRecording, Recording, TokenService, make_token
 
 import pgentra
 from pgentra import identity

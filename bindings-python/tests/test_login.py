@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import AsyncRecording, Recording, make_token
+from recording import AsyncRecording, Recording, make_token
 
 from pgentra import TokenProvider, _login, _native
 from pgentra.errors import (

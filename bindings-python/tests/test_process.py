@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from conftest import AsyncRecording, Ended, Recording, TokenService
+from recording import AsyncRecording, Ended, Recording, TokenService
 
 import pgentra
 from pgentra.errors import PgEntraError
@@ -79,7 +79,7 @@ def test_exit_during_a_fetch(run: Run, service: TokenService, kind: str, where: 
         f"""
 import asyncio, sys, threading, time
 import pgentra
-from conftest import AsyncRecording, Recording
+from recording import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
 hang = {where != "refresh"}
 credential = {{
@@ -134,7 +134,7 @@ def test_exit_during_refreshes_of_custom_credentials(run: Run) -> None:
     program = """
 import threading, time
 import pgentra
-from conftest import Recording
+from recording import Recording
 credential = Recording(lambda: sum(range(20000)))
 for number in range(50):
     scope = f"https://{{number}}.example/.default"
@@ -176,7 +176,7 @@ def test_fork_child_uses_the_parents_token_and_fetches_its_own(run: Run, service
         f"""
 import asyncio, os, sys
 import pgentra
-from conftest import AsyncRecording, Recording
+from recording import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
 credential = {{"built-in": ManagedIdentityCredential, "custom": Recording, "awaitable": AsyncRecording}}["{kind}"]()
 token = pgentra.get_entra_token(credential)
@@ -227,7 +227,7 @@ def test_fork_during_calls_from_the_engine_leaves_a_child_that_runs(run: Run) ->
         """
 import os, signal, threading, time
 import pgentra
-from conftest import Recording
+from recording import Recording
 stop = False
 def keep_fetching():
     while not stop:
@@ -264,7 +264,7 @@ def test_fork_during_fetches(run: Run, service: TokenService) -> None:
         """
 import os, signal, sys, threading, time
 import pgentra
-from conftest import Recording
+from recording import Recording
 from pgentra.identity import ManagedIdentityCredential
 custom = Recording(lambda: time.sleep(0.01))
 stop = False
@@ -342,7 +342,7 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import asyncio, gevent, time
 import pgentra
-from conftest import AsyncRecording, Recording
+from recording import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
 credential = {credential}
 threadpool = gevent.get_hub().threadpool
@@ -394,7 +394,7 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import asyncio, os
 import pgentra
-from conftest import AsyncRecording
+from recording import AsyncRecording
 async def work():
     await asyncio.get_running_loop().getaddrinfo("localhost", 80)
 credential = AsyncRecording(work)
@@ -440,7 +440,7 @@ import eventlet
 eventlet.monkey_patch()
 import asyncio, os, time
 import pgentra
-from conftest import AsyncRecording, Recording
+from recording import AsyncRecording, Recording
 from pgentra.identity import ManagedIdentityCredential
 """
 
@@ -635,7 +635,9 @@ def test_log_of_a_failing_refresh_and_its_recovery(caplog: pytest.LogCaptureFixt
 
     wait_for(lambda: told("ERROR") != [])
     is_down = False
-    assert re.search(r"token refresh failed, the cached token expires in [12] s, next attempt in \d s: .*canary", told("ERROR")[0])
+    assert re.search(
+        r"token refresh failed, the cached token expires in [12] s, next attempt in \d s: .*canary", told("ERROR")[0]
+    )
     wait_for(lambda: told("INFO") != [])
     assert "token fetched after" in told("INFO")[0]
     assert told("WARNING") == []

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from conftest import Recording
+from recording import Recording
 
 from pgentra import TokenProvider
 from pgentra.errors import EntraConnectionValueError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Recording
+from recording import Recording
 
 import pgentra
 from pgentra import _native

@@ -27,7 +27,7 @@ mod tests {
     use super::unmarked;
 
     #[test]
-    fn unmarked_text_is_utf8_without_the_mark() {
+    fn unmarked_returns_utf8_without_the_mark() {
         let read = |content: &[u8]| unmarked(content).map(|text| String::from_utf8(text.to_vec()).expect("UTF-8"));
         assert_eq!(read(b"plain"), None);
         assert_eq!(read(b""), None);

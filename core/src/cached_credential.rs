@@ -8,10 +8,7 @@ use crate::{
     cache::{application_cache, entry::CacheEntry, key::Key, refresh_state::RefreshMode, token::Token, user_cache},
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
-    credential::{
-        Credential, TokenRequest,
-        build::{self, BuildContext},
-    },
+    credential::{BuildContext, Credential, TokenRequest, build},
     error::Result,
     runtime::Pending,
     secret::Secret,
@@ -65,7 +62,7 @@ impl CachedCredential {
     /// Builds the credential of a document.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] if an option cannot be used. What a credential lacks at run time is reported
+    /// [`crate::ErrorKind::InvalidConfiguration`] if an option cannot be used. What a credential lacks at run time is reported
     /// by its first token request.
     pub fn new(config: &CredentialConfig, context: &CredentialContext) -> Result<Arc<Self>> {
         let class = config.kind.class();
@@ -88,12 +85,12 @@ impl CachedCredential {
             // A custom credential keeps its index while any cached value exists that was built with it.
             let hosts: Vec<usize> =
                 context.custom_credentials.iter().map(|host| Arc::as_ptr(host).cast::<()>().addr()).collect();
-            let nobody = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
+            let no_user = CredentialConfig::new(CredentialKind::OnBehalfOf(OnBehalfOfArguments {
                 user_assertion_token: Secret::new(""),
                 ..arguments.clone()
             }));
-            let nobody = CredentialConfig { options: config.options.clone(), ..nobody };
-            let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&nobody, &hosts), &inputs, || {
+            let no_user = CredentialConfig { options: config.options.clone(), ..no_user };
+            let (key, middle_tier) = user_cache::middle_tier(Key::of_document(&no_user, &hosts), &inputs, || {
                 build::build_middle_tier(arguments, &config.options, &build_context)
             })?;
             return Ok(Arc::new(CachedCredential {
@@ -209,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_that_is_frozen_between_calls_refreshes_nothing_in_the_background() {
+    fn cached_credential_in_a_lambda_is_lazy() {
         let config = CredentialConfig::from_value(serde_json::json!({"type": "azure_cli"})).expect("a credential");
         let function = CredentialContext {
             environment: [("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "f".into())].into(),
@@ -223,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_s_object_has_as_many_cells_as_are_worth_keeping() {
+    fn cached_credential_of_a_custom_credential_limits_its_entries() {
         struct Never;
         impl Credential for Never {
             fn name(&self) -> &str {

@@ -1,7 +1,7 @@
-//! The one description of every option: what the document may hold, its defaults and what is refused.
+//! The options of a configuration document: their names, types, defaults and checks.
 //!
-//! Every binding hands this document over: C, .NET and the command line as JSON, Python and Node built from their
-//! classes. What is refused is named by its key, with what was expected and what *type* came, never the value.
+//! Every binding passes this document: C, .NET and the command line as JSON, Python and Node built from their classes. An
+//! error contains the key, the expected type and the *type* of the value, never the value itself.
 
 mod credential;
 pub(crate) mod environment;
@@ -24,35 +24,35 @@ pub(crate) use self::inputs::{BuildInputs, Input};
 pub(crate) use self::reader::read;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Everything a provider is built from.
+/// The configuration document of a provider.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the token comes from. Default: the default chain.
+    /// The credential. Default: the default chain.
     pub credential: CredentialConfig,
-    /// The scope to ask for. Default: the one of the cloud (see `cloud.rs`).
+    /// The scope of the token. Default: the scope of the cloud.
     pub scope: Option<String>,
-    /// The server's host name; tells the cloud where neither `scope` nor the credential does.
+    /// The server's host name. It determines the cloud if neither `scope` nor the credential does.
     pub host: Option<String>,
     /// The role to log in as. Default: `PGUSER`, then the token's claims.
     pub user: Option<String>,
-    /// The role to log in as where the token names none.
+    /// The role to log in as if the token contains no role name.
     pub fallback_username: Option<String>,
-    /// Whether a management token may be asked for the role name. Default: true.
+    /// Whether the role name may be looked up with a management token. Default: true.
     pub management_lookup: bool,
-    /// Whether the token's `appid` is the role where nothing else names one (the Sequelize hook). Default: false.
+    /// Whether the token's `appid` is the last source of the role name (for the Sequelize hook). Default: false.
     pub appid_as_username: bool,
-    /// When tokens are refreshed. Default: `background`; `lazy` where `AWS_LAMBDA_FUNCTION_NAME` is set.
+    /// The refresh mode. Default: `background`, or `lazy` if `AWS_LAMBDA_FUNCTION_NAME` is set.
     pub mode: Option<RefreshMode>,
-    /// Whether tokens are cached. Default: true; false asks the credential at every connection.
+    /// Whether tokens are cached. Default: true. If false, each connection fetches a token from the credential.
     pub cache: bool,
-    /// A PEM file of certificate authorities to trust besides the system's.
+    /// A PEM file of certificate authorities to trust in addition to the system's.
     pub ca_file: Option<String>,
-    /// The longest a caller waits, in seconds. Default: 30.
+    /// The longest wait of a caller, in seconds. Default: 30.
     #[serde(deserialize_with = "seconds")]
     pub timeout: f64,
-    /// The host's environment variables.
+    /// The environment variables of the application.
     pub environment: Environment,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Reads the JSON document.
+    /// Reads a JSON document.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`], naming the key.
@@ -99,7 +99,7 @@ impl Config {
         Config::from_value(value)
     }
 
-    /// Reads the document as a value.
+    /// Reads a document that is already parsed.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`], naming the key.
@@ -114,33 +114,33 @@ impl Config {
         Ok(config)
     }
 
-    /// The environment variable, unless it is unset or empty.
+    /// Returns the value of an environment variable, unless it is unset or empty.
     pub fn variable(&self, name: &str) -> Option<&str> {
         variable(&self.environment, name)
     }
 
-    /// When tokens are refreshed, with the default worked out.
+    /// Returns the refresh mode, with the default applied.
     pub fn effective_mode(&self) -> RefreshMode {
         self.mode.unwrap_or_else(|| usual_mode(&self.environment))
     }
 }
 
-/// When a provider may refresh. Providers of different modes can share one cached token.
+/// When a provider refreshes its token. Providers with different modes can share one cached token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RefreshMode {
-    /// Refreshes beside the caller who asks after the refresh point. The default.
+    /// A call after the refresh point starts a refresh in the background. The default.
     #[default]
     Background,
-    /// Never refreshes while nobody asks and never beside the caller, who fetches instead. For functions and lambdas,
-    /// which are frozen between calls.
+    /// A call after the refresh point waits for a new token. There is no background work. For serverless functions, which
+    /// are frozen between calls.
     Lazy,
-    /// As `Background`, and on a timer while nobody asks.
+    /// As `Background`, and in addition a timer refreshes the token without calls.
     Ahead,
 }
 
-/// When tokens are refreshed where nothing is said of it.
+/// Returns the default of the option `mode`.
 pub(crate) fn usual_mode(environment: &Environment) -> RefreshMode {
     match variable(environment, "AWS_LAMBDA_FUNCTION_NAME") {
         Some(_) => RefreshMode::Lazy,
@@ -148,13 +148,13 @@ pub(crate) fn usual_mode(environment: &Environment) -> RefreshMode {
     }
 }
 
-/// The JSON Schema of [`Config`], checked in as `docs/config.schema.json`.
+/// Returns the JSON Schema of [`Config`], which is checked in as `docs/config.schema.json`.
 #[cfg(feature = "schema")]
 pub fn json_schema() -> Value {
     schemars::schema_for!(Config).to_value()
 }
 
-/// A number of seconds that a `Duration` can hold; refused inside its visitor, where the key is known.
+/// A number of seconds that fits into a `Duration`. It is checked while it is read, so that the error contains the key.
 struct Seconds(f64);
 
 impl<'de> Deserialize<'de> for Seconds {
@@ -190,7 +190,7 @@ fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     Ok(Option::<Seconds>::deserialize(deserializer)?.map(|seconds| seconds.0))
 }
 
-/// A duration of an option in seconds.
+/// Converts the value of an option in seconds.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(30))
 }
@@ -199,8 +199,8 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn refused(key: &str, expected: &str, came: &str) -> Error {
-    Error::new(ErrorKind::InvalidConfiguration, format!("option `{key}`: expected {expected}, got {came}"))
+fn refused(key: &str, expected: &str, found: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration, format!("option `{key}`: expected {expected}, got {found}"))
 }
 
 fn contradiction(path: &str, one: &str, other: &str) -> Error {

@@ -1,7 +1,7 @@
-//! The one list of error kinds, and the error every door returns.
+//! The list of error kinds, and the error type of all functions.
 //!
-//! Everything that names a kind elsewhere (C codes, exception classes, `.code` strings, `docs/errors.md`) is generated
-//! from or checked against [`ErrorKind::ALL`].
+//! The error kinds of other places (C codes, exception classes, `.code` strings, `docs/errors.md`) are generated from
+//! [`ErrorKind::ALL`], or checked against it.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 /// What a credential chain does after an error of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainRule {
-    /// The credential is not set up here: a chain goes on to its next member.
+    /// The credential is not set up here: a chain continues with its next member.
     Unavailable,
-    /// The credential is set up and did not work: a chain stops.
+    /// The credential is set up and failed: a chain stops.
     Failed,
-    /// Not the outcome of a credential.
+    /// Not an error of a credential.
     NotACredential,
 }
 
@@ -29,37 +29,37 @@ macro_rules! error_kinds {
         }
 
         impl ErrorKind {
-            /// Every kind, in the order of the numbers.
+            /// All kinds, in the order of their numbers.
             pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$variant,)+];
 
-            /// The stable string of the kind: `.code` in every language.
+            /// Returns the stable string of the kind: `.code` in every language.
             pub const fn code(self) -> &'static str {
                 match self { $(ErrorKind::$variant => $code,)+ }
             }
 
-            /// What a chain does after it.
+            /// Returns what a chain does after an error of this kind.
             #[doc(hidden)]
             pub const fn chain_rule(self) -> ChainRule {
                 match self { $(ErrorKind::$variant => ChainRule::$chain,)+ }
             }
 
-            /// Whether the same call may succeed later with nothing changed by the caller.
+            /// Returns whether the same call can succeed later without a change by the caller.
             pub const fn is_transient(self) -> bool {
                 match self { $(ErrorKind::$variant => $transient,)+ }
             }
 
-            /// The name of the class that a language with exceptions raises.
+            /// Returns the name of the exception class in languages with exceptions.
             #[doc(hidden)]
             pub const fn class(self) -> &'static str {
                 match self { $(ErrorKind::$variant => $class,)+ }
             }
 
-            /// What to do, where the error itself has no better advice.
+            /// Returns what to do, for errors without more specific advice.
             pub const fn advice(self) -> &'static str {
                 match self { $(ErrorKind::$variant => $advice,)+ }
             }
 
-            /// What the kind means, in a sentence.
+            /// Returns the meaning of the kind in one sentence.
             #[doc(hidden)]
             pub fn summary(self) -> String {
                 match self { $(ErrorKind::$variant => [$($doc),+].map(str::trim).join(" "),)+ }
@@ -75,16 +75,16 @@ error_kinds! {
     /// Entra refused the credential, or a developer tool reported a failed sign-in.
     AuthenticationFailed = 2, "authentication_failed", Failed, false, "AuthenticationError",
         "Check tenant and client id, and the secret, certificate or federated credential that belongs to them.";
-    /// Entra wants the user to act: multi-factor sign-in, consent, a new password.
+    /// Entra requires an action of the user: multi-factor sign-in, consent, a new password.
     InteractionRequired = 3, "interaction_required", Failed, false, "AuthenticationError",
         "Let the user sign in again, with the `claims` of the error's detail.";
-    /// The token service answered 5xx or is overloaded.
+    /// The token service returned HTTP 5xx, or is overloaded.
     ServiceUnavailable = 4, "service_unavailable", Failed, true, "AuthenticationError",
         "No action is required. The request is repeated after the back-off.";
-    /// The token service asked for fewer requests (429).
+    /// The token service limits the number of requests (HTTP 429).
     Throttled = 5, "throttled", Failed, true, "AuthenticationError",
         "Share one provider among pools. The request is repeated when the service permits it.";
-    /// The token service could not be reached: name resolution, connection, broken off.
+    /// The token service could not be reached: name resolution failed, no connection, or an interrupted connection.
     Network = 6, "network", Failed, true, "AuthenticationError",
         "Check DNS, firewall and proxy variables for this host.";
     /// The certificate of the token service is not trusted.
@@ -93,60 +93,60 @@ error_kinds! {
     /// A time limit passed: the caller's wait or the credential's own.
     Timeout = 8, "timeout", Failed, true, "AuthenticationError",
         "The fetch continues: request the token again.";
-    /// The answer of the token service or tool cannot be understood.
+    /// The response of the token service or developer tool cannot be read.
     BadResponse = 9, "bad_response", Failed, true, "AuthenticationError",
         "Check whether a proxy or portal responds instead of the token service.";
-    /// The token that arrived has already expired.
+    /// The token in the response has already expired.
     DeadOnArrival = 10, "dead_on_arrival", Failed, true, "AuthenticationError",
         "Check this machine's clock, and the token cache of the credential.";
     /// The token is not a readable JWT.
     TokenDecode = 11, "token_decode", NotACredential, false, "TokenDecodeError",
         "Pass the user name explicitly, or check the token that the credential returns.";
-    /// No role name follows from the token.
+    /// The token contains no role name.
     UsernameExtraction = 12, "username_extraction", NotACredential, false, "UsernameExtractionError",
         "Pass the user name to the connection, in PGUSER or as the fallback user name.";
-    /// The management scope was refused, so the role name could not be looked up.
+    /// A token for the management scope was refused, so the role name could not be determined.
     ScopePermission = 13, "scope_permission", NotACredential, false, "ScopePermissionError",
         "Pass the user name to the connection, in PGUSER or as the fallback user name.";
-    /// What was given as a credential is none, or returned something that is no token.
+    /// The credential argument is not a credential, or the credential returned a value that is not a token.
     CredentialValue = 14, "credential_value", Failed, false, "CredentialValueError",
         "Pass a credential object, or a callable that returns a token and its expiry.";
     /// A configuration key is unknown, missing, empty or of the wrong type.
     InvalidConfiguration = 15, "invalid_configuration", Failed, false, "CredentialValueError",
         "Correct this option.";
-    /// The connection's own settings contradict each other or the options given.
+    /// The connection's settings contradict each other or the options.
     InvalidConnection = 16, "invalid_connection", NotACredential, false, "EntraConnectionValueError",
         "Correct this connection setting.";
-    /// A token would have gone over a connection without TLS.
+    /// A token would have been sent over a connection without TLS.
     InsecureTransport = 17, "insecure_transport", NotACredential, false, "EntraConnectionValueError",
         "Use sslmode=verify-full. For a trusted server on a trusted network, allow insecure transport explicitly.";
-    /// A blocking call was made where the fetch itself has to run.
+    /// A blocking call was made on a thread that the fetch needs.
     WouldDeadlock = 18, "would_deadlock", NotACredential, false, "PgEntraError",
         "Use the asynchronous function, or call from another thread.";
-    /// The process is ending; no new token is fetched.
+    /// The process is ending and fetches no new tokens.
     ShuttingDown = 19, "shutting_down", NotACredential, false, "PgEntraError",
         "Open connections before the process begins to exit.";
-    /// The caller gave up its wait.
+    /// The caller cancelled its wait.
     Cancelled = 20, "cancelled", NotACredential, false, "PgEntraError",
         "No action is required. The fetch continues for other callers.";
-    /// The host's own credential object failed.
+    /// A custom credential failed.
     CustomCredential = 21, "custom_credential", Failed, true, "AuthenticationError",
         "See the cause, which is the credential's own error.";
-    /// A defect in this library: a panic was caught.
+    /// A defect of pgentra: a panic was caught.
     Internal = 22, "internal", Failed, true, "PgEntraError",
         "Report it with the log of target `pgentra`.";
-    /// A function of the C library was called with what its documentation rules out: NULL, a closed handle, no UTF-8.
+    /// A function of the C library was called with an invalid argument: NULL, a closed handle, text that is not UTF-8.
     InvalidArgument = 23, "invalid_argument", NotACredential, false, "PgEntraError",
         "Correct the call.";
 }
 
 impl ErrorKind {
-    /// The kind of a stable number.
+    /// Returns the kind with a stable number.
     pub fn from_number(number: i32) -> Option<ErrorKind> {
         Self::ALL.iter().copied().find(|kind| *kind as i32 == number)
     }
 
-    /// The kind of a stable code.
+    /// Returns the kind with a stable code.
     pub fn from_code(code: &str) -> Option<ErrorKind> {
         Self::ALL.iter().copied().find(|kind| kind.code() == code)
     }
@@ -158,16 +158,16 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// The host's own error object (an exception, a JavaScript value), kept to become the cause again.
+/// The error object of a custom credential (an exception, a JavaScript value), which becomes the cause of the error.
 pub type CustomCause = Arc<dyn Any + Send + Sync>;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of any door. Cloning shares the contents.
+/// An error of this crate. Clones share their contents.
 ///
-/// `Display` is one non-empty line that says what failed, for which credential, what the service said and what to do;
-/// the attempts of a chain follow on lines of their own. It never holds a token, a secret or a raw response body.
+/// `Display` writes one line: what failed, for which credential, the service's message and what to do. The attempts of
+/// a chain follow on separate lines. An error never contains a token, a secret or a raw response body.
 #[derive(Clone)]
 pub struct Error(Arc<ErrorContents>);
 
@@ -184,29 +184,29 @@ struct ErrorContents {
     custom_class: Option<String>,
 }
 
-/// What a token service said of itself and of the failure.
+/// What a token service returned about a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceErrorDetails {
     /// HTTP status.
     pub status: Option<u16>,
     /// The OAuth `error` code, such as `invalid_client`.
     pub error: Option<String>,
-    /// The number behind `AADSTS`.
+    /// The number after `AADSTS`.
     pub aadsts: Option<u32>,
-    /// The service's own sentence, already shortened and masked.
+    /// The service's message, shortened and masked.
     pub message: Option<String>,
     /// Entra's trace id, for a support request.
     pub trace_id: Option<String>,
     /// Entra's correlation id.
     pub correlation_id: Option<String>,
-    /// How long the service asked to be left alone.
+    /// The time after which the service accepts the next request.
     pub retry_after: Option<Duration>,
     /// The claims challenge to pass to an interactive sign-in.
     pub claims: Option<String>,
 }
 
 impl Error {
-    /// An error of `kind` whose first line begins with `message`: what failed and why, without a full stop.
+    /// Creates an error. `message` states what failed and why, without a full stop, and begins the first line.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error(Arc::new(ErrorContents {
             kind,
@@ -226,7 +226,7 @@ impl Error {
         self
     }
 
-    /// Names the credential, unless one is named already.
+    /// Sets the class name of the credential, unless it is already set.
     #[must_use]
     pub fn for_credential(self, name: impl Into<String>) -> Self {
         if self.0.credential.is_some() {
@@ -235,8 +235,8 @@ impl Error {
         self.with(|e| e.credential = Some(name.into()))
     }
 
-    /// The error of something larger that this is the cause of: `what` comes in front of the first line, which goes on
-    /// naming the part that failed, and the next credential to be named is the larger one.
+    /// Converts the error of a part into that of the whole: `what` and the part's credential begin the first line, and
+    /// the credential of the whole can be set.
     #[must_use]
     pub(crate) fn of_part(self, what: &str) -> Self {
         let part = self.0.credential.as_deref().map(|name| format!(" from {name}")).unwrap_or_default();
@@ -246,37 +246,37 @@ impl Error {
         })
     }
 
-    /// Changes the kind: a developer tool's failure is "unavailable" inside the default chain.
+    /// Sets the kind: a developer tool's failure is "unavailable" inside the default chain.
     #[must_use]
     pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
         self.with(|e| e.kind = kind)
     }
 
-    /// Advice better than the kind's own.
+    /// Sets advice that replaces the kind's.
     #[must_use]
     pub fn with_advice(self, advice: impl Into<String>) -> Self {
         self.with(|e| e.advice = Some(advice.into()))
     }
 
-    /// Puts what the error is about in front of its message: `what: message`.
+    /// Prefixes the message with its subject: `what: message`.
     #[must_use]
     pub(crate) fn about(self, what: &str) -> Self {
         self.with(|e| e.message = format!("{what}: {}", e.message))
     }
 
-    /// What the service said.
+    /// Sets what the service returned.
     #[must_use]
     pub fn with_service(self, service: ServiceErrorDetails) -> Self {
         self.with(|e| e.service = service)
     }
 
-    /// The attempts of a chain, in their order.
+    /// Sets the attempts of a chain, in their order.
     #[must_use]
     pub(crate) fn with_attempts(self, attempts: Vec<Error>) -> Self {
         self.with(|e| e.attempts = attempts)
     }
 
-    /// Marks a refusal that asking again will not change (`invalid_client`, unknown tenant): remembered longer.
+    /// Marks a refusal that a retry does not change (`invalid_client`, unknown tenant). It is remembered longer.
     #[must_use]
     pub fn definite(self) -> Self {
         self.with(|e| e.definite = true)
@@ -291,79 +291,79 @@ impl Error {
         })
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The stable string of the kind.
+    /// Returns the stable string of the kind.
     pub fn code(&self) -> &'static str {
         self.0.kind.code()
     }
 
-    /// The number behind `AADSTS`, where Entra gave one.
+    /// Returns the number after `AADSTS`, if Entra returned one.
     pub fn aadsts(&self) -> Option<u32> {
         self.0.service.aadsts
     }
 
-    /// The class name of the credential that failed.
+    /// Returns the class name of the credential that failed.
     pub fn credential(&self) -> Option<&str> {
         self.0.credential.as_deref()
     }
 
-    /// What the service said.
+    /// Returns what the service returned.
     pub fn service(&self) -> &ServiceErrorDetails {
         &self.0.service
     }
 
-    /// The message alone, without the credential, the service's own text and the advice.
+    /// Returns the message alone, without the credential, the service's own text and the advice.
     pub(crate) fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The attempts of a chain.
+    /// Returns the attempts of a chain.
     pub fn attempts(&self) -> &[Error] {
         &self.0.attempts
     }
 
-    /// Whether it was marked [`definite`](Self::definite).
+    /// Returns whether the error was marked [`definite`](Self::definite).
     pub fn is_definite(&self) -> bool {
         self.0.definite
     }
 
-    /// Whether the same call may succeed later with nothing changed.
+    /// Returns whether the same call can succeed later without a change.
     pub fn is_transient(&self) -> bool {
         self.0.kind.is_transient() && !self.0.definite
     }
 
-    /// Whether a chain goes on past it.
+    /// Returns whether a chain continues after it.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind.chain_rule() == ChainRule::Unavailable
     }
 
-    /// Whether it, or an attempt of its chain, keeps an error object of the host's.
+    /// Returns whether the error, or an attempt of its chain, has the error object of a custom credential.
     pub(crate) fn has_custom_cause(&self) -> bool {
         self.0.custom_cause.is_some() || self.0.attempts.iter().any(Error::has_custom_cause)
     }
 
-    /// The host's own error object.
+    /// Returns the error object of a custom credential.
     #[doc(hidden)]
     pub fn custom_cause(&self) -> Option<&CustomCause> {
         self.0.custom_cause.as_ref()
     }
 
-    /// The name of the class of the host's own error.
+    /// Returns the class name of a custom credential's error.
     #[doc(hidden)]
     pub fn custom_class(&self) -> Option<&str> {
         self.0.custom_class.as_deref()
     }
 
-    /// What to do next.
+    /// Returns what to do next.
     pub fn advice(&self) -> &str {
         self.0.advice.as_deref().unwrap_or(self.0.kind.advice())
     }
 
-    /// Everything above as data: `.detail` in every language.
+    /// Returns the error as data: `.detail` in every language.
     pub fn detail(&self) -> Value {
         let service = &self.0.service;
         let mut detail = json!({
@@ -394,7 +394,7 @@ impl Error {
         detail
     }
 
-    /// The first line without the advice.
+    /// Returns the first line without the advice.
     pub fn headline(&self) -> String {
         let mut line = String::new();
         if let Some(credential) = &self.0.credential {
@@ -446,7 +446,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 impl crate::cloud::CloudError {
-    /// The error, with the credential whose setting it is.
+    /// Converts to an error, with the class of the credential if the setting belongs to it.
     pub(crate) fn of_credential(self, class: &str) -> Error {
         let is_of_credential = self.is_of_credential();
         let error = Error::from(self);

@@ -58,14 +58,13 @@ pub mod credential;
 mod error;
 pub mod identity;
 mod logging;
+mod percent_encoding;
 pub mod postgres;
 mod provider;
 mod runtime;
 mod secret;
 mod transport;
 
-#[doc(hidden)]
-pub use cache::clear_caches;
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
 pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind, RefreshMode};
@@ -82,7 +81,8 @@ pub mod testing {
     pub use crate::{
         cache::refresh_state,
         config::inputs::BuildInputs,
-        credential::build::{BuildContext, build},
+        credential::developer_tools::process::canned::set_tool_output,
+        credential::{BuildContext, build::build},
         transport::{Authorities, Method, Request, Response, Transport, TransportSettings, Trust},
     };
 }

@@ -116,10 +116,10 @@ pub(crate) fn warn_once(warning: String) {
 /// Returns whether the warning is new in this process, and remembers it. The number of texts is limited, because they
 /// contain host names.
 pub(crate) fn is_first_warning(warning: &str) -> bool {
-    let told = WARNED.load();
-    if told.contains(warning) || told.len() >= MOST_WARNINGS {
+    let logged = WARNED.load();
+    if logged.contains(warning) || logged.len() >= MOST_WARNINGS {
         return false;
     }
-    WARNED.rcu(|told| told.iter().cloned().chain([warning.to_owned()]).collect::<HashSet<_>>());
+    WARNED.rcu(|logged| logged.iter().cloned().chain([warning.to_owned()]).collect::<HashSet<_>>());
     true
 }

@@ -352,6 +352,37 @@ impl TokenProvider {
         }
     }
 
+    /// Waits until another token than the current one is cached, and returns it. For programs that hand each new token
+    /// to a component that stores it, such as a connection pool with a fixed password.
+    ///
+    /// The current token is that at the time of the call. This does not fetch a token itself: use
+    /// [`RefreshMode::Ahead`], or request tokens elsewhere. Without a cached token, it returns the first one.
+    ///
+    /// ```no_run
+    /// # async fn example(provider: pgentra::TokenProvider, store: impl Fn(&str)) -> pgentra::Result<()> {
+    /// loop {
+    ///     // Called before `get`, so that no change is missed.
+    ///     let changed = provider.changed();
+    ///     store(provider.get().await?.secret());
+    ///     changed.await?;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] if the option `cache` is false, because no token is cached then.
+    pub fn changed(&self) -> impl Future<Output = Result<Arc<Token>>> + Send + use<> {
+        let inner = Arc::clone(&self.0);
+        let before = inner.entry.warm().map(|warm| Arc::clone(warm.token()));
+        async move {
+            if !inner.cache {
+                let message = "a new token cannot be awaited: the option `cache` is false";
+                return Err(Error::new(ErrorKind::InvalidConfiguration, message));
+            }
+            inner.entry.changed(before.as_deref()).await
+        }
+    }
+
     /// Returns a token; blocks this thread if no usable one is cached.
     ///
     /// # Errors
@@ -531,11 +562,11 @@ impl Inner {
             Err(error) => match &self.fallback_username {
                 Some(user) => return Some(Ok((user.clone(), "fallback_username"))),
                 None => {
-                    let told = Error::new(
+                    let explanation = Error::new(
                         ErrorKind::TokenDecode,
                         format!("the role name cannot be read from the token: {error}"),
                     );
-                    return Some(Err(told.for_credential(self.credential.name())));
+                    return Some(Err(explanation.for_credential(self.credential.name())));
                 }
             },
         };
@@ -557,8 +588,8 @@ impl Inner {
         };
         let principal = claims.principal();
         // The token is needed once, so it is not refreshed in advance.
-        let asked = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
-        let found = asked.and_then(|token| match token.claims() {
+        let requested = within(&self.credential.entry(&self.management), RefreshMode::Lazy, limit).await;
+        let found = requested.and_then(|token| match token.claims() {
             Ok(theirs) if !same_principal(&principal, &theirs.principal()) => {
                 Err(Error::new(ErrorKind::UsernameExtraction, "the management token is for another principal"))
             }
@@ -597,7 +628,7 @@ impl Inner {
             Some(_) => Management::Failed,
             None => Management::Nameless,
         };
-        let told = role_name::explain_missing_name(&principal, lookup);
+        let explanation = role_name::explain_missing_name(&principal, lookup);
         let (kind, attempts) = match management {
             // A later attempt can succeed when the service is available again, so the error is transient.
             Some(error) if error.is_transient() && !error.custom_was_refused() => (error.kind(), vec![error]),
@@ -605,7 +636,7 @@ impl Inner {
             None => (ErrorKind::UsernameExtraction, Vec::new()),
         };
         // The explanation ends with the option to pass.
-        Err(Error::new(kind, told)
+        Err(Error::new(kind, explanation)
             .with_advice("See https://github.com/pgentra/pgentra/blob/main/docs/troubleshooting.md#no-role-name.")
             .with_attempts(attempts)
             .for_credential(self.credential.name()))

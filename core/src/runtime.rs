@@ -191,7 +191,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_signal_reaches_a_thread_of_ours_and_all_reach_its_starter() {
+    fn start_thread_blocks_signals_only_in_the_new_thread() {
         fn is_blocked(signal: i32) -> bool {
             // SAFETY: the set is filled by pthread_sigmask, which changes nothing without a new one, before it is read.
             unsafe {
@@ -202,7 +202,7 @@ mod tests {
         }
         let (sender, receiver) = std::sync::mpsc::channel();
         let look = || (is_blocked(libc::SIGTERM), is_blocked(libc::SIGSEGV));
-        start_thread("looks", move || sender.send(look()).expect("somebody listens")).expect("starts");
+        start_thread("looks", move || sender.send(look()).expect("a receiver")).expect("starts");
         assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok((true, false)));
         assert_eq!(look(), (false, false));
     }

@@ -271,7 +271,7 @@ impl Transport {
                 Transport::canned(move |request| {
                     let request = Request { proxy: false, trust: trust.clone(), ..request };
                     match &*canned.0 {
-                        Inner::Canned(answer) => answer(request),
+                        Inner::Canned(respond) => respond(request),
                         Inner::Network { .. } => unreachable!("it was canned when it was cloned"),
                     }
                 })
@@ -280,8 +280,8 @@ impl Transport {
     }
 
     /// Creates a transport that passes every request to `answer`, for tests.
-    pub fn canned(answer: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
-        Transport(Arc::new(Inner::Canned(Box::new(answer))))
+    pub fn canned(respond: impl Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync + 'static) -> Self {
+        Transport(Arc::new(Inner::Canned(Box::new(respond))))
     }
 
     /// Sends a request and reads the response, whatever its status.
@@ -297,7 +297,7 @@ impl Transport {
         let limit = request.timeout;
         let exchange = async {
             match &*self.0 {
-                Inner::Canned(answer) => answer(request).await,
+                Inner::Canned(respond) => respond(request).await,
                 Inner::Network { settings, trust, clients } => {
                     exchange(settings, trust.as_deref(), clients, request, &endpoint).await
                 }
@@ -489,19 +489,19 @@ async fn exchange(
     }
     let failed =
         async |error: reqwest::Error| failure::classify(&error, endpoint, proxied, trust, &clients.trust_notes).await;
-    let mut answer = match outgoing.send().await {
-        Ok(answer) => answer,
+    let mut respond = match outgoing.send().await {
+        Ok(respond) => respond,
         Err(error) => return Err(failed(error).await),
     };
 
-    let status = answer.status();
+    let status = respond.status();
     if let (Some(proxied), 407) = (proxied, status.as_u16()) {
         return Err(failure::refused_by_proxy(endpoint, proxied, Some(407)));
     }
     let mut body = Zeroizing::new(Vec::new());
     let mut truncated = false;
     loop {
-        match answer.chunk().await {
+        match respond.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
             Ok(Some(_)) => truncated = true,
             Ok(None) => break,
@@ -516,7 +516,7 @@ async fn exchange(
     if truncated && status.is_success() {
         return Err(Error::new(ErrorKind::BadResponse, format!("the response of {endpoint} is larger than 1 MB")));
     }
-    let headers = std::mem::take(answer.headers_mut());
+    let headers = std::mem::take(respond.headers_mut());
     Ok(Response::seen(status.as_u16(), headers, body, truncated))
 }
 
@@ -609,20 +609,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_encoded_as_browsers_do() {
+    fn form_is_encoded_as_in_browsers() {
         let form = [("a b", Secret::new("x&y=z+ü~")), ("scope", Secret::new("https://r/.default"))];
         assert_eq!(encode_form(&form).as_slice(), b"a+b=x%26y%3Dz%2B%C3%BC%7E&scope=https%3A%2F%2Fr%2F.default");
     }
 
     #[test]
-    fn endpoints_hold_no_credentials_and_no_query() {
+    fn endpoint_contains_no_credentials_and_no_query() {
         assert_eq!(endpoint("https://user:pw@login.example/t?secret=1"), "login.example:443");
         assert_eq!(endpoint("http://[::1]:40342/x"), "[::1]:40342");
         assert_eq!(endpoint("not an address pw"), "an unreadable address");
     }
 
     #[test]
-    fn retry_after_in_every_form() {
+    fn retry_after_is_read_in_every_form() {
         let after = |headers: &[(&str, &str)]| Response::new(429, headers, "").retry_after();
         assert_eq!(after(&[]), None);
         assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
@@ -638,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn skew_is_told_from_five_minutes() {
+    fn clock_skew_is_reported_from_five_minutes() {
         let skew = |offset: i64| {
             let theirs =
                 SystemTime::now() - Duration::from_secs(10_000) + Duration::from_secs((10_000 - offset) as u64);

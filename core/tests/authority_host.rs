@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
             &[],
             true,
         ),
-        // The chain must not go on as somebody else than the variables name.
+        // The chain must not continue with another identity than the variables specify.
         case("DefaultAzureCredential", json!({"type": "default"}), APPLICATION, true),
         case("DefaultAzureCredential", json!({"type": "default"}), FEDERATED, true),
         case("DefaultAzureCredential", json!({"type": "default"}), &[], false),
@@ -134,7 +134,7 @@ fn check(error: &Error, case: &Case, setting: Setting, authority: &str) {
 }
 
 #[test]
-fn authority_host_may_have_the_path_of_the_credentials_own_tenant() {
+fn authority_host_with_the_path_of_the_credentials_tenant_is_accepted() {
     let upper = TENANT.to_ascii_uppercase();
     let paths = [
         (String::new(), true),
@@ -179,7 +179,7 @@ fn authority_host_may_have_the_path_of_the_credentials_own_tenant() {
 }
 
 #[test]
-fn authority_host_that_is_malformed_is_refused_by_every_credential() {
+fn authority_host_that_is_malformed_is_rejected_by_every_credential() {
     for case in cases() {
         for setting in [Setting::Option, Setting::Variable] {
             for (authority, part) in [
@@ -207,7 +207,7 @@ fn authority_host_that_is_malformed_is_refused_by_every_credential() {
 
 /// The path is no part of the address: a tenant that the request names stands in its place.
 #[tokio::test]
-async fn authority_host_with_the_tenant_s_path_is_asked_below_its_host() {
+async fn authority_host_with_the_tenants_path_is_requested_below_its_host() {
     let urls = Arc::new(Mutex::new(Vec::new()));
     for case in cases().into_iter().filter(|case| case.class == "ClientSecretCredential") {
         for setting in [Setting::Option, Setting::Variable] {
@@ -240,7 +240,7 @@ async fn authority_host_with_the_tenant_s_path_is_asked_below_its_host() {
 
 /// Where the path is not used, the host still says which cloud it is.
 #[test]
-fn authority_host_of_a_managed_identity_tells_the_cloud_whatever_its_path() {
+fn authority_host_of_a_managed_identity_selects_the_cloud_with_any_path() {
     for path in ["", "/canary", "/canary/v2.0"] {
         let authority = format!("https://login.microsoftonline.us{path}");
         let environment: Environment = [("AZURE_AUTHORITY_HOST".to_owned(), authority.into())].into();

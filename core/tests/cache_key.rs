@@ -176,7 +176,7 @@ fn cases() -> Vec<Case> {
             "environment, a secret",
             json!({"type": "environment"}),
             &[("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "canary-s")],
-            // With a secret nobody asks for a certificate.
+            // With a secret, no certificate is read.
             &[&ENVIRONMENT[..3], &ENVIRONMENT[4..], ENTRA, ROOTS, PROXIES],
         ),
         case(
@@ -355,7 +355,7 @@ fn cache_key_consists_of_the_variables_that_the_credential_reads() {
 }
 
 #[test]
-fn cache_key_holds_ca_file_and_cloud_only_where_they_are_used() {
+fn cache_key_contains_ca_file_and_cloud_only_if_they_are_used() {
     let with = |document: &Value, ca_file: Option<&str>, host: Option<&str>| {
         let config = CredentialConfig::from_value(document.clone()).expect("a document");
         let [ca_file, server_host] = [ca_file, host].map(|text| text.map(str::to_owned));
@@ -399,7 +399,7 @@ fn cache_key_differs_in_every_setting_and_secret() {
 }
 
 #[tokio::test]
-async fn managed_identity_is_asked_once_by_providers_that_differ_in_home_alone() {
+async fn managed_identity_of_providers_that_differ_only_in_home_is_fetched_once() {
     let answer = json!({"access_token": "canary", "expires_on": "4102444800"});
     let identity = Server::plain(Reply::json(200, &answer)).await;
     let ask = async |variables: &[(&str, &str)]| {

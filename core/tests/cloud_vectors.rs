@@ -13,7 +13,7 @@ fn cases(group: &str) -> Vec<Value> {
 }
 
 #[test]
-fn clouds() {
+fn cloud_vectors() {
     for case in cases("cases") {
         let name = &case["name"];
         match (cloud::resolve(&cloud_inputs(&case)), case.get("error")) {
@@ -48,7 +48,7 @@ fn clouds() {
 }
 
 #[test]
-fn resources() {
+fn resource_vectors() {
     for case in cases("resources") {
         let scope = case["scope"].as_str().expect("scope");
         assert_eq!(cloud::resource_of(scope), case["resource"], "{scope}");
@@ -56,7 +56,7 @@ fn resources() {
 }
 
 #[test]
-fn the_table_is_consistent() {
+fn cloud_table_is_consistent() {
     for known in Cloud::KNOWN {
         let facts = known.facts();
         assert_eq!(facts.private_link_zone, format!("privatelink.{}", facts.host_suffix));

@@ -78,7 +78,7 @@ fn refusal(document: Value) -> Option<String> {
 }
 
 #[test]
-fn the_documents_are_valid_and_show_no_secret() {
+fn config_documents_are_valid_and_show_no_secret() {
     for document in documents() {
         let config = Config::from_value(document.clone()).unwrap_or_else(|e| panic!("{e}"));
         assert!(!format!("{config:?}").contains(CANARY));
@@ -89,7 +89,7 @@ fn the_documents_are_valid_and_show_no_secret() {
 }
 
 #[test]
-fn every_key_mistyped_with_a_canary_secret() {
+fn config_with_any_mistyped_key_shows_no_secret() {
     let mut refused = 0;
     for document in documents() {
         let mut paths = Vec::new();
@@ -127,7 +127,7 @@ fn every_key_mistyped_with_a_canary_secret() {
 }
 
 #[test]
-fn refusals_name_key_expectation_and_type() {
+fn config_error_contains_key_expectation_and_type() {
     for (document, expected) in [
         (json!({"scope": 5}), "option `scope`: expected a string, got an integer"),
         (json!({"scope": ""}), "option `scope`: expected a text that is not empty, got an empty string"),
@@ -172,7 +172,7 @@ fn refusals_name_key_expectation_and_type() {
 }
 
 #[test]
-fn a_lambda_is_lazy_by_itself() {
+fn config_mode_in_a_lambda_is_lazy() {
     let mode = |document| Config::from_value(document).expect("valid").effective_mode();
     assert_eq!(mode(json!({})), config::RefreshMode::Background);
     assert_eq!(mode(json!({"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f"}})), config::RefreshMode::Lazy);
@@ -188,13 +188,13 @@ fn known_variables_are_sorted() {
 }
 
 #[test]
-fn a_credential_document_alone() {
+fn credential_config_reads_a_document_of_its_own() {
     assert!(CredentialConfig::from_value(json!({"type": "azure_cli"})).is_ok());
     assert!(CredentialConfig::from_value(json!({"type": "azure_cli", "nonsense": 1})).is_err());
 }
 
 #[test]
-fn the_page_about_credentials_has_every_type_and_valid_documents() {
+fn credentials_page_has_every_type_and_valid_documents() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md")).expect("a page");
     let mut shown: Vec<String> = page
         .split("```json\n")

@@ -101,7 +101,7 @@ fn secure_sslmode_vectors() {
 proptest! {
     /// Whatever the settings hold, a `conninfo` that is read again has the same.
     #[test]
-    fn conninfo_is_read_as_it_was_written(
+    fn connection_string_reads_a_written_conninfo(
         dbname in "[^\\x00]*", host in "[a-z' \\\\=]+", password in "[^\\x00]+", application_name in any::<String>(),
     ) {
         let application_name = application_name.replace('\0', "");
@@ -120,7 +120,7 @@ proptest! {
 
 /// Whatever is written, the parsers end without a panic.
 #[test]
-fn connection_string_any_text_is_read_or_refused() {
+fn connection_string_of_any_text_does_not_panic() {
     let vectors = vectors(include_str!("../../tests/vectors/connections.json"));
     let forms = [Form::Libpq, Form::Url, Form::UrlAuthorityFirst, Form::Dotnet, Form::Jdbc];
     for case in vectors["strings"].as_array().expect("strings") {

@@ -53,7 +53,7 @@ macro_rules! files {
         $(#[test] fn $name() { run_file(stringify!($name)); })+
 
         #[test]
-        fn every_file_is_run() {
+        fn credential_vectors_of_every_file_are_run() {
             let mut files: Vec<String> = std::fs::read_dir(folder().join("credentials"))
                 .unwrap()
                 .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())

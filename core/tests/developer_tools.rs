@@ -76,8 +76,8 @@ async fn gone(pids: &[i32]) {
         let is_gone = |pid: &i32| {
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             // SAFETY: signal 0 only asks whether the process exists.
-            let nobody = unsafe { libc::kill(*pid, 0) } == -1;
-            nobody || state.contains(") Z ")
+            let is_gone = unsafe { libc::kill(*pid, 0) } == -1;
+            is_gone || state.contains(") Z ")
         };
         pids.iter().all(is_gone).then_some(())
     })
@@ -99,7 +99,7 @@ async fn within<T>(mut look: impl FnMut() -> Option<T>) -> T {
 const HANGS: &str = "sleep 1000 & echo $! >> pids; echo $$ >> pids; wait";
 
 #[tokio::test]
-async fn a_tool_that_hangs_is_killed_with_its_children() {
+async fn azure_cli_that_hangs_is_killed_with_its_children() {
     let bench = Bench::new(HANGS);
     let credential = bench.credential(json!({"type": "azure_cli", "process_timeout": 2}));
     let started = Instant::now();
@@ -111,7 +111,7 @@ async fn a_tool_that_hangs_is_killed_with_its_children() {
 }
 
 #[tokio::test]
-async fn the_other_tools_are_killed_alike() {
+async fn developer_tool_of_any_kind_that_hangs_is_killed() {
     for (tool, kind, title) in [
         ("azd", "azure_developer_cli", "Azure Developer CLI did not finish within 2.0 s"),
         ("pwsh", "azure_powershell", "Azure PowerShell did not finish within 2.0 s"),
@@ -125,7 +125,7 @@ async fn the_other_tools_are_killed_alike() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_is_given_up_takes_its_tool_along() {
+async fn developer_tool_of_a_dropped_fetch_is_killed() {
     let bench = Bench::new(HANGS);
     let credential = bench.credential(json!({"type": "azure_cli"}));
     let task = tokio::spawn(async move { fetch(&*credential).await.map(|_| ()) });
@@ -135,7 +135,7 @@ async fn a_fetch_that_is_given_up_takes_its_tool_along() {
 }
 
 #[tokio::test]
-async fn in_the_default_chain_a_hanging_tool_is_unavailable() {
+async fn default_credential_with_a_hanging_tool_counts_it_as_unavailable() {
     let bench = Bench::new(HANGS);
     let members = ["EnvironmentCredential", "WorkloadIdentityCredential", "ManagedIdentityCredential"];
     let document = json!({"type": "default", "process_timeout": 0.3, "exclude": members});
@@ -145,7 +145,7 @@ async fn in_the_default_chain_a_hanging_tool_is_unavailable() {
 }
 
 #[tokio::test]
-async fn never_two_at_once() {
+async fn developer_tool_runs_once_at_a_time() {
     let bench = Bench::new(&format!("echo in >> log; sleep 0.05; echo out >> log; printf %s '{TOKEN}'"));
     let one = bench.credential(json!({"type": "azure_cli"}));
     let other = bench.credential(json!({"type": "azure_cli", "tenant_id": "t"}));
@@ -158,7 +158,7 @@ async fn never_two_at_once() {
 }
 
 #[tokio::test]
-async fn what_it_leaves_running_holds_nobody_up_and_is_left_alone() {
+async fn developer_tool_that_leaves_a_process_running_does_not_block() {
     let bench = Bench::new(&format!("sleep 1000 & echo $! > pids; printf %s '{TOKEN}'"));
     let started = Instant::now();
     let token = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap();
@@ -172,7 +172,7 @@ async fn what_it_leaves_running_holds_nobody_up_and_is_left_alone() {
 }
 
 #[tokio::test]
-async fn output_without_end_is_not_waited_for() {
+async fn developer_tool_with_endless_output_is_stopped() {
     let bench = Bench::new("while :; do echo 0123456789012345678901234567890123456789012345678901234567890; done");
     let credential = bench.credential(json!({"type": "azure_cli", "process_timeout": 0.5}));
     let error = fetch(&*credential).await.unwrap_err();
@@ -180,7 +180,7 @@ async fn output_without_end_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn more_output_than_a_pipe_holds_stops_nothing() {
+async fn developer_tool_with_more_output_than_a_pipe_holds_is_read() {
     let bench = Bench::new("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 3");
     let error = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AuthenticationFailed, "{}", error.code());
@@ -188,7 +188,7 @@ async fn more_output_than_a_pipe_holds_stops_nothing() {
 }
 
 #[tokio::test]
-async fn it_runs_in_a_safe_folder_without_input() {
+async fn developer_tool_runs_in_a_safe_folder_without_input() {
     // The script's own `cd` would hide it.
     let bench = Bench::new("");
     let script = r#"#!/bin/sh
@@ -202,7 +202,7 @@ printf '{"accessToken":"%s","expires_on":1}' "$wd"
 }
 
 #[test]
-fn the_stamp_changes_with_the_profile() {
+fn developer_tool_stamp_changes_with_the_profile() {
     let bench = Bench::new("");
     let credential = bench.credential(json!({"type": "azure_cli"}));
     let chain =
@@ -220,7 +220,7 @@ fn the_stamp_changes_with_the_profile() {
 }
 
 #[tokio::test]
-async fn a_tool_without_its_interpreter_is_told_as_broken_and_not_as_missing() {
+async fn azure_cli_without_its_interpreter_is_reported_as_broken() {
     let bench = Bench::new("");
     std::fs::write(bench.file("az"), "#!/nowhere/python3\n").unwrap();
     let error = fetch(&*bench.credential(json!({"type": "azure_cli"}))).await.unwrap_err();

@@ -35,7 +35,7 @@ const SITUATIONS: &[(&str, fn(), i32)] = &[
 ];
 
 #[test]
-fn exit_in_the_middle_of_a_fetch() {
+fn exit_during_a_fetch_ends_in_time() {
     let count = std::env::var("PGENTRA_EXITS").map_or(20, |count| count.parse().expect("a number"));
     for (situation, _, expected) in SITUATIONS {
         let begun = AtomicUsize::new(0);
@@ -55,7 +55,7 @@ fn exit_in_the_middle_of_a_fetch() {
 fn run(situation: &str) -> Option<i32> {
     let started = Instant::now();
     let mut process = Command::new(std::env::current_exe().expect("a path"))
-        .args(["--exact", "the_process_that_exits", "--ignored", "--test-threads=1", "-q"])
+        .args(["--exact", "child_that_exits", "--ignored", "--test-threads=1", "-q"])
         .env(ROLE, situation)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -75,8 +75,8 @@ fn run(situation: &str) -> Option<i32> {
 }
 
 #[test]
-#[ignore = "run by exit_in_the_middle_of_a_fetch, in a process of its own"]
-fn the_process_that_exits() {
+#[ignore = "run by exit_during_a_fetch_ends_in_time, in a process of its own"]
+fn child_that_exits() {
     let role = std::env::var(ROLE).expect("a situation");
     let (_, situation, _) = SITUATIONS.iter().find(|(name, ..)| *name == role).expect("a situation");
     situation();

@@ -51,7 +51,7 @@ fn await_child(pid: libc::pid_t) {
 }
 
 #[test]
-fn two_hundred_forks_in_the_middle_of_fetches() {
+fn fork_during_a_fetch_leaves_both_processes_working() {
     for round in 0..100 {
         // The first fetch is under way when the child is made.
         let credential = Scripted::user("a", 3600).delayed(Duration::from_millis(10));

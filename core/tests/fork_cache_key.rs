@@ -22,7 +22,7 @@ fn credential(endpoint: &str, home: Option<&str>) -> std::sync::Arc<CachedCreden
 }
 
 #[test]
-fn forked_child_with_another_home_uses_its_parents_token() {
+fn fork_child_with_another_home_uses_its_parents_token() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}/token", listener.local_addr().expect("an address"));
     let server = std::thread::spawn(move || {

@@ -19,7 +19,7 @@ fn set_log_sink_with_a_sink_that_calls_the_engine_and_panics_ends_all_waits() {
         let line = event.message;
         if event.target == "pgentra::cache" && line.contains("scope=") {
             let entries = pgentra::stats().len();
-            told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("somebody listens");
+            told.lock().expect("not poisoned").send((entries, line.to_owned())).expect("a receiver");
             assert!(!line.contains("good for"), "canary");
         }
     };

@@ -13,7 +13,7 @@ fn cases(group: &str) -> Vec<Value> {
 }
 
 #[test]
-fn refusals() {
+fn login_error_vectors() {
     for case in cases("refusals") {
         let message = case["message"].as_str().expect("message");
         let sqlstate = case.get("sqlstate").map(|state| state.as_str().expect("sqlstate"));
@@ -25,7 +25,7 @@ fn refusals() {
 }
 
 #[test]
-fn explanations() {
+fn explanation_vectors() {
     for case in cases("explanations") {
         let login_error = known(&case["cause"]);
         let cause = login_error.cause;
@@ -51,7 +51,7 @@ fn explanations() {
 
 /// Whatever a server says, the verdict comes without a panic, and a role in it cannot break the statement.
 #[test]
-fn any_text_is_judged() {
+fn classify_of_any_text_does_not_panic() {
     for case in cases("refusals") {
         let message = case["message"].as_str().expect("message");
         for (at, _) in message.char_indices() {

@@ -68,7 +68,7 @@ async fn ask(credential: &CachedCredential, request: &TokenRequest) -> Result<()
 }
 
 #[tokio::test]
-async fn each_user_has_a_token_of_their_own_and_asks_for_it_once() {
+async fn on_behalf_of_each_user_fetches_one_token() {
     let entra = Entra::start().await;
     let request = TokenRequest::new(SCOPE);
     // A web service makes a credential for each request that it serves.
@@ -94,7 +94,7 @@ async fn each_user_has_a_token_of_their_own_and_asks_for_it_once() {
 }
 
 #[tokio::test]
-async fn middle_tier_is_shared_by_environments_that_differ_in_nothing_that_it_reads() {
+async fn middle_tier_is_shared_by_environments_that_differ_only_in_unread_variables() {
     let entra = Entra::start().await;
     let request = TokenRequest::new(SCOPE);
     let ask_with = async |user: &str, variables: &[(&str, &str)]| {
@@ -113,7 +113,7 @@ async fn middle_tier_is_shared_by_environments_that_differ_in_nothing_that_it_re
 }
 
 #[tokio::test]
-async fn a_certificate_file_that_changed_is_read_again() {
+async fn certificate_file_that_changed_is_read_again() {
     let entra = Entra::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.pem");
@@ -167,7 +167,7 @@ impl Credential for Callback {
 }
 
 #[tokio::test]
-async fn a_hosts_callback_gives_assertions() {
+async fn on_behalf_of_with_a_callback_uses_its_assertions() {
     let entra = Entra::start().await;
     let document = json!({"type": "client_assertion", "get_assertion": {"type": "custom_credential", "index": 0}});
     let request = TokenRequest::new(SCOPE);

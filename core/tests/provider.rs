@@ -1,4 +1,4 @@
-//! The doors of `TokenProvider` over a scripted credential.
+//! The functions of `TokenProvider` with a scripted credential.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn config(document: serde_json::Value) -> Config {
 }
 
 #[test]
-fn one_fetch_for_everybody_who_waits() {
+fn get_of_many_callers_shares_one_fetch() {
     let credential = Scripted::user("alice@contoso.example", 3600).delayed(Duration::from_millis(100));
     let provider = credential.provider(Config::default());
     let threads: Vec<_> = (0..50)
@@ -37,14 +37,14 @@ fn one_fetch_for_everybody_who_waits() {
 }
 
 #[test]
-fn the_blocking_door_works_inside_another_runtime() {
+fn get_blocking_inside_another_runtime_returns_a_token() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("builds");
     let provider = Scripted::user("a", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
     runtime.block_on(async { provider.get_blocking().expect("a token") });
 }
 
 #[test]
-fn the_async_door_works_without_any_runtime_and_in_two_at_once() {
+fn get_without_a_runtime_and_in_two_runtimes_returns_a_token() {
     let provider = Scripted::user("a", 3600).delayed(Duration::from_millis(20)).provider(Config::default());
     futures_executor(provider.login()).expect("logs in");
     let threads: Vec<_> = (0..2)
@@ -81,7 +81,7 @@ fn futures_executor<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_blocking_call_on_the_engine_fails_at_once() {
+fn get_blocking_on_the_engine_fails_at_once() {
     let credential = Scripted::user("a", 3600).delayed(Duration::from_secs(5));
     let provider = credential.provider(Config::default());
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -93,7 +93,7 @@ fn a_blocking_call_on_the_engine_fails_at_once() {
 }
 
 #[test]
-fn a_wait_is_limited_and_the_fetch_goes_on() {
+fn get_that_times_out_leaves_the_fetch_running() {
     let credential = Scripted::user("a", 3600).delayed(Duration::from_millis(300));
     let provider = credential.provider(Config::default());
     let error =
@@ -105,7 +105,7 @@ fn a_wait_is_limited_and_the_fetch_goes_on() {
 }
 
 #[test]
-fn a_failure_is_remembered_and_shared() {
+fn get_after_a_failure_returns_the_same_error() {
     let credential = Scripted::new(|_, _| Err(down()));
     let provider = credential.provider(Config::default());
     for _ in 0..100 {
@@ -115,14 +115,14 @@ fn a_failure_is_remembered_and_shared() {
 }
 
 #[test]
-fn a_panic_in_a_credential_is_an_error() {
+fn get_of_a_credential_that_panics_is_an_internal_error() {
     let credential = Scripted::new(|_, _| panic!("canary"));
     let error = credential.provider(Config::default()).get_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
 }
 
 #[test]
-fn a_fetch_whose_host_went_away_is_started_again() {
+fn get_after_a_cancelled_fetch_starts_another_one() {
     let credential = Scripted::new(|n, _| match n {
         0 | 1 => Err(Error::new(ErrorKind::Cancelled, "the loop closed")),
         _ => Ok(token(&json!({"upn": "a"}), 3600)),
@@ -134,7 +134,7 @@ fn a_fetch_whose_host_went_away_is_started_again() {
 }
 
 #[test]
-fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
+fn get_of_a_token_without_expiry_uses_its_exp_claim() {
     let without = |text: String| Scripted::new(move |_, _| FetchedToken::from_custom(&text, None, None));
     let ends = support::unix_now() + 3600;
     let token = without(support::jwt(&json!({"exp": ends}))).provider(Config::default()).get_blocking();
@@ -145,7 +145,7 @@ fn a_tokens_own_expiry_counts_where_none_came_and_without_any_it_is_none() {
 }
 
 #[test]
-fn a_dead_token_is_told_as_such() {
+fn get_of_an_expired_token_reports_it() {
     let credential = Scripted::new(|_, _| Ok(token(&json!({"upn": "a"}), -5)));
     let error = credential.provider(Config::default()).get_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadOnArrival);
@@ -170,7 +170,7 @@ fn a_dead_token_is_told_as_such() {
 }
 
 #[test]
-fn without_cache_every_asking_fetches() {
+fn get_without_cache_fetches_each_time() {
     let credential = Scripted::user("a", 3600);
     let provider = credential.provider(config(json!({"cache": false})));
     for _ in 0..3 {
@@ -181,7 +181,7 @@ fn without_cache_every_asking_fetches() {
 }
 
 #[test]
-fn an_explicit_user_wins_then_pguser_then_the_token() {
+fn login_user_comes_from_option_pguser_and_token_in_this_order() {
     let user = |document| {
         let login = Scripted::user("from-token", 3600).provider(config(document)).login_blocking().expect("logs in");
         (login.user().to_owned(), login.user_source())
@@ -211,7 +211,7 @@ fn identity(oid: &'static str, management: Result<&'static str, ErrorKind>) -> A
 }
 
 #[test]
-fn the_management_token_names_a_nameless_identity_once() {
+fn login_of_a_nameless_identity_requests_one_management_token() {
     let credential = identity("oid-named", Ok("app-mi"));
     let login = credential.provider(Config::default()).login_blocking().expect("logs in");
     assert_eq!((login.user(), login.user_source()), ("app-mi", "management token"));
@@ -223,7 +223,7 @@ fn the_management_token_names_a_nameless_identity_once() {
 }
 
 #[test]
-fn without_a_name_the_error_says_what_to_pass() {
+fn login_without_a_name_explains_what_to_pass() {
     let refused = identity("oid-refused", Err(ErrorKind::AuthenticationFailed)).provider(Config::default());
     let error = refused.login_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ScopePermission);
@@ -247,7 +247,7 @@ fn without_a_name_the_error_says_what_to_pass() {
 }
 
 #[test]
-fn a_principal_without_any_name_is_looked_up_once() {
+fn login_of_a_principal_without_any_name_is_looked_up_once() {
     let nameless =
         Scripted::new(|n, _| Ok(token(&json!({"oid": "oid-nameless", "tid": "t", "idtyp": "app", "n": n}), 3600)));
     let provider = nameless.provider(config(json!({"fallback_username": "f"})));
@@ -265,7 +265,7 @@ fn a_principal_without_any_name_is_looked_up_once() {
 }
 
 #[test]
-fn a_management_token_of_somebody_else_is_no_answer_for_ever() {
+fn login_ignores_a_management_token_of_another_principal() {
     let credential = Scripted::new(|n, request| {
         let oid = if request.scope.contains("management") && n < 2 { "oid-another" } else { "oid-mixed-up" };
         let upn = request.scope.contains("management").then_some("app");
@@ -282,7 +282,7 @@ fn a_management_token_of_somebody_else_is_no_answer_for_ever() {
 }
 
 #[test]
-fn garbage_needs_an_explicit_user() {
+fn login_with_an_unreadable_token_needs_an_explicit_user() {
     let garbage = || {
         Scripted::new(|_, _| {
             let mut fetched = token(&json!({}), 3600);
@@ -297,7 +297,7 @@ fn garbage_needs_an_explicit_user() {
 }
 
 #[test]
-fn an_invalidated_token_is_replaced_only_when_old_enough() {
+fn invalidate_replaces_only_a_token_that_is_old_enough() {
     // Younger than lifetime / 10: the refusal has another reason.
     let credential = Scripted::user("a", 3600);
     let provider = credential.provider(Config::default());
@@ -305,17 +305,19 @@ fn an_invalidated_token_is_replaced_only_when_old_enough() {
     assert!(provider.invalidate_blocking(first.secret()).is_none());
     assert!(futures_executor(provider.start_invalidate_within(None, None)).expect("no error").is_none());
     assert_eq!(credential.calls(), 1);
-    // Not the current one: whoever was refused takes the current one.
+    // Not the current token: the caller then uses the current one.
     let current = provider.invalidate_blocking("an earlier token").expect("the current token");
     assert_eq!(current.secret(), first.secret());
 }
 
 #[test]
-fn equal_settings_share_a_cache_entry_and_others_do_not() {
+fn cache_entry_is_shared_by_equal_settings_only() {
     let provider = |document| TokenProvider::from_config(config(document)).expect("builds");
     let secret =
         |secret: &str| json!({"type": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": secret});
-    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": support::unix_now() + 3600});
+    // Read once: it is a part of the settings.
+    let expires_on = support::unix_now() + 3600;
+    let statik = |text: &str| json!({"type": "static_token", "token": text, "expires_on": expires_on});
     let one = provider(json!({"credential": statik("canary-1"), "user": "a"}));
     let same = provider(json!({"credential": statik("canary-1"), "user": "b", "timeout": 5, "mode": "lazy"}));
     let other = provider(json!({"credential": statik("canary-2")}));
@@ -335,7 +337,7 @@ fn equal_settings_share_a_cache_entry_and_others_do_not() {
 }
 
 #[test]
-fn a_cached_credential_is_an_azure_core_credential() {
+fn cached_credential_implements_the_trait_of_azure_core() {
     use azure_core::credentials::TokenCredential;
     let credential = CachedCredential::from_credential(Scripted::user("a", 3600));
     let ours: Arc<dyn TokenCredential> = credential;
@@ -349,10 +351,10 @@ fn a_cached_credential_is_an_azure_core_credential() {
 
 /// A first failure may be a blip, so that fetch repeats by itself; what fails after it is told at once.
 #[test]
-fn only_the_first_fetch_repeats_by_itself() {
+fn fetch_with_a_fallback_does_not_retry() {
     let failing = json!({"credential": {
         "type": "client_secret", "tenant_id": "t", "client_id": "only-the-first", "client_secret": "canary-4",
-        // Nobody listens there.
+        // No server listens there.
         "authority_host": "https://127.0.0.1:9", "retry": {"max_retries": 1, "delay": 0.4, "max_delay": 0.4},
     }});
     let provider = TokenProvider::from_config(config(failing)).expect("builds");
@@ -433,7 +435,7 @@ fn plan_of_a_password_login_has_no_provider() {
 }
 
 #[test]
-fn plans_provider_keeps_what_its_document_says() {
+fn plan_provider_keeps_the_options_of_its_document() {
     let request = json!({
         "arguments": {"host": "db.example"}, "environment": {"PGUSER": "bob"},
         "config": {"user": "carol", "environment": {}, "credential": {"type": "azure_cli"}},
@@ -442,4 +444,27 @@ fn plans_provider_keeps_what_its_document_says() {
     let provider = plan.provider().and_then(Builder::build).expect("builds");
     assert_eq!(provider.stats().role.as_deref(), Some("carol"));
     assert_eq!(provider.credential().name(), "AzureCliCredential");
+}
+
+#[tokio::test]
+async fn changed_resolves_with_the_next_token_and_not_before() {
+    let provider = Scripted::new(|n, _| Ok(token(&json!({"upn": "a", "n": n}), 5))).provider(Config::default());
+    let first_arrival = provider.changed();
+    let first = provider.get().await.expect("a token");
+    assert_eq!(first_arrival.await.expect("a token").secret(), first.secret());
+    let mut changed = Box::pin(provider.changed());
+    let early = tokio::time::timeout(Duration::from_millis(700), &mut changed).await;
+    assert!(early.is_err(), "resolved without another token");
+    let dropped = provider.changed();
+    drop(dropped);
+    let newer = provider.invalidate(first.secret()).await.expect("another token");
+    let resolved = tokio::time::timeout(Duration::from_secs(10), changed).await.expect("resolves").expect("a token");
+    assert_eq!(resolved.secret(), newer.secret());
+    assert_ne!(resolved.secret(), first.secret());
+}
+
+#[tokio::test]
+async fn changed_without_cache_is_an_error() {
+    let provider = Scripted::user("a", 3600).provider(Config { cache: false, ..Config::default() });
+    assert_eq!(provider.changed().await.expect_err("fails").kind(), ErrorKind::InvalidConfiguration);
 }

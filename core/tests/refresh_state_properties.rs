@@ -299,7 +299,7 @@ impl World {
             Op::Pass(ms) => self.now = self.now.plus_ms(*ms),
             Op::Freeze(ms) | Op::SetWall(ms) => self.now.wall_ms += ms,
             Op::SetMono(ms) => self.now.mono_ms += ms,
-            Op::Ask(mode) => self.ask(*mode),
+            Op::Ask(mode) => self.decide(*mode),
             Op::Settle(which, brings) => self.settle(which, brings),
             Op::Abandon(which) => {
                 if let Some(index) = self.pick(which) {
@@ -347,7 +347,7 @@ impl World {
         token
     }
 
-    fn ask(&mut self, mode: RefreshMode) {
+    fn decide(&mut self, mode: RefreshMode) {
         self.notice_end();
         let held = self.current();
         let stages = held.map_or((Stage::Dead, Stage::Dead), |(_, life)| life.stages(self.now));
@@ -356,7 +356,7 @@ impl World {
         let live = self.live();
         let may_hold_back = self.remembered.is_some_and(|remembered| !remembered.surely_over(self.now));
         let wakeup = self.state.next_wakeup();
-        let answer = self.state.ask(self.now, mode);
+        let answer = self.state.decide(self.now, mode);
         match answer {
             Decision::Use(token) => {
                 assert_eq!(Some(token), current);
@@ -548,7 +548,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_schedule_keeps_the_rules(seed: u64, ops in vec(op(false), 1..120)) {
+    fn refresh_state_keeps_its_rules_in_any_schedule(seed: u64, ops in vec(op(false), 1..120)) {
         let mut world = World::new(seed, false);
         for op in &ops {
             world.run(op);
@@ -557,7 +557,7 @@ proptest! {
 
     /// With clocks that agree, the current token is at all times the one that lasts longest of all that came.
     #[test]
-    fn the_latest_expiry_is_kept(seed: u64, ops in vec(op(true), 1..120)) {
+    fn refresh_state_keeps_the_latest_expiry(seed: u64, ops in vec(op(true), 1..120)) {
         let mut world = World::new(seed, true);
         for op in &ops {
             world.run(op);
@@ -572,7 +572,7 @@ proptest! {
 
     /// Whatever fails from now on, callers are asked to fetch no more often than the back-off lets them.
     #[test]
-    fn an_outage_costs_a_fetch_every_five_seconds(
+    fn refresh_state_in_an_outage_fetches_every_five_seconds(
         seed: u64,
         lifetime_ms in 10_000..4_000_000_i64,
         gaps in vec(1..3_000_i64, 1..400),
@@ -598,7 +598,7 @@ proptest! {
 
     /// Any numbers at all: nothing panics, and nothing dead is handed out.
     #[test]
-    fn absurd_numbers_are_harmless(
+    fn refresh_state_accepts_absurd_numbers(
         seed: u64,
         steps in vec((
             any::<(i64, i64)>(),
@@ -618,7 +618,7 @@ proptest! {
                 now = Now { wall_ms, mono_ms };
             }
             let answer = match what {
-                0..4 => state.ask(now, [RefreshMode::Background, RefreshMode::Lazy, RefreshMode::Ahead, RefreshMode::Background][usize::from(what)]),
+                0..4 => state.decide(now, [RefreshMode::Background, RefreshMode::Lazy, RefreshMode::Ahead, RefreshMode::Background][usize::from(what)]),
                 4 => match state.invalidate(now, |_| true) {
                     Invalidation::Fetch(fetch_id) => Decision::Fetch(fetch_id),
                     _ => continue,
@@ -651,7 +651,7 @@ proptest! {
 
     /// The times of any lifetime are in order, and the refresh point lies between two and four fifths.
     #[test]
-    fn points_are_in_order(
+    fn token_times_are_in_order(
         wall_ms: i64,
         mono_ms: i64,
         lifetime_ms in prop_oneof![any::<i64>(), 0..10_000_000_i64],

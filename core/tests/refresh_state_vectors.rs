@@ -10,7 +10,7 @@ use pgentra_vectors::timing::{Run, Token, start, vectors};
 use serde_json::json;
 
 #[test]
-fn every_case_answers_as_the_table_says() {
+fn refresh_state_vectors() {
     let vectors = vectors();
     let mut wrong = Vec::new();
     for case in &vectors.cases {
@@ -34,7 +34,7 @@ fn every_case_answers_as_the_table_says() {
 }
 
 #[test]
-fn case_names_are_unique() {
+fn vector_names_are_unique() {
     let vectors = vectors();
     let mut count = HashMap::new();
     for case in &vectors.cases {
@@ -45,7 +45,7 @@ fn case_names_are_unique() {
 
 /// The bounds are reached at the ends of the random fraction, kept for every seed, and the seeds fill them.
 #[test]
-fn refresh_points_lie_where_the_table_says() {
+fn refresh_point_vectors() {
     for row in &vectors().refresh_points {
         let name = &row.name;
         assert_eq!((row.refresh(Some(1.0), 0).0, row.refresh(Some(0.0), 0).0), (row.from.0, row.to.0), "{name}");
@@ -58,14 +58,14 @@ fn refresh_points_lie_where_the_table_says() {
 
 /// The same for the series of back-offs.
 #[test]
-fn back_offs_are_spread() {
+fn back_off_is_spread() {
     let start = start();
     let mut seen = [(i64::MAX, i64::MIN); 6];
     for seed in 0..1000 {
         let mut state = RefreshState::<Token, &str>::new(RefreshSettings::default(), seed);
         let mut now = start;
         for (least, most) in &mut seen {
-            let Decision::Fetch(fetch_id) = state.ask(now, RefreshMode::Background) else {
+            let Decision::Fetch(fetch_id) = state.decide(now, RefreshMode::Background) else {
                 panic!("the back-off has ended")
             };
             let failure = FetchFailure { error: "down", kind: FailureKind::Ordinary };
@@ -84,7 +84,7 @@ fn back_offs_are_spread() {
 
 /// A forked child's copy refreshes by a draw of its own, within the bounds of the original.
 #[test]
-fn copies_across_a_fork_are_spread() {
+fn token_times_of_a_forked_copy_are_spread() {
     let start = start();
     let parent = TokenTimes::new(start, 3_600_000, None, &TimingRules::default(), 0.3);
     let drawn: Vec<i64> = (0..1000)

@@ -15,7 +15,7 @@ fn cases(group: &str) -> Vec<Value> {
 }
 
 #[test]
-fn tokens() {
+fn token_vectors() {
     for case in cases("tokens") {
         let name = &case["name"];
         let token = token(&case["token"]);
@@ -30,7 +30,7 @@ fn tokens() {
 }
 
 #[test]
-fn long_tokens() {
+fn claims_of_a_long_token_are_rejected() {
     for case in cases("large") {
         let name = &case["name"];
         let token = token(&case["token"]);
@@ -51,7 +51,7 @@ fn long_tokens() {
 }
 
 #[test]
-fn rejected_texts() {
+fn claims_of_a_text_that_is_not_a_token_are_rejected() {
     for case in cases("rejected") {
         let name = &case["name"];
         let token = token(&case["token"]);
@@ -62,7 +62,7 @@ fn rejected_texts() {
 }
 
 #[test]
-fn resource_ids() {
+fn identity_name_vectors() {
     for case in cases("resource_ids") {
         let id = case["xms_mirid"].as_str().expect("xms_mirid");
         assert_eq!(role_name::parse_principal_name(id).as_deref(), case["parse_principal_name"].as_str(), "{id}");
@@ -71,7 +71,7 @@ fn resource_ids() {
 }
 
 #[test]
-fn missing_names_are_explained() {
+fn explain_missing_name_vectors() {
     for case in cases("missing_names") {
         let claims = Claims::decode(&token_of(&case["claims"])).expect("claims of a case");
         assert_eq!(claims.role_name(), None, "{}", case["name"]);
@@ -84,7 +84,7 @@ fn missing_names_are_explained() {
 }
 
 #[test]
-fn role_statements() {
+fn create_role_statement_vectors() {
     for case in cases("create_role") {
         let role_type = match case["type"].as_str() {
             Some("user") => RoleType::User,
@@ -101,7 +101,7 @@ fn role_statements() {
 
 /// No byte string makes the reader panic, and whatever it reads is fit to be shown.
 #[test]
-fn damaged_tokens_are_refused_or_read() {
+fn claims_of_a_damaged_token_do_not_panic() {
     let all = cases("tokens");
     for case in all.iter().step_by(7) {
         let token = token(&case["token"]);
@@ -121,7 +121,7 @@ fn damaged_tokens_are_refused_or_read() {
 }
 
 #[test]
-fn nothing_of_the_token_is_shown() {
+fn claims_error_shows_nothing_of_the_token() {
     let canary = "CANARY";
     let payload: Map<String, Value> = [("upn", "anna@contoso.com"), ("uti", canary), ("secret", canary)]
         .into_iter()

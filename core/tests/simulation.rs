@@ -321,7 +321,7 @@ impl Month {
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Ask(caller) => self.ask(caller),
+            Event::Ask(caller) => self.decide(caller),
             Event::GiveUp { caller, wait } => {
                 if self.waiting.get(&caller).is_some_and(|(waits, _)| *waits == wait) {
                     self.waiting.remove(&caller);
@@ -351,7 +351,7 @@ impl Month {
             }
             Event::Timer => {
                 if self.state.next_wakeup().is_some_and(|wakeup| self.now().reached(wakeup)) {
-                    match self.state.ask(self.now(), RefreshMode::Ahead) {
+                    match self.state.decide(self.now(), RefreshMode::Ahead) {
                         Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => self.start(fetch_id),
                         answer => panic!("woken for nothing: {answer:?}"),
                     }
@@ -362,9 +362,9 @@ impl Month {
         }
     }
 
-    fn ask(&mut self, caller: usize) {
+    fn decide(&mut self, caller: usize) {
         self.tally.asks += 1;
-        match self.state.ask(self.now(), self.scenario.mode) {
+        match self.state.decide(self.now(), self.scenario.mode) {
             Decision::Use(token) => {
                 self.handed(token);
                 self.ask_again(caller);
@@ -382,7 +382,7 @@ impl Month {
             Decision::Fail(_) => {
                 self.tally.errors += 1;
                 self.assert_no_token(0, "a caller fails");
-                // Nobody fails for longer than the longest step after the service is back.
+                // After the service is back, no caller fails for longer than the longest step.
                 if self.scenario.service == Kind::Failing && self.last_failure.is_some_and(|(_, delay)| delay < 10_000)
                 {
                     let back = self.service.down.map_or(0, |(_, to)| to);
@@ -563,7 +563,7 @@ const ALL: &[(usize, RefreshMode, Clocks)] = &[
 ];
 
 #[test]
-fn a_month_with_a_healthy_service() {
+fn simulated_month_with_a_healthy_service() {
     for tally in months(Kind::Healthy, ALL) {
         assert_eq!((tally.failed, tally.errors), (0, 0));
     }
@@ -575,7 +575,7 @@ fn a_month_with_a_healthy_service() {
 }
 
 #[test]
-fn a_month_with_a_failing_service() {
+fn simulated_month_with_a_failing_service() {
     for tally in months(Kind::Failing, ALL) {
         // A third of the time down at the most, a fetch every four seconds at the most.
         assert!(tally.failed < (Month::LENGTH / 3 / (4 * SECOND)) as u64);
@@ -583,21 +583,21 @@ fn a_month_with_a_failing_service() {
 }
 
 #[test]
-fn a_month_with_a_slow_service() {
+fn simulated_month_with_a_slow_service() {
     for tally in months(Kind::Slow, ALL) {
         assert!(tally.late > 0, "no late success was taken");
     }
 }
 
 #[test]
-fn a_month_with_a_throttling_service() {
+fn simulated_month_with_a_throttling_service() {
     for tally in months(Kind::Throttling, ALL) {
         assert!(tally.fetches < 8_000, "{}", tally.fetches);
     }
 }
 
 #[test]
-fn a_month_with_a_service_that_returns_the_same_token() {
+fn simulated_month_with_a_service_that_returns_the_same_token() {
     for tally in months(Kind::SameToken, ALL) {
         // From the refresh point to the token's end, a fetch every four seconds at the most.
         assert!(tally.fetches < 110_000, "{}", tally.fetches);
@@ -605,7 +605,7 @@ fn a_month_with_a_service_that_returns_the_same_token() {
 }
 
 #[test]
-fn a_month_with_a_rotating_service() {
+fn simulated_month_with_a_rotating_service() {
     for tally in months(Kind::Rotating, &ALL[..5]) {
         assert_eq!(tally.errors, 0);
     }
@@ -613,12 +613,12 @@ fn a_month_with_a_rotating_service() {
 }
 
 #[test]
-fn a_month_of_short_tokens() {
+fn simulated_month_of_short_tokens() {
     months(Kind::Short, ALL);
 }
 
 #[test]
-fn a_month_of_everything() {
+fn simulated_month_of_everything() {
     months(Kind::Wild, ALL);
 }
 
@@ -677,7 +677,7 @@ impl Fleet {
                 };
                 process.state.settle(fetch_id, now, outcome, |_| "arrived dead");
             } else {
-                match process.state.ask(now, RefreshMode::Background) {
+                match process.state.decide(now, RefreshMode::Background) {
                     Decision::UseAndRefresh(_, fetch_id) | Decision::Fetch(fetch_id) => {
                         requests[(time / SECOND) as usize] += 1;
                         process.flight = Some(fetch_id);
@@ -712,7 +712,7 @@ fn hour(requests: &[u32], number: usize) -> &[u32] {
 }
 
 #[test]
-fn a_fleet_does_not_march_in_step() {
+fn simulated_fleet_spreads_its_refreshes() {
     for ask_every in [SECOND, MINUTE] {
         let requests = Fleet { ask_every, down: 0..0, hours: 6 }.run();
         assert_eq!(requests[..2].iter().sum::<u32>(), Fleet::PROCESSES as u32, "each fetches as it starts");
@@ -728,7 +728,7 @@ fn a_fleet_does_not_march_in_step() {
 }
 
 #[test]
-fn a_fleet_does_not_hammer_a_service_that_is_down() {
+fn simulated_fleet_spares_a_service_that_is_down() {
     for (what, from, ask_every) in [
         ("out of step", 3 * HOUR, SECOND),
         ("out of step", 3 * HOUR, MINUTE),

@@ -47,7 +47,7 @@ fn says(error: &Error, kind: ErrorKind, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_goes_over_the_wire() {
+async fn transport_sends_headers_form_and_no_more() {
     let server = Server::plain(Reply::json(200, &json!({"a": 1})).header("set-cookie", "canary=1")).await;
     let transport = transport(&[], None);
     for _ in 0..2 {
@@ -75,7 +75,7 @@ async fn what_goes_over_the_wire() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer() {
+async fn transport_returns_a_redirect_as_a_response() {
     let server = Server::plain(Reply::new(302).header("location", "/elsewhere")).await;
     let response = transport(&[], None).send(post(&server.url("http", "127.0.0.1", "/"))).await.unwrap();
     assert_eq!(response.status, 302);
@@ -83,7 +83,7 @@ async fn a_redirect_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_private_authority_is_trusted_by_option_and_by_variable() {
+async fn transport_trusts_a_private_authority_by_option_and_variable() {
     let authority = Authority::new();
     let server = Server::tls(&authority, &["entra.test", "127.0.0.1"], Reply::json(200, &json!({}))).await;
     let url = server.url("https", "127.0.0.1", "/");
@@ -108,7 +108,7 @@ async fn a_private_authority_is_trusted_by_option_and_by_variable() {
 }
 
 #[tokio::test]
-async fn a_server_is_known_by_its_thumbprint_and_by_nothing_else() {
+async fn transport_verifies_a_server_by_its_thumbprint() {
     let authority = Authority::new();
     // Neither its name nor its dates nor its issuer count.
     let (server, thumbprint) =
@@ -127,7 +127,7 @@ async fn a_server_is_known_by_its_thumbprint_and_by_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_server_of_a_cluster_has_a_name_and_authorities_of_its_own() {
+async fn transport_verifies_a_cluster_by_its_own_name_and_authorities() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let server = Server::tls(&authority, &["proxy.cluster.test"], Reply::json(200, &json!({}))).await;
     let url = server.url("https", "127.0.0.1", "/");
@@ -171,7 +171,7 @@ async fn a_server_of_a_cluster_has_a_name_and_authorities_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_certificate_file_that_appears_later_is_read_then() {
+async fn transport_reads_a_certificate_file_that_appears_later() {
     let authority = Authority::new();
     let server = Server::tls(&authority, &["127.0.0.1"], Reply::json(200, &json!({}))).await;
     let url = server.url("https", "127.0.0.1", "/");
@@ -185,7 +185,7 @@ async fn a_certificate_file_that_appears_later_is_read_then() {
 }
 
 #[tokio::test]
-async fn certificates_that_are_wrong_in_other_ways() {
+async fn transport_rejects_invalid_certificates() {
     let authority = Authority::new();
     let transport = transport(&[], Some(&authority.path()));
     let other = Server::tls(&authority, &["other.test"], Reply::json(200, &json!({}))).await;
@@ -215,7 +215,7 @@ async fn certificates_that_are_wrong_in_other_ways() {
 }
 
 #[tokio::test]
-async fn failures_on_the_way_are_told_by_their_cause() {
+async fn transport_failure_contains_its_cause() {
     let transport = transport(&[], None);
     let closed = Server::closed_port().await;
     let endpoint = format!("127.0.0.1:{closed}");
@@ -252,7 +252,7 @@ async fn failures_on_the_way_are_told_by_their_cause() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded() {
+async fn transport_limits_the_size_of_a_body() {
     let transport = transport(&[], None);
     let large = Server::plain(Reply::new(200).body("canary".repeat(300_000))).await;
     let error = refused(&transport, post(&large.url("http", "127.0.0.1", "/"))).await;
@@ -264,7 +264,7 @@ async fn bodies_are_bounded() {
 }
 
 #[tokio::test]
-async fn proxies_are_used_and_named() {
+async fn transport_uses_proxies_and_reports_their_variable() {
     let authority = Authority::new();
     let ca = authority.path();
     let server = Server::tls(&authority, &["entra.test"], Reply::json(200, &json!({}))).await;
@@ -318,7 +318,7 @@ async fn proxies_are_used_and_named() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_a_password_is_asked_once() {
+async fn transport_requests_a_proxy_that_requires_a_password_once() {
     let refusing = Server::plain(Reply::new(407)).await;
     let address = format!("http://user:canary@127.0.0.1:{}", refusing.port);
     let environment = Environment::from([("AZURE_AUTHORITY_HOST".to_owned(), "https://entra.test".into())]);
@@ -333,7 +333,7 @@ async fn a_proxy_that_wants_a_password_is_asked_once() {
 }
 
 #[tokio::test]
-async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
+async fn transport_reports_the_status_of_a_proxy_that_opens_no_tunnel() {
     for (status, is_definite, advice) in [
         (403, true, "Allow the host in the proxy of HTTPS_PROXY"),
         (502, false, "Check that the proxy of HTTPS_PROXY can reach this host"),
@@ -364,7 +364,7 @@ async fn the_status_of_a_proxy_that_opens_no_tunnel_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
+async fn transport_reports_a_response_without_close_notify() {
     let authority = Authority::new();
     let reply = Reply::json(200, &json!({"access_token": "canary"})).until_close();
     let server = Server::tls(&authority, &["127.0.0.1"], reply.clone()).await;
@@ -379,7 +379,7 @@ async fn an_answer_that_ends_without_close_notify_is_told_by_its_cause() {
 }
 
 #[tokio::test]
-async fn what_a_request_does_not_need_may_be_wrong() {
+async fn transport_ignores_invalid_settings_that_a_request_does_not_need() {
     let imds = Server::plain(Reply::json(200, &json!({}))).await;
     let wrong = [transport(&[("HTTPS_PROXY", "not a proxy://")], None), transport(&[], Some("/missing.pem"))];
     for (transport, named) in wrong.iter().zip(["HTTPS_PROXY", "/missing.pem"]) {
@@ -392,7 +392,7 @@ async fn what_a_request_does_not_need_may_be_wrong() {
 }
 
 #[tokio::test]
-async fn no_proxy_is_asked_for_a_managed_identity() {
+async fn transport_of_a_managed_identity_uses_no_proxy() {
     let proxy = Proxy::http(1).await;
     let address = format!("http://127.0.0.1:{}", proxy.port);
     let expiry = "4102444800";
@@ -421,7 +421,7 @@ async fn no_proxy_is_asked_for_a_managed_identity() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_logged_once() {
+async fn transport_logs_a_wrong_clock_once() {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     assert!(pgentra::bindings::set_log_sink(|event| {
         LINES.lock().unwrap().push(format!("{} {} {}", event.level.as_str(), event.target, event.message));
@@ -450,11 +450,11 @@ fn child_sends_one_request() {
     assert_eq!(response.status, 200);
 }
 
-/// In a container the root file system may be read-only and the user nobody: here no file can be written (the limit on
-/// file sizes is 0), and where the tests run as root the child is nobody.
+/// In a container, the root file system can be read-only, and the user unprivileged. Here no file can be written (the
+/// limit on file sizes is 0), and if the tests run as root, the child changes to an unprivileged user.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unprivileged_user_without_a_writable_file_gets_through() {
+async fn transport_works_without_a_writable_file() {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
 
     let authority = Authority::new();

@@ -14,7 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::addresses::{self, Addresses, AppServiceAddress, HostSettings, HttpAddresses, PostgresAddress};
 use crate::config::Config;
 use crate::control::{self, ControlEndpoint};
-use crate::emulator::{BlockingEmulator, Database, Emulator, Error};
+use crate::database::Database;
+use crate::emulator::{BlockingEmulator, Emulator, Error};
 use crate::entra::{self, Tls, server};
 use crate::ids;
 use crate::jwt::KeySet;
@@ -307,4 +308,11 @@ impl Files {
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     server::bind(address).await.map_err(|error| Error::Listen(address, error))
+}
+
+impl Emulator {
+    /// Returns a builder for the options.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
+    }
 }

@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 use crate::addresses::Addresses;
 use crate::config::Config;
+use crate::database::Database;
 use crate::developer_tools;
-use crate::emulator::Database;
 use crate::fault::{Fault, Shape};
 use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};

@@ -28,6 +28,7 @@ mod addresses;
 mod builder;
 mod claims;
 mod control;
+mod database;
 mod developer_tools;
 mod emulator;
 mod entra;
@@ -37,4 +38,5 @@ mod scratch;
 
 pub use addresses::{Addresses, AppServiceAddress, PostgresAddress};
 pub use builder::{EmulatorBuilder, Ports, Postgres};
-pub use emulator::{BlockingEmulator, Database, Emulator, Error};
+pub use database::Database;
+pub use emulator::{BlockingEmulator, Emulator, Error};

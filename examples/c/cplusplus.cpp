@@ -1,4 +1,4 @@
-// libpq with a token from C++, by pgentra.hpp.
+// libpq with a token in C++, with pgentra.hpp.
 #include <pgentra.hpp>
 
 #include "sample.h"

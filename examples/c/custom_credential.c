@@ -1,5 +1,5 @@
-/* A credential of the program's own: a function that is asked for a token when one is due, and answers when it has it.
- * This one takes the token from the standard output of the command in the variable TOKEN_COMMAND. */
+/* A custom credential: a callback that responds to requests for tokens. This one runs the command in the variable
+ * TOKEN_COMMAND and uses its standard output. */
 #define _POSIX_C_SOURCE 200809L /* popen, under -std=c99 */
 #include <pgentra.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #include "sample.h"
 
-/* On a thread of the library's, which may block. The answer may as well come later, from any other thread. */
-static void ask(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
+/* Runs on a thread of the library, which it may block. The response can also come later, from any other thread. */
+static void request_token(void *user_data, pgentra_request *request, const pgentra_token_request *wanted) {
   static char token[65536];
   FILE *output = popen(user_data, "r");
   size_t length = output == NULL ? 0 : fread(token, 1, sizeof token - 1, output);
@@ -18,7 +18,7 @@ static void ask(void *user_data, pgentra_request *request, const pgentra_token_r
   }
   while (length > 0 && token[length - 1] <= ' ') length--;
   token[length] = '\0';
-  /* 0: its end is in the token itself. */
+  /* 0: the token contains its expiry. */
   pgentra_request_respond(request, token, 0, 0, NULL);
   memset(token, 0, sizeof token);
 }
@@ -37,7 +37,8 @@ int main(void) {
     fprintf(stderr, "custom: TOKEN_COMMAND is not set\n");
     return 1;
   }
-  if (pgentra_credential_callback("CommandCredential", ask, command, NULL, &credential, &error) == PGENTRA_OK &&
+  if (pgentra_credential_callback("CommandCredential", request_token, command, NULL, &credential, &error) ==
+          PGENTRA_OK &&
       pgentra_provider_open_with("{}", credential, &provider, &error) == PGENTRA_OK &&
       pgentra_provider_login(provider, -1, &user, &password, NULL, NULL, &error) == PGENTRA_OK) {
     failed = log_in("custom", user, password, &started);

@@ -1,5 +1,5 @@
-/* libpq with a token, by pgentra_libpq.h. The settings decide how the connection logs in. If the server rejects the token,
- * the connection is tried once more with a newer one.
+/* libpq with a token, by pgentra_libpq.h. The settings decide how the connection logs in. If the server rejects the
+ * token, the connection is tried once more with a newer one.
  *
  *   libpq [CONNECTION STRING]                      such as "host=shop.postgres.database.azure.com sslmode=verify-full"
  *   libpq --service-connector [CONNECTION STRING]  the rest from Azure Service Connector's variables AZURE_POSTGRESQL_*

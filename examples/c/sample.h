@@ -1,4 +1,4 @@
-/* What the samples share: the connection, and the line that they print. */
+/* Shared by the samples: the connection, and the line that they print. */
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
@@ -6,15 +6,15 @@
 #include <stdio.h>
 #include <time.h>
 
-/* Connects as `user`. PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT are libpq's own. */
+/* Connects as `user`. libpq reads PGHOST, PGPORT, PGDATABASE and PGSSLROOTCERT. */
 static PGconn *connect_as(const char *user, const char *password) {
-  /* The token is as good as a password while it lasts: it goes over TLS, to the server that the certificate names. */
+  /* A token is a password: verify-full sends it over TLS only, to the server that the certificate names. */
   const char *const keywords[] = {"sslmode", "user", "password", NULL};
   const char *const values[] = {"verify-full", user, password, NULL};
   return PQconnectdbParams(keywords, values, 0);
 }
 
-/* Says as whom. */
+/* Prints the role that is logged in. */
 static int report(const char *sample, PGconn *connection, const struct timespec *started) {
   struct timespec now;
   int failed = 1;

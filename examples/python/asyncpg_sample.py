@@ -14,15 +14,15 @@ from dotenv import dotenv_values
 
 import pgentra.asyncpg
 
-# A container's own HOSTNAME is not the server's, so the file wins.
+# A container's own HOSTNAME is not the server's, so the file takes precedence.
 SETTINGS = {**os.environ, **dotenv_values(Path(__file__).with_name(".env"))}
 
 
 async def main() -> None:
     started = time.perf_counter()
-    # Each new connection of the pool logs in with a token that is fresh then. Without a credential it is the default
-    # chain's: a managed identity, a workload identity, or whoever is signed in to `az`.
-    # With one: create_pool(..., credential=...)
+    # Each new connection of the pool logs in with a valid token. Without a credential, the default chain finds the
+    # identity: a managed identity, a workload identity, or the user that is signed in to `az`.
+    # With a credential: create_pool(..., credential=...)
     async with pgentra.asyncpg.create_pool(
         host=SETTINGS["HOSTNAME"], database=SETTINGS["DATABASE"], min_size=1, max_size=5
     ) as pool:

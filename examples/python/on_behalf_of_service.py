@@ -23,7 +23,7 @@ from pgentra.errors import AuthenticationError, PgEntraError, TokenDecodeError
 from pgentra.identity import OnBehalfOfCredential
 from pgentra.psycopg3 import EntraConnection
 
-# A container's own HOSTNAME is not the server's, so the file wins.
+# A container's own HOSTNAME is not the server's, so the file takes precedence.
 SETTINGS = {**os.environ, **dotenv_values(Path(__file__).with_name(".env"))}
 CONNINFO = f"postgresql://{SETTINGS['HOSTNAME']}/{SETTINGS['DATABASE']}"
 
@@ -31,15 +31,15 @@ app = Flask(__name__)
 
 
 class Unauthorized(Exception):
-    """The caller has to come back with another token."""
+    """The caller has to send another token."""
 
 
 @app.get("/me")
 def me() -> dict[str, str]:
-    # A connection belongs to one user, so there is no pool. Tokens are kept: those of the last 12,288 users, each
-    # until nobody has asked for it for its lifetime.
+    # A connection belongs to one user, so there is no pool. The tokens of the last 12,288 users are cached, each until
+    # it has not been requested for its lifetime.
     with EntraConnection.connect(CONNINFO, credential=on_behalf_of_caller()) as connection:
-        (role,) = connection.execute("select current_user").fetchone() or ("nobody",)
+        (role,) = connection.execute("select current_user").fetchone() or ("no role",)
     return {"role": role}
 
 
@@ -48,7 +48,7 @@ def on_behalf_of_caller() -> OnBehalfOfCredential:
     if scheme != "Bearer" or not token:
         raise Unauthorized
     try:
-        # Entra checks the rest when it exchanges the token; but what came of that is kept, and may last longer.
+        # Entra validates the token during the exchange. The exchanged token is cached and may be valid for longer.
         is_over = decode_jwt(token)["exp"] <= time.time()
     except (TokenDecodeError, KeyError, TypeError):
         raise Unauthorized from None
@@ -73,15 +73,15 @@ def not_authenticated(error: AuthenticationError) -> Response:
     app.logger.warning("%s", error)
     challenge = "Bearer"
     if error.code == "interaction_required":
-        # Only the user can help: the caller signs in again with these claims, and comes back with what that brings.
+        # The user has to act: the caller signs in again with these claims, and sends the new token.
         challenge += ' error="insufficient_claims"'
         if claims := error.detail.get("claims"):
             challenge += f', claims="{base64.b64encode(claims.encode()).decode()}"'
     elif error.aadsts in (50013, 50027, 50034, 500133):
-        # Not a token for this service, not in its time, not of a user.
+        # The token is for another service, expired or not yet valid, or not a user's.
         challenge += ' error="invalid_token"'
     else:
-        # The service's own affair: its secret, Entra, the network.
+        # The cause is the service's secret, Entra or the network.
         return Response("no login at present\n", status=503, headers={"Retry-After": "5"})
     return Response(status=401, headers={"WWW-Authenticate": challenge})
 
@@ -95,7 +95,7 @@ def not_connected(error: PgEntraError) -> Response:
 def main() -> None:
     parser = argparse.ArgumentParser(description="PostgreSQL as the caller, over Microsoft Entra")
     parser.add_argument("--port", type=int, default=8000)
-    # For a laptop; behind gunicorn it is `gunicorn on_behalf_of_service:app`.
+    # For development. In production: `gunicorn on_behalf_of_service:app`.
     server = make_server("127.0.0.1", parser.parse_args().port, app, threaded=True)
     print(f"http://127.0.0.1:{server.server_port}/me", flush=True)
     server.serve_forever()

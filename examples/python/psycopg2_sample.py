@@ -14,15 +14,15 @@ from psycopg2.pool import ThreadedConnectionPool
 
 from pgentra.psycopg2 import EntraConnection
 
-# A container's own HOSTNAME is not the server's, so the file wins.
+# A container's own HOSTNAME is not the server's, so the file takes precedence.
 SETTINGS = {**os.environ, **dotenv_values(Path(__file__).with_name(".env"))}
 
 
 def main() -> None:
     started = time.perf_counter()
-    # Each new connection of the pool logs in with a token that is fresh then. Without a credential it is the default
-    # chain's: a managed identity, a workload identity, or whoever is signed in to `az`.
-    # With one: connection_factory=functools.partial(EntraConnection, credential=...)
+    # Each new connection of the pool logs in with a valid token. Without a credential, the default chain finds the
+    # identity: a managed identity, a workload identity, or the user that is signed in to `az`.
+    # With a credential: connection_factory=functools.partial(EntraConnection, credential=...)
     pool = ThreadedConnectionPool(
         1,
         5,
@@ -33,7 +33,7 @@ def main() -> None:
     connection = pool.getconn()
     with connection, connection.cursor() as cursor:
         cursor.execute("select current_user")
-        (role,) = cursor.fetchone() or ("nobody",)
+        (role,) = cursor.fetchone() or ("no role",)
     print(f"sync: logged in as {role} after {(time.perf_counter() - started) * 1000:.0f} ms")
     pool.putconn(connection)
     pool.closeall()

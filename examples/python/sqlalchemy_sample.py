@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from pgentra.sqlalchemy import enable_entra_authentication, enable_entra_authentication_async
 
-# A container's own HOSTNAME is not the server's, so the file wins.
+# A container's own HOSTNAME is not the server's, so the file takes precedence.
 SETTINGS = {**os.environ, **dotenv_values(Path(__file__).with_name(".env"))}
 
 
@@ -30,9 +30,9 @@ def url(driver: str) -> str:
 def main_sync(driver: str) -> None:
     started = time.perf_counter()
     engine = create_engine(url(driver))
-    # Each new connection logs in with a token that is fresh then. Without a credential it is the default chain's: a
-    # managed identity, a workload identity, or whoever is signed in to `az`.
-    # With one: enable_entra_authentication(engine, credential)
+    # Each new connection logs in with a valid token. Without a credential, the default chain finds the identity: a
+    # managed identity, a workload identity, or the user that is signed in to `az`.
+    # With a credential: enable_entra_authentication(engine, credential)
     enable_entra_authentication(engine)
     with engine.connect() as connection:
         role = connection.execute(text("select current_user")).scalar_one()
@@ -43,7 +43,7 @@ def main_sync(driver: str) -> None:
 async def main_async(driver: str) -> None:
     started = time.perf_counter()
     engine = create_async_engine(url(driver))
-    # The event loop goes on while a token is fetched, whether the credential is awaitable or not.
+    # No kind of credential blocks the event loop during a fetch.
     enable_entra_authentication_async(engine)
     async with engine.connect() as connection:
         role = (await connection.execute(text("select current_user"))).scalar_one()
@@ -62,7 +62,7 @@ def main() -> None:
         main_sync(arguments.driver)
     if arguments.mode != "sync" and arguments.driver != "psycopg2":
         if sys.platform == "win32":
-            # psycopg cannot use Windows' usual loop.
+            # psycopg does not support the default event loop of Windows.
             asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
         asyncio.run(main_async(arguments.driver))
 

@@ -176,7 +176,7 @@ SCENARIOS = [
             ("PEM", "<CERTIFICATES>/app.pem", {}),
             ("with its chain", "<CHAIN>", {"send_certificate_chain": True}),
             ("another key", "<CERTIFICATES>/another-certificate.pem", {}),
-            ("an encrypted key", "<CERTIFICATES>/encrypted.pem", {"certificate_password": "planted-password"}),
+            ("an encrypted key", "<CERTIFICATES>/encrypted.pem", {"certificate_password": "canary-password"}),
         )
     ],
     *[

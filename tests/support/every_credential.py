@@ -20,7 +20,7 @@ import pgentra
 from support.emulator import ROOT, Emulator, Principal
 
 CERTIFICATES = ROOT / "tests" / "vectors" / "certificates"
-PASSWORD = "planted-password"
+PASSWORD = "canary-password"
 #: The identities that the emulator's endpoints use if the request names none.
 APP, ALICE = "app-mi", "alice@contoso.example"
 FEDERATED = {"issuer": "https://cluster.example", "subject": "system:serviceaccount:shop:orders"}

@@ -1,5 +1,5 @@
-/* Connection settings and plans: ownership, invalid arguments, the environment of the process. tests/vectors contains the
- * rules. */
+/* Connection settings and plans: ownership, invalid arguments, the environment of the process. tests/vectors contains
+ * the rules. */
 #include "check.h"
 
 static int32_t read_libpq(const char *text, const char **settings, pgentra_error **error) {
@@ -25,7 +25,7 @@ static void invalid_arguments(void) {
     FAILS(PGENTRA_INVALID_ARGUMENT, functions[i]("{}", NULL, &error));
     CHECK(functions[i](NULL, NULL, NULL) == PGENTRA_INVALID_ARGUMENT);
   }
-  FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "odbc", &out, &error));
+  FAILS(PGENTRA_INVALID_CONFIGURATION, pgentra_connection_read("host=db", "odbc", &out, &error));
   FAILS(PGENTRA_INVALID_ARGUMENT, pgentra_connection_read("host=db", "\xff", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("host", "libpq", &out, &error));
   FAILS(PGENTRA_INVALID_CONNECTION, pgentra_connection_read("Server=db;User Id=app", NULL, &out, &error));

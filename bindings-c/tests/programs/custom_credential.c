@@ -75,8 +75,8 @@ static void request_token(void *user_data, pgentra_request *request, const pgent
       OK(pgentra_request_abandon(request, &error));
       break;
     case IN_TURN:
-      OK(pgentra_request_respond(request, counter_get(&m->requests) == 0 ? "first" : "second", (int64_t)time(NULL) + 10, 0,
-                                 &error));
+      OK(pgentra_request_respond(request, counter_get(&m->requests) == 0 ? "first" : "second", (int64_t)time(NULL) + 10,
+                                 0, &error));
       break;
     case CALL_THE_LIBRARY:
       /* The credential cannot respond while its callback waits for it. */

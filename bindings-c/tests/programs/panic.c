@@ -1,5 +1,5 @@
-/* A failpoint in every export and every task: its panic becomes an error of kind PGENTRA_INTERNAL, the callback is called
- * once, and the library continues. It needs a build with the feature testing. */
+/* A failpoint in every export and every task: its panic becomes an error of kind PGENTRA_INTERNAL, the callback is
+ * called once, and the library continues. It needs a build with the feature testing. */
 #include "check.h"
 
 #ifdef __cplusplus
@@ -35,7 +35,7 @@ static void receive(void *user_data, int32_t level, const char *target, const ch
 /* The export of that name panics in this call and returns an error; outputs are unchanged. */
 #define PANICS(name, ...)                                                   \
   do {                                                                      \
-    pgentra_set_failpoint(#name);                                             \
+    pgentra_set_failpoint(#name);                                           \
     CHECK(name(__VA_ARGS__, &error) == PGENTRA_INTERNAL);                   \
     CHECK(strstr(pgentra_error_message(error), #name " panicked") != NULL); \
     pgentra_error_free(error);                                              \
@@ -100,22 +100,22 @@ static void exports_that_can_fail(void) {
 }
 
 /* The value that an export has after a panic. */
-#define RETURNS(condition, name, ...)      \
+#define RETURNS(condition, name, ...)    \
   do {                                   \
-    pgentra_set_failpoint(#name);          \
+    pgentra_set_failpoint(#name);        \
     CHECK((name(__VA_ARGS__))condition); \
   } while (0)
 
-#define RETURNS_TEXT(text, name, ...)                        \
+#define RETURNS_TEXT(text, name, ...)                \
   do {                                               \
-    pgentra_set_failpoint(#name);                      \
+    pgentra_set_failpoint(#name);                    \
     CHECK(strcmp((name(__VA_ARGS__)), (text)) == 0); \
   } while (0)
 
-#define CALL(name, ...)         \
-  do {                          \
+#define CALL(name, ...)           \
+  do {                            \
     pgentra_set_failpoint(#name); \
-    name(__VA_ARGS__);          \
+    name(__VA_ARGS__);            \
   } while (0)
 
 static void exports_that_cannot_fail(void) {

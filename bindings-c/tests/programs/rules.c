@@ -47,7 +47,7 @@ int main(void) {
   pgentra_string_free(out);
   /* Variables of Service Connector for the server, in the document and in this process. */
   OK(pgentra_login_error_explain("28P01", "no", "app", NULL, TOKEN, "db.example",
-                             "{\"AZURE_POSTGRESQL_HOST\": \"db.example\"}", &out, &error));
+                                 "{\"AZURE_POSTGRESQL_HOST\": \"db.example\"}", &out, &error));
   CHECK(strstr(out, "AZURE_POSTGRESQL_HOST") != NULL);
   pgentra_string_free(out);
   OK(pgentra_login_error_explain("28P01", "no", "app", NULL, TOKEN, "db.example", NULL, &out, &error));

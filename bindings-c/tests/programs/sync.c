@@ -40,7 +40,8 @@ static void logins(void) {
   OK(pgentra_provider_open(STATIC_CONFIG, &provider, &error));
   int64_t expires_on = 0;
   OK(pgentra_provider_login(provider, -1, &user, &password, &source, &expires_on, &error));
-  CHECK(expires_on == 4000000000LL && strcmp(user, "anna@contoso.com") == 0 && strcmp(password, TOKEN) == 0 && strcmp(source, "upn") == 0);
+  CHECK(expires_on == 4000000000LL && strcmp(user, "anna@contoso.com") == 0 && strcmp(password, TOKEN) == 0 &&
+        strcmp(source, "upn") == 0);
   pgentra_string_free(user);
   pgentra_string_free(password);
   OK(pgentra_provider_try_login(provider, &id, &user, &password, NULL, NULL, &error));

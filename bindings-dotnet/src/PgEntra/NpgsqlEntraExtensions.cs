@@ -135,7 +135,9 @@ public static class NpgsqlEntraExtensions
         if (provider is not null)
         {
 #pragma warning disable CS0618 // Npgsql recommends data sources, which these libraries do not use.
-            connection.ProvidePasswordCallback = (_, _, _, _) => provider(settings);
+            // The current settings, so that a TLS mode that was changed later is checked.
+            connection.ProvidePasswordCallback =
+                (_, _, _, _) => provider(new NpgsqlConnectionStringBuilder(connection.ConnectionString));
 #pragma warning restore CS0618
         }
 

@@ -48,7 +48,7 @@ public sealed class ConnectionStringTests(Emulator emulator) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task NpgsqlConnection_of_a_library_uses_a_new_token_for_each_physical_connection()
+    public async Task NpgsqlConnection_of_a_library_requests_a_token_for_each_physical_connection()
     {
         var principal = await emulator.AddAsync();
         await using var connection = new NpgsqlConnection(emulator.ConnectionString + ";Pooling=false");
@@ -56,9 +56,19 @@ public sealed class ConnectionStringTests(Emulator emulator) : IAsyncLifetime
         Assert.Equal(principal.Name, await connection.ExecuteScalarAsync<string>("select current_user"));
         await connection.CloseAsync();
         Assert.DoesNotContain("eyJ", connection.ConnectionString, StringComparison.Ordinal);
-        using var provider = new TokenProvider(new ManagedIdentityCredential(principal.ClientId));
-        Assert.True(await provider.InvalidateAsync() || true);
         Assert.Equal(principal.Name, connection.ExecuteScalar<string>("select current_user"));
+        connection.Close();
+
+        // A mode that is changed later. 127.0.0.1 as a number, which only .NET reads as this machine.
+        await emulator.ControlPostgresAsync(new { plaintext = true });
+        connection.ConnectionString = new NpgsqlConnectionStringBuilder(connection.ConnectionString)
+        {
+            Host = "2130706433",
+            SslMode = SslMode.Disable,
+        }.ConnectionString;
+        Assert.Equal(ErrorKind.InsecureTransport, PgEntraException.Find(Assert.ThrowsAny<NpgsqlException>(connection.Open))?.Kind);
+        var report = await emulator.CallAsync(HttpMethod.Get, "/postgres");
+        Assert.Equal(0, report["counters"]!["plaintext_password_bytes"]!.GetValue<long>());
 
         await using var insecure = new NpgsqlConnection("Host=db.example;Username=u;SSL Mode=Disable");
         Assert.Equal("insecure_transport", Assert.ThrowsAny<PgEntraException>(() => insecure.UseEntraAuthentication()).Code);

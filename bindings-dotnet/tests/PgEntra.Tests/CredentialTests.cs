@@ -15,7 +15,7 @@ namespace PgEntra.Tests;
 public sealed class CredentialTests(Emulator emulator) : IAsyncLifetime
 {
     private const string Scope = "https://ossrdbms-aad.database.windows.net/.default";
-    private const string Password = "planted-password";
+    private const string Password = "canary-password";
     private const string ServiceConnection = "55555555-0000-0000-0000-000000000001";
     private const string Identities =
         "/subscriptions/99999999-0000-0000-0000-0000000000a5/resourceGroups/emulator/providers/"

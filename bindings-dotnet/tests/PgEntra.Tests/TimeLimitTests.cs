@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Npgsql;
 using PgEntra.Identity;
 
@@ -12,15 +11,16 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
     public async ValueTask DisposeAsync() => await emulator.ResetAsync();
 
     [Theory]
-    [InlineData("Timeout=1", 1, true)]
-    [InlineData("Timeout=3", 3, false)]
-    [InlineData("Timeout=3", 3, true)]
-    [InlineData("Application Name=default", 15, false)]
-    public async Task Timeout_with_a_hung_endpoint_names_the_endpoint(string setting, int seconds, bool synchronous)
+    [InlineData("Timeout=1", "0.5", true)]
+    [InlineData("Timeout=3", "2.4", false)]
+    [InlineData("Timeout=3", "2.4", true)]
+    [InlineData("Application Name=default", "12", false)]
+    public async Task Timeout_with_a_hung_endpoint_names_the_endpoint(string setting, string limit, bool synchronous)
     {
-        var failure = await OpenAsync(new { connection = "black_hole" }, setting, seconds, synchronous);
+        var failure = await OpenAsync(new { connection = "black_hole" }, setting, synchronous);
         Assert.Equal(ErrorKind.Timeout, failure.Kind);
-        Assert.Matches("ManagedIdentityCredential: no token was received within .* s; no response from 127.0.0.1:.* for .* s", failure.Message);
+        Assert.Matches(
+            $"ManagedIdentityCredential: no token was received within {limit} s; no response from 127.0.0.1:.* for .* s", failure.Message);
     }
 
     [Theory]
@@ -29,7 +29,7 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
     [InlineData(2, false)]
     public async Task Timeout_with_a_failing_endpoint_contains_its_last_response(int seconds, bool synchronous)
     {
-        var failure = await OpenAsync(new { status = 503 }, $"Timeout={seconds}", seconds, synchronous);
+        var failure = await OpenAsync(new { status = 503 }, $"Timeout={seconds}", synchronous);
         Assert.Equal(ErrorKind.Timeout, failure.Kind);
         Assert.Contains("the last attempt failed: ", failure.Message, StringComparison.Ordinal);
         Assert.Contains("HTTP 503", failure.Message, StringComparison.Ordinal);
@@ -39,7 +39,7 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
     [Fact]
     public async Task Timeout_by_default_leaves_time_for_the_retries_of_a_failing_endpoint()
     {
-        var failure = await OpenAsync(new { status = 503 }, "Application Name=default", 15, synchronous: false);
+        var failure = await OpenAsync(new { status = 503 }, "Application Name=default", synchronous: false);
         Assert.Equal(ErrorKind.ServiceUnavailable, failure.Kind);
         Assert.Contains("HTTP 503", failure.Message, StringComparison.Ordinal);
     }
@@ -78,7 +78,7 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
         Assert.DoesNotContain("GSS", variable.ConnectionString, StringComparison.Ordinal);
     }
 
-    private async Task<PgEntraException> OpenAsync(object fault, string setting, int seconds, bool synchronous)
+    private async Task<PgEntraException> OpenAsync(object fault, string setting, bool synchronous)
     {
         var principal = await emulator.AddAsync();
         var json = System.Text.Json.JsonSerializer.SerializeToNode(fault)!.AsObject();
@@ -86,11 +86,9 @@ public sealed class TimeLimitTests(Emulator emulator) : IAsyncLifetime
         await emulator.AddFaultAsync(json);
         await using var source = new NpgsqlDataSourceBuilder(emulator.ConnectionString + $";Username={principal.Name};{setting}")
             .UseEntraAuthentication(new ManagedIdentityCredential(principal.ClientId)).Build();
-        var watch = Stopwatch.StartNew();
         var failure = synchronous
             ? Assert.ThrowsAny<NpgsqlException>(source.OpenConnection)
             : await Assert.ThrowsAnyAsync<NpgsqlException>(async () => await source.OpenConnectionAsync());
-        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(seconds + 0.5), $"{watch.Elapsed}");
         Assert.True(failure.IsTransient, failure.ToString());
         return PgEntraException.Find(failure) ?? throw new InvalidOperationException($"no cause: {failure}");
     }

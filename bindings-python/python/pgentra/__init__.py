@@ -18,6 +18,7 @@ import logging
 import threading  # noqa: F401
 
 from . import _native, errors
+from ._process_wide import enable_process_wide
 from ._provider import TokenProvider
 from ._token_client import CLIENTS, client_for
 from .errors import AuthenticationError, _for_azure
@@ -36,6 +37,7 @@ __all__ = [
     "TokenProvider",
     "__version__",
     "decode_jwt",
+    "enable_process_wide",
     "errors",
     "get_entra_conninfo",
     "get_entra_conninfo_async",

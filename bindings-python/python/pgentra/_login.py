@@ -93,6 +93,9 @@ def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) 
             None,
             "Leave out password, and pass the credential as credential=...",
         )
+    if (required := keywords.pop("requiressl", None)) is not None:
+        # An old name of libpq's for two modes. Left in place it would replace the mode of the plan.
+        keywords["sslmode"] = "require" if str(required).startswith("1") else "prefer"
     for name in _SETTINGS.intersection(keywords):
         _refuse_credential(name, keywords[name])  # psycopg2 converts them to text.
     credential = keywords.pop("credential", None)

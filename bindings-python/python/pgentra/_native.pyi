@@ -10,6 +10,7 @@ from .errors import PgEntraError
 __all__ = [
     "DATABASE_SCOPE",
     "MANAGEMENT_SCOPE",
+    "UNTRUSTED_SETTINGS",
     "ConnectionPlan",
     "Credential",
     "CredentialHandle",
@@ -30,11 +31,14 @@ __all__ = [
     "shutdown",
     "stats",
     "try_conninfo",
+    "untrusted_error",
+    "untrusted_login",
 ]
 
 __version__: str
 DATABASE_SCOPE: str
 MANAGEMENT_SCOPE: str
+UNTRUSTED_SETTINGS: list[tuple[str, str]]
 
 @final
 class Environment:
@@ -210,3 +214,11 @@ def run_vector(group: str, case: str, directory: str | PathLike[str]) -> str:
 
 def shutdown() -> bool:
     """Ends the engine's threads, within 1 s. Returns whether all log events were delivered."""
+
+def untrusted_login(request: Mapping[str, Any], from_process: bool) -> tuple[str, str]:
+    """Decides whether a connection whose settings do not come from the application may use a token: ``("token", "")``,
+    ``("password", "")`` or ``("host_not_allowed", cause)``. With ``from_process``, the process's variables take the
+    place of the request's ``environment``. Raises ``EntraConnectionValueError`` for a setting that is not permitted."""
+
+def untrusted_error(cause: str) -> PgEntraError:
+    """Returns the error of an untrusted connection that must not use a token."""

@@ -165,19 +165,25 @@ def _enable(engine: Engine, settings: Arguments) -> None:
     resolve(settings["credential"])  # Refuses an object that is not a credential now, not at the first connection.
     dialect = engine.dialect
     # Only the dialect keeps it alive: a credential may reference its engine, and both must be freed together.
-    listener = next((one for one in dialect.dispatch.do_connect if isinstance(one, _Listener)), None)
+    # The plugin's listener is of a derived class: it keeps its restrictions, and calls this one first.
+    listener = next((one for one in dialect.dispatch.do_connect if type(one) is _Listener), None)
     if listener is None:
-        opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
-        if opener is None:
-            raise _native.error(
-                "invalid_connection",
-                f"{dialect.name}+{dialect.driver}: pgentra does not support this driver",
-                None,
-                "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
-            )
-        listener = _Listener(opener)
+        listener = _Listener(opener_of(dialect))
         event.listen(engine, "do_connect", listener)
     listener.settings = {name: value for name, value in settings.items() if value is not None}
+
+
+def opener_of(dialect: Dialect) -> Opener:
+    """Returns the function that opens the connections of a dialect."""
+    opener = _OPENERS.get((dialect.name, dialect.driver, dialect.is_async))
+    if opener is None:
+        raise _native.error(
+            "invalid_connection",
+            f"{dialect.name}+{dialect.driver}: pgentra does not support this driver",
+            None,
+            "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
+        )
+    return opener
 
 
 def _psycopg2(dialect: Dialect, arguments: list[Any], parameters: Arguments, entra: Arguments) -> Any:

@@ -27,6 +27,7 @@ pub use log_level::{LogEvent, LogLevel, set_log_sink};
 pub use token_strings::{TokenStringCache, TokenStrings};
 
 pub use crate::{
+    cache::clear_caches,
     config::environment::KNOWN_VARIABLES,
     credential::{
         entra::error_codes::{Aadsts, Verdict, aadsts_advice},

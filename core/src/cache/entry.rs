@@ -81,6 +81,8 @@ impl Warm {
 struct State {
     refresh: RefreshState<Arc<Token>, Error>,
     waiters: Vec<oneshot::Sender<WaitResult>>,
+    /// Those that wait for another token, whatever the reason of its arrival.
+    watchers: Vec<oneshot::Sender<()>>,
     /// The progress of the fetch that started last.
     progress: Option<Arc<FetchProgress>>,
     /// Whether the timer of `RefreshMode::Ahead` is running.
@@ -90,7 +92,7 @@ struct State {
 #[derive(Clone)]
 enum WaitResult {
     Done(Result<Arc<Token>>),
-    AskAgain,
+    Retry,
 }
 
 /// Event counters since the start of the process. A forked child continues from the figures of its parent.
@@ -102,7 +104,7 @@ struct Counters {
     invalidations: AtomicU64,
 }
 
-/// The result of [`CacheEntry::ask`].
+/// The result of [`CacheEntry::decide`].
 enum RequestOutcome {
     Now(Result<Arc<Token>>),
     Later(oneshot::Receiver<WaitResult>),
@@ -171,7 +173,7 @@ impl CacheEntry {
             if let Some(warm) = &*self.warm.load() {
                 refresh.adopt(now(), Arc::clone(warm.token()), warm.times.spread_anew(seed));
             }
-            Mutex::new(State { refresh, waiters: Vec::new(), progress: None, has_timer: false })
+            Mutex::new(State { refresh, waiters: Vec::new(), watchers: Vec::new(), progress: None, has_timer: false })
         })
     }
 
@@ -221,23 +223,27 @@ impl CacheEntry {
                                                                                cached token dropped");
         let mut state = lock(self.state());
         state.refresh.forget();
-        self.publish(&state);
-        answer(&mut state.waiters, &WaitResult::AskAgain);
+        self.publish(&mut state);
+        answer(&mut state.waiters, &WaitResult::Retry);
         true
     }
 
     /// Publishes the entry's current token for the warm path.
-    fn publish(&self, state: &State) {
+    fn publish(&self, state: &mut State) {
         let next = state.refresh.current().map(|(token, times)| {
             let token = if self.is_users { Shards::of_one(token) } else { Shards::<Token>::new(token) };
             Arc::new(Warm { token, times: *times, generation: generation() })
         });
         self.warm.store(next);
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        for watcher in state.watchers.drain(..) {
+            // The caller can have dropped its wait.
+            let _ = watcher.send(());
+        }
     }
 
     /// Returns a token, or the fetch to wait for.
-    fn ask(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
+    fn request_once(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         if let Some(token) = self.fresh() {
             return RequestOutcome::Now(Ok(token));
         }
@@ -245,15 +251,15 @@ impl CacheEntry {
         self.decide(mode)
     }
 
-    /// Decides as [`ask`](Self::ask) does, but does not count as a use of the token.
+    /// Does the same as [`request_once`](Self::request_once), but does not count as a use of the token.
     fn decide(self: &Arc<Self>, mode: RefreshMode) -> RequestOutcome {
         let moment = now();
         self.forget_if_stamped(moment.mono_ms);
         let mut state = lock(self.state());
-        let (asked, fetch_id) = match state.refresh.ask(moment, mode) {
+        let (asked, fetch_id) = match state.refresh.decide(moment, mode) {
             Decision::Use(token) => {
                 if self.warm.load().as_ref().is_none_or(|warm| warm.generation != generation()) {
-                    self.publish(&state);
+                    self.publish(&mut state);
                 }
                 (RequestOutcome::Now(Ok(token)), None)
             }
@@ -276,11 +282,11 @@ impl CacheEntry {
     /// Returns a token, and waits for it if necessary. The caller sets the time limit.
     pub(crate) async fn get(self: &Arc<Self>, mode: RefreshMode) -> Result<Arc<Token>> {
         for _ in 0..MOST_ROUNDS {
-            match self.ask(mode) {
+            match self.request_once(mode) {
                 RequestOutcome::Now(outcome) => return outcome,
                 RequestOutcome::Later(settled) => match settled.await {
                     Ok(WaitResult::Done(outcome)) => return outcome,
-                    Ok(WaitResult::AskAgain) => {}
+                    Ok(WaitResult::Retry) => {}
                     Err(_) => return Err(lost_work()),
                 },
             }
@@ -300,7 +306,7 @@ impl CacheEntry {
         let moment = now();
         let usable = |warm: &Warm| warm.times.is_good(moment) && mode != RefreshMode::Lazy;
         match self.warm.load().as_deref() {
-            Some(warm) if usable(warm) => match self.ask(mode) {
+            Some(warm) if usable(warm) => match self.request_once(mode) {
                 RequestOutcome::Now(outcome) => Some(outcome),
                 RequestOutcome::Later(_) => None,
             },
@@ -311,6 +317,25 @@ impl CacheEntry {
     /// Returns the data that the warm path reads.
     pub(crate) fn warm(&self) -> Option<Arc<Warm>> {
         self.warm.load_full()
+    }
+
+    /// Waits until the entry holds a token other than `before`, and returns it.
+    pub(crate) async fn changed(&self, before: Option<&Token>) -> Result<Arc<Token>> {
+        loop {
+            let published = {
+                let mut state = lock(self.state());
+                if let Some((token, _)) = state.refresh.current()
+                    && before.is_none_or(|before| !before.is(token))
+                {
+                    return Ok(Arc::clone(token));
+                }
+                let (sender, receiver) = oneshot::channel();
+                state.watchers.retain(|watcher| !watcher.is_closed());
+                state.watchers.push(sender);
+                receiver
+            };
+            published.await.map_err(|_| lost_work())?;
+        }
     }
 
     /// Returns a token that is not dead, for a caller whose time limit passed before the fetch ended.
@@ -384,20 +409,20 @@ impl CacheEntry {
                 (_, true) => "it is the expired token of the previous response".to_owned(),
                 (ms, _) => format!("it expired {} s ago by this machine's clock", (ms.saturating_neg() / 1000).max(0)),
             };
-            let told = format!("the token in the response cannot be used: {how}");
+            let explanation = format!("the token in the response cannot be used: {how}");
             let error = match skew_seen() {
-                None => Error::new(ErrorKind::DeadOnArrival, told),
-                Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{told}, and {skew}"))
+                None => Error::new(ErrorKind::DeadOnArrival, explanation),
+                Some(skew) => Error::new(ErrorKind::DeadOnArrival, format!("{explanation}, and {skew}"))
                     .with_advice("Correct this machine's clock."),
             };
             error.for_credential(name)
         });
-        self.publish(&state);
+        self.publish(&mut state);
         let is_stale = matches!(settled, Settled::Stale);
         let event = LogEvent::of(&state.refresh.stats(moment), before);
         if matches!(event, LogEvent::Failed { .. }) {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
-            self.let_go_of_causes(&mut state, moment);
+            self.release_causes(&mut state, moment);
         }
         self.keep_timer(&mut state);
         match settled {
@@ -406,7 +431,7 @@ impl CacheEntry {
             }
             Settled::Failed(error) => answer(&mut state.waiters, &WaitResult::Done(Err(error))),
             Settled::Stale if state.refresh.stats(moment).in_flight => {}
-            Settled::Stale => answer(&mut state.waiters, &WaitResult::AskAgain),
+            Settled::Stale => answer(&mut state.waiters, &WaitResult::Retry),
         }
         drop(state);
         // The application's log subscriber can be slow, or can use this entry.
@@ -419,18 +444,18 @@ impl CacheEntry {
     ///
     /// The error of a custom credential holds the application's error object, which often refers to the credential,
     /// which in turn holds this entry.
-    fn let_go_of_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
+    fn release_causes(self: &Arc<Self>, state: &mut State, moment: Now) {
         if !state.refresh.stats(moment).last_error.is_some_and(Error::has_custom_cause) {
             return;
         }
         let words = |error: Error| Error::new(error.kind(), error.headline());
-        state.refresh.let_go(moment, words);
+        state.refresh.release_errors(moment, words);
         let told_for = u64::try_from(state.refresh.stats(moment).next_try_in_ms.unwrap_or(0)).unwrap_or(0);
         let weak = Arc::downgrade(self);
         let later = async move {
             tokio::time::sleep(Duration::from_millis(told_for + 50)).await;
             if let Some(entry) = weak.upgrade() {
-                lock(entry.state()).refresh.let_go(now(), words);
+                lock(entry.state()).refresh.release_errors(now(), words);
             }
         };
         // If it cannot start, the process is ending.
@@ -591,7 +616,7 @@ impl FetchTask {
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 let mut state = lock(entry.state());
                 state.refresh.abandon(self.fetch_id);
-                answer(&mut state.waiters, &WaitResult::AskAgain);
+                answer(&mut state.waiters, &WaitResult::Retry);
             }
             outcome => entry.settle(self.fetch_id, outcome),
         }
@@ -620,8 +645,8 @@ fn arrival(fetched: FetchedToken, wall_ms: i64) -> Result<Arrival<Arc<Token>>> {
     let from_now = || Some((wall_ms / 1000).saturating_add(fetched.expires_in?));
     let claimed = || Claims::decode(fetched.token.expose()).ok()?.expires_on();
     let Some(expires_on) = fetched.expires_on.or_else(from_now).or_else(claimed) else {
-        let told = "the credential returned a token without an expiry, and the token has no exp claim";
-        return Err(Error::new(ErrorKind::CredentialValue, told));
+        let explanation = "the credential returned a token without an expiry, and the token has no exp claim";
+        return Err(Error::new(ErrorKind::CredentialValue, explanation));
     };
     Ok(Arrival {
         token: Arc::new(Token::new(fetched.token, expires_on)),
@@ -719,20 +744,20 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_runs_while_a_provider_wants_it_and_is_no_use() {
+    fn cache_entry_timer_runs_only_while_a_provider_keeps_ahead() {
         let (entry, _) = shared("timer", |n| {
             let token = Secret::new(n.to_string());
             Ok(FetchedToken { token, expires_on: None, expires_in: Some(1), refresh_in: None })
         });
         let has_timer = || lock(entry.state()).has_timer;
         get(&entry).expect("a token");
-        assert!(!has_timer(), "nobody wants it");
+        assert!(!has_timer(), "no provider keeps ahead");
 
         let (one, other) = (entry.keep_ahead(), entry.keep_ahead());
         assert!(has_timer(), "also where the token was there before");
         let used = entry.last_used.load(Ordering::Relaxed);
         let fetches = || entry.counters.fetches.load(Ordering::Relaxed);
-        until("refreshed though nobody asks", || fetches() > 3);
+        until("refreshed without calls", || fetches() > 3);
         assert_eq!(entry.last_used.load(Ordering::Relaxed), used);
 
         drop(one);
@@ -743,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_error_is_let_go_of_when_it_has_been_told() {
+    fn cache_entry_drops_a_custom_error_after_it_was_returned() {
         let cause = Arc::new("the host's own");
         let theirs = Arc::clone(&cause);
         let (entry, credential) = shared("cause", move |_| {
@@ -759,7 +784,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_ended_long_ago_is_dead_and_counts_as_a_failure() {
+    fn cache_entry_with_a_token_that_expired_long_ago_fails() {
         let (entry, _) = shared("dead", |_| FetchedToken::from_custom("t", Some(i64::MIN), None));
         assert_eq!(get(&entry).expect_err("it is dead").kind(), ErrorKind::DeadOnArrival);
         assert_eq!(entry.stats().failures, 1);

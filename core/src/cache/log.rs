@@ -86,7 +86,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn what_a_settled_fetch_is_worth() {
+    fn log_event_of_a_settled_fetch_has_its_level_and_text() {
         const NOTHING: &str = "";
         // The columns are: failures before and after, milliseconds left, milliseconds until the next attempt.
         let table = [

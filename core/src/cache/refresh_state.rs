@@ -405,7 +405,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
     }
 
     /// Decides what a caller that needs a token does.
-    pub fn ask(&mut self, now: Now, mode: RefreshMode) -> Decision<T, E> {
+    pub fn decide(&mut self, now: Now, mode: RefreshMode) -> Decision<T, E> {
         self.notice_end(now);
         let in_flight = self.live_fetch(now);
         let holding_back = self.running_backoff(now).is_some();
@@ -521,8 +521,8 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
     }
 
     /// Returns when the timer of [`RefreshMode::Ahead`] must ask: at the refresh point or the end of the token, but not
-    /// before the back-off ends or the fetch in flight counts as lost. Returns `None` until the first `ask`. Once the
-    /// time is reached by either clock, an `ask` starts a fetch, unless the state changed in between.
+    /// before the back-off ends or the fetch in flight counts as lost. Returns `None` until the first `decide`. Once the
+    /// time is reached by either clock, an `decide` starts a fetch, unless the state changed in between.
     pub fn next_wakeup(&self) -> Option<Now> {
         let lost = self.flight.as_ref().map(|flight| {
             let bound_ms = self.settings.fetch_bound_ms.saturating_add(1);
@@ -573,7 +573,7 @@ impl<T: Clone + SameToken, E: Clone> RefreshState<T, E> {
     }
 
     /// Reduces remembered errors to their texts: the last error at once, the error of the back-off when that is over.
-    pub fn let_go(&mut self, now: Now, words: impl FnOnce(E) -> E) {
+    pub fn release_errors(&mut self, now: Now, words: impl FnOnce(E) -> E) {
         self.last_error = self.last_error.take().map(words);
         if let Some(over) = self.backoff.as_mut().filter(|backoff| now.reached(backoff.until)) {
             over.error = None;

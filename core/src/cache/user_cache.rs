@@ -181,7 +181,7 @@ mod tests {
         CredentialConfig, Secret,
         cache::refresh_state::RefreshMode,
         config::{BuildInputs, CredentialOptions, Environment, OnBehalfOfArguments},
-        credential::build::{self, BuildContext},
+        credential::{BuildContext, build},
         runtime::Pending,
         transport::{Response, Transport},
     };
@@ -242,11 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_users_take_little_memory() {
+    fn user_cache_of_100000_users_stays_within_its_memory_limit() {
         // The test measures the memory of the whole process, so no other test can run at the same time.
         const IS_ALONE: &str = "PGENTRA_TEST_IS_ALONE";
         if std::env::var_os(IS_ALONE).is_none() {
-            let path = concat!(module_path!(), "::a_hundred_thousand_users_take_little_memory");
+            let path = concat!(module_path!(), "::user_cache_of_100000_users_stays_within_its_memory_limit");
             let (_, name) = path.split_once("::").expect("the crate's name comes first");
             let program = std::env::current_exe().expect("a program");
             let mut command = std::process::Command::new(program);

@@ -1,4 +1,4 @@
-//! The credentials of the document: their types, arguments and common options, and what is refused in them.
+//! The credentials of a configuration document: their types, arguments, common options and checks.
 
 use serde::{
     Deserialize, Serialize,
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{error::Result, secret::Secret};
 
-/// One credential: its `type` and arguments, and the options that every credential takes.
+/// A credential: its `type` and arguments, and the options of every credential.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialConfig {
-    /// The type with its arguments.
+    /// The type and its arguments.
     #[serde(flatten)]
     pub kind: CredentialKind,
     /// Options of every credential.
@@ -25,37 +25,37 @@ pub struct CredentialConfig {
     pub options: CredentialOptions,
 }
 
-/// Options that every credential takes.
+/// The options of every credential.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialOptions {
-    /// The authority host, such as `https://login.microsoftonline.us`, whose path may be the credential's tenant and no other.
-    /// Default: `AZURE_AUTHORITY_HOST`, then the cloud's.
+    /// The authority host, such as `https://login.microsoftonline.us`. Its path must be empty or the credential's tenant.
+    /// Default: `AZURE_AUTHORITY_HOST`, then the host of the cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority_host: Option<String>,
     /// `public`, `us_government` or `china`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cloud: Option<String>,
-    /// Tenants besides its own that a request may name; `*` is all.
+    /// The tenants, in addition to the credential's own, for which tokens can be requested. `*` allows all tenants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub additionally_allowed_tenants: Vec<String>,
-    /// Accepted for the sake of moved code: there is no instance discovery to disable.
+    /// Accepted for compatibility, without effect: pgentra performs no instance discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_instance_discovery: Option<bool>,
-    /// How requests are repeated inside a fetch that has nothing good to fall back on.
+    /// How requests are repeated within a fetch if no valid token is cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryOptions>,
 }
 
-/// How requests are repeated inside one fetch.
+/// How requests are repeated within one fetch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryOptions {
-    /// Repeats after the first try. Default: 3.
+    /// The number of retries after the first attempt. Default: 3.
     pub max_retries: u32,
-    /// The first delay in seconds, doubled each time. Default: 0.8.
+    /// The first delay in seconds. It doubles with each retry. Default: 0.8.
     #[serde(deserialize_with = "seconds")]
     pub delay: f64,
     /// The longest delay in seconds. Default: 60.
@@ -71,8 +71,8 @@ impl Default for RetryOptions {
 
 macro_rules! credential_kinds {
     ($( $(#[doc = $doc:literal])+ $variant:ident($arguments:ident) = $tag:literal, $class:ident; )+) => {
-        /// The types of credential, each with its arguments. Adding one: a line below, its arguments, a builder in
-        /// `credential/`, a vector file, and a small class per binding.
+        /// The types of credential with their arguments. A new type needs a line below, its arguments, its file in
+        /// `credential/`, a file of vectors, and a class in each binding.
         #[derive(Clone, Debug, Serialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(tag = "type")]
@@ -81,10 +81,10 @@ macro_rules! credential_kinds {
         }
 
         impl CredentialKind {
-            /// Every `type` and the class name that stands for it in the bindings.
+            /// All types with their class names.
             pub const ALL: &'static [(&'static str, &'static str)] = &[$(($tag, stringify!($class)),)+];
 
-            /// The class name as in the Azure Identity libraries.
+            /// Returns the class name, as in the Azure Identity libraries.
             pub fn class(&self) -> &'static str {
                 match self { $(CredentialKind::$variant(_) => stringify!($class),)+ }
             }
@@ -103,39 +103,39 @@ macro_rules! credential_kinds {
     };
 }
 
-/// Passes the types of credential to a macro: what each is, its arguments, its `type`, and its class.
+/// Passes the types of credential to a macro: documentation, arguments, `type` and class of each.
 macro_rules! with_credential_kinds {
     ($make:ident) => {
         $make! {
-            /// The chain that suits most programs.
+            /// The default chain.
             Default(DefaultArguments) = "default", DefaultAzureCredential;
-            /// The given credentials, in their order.
+            /// Several credentials, which are tried in order.
             Chained(ChainedArguments) = "chained", ChainedTokenCredential;
-            /// What the environment variables say.
+            /// A service principal that is configured by environment variables.
             Environment(NoArguments) = "environment", EnvironmentCredential;
-            /// A federated token in a file (Kubernetes).
+            /// A workload identity with a federated token in a file (Kubernetes).
             WorkloadIdentity(WorkloadIdentityArguments) = "workload_identity", WorkloadIdentityCredential;
-            /// The identity of the machine or service.
+            /// The managed identity of the machine or service.
             ManagedIdentity(ManagedIdentityArguments) = "managed_identity", ManagedIdentityCredential;
-            /// Whoever is signed in to `az`.
+            /// The account that is signed in to Azure CLI (`az`).
             AzureCli(AzureCliArguments) = "azure_cli", AzureCliCredential;
-            /// Whoever is signed in to Azure PowerShell.
+            /// The account that is signed in to Azure PowerShell.
             AzurePowerShell(DeveloperToolArguments) = "azure_powershell", AzurePowerShellCredential;
-            /// Whoever is signed in to `azd`.
+            /// The account that is signed in to Azure Developer CLI (`azd`).
             AzureDeveloperCli(DeveloperToolArguments) = "azure_developer_cli", AzureDeveloperCliCredential;
-            /// A task of Azure Pipelines, by its service connection.
+            /// The service connection of a task of Azure Pipelines.
             AzurePipelines(AzurePipelinesArguments) = "azure_pipelines", AzurePipelinesCredential;
-            /// An application and its secret.
+            /// An application with a client secret.
             ClientSecret(ClientSecretArguments) = "client_secret", ClientSecretCredential;
-            /// An application and its certificate.
+            /// An application with a certificate.
             ClientCertificate(ClientCertificateArguments) = "client_certificate", ClientCertificateCredential;
-            /// An application and what somebody asserts of it.
+            /// An application with an assertion from another source.
             ClientAssertion(ClientAssertionArguments) = "client_assertion", ClientAssertionCredential;
-            /// An application that acts for the user who called it.
+            /// An application that acts on behalf of a user.
             OnBehalfOf(OnBehalfOfArguments) = "on_behalf_of", OnBehalfOfCredential;
-            /// A token from elsewhere.
+            /// A given token.
             StaticToken(StaticTokenArguments) = "static_token", StaticTokenCredential;
-            /// A credential object of the host, handed in beside the document.
+            /// A custom credential, which is passed in addition to the document.
             Custom(CustomArguments) = "custom_credential", CustomCredential;
         }
     };
@@ -169,14 +169,14 @@ pub struct DefaultArguments {
     pub managed_identity_resource_id: Option<String>,
     /// The workload identity's client id. Default: `managed_identity_client_id`, then `AZURE_CLIENT_ID`.
     pub workload_identity_client_id: Option<String>,
-    /// Variables that must be set, else construction fails.
+    /// Environment variables that must be set. Otherwise the construction fails.
     pub required_env_vars: Vec<String>,
-    /// Time limit of each developer tool, in seconds. Default: 10.
+    /// The time limit of each developer tool, in seconds. Default: 10.
     #[serde(deserialize_with = "optional_seconds")]
     pub process_timeout: Option<f64>,
-    /// Members left out, by class name; they win over `AZURE_TOKEN_CREDENTIALS`.
+    /// The class names of credentials to leave out. Takes precedence over `AZURE_TOKEN_CREDENTIALS`.
     pub exclude: Vec<String>,
-    /// Members kept, by class name, though `AZURE_TOKEN_CREDENTIALS` leaves them out.
+    /// The class names of credentials to use even if `AZURE_TOKEN_CREDENTIALS` leaves them out.
     pub include: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ pub struct DefaultArguments {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChainedArguments {
-    /// The members, asked in their order.
+    /// The members, in the order in which they are tried.
     pub credentials: Vec<CredentialConfig>,
 }
 
@@ -200,12 +200,12 @@ pub struct WorkloadIdentityArguments {
     pub client_id: Option<String>,
     /// Default: `AZURE_FEDERATED_TOKEN_FILE`.
     pub token_file_path: Option<String>,
-    /// Whether requests go to the cluster's own token proxy where `AZURE_KUBERNETES_TOKEN_PROXY` names one (AKS identity
-    /// bindings). Default: false.
+    /// Whether requests are sent to the cluster's token proxy in `AZURE_KUBERNETES_TOKEN_PROXY` (AKS identity bindings).
+    /// Default: false.
     pub enable_azure_proxy: bool,
 }
 
-/// Arguments of managed identity; at most one of them. None: the system-assigned identity.
+/// Arguments of managed identity, at most one of them. Default: the system-assigned identity.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -225,9 +225,9 @@ pub struct ManagedIdentityArguments {
 pub struct AzureCliArguments {
     /// Default: the signed-in tenant.
     pub tenant_id: Option<String>,
-    /// Name or id of a subscription. Default: the chosen one.
+    /// The name or id of a subscription. Default: the selected one.
     pub subscription: Option<String>,
-    /// In seconds. Default: 10.
+    /// The time limit of the tool, in seconds. Default: 10.
     #[serde(deserialize_with = "optional_seconds")]
     pub process_timeout: Option<f64>,
 }
@@ -239,7 +239,7 @@ pub struct AzureCliArguments {
 pub struct DeveloperToolArguments {
     /// Default: the signed-in tenant.
     pub tenant_id: Option<String>,
-    /// In seconds. Default: 10.
+    /// The time limit of the tool, in seconds. Default: 10.
     #[serde(deserialize_with = "optional_seconds")]
     pub process_timeout: Option<f64>,
 }
@@ -266,16 +266,16 @@ pub struct ClientCertificateArguments {
     pub tenant_id: String,
     /// The application's client id.
     pub client_id: String,
-    /// A PEM file with key and certificate, or a PFX file; read again whenever it changed.
+    /// A PEM file with key and certificate, or a PFX file. It is read again when it changes.
     #[serde(default)]
     pub certificate_path: Option<String>,
-    /// The same by its content: PEM text, or a file of either kind in base64.
+    /// The content of such a file: PEM text, or a file of either kind in base64.
     #[serde(default)]
     pub certificate: Option<Secret>,
     /// The password of an encrypted key or a PFX file.
     #[serde(default)]
     pub certificate_password: Option<Secret>,
-    /// Whether the certificate goes along with those above it, for registrations by subject name. Default: false.
+    /// Whether the certificate is sent with its chain, for registrations by subject name. Default: false.
     #[serde(default)]
     pub send_certificate_chain: bool,
 }
@@ -289,12 +289,13 @@ pub struct ClientAssertionArguments {
     pub tenant_id: String,
     /// The application's client id.
     pub client_id: String,
-    /// Where the assertion comes from: `{"type": "custom_credential", "index": 0}` for a callback that is handed in beside the
-    /// document, or any credential whose token for `api://AzureADTokenExchange` is one, such as a managed identity.
+    /// The source of the assertion: `{"type": "custom_credential", "index": 0}` for a callback that is passed in addition to
+    /// the document, or a credential that returns the assertion as its token for `api://AzureADTokenExchange`, such as a
+    /// managed identity.
     pub get_assertion: Box<CredentialConfig>,
 }
 
-/// Arguments of an application that acts for a user: one of `client_secret`, `certificate_path`, `certificate` and
+/// Arguments of an application that acts on behalf of a user: one of `client_secret`, `certificate_path`, `certificate` and
 /// `get_assertion`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -304,7 +305,7 @@ pub struct OnBehalfOfArguments {
     pub tenant_id: String,
     /// The application's client id.
     pub client_id: String,
-    /// The access token that the user sent; its audience is this application.
+    /// The access token that the user sent. Its audience is this application.
     pub user_assertion_token: Secret,
     /// The application's secret.
     #[serde(default)]
@@ -344,29 +345,29 @@ pub struct AzurePipelinesArguments {
     pub organization_url: Option<String>,
 }
 
-/// Arguments of a token from elsewhere.
+/// Arguments of a given token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StaticTokenArguments {
     /// The access token.
     pub token: Secret,
-    /// Seconds since the epoch. Default: the token's `exp` claim, else an hour from now.
+    /// The expiry in seconds since the epoch. Default: the token's `exp` claim, otherwise one hour from now.
     #[serde(default)]
     pub expires_on: Option<i64>,
 }
 
-/// Arguments of a host credential.
+/// Arguments of a custom credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CustomArguments {
-    /// Its place among those handed in beside the document, from 0.
+    /// The position in the list of custom credentials, from 0.
     pub index: usize,
 }
 
 impl CredentialConfig {
-    /// Reads one credential's document, which a binding's class is built from.
+    /// Reads the document of one credential.
     ///
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration), naming the key.
@@ -376,12 +377,12 @@ impl CredentialConfig {
         Ok(config)
     }
 
-    /// A credential of this kind with default options.
+    /// Creates a configuration with default options.
     pub fn new(kind: CredentialKind) -> Self {
         CredentialConfig { kind, options: CredentialOptions::default() }
     }
 
-    /// Every secret in it, to key caches by and to mask in what services answer.
+    /// Returns every secret of the credential, for cache keys and for the masking of responses.
     pub fn secrets(&self) -> Vec<&Secret> {
         match &self.kind {
             CredentialKind::ClientSecret(a) => vec![&a.client_secret],
@@ -400,7 +401,7 @@ impl CredentialConfig {
         }
     }
 
-    /// The credentials that it is made of.
+    /// Returns the members of the credential.
     fn members(&self) -> impl Iterator<Item = &CredentialConfig> {
         let (chained, single) = match &self.kind {
             CredentialKind::Chained(a) => (a.credentials.as_slice(), None),
@@ -411,7 +412,7 @@ impl CredentialConfig {
         chained.iter().chain(single)
     }
 
-    /// Whether a host's object takes part, so that the cache cannot be shared by settings.
+    /// Returns whether a custom credential takes part. Its tokens are not shared by equal settings.
     pub fn has_custom_credential(&self) -> bool {
         matches!(self.kind, CredentialKind::Custom(_)) || self.members().any(CredentialConfig::has_custom_credential)
     }

@@ -1,4 +1,4 @@
-//! What a credential is built from besides its document, and the record of what was used of it.
+//! The inputs of a credential in addition to its document, and the record of the inputs that it used.
 
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -8,11 +8,11 @@ use crate::{
     secret::Secret,
 };
 
-/// The environment variables and the other settings that a credential may use while it is built.
+/// The environment variables and other settings that a credential can use while it is built.
 ///
-/// Records each one that is asked for, set or not, because the cache key consists of them: credentials share their tokens
-/// unless they differ in something that one of them uses. A credential cannot keep a reference to this, so it copies what it
-/// needs later, and nothing is read unrecorded.
+/// Records each input that is read, set or not, because the cache key consists of them: credentials share their tokens
+/// unless they differ in an input that one of them uses. A credential cannot keep a reference to this, so it copies what it
+/// needs later, and every read is recorded.
 pub struct BuildInputs<'a> {
     environment: &'a Environment,
     ca_file: Option<&'a str>,
@@ -20,7 +20,7 @@ pub struct BuildInputs<'a> {
     used: RefCell<BTreeSet<Input>>,
 }
 
-/// One thing that was asked for.
+/// An input that was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Input {
     /// An environment variable, by its name.
@@ -32,12 +32,12 @@ pub(crate) enum Input {
 }
 
 impl<'a> BuildInputs<'a> {
-    /// Only these variables: no `ca_file`, and a connection to the public cloud.
+    /// Creates inputs with these variables, without `ca_file`, and with a connection to the public cloud.
     pub fn new(environment: &'a Environment) -> Self {
         BuildInputs { environment, ca_file: None, cloud: Cloud::Public, used: RefCell::default() }
     }
 
-    /// Sets the PEM file of certificate authorities to trust besides the system's.
+    /// Sets the PEM file of certificate authorities to trust in addition to the system's.
     #[must_use]
     pub fn with_ca_file(self, ca_file: Option<&'a str>) -> Self {
         BuildInputs { ca_file, ..self }
@@ -49,19 +49,19 @@ impl<'a> BuildInputs<'a> {
         BuildInputs { cloud: cloud::of_connection(scope, host), ..self }
     }
 
-    /// The value of a variable, unless it is unset or empty.
+    /// Returns the value of a variable, unless it is unset or empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&'a str> {
         self.record(Input::Variable(name.to_owned()));
         variable(self.environment, name)
     }
 
-    /// Whether a variable is set, even if it is empty.
+    /// Returns whether a variable is set, even if it is empty.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.record(Input::Variable(name.to_owned()));
         self.environment.contains_key(name)
     }
 
-    /// A copy of those of the variables that are set, even if they are empty.
+    /// Returns a copy of the variables that are set, even if they are empty.
     pub(crate) fn copy(&self, names: &[&str]) -> Environment {
         let entry = |name: &&str| {
             self.record(Input::Variable((*name).to_owned()));
@@ -70,13 +70,13 @@ impl<'a> BuildInputs<'a> {
         names.iter().filter_map(entry).collect()
     }
 
-    /// The option `ca_file`.
+    /// Returns the option `ca_file`.
     pub(crate) fn ca_file(&self) -> Option<&'a str> {
         self.record(Input::CaFile);
         self.ca_file
     }
 
-    /// The cloud of the connection, for a credential that names none.
+    /// Returns the cloud of the connection, for a credential without its own.
     pub(crate) fn cloud(&self) -> Cloud {
         self.record(Input::Cloud);
         self.cloud
@@ -86,12 +86,12 @@ impl<'a> BuildInputs<'a> {
         self.used.borrow_mut().insert(input);
     }
 
-    /// What was asked for so far.
+    /// Returns the inputs that were read.
     pub(crate) fn used(&self) -> BTreeSet<Input> {
         self.used.borrow().clone()
     }
 
-    /// What an input is here, without recording it: `None` where it is not set.
+    /// Returns the value of an input without recording it, or `None` if it is not set.
     pub(crate) fn value(&self, input: &Input) -> Option<&str> {
         match input {
             Input::Variable(name) => self.environment.get(name).map(Secret::expose),
@@ -102,7 +102,7 @@ impl<'a> BuildInputs<'a> {
 }
 
 impl Input {
-    /// The name of a variable; of another input a text that no variable is called by.
+    /// Returns the name of a variable. For other inputs, returns a text that cannot be the name of a variable.
     pub(crate) fn name(&self) -> &str {
         match self {
             Input::Variable(name) => name,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn build_inputs_record_what_is_asked_for_set_or_not() {
+    fn build_inputs_record_each_input_that_is_read() {
         let environment = [("HOME", "/h"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.into())).into();
         let inputs = BuildInputs::new(&environment);
         assert_eq!(variables(&inputs), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! Reads a document like serde_json does, but with errors that name the key and the type that came: serde_json's own quote the
-//! value, which may be a secret.
+//! Reads a document as serde_json does, but its errors contain the key and the type of the value. The errors of serde_json
+//! contain the value, which can be a secret.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use serde_json::Value;
 use super::join;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Reads a document, or a part of one: what is refused is named by its path in it.
+/// Reads a document or a part of one. An error contains the path of the key.
 pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T> {
     T::deserialize(Reader(value)).map_err(|refusal| Error::new(ErrorKind::InvalidConfiguration, refusal.to_string()))
 }
 
 struct Reader(Value);
 
-/// What was refused, and why: the key by its path, which grows from within as the readers around it are left.
+/// The path of the rejected key, and the reason. Each enclosing reader adds its part of the path.
 #[derive(Debug)]
 struct ReadError {
     path: String,
@@ -51,7 +51,7 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
-    /// A credential within is read by a reader of its own, whose refusal comes as its text.
+    /// A credential inside is read by a separate reader, which passes its error as text.
     fn custom<T: fmt::Display>(message: T) -> Self {
         let text = message.to_string();
         match text.strip_prefix("option `").and_then(|rest| rest.split_once("`: ")) {
@@ -60,14 +60,14 @@ impl de::Error for ReadError {
         }
     }
 
-    fn invalid_type(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        ReadError::new(format!("expected {expected}, got {}", unexpected(&came)))
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        ReadError::new(format!("expected {expected}, got {}", unexpected(&found)))
     }
 
-    fn invalid_value(came: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         ReadError::new(format!(
             "expected {expected}, got another {}",
-            unexpected(&came).trim_start_matches("a ").trim_start_matches("an ")
+            unexpected(&found).trim_start_matches("a ").trim_start_matches("an ")
         ))
     }
 
@@ -76,7 +76,7 @@ impl de::Error for ReadError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        // A key is a name by its place, but a mistyped document can put a secret there.
+        // A mistyped document can contain a secret in the place of a key.
         let looks_like_a_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
         match looks_like_a_name {
@@ -90,9 +90,9 @@ impl de::Error for ReadError {
     }
 }
 
-fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
+fn unexpected(found: &de::Unexpected<'_>) -> &'static str {
     use de::Unexpected::*;
-    match came {
+    match found {
         Bool(_) => "a boolean",
         Unsigned(_) | Signed(_) => "an integer",
         Float(_) => "a number",
@@ -108,25 +108,25 @@ fn unexpected(came: &de::Unexpected<'_>) -> &'static str {
 impl<'de> Deserializer<'de> for Reader {
     type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_any<V: Visitor<'de>>(self, target: V) -> Result<V::Value, ReadError> {
         match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(value),
-            Value::String(value) => visitor.visit_string(value),
+            Value::Null => target.visit_unit(),
+            Value::Bool(value) => target.visit_bool(value),
+            Value::String(value) => target.visit_string(value),
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(value), _) => visitor.visit_u64(value),
-                (_, Some(value)) => visitor.visit_i64(value),
-                _ => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+                (Some(value), _) => target.visit_u64(value),
+                (_, Some(value)) => target.visit_i64(value),
+                _ => target.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
-            Value::Array(items) => visitor.visit_seq(Items(items.into_iter().enumerate())),
-            Value::Object(map) => visitor.visit_map(Entries { entries: map.into_iter(), next: None }),
+            Value::Array(items) => target.visit_seq(Items(items.into_iter().enumerate())),
+            Value::Object(map) => target.visit_map(Entries { entries: map.into_iter(), next: None }),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_option<V: Visitor<'de>>(self, target: V) -> Result<V::Value, ReadError> {
         match self.0 {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+            Value::Null => target.visit_none(),
+            _ => target.visit_some(self),
         }
     }
 
@@ -134,10 +134,10 @@ impl<'de> Deserializer<'de> for Reader {
         self,
         _name: &'static str,
         _variants: &'static [&'static str],
-        visitor: V,
+        target: V,
     ) -> Result<V::Value, ReadError> {
         match self.0 {
-            Value::String(text) => visitor.visit_enum(IntoDeserializer::<ReadError>::into_deserializer(text)),
+            Value::String(text) => target.visit_enum(IntoDeserializer::<ReadError>::into_deserializer(text)),
             other => Err(ReadError::new(format!("expected a string, got {}", type_of(&other)))),
         }
     }
@@ -146,11 +146,11 @@ impl<'de> Deserializer<'de> for Reader {
         self,
         _name: &'static str,
         _fields: &'static [&'static str],
-        visitor: V,
+        target: V,
     ) -> Result<V::Value, ReadError> {
         match &self.0 {
-            Value::Object(_) => self.deserialize_any(visitor),
-            // serde would also take the fields as an array, in their order.
+            Value::Object(_) => self.deserialize_any(target),
+            // serde also accepts the fields as an array, in their order.
             other => Err(ReadError::new(format!("expected an object, got {}", type_of(other)))),
         }
     }
@@ -158,9 +158,9 @@ impl<'de> Deserializer<'de> for Reader {
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        visitor: V,
+        target: V,
     ) -> Result<V::Value, ReadError> {
-        visitor.visit_newtype_struct(self)
+        target.visit_newtype_struct(self)
     }
 
     serde::forward_to_deserialize_any! {

@@ -25,7 +25,7 @@ impl AzureCoreCredential {
         AzureCoreCredential { name: class_name(&*inner).unwrap_or_else(|| "TokenCredential".to_owned()), inner }
     }
 
-    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() || request.tenant_id.is_some() {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
@@ -33,8 +33,8 @@ impl AzureCoreCredential {
             )
             .with_advice("Create the credential for that tenant, or use a credential of pgentra."));
         }
-        let answer = self.inner.get_token(&[request.scope.as_str()], None).await;
-        let token = answer.map_err(|error| translate(&error))?;
+        let response = self.inner.get_token(&[request.scope.as_str()], None).await;
+        let token = response.map_err(|error| translate(&error))?;
         Ok(FetchedToken {
             token: Secret::new(token.token.secret().trim()),
             expires_on: Some(token.expires_on.unix_timestamp()),
@@ -50,7 +50,7 @@ impl Credential for AzureCoreCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(async move { self.ask(request).await.map_err(|error| error.for_credential(&self.name)) })
+        Box::pin(async move { self.request_token(request).await.map_err(|error| error.for_credential(&self.name)) })
     }
 }
 
@@ -122,9 +122,9 @@ fn translate(error: &AzureError) -> Error {
         _ => ErrorKind::CustomCredential,
     };
     // "{class} authentication failed. {what}\nTo troubleshoot, visit {link}"
-    let told = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
-    let told = told.split("To troubleshoot").next().unwrap_or_default();
-    let message = sanitize::sentence(told, &[]).unwrap_or_else(|| "no reason was given".to_owned());
+    let reported = text.split_once("authentication failed.").map_or(text.as_str(), |(_, rest)| rest);
+    let reported = reported.split("To troubleshoot").next().unwrap_or_default();
+    let message = sanitize::sentence(reported, &[]).unwrap_or_else(|| "no reason was given".to_owned());
     let service = ServiceErrorDetails { status, aadsts: number, ..ServiceErrorDetails::default() };
     Error::new(kind, message).with_service(service).with_known(known)
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sdks_errors_are_sorted() {
+    fn translate_maps_the_sdks_errors_to_kinds() {
         let io = || AzureError::new(AzureKind::Io, std::io::Error::from_raw_os_error(111));
         let data = || AzureError::with_message(AzureKind::DataConversion, "expected a borrowed string");
         let http = |status: u16, code: Option<&str>| {

@@ -62,7 +62,7 @@ impl AzurePipelinesCredential {
         })
     }
 
-    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let address = self.address.as_ref().map_err(Error::clone)?;
         let ends = Instant::now() + BOUND;
         let mut tries = Tries::new(BOUND - FOR_THE_EXCHANGE, context);
@@ -169,6 +169,6 @@ impl Credential for AzurePipelinesCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request, context))
+        Box::pin(self.request_token(request, context))
     }
 }

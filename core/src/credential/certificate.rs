@@ -44,14 +44,14 @@ const ASSERTION_LIFETIME: i64 = 600;
 
 /// A certificate with its settings.
 pub(super) struct Certificate {
-    source: Source,
+    source: CertificateSource,
     password: Option<Secret>,
     send_chain: bool,
     /// A forked child reads its parent's value, which was copied with the memory.
     loaded: ArcSwapOption<Loaded>,
 }
 
-enum Source {
+enum CertificateSource {
     File(PathBuf),
     Inline,
 }
@@ -119,10 +119,10 @@ impl Fault {
     }
 
     /// Returns the error about the certificate of `source`.
-    fn of(self, source: &Source) -> Error {
+    fn of(self, source: &CertificateSource) -> Error {
         let file = match source {
-            Source::File(path) => format!("\"{}\"", path.display()),
-            Source::Inline => "FILE".to_owned(),
+            CertificateSource::File(path) => format!("\"{}\"", path.display()),
+            CertificateSource::Inline => "FILE".to_owned(),
         };
         let advice = match self.remedy {
             Remedy::Pass => "Pass a PEM file with key and certificate or a PFX file, and its password (as variables: \
@@ -171,11 +171,12 @@ impl Certificate {
         send_chain: bool,
     ) -> Result<Certificate> {
         let (source, loaded) = match (path, text) {
-            (Some(path), _) => (Source::File(PathBuf::from(path)), None),
+            (Some(path), _) => (CertificateSource::File(PathBuf::from(path)), None),
             (None, text) => {
                 let text = text.map_or("", Secret::expose);
-                let identity = Identity::read(text.as_bytes(), password).map_err(|fault| fault.of(&Source::Inline))?;
-                (Source::Inline, Some(Arc::new(Loaded { identity, version: None })))
+                let identity =
+                    Identity::read(text.as_bytes(), password).map_err(|fault| fault.of(&CertificateSource::Inline))?;
+                (CertificateSource::Inline, Some(Arc::new(Loaded { identity, version: None })))
             }
         };
         Ok(Certificate { source, password: password.cloned(), send_chain, loaded: ArcSwapOption::new(loaded) })
@@ -196,12 +197,14 @@ impl Certificate {
     async fn current(&self) -> Result<Arc<Loaded>> {
         let kept = self.loaded.load_full();
         let path = match (&self.source, kept) {
-            (Source::Inline, Some(kept)) => return Ok(kept),
-            (Source::Inline, None) => return Err(lost_work()),
-            (Source::File(path), Some(kept)) if kept.version.is_some() && kept.version == version_of(path) => {
+            (CertificateSource::Inline, Some(kept)) => return Ok(kept),
+            (CertificateSource::Inline, None) => return Err(lost_work()),
+            (CertificateSource::File(path), Some(kept))
+                if kept.version.is_some() && kept.version == version_of(path) =>
+            {
                 return Ok(kept);
             }
-            (Source::File(path), _) => path.clone(),
+            (CertificateSource::File(path), _) => path.clone(),
         };
         let password = self.password.clone();
         // Deriving a key from a password can take a second.
@@ -213,11 +216,11 @@ impl Certificate {
     }
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for CertificateSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Source::File(path) => write!(f, "the certificate file {}", path.display()),
-            Source::Inline => f.write_str("the certificate"),
+            CertificateSource::File(path) => write!(f, "the certificate file {}", path.display()),
+            CertificateSource::Inline => f.write_str("the certificate"),
         }
     }
 }
@@ -530,8 +533,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_brings_it_down() {
-        let password = Secret::new("planted-password");
+    fn certificate_read_of_any_bytes_does_not_panic() {
+        let password = Secret::new("canary-password");
         for name in
             ["app.pem", "encrypted.pem", "traditional-aes256.pem", "app.pfx", "legacy.pfx", "no-mac.pfx", "rc2.pem"]
         {
@@ -551,7 +554,7 @@ mod tests {
 
     /// Elements nested more deeply than any stack.
     #[test]
-    fn read_nested_without_end_fails_at_once() {
+    fn certificate_read_of_endless_nesting_fails_at_once() {
         for element in [&b"0\x80"[..], b"\x24\x80", b"\xa0\x80"] {
             let mut content = b"0\x80\x02\x01\x030\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80".to_vec();
             content.extend(element.repeat(400_000));
@@ -561,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn assertions_are_signed_for_ten_minutes_and_differ() {
+    fn certificate_assertions_last_ten_minutes_and_differ() {
         let identity = Identity::read(&fixture("app.pem"), None).expect("a key and its certificate");
         let sign = || identity.sign("c", "a", 1_900_000_000, false).expect("signed").expose().to_owned();
         let (one, other) = (sign(), sign());

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_token_is_refused_without_being_shown() {
+    fn from_custom_rejects_a_value_that_is_not_a_token_without_showing_it() {
         for bad in ["", " \r\n", "two words", "line\nbreak", "nul\0"] {
             let error = FetchedToken::from_custom(bad, Some(1), None).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::CredentialValue);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_failure_shows_its_first_sentence_and_no_token() {
+    fn from_custom_error_shows_the_first_sentence_and_no_token() {
         let message = "AADSTS7000215: bad eyJhbGciOiJub25lIn0.eyJhIjoxfQ.s. Trace ID: 1";
         let error = Error::from_custom("ClientAuthenticationError", message, false, None);
         assert_eq!(error.aadsts(), Some(7_000_215));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_entra_said_to_a_hosts_credential_decides() {
+    fn from_custom_error_with_an_entra_code_has_its_kind() {
         let raised = |message: &str| Error::from_custom("X", message, false, None);
         let wrong = raised("X failed: see the log.\nOriginal exception: AADSTS7000215: Invalid secret. Trace ID: 1");
         assert_eq!(wrong.kind(), ErrorKind::AuthenticationFailed);
@@ -104,6 +104,6 @@ mod tests {
         assert!(wrong.to_string().contains("Pass the secret's value"), "{wrong}");
         assert_eq!(raised("AADSTS50076: act").kind(), ErrorKind::InteractionRequired);
         assert!(raised("AADSTS90033: later").is_transient() && !raised("AADSTS90033: later").is_definite());
-        assert!(raised("AADSTS1: nobody knows").is_transient() && raised("no answer").is_transient());
+        assert!(raised("AADSTS1: unknown").is_transient() && raised("no answer").is_transient());
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn moments_in_every_spelling() {
+    fn seconds_reads_every_spelling_of_a_time() {
         let cases = [
             (json!(1_893_456_000), Some(1_893_456_000)),
             (json!(1_893_456_000.7), Some(1_893_456_000)),
@@ -149,7 +149,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_local_time_is_of_this_machines_zone() {
+    fn local_time_uses_the_zone_of_this_machine() {
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
         child.args(["--exact", "credential::dates::tests::child_in_central_europe", "--ignored"]);
         let output = child.env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3").output().expect("it runs");

@@ -11,9 +11,10 @@ mod chain;
 mod client_assertion;
 mod client_certificate;
 mod client_secret;
+mod context;
 mod custom;
 mod dates;
-mod developer_tools;
+pub(crate) mod developer_tools;
 pub(crate) mod entra;
 mod environment;
 mod exchange;
@@ -32,7 +33,7 @@ use crate::{error::Result, secret::Secret};
 
 #[cfg(feature = "azure_core")]
 pub use self::azure_core::AzureCoreCredential;
-use self::build::BuildContext;
+pub use self::context::BuildContext;
 pub(crate) use self::on_behalf_of::MiddleTier;
 pub use crate::runtime::BoxFuture;
 

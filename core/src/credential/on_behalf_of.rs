@@ -57,7 +57,7 @@ impl MiddleTier {
 }
 
 impl OnBehalfOfCredential {
-    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         if self.user_assertion.expose().contains(|c: char| c.is_control() || c.is_whitespace()) {
             let why = "the user assertion is not a valid token: it contains whitespace or control characters";
             return Err(Error::new(ErrorKind::InvalidConfiguration, why)
@@ -77,6 +77,6 @@ impl Credential for OnBehalfOfCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request, context))
+        Box::pin(self.request_token(request, context))
     }
 }

@@ -81,7 +81,7 @@ mod tests {
     use crate::error::ServiceErrorDetails;
 
     #[test]
-    fn pauses_double_and_heed_the_service() {
+    fn retry_delay_doubles_and_follows_retry_after() {
         let options = RetryOptions { max_retries: 3, delay: 1.0, max_delay: 3.0 };
         let down = Error::new(ErrorKind::ServiceUnavailable, "down");
         for (tries, expected) in [(1, 1.0), (2, 2.0), (3, 3.0)] {

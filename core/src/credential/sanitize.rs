@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_sentences_without_number_and_trailer() {
+    fn sentence_returns_the_message_without_number_and_trailer() {
         let cases = [
             (
                 "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID. More. Trace ID: 1 Correlation ID: 2",
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_masked_in_every_spelling() {
+    fn sentence_masks_secrets_in_every_spelling() {
         let secret = Secret::new("p&ss w\"rd~1/+");
         let text = format!(
             "a {} b {} c {} d {} e {}",
@@ -380,14 +380,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_masked_though_nobody_sent_them() {
+    fn sentence_masks_tokens_that_were_not_sent() {
         let text = "token eyJhbGciOiJub25lIn0.eyJhIjoxfQ.sig, and eyJ0 is short; eyJhbGciOiJub25lIn0.é";
         assert_eq!(mask(text, &[]), "token [redacted], and eyJ0 is short; [redacted]é");
         assert_eq!(mask("nothing here", &[]), "nothing here");
     }
 
     #[test]
-    fn what_may_be_a_secret_is_masked_by_its_name_or_its_look() {
+    fn sentence_masks_values_by_name_or_form() {
         let cases = [
             ("at {\"access_token\": \"abcdef\", \"x\": 1}", "at {\"access_token\": \"[redacted]\", \"x\": 1}"),
             ("url?client_secret=hunter2&x=1 failed", "url?client_secret=[redacted]&x=1 failed"),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_of_words_are_shown_and_others_are_not() {
+    fn sentence_of_a_body_shows_only_prose() {
         let shown = |content_type: &str, body: &str, any_type| {
             let response = Response::new(400, &[("content-type", content_type)], body);
             plain_words(&response, any_type).map(str::to_owned)
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_are_short_and_plain() {
+    fn identifier_is_short_and_plain() {
         assert_eq!(identifier(" 11aa-22 ", &[]).as_deref(), Some("11aa-22"));
         assert_eq!(identifier("<b>", &[]), None);
         assert_eq!(identifier(&"a".repeat(65), &[]), None);

@@ -76,7 +76,7 @@ impl WorkloadIdentityCredential {
         Ok(WorkloadIdentityCredential { name, setup })
     }
 
-    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let setup = self.setup.as_ref().map_err(Error::clone)?;
         let assertion = setup.read()?;
         setup.endpoint.client_credentials(ClientCredential::Assertion(&assertion), request, context).await
@@ -155,7 +155,7 @@ impl Credential for WorkloadIdentityCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request, context))
+        Box::pin(self.request_token(request, context))
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_file_that_changed_is_read_again() {
+    async fn token_file_that_changed_is_read_again() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let sent = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&sent);
@@ -192,7 +192,7 @@ mod tests {
         let credential = credential.expect("builds");
         for assertion in ["canary.1", "canary.2"] {
             std::fs::write(file.path(), assertion).expect("written");
-            credential.ask(&TokenRequest::new("s/.default"), FetchContext::default()).await.expect("a token");
+            credential.request_token(&TokenRequest::new("s/.default"), FetchContext::default()).await.expect("a token");
         }
         assert_eq!(*sent.lock().expect("not poisoned"), ["canary.1", "canary.2"]);
     }

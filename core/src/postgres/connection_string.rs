@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{ConnectionSettings, sslmode_of_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    percent_encoding,
+};
 
 /// The form of a connection string.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,24 +330,10 @@ fn decoded(text: &str) -> std::result::Result<String, &'static str> {
 
 /// Decodes percent-encoding. `lenient` keeps a percent sign that is not followed by two hexadecimal digits.
 fn percent_decoded(text: &str, lenient: bool) -> std::result::Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (digit(0), digit(1)) {
-            (Some(0), Some(0)) => return Err("it contains %00"),
-            (Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &behind[2..];
-            }
-            _ if lenient => bytes.push(byte),
-            _ => return Err("a percent sign is not followed by two hexadecimal digits; write it as %25"),
-        }
+    let bytes = percent_encoding::decode(text, lenient)
+        .ok_or("a percent sign is not followed by two hexadecimal digits; write it as %25")?;
+    if bytes.contains(&0) {
+        return Err("it contains %00");
     }
     String::from_utf8(bytes).map_err(|_| "a percent-encoded text is not UTF-8")
 }

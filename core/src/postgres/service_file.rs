@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn section_is_read_as_libpq_reads_it() {
+    fn service_file_section_is_read_as_in_libpq() {
         let text = "# a comment\n[other]\nhost=other\n\n  [app]  \nhost=db.example\nhost=second\nuser = alice\n# user=bob\n\
                     [app]\nport=1\n";
         let settings = found(text, "app").expect("found");
@@ -133,7 +133,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn users_file_is_in_the_home_of_the_account_without_home() {
+    fn service_file_of_the_user_without_home_is_in_the_accounts_home() {
         let of = |environment: &Environment| users_file(environment).expect("a file");
         let home = std::env::home_dir().expect("a home");
         assert_eq!(of(&Environment::new()), home.join(".pg_service.conf"));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn section_with_ldap_is_unknown() {
+    fn service_file_section_with_ldap_is_unknown() {
         assert!(matches!(
             section("[app]\nldap://ldap.example/dc=x?y?one\nhost=h", "app"),
             Some(ServiceLookup::Unknown)

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_error_and_the_engine_goes_on() {
+    fn pending_of_work_that_panics_is_an_internal_error() {
         let pending = Pending::<()>::start(async { panic!("canary") });
         let error = pending.wait(Duration::from_secs(10)).expect("ends").expect_err("fails");
         assert_eq!(error.kind(), ErrorKind::Internal);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_is_called_once_even_after_a_panic() {
+    fn pending_callback_after_a_panic_is_called_once() {
         let (sender, receiver) = std::sync::mpsc::channel();
         Pending::<()>::start(async { panic!("canary") }).on_done(move |outcome| {
             let _ = sender.send(outcome.map_err(|e| e.kind()));

@@ -26,8 +26,8 @@ pub(super) async fn classify(
         && let Some(refusal) = tunnel_refusal(error)
     {
         let status = match refusal {
-            TunnelRefusal::Authentication => Some(407),
-            TunnelRefusal::OtherStatus => proxy.tunnel_status(endpoint).await,
+            TunnelFailure::Authentication => Some(407),
+            TunnelFailure::OtherStatus => proxy.tunnel_status(endpoint).await,
         };
         return refused_by_proxy(&way, proxy, status);
     }
@@ -54,7 +54,7 @@ pub(super) async fn classify(
 }
 
 /// Why a proxy did not open a tunnel.
-enum TunnelRefusal {
+enum TunnelFailure {
     Authentication,
     /// A status that the HTTP client does not report.
     OtherStatus,
@@ -62,10 +62,10 @@ enum TunnelRefusal {
 
 /// Returns how a proxy refused to open the tunnel, if that is the cause. The client's own error type is private, so its
 /// text is compared.
-fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelRefusal> {
+fn tunnel_refusal(error: &reqwest::Error) -> Option<TunnelFailure> {
     causes(error).find_map(|cause| match cause.to_string().as_str() {
-        "tunnel error: proxy authorization required" => Some(TunnelRefusal::Authentication),
-        "tunnel error: unsuccessful" => Some(TunnelRefusal::OtherStatus),
+        "tunnel error: proxy authorization required" => Some(TunnelFailure::Authentication),
+        "tunnel error: unsuccessful" => Some(TunnelFailure::OtherStatus),
         _ => None,
     })
 }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_failure_has_no_names_of_rustls() {
+    fn tls_failure_contains_no_names_of_rustls() {
         let other =
             |name: &str| CertificateError::Other(OtherError(Arc::from(Box::<dyn StdError + Send + Sync>::from(name))));
         for (reason, words) in [
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_without_addresses() {
+    fn cause_contains_no_address() {
         let cases = [
             (
                 "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x",

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::BuildInputs,
     error::{Error, ErrorKind, Result},
+    percent_encoding,
     secret::Secret,
 };
 
@@ -45,7 +46,7 @@ impl Proxied {
         if !self.is_plain {
             return None;
         }
-        let asked = async {
+        let requested = async {
             let mut stream = TcpStream::connect(&self.endpoint).await.ok()?;
             let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
             if let Some(authorization) = &self.authorization {
@@ -63,7 +64,7 @@ impl Proxied {
             // With another status the proxy would now open the tunnel; the status of the refusal is then unknown.
             (300..600).contains(&status).then_some(status)
         };
-        tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok().flatten()
+        tokio::time::timeout(STATUS_TIMEOUT, requested).await.ok().flatten()
     }
 }
 
@@ -179,31 +180,10 @@ fn authorization(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let decoded = |text: &str| Zeroizing::new(percent_decoded(text));
+    let decoded = |text: &str| Zeroizing::new(percent_encoding::decode(text, true).unwrap_or_default());
     let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
     let both = Zeroizing::new([user.as_slice(), b":", password.as_slice()].concat());
     Some(Secret::new(format!("Basic {}", STANDARD.encode(&*both))))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digit =
-            |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 fn parse(variable: &'static str, value: &str) -> Result<(Proxy, String, Url)> {
@@ -258,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_choose_the_proxy() {
+    fn proxy_rules_follow_the_variables() {
         let login = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
         type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
         let table: &[Case] = &[
@@ -312,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_sent_as_the_client_sends_them() {
+    fn proxy_authorization_is_encoded_as_by_the_client() {
         let sent = |url: &str| authorization(&Url::parse(url).unwrap()).map(|value| value.expose().to_owned());
         assert_eq!(sent("http://h:1").as_deref(), None);
         assert_eq!(sent("http://canary-user:pl%40nted@h:1").as_deref(), Some("Basic Y2FuYXJ5LXVzZXI6cGxAbnRlZA=="));
@@ -320,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_not_encoded_is_told() {
+    fn proxy_with_a_password_that_is_not_encoded_is_reported() {
         for value in [
             "http://user:12#hunter2@host:1",
             "user:hun/ter2@host",
@@ -334,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_named_and_its_password_is_not() {
+    fn proxy_error_contains_the_variable_and_no_password() {
         for value in
             ["ftp://user:hunter2@host", "http://user:hunter2@", "http://user:hunter2@ho st:x", "http://:hunter2@[::"]
         {

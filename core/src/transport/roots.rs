@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_by_their_precedence() {
+    fn roots_follow_the_precedence_of_their_sources() {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = directory.path().join(name);
@@ -353,7 +353,7 @@ mod tests {
 
     /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.
     #[test]
-    fn load_trusted_certificates_as_they_say() {
+    fn load_of_trusted_certificates_follows_their_marks() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/certificates/authorities.pem");
         let loaded = load(Path::new(path));
         assert_eq!((loaded.certificates.len(), loaded.distrusted, &loaded.error), (1, 2, &None));

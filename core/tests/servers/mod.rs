@@ -185,7 +185,7 @@ impl Server {
         Server { port, requests, connections }
     }
 
-    /// A port on which nobody listens.
+    /// A port on which no server listens.
     pub async fn closed_port() -> u16 {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
     }
@@ -232,7 +232,7 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
             break at + 4;
         }
         read_some(stream, &mut bytes).await?;
-        // A TLS greeting gets its answer in plain text, as from any HTTP server.
+        // The response to a TLS handshake is plain text, as from any HTTP server.
         if bytes[0] == 22 {
             return Some("TLS".to_owned());
         }
@@ -291,7 +291,7 @@ impl Proxy {
         .await
     }
 
-    async fn start<F>(target: u16, greet: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + 'static) -> Proxy
+    async fn start<F>(target: u16, accept: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + 'static) -> Proxy
     where
         F: Future<Output = Option<TcpStream>> + Send + 'static,
     {
@@ -301,9 +301,9 @@ impl Proxy {
         let log = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let greeted = greet(stream, Arc::clone(&log));
+                let accepted = accept(stream, Arc::clone(&log));
                 tokio::spawn(async move {
-                    if let Some(mut stream) = greeted.await
+                    if let Some(mut stream) = accepted.await
                         && let Ok(mut target) = TcpStream::connect(("127.0.0.1", target)).await
                     {
                         let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;

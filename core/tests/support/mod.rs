@@ -15,7 +15,7 @@ use pgentra::{
 };
 use serde_json::Value;
 
-/// A token with these claims and a signature that nobody checks.
+/// A token with these claims and an invalid signature, which is not checked.
 pub fn jwt(claims: &Value) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
     let part = |value: &Value| BASE64.encode(value.to_string());

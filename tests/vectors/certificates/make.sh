@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the keys and certificates of the vectors: good for nothing but these tests. They are checked in, so that every
 # language finds the same bytes; run this only to add one, and write the thumbprints it prints into the vectors.
-# Needs OpenSSL 3 with its legacy provider. The password of whatever has one is planted-password.
+# Needs OpenSSL 3 with its legacy provider. The password of whatever has one is canary-password.
 # Four are by other tools, with the key and certificate of app.pem: bouncycastle.pfx (KeyStore "PKCS12" of BouncyCastle 1.80),
 # dotnet.pfx (X509Certificate2.Export(X509ContentType.Pkcs12, null) of .NET 10), forge.pfx (node-forge's toPkcs12Asn1 with a
 # password of null and 3des) and pbmac1.pfx (Modern2026 of go-pkcs12 0.7).
@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-password=pass:planted-password
+password=pass:canary-password
 days=36500
 
 key() { openssl genpkey -algorithm RSA -pkeyopt "rsa_keygen_bits:$2" -out "$work/$1.key" 2>/dev/null; }
@@ -69,7 +69,7 @@ bundle app camellia.pfx -keypbe camellia-256-cbc -certpbe camellia-256-cbc
 bundle app sha3-mac.pfx -macalg sha3-256
 bundle app rounds.pfx -iter 10000000 -keypbe NONE -certpbe NONE
 bundle app no-mac.pfx -nomac
-openssl pkcs12 -export -inkey "$work/app.key" -in "$work/app.crt" -passout "pass:planted-😀-pässwörd" -legacy -out emoji-password.pfx
+openssl pkcs12 -export -inkey "$work/app.key" -in "$work/app.crt" -passout "pass:canary-😀-pässwörd" -legacy -out emoji-password.pfx
 { cat app.pfx; printf 'more'; } >trailing.pfx
 head -c 1000 app.pfx >cut.pfx
 

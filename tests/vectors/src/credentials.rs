@@ -332,7 +332,7 @@ fn canned(name: &str, exchanges: Vec<Exchange>) -> (Transport, Arc<Mutex<Vec<Exc
     let (queue, name) = (Arc::clone(&left), name.to_owned());
     let transport = Transport::canned(move |request| {
         let mut queue = queue.lock().unwrap();
-        assert!(!queue.is_empty(), "{name}: nobody expects {}", seen(&request));
+        assert!(!queue.is_empty(), "{name}: unexpected request {}", seen(&request));
         let exchange = queue.remove(0);
         let mut came = seen(&request);
         for (field, value) in &exchange.request.form {

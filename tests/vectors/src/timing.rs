@@ -157,7 +157,7 @@ impl RefreshPoint {
     pub fn refresh(&self, jitter: Option<f64>, seed: u64) -> Time {
         let start = start();
         let mut state = RefreshState::new(RefreshSettings { jitter, ..RefreshSettings::default() }, seed);
-        let Decision::Fetch(ticket) = state.ask(start, RefreshMode::Background) else {
+        let Decision::Fetch(ticket) = state.decide(start, RefreshMode::Background) else {
             panic!("an empty state fetches")
         };
         let arrival = Arrival {
@@ -255,7 +255,7 @@ impl Run {
     pub fn step(&mut self, step: &Step) -> Result<Value, Box<dyn Error>> {
         let now = self.now(step.at);
         let answer = match &step.op {
-            Op::Ask { mode } => match self.state.ask(now, mode.unwrap_or(self.mode)) {
+            Op::Ask { mode } => match self.state.decide(now, mode.unwrap_or(self.mode)) {
                 Decision::Use(token) => format!("use {}", token.0),
                 Decision::UseAndRefresh(token, ticket) => format!("use_and_refresh {} {}", token.0, self.name(ticket)),
                 Decision::Fetch(ticket) => format!("fetch {}", self.name(ticket)),

@@ -1,5 +1,5 @@
-/* pgentra_libpq.h: logs in with a custom credential whose first token the server rejects, and reports what cannot be tried.
- * The arguments are a connection string, a token that the server rejects, and one that it accepts. */
+/* pgentra_libpq.h: logs in with a custom credential whose first token the server rejects, and reports what cannot be
+ * tried. The arguments are a connection string, a token that the server rejects, and one that it accepts. */
 #include <pgentra_libpq.h>
 
 #include "check.h"

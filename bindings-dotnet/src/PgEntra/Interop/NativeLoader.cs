@@ -12,7 +12,7 @@ internal static unsafe class NativeLoader
     internal const string Name = "pgentra";
 
     /// <summary>The runtime identifiers of the package's native libraries.</summary>
-    internal static string Platforms { get; } = typeof(NativeLoader).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+    private static string Platforms => typeof(NativeLoader).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
         .FirstOrDefault(one => one.Key == "PgEntraPlatforms")?.Value ?? "";
 
     internal static void Register()

@@ -744,7 +744,7 @@ mod tests {
     }
 
     #[test]
-    fn decrypt_bounds_what_a_file_may_ask_for() {
+    fn decrypt_limits_the_rounds_of_a_file() {
         assert_eq!(obstacle(&pbes2(1, &[0; 8])), Obstacle::Mismatch);
         assert_eq!(obstacle(&pbes2(1, &[0; 7])), Obstacle::Malformed, "a short initialisation vector");
         assert_eq!(obstacle(&pbes2(1, &[])), Obstacle::Malformed);
@@ -754,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn decrypt_bounds_the_work_of_a_whole_file() {
+    fn decrypt_limits_the_work_of_a_whole_file() {
         let mut password = Password::new(None);
         password.work_left = 3_000;
         let algorithm = pbes2(1_000, &[0; 8]);
@@ -764,7 +764,7 @@ mod tests {
     }
 
     #[test]
-    fn spend_bounds_the_memory_of_scrypt() {
+    fn spend_limits_the_memory_of_scrypt() {
         let scrypt = |cost, block, parallel| Derivation::Scrypt { salt: Vec::new(), cost, block, parallel };
         let spent = |derivation| spend(&mut { MOST_WORK }, &derivation, [32, 0]);
         assert_eq!(spent(scrypt(1 << 14, 8, 1)), Ok(()), "OpenSSL's");

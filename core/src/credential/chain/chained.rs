@@ -23,7 +23,7 @@ impl ChainedCredential {
         ChainedCredential { members }
     }
 
-    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let mut walk = Walk::new(NAME, self.bound());
         for member in &self.members {
             if let ControlFlow::Break(outcome) = walk.attempt(member.name(), member.fetch(request, context)).await {
@@ -44,7 +44,7 @@ impl Credential for ChainedCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request, context))
+        Box::pin(self.request_token(request, context))
     }
 
     fn stamp(&self) -> Option<u64> {

@@ -137,17 +137,17 @@ impl DefaultCredential {
         Ok(DefaultCredential { members, winner: AtomicUsize::new(NOBODY) })
     }
 
-    async fn ask(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let mut walk = Walk::new(NAME, self.bound());
         let winner = self.winner.load(Ordering::Relaxed);
-        let asked = || self.members.iter().enumerate().filter(|(index, _)| winner == NOBODY || *index == winner);
-        for (index, member) in asked() {
+        let requested = || self.members.iter().enumerate().filter(|(index, _)| winner == NOBODY || *index == winner);
+        for (index, member) in requested() {
             let name = member.credential().name();
             if let ControlFlow::Break(outcome) = walk.attempt(name, member.fetch(request, context)).await {
                 return outcome.inspect(|_| self.choose(index));
             }
         }
-        for (index, member) in asked() {
+        for (index, member) in requested() {
             let Member::Probed(identity) = member else { continue };
             walk.forget(managed_identity::NAME);
             let fetch = identity.fetch_probed(request, context, Some(PATIENT_PROBE));
@@ -183,7 +183,7 @@ impl Credential for DefaultCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request, context))
+        Box::pin(self.request_token(request, context))
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -307,7 +307,7 @@ mod tests {
     };
 
     #[tokio::test(start_paused = true)]
-    async fn who_won_is_the_only_one_asked() {
+    async fn default_credential_keeps_the_credential_that_succeeded() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
         let is_silent = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -335,7 +335,7 @@ mod tests {
         // Another member could log in now, while the first one cannot for a while.
         std::fs::write(&file, "canary.assertion").expect("written");
         is_silent.store(true, Ordering::Relaxed);
-        let error = fetch().await.expect_err("nobody takes its place");
+        let error = fetch().await.expect_err("no other credential is used");
         assert_eq!(error.kind(), ErrorKind::CredentialUnavailable);
         assert_eq!(error.attempts().iter().filter_map(Error::credential).collect::<Vec<_>>(), [managed_identity::NAME]);
         assert!(error.to_string().contains("restart the program"), "{error}");
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_part() {
+    fn default_credential_members_follow_options_and_variables() {
         let all = "Environment WorkloadIdentity ManagedIdentity AzureCli AzurePowerShell AzureDeveloperCli";
         type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a [&'a str], Option<&'a str>);
         let cases: &[Case] = &[

@@ -61,7 +61,7 @@ impl AzureCliCredential {
         })
     }
 
-    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() {
             return Err(Error::new(ErrorKind::CredentialUnavailable, "Azure CLI cannot respond to a claims challenge")
                 .with_advice("Sign in with the challenge: az login --claims-challenge <the challenge in base64>."));
@@ -106,7 +106,7 @@ impl Credential for AzureCliCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request))
+        Box::pin(self.request_token(request))
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_of_every_age() {
+    fn azure_cli_reads_the_output_of_every_version() {
         let expiry = |stdout: &str| parse(stdout).and_then(|token| token.expires_on);
         assert_eq!(
             expiry(r#"{"accessToken":"t","expiresOn":"2030-01-01 09:00:00.000000","expires_on":1893456000}"#),

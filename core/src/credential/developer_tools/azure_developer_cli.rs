@@ -58,7 +58,7 @@ impl AzureDeveloperCliCredential {
         })
     }
 
-    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest) -> Result<FetchedToken> {
         let scope = check_scope(&request.scope)?;
         let mut arguments: Vec<String> =
             ["auth", "token", "--output", "json", "--no-prompt", "--scope", scope].map(str::to_owned).into();
@@ -106,7 +106,7 @@ fn complaint(output: &Output) -> Complaint {
     };
     let causes: Vec<String> = lines.iter().filter_map(cause).collect();
     // `error` can be only a code; then the message is more specific.
-    let told = match causes.iter().find(|cause| cause.contains(char::is_whitespace)) {
+    let reported = match causes.iter().find(|cause| cause.contains(char::is_whitespace)) {
         Some(cause) => cause.clone(),
         None => {
             let messages: Vec<String> = lines.iter().filter_map(message).collect();
@@ -114,7 +114,7 @@ fn complaint(output: &Output) -> Complaint {
         }
     };
     let suggestion = lines.iter().find_map(|line| text(line.get("suggestion")));
-    let complaint = if told.is_empty() { Complaint::of(output) } else { Complaint::read(&told) };
+    let complaint = if reported.is_empty() { Complaint::of(output) } else { Complaint::read(&reported) };
     Complaint { suggestion, ..complaint }
 }
 
@@ -128,7 +128,7 @@ impl Credential for AzureDeveloperCliCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request))
+        Box::pin(self.request_token(request))
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_with_and_without_zone() {
+    fn azure_developer_cli_reads_times_with_and_without_zone() {
         let expiry = |stdout: &str| parse(stdout).and_then(|token| token.expires_on);
         assert_eq!(expiry(r#"{"token":"t","expiresOn":"2030-01-01T00:00:00Z"}"#), Some(1_893_456_000));
         assert_eq!(expiry("{\n  \"token\": \"t\",\n  \"expiresOn\": \"2030-01-01T00:00:00Z\"\n}"), Some(1_893_456_000));

@@ -102,7 +102,7 @@ impl AzurePowerShellCredential {
         })
     }
 
-    async fn ask(&self, request: &TokenRequest) -> Result<FetchedToken> {
+    async fn request_token(&self, request: &TokenRequest) -> Result<FetchedToken> {
         if request.claims.is_some() {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
@@ -236,7 +236,7 @@ impl Credential for AzurePowerShellCredential {
     }
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, _context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
-        Box::pin(self.ask(request))
+        Box::pin(self.request_token(request))
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_found_among_other_lines() {
+    fn azure_powershell_finds_the_token_among_other_lines() {
         let parsed = |stdout: &str| parse(stdout).map(|token| (token.token.expose().to_owned(), token.expires_on));
         let expected = Some(("a.b.c".to_owned(), Some(1_893_456_000)));
         assert_eq!(parsed("\nazsdk%a.b.c%1893456000\n\n"), expected);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn words_without_colours_and_xml() {
+    fn azure_powershell_text_has_no_colours_and_no_xml() {
         assert_eq!(words("\u{1b}[31;1mGet-AzAccessToken: \u{1b}[0mno\u{1b}[0m"), "Get-AzAccessToken: no");
         let xml = "#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><S S=\"Error\">Run Connect-AzAccount_x000D__x000A_</S>\
                    <S S=\"Error\">to login.</S></Objs>";
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_taken_away() {
+    fn azure_powershell_text_has_no_error_frame() {
         let concise = "Get-AzAccessToken: \nLine |\n  25 |  $token = Get-AzAccessToken @params\n     |  ~~~~~~\n     | WAM Error\n     | Error Code: 3399614475";
         assert_eq!(without_frames(concise), "WAM Error\nError Code: 3399614475");
         let windows = "Get-AzAccessToken : It failed.\r\nAt line:13 char:11\r\n+ $a = Get-AzAccessToken\r\n+ ~~~\r\n    + CategoryInfo : x";
@@ -281,7 +281,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn words_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30)) {
+        fn azure_powershell_reads_any_text(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30)) {
             let _ = without_frames(&words(&parts.concat()));
         }
     }

@@ -3,5 +3,5 @@
 pub(super) mod azure_cli;
 pub(super) mod azure_developer_cli;
 pub(super) mod azure_powershell;
-pub(super) mod process;
+pub(crate) mod process;
 pub(super) mod tool_text;

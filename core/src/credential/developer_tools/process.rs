@@ -82,6 +82,28 @@ pub(in crate::credential) struct Output {
     pub(in crate::credential) stderr: Zeroizing<String>,
 }
 
+/// The output of the next run of a tool on this thread, instead of running it.
+#[cfg(feature = "testing")]
+pub mod canned {
+    use std::cell::Cell;
+
+    use super::Output;
+
+    thread_local! {
+        static NEXT: Cell<Option<Output>> = const { Cell::new(None) };
+    }
+
+    /// Sets the output of the next run on this thread.
+    pub fn set_tool_output(success: bool, stdout: String, stderr: String) {
+        let output = Output { success, code: Some(i32::from(!success)), stdout: stdout.into(), stderr: stderr.into() };
+        NEXT.set(Some(output));
+    }
+
+    pub(super) fn take() -> Option<Output> {
+        NEXT.take()
+    }
+}
+
 /// Returns the bound of a fetch with this time limit for the tool.
 pub(in crate::credential) fn bound(process_timeout: Option<f64>) -> Duration {
     process_timeout.map_or(BOUND, |limit| duration(limit).saturating_add(2 * MARGIN).max(BOUND))
@@ -98,6 +120,10 @@ impl DeveloperTool {
         environment: &ToolEnvironment,
         process_timeout: Option<f64>,
     ) -> Result<Output> {
+        #[cfg(feature = "testing")]
+        if let Some(output) = canned::take() {
+            return Ok(output);
+        }
         let started = Instant::now();
         let deadline = started + bound(process_timeout) - MARGIN;
         let program = self.find(environment)?;

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_among_warnings_and_tracebacks() {
+    fn tool_text_finds_the_cause_among_warnings_and_tracebacks() {
         let cases = [
             ("", ""),
             ("ERROR: No such thing.\n", "No such thing."),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_as_the_tool_prints_them() {
+    fn tool_text_finds_the_repair_command() {
         let names = ["az login", "az logout", "az account set"];
         let cases: &[(&str, &[&str])] = &[
             ("", &[]),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_object_with_the_member() {
+    fn tool_text_returns_the_last_object_with_the_member() {
         let token = |text: &str| last_object(text, "t").and_then(|object| object["t"].as_i64());
         let cases = [
             ("", None),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_taken_away() {
+    fn tool_text_removes_colours() {
         assert_eq!(without_colours("\u{1b}[31;1mred\u{1b}[0m"), "red");
         assert_eq!(without_colours("\u{1b}[ü"), "");
     }
@@ -399,7 +399,7 @@ mod tests {
     proptest::proptest! {
         /// Reads any output without a panic, and shows only a short text without secrets.
         #[test]
-        fn texts_of_any_kind_are_read(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
+        fn tool_text_reads_any_text(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
             let text = parts.concat();
             let complaint = Complaint::read(&text);
             let commands = complaint.commands(&["az login", "azd auth login"]);

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order_and_says_something() {
+    fn error_codes_are_sorted_and_have_advice() {
         assert!(TABLE.windows(2).all(|pair| pair[0].number < pair[1].number));
         for entry in TABLE {
             assert!(entry.advice.ends_with('.') && !entry.meaning.ends_with('.'), "{}", entry.number);
@@ -194,7 +194,7 @@ mod tests {
 
     /// Tests the numbers that the protocol's documentation lists and the most common ones.
     #[test]
-    fn what_entra_is_known_to_say_has_advice() {
+    fn error_codes_include_the_documented_numbers() {
         let numbers = [
             50013, 50027, 50034, 50076, 50079, 50126, 65001, 70011, 70021, 70043, 90002, 500011, 500133, 700016,
             700024, 700027, 700082, 700211, 700212, 700213, 900023, 1002012, 7000215, 7000222, 7002138,
@@ -206,7 +206,7 @@ mod tests {
 
     /// Advice is shown in every language, so it must not use one language's spelling of an option.
     #[test]
-    fn advice_is_for_every_language() {
+    fn advice_uses_no_spelling_of_one_language() {
         let kinds = ErrorKind::ALL.iter().map(|kind| kind.advice());
         for advice in TABLE.iter().map(|entry| entry.advice).chain(kinds) {
             let mut words = advice.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '=');
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_in_texts() {
+    fn find_returns_the_number_in_a_text() {
         assert_eq!(find("AADSTS7000215: Invalid client secret"), Some(7000215));
         assert_eq!(find("ERROR: AADSTSx, then AADSTS50076 and AADSTS1"), Some(50076));
         assert_eq!(find("AADSTS99999999999999999999"), None);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_special_of_several_numbers_counts() {
+    fn most_special_prefers_the_specific_number() {
         let cases: [(&[u32], Option<u32>); 6] = [
             (&[], None),
             (&[70002], Some(70002)),

@@ -110,7 +110,7 @@ pub(in crate::credential) fn error_response(
     let short = |text: Option<String>| text.and_then(|text| sanitize::identifier(&text, secrets));
     let fields = |names: &[&str]| names.iter().find_map(|name| field(name));
 
-    let told = fields(&["error_description", "message", "exceptionMessage"])
+    let reported = fields(&["error_description", "message", "exceptionMessage"])
         .or_else(|| nested("message"))
         .or_else(|| fields(&["detail", "description", "title"]));
     let code = |text: String| short(Some(text));
@@ -119,13 +119,13 @@ pub(in crate::credential) fn error_response(
         .or_else(|| nested("code").and_then(code))
         .or_else(|| fields(&["errorCode", "code"]).and_then(code));
     // Some services put the whole message into `error`, which is then not a code.
-    let told = told.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
-    let is_described = told.is_some();
+    let reported = reported.or_else(|| field("error").filter(|_| error.is_none()).filter(|text| text.contains(' ')));
+    let is_described = reported.is_some();
     let words = || {
         let words = object.is_none().then(|| sanitize::plain_words(response, origin == ResponseOrigin::Local));
         words.flatten().map(str::to_owned)
     };
-    let description = told.or_else(words).unwrap_or_default();
+    let description = reported.or_else(words).unwrap_or_default();
     let listed: Vec<u32> = ["error_codes", "serviceErrorCodes", "errorCodes"]
         .iter()
         .filter_map(|name| member(object?, name))

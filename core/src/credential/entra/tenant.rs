@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_ask_for_which_tenant() {
+    fn tenant_of_a_request_must_be_allowed() {
         let disabled: &[&str] = &["AZURE_IDENTITY_DISABLE_MULTITENANTAUTH"];
         type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a [&'a str], Option<&'a str>, Result<Option<&'a str>, ()>);
         let cases: &[Case] = &[

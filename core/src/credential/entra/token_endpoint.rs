@@ -158,7 +158,7 @@ impl TokenEndpoint {
         self.audience(request)?;
         let outcome = if request.claims.as_deref().is_some_and(|claims| !claims.trim().is_empty()) {
             // Regional endpoints do not support claims challenges.
-            self.ask(form, &self.authority, ends, request, context).await
+            self.request_token(form, &self.authority, ends, request, context).await
         } else {
             let authority = self.region.authority(&self.authority, &self.transport, self.credential).await;
             let is_regional = matches!(authority, Cow::Owned(_));
@@ -166,8 +166,8 @@ impl TokenEndpoint {
             // (AADSTS100034).
             let enable_cae = request.enable_cae && !is_regional;
             let request = TokenRequest { enable_cae, ..request.clone() };
-            let asked = self.ask(form, &authority, ends, &request, context).await;
-            if is_regional { asked.map_err(region::explain) } else { asked }
+            let requested = self.request_token(form, &authority, ends, &request, context).await;
+            if is_regional { requested.map_err(region::explain) } else { requested }
         };
         outcome.map_err(|error| match client_credential {
             ClientCredential::Secret(secret) => with_flaw(secret, error),
@@ -192,13 +192,14 @@ impl TokenEndpoint {
         form.client_credential(&client_credential);
         form.plain("scope", &request.scope);
         // Regional endpoints issue tokens only to applications.
-        self.ask(form, &self.authority, ends, request, context).await.map_err(|error| match client_credential {
+        self.request_token(form, &self.authority, ends, request, context).await.map_err(|error| match client_credential
+        {
             ClientCredential::Secret(secret) => with_flaw(secret, error),
             ClientCredential::Assertion(_) => error,
         })
     }
 
-    async fn ask(
+    async fn request_token(
         &self,
         mut form: Form,
         authority: &str,
@@ -329,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_merged_with_the_capability() {
+    fn claims_are_merged_with_the_client_capability() {
         let with = |claims: Option<&str>, enable_cae| {
             let request = TokenRequest { claims: claims.map(str::to_owned), enable_cae, ..TokenRequest::new("s") };
             claims_of(&request)
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn flaws_of_secrets() {
+    fn flaw_of_a_secret_is_recognised() {
         for (secret, expected) in [
             ("a~b\n", "line break"),
             ("a~b\r\n", "line break"),

@@ -31,6 +31,6 @@ impl AppService {
         let send = |time| {
             Request::get_local(&url, time).header("x-identity-header", self.header.expose()).header("metadata", "true")
         };
-        client.ask(context, "the identity endpoint", &[&self.header], send).await
+        client.request_token(context, "the identity endpoint", &[&self.header], send).await
     }
 }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_are_read_and_nothing_else() {
+    fn challenge_other_than_a_key_file_is_rejected() {
         let cases = [
             ("Basic realm=/k/9f.key", Some("/k/9f.key")),
             ("basic  Realm = \"/k/9f.key\" ", Some("/k/9f.key")),

@@ -42,6 +42,6 @@ impl AzureMl {
         };
         let url = client.url(&self.endpoint, VERSION, resource, client_id.map(|id| ("clientid", id)));
         let send = |time| Request::get_local(&url, time).header("secret", self.secret.expose());
-        client.ask(context, "the identity endpoint of Azure Machine Learning", &[&self.secret], send).await
+        client.request_token(context, "the identity endpoint of Azure Machine Learning", &[&self.secret], send).await
     }
 }

@@ -30,6 +30,6 @@ impl CloudShell {
             let form = vec![("resource", Secret::new(resource))];
             Request::post_local(&self.endpoint, form, time).header("metadata", "true")
         };
-        client.ask(context, "Cloud Shell", &[], send).await
+        client.request_token(context, "Cloud Shell", &[], send).await
     }
 }

@@ -87,7 +87,7 @@ impl Imds {
                 // A machine without the service has no identity. If the machine has obtained a token before, this is a
                 // temporary network failure.
                 Err(error) if !context.has_fallback && error.service().status.is_none() && is_unreached(&error) => {
-                    return Err(nobody_there(format!("IMDS does not respond: {}", error.headline())));
+                    return Err(no_imds(format!("IMDS does not respond: {}", error.headline())));
                 }
                 outcome => return outcome,
             }
@@ -101,7 +101,7 @@ impl Imds {
         match client.send(Request::get_local(url, limit)).await {
             Ok(response) if response.status == 400 && response::is_object(&response) => Ok(()),
             Ok(response) => Err(not_imds(&response)),
-            Err(error) => Err(nobody_there(format!("IMDS does not respond: {}", error.headline()))),
+            Err(error) => Err(no_imds(format!("IMDS does not respond: {}", error.headline()))),
         }
     }
 }
@@ -122,9 +122,9 @@ fn not_imds(response: &Response) -> Error {
         // Another server at the address, such as a cluster's identity proxy, can state the reason.
         service if service.message.is_some() => {
             let why = "the response at the address of IMDS is not from IMDS".to_owned();
-            nobody_there(why).with_service(service)
+            no_imds(why).with_service(service)
         }
-        _ => nobody_there(format!(
+        _ => no_imds(format!(
             "the response at the address of IMDS is not from IMDS (HTTP {}, {})",
             response.status,
             response::describe_body(response)
@@ -132,7 +132,7 @@ fn not_imds(response: &Response) -> Error {
     }
 }
 
-fn nobody_there(why: String) -> Error {
+fn no_imds(why: String) -> Error {
     Error::new(ErrorKind::CredentialUnavailable, why)
         .with_advice("On an Azure machine, check that 169.254.169.254 is not blocked. Elsewhere this is expected.")
 }
@@ -178,7 +178,7 @@ mod tests {
     use crate::error::ServiceErrorDetails;
 
     #[test]
-    fn pauses_by_what_was_said() {
+    fn imds_retry_delay_follows_the_response() {
         let with = |status| {
             let service = ServiceErrorDetails { status, ..ServiceErrorDetails::default() };
             Error::new(ErrorKind::Network, "x").with_service(service)

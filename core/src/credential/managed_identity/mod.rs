@@ -298,7 +298,7 @@ impl Client {
     }
 
     /// Sends a request to an endpoint of this machine. `request` builds it for the time that is left.
-    async fn ask(
+    async fn request_token(
         &self,
         context: FetchContext,
         source: &str,
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_variables_choose_the_source() {
+    fn managed_identity_source_follows_the_platforms_variables() {
         let federated = [
             "AZURE_AUTHORITY_HOST=https://login.microsoftonline.com/",
             "AZURE_TENANT_ID=t",

@@ -41,7 +41,7 @@ impl ServiceFabric {
         }
         let url = client.url(&self.endpoint, VERSION, resource, None);
         let send = |time| Request::get_local(&url, time).header("secret", self.header.expose());
-        client.ask(context, "Service Fabric", &[&self.header], send).await
+        client.request_token(context, "Service Fabric", &[&self.header], send).await
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thumbprints_however_they_are_grouped() {
+    fn thumbprint_is_read_in_every_grouping() {
         let expected: Vec<u8> = (0..20).map(|n| n * 12).collect();
         let plain: String = expected.iter().map(|byte| format!("{byte:02X}")).collect();
         let colons = expected.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");

@@ -1,0 +1,13 @@
+//! The database of a running emulator.
+
+use std::sync::Arc;
+
+use crate::postgres::{Proxy, Upstream};
+
+/// The database: the proxy, and the server behind it.
+pub struct Database {
+    /// The server behind the proxy.
+    pub upstream: Arc<Upstream>,
+    /// The proxy that clients connect to.
+    pub proxy: Proxy,
+}
