@@ -1,6 +1,6 @@
-// One measurement in a process of its own, so that what is cold is cold: `measure.mjs MEASURE ours|peer`.
+// One measurement in its own process, so that no cache is filled: `measure.mjs MEASURE ours|peer`.
 //
-// The variable PGENTRA_BENCHMARK holds where the emulator is and who is registered in it, PGENTRA_PACKAGE where ours is installed.
+// The variable PGENTRA_BENCHMARK contains the addresses and principals of the emulator, PGENTRA_PACKAGE the path of pgentra.
 // The result is a line of JSON. run.mjs sets the faults, counts the requests and takes the medians.
 
 import { once } from "node:events";
@@ -26,14 +26,14 @@ function load() {
     return { ...require("@azure/postgresql-auth"), ...require("@azure/identity") };
 }
 
-/** A password function of an application with a secret. */
+/** Returns the password function of an application with a client secret. */
 function withSecret() {
     const { authorityHost, tenantId, clientId, clientSecret } = at;
     const options = { authorityHost, disableInstanceDiscovery: true };
     return library.entraTokenProvider(new library.ClientSecretCredential(tenantId, clientId, clientSecret, options));
 }
 
-/** Microseconds of a password function that needs no fetch. */
+/** The time of a password function without a fetch, in microseconds. */
 async function warm(password) {
     await password();
     const rounds = [];
@@ -49,7 +49,7 @@ const MEASURES = {
     load: () => loaded,
     warm_secret: () => warm(withSecret()),
     warm_managed: () => warm(library.entraTokenProvider(new library.ManagedIdentityCredential())),
-    /** The part of a warm `login()` that is not the promise. */
+    /** The time of a warm `login()` without its promise. */
     async warm_login() {
         const { TokenClient } = require(`${process.env.PGENTRA_PACKAGE}/lib/provider.js`);
         const client = new TokenClient(new library.ManagedIdentityCredential(), {});
@@ -79,7 +79,7 @@ const MEASURES = {
         );
         return { ms: times.sort((one, other) => one - other)[Math.floor((CALLERS * 99) / 100) - 1] };
     },
-    /** A call that is made when a line arrives on standard input, after one that brought a token. */
+    /** A call after a line has arrived on standard input; a first call has fetched a token. */
     async next() {
         const password = withSecret();
         await password();

@@ -1,9 +1,9 @@
 // Measures pgentra for Node against `@azure/identity` with `@azure/postgresql-auth`, side by side in one run.
 //
-//   node run.mjs TARBALLS    the folder with the tarballs of `make npm`, which are installed as users would
+//   node run.mjs TARBALLS    the folder with the tarballs of `make npm`, which are installed as users install them
 //
-// Every figure is the median of 5 processes, ours and the peer's by turns, on one emulator. The table becomes the part "Node"
-// of ../results.md, as measured, with what falls short named as such.
+// Every figure is the median of 5 processes, alternating between pgentra and the peer, on one emulator. The table becomes the part
+// "Node" of ../results.md. Targets that are missed are marked.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -40,7 +40,7 @@ const env = {
     PGENTRA_BENCHMARK: JSON.stringify({ ...application, clientSecret: SECRET }),
 };
 
-/** One measurement; `between` runs when the program has a token and waits. */
+/** Runs one measurement; `between` runs while the program has a token and waits. */
 async function once(measure, who, between) {
     await emulator.call("DELETE", "/requests");
     const child = spawn(process.execPath, [join(here, "measure.mjs"), measure, who], {
@@ -180,7 +180,7 @@ Node ${process.version}; the peer is \`@azure/identity\` with \`@azure/postgresq
 ${rows.join("\n")}
 `;
 const results = join(here, "../results.md");
-// A part reaches to the next heading of its kind.
+// A part ends at the next heading of the same level.
 const parts = readFileSync(results, "utf8").split(/^(?=## )/m);
 const others = parts.filter((part) => !part.startsWith("## Node\n")).map((part) => part.trimEnd());
 writeFileSync(results, `${[...others, table.trimEnd()].join("\n\n")}\n`);

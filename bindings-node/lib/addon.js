@@ -2,7 +2,6 @@
 
 // Loads the addon of this platform: from this package in a checkout, otherwise from a package of its own.
 
-const { existsSync } = require('node:fs')
 const { createRequire } = require('node:module')
 const path = require('node:path')
 
@@ -34,21 +33,18 @@ function platformNames() {
 
 /** @returns {typeof addon} */
 function load() {
+  // Set by `pgentra/bun`, in which Bun finds the addon when it compiles a program.
+  const { [Symbol.for('pgentra.addon')]: embedded } = /** @type {Record<symbol, any>} */ (globalThis)
+  if (embedded !== undefined) return embedded
+  // Not `require`, which bundlers replace.
+  const load = createRequire(__filename)
   const names = platformNames()
   const failures = []
   for (const name of names) {
-    const file = INSTALLED[name]
-    const ways = [
-      () => require(`../pgentra.${name}.node`),
-      // Not `require`, which bundlers replace.
-      () => (file !== undefined && existsSync(file) ? createRequire(file)(file) : undefined),
-      // Yarn's Plug'n'Play, and bundles that run next to a node_modules folder.
-      () => require(`@pgentra/${name}`),
-    ]
-    for (const way of ways) {
+    // The last one is for Yarn's Plug'n'Play, and for bundles next to a node_modules folder.
+    for (const file of [path.join(__dirname, '..', `pgentra.${name}.node`), INSTALLED[name], `@pgentra/${name}`]) {
       try {
-        const loaded = way()
-        if (loaded !== undefined) return loaded
+        return load(/** @type {string} */ (file))
       } catch (error) {
         const failure = /** @type {NodeJS.ErrnoException} */ (error)
         if (failure.code !== 'MODULE_NOT_FOUND') failures.push(failure)
@@ -70,7 +66,8 @@ function loadError(names, failures) {
   return new Error(
     `the addon of pgentra for ${platform} ${arch} could not be loaded${reasons && `: ${reasons}`}. ` +
       `It is in the package ${packages}, an optional dependency of pgentra. Install on the platform on which the program runs, ` +
-      'without --omit=optional. With a bundler, mark pgentra as external and deploy node_modules with the bundle.',
+      'without --omit=optional. With a bundler, mark pgentra as external and deploy node_modules with the bundle. With ' +
+      '`bun build --compile`, import pgentra/bun.',
     failures[0] && { cause: failures[0] },
   )
 }

@@ -188,6 +188,10 @@ class TokenClient {
     return camelCased(JSON.parse(this.#provider.stats()))
   }
 
+  #endWait(/** @type {(() => void) | undefined} */ end) {
+    end?.()
+  }
+
   /**
    * @template {string | boolean | addon.Login} Result
    * @param {Start} start
@@ -198,7 +202,8 @@ class TokenClient {
     const { provider, end } = this.#providerOfWait()
     /** @type {Promise<Result>} */
     const result = wait((channel, id) => start(provider, channel, id), tokenError, abortSignal)
-    return result.finally(end)
+    // Keeps this object, and with it a custom credential, alive during the wait.
+    return result.finally(() => this.#endWait(end))
   }
 }
 

@@ -1,12 +1,12 @@
-// Packs what is published: the main package, and a package for each platform whose addon is there.
+// Packs the packages to publish: the main package, and one for each platform whose addon exists.
 //
 //   node scripts/pack.mjs FOLDER [ADDONS]    tarballs into FOLDER; ADDONS (default: the package) holds `*.node` files
 //
-// The main package names those platforms only, as optional dependencies: npm asks the registry for each of them, and what is
-// not published would be anybody's to publish. All are in the scope `@pgentra`, which is reserved as a whole.
+// The main package has only these platforms as optional dependencies: npm requests each of them from the registry, where a name
+// that is not published could be registered by others. All are in the scope `@pgentra`, which is reserved.
 //
-// The packages of the platforms are made by `napi create-npm-dirs`. `napi pre-publish`, which would name them in the main
-// package, wants the addons of every platform on one machine, and publishes; so that is done here.
+// `napi create-npm-dirs` creates the packages of the platforms. `napi pre-publish`, which would add them to the main package,
+// requires the addons of every platform on one machine, and publishes; so this program adds them.
 
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -45,7 +45,7 @@ try {
         cpSync(addonOf(platform), join(place, `pgentra.${platform}.node`))
         cpSync(join(work, 'LICENSE'), join(place, 'LICENSE'))
         const file = join(place, 'package.json')
-        // A package of a scope is private where nothing else is said.
+        // A package in a scope is private by default.
         write(file, { ...read(file), name: `@pgentra/${platform}`, publishConfig: { access: 'public' } })
         pack(place)
     }

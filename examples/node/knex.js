@@ -1,4 +1,4 @@
-// Knex: takes the options of pg.
+// Knex: accepts the options of pg.
 import { reportLogin } from "./setup.js";
 import Knex from "knex";
 import { entraConfig } from "pgentra";

@@ -1,4 +1,4 @@
-// postgres.js: the same names of options; the token is there before a connection is opened.
+// postgres.js: the same names of options. The token is fetched before a connection is opened.
 import { reportLogin } from "./setup.js";
 import postgres from "postgres";
 import { entraPostgresConfig } from "pgentra";

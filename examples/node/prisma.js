@@ -1,5 +1,5 @@
-// Prisma's adapter for pg: `new PrismaClient({ adapter })` with a client that `prisma generate` made. Here the adapter is
-// asked by itself, so that nothing has to be generated.
+// Prisma's adapter for pg: `new PrismaClient({ adapter })` with a generated client. This example uses the adapter directly, so
+// that no client has to be generated.
 import { reportLogin } from "./setup.js";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { entraConfig } from "pgentra";

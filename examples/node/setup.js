@@ -1,5 +1,4 @@
-// What the samples share: the variables of `.env` beside them, if there is one (those that are set already win), and a line
-// that says who is logged in.
+// Shared by the examples: loads `.env` if it exists (variables that are set take precedence), and prints the role.
 import { existsSync } from "node:fs";
 
 const file = new URL(".env", import.meta.url);

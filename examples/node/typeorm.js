@@ -1,4 +1,4 @@
-// TypeORM: takes the options of pg, with `username` for the user.
+// TypeORM: accepts the options of pg, with `username` as the user.
 import { reportLogin } from "./setup.js";
 import { DataSource } from "typeorm";
 import { entraConfig } from "pgentra";

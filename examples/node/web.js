@@ -1,7 +1,7 @@
-// A web service that works on the database as its caller: under each user's own role, with that user's rights.
+// A web service that uses the database as its caller: with the role and the rights of each user.
 //
-// AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET say which application this is; the caller sends an access token
-// for it. Entra checks that token when it is exchanged; a service that does anything else with it has to check it itself.
+// AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET identify the application; the caller sends an access token for it.
+// Entra validates the token when it is exchanged. A service that uses the token in another way must validate it itself.
 import "./setup.js";
 import express from "express";
 import pg from "pg";
@@ -10,13 +10,12 @@ import { OnBehalfOfCredential } from "pgentra/identity";
 
 const { AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, PORT = "3000" } = process.env;
 
-/** Connects as the caller, for the time of `work`. */
+/** Connects as the caller while `work` runs. */
 async function asCaller(request, work) {
   const [, userAssertionToken] = /^Bearer (\S+)$/i.exec(request.get("authorization") ?? "") ?? [];
   if (userAssertionToken === undefined || isOver(userAssertionToken))
     throw Object.assign(new Error("sign in first"), { status: 401 });
-  // One for each request costs nothing: the tokens are kept by user, of the last 12,000 or so users, and each no longer than
-  // it is good for.
+  // A credential for each request is cheap: tokens are cached by user, for the last 12,000 users, each while it is valid.
   const credential = new OnBehalfOfCredential({
     tenantId: AZURE_TENANT_ID,
     clientId: AZURE_CLIENT_ID,
@@ -32,7 +31,7 @@ async function asCaller(request, work) {
   }
 }
 
-/** Entra checks the rest when it exchanges the token; but what came of that is kept, and may last longer. */
+/** Entra validates the token when it is exchanged, but the resulting token is cached and can be valid for longer. */
 function isOver(token) {
   try {
     const { exp } = JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
@@ -52,13 +51,13 @@ app.get("/me", async (request, response) => {
 app.use((error, request, response, next) => {
   if (response.headersSent) return next(error);
   if (error instanceof AuthenticationRequiredError) {
-    // Entra wants more of the user: a second factor, a consent. The caller's client signs the user in again with the claims
-    // challenge, and repeats its request with the token it gets.
+    // Entra requires an action of the user: a second factor, a consent. The caller's client signs the user in again with the
+    // claims challenge, and repeats its request with the new token.
     const claims = Buffer.from(error.detail.claims ?? "{}").toString("base64");
     response.set("WWW-Authenticate", `Bearer error="insufficient_claims", claims="${claims}"`);
     return response.status(401).json({ error: error.code, aadsts: error.aadsts });
   }
-  // A token that is over or meant for somebody else is the caller's affair; anything else is ours.
+  // An expired token, or one for another application, is an error of the caller; any other error is one of the service.
   const isCallers = error instanceof AuthenticationError && error.errorResponse?.error === "invalid_grant";
   const status = error.status ?? (isCallers ? 401 : 500);
   if (status === 401) response.set("WWW-Authenticate", "Bearer");

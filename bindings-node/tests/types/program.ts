@@ -15,6 +15,7 @@ import {
   configureEntraAuthentication,
   configureEntraIdAuth,
   CredentialUnavailableError,
+  entraClient,
   entraConfig,
   entraMikroOrmConfig,
   entraPostgresConfig,
@@ -52,6 +53,9 @@ export async function program(): Promise<void> {
   new Client({ password: getEntraTokenPassword })
   const config: PoolConfig = await entraConfig({ host: 'h', max: 3 }, new DefaultAzureCredential())
   new Pool({ ...config, Client: retryingClient(Client) })
+  new Pool({ host: 'h', Client: entraClient(Client, new DefaultAzureCredential(), { ignorePassword: true }) })
+  const url: string = await new TokenProvider().url({ host: 'h', port: 5432, database: 'd' }, { timeout: 5000 })
+  await new TokenProvider().get({ signal: new AbortController().signal, timeout: url.length })
   const forPostgres: { user: string; max: number } = await entraPostgresConfig({ host: 'h', max: 3 })
   const { max, user }: { max: number; user: string } = await entraConfig({ max: 3 })
   await entraConfig('postgres://h/d', async (scope: string) => ({ token: scope, expiresOnTimestamp: 1 }))

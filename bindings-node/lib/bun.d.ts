@@ -1,0 +1,2 @@
+export * from './index.js'
+export * from './identity.js'

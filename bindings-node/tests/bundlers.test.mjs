@@ -1,0 +1,196 @@
+// The tarballs with package managers, bundlers, tools that trace files, and other runtimes. They are installed from the registry,
+// so only `make test-all` runs these tests.
+
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { PACKAGE, run } from './emulator.mjs'
+
+const TOOLS = {
+    '@vercel/nft': '^1.10.0',
+    bun: '^1.4.0',
+    deno: '^2.5.0',
+    esbuild: '^0.28.0',
+    next: '^16.0.0',
+    pnpm: '^12.0.0',
+    react: '^19.2.0',
+    'react-dom': '^19.2.0',
+    webpack: '^5.100.0',
+    'webpack-cli': '^7.0.0',
+    yarn: '^1.22.22',
+}
+const PROGRAM = `
+const { TokenProvider } = require('pgentra')
+const { StaticTokenCredential } = require('pgentra/identity')
+const custom = () => ({ token: 'opaque', expiresOnTimestamp: Date.now() + 3600e3 })
+const credentials = [new StaticTokenCredential('opaque', Date.now() + 3600e3), custom]
+Promise.all(credentials.map((one) => new TokenProvider(one).get())).then((tokens) => console.log('got', ...tokens))`
+const MODULE = PROGRAM.replace(/const (.*) = require\((.*)\)/g, 'import $1 from $2')
+const GOT = /got opaque opaque/
+
+if (!process.env.PGENTRA_LONG) {
+    console.log('not tried: bundlers, package managers, Bun and Deno; make test-all runs them')
+} else {
+    let folder, app, away, tarballs
+    before(async () => {
+        folder = realpathSync(mkdtempSync(join(tmpdir(), 'pgentra-bundlers-')))
+        app = join(folder, 'app')
+        away = join(folder, 'away')
+        for (const made of [app, away]) mkdirSync(made)
+        await succeeds(process.execPath, [join(PACKAGE, 'scripts/pack.mjs'), join(folder, 'tarballs')])
+        tarballs = readdirSync(join(folder, 'tarballs')).map((name) => join(folder, 'tarballs', name))
+        // The tools are next to the program's folder, so that a bundle cannot find pgentra among them.
+        writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: TOOLS }))
+        await succeeds('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder })
+        program(app)
+        await succeeds('npm', ['install', '--no-audit', '--no-fund', ...tarballs], { cwd: app })
+    })
+    after(() => rmSync(folder, { recursive: true, force: true }))
+
+    const tool = (name) => join(folder, 'node_modules/.bin', name)
+    const works = async (command, args, cwd) => assert.match(await succeeds(command, args, { cwd }), GOT)
+
+    /** Writes the program into a project. */
+    const program = (project, manifest = {}) => {
+        mkdirSync(project, { recursive: true })
+        writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, ...manifest }))
+        writeFileSync(join(project, 'program.cjs'), PROGRAM)
+        writeFileSync(join(project, 'program.mjs'), MODULE)
+    }
+
+    test('@vercel/nft traces the addon', async () => {
+        const { nodeFileTrace } = createRequire(join(folder, 'package.json'))('@vercel/nft')
+        const { fileList, warnings } = await nodeFileTrace([join(app, 'program.cjs')], { base: app })
+        assert.deepEqual([...warnings].map(String), [])
+        for (const file of fileList) {
+            const copy = join(away, 'traced', file)
+            mkdirSync(dirname(copy), { recursive: true })
+            cpSync(join(app, file), copy)
+        }
+        await works(process.execPath, ['program.cjs'], join(away, 'traced'))
+    })
+
+    test('esbuild bundles pgentra in place, and as external', async () => {
+        const build = [tool('esbuild'), '--bundle', '--platform=node', '--log-level=warning']
+        const run = (args) => succeeds(process.execPath, [...build, ...args], { cwd: app })
+        assert.equal(await run(['program.cjs', '--outfile=out/in-place.cjs']), '')
+        await works(process.execPath, ['out/in-place.cjs'], app)
+        const external = ['--external:pgentra', '--format=esm', '--outfile=out/external.mjs']
+        assert.equal(await run(['program.mjs', ...external]), '')
+        await works(process.execPath, ['out/external.mjs'], app)
+        // A bundle without node_modules names the solution.
+        cpSync(join(app, 'out/in-place.cjs'), join(away, 'in-place.cjs'))
+        const { status, output } = await runIn(away, process.execPath, ['in-place.cjs'])
+        assert.notEqual(status, 0)
+        assert.match(output, /mark pgentra as external and deploy node_modules with the bundle/)
+    })
+
+    test('webpack bundles pgentra in place, and as external', async () => {
+        const build = [tool('webpack'), '--mode', 'production', '--target', 'node', '--entry', './program.cjs']
+        for (const more of [[], ['--externals', '/^pgentra/', '--externals-type', 'commonjs']]) {
+            await succeeds(process.execPath, [...build, '-o', `webpack-${more.length}`, ...more], { cwd: app })
+            await works(process.execPath, [`webpack-${more.length}/main.js`], app)
+        }
+    })
+
+    test('Next.js standalone contains the addon', { timeout: 600_000 }, async () => {
+        const project = join(app, 'next')
+        mkdirSync(join(project, 'app/token'), { recursive: true })
+        writeFileSync(join(project, 'package.json'), '{"private": true}')
+        writeFileSync(
+            join(project, 'next.config.mjs'),
+            `export default { output: 'standalone', serverExternalPackages: ['pgentra'], outputFileTracingRoot: ${JSON.stringify(project)} }`,
+        )
+        writeFileSync(
+            join(project, 'app/layout.js'),
+            `export default ({ children }) => <html><body>{children}</body></html>`,
+        )
+        writeFileSync(
+            join(project, 'app/token/route.js'),
+            `import { TokenProvider } from 'pgentra'
+            export const dynamic = 'force-dynamic'
+            export const GET = async () => new Response(await new TokenProvider(() => ({ token: 'opaque', expiresOnTimestamp: Date.now() + 3600e3 })).get())`,
+        )
+        for (const name of ['next', 'react', 'react-dom'])
+            cpSync(join(folder, 'node_modules', name), join(project, 'node_modules', name), { recursive: true })
+        await succeeds(
+            'npm',
+            ['install', '--no-audit', '--no-fund', `next@${TOOLS.next}`, 'react', 'react-dom', ...tarballs],
+            {
+                cwd: project,
+            },
+        )
+        for (const bundler of ['--webpack', '--turbopack']) {
+            await succeeds(join(project, 'node_modules/.bin/next'), ['build', bundler], {
+                cwd: project,
+                env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
+            })
+            const standalone = join(away, `next${bundler}`)
+            cpSync(join(project, '.next/standalone'), standalone, { recursive: true })
+            rmSync(join(project, '.next'), { recursive: true })
+            const requested = `
+                process.env.PORT = '0'
+                const { createServer } = require('node:http')
+                const listen = require('node:net').Server.prototype.listen
+                require('node:net').Server.prototype.listen = function (...given) {
+                    this.once('listening', async () => {
+                        const { port } = this.address()
+                        const response = await fetch('http://127.0.0.1:' + port + '/token')
+                        console.log('got', response.status, await response.text())
+                        process.exit()
+                    })
+                    return listen.apply(this, given)
+                }
+                require('./server.js')`
+            assert.match(
+                await succeeds(process.execPath, ['-e', requested], { cwd: standalone }),
+                /got 200 opaque/,
+                bundler,
+            )
+        }
+    })
+
+    test('Bun runs pgentra, and compiles it with pgentra/bun', async () => {
+        for (const file of ['program.cjs', 'program.mjs']) await works(tool('bun'), [file], app)
+        const text = MODULE.replace(/'pgentra(\/identity)?'/g, "'pgentra/bun'")
+        writeFileSync(join(app, 'compiled.mjs'), text)
+        const compiled = join(away, 'compiled')
+        await succeeds(tool('bun'), ['build', '--compile', 'compiled.mjs', '--outfile', compiled], { cwd: app })
+        await works(compiled, [], away)
+    })
+
+    test('Deno runs pgentra', async () => {
+        for (const file of ['program.cjs', 'program.mjs'])
+            await works(tool('deno'), ['run', '--allow-all', '--node-modules-dir=manual', file], app)
+    })
+
+    test('pnpm installs the tarballs', async () => {
+        const project = join(away, 'pnpm')
+        program(project)
+        await succeeds(tool('pnpm'), ['add', ...tarballs], { cwd: project })
+        for (const file of ['program.cjs', 'program.mjs']) await works(process.execPath, [file], project)
+    })
+
+    test('Yarn installs the tarballs', async () => {
+        const project = join(away, 'yarn')
+        const addon = tarballs.find((name) => !/pgentra-\d/.test(name))
+        const main = tarballs.find((name) => /pgentra-\d/.test(name))
+        const platform = /pgentra-(.*)-\d+\.\d+\.\d+\.tgz$/.exec(addon)[1]
+        // Yarn requests the package of the platform from the registry unless a resolution names the tarball.
+        program(project, { resolutions: { [`@pgentra/${platform}`]: `file:${addon}` } })
+        await succeeds(tool('yarn'), ['add', `file:${main}`], { cwd: project })
+        for (const file of ['program.cjs', 'program.mjs']) await works(process.execPath, [file], project)
+    })
+}
+
+const runIn = (cwd, command, args) => run(command, args, { cwd, limit: 300_000 })
+
+/** Runs a command that must succeed, and returns its output. */
+async function succeeds(command, args, options) {
+    const { status, output } = await run(command, args, { limit: 300_000, ...options })
+    assert.equal(status, 0, `${command} ${args.join(' ')}: ${output}`)
+    return output
+}
