@@ -45,7 +45,7 @@ pub mod cloud {
     };
 }
 
-/// Connections whose settings do not come from the application.
+/// Connections with settings from outside the application.
 pub mod untrusted {
     pub use crate::postgres::untrusted::{ALLOWED_HOSTS_VARIABLE, SETTINGS, UntrustedLogin, refused, untrusted_login};
 }

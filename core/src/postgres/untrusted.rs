@@ -1,7 +1,7 @@
 //! Decides whether a connection that the application does not describe itself may use the process's token.
 //!
 //! Some applications take a database URL from their users: dashboards, notebooks, schedulers. If such a process logs in
-//! with tokens, the person who types the URL must not receive one. Therefore a token is used only if every host is an
+//! with tokens, the author of the URL must not receive one. Therefore a token is used only if every host is an
 //! allowed one, the server's certificate is verified with the process's own certificate authorities, and no setting
 //! changes either of these. The rules are cases of `tests/vectors/untrusted.json`.
 
@@ -61,7 +61,7 @@ pub enum UntrustedLogin {
     HostNotAllowed(String),
 }
 
-/// Decides how a connection logs in whose `arguments` come from outside the application. The request's other sources,
+/// Decides how a connection logs in if its `arguments` come from outside the application. The request's other sources,
 /// which are the environment and service files that it names, belong to the process.
 ///
 /// # Errors
