@@ -14,11 +14,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::addresses::{self, Addresses, AppServiceAddress, HostSettings, HttpAddresses, PostgresAddress};
 use crate::config::Config;
 use crate::control::{self, ControlEndpoint};
-use crate::emulator::{BlockingEmulator, Database, Emulator, Error};
+use crate::emulator::{BlockingEmulator, Emulator, Error};
 use crate::entra::{self, Tls, server};
 use crate::ids;
 use crate::jwt::KeySet;
-use crate::postgres::{ALPN, Proxy, Server, Upstream};
+use crate::postgres::{ALPN, Database, Proxy, Server, Upstream};
 use crate::scratch::Scratch;
 use crate::state::State;
 use crate::tls::{Authority, SelfSigned};
@@ -71,6 +71,13 @@ impl Default for EmulatorBuilder {
             dns_names: Vec::new(),
             ca_dir: None,
         }
+    }
+}
+
+impl Emulator {
+    /// Returns a builder for the options.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
     }
 }
 

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::developer_tools;
-use crate::emulator::Database;
 use crate::fault::{Fault, Shape};
+use crate::postgres::Database;
 use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};
 

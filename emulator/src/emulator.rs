@@ -10,8 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
-use crate::builder::EmulatorBuilder;
-use crate::postgres::{Proxy, Server, StartError, Upstream, UpstreamError};
+use crate::postgres::{Database, Server, StartError, UpstreamError};
 use crate::scratch::Scratch;
 use crate::state::{State, StateError};
 
@@ -41,14 +40,6 @@ pub enum Error {
     Runtime(#[source] io::Error),
 }
 
-/// The database: the proxy, and the server behind it.
-pub struct Database {
-    /// The server behind the proxy.
-    pub upstream: Arc<Upstream>,
-    /// The proxy that clients connect to.
-    pub proxy: Proxy,
-}
-
 /// A running emulator. Dropping it ends it; [`Emulator::stop`] also waits until PostgreSQL and its files are removed.
 pub struct Emulator {
     pub(crate) addresses: Arc<Addresses>,
@@ -61,11 +52,6 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Returns a builder for the options.
-    pub fn builder() -> EmulatorBuilder {
-        EmulatorBuilder::default()
-    }
-
     /// Returns the addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses

@@ -37,4 +37,5 @@ mod scratch;
 
 pub use addresses::{Addresses, AppServiceAddress, PostgresAddress};
 pub use builder::{EmulatorBuilder, Ports, Postgres};
-pub use emulator::{BlockingEmulator, Database, Emulator, Error};
+pub use emulator::{BlockingEmulator, Emulator, Error};
+pub use postgres::Database;

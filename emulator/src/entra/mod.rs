@@ -14,6 +14,7 @@ use crate::state::State;
 mod aadsts;
 mod azure_pipelines;
 mod client_assertion;
+mod client_request;
 mod developer_tools;
 mod discovery;
 mod managed_identity;
