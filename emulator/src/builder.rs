@@ -14,12 +14,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::addresses::{self, Addresses, AppServiceAddress, HostSettings, HttpAddresses, PostgresAddress};
 use crate::config::Config;
 use crate::control::{self, ControlEndpoint};
-use crate::database::Database;
 use crate::emulator::{BlockingEmulator, Emulator, Error};
 use crate::entra::{self, Tls, server};
 use crate::ids;
 use crate::jwt::KeySet;
-use crate::postgres::{ALPN, Proxy, Server, Upstream};
+use crate::postgres::{ALPN, Database, Proxy, Server, Upstream};
 use crate::scratch::Scratch;
 use crate::state::State;
 use crate::tls::{Authority, SelfSigned};
@@ -72,6 +71,13 @@ impl Default for EmulatorBuilder {
             dns_names: Vec::new(),
             ca_dir: None,
         }
+    }
+}
+
+impl Emulator {
+    /// Returns a builder for the options.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
     }
 }
 
@@ -308,11 +314,4 @@ impl Files {
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     server::bind(address).await.map_err(|error| Error::Listen(address, error))
-}
-
-impl Emulator {
-    /// Returns a builder for the options.
-    pub fn builder() -> EmulatorBuilder {
-        EmulatorBuilder::default()
-    }
 }

@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 
 use crate::addresses::Addresses;
 use crate::config::Config;
-use crate::database::Database;
 use crate::developer_tools;
 use crate::fault::{Fault, Shape};
+use crate::postgres::Database;
 use crate::principal::{Principal, PrincipalKind};
 use crate::state::{MintRequest, State, StateError};
 

@@ -10,8 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
-use crate::database::Database;
-use crate::postgres::{Server, StartError, UpstreamError};
+use crate::postgres::{Database, Server, StartError, UpstreamError};
 use crate::scratch::Scratch;
 use crate::state::{State, StateError};
 

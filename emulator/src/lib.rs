@@ -28,7 +28,6 @@ mod addresses;
 mod builder;
 mod claims;
 mod control;
-mod database;
 mod developer_tools;
 mod emulator;
 mod entra;
@@ -38,5 +37,5 @@ mod scratch;
 
 pub use addresses::{Addresses, AppServiceAddress, PostgresAddress};
 pub use builder::{EmulatorBuilder, Ports, Postgres};
-pub use database::Database;
 pub use emulator::{BlockingEmulator, Emulator, Error};
+pub use postgres::Database;

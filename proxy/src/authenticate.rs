@@ -50,12 +50,13 @@ pub enum AuthenticationRequest<'a> {
 }
 
 impl<'a> AuthenticationRequest<'a> {
-    /// Reads the body of a message of type `R`. Returns `None` if it is incomplete.
+    /// Reads the body of a message of type `R`. Returns `None` if it is incomplete or too long for its kind.
     pub fn parse(body: &'a [u8]) -> Option<Self> {
         let (code, data) = body.split_first_chunk()?;
         Some(match u32::from_be_bytes(*code) {
-            0 => Self::Ok,
-            3 => Self::CleartextPassword,
+            0 if data.is_empty() => Self::Ok,
+            3 if data.is_empty() => Self::CleartextPassword,
+            0 | 3 => return None,
             5 => Self::Md5Password { salt: data.try_into().ok()? },
             10 => Self::Sasl { mechanisms: data },
             11 => Self::SaslContinue { data },
@@ -76,7 +77,7 @@ impl<'a> AuthenticationRequest<'a> {
 
     pub(crate) fn of(message: &'a Message) -> io::Result<Self> {
         Self::parse(message.body()).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "the server sent an incomplete authentication request")
+            io::Error::new(io::ErrorKind::InvalidData, "the server sent an invalid authentication request")
         })
     }
 }
@@ -118,6 +119,8 @@ mod tests {
             (b"\0\0\0\x0br=1", Some(SaslContinue { data: b"r=1" })),
             (b"\0\0\0\x0cv=1", Some(SaslFinal { data: b"v=1" })),
             (b"\0\0\0", None),
+            (b"\0\0\0\0x", None),
+            (b"\0\0\0\x03SCRAM-SHA-256\0\0", None),
             (b"", None),
         ] {
             assert_eq!(AuthenticationRequest::parse(body), request, "{body:?}");

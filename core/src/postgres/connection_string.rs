@@ -423,7 +423,8 @@ fn url(text: &str, query_wins: bool) -> Parsed {
 fn query_of(query: &str) -> std::result::Result<Vec<(String, String)>, &'static str> {
     let query = query.split_once('#').map_or(query, |(query, _)| query);
     let text = |text: &str| percent_decoded(&text.replace('+', " "), true);
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    // Drivers ignore a value without a name.
+    let pairs = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with('='));
     pairs
         .map(|pair| {
             let (keyword, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -14,7 +14,7 @@ use crate::state::State;
 mod aadsts;
 mod azure_pipelines;
 mod client_assertion;
-mod client_authentication;
+mod client_request;
 mod developer_tools;
 mod discovery;
 mod managed_identity;

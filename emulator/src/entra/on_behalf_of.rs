@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::client_authentication::{ClientRequest, Granted, authenticated, invalid_scope, required};
+use super::client_request::{ClientRequest, Granted, authenticated, invalid_scope, required};
 use super::{Call, EndpointError, aadsts};
 use crate::fault::Shape;
 use crate::jwt::Jws;

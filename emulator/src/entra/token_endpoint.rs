@@ -1,13 +1,10 @@
 //! `POST /{tenant}/oauth2/v2.0/token`: tokens of applications, for themselves or on behalf of a user.
 //!
-//! A new grant (device code, refresh) needs one arm in [`TokenEndpoint::grant`]; a new way of client authentication
-//! needs one arm in `client_authentication::authenticate`.
+//! A new grant (device code, refresh) needs one arm in [`TokenEndpoint::grant`].
 
 use serde_json::json;
 
-use super::client_authentication::{
-    ClientRequest, Granted, authenticated, client, invalid_scope, required, resource_of,
-};
+use super::client_request::{ClientRequest, Granted, authenticated, client, invalid_scope, required};
 use super::discovery::unknown_tenant;
 use super::{Call, Caller, Endpoint, EndpointError, Reply, aadsts, on_behalf_of};
 use crate::fault::{Numbers, Shape};
@@ -78,6 +75,12 @@ fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Grant
     }
     let request_claims = authenticated(state, call, &client_request, shape)?;
     Ok(Granted { issued: state.issue_to(&client_request.principal, request_claims, resource, shape), scope: None })
+}
+
+/// Returns the resource of a scope: `https://host/.default` is for the resource `https://host`,
+/// `https://host//.default` for `https://host/`.
+fn resource_of(scope: &str) -> Option<&str> {
+    scope.strip_suffix("/.default").filter(|resource| !resource.is_empty() && !resource.contains(' '))
 }
 
 fn success(granted: &Granted, shape: &Shape) -> Reply {

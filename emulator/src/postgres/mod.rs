@@ -36,6 +36,7 @@
 //! label. Without `sslmode` the connection to the upstream server is not encrypted; `sslmode=require` verifies its
 //! certificate.
 
+mod database;
 pub mod login_error;
 mod password;
 mod proxy;
@@ -44,6 +45,7 @@ mod server;
 mod session;
 mod upstream;
 
+pub use database::Database;
 pub use pgentra_proxy::ALPN;
 pub use proxy::Proxy;
 pub use proxy_state::{

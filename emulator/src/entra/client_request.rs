@@ -1,4 +1,6 @@
-//! The application that sent a token request: how it is identified and authenticated, whatever the grant.
+//! An application's request for a token: which application it is, and how it authenticates.
+//!
+//! A new way of client authentication needs one arm in `authenticate`.
 
 use std::sync::Arc;
 
@@ -53,12 +55,6 @@ pub(super) fn required<'c>(call: &'c Call, field: &str) -> Result<&'c str, Endpo
     call.form(field).ok_or_else(|| {
         aadsts::refuse(900144, format!("The request body must contain the following parameter: '{field}'."))
     })
-}
-
-/// Returns the resource of a scope: `https://host/.default` is for the resource `https://host`,
-/// `https://host//.default` for `https://host/`.
-pub(super) fn resource_of(scope: &str) -> Option<&str> {
-    scope.strip_suffix("/.default").filter(|resource| !resource.is_empty() && !resource.contains(' '))
 }
 
 pub(super) fn invalid_scope(scope: &str) -> EndpointError {

@@ -1,8 +1,9 @@
-//! The database of a running emulator.
+//! The database of an emulator.
 
 use std::sync::Arc;
 
-use crate::postgres::{Proxy, Upstream};
+use super::proxy::Proxy;
+use super::upstream::Upstream;
 
 /// The database: the proxy, and the server behind it.
 pub struct Database {
