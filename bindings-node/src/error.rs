@@ -1,15 +1,33 @@
 //! The engine's errors as JSON documents, from which `lib/errors.js` creates JavaScript errors.
 
+use std::sync::Arc;
+
 use napi::Status;
 use napi_derive::napi;
 use pgentra::{Error, bindings};
 
-use crate::custom_credential::JsCause;
+/// What a custom credential threw. JavaScript stores it under the id until the last error with this cause is dropped.
+pub struct JsCause {
+    id: f64,
+    dropped: Arc<dyn Fn(f64) + Send + Sync>,
+}
+
+impl JsCause {
+    pub(crate) fn new(id: f64, dropped: Arc<dyn Fn(f64) + Send + Sync>) -> Self {
+        JsCause { id, dropped }
+    }
+}
+
+impl Drop for JsCause {
+    fn drop(&mut self) {
+        (self.dropped)(self.id);
+    }
+}
 
 /// Returns the document of an error.
 pub fn error_document_of(error: &Error) -> String {
     let mut document = bindings::error_document(error);
-    document["cause"] = bindings::cause(error, |cause: &JsCause| Some(cause.id())).into();
+    document["cause"] = bindings::cause(error, |cause: &JsCause| Some(cause.id)).into();
     document.to_string()
 }
 

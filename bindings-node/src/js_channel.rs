@@ -10,7 +10,7 @@ use napi::{
 use napi_derive::napi;
 use pgentra::Pending;
 
-use crate::{custom_credential::CustomTokenRequest, error::error_document_of};
+use crate::{error::error_document_of, token_request::CustomTokenRequest};
 
 /// The kind of a message: the first argument of the function that receives it.
 #[napi(js_name = "MessageKind")]

@@ -15,3 +15,4 @@ mod logging;
 mod provider;
 #[cfg(feature = "testing")]
 mod testing;
+mod token_request;
