@@ -7,20 +7,21 @@ yet are changed when they are imported.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import threading
-from importlib.abc import Loader, MetaPathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.abc import Loader, MetaPathFinder
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any, Literal
 
     from ._typing import CredentialLike
+else:
+    Loader = MetaPathFinder = object  # Importing `importlib.abc` imports `typing`.
 
 __all__ = ["VARIABLE", "enable_by_variable", "enable_process_wide"]
 
@@ -261,9 +262,11 @@ class _Finder(MetaPathFinder):
         change = _DRIVERS.get(fullname)
         if change is None or getattr(self._searching, "is_active", False):
             return None
+        from importlib.util import find_spec
+
         self._searching.is_active = True
         try:
-            spec = importlib.util.find_spec(fullname)
+            spec = find_spec(fullname)
         finally:
             self._searching.is_active = False
         if spec is not None and spec.loader is not None:
