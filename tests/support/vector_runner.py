@@ -102,7 +102,7 @@ SILENT_CREDENTIALS = [
     pytest.param(case, id=f"{file.stem}: {case['name']}")
     for file in sorted((VECTORS / "credentials").glob("*.json"))
     for case in json.loads(file.read_text())["cases"]
-    if not case.get("exchanges") and '"host"' not in json.dumps(case["credential"])
+    if not case.get("exchanges") and '"custom_credential"' not in json.dumps(case["credential"])
 ]
 
 
