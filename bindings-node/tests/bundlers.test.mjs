@@ -124,7 +124,8 @@ if (!process.env.PGENTRA_LONG) {
                 env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
             })
             const standalone = join(away, `next${bundler}`)
-            cpSync(join(project, '.next/standalone'), standalone, { recursive: true })
+            // Turbopack links external packages by relative symbolic links.
+            cpSync(join(project, '.next/standalone'), standalone, { recursive: true, verbatimSymlinks: true })
             rmSync(join(project, '.next'), { recursive: true })
             const requested = `
                 process.env.PORT = '0'
