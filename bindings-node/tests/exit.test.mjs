@@ -121,7 +121,7 @@ const situations = {
 }
 
 for (const [name, { program, status = 0, path = 'never' }] of Object.entries(situations)) {
-    test(`process ${name} ends`, async () => {
+    test(`process ends: ${name}`, async () => {
         const env = {
             ...process.env,
             IDENTITY_ENDPOINT: `http://127.0.0.1:${server.address().port}/${path}`,

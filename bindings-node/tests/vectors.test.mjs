@@ -26,8 +26,19 @@ const each = (group, cases, run) =>
     })
 
 test('vectors have no file without a test', () => {
-    const known = ['claims', 'clouds', 'connections', 'entra-errors', 'options-node', 'refusals', 'timing', 'tls']
-    const others = /^options-(?!node)/
+    const known = [
+        'bindings',
+        'claims',
+        'clouds',
+        'connections',
+        'entra-errors',
+        'options-node',
+        'refusals',
+        'timing',
+        'tls',
+    ]
+    // Python only: other languages have no process-wide login.
+    const others = /^options-(?!node)|^untrusted/
     const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json') && !others.test(name))
     assert.deepEqual(files.sort(), known.map((name) => `${name}.json`).sort())
 })
@@ -249,6 +260,24 @@ each('timing', timing.cases, (one) => {
 
 each('refresh points', timing.refresh_points, (one) => {
     assert.deepEqual(inEngine('refresh_points', one), { from: one.from, to: one.to })
+})
+
+const bindings = vectors('bindings')
+each('responses of custom credentials', bindings.responses, (one) => {
+    if (one.error === undefined) return assert.deepEqual(inEngine('responses', one), one.token)
+    assert.throws(
+        () => inEngine('responses', one),
+        (thrown) => thrown instanceof PgEntraError && thrown.code === (one.error.code ?? one.error.kind),
+    )
+})
+
+each('credential handles', bindings.handles, (one) => {
+    if (one.error) assert.throws(() => inEngine('handles', one), { code: one.error })
+    else
+        assert.deepEqual(inEngine('handles', one), {
+            document: one.document,
+            custom_credentials: one.custom_credentials,
+        })
 })
 
 // The engine's log events while a credential of the vectors fetches.
