@@ -16,11 +16,13 @@ use pgentra::{
 };
 
 use crate::{
-    callback_pool::{COMPLETIONS, CallbackPool},
-    error::{self, pgentra_error, pgentra_error_free},
+    callback_pool::COMPLETIONS,
+    error::pgentra_error_free,
+    error_object::{self, pgentra_error},
     ffi::{Output, catch_panic, required_callback, status, value, write_optional},
     handles::Table,
     string::{CountedString, StaticString, static_string},
+    user_data::UserData,
 };
 
 /// The outcome of an asynchronous call. All members are borrowed until the callback returns: keep an error with
@@ -50,43 +52,10 @@ pub struct pgentra_outcome {
 /// completion callbacks run at once; further ones wait.
 pub type pgentra_done_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, outcome: *const pgentra_outcome)>;
 
-/// A finalizer. It is called once, on a thread of the library, when the library no longer uses `user_data`.
-pub type pgentra_finalizer = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
-
 /// An asynchronous call. Free it with pgentra_operation_free().
 pub struct pgentra_operation;
 
 static OPERATIONS: Table<pgentra_operation, Arc<AsyncCall>> = Table::new(2, "operation");
-
-/// A pointer of the application, which the library never dereferences.
-#[derive(Clone, Copy)]
-pub struct UserData(pub *mut c_void);
-
-// SAFETY: the pointer is only passed back to the application, which expects this on other threads.
-unsafe impl Send for UserData {}
-// SAFETY: as above.
-unsafe impl Sync for UserData {}
-
-/// User data with its finalizer, which runs when this value is dropped.
-pub struct Finalized {
-    pub user_data: UserData,
-    pub finalizer: pgentra_finalizer,
-    /// The pool that calls the finalizer, because this value can be dropped on the engine's thread.
-    pub pool: &'static CallbackPool,
-}
-
-impl Drop for Finalized {
-    fn drop(&mut self) {
-        if let Some(finalizer) = self.finalizer {
-            let user_data = self.user_data;
-            self.pool.run(move || {
-                let user_data = user_data;
-                // SAFETY: the application allows one call when the data is no longer used, which is now.
-                unsafe { finalizer(user_data.0) }
-            });
-        }
-    }
-}
 
 /// The successful result of an asynchronous call.
 #[derive(Default)]
@@ -166,7 +135,7 @@ impl Drop for AsyncCall {
 fn call(callback: DoneCallback, user_data: UserData, outcome: Result<CallResult>) {
     let (code, error, result) = match catch_panic("callback", || outcome) {
         Ok(result) => (0, ptr::null_mut(), result),
-        Err(error) => (error.kind() as i32, error::open(error), CallResult::default()),
+        Err(error) => (error.kind() as i32, error_object::open(error), CallResult::default()),
     };
     let outcome = pgentra_outcome {
         code,

@@ -9,7 +9,7 @@ use pgentra::{
 use serde_json::{Value, json};
 
 use crate::{
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{optional_str, required_str, string_status},
 };
 

@@ -15,17 +15,16 @@ use pgentra::{
 };
 
 use crate::{
-    async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_finalizer, pgentra_operation, start_call},
-    custom_credential::{
-        CallbackId, RequestQueue, pgentra_token_callback, pgentra_token_request, with_callback, with_queue,
-    },
-    error::pgentra_error,
+    async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_operation, start_call},
+    error_object::pgentra_error,
     ffi::{
         Output, array, invalid_argument, optional_str, required_callback, required_str, status, value, write_optional,
     },
     handles::Table,
-    provider::{time_limit, wait},
+    request::{RequestQueue, pgentra_token_callback, pgentra_token_request, with_callback, with_queue},
     string::CountedString,
+    user_data::pgentra_finalizer,
+    wait::{CallbackId, time_limit, wait},
 };
 
 /// A credential with its cached tokens. Close it with pgentra_credential_close().

@@ -1,4 +1,4 @@
-//! Error objects.
+//! The functions for errors.
 
 use std::{
     ffi::{c_char, c_void},
@@ -7,49 +7,17 @@ use std::{
 };
 
 use pgentra::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     bindings::{self, ChainRule},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    custom_credential::Cause,
-    ffi::{Output, invalid_argument, optional_str, required_str, status, string_status, value, write_optional},
-    handles::Table,
-    string::{CountedString, static_string},
+    error_object::{ERRORS, pgentra_error},
+    ffi::{invalid_argument, optional_str, required_str, status, string_status, value},
+    string::static_string,
+    user_data::Cause,
 };
-
-/// An error: its kind, message and details. Free it with pgentra_error_free().
-pub struct pgentra_error;
-
-static ERRORS: Table<pgentra_error, Arc<ErrorObject>> = Table::new(1, "error");
-
-/// An error with the strings to which C has pointers.
-struct ErrorObject {
-    error: Error,
-    message: CountedString,
-    detail: CountedString,
-}
-
-/// Writes an error object to `output`, unless that is NULL.
-///
-/// # Safety
-/// `output` is NULL or valid for a write.
-pub unsafe fn write_error(error: Error, output: *mut *mut pgentra_error) {
-    // SAFETY: guaranteed by the caller.
-    if let Ok(Some(output)) = unsafe { Output::optional("error", output) } {
-        write_optional(&Some(output), open(error));
-    }
-}
-
-/// Creates an error object. Returns NULL if the table is full.
-pub fn open(error: Error) -> *mut pgentra_error {
-    let mut detail = error.detail();
-    detail["error_class"] = error.kind().class().into();
-    let message = CountedString::new(&error.to_string());
-    let detail = CountedString::new(&detail.to_string());
-    ERRORS.insert(Arc::new(ErrorObject { error, message, detail })).unwrap_or(ptr::null_mut())
-}
 
 /// Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
 ///

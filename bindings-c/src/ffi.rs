@@ -10,7 +10,7 @@ use pgentra::{Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
 use crate::{
-    error::{pgentra_error, write_error},
+    error_object::{self, pgentra_error},
     string::CountedString,
 };
 
@@ -24,6 +24,17 @@ pub unsafe fn status(export: &'static str, error: *mut *mut pgentra_error, work:
     // SAFETY: guaranteed by the caller. If writing the error panics too, only the kind is returned.
     let _ = catch_unwind(AssertUnwindSafe(|| unsafe { write_error(failure, error) }));
     kind
+}
+
+/// Writes an error object to `output`, unless that is NULL.
+///
+/// # Safety
+/// `output` is NULL or valid for a write.
+unsafe fn write_error(error: Error, output: *mut *mut pgentra_error) {
+    // SAFETY: guaranteed by the caller.
+    if let Ok(Some(output)) = unsafe { Output::optional("error", output) } {
+        output.write(error_object::open(error));
+    }
 }
 
 /// Runs an export that returns a string or NULL.

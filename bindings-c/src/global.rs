@@ -10,9 +10,9 @@ use pgentra::{Error, ErrorKind};
 
 use crate::{
     callback_pool::{COMPLETIONS, EVENTS, REQUESTS},
-    custom_credential::shut_down_queues,
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{string_status, value},
+    request::shut_down_queues,
     string::CountedString,
 };
 

@@ -12,10 +12,10 @@ use arc_swap::ArcSwapOption;
 use pgentra::bindings::{PerProcess, set_log_sink};
 
 use crate::{
-    async_call::{Finalized, UserData, pgentra_finalizer},
     callback_pool::EVENTS,
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{invalid_argument, status},
+    user_data::{Finalized, UserData, pgentra_finalizer},
 };
 
 /// No events.

@@ -6,7 +6,7 @@ use pgentra::{Error, ErrorKind, Result};
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{invalid_argument, optional_str, required_str, string_status},
 };
 

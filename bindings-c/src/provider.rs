@@ -4,23 +4,22 @@ use std::{
     ffi::{c_char, c_void},
     ptr,
     sync::Arc,
-    time::Duration,
 };
 
 use pgentra::{
-    Login, Pending, Result, Token, TokenProvider,
+    Login, Result, Token, TokenProvider,
     bindings::{TokenStringCache, TokenStrings, config_from_json},
 };
 
 use crate::{
     async_call::{CallResult, PendingCalls, pgentra_done_callback, pgentra_operation, start_call},
     credential::{CREDENTIALS, pgentra_credential},
-    custom_credential::{CallbackId, check_deadlock},
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{Output, optional_str, status, string_status, value, write_optional},
     global::not_json,
     handles::{Entry, Table},
     string::{CountedString, static_string},
+    wait::{CallbackId, check_deadlock, time_limit, wait},
 };
 
 /// A provider of tokens and logins. Close it with pgentra_provider_close().
@@ -88,24 +87,6 @@ unsafe fn open(
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status(export, error, work) }
-}
-
-/// Converts a limit in milliseconds. A negative number is no limit.
-pub fn time_limit(milliseconds: i32) -> Option<Duration> {
-    u64::try_from(milliseconds).ok().map(Duration::from_millis)
-}
-
-/// Blocks until the work has a result. The work has a time limit of its own.
-pub fn wait<T: Send + 'static>(pending: &Pending<T>, callbacks: &[CallbackId]) -> Result<T> {
-    if let Some(outcome) = pending.wait(Duration::ZERO) {
-        return outcome;
-    }
-    check_deadlock(callbacks)?;
-    loop {
-        if let Some(outcome) = pending.wait(Duration::from_secs(60)) {
-            return outcome;
-        }
-    }
 }
 
 /// Opens a provider with a configuration (docs/config.schema.json); NULL is "{}", the default chain. It fetches nothing.

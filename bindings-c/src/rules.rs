@@ -18,7 +18,7 @@ use pgentra::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{invalid_argument, optional_str, required_str, string_status, value},
     string::static_string,
 };

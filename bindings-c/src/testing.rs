@@ -3,7 +3,7 @@
 use std::{ffi::c_char, path::Path};
 
 use crate::{
-    error::pgentra_error,
+    error_object::pgentra_error,
     ffi::{required_str, string_status},
 };
 

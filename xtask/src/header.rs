@@ -48,9 +48,12 @@ fn header(here: &Path) -> String {
     for file in [
         "global",
         "logging",
+        "error_object",
         "error",
+        "user_data",
         "provider",
         "async_call",
+        "request",
         "credential",
         "custom_credential",
         "options",
