@@ -462,6 +462,9 @@ fn dotnet(text: &str) -> Parsed {
         if key.contains(';') {
             return Err("a key has no \"=\"");
         }
+        if dotnet_key(key).is_empty() {
+            return Err("a value has no key");
+        }
         let behind = behind.trim_start();
         let value;
         (value, rest) = match behind.chars().next().filter(|c| matches!(c, '"' | '\'')) {
