@@ -459,7 +459,7 @@ def tokens(emulator: Emulator, **settings: Any) -> Iterator[None]:
 
 
 def surroundings(emulator: Emulator, application: dict[str, Any]) -> str:
-    place = emulator.place
+    place = emulator.server
     return json.dumps(
         {
             "authority_host": emulator.authority_host,

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from demo_environments import ALICE, call_service, environments, without_identity  # noqa: E402
 from support.drivers import Target  # noqa: E402
-from support.emulator import Emulator, Place  # noqa: E402
+from support.emulator import Emulator, ServerAddress  # noqa: E402
 from support.pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
 
 #: The emulator's identity of an app on App Service.
@@ -183,7 +183,7 @@ def main() -> int:
 
 def prepare(emulator: Emulator, folder: Path) -> dict[str, str]:
     """Copies the samples to `folder`, without `.env`, which may name a real server. Returns their environment."""
-    server = emulator.place
+    server = emulator.server
     ignored = shutil.ignore_patterns(".env", "node_modules")
     for language, host, database in (("python", "HOSTNAME", "DATABASE"), ("node", "PGHOST", "PGDATABASE")):
         shutil.copytree(ROOT / "examples" / language, folder / language, ignore=ignored)
@@ -287,7 +287,7 @@ def run_hour(emulator: Emulator) -> bool:
     )
     emulator.reset()
     emulator.set_tokens(lifetime_s=LIFETIME_S)
-    place = emulator.place
+    place = emulator.server
     logging.getLogger("pgentra").addHandler(Above())
     stop = threading.Event()
     state = State()
@@ -335,7 +335,7 @@ def run_hour(emulator: Emulator) -> bool:
 class NodePools(AbstractContextManager["NodePools"]):
     """Node's pools in a separate process, if Node is installed, with their last report."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ServerAddress) -> None:
         self.tallies: dict[str, Tally] = {}
         self._place = place
 

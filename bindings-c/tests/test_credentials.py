@@ -58,7 +58,7 @@ def custom_credential(foreign: Any) -> Iterator[c_void_p]:
 class C(Flavour):
     def __init__(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> None:
         super().__init__("C", pgentra.identity, record_property)
-        self._place = emulator.place
+        self._place = emulator.server
 
     def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
         source = credential._pgentra_source

@@ -270,9 +270,9 @@ def test_samples_log_in(sample: str, emulator: Emulator, tmp_path: Path) -> None
     language = "C++17" if sample.endswith(".cpp") else "C99"
     program = compile_program(EXAMPLES / sample, tmp_path / "sample", language, "-D_XOPEN_SOURCE=700", *with_libpq)
     environment = emulator.environment() | {
-        "PGHOST": emulator.place.host,
-        "PGPORT": str(emulator.place.port),
-        "PGDATABASE": emulator.place.database,
+        "PGHOST": emulator.server.host,
+        "PGPORT": str(emulator.server.port),
+        "PGDATABASE": emulator.server.database,
         "TOKEN_COMMAND": f"cat {minted}",
     }
     if sample.startswith("custom"):
@@ -287,7 +287,7 @@ def test_libpq_sample_explains_login_errors_only(emulator: Emulator, tmp_path: P
     emulator.reset()
     program = compile_program(EXAMPLES / "libpq.c", tmp_path / "sample", "C99", "-D_XOPEN_SOURCE=700", *libpq())
     environment = emulator.environment() | {"PGHOST": "localhost", "PGDATABASE": "postgres", "PGUSER": "no_such_role"}
-    for port, explained in ((emulator.place.port, True), (1, False)):
+    for port, explained in ((emulator.server.port, True), (1, False)):
         done = subprocess.run(
             [program], env=environment | {"PGPORT": str(port)}, capture_output=True, text=True, timeout=60
         )
@@ -303,7 +303,7 @@ def test_libpq_helper(language: str, emulator: Emulator, tmp_path: Path) -> None
     emulator.reset()
     source = PROGRAMS / "with_emulator" / "libpq_helper.c"
     program = compile_program(source, tmp_path / "helper", language, *SANITIZERS, *libpq())
-    place = emulator.place
+    place = emulator.server
     conninfo = f"host={place.host} port={place.port} dbname={place.database} sslmode=verify-full"
     tokens = [emulator.mint("app-mi", audience="https://vault.azure.net").token, emulator.mint("app-mi").token]
     run(program, conninfo, *tokens, environment=emulator.environment())
@@ -330,11 +330,11 @@ NOT_LOOPBACK = "0.0.0.0"
 def test_libpq_sample_without_tls(sslmode: str, emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     emulator.control_postgres(plaintext=True)
-    place = f"port={emulator.place.port} dbname={emulator.place.database} {sslmode}"
+    place = f"port={emulator.server.port} dbname={emulator.server.database} {sslmode}"
     status, _, errors = run_sample(libpq_sample, f"host={NOT_LOOPBACK} {place}", environment=emulator.environment())
     assert status == 1 and ("does not support SSL" in errors or "TLS is switched off" in errors), errors
     # A list with one remote host counts as remote.
-    hosts = f"host=localhost,{NOT_LOOPBACK} port=1,{emulator.place.port} dbname=postgres {sslmode}"
+    hosts = f"host=localhost,{NOT_LOOPBACK} port=1,{emulator.server.port} dbname=postgres {sslmode}"
     assert run_sample(libpq_sample, hosts, environment=emulator.environment())[0] == 1
     assert emulator.postgres_report().plaintext_password_bytes == 0
     if not sslmode:
@@ -347,7 +347,7 @@ def test_libpq_sample_without_tls(sslmode: str, emulator: Emulator, libpq_sample
 def test_libpq_sample_with_a_password(emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
     token = emulator.mint("app-mi").token
-    place = f"host=localhost port={emulator.place.port} dbname=postgres"
+    place = f"host=localhost port={emulator.server.port} dbname=postgres"
     status, output, errors = run_sample(
         libpq_sample, f"{place} user=app-mi password={token}", environment=emulator.environment()
     )
@@ -384,7 +384,7 @@ def test_libpq_sample_with_service_connector(
     name = f"c-{identity}-{os.getpid()}"
     role = f"aad_{name}"
     principal = emulator.add_principal(IDENTITIES[identity], name, role=role)
-    place = emulator.place
+    place = emulator.server
     # The forms of the client types php, none and dotnet.
     variables = {
         "system-assigned": {
@@ -421,7 +421,7 @@ def test_libpq_sample_with_service_connector(
 
 def test_libpq_sample_unused_variables(emulator: Emulator, libpq_sample: Path) -> None:
     emulator.reset()
-    place = emulator.place
+    place = emulator.server
     environment = emulator.environment() | {
         "AZURE_POSTGRESQL_CONNECTIONSTRING": f"host={place.host} dbname={place.database} user=aad_shop",
         "AZURE_POSTGRESQL_CLIENTID": "11111111-0000-0000-0000-000000000001",

@@ -113,14 +113,14 @@ def test_resolve_cloud(case: dict[str, Any]) -> None:
         assert part in warning
 
 
-@pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
+@pytest.mark.parametrize("case", cases("login_errors.json", "login_errors"))
 def test_login_error_cause(case: dict[str, Any]) -> None:
     arguments = (text(case.get("sqlstate")), text(case["message"]))
     assert LIBRARY.pgentra_login_error_cause(*arguments).decode() == case["cause"]
     assert LIBRARY.pgentra_login_error_is_retriable(*arguments) is case["retry"]
 
 
-@pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
+@pytest.mark.parametrize("case", cases("login_errors.json", "explanations"))
 def test_login_error_explain(case: dict[str, Any]) -> None:
     token = None if case["principal"] is None else token_of(case["principal"])
     # The unused variables of a case are set for the server.

@@ -32,8 +32,8 @@ test('vectors have no file without a test', () => {
         'clouds',
         'connections',
         'entra-errors',
+        'login_errors',
         'options-node',
-        'refusals',
         'timing',
         'tls',
     ]
@@ -159,13 +159,13 @@ each('clouds, by TokenProvider', clouds.cases, async ({ inputs, error, expect })
 
 each('resources', clouds.resources, (one) => assert.equal(inEngine('resources', one), one.resource))
 
-const refusals = vectors('refusals')
-each('login errors', refusals.refusals, ({ message, sqlstate, cause, retry }) => {
+const loginErrors = vectors('login_errors')
+each('login errors', loginErrors.login_errors, ({ message, sqlstate, cause, retry }) => {
     assert.equal(native.isRetriableLoginError(sqlstate, message), retry)
     assert.equal(native.loginErrorCause(sqlstate, message), cause)
 })
 
-each('explanations', refusals.explanations, (one) => {
+each('explanations', loginErrors.explanations, (one) => {
     const told = inEngine('explanations', one)
     for (const part of one.contains) assert.ok(told.includes(part), `${part} is not in: ${told}`)
     for (const part of one.lacks ?? []) assert.ok(!told.includes(part), `${part} is in: ${told}`)

@@ -126,12 +126,12 @@ def _environment(inputs: dict[str, Any]) -> _native.Environment:
     return _native.environment().overlaid({} if host is None else {"AZURE_AUTHORITY_HOST": host})
 
 
-@pytest.mark.parametrize("case", cases("refusals.json", "refusals"))
+@pytest.mark.parametrize("case", cases("login_errors.json", "login_errors"))
 def test_vectors_login_errors(case: dict[str, Any]) -> None:
     assert _native.is_retriable(case.get("sqlstate"), case["message"]) is case["retry"]
 
 
-@pytest.mark.parametrize("case", cases("refusals.json", "explanations"))
+@pytest.mark.parametrize("case", cases("login_errors.json", "explanations"))
 def test_vectors_explanations(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     token = "opaque" if case["principal"] is None else token_of(case["principal"])
     host = None

@@ -1,4 +1,4 @@
-//! Refused logins by `tests/vectors/refusals.json`.
+//! Refused logins by `tests/vectors/login_errors.json`.
 
 use pgentra::postgres::login_error::{self, LoginErrorCause};
 use pgentra_vectors::documents::{login_error as known, principal};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 fn cases(group: &str) -> Vec<Value> {
     let vectors: Value =
-        serde_json::from_str(include_str!("../../tests/vectors/refusals.json")).expect("refusals.json is JSON");
+        serde_json::from_str(include_str!("../../tests/vectors/login_errors.json")).expect("login_errors.json is JSON");
     let cases = vectors[group].as_array().expect("a list of cases").clone();
     assert!(!cases.is_empty(), "{group} is empty");
     cases
@@ -14,7 +14,7 @@ fn cases(group: &str) -> Vec<Value> {
 
 #[test]
 fn login_error_vectors() {
-    for case in cases("refusals") {
+    for case in cases("login_errors") {
         let message = case["message"].as_str().expect("message");
         let sqlstate = case.get("sqlstate").map(|state| state.as_str().expect("sqlstate"));
         let login_error = login_error::classify(sqlstate, message);
@@ -52,7 +52,7 @@ fn explanation_vectors() {
 /// Whatever a server says, the verdict comes without a panic, and a role in it cannot break the statement.
 #[test]
 fn classify_of_any_text_does_not_panic() {
-    for case in cases("refusals") {
+    for case in cases("login_errors") {
         let message = case["message"].as_str().expect("message");
         for (at, _) in message.char_indices() {
             for other in ["\"", "[", "]", "\n", "ü"] {

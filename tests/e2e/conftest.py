@@ -70,7 +70,7 @@ def emulator(running_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def target(emulator: Emulator) -> Target:
     """A connection to the emulator's PostgreSQL, with `verify-full`."""
-    return Target(emulator.place.host, emulator.place.port, emulator.place.database)
+    return Target(emulator.server.host, emulator.server.port, emulator.server.database)
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def site(request: pytest.FixtureRequest, emulator: Emulator) -> Site:
 
 
 def make_site(emulator: Emulator, version: str, driver: str, kept: dict[str, Any]) -> Site:
-    place = emulator.place
+    place = emulator.server
     if version not in ("4.2", "5.2") and sys.version_info < (3, 12):
         pytest.skip(f"Django {version} needs Python 3.12 or newer")
     identity = emulator.add_principal("user_assigned", role={"admin": True})
@@ -284,7 +284,7 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 def test_urls(site: Site, reader: str) -> None:
     package, scheme, engine = READERS[reader]
-    place = site.emulator.place
+    place = site.emulator.server
     url = f"{scheme}://{place.host}:{place.port}/{place.database}?sslmode=verify-full"
     found = site.step("two_requests", SITE_URL_READER=package, SITE_ENGINE=engine, DATABASE_URL=url)
     assert found[0][0] == site.identity.name
@@ -293,7 +293,7 @@ def test_urls(site: Site, reader: str) -> None:
 @on_sites("no pool", only_newest=True)
 def test_service_connector(site: Site) -> None:
     """The variables of its client type Django, and a user-assigned identity."""
-    place = site.emulator.place
+    place = site.emulator.server
     settings = {"ENGINE": "pgentra.django", "PORT": place.port, "OPTIONS": {"service_connector": True}}
     site = Site(site.version, site.driver, site.emulator, site.identity, settings)
     variables: dict[str, str | None] = {
@@ -332,7 +332,7 @@ SNIPPETS = re.findall(r"^```python settings\n(.*?)^```$", PAGE, re.DOTALL | re.M
 def test_documentation(snippet: str, emulator: Emulator) -> None:
     """The settings of docs/django.md log in."""
     site = make_site(emulator, VERSIONS[-1], "psycopg", {})
-    place = emulator.place
+    place = emulator.server
     scheme = "postgresql+entra" if "postgresql+entra" in snippet else "postgres"
     variables: dict[str, str | None] = {
         "SITE_CODE": snippet.replace("shop.postgres.database.azure.com", place.host),
@@ -348,7 +348,7 @@ def test_documentation(snippet: str, emulator: Emulator) -> None:
 
 def test_sample(emulator: Emulator, tmp_path: Path) -> None:
     """The example logs in, in both modes."""
-    site, place = make_site(emulator, VERSIONS[-1], "psycopg", {}), emulator.place
+    site, place = make_site(emulator, VERSIONS[-1], "psycopg", {}), emulator.server
     shutil.copy(ROOT / "examples" / "python" / "django_sample.py", tmp_path)
     (tmp_path / ".env").write_text(f"HOSTNAME={place.host}\nDATABASE={place.database}\n")
     done = site.run(str(tmp_path / "django_sample.py"), PGPORT=str(place.port), PGSSLMODE="verify-full")

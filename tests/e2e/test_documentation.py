@@ -46,11 +46,11 @@ RUN = [snippet for snippet in snippets() if not snippet.info]
 
 @pytest.mark.parametrize("snippet", RUN, ids=lambda snippet: f"{snippet.document}:{snippet.line}")
 def test_documentation_snippet(snippet: Snippet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGPORT", str(emulator.place.port))
-    assert emulator.place.host == "localhost"
+    monkeypatch.setenv("PGPORT", str(emulator.server.port))
+    assert emulator.server.host == "localhost"
     uses_connector = "service_connector" in snippet.code
     if uses_connector:
-        text = f"dbname={emulator.place.database} host=localhost port={emulator.place.port} sslmode=require user=app-mi"
+        text = f"dbname={emulator.server.database} host=localhost port={emulator.server.port} sslmode=require user=app-mi"
         monkeypatch.setenv("AZURE_POSTGRESQL_CONNECTIONSTRING", text)
     # The line numbers are the document's, so that an error points there.
     source = "\n" * snippet.line + snippet.code.replace(SERVER, "localhost")

@@ -273,9 +273,9 @@ def test_gevent_greenlets_during_token_fetch(driver: str, emulator: Emulator, id
     minted = emulator.mint(identity.name, named=True)
     settings = {
         "driver": driver,
-        "host": emulator.place.host,
-        "port": emulator.place.port,
-        "dbname": emulator.place.database,
+        "host": emulator.server.host,
+        "port": emulator.server.port,
+        "dbname": emulator.server.database,
         "role": identity.name,
         "token": minted.token,
         "expires_on": minted.expires_on,

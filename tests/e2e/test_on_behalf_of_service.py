@@ -78,7 +78,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def running_service(running_emulator: Emulator) -> Iterator[Service]:
-    place = running_emulator.place
+    place = running_emulator.server
     service = Service(running_emulator, Target(place.host, place.port, place.database))
     yield service
     logged = service.stop()

@@ -82,7 +82,7 @@ def test_driver_sends_no_token_in_plaintext(driver: Driver, settings: str, emula
 @pytest.mark.parametrize("driver", [one for one in DRIVERS if one.is_libpq], ids=lambda one: one.name)
 def test_service_that_only_libpq_finds(driver: Driver, emulator: Emulator, mine: Target, tmp_path: Path) -> None:
     """The C library's environment has a folder that `os.environ` does not contain, like the one compiled into libpq."""
-    place = emulator.place
+    place = emulator.server
     (tmp_path / "pg_service.conf").write_text(
         f"[hidden]\nhost={NOT_LOOPBACK}\nport={place.port}\ndbname={place.database}\nuser=alice\n"
     )
@@ -111,7 +111,7 @@ except psycopg.OperationalError as error:
 @pytest.mark.parametrize("variable", ["PGSYSCONFDIR", "HIDDEN_FOLDER"])
 def test_service_file_of_system_libpq(variable: str, emulator: Emulator, tmp_path: Path) -> None:
     """psycopg in pure Python with the system's libpq."""
-    place = emulator.place
+    place = emulator.server
     (tmp_path / "pg_service.conf").write_text(
         f"[hidden]\nhost={NOT_LOOPBACK}\nport={place.port}\ndbname={place.database}\nuser=app-mi\n"
     )

@@ -187,7 +187,7 @@ def set_variables(
     patch: pytest.MonkeyPatch, emulator: Emulator, role: str | None, *, host: str | None = None, **more: str
 ) -> None:
     """The variables of the client type `python`, and further ones."""
-    place = emulator.place
+    place = emulator.server
     user = "" if role is None else f" user={role}"
     text = f"dbname={place.database} host={host or place.host} port={place.port} sslmode=require{user}"
     for name, value in {"CONNECTIONSTRING": text, **more}.items():
@@ -244,7 +244,7 @@ def test_service_connector_separate_variables(
 ) -> None:
     """The client type `none`."""
     connected(emulator, "app-mi", role)
-    place = emulator.place
+    place = emulator.server
     variables = {
         "HOST": place.host,
         "PORT": str(place.port),
@@ -263,7 +263,7 @@ def test_service_connector_with_settings_of_another_driver(
 ) -> None:
     """A connection string of another client type, with settings that only its driver has."""
     connected(emulator, "app-mi", role)
-    place = emulator.place
+    place = emulator.server
     server = f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;User Id={role}"
     monkeypatch.setenv(PREFIX + "CONNECTIONSTRING", f"{server};Timeout=15;Keepalive=30;Trust Server Certificate=true")
     assert way.log_in() == role
@@ -297,10 +297,10 @@ def test_service_connector_with_arguments(
 @pytest.mark.parametrize("way", KINDS, ids=lambda way: way.name)
 def test_service_connector_off_by_default(way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, emulator, "another-user")
-    monkeypatch.setenv("PGDATABASE", emulator.place.database)
-    given = {"host": emulator.place.host, "port": emulator.place.port}
+    monkeypatch.setenv("PGDATABASE", emulator.server.database)
+    given = {"host": emulator.server.host, "port": emulator.server.port}
     if way.name == "SQLAlchemy pg8000":
-        given["database"] = emulator.place.database
+        given["database"] = emulator.server.database
     assert way.log_in(False, **given) == "app-mi"
     assert way.log_in(None, **given) == "app-mi"
 
@@ -357,7 +357,7 @@ def test_login_error_names_unused_variables(way: Way, emulator: Emulator, monkey
     unknown = emulator.add_principal("user_assigned", role=False)
     set_variables(monkeypatch, emulator, "aad_shop", CLIENTID=unknown.appid)
     monkeypatch.setenv("AZURE_CLIENT_ID", unknown.appid)
-    place = emulator.place
+    place = emulator.server
     with pytest.raises(Exception) as caught:
         way.log_in(False, host=place.host, port=place.port, dbname=place.database)
     message = str(caught.value)

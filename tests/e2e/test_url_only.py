@@ -43,7 +43,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def allowed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
     """The emulator's server is an allowed host; returns its `host:port/database`."""
-    place = emulator.place
+    place = emulator.server
     monkeypatch.setenv("PGENTRA_ALLOWED_HOSTS", place.host)
     return f"{place.host}:{place.port}/{place.database}"
 
@@ -109,7 +109,7 @@ def test_certificate_of_another_name(
 ) -> None:
     """An allowed host whose server has a certificate that the process trusts, but for another name."""
     monkeypatch.setenv("PGENTRA_ALLOWED_HOSTS", ELSEWHERE)
-    url = allowed.replace(emulator.place.host, ELSEWHERE)
+    url = allowed.replace(emulator.server.host, ELSEWHERE)
     for mode in ("", "&sslmode=require", "&sslmode=verify-ca") if dialect != "pg8000" else ("",):
         with pytest.raises(Exception, match=r"(?i)certificate"):
             connect(dialect, f"{url}?plugin=pgentra{mode}")
@@ -149,7 +149,7 @@ def make_authority(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("hostile")
 def test_plugin_of_other_hosts(dialect: str, emulator: Emulator, allowed: str) -> None:
-    host, port, database = emulator.place.host, emulator.place.port, emulator.place.database
+    host, port, database = emulator.server.host, emulator.server.port, emulator.server.database
     for rest in (
         f"{ELSEWHERE}:{port}/{database}?",
         f"%30.0.0.0:{port}/{database}?",
@@ -234,7 +234,7 @@ def test_plugin_refuses_contexts(name: str, allowed: str) -> None:
 
 @pytest.mark.usefixtures("hostile")
 def test_plugin_by_default_allows_only_azure(dialect: str, emulator: Emulator) -> None:
-    place = emulator.place
+    place = emulator.server
     refused(dialect, f"{place.host}:{place.port}/{place.database}?plugin=pgentra", match="is not an allowed host")
 
 
@@ -252,7 +252,7 @@ def test_plugin_with_a_service_of_the_environment(
 ) -> None:
     """The service is the process's own, but its host is not an allowed one."""
     services = tmp_path / "services"
-    services.write_text(f"[elsewhere]\nhost={ELSEWHERE}\nport={emulator.place.port}\n")
+    services.write_text(f"[elsewhere]\nhost={ELSEWHERE}\nport={emulator.server.port}\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     monkeypatch.setenv("PGSERVICE", "elsewhere")
     refused(dialect, "/postgres?plugin=pgentra", match="is not an allowed host")
@@ -289,7 +289,7 @@ def test_hosts_of_azure() -> None:
     emulator = Emulator.start("--dns-name", host)
     try:
         variables = emulator.environment() | {"PGHOSTADDR": "127.0.0.1", "PGENTRA_PROCESS_WIDE": "1"}
-        url = f"{host}:{emulator.place.port}/{emulator.place.database}"
+        url = f"{host}:{emulator.server.port}/{emulator.server.database}"
         cases = [
             ["psycopg2", f"postgresql://{url}", {}],
             ["psycopg", f"postgresql://{url}", {}],
@@ -324,7 +324,7 @@ def run(cases: list[list[Any]], variables: dict[str, str]) -> list[Any]:
     ids=["variable", "call", "call after the drivers' import"],
 )
 def test_process_wide_logs_in(variables: dict[str, str], allowed: str, emulator: Emulator) -> None:
-    place = emulator.place
+    place = emulator.server
     keywords = {"host": place.host, "port": place.port}
     cases: list[list[Any]] = [[driver, f"postgresql://{allowed}", {}] for driver in DRIVERS]
     cases += [[driver, f"postgresql://app-mi@{allowed}?sslmode=require", {}] for driver in DRIVERS]
@@ -352,7 +352,7 @@ def test_process_wide_is_off_by_default(allowed: str, emulator: Emulator) -> Non
 @pytest.mark.usefixtures("hostile")
 def test_process_wide_of_other_hosts(allowed: str, emulator: Emulator) -> None:
     """Such a connection is the driver's own."""
-    host, port, database = emulator.place.host, emulator.place.port, emulator.place.database
+    host, port, database = emulator.server.host, emulator.server.port, emulator.server.database
     urls = [
         f"postgresql://app-mi@{ELSEWHERE}:{port}/{database}",
         f"postgresql://app-mi@%30.0.0.0:{port}/{database}",
@@ -405,7 +405,7 @@ def test_requiressl_sends_nothing_without_tls(allowed: str, emulator: Emulator) 
     from pgentra.psycopg3 import EntraConnection
 
     emulator.control_postgres(plaintext=True)
-    server: dict[str, Any] = {"host": ELSEWHERE, "port": emulator.place.port, "dbname": emulator.place.database}
+    server: dict[str, Any] = {"host": ELSEWHERE, "port": emulator.server.port, "dbname": emulator.server.database}
     for opener in (EntraConnection.connect, Psycopg2Connection.connect):
         for more in ({"sslmode": "verify-full", "requiressl": "0"}, {"requiressl": 0}, {"requiressl": "1"}):
             with pytest.raises(Exception, match="SSL"):

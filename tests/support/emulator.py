@@ -114,7 +114,7 @@ class PostgresReport:
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerAddress:
     """The address of the emulator's PostgreSQL."""
 
     host: str
@@ -137,7 +137,7 @@ class Emulator:
         self.bundle_file: str = addresses["bundle_file"]
         # An emulator that runs without PostgreSQL reports no address.
         postgres = addresses["postgres"] or {"host": "", "port": 0, "database": "", "admin_dsn": ""}
-        self.place = Place(postgres["host"], postgres["port"], postgres["database"])
+        self.server = ServerAddress(postgres["host"], postgres["port"], postgres["database"])
         self.admin_dsn: str = postgres["admin_dsn"]
 
     @classmethod

@@ -73,8 +73,8 @@ def token_of(principal: dict[str, Any]) -> str:
 
 def refusal_with(cause: str) -> tuple[str | None, str]:
     """Returns the SQLSTATE and message of a login error with that cause."""
-    refusals = json.loads((VECTORS / "refusals.json").read_text())["refusals"]
-    case = next(case for case in refusals if case["cause"] == cause)
+    login_errors = json.loads((VECTORS / "login_errors.json").read_text())["login_errors"]
+    case = next(case for case in login_errors if case["cause"] == cause)
     return case.get("sqlstate"), case["message"]
 
 

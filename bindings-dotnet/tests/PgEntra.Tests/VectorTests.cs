@@ -37,9 +37,9 @@ public sealed class VectorTests
 
     public static TheoryData<int, string> Clouds() => Rows("clouds", "cases");
 
-    public static TheoryData<int, string> Refusals() => Rows("refusals", "refusals");
+    public static TheoryData<int, string> LoginErrors() => Rows("login_errors", "login_errors");
 
-    public static TheoryData<int, string> Explanations() => Rows("refusals", "explanations");
+    public static TheoryData<int, string> Explanations() => Rows("login_errors", "explanations");
 
     public static TheoryData<int, string> Tls() => Rows("tls", "cases");
 
@@ -181,10 +181,10 @@ public sealed class VectorTests
         }
     }
 
-    [Theory, MemberData(nameof(Refusals))]
+    [Theory, MemberData(nameof(LoginErrors))]
     public void LoginError_follows_the_vectors(int index, string name)
     {
-        var one = Case("refusals", "refusals", index, name);
+        var one = Case("login_errors", "login_errors", index, name);
         var (state, message) = (Text(one["sqlstate"]), Text(one["message"])!);
         Assert.Equal(Text(one["cause"]), Marshal.PtrToStringUTF8(NativeRules.GetLoginErrorCause(state, message)));
         Assert.Equal(one["retry"]!.GetValue<bool>(), NativeRules.IsRetriable(state, message));
@@ -193,7 +193,7 @@ public sealed class VectorTests
     [Theory, MemberData(nameof(Explanations))]
     public void LoginError_explanation_follows_the_vectors(int index, string name)
     {
-        var one = Case("refusals", "explanations", index, name);
+        var one = Case("login_errors", "explanations", index, name);
         const string Host = "shop.postgres.database.azure.com";
         var unused = Text(one["unused_connector"])?.Split(", ").ToDictionary(
             variable => variable,
@@ -444,7 +444,7 @@ public sealed class VectorTests
     private static string Explain(
         string cause, string role, string roleSource, JsonNode? principal, string? host = null, string? environment = null)
     {
-        var refusal = Cases("refusals", "refusals").First(one => Text(one!["cause"]) == cause)!;
+        var refusal = Cases("login_errors", "login_errors").First(one => Text(one!["cause"]) == cause)!;
         var token = principal is null ? null : TokenOf(ClaimsOf(principal));
         var code = NativeRules.ExplainLoginError(
             Text(refusal["sqlstate"]), Text(refusal["message"])!, role, roleSource, token, host, environment, out var text, out var error);

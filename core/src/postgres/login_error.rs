@@ -1,6 +1,6 @@
 //! Login errors: whether a new token can help, and an explanation for the error message.
 //!
-//! Every recognised text is a case of `tests/vectors/refusals.json`, marked as seen on Azure or assumed.
+//! Every recognised text is a case of `tests/vectors/login_errors.json`, marked as seen on Azure or assumed.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The formats of `claims.json`, `clouds.json` and `refusals.json`, and the engine's results in these formats.
+//! The formats of `claims.json`, `clouds.json` and `login_errors.json`, and the engine's results in these formats.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgentra::{
@@ -74,10 +74,10 @@ pub fn resolved(cloud: &Resolved) -> Value {
     })
 }
 
-/// Returns the first login error of `refusals.json` with that cause.
+/// Returns the first login error of `login_errors.json` with that cause.
 pub fn login_error(cause: &Value) -> LoginError {
-    let vectors: Value = serde_json::from_str(include_str!("../refusals.json")).expect("refusals.json is JSON");
-    let case = vectors["refusals"].as_array().into_iter().flatten().find(|case| case["cause"] == *cause);
+    let vectors: Value = serde_json::from_str(include_str!("../login_errors.json")).expect("login_errors.json is JSON");
+    let case = vectors["login_errors"].as_array().into_iter().flatten().find(|case| case["cause"] == *cause);
     let case = case.unwrap_or_else(|| panic!("no login error has the cause {cause}"));
     login_error::classify(case["sqlstate"].as_str(), case["message"].as_str().expect("message"))
 }

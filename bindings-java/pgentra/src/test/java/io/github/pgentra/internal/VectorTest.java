@@ -98,7 +98,7 @@ class VectorTest {
 
     @TestFactory
     Stream<DynamicTest> loginErrors() throws IOException {
-        return tests("refusals", "refusals", one -> {
+        return tests("login_errors", "login_errors", one -> {
             String state = (String) one.get("sqlstate");
             String message = (String) one.get("message");
             Map<?, ?> expected = one.get("expect") instanceof Map<?, ?> map ? map : one;
