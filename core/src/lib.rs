@@ -82,7 +82,7 @@ pub mod testing {
         cache::refresh_state,
         config::inputs::BuildInputs,
         credential::developer_tools::process::canned::set_tool_output,
-        credential::{BuildContext, build::build},
+        credential::{build::build, context::BuildContext},
         transport::{Authorities, Method, Request, Response, Transport, TransportSettings, Trust},
     };
 }

@@ -84,6 +84,9 @@ fn environment(identity: &Identity, addresses: &Addresses, dns_names: &[String])
         set.insert("PGPORT", postgres.port.to_string().into());
         set.insert("PGDATABASE", postgres.database.clone().into());
         set.insert("PGSSLMODE", "verify-full".into());
+        if let Some(admin_dsn) = &postgres.admin_dsn {
+            set.insert("PGENTRA_EMULATOR_ADMIN_DSN", admin_dsn.clone().into());
+        }
     }
     match identity {
         Identity::AppService | Identity::Managed(_) => {

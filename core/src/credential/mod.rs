@@ -11,7 +11,7 @@ mod chain;
 mod client_assertion;
 mod client_certificate;
 mod client_secret;
-mod context;
+pub(crate) mod context;
 mod custom;
 mod dates;
 pub(crate) mod developer_tools;
@@ -33,7 +33,7 @@ use crate::{error::Result, secret::Secret};
 
 #[cfg(feature = "azure_core")]
 pub use self::azure_core::AzureCoreCredential;
-pub use self::context::BuildContext;
+pub(crate) use self::context::BuildContext;
 pub(crate) use self::on_behalf_of::MiddleTier;
 pub use crate::runtime::BoxFuture;
 
