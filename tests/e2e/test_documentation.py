@@ -50,7 +50,9 @@ def test_documentation_snippet(snippet: Snippet, emulator: Emulator, monkeypatch
     assert emulator.server.host == "localhost"
     uses_connector = "service_connector" in snippet.code
     if uses_connector:
-        text = f"dbname={emulator.server.database} host=localhost port={emulator.server.port} sslmode=require user=app-mi"
+        text = (
+            f"dbname={emulator.server.database} host=localhost port={emulator.server.port} sslmode=require user=app-mi"
+        )
         monkeypatch.setenv("AZURE_POSTGRESQL_CONNECTIONSTRING", text)
     # The line numbers are the document's, so that an error points there.
     source = "\n" * snippet.line + snippet.code.replace(SERVER, "localhost")
