@@ -21,7 +21,7 @@ CARGO_BUILD = cargo build --quiet --profile $(PROFILE)
 CARGO_TEST = cargo test --quiet --profile $(PROFILE) --no-fail-fast
 # RUN [--postgres] VENV COMMAND: runs a command in a virtual environment, with a PostgreSQL.
 RUN = "$(PYTHON)" tools/in_environment.py
-PYTEST = python -m pytest
+PYTEST = python -m pytest -c pytest.ini --rootdir .
 # OPTIONAL NAME PROBE COMMAND: runs the command if the probe succeeds, else prints `not tried: NAME`.
 OPTIONAL = tools/optional.sh
 

@@ -26,12 +26,12 @@ _callbacks: list[Any] = []
 
 
 @contextmanager
-def custom_credential(foreign: Any) -> Iterator[c_void_p]:
+def custom_credential(custom: Any) -> Iterator[c_void_p]:
     """Opens a custom credential for a callable of Python. An awaitable one runs on a thread of its own."""
-    function = foreign._reference()
+    function = custom._reference()
 
     def respond(request: int) -> None:
-        result = asyncio.run(function()) if foreign.is_async else function()
+        result = asyncio.run(function()) if custom.is_async else function()
         token, expires_on = (result, 0) if isinstance(result, str) else result
         error = c_void_p()
         arguments = (c_void_p(request), text(token), c_int64(expires_on), c_int64(0))
@@ -39,7 +39,7 @@ def custom_credential(foreign: Any) -> Iterator[c_void_p]:
             raise Failed(error)
 
     def request_token(_: object, request: int, wanted: object) -> None:
-        if foreign.is_async:
+        if custom.is_async:
             Thread(target=respond, args=(request,)).start()
         else:
             respond(request)
@@ -47,7 +47,7 @@ def custom_credential(foreign: Any) -> Iterator[c_void_p]:
     callback = CALLBACK(request_token)
     _callbacks.append(callback)
     credential, error = c_void_p(), c_void_p()
-    if LIBRARY.pgentra_credential_callback(text(foreign.name), callback, None, None, byref(credential), byref(error)):
+    if LIBRARY.pgentra_credential_callback(text(custom.name), callback, None, None, byref(credential), byref(error)):
         raise Failed(error)
     try:
         yield credential
@@ -58,20 +58,25 @@ def custom_credential(foreign: Any) -> Iterator[c_void_p]:
 class C(Flavour):
     def __init__(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> None:
         super().__init__("C", pgentra.identity, record_property)
-        self._place = emulator.server
+        self._server = emulator.server
 
     def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
         source = credential._pgentra_source
-        config = {"credential": source.document, **({} if user is None else {"user": user})}
+        config = {"credential": source.handle.document, **({} if user is None else {"user": user})}
         with ExitStack() as stack:
-            members = [stack.enter_context(custom_credential(foreign)) for foreign in source.foreign]
+            members = [stack.enter_context(custom_credential(custom)) for custom in source.customs]
             opened = stack.enter_context(open_credential(config, members))
             token, expires_on = get_token(opened, pgentra.AZURE_DB_FOR_POSTGRES_SCOPE)
             provider = stack.enter_context(open_provider(config, opened if members else None))
             role, password, _ = login(provider)
-        place = self._place
+        server = self._server
         with psycopg.connect(
-            host=place.host, port=place.port, dbname=place.database, user=role, password=password, sslmode="verify-full"
+            host=server.host,
+            port=server.port,
+            dbname=server.database,
+            user=role,
+            password=password,
+            sslmode="verify-full",
         ) as connection:
             row = connection.execute("select current_user").fetchone()
         assert row is not None

@@ -15,6 +15,14 @@ from recording import Ended, TokenService
 _PREFIXES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_", "PG", "SSL_CERT_")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A warning is an error, but Python's about forks beside the engine's threads."""
+    config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line(
+        "filterwarnings", "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
