@@ -163,6 +163,15 @@ class JdbcTest {
                 assertThrows(SQLException.class, source::getConnection, mode);
             }
         }
+        String server = plaintextUrl().replaceFirst("jdbc:postgresql://", "");
+        Properties host = new Properties();
+        host.setProperty("PGHOST", server + "?sslmode=disable&x=");
+        host.setProperty("PGPORT", "5432");
+        try (var source = EntraDataSource.builder("jdbc:postgresql:///").properties(host).build()) {
+            SQLException error = assertThrows(SQLException.class, source::getConnection);
+            EntraException cause = EntraException.find(error);
+            assertEquals("invalid_connection", cause == null ? error.getMessage() : cause.code());
+        }
         assertEquals(0, Emulator.plaintextBytes());
     }
 

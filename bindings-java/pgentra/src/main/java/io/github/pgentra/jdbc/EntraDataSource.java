@@ -105,6 +105,8 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
         if (!Boolean.TRUE.equals(plan.get("uses_entra"))) {
             return open(given);
         }
+        // Encryption by GSSAPI would replace TLS.
+        given.setProperty("gssEncMode", "disable");
         Object planned = plan.get("user");
         Login login = client.login(timeoutMs(given));
         SQLException refused = null;
@@ -183,8 +185,13 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
         String[] hosts = given.getProperty("PGHOST", "localhost").split(",");
         String[] ports = given.getProperty("PGPORT", "5432").split(",");
         for (int i = 0; i < hosts.length; i++) {
+            String port = ports[Math.min(i, ports.length - 1)];
+            // Other characters would begin another part of the URL, such as its parameters.
+            if (!hosts[i].matches("[^/?#&@\\s]+") || !port.matches("\\d+")) {
+                throw Errors.create(Errors.INVALID_CONNECTION, "the host or the port is not valid", "Correct PGHOST and PGPORT.");
+            }
             String host = hosts[i].contains(":") && !hosts[i].startsWith("[") ? "[" + hosts[i] + "]" : hosts[i];
-            url.append(i == 0 ? "" : ",").append(host).append(':').append(ports[Math.min(i, ports.length - 1)]);
+            url.append(i == 0 ? "" : ",").append(host).append(':').append(port);
         }
         url.append('/');
         Properties rest = new Properties();
