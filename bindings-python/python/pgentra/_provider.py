@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class NotPassword:
-    """Base of objects that drivers must not send as a password. psycopg and psycopg2 send the ``str`` of a password
-    that is not text."""
+    """Base of objects that drivers must not send as a password. psycopg, psycopg2 and SQLAlchemy use the ``str`` of a
+    password that is not text."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
         caller = sys._getframe(1).f_globals.get("__name__")
-        if isinstance(caller, str) and caller.partition(".")[0] in ("psycopg", "psycopg2"):
+        if isinstance(caller, str) and caller.partition(".")[0] in ("psycopg", "psycopg2", "sqlalchemy"):
             raise TypeError(
                 f"a {type(self).__name__} is not a password: pass the credential to pgentra's module for this driver, "
                 "or call get() for a token at each new connection"
