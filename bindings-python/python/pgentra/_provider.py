@@ -104,16 +104,18 @@ class TokenProvider(NotPassword):
         The URL is a secret, and it is valid until the token expires: do not log or store it. ``host`` defaults to the
         provider's option, then ``PGHOST``; ``port`` and ``dbname`` to ``PGPORT`` and ``PGDATABASE``; ``user`` to the
         provider's role. ``scheme``: for SQLAlchemy, for example ``postgresql+psycopg``. ``settings`` are libpq's, such
-        as ``sslrootcert`` (default: the system's file of certificate authorities) and ``connect_timeout``.
+        as ``connect_timeout`` and ``sslrootcert`` (default: the system's file of certificate authorities, otherwise
+        Mozilla's).
 
-        Raises ``EntraConnectionValueError`` for ``password``, ``service`` and another ``sslmode``, and without a host.
+        Raises ``EntraConnectionValueError`` for ``password``, ``service`` and another ``sslmode``, without a host, and
+        for another kind of scheme.
         """
-        from ._url import connection_url, settings_of
+        from ._url import url_settings
 
         host = host or self._options.get("host")
-        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        settings_of_url = url_settings({**settings, "host": host, "dbname": dbname, "port": port})
         login = self.conninfo() if user is None else {"user": user, "password": self.get()}
-        return connection_url(scheme, read, **login)
+        return settings_of_url.write(scheme, **login)
 
     async def url_async(
         self,
@@ -126,12 +128,12 @@ class TokenProvider(NotPassword):
         **settings: Any,
     ) -> str:
         """As :meth:`url`; never blocks the event loop."""
-        from ._url import connection_url, settings_of
+        from ._url import url_settings
 
         host = host or self._options.get("host")
-        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        settings_of_url = url_settings({**settings, "host": host, "dbname": dbname, "port": port})
         login = await self.conninfo_async() if user is None else {"user": user, "password": await self.get_async()}
-        return connection_url(scheme, read, **login)
+        return settings_of_url.write(scheme, **login)
 
     def stats(self) -> dict[str, Any]:
         """Returns credential, principal, role, times and counters (seconds). Fetches no token."""
