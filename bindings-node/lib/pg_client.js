@@ -76,6 +76,15 @@ function explained(error, { user, host }, source, token) {
   return error
 }
 
+/** Returns the cached token of a password function; an empty text if there is none. */
+function cachedToken(/** @type {Password} */ source) {
+  try {
+    return passwordUses.get(source)?.client.tryToken() ?? ''
+  } catch {
+    return ''
+  }
+}
+
 /** Returns options in which the connection string does not replace the password function. */
 function keepingPassword(/** @type {(Settings & { connectionString?: unknown })=} */ config) {
   if (typeof config?.password !== 'function' || !config.connectionString) return config
@@ -141,9 +150,10 @@ function retryingClient(Client) {
       const source = this.password
       if (typeof source !== 'function') return super.connect(callback)
       super.connect((error, ...rest) => {
-        // pg has replaced the function by the token.
+        if (!error) return callback(error, ...rest)
+        // pg has replaced the function by the token. The server can also refuse a connection before it asks for a password.
         const token = this.password
-        if (!error || typeof token !== 'string') return callback(error, ...rest)
+        if (typeof token !== 'string') return callback(explained(error, this, source, cachedToken(source)))
         const isRetriable = !this.#isRetry && native.isRetriableLoginError(sqlstateOf(error), String(error.message))
         if (!isRetriable || !source.invalidate) return callback(explained(error, this, source, token))
         this.#isRetry = true
@@ -244,6 +254,7 @@ function settingsOf(config = {}, credential, options) {
   try {
     const { given, text } = readConfig(config)
     requireOneHost(text)
+    requireOneHost(given)
     const { use, text: all, user, password, ssl } = decideLogin(given, text, credential, options)
     requireOneHost(all)
     const source = use ? passwordFunction(use) : password

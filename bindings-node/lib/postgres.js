@@ -10,6 +10,7 @@ const {
   requireTls,
   sslmodeOf,
   textOf,
+  withoutBrackets,
   wrongType,
   TLS_SETTINGS,
 } = require('./connection.js')
@@ -132,16 +133,18 @@ function readOptions(given) {
   delete settings.host
   // A Unix socket is local, also if its path does not begin with a slash.
   if (path !== undefined) return { settings: { ...settings, path, host: '/' }, rest }
-  const hosts = Array.isArray(host) ? host : list(textOf('host', host))
+  /** @type {any[] | undefined} */
+  const all = Array.isArray(host) ? host : list(textOf('host', host))
+  const hosts = all?.map((one) => /** @type {string} */ (withoutBrackets(one)))
   if (hosts?.some((one) => typeof one !== 'string')) throw wrongType('host', 'a string or a list of strings', hosts)
   if (hosts === undefined || hosts.length === 0) return { settings, rest, ports: portsOf(given.port) }
   // `host: 'a:5433,b'`. A name with more than one colon is an IPv6 address.
-  const servers = hosts.map((one) => /^([^:]*):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
+  const servers = hosts.map((one) => /^([^:]*|\[.*\]):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
   const ports = portsOf(given.port)
   return {
     settings,
     rest,
-    hosts: servers.map(([name]) => String(name)),
+    hosts: servers.map(([name]) => String(withoutBrackets(name))),
     ports: servers.some(([, port]) => port !== undefined)
       ? servers.map(([, port], index) => portOf(port) ?? ports?.[index] ?? ports?.[0])
       : ports,

@@ -128,6 +128,19 @@ for (const [version, pg] of Object.entries(VERSIONS)) {
             assert.equal(await connected(new ignoring({ ...login, password: 'placeholder' })), identity.name)
         })
 
+        test('entraClient explains that the server requires TLS', async () => {
+            const { host, port, database } = emulator.target
+            for (const ssl of [false, 'disable', 'allow']) {
+                const client = new (entraClient(pg.Client, credential))({ host, port, database, ssl })
+                await assert.rejects(client.connect(), (error) => {
+                    assert.equal(error.code, '28000')
+                    assert.match(error.message, /no encryption\nRole tried: .*\nToken of: service principal/)
+                    assert.match(error.message, /accepts only connections with TLS/)
+                    return true
+                })
+            }
+        })
+
         test('entraClient raises errors when it connects, also in a pool', async () => {
             const Client = entraClient(pg.Client, credential)
             const remote = { host: 'db.example', ssl: false }
