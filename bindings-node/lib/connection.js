@@ -15,7 +15,7 @@ const { isCredential, typeName } = require('./credential_source.js')
  * @typedef {boolean | object | string} Ssl
  * @typedef {{
  *   host?: string, port?: number | string, database?: string, user?: string, password?: string | Password | null,
- *   ssl?: Ssl | null,
+ *   ssl?: Ssl | null, connectionTimeoutMillis?: unknown,
  * }} Settings the options of pg that are read
  * @typedef {Record<string, string>} Text settings by libpq's keywords
  * @typedef {{

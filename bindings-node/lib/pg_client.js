@@ -6,7 +6,7 @@ const { native } = require('./addon.js')
 const { defined, readConfig, sslFor } = require('./connection.js')
 const { errorOf } = require('./errors.js')
 const { isCredential, typeName } = require('./credential_source.js')
-const { decideLogin, explainLoginError, passwordFunction, passwordUses, sqlstateOf } = require('./login.js')
+const { decideLogin, explainLoginError, passwordFunction, passwordUses, sqlstateOf, waitOf } = require('./login.js')
 const { configForPg, namedForPg, requireOneHost } = require('./pg.js')
 const { TokenClient, documentOf } = require('./provider.js')
 
@@ -231,7 +231,7 @@ function entraClient(Client, credential, options = {}) {
       }
       const use = this.#use
       if (use === undefined || use.user !== undefined) return super.connect(callback)
-      use.client.login().then(({ user, source }) => {
+      use.client.login(waitOf(this, use)).then(({ user, source }) => {
         Object.assign(use, { user, userSource: source })
         this.user = this.connectionParameters.user = user
         // pg's default database has the name of the user.

@@ -141,6 +141,27 @@ for (const [version, pg] of Object.entries(VERSIONS)) {
             }
         })
 
+        test('connectionTimeoutMillis limits the wait for a token, and the error names the cause', async () => {
+            await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
+            const place = { ...emulator.target, connectionTimeoutMillis: 1000 }
+            const config = await entraConfig({ ...place, user: identity.name }, credential)
+            const { connectionTimeoutMillis: _, ...unlimited } = config
+            const started = performance.now()
+            for (const settings of [
+                config,
+                { ...config, Client: retryingClient(pg.Client) },
+                { ...unlimited, connectionTimeoutMillis: 1000 },
+                { ...place, user: identity.name, password: entraTokenProvider(credential) },
+                { ...place, Client: entraClient(pg.Client, credential) },
+            ]) {
+                const pool = new pg.Pool(settings)
+                pool.on('error', () => {})
+                await assert.rejects(roleOf(pool), { code: 'timeout', message: /no response from 127.0.0.1/ })
+                await pool.end()
+            }
+            assert.ok(performance.now() - started < 20_000)
+        })
+
         test('entraClient raises errors when it connects, also in a pool', async () => {
             const Client = entraClient(pg.Client, credential)
             const remote = { host: 'db.example', ssl: false }
