@@ -29,6 +29,12 @@ const { TokenClient, documentOf } = require('./provider.js')
  * }} ClientClass
  */
 
+/** The class of pg-native has the same name and the same methods as that of pg, but for the wire protocol. */
+function isNativeClient(/** @type {unknown} */ Client) {
+  const { prototype } = /** @type {{ prototype?: Record<string, unknown> }} */ (Client ?? {})
+  return typeof prototype?.connect === 'function' && typeof prototype.getStartupConf !== 'function'
+}
+
 /**
  * Rejects a value that is not pg's Client.
  *
@@ -40,10 +46,7 @@ function checkClient(Client) {
     const type = isCredential(Client) ? 'a function or a credential' : typeName(Client)
     throw errorOf('invalid_connection', `Client: expected the class Client of pg, got ${type}`, 'Pass `pg.Client`.')
   }
-  // The class of pg-native has the same name and the same methods, but for the wire protocol.
-  if (
-    typeof (/** @type {Record<string, unknown>} */ (/** @type {unknown} */ (prototype)).getStartupConf) !== 'function'
-  ) {
+  if (isNativeClient(Client)) {
     throw errorOf(
       'invalid_connection',
       'Client: the client of pg-native is not supported, because it does not call a password function',
@@ -264,4 +267,4 @@ function settingsOf(config = {}, credential, options) {
   }
 }
 
-module.exports = { entraClient, retryingClient }
+module.exports = { entraClient, isNativeClient, retryingClient }

@@ -172,7 +172,10 @@ if (!process.env.PGENTRA_LONG) {
     })
 
     const classic = ['yarn/bin/yarn.js', {}]
-    const berry = (nodeLinker) => ['@yarnpkg/cli-dist/bin/yarn.js', { nodeLinker, enableTelemetry: false }]
+    const berry = (nodeLinker) => [
+        '@yarnpkg/cli-dist/bin/yarn.js',
+        { nodeLinker, enableTelemetry: false, pnpEnableEsmLoader: true },
+    ]
     for (const [name, [bin, settings]] of Object.entries({
         'Yarn 1': classic,
         'Yarn 4 with node_modules': berry('node-modules'),
