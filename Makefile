@@ -101,8 +101,8 @@ test-c: build libpgentra-testing test-c-rust
 	@$(RUN) --postgres newest $(PYTEST) bindings-c/tests
 
 test-c-rust: prerequisites
-	@$(CARGO_TEST) -p pgentra-c -- --show-output
-	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- string handles
+	@$(CARGO_TEST) -p pgentra-ffi -- --show-output
+	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-ffi -- string handles
 
 test-dotnet: build libpgentra-testing
 	@$(RUN) --postgres none tools/dotnet.sh test
@@ -153,7 +153,7 @@ lint-node: prerequisites
 	@tools/node.sh lint
 
 lint-c: prerequisites
-	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
+	cargo clippy --quiet -p pgentra-ffi -p pgentra-c --all-targets --features testing -- -D warnings
 	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" bindings-c/include/pgentra_libpq.h | xargs clang-format --dry-run -Werror'
 
 lint-header: prerequisites
