@@ -220,8 +220,12 @@ impl EntraDataSourceBuilder {
                 .with_advice("Correct the service's name, or set PGSERVICEFILE.")
                 .into());
         }
-        let mut config =
-            Config { host: plan.host.clone(), user: plan.user.clone(), environment: environment.clone(), ..self.config };
+        let mut config = Config {
+            host: plan.host.clone(),
+            user: plan.user.clone(),
+            environment: environment.clone(),
+            ..self.config
+        };
         if let Some(document) = &plan.credential {
             config.credential = CredentialConfig::from_value(document.clone())?;
         }
@@ -243,5 +247,56 @@ impl EntraDataSourceBuilder {
             tokio_postgres: OnceLock::new(),
         };
         Ok(EntraDataSource(Arc::new(inner)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(text: &str, variables: &[(&str, &str)]) -> Result<EntraDataSource> {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        EntraDataSource::builder(text).environment(environment).build()
+    }
+
+    #[test]
+    fn data_source_reads_the_settings_of_each_source() {
+        let source = build(
+            "postgresql://shop.postgres.database.azure.com?application_name=shop",
+            &[("PGDATABASE", "orders"), ("PGUSER", "app"), ("PGCONNECT_TIMEOUT", "7")],
+        )
+        .unwrap();
+        let settings: Vec<_> = source.settings().iter().collect();
+        let expected = [
+            ("application_name", "shop"),
+            ("connect_timeout", "7"),
+            ("dbname", "orders"),
+            ("host", "shop.postgres.database.azure.com"),
+        ];
+        assert_eq!(settings, expected);
+        assert_eq!((source.user_source(), source.sslmode()), (Some("PGUSER"), Some("require")));
+        assert_eq!(source.timeout(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn data_source_without_a_usable_server_is_refused() {
+        for (text, variables) in [
+            ("service=shop", vec![("PGSERVICEFILE", "/no/such/file")]),
+            ("host=shop.example sslmode=disable", vec![]),
+            ("shop.example", vec![]),
+        ] {
+            let error = build(text, &variables).unwrap_err();
+            assert!(error.entra().is_some_and(|error| !error.is_transient()), "{text}: {error}");
+        }
+        let refused =
+            EntraDataSource::builder("").service_connector(ServiceConnector::Only).environment(Environment::new());
+        assert!(refused.build().unwrap_err().to_string().contains("Service Connector"));
+    }
+
+    #[test]
+    fn data_source_debug_shows_no_password() {
+        let source = build("host=shop.example user=app password=pa55word", &[]).unwrap();
+        assert!(source.provider().is_none());
+        assert!(!format!("{source:?}").contains("pa55word"));
     }
 }

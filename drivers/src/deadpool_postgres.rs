@@ -69,7 +69,9 @@ impl managed::Manager for Manager {
             return Err(RecycleError::message("the connection is closed"));
         }
         match self.recycling_method.query() {
-            Some(query) => client.simple_query(query).await.map(drop).map_err(|error| Error::Driver(error.into()).into()),
+            Some(query) => {
+                client.simple_query(query).await.map(drop).map_err(|error| Error::Driver(error.into()).into())
+            }
             None => Ok(()),
         }
     }

@@ -60,7 +60,8 @@ impl EntraDataSource {
 
     /// Returns the login with the source of its role as the connection's settings state it.
     pub(crate) fn named(&self, login: &pgentra::Login) -> Login {
-        let (user, user_source) = (login.user().to_owned(), self.user_source().unwrap_or(login.user_source()).to_owned());
+        let (user, user_source) =
+            (login.user().to_owned(), self.user_source().unwrap_or(login.user_source()).to_owned());
         Login { user, user_source, token: Arc::clone(login.token()) }
     }
 
@@ -97,9 +98,11 @@ impl EntraDataSource {
             .explain(|| Ok::<_, std::convert::Infallible>(self.environment().clone())),
             None => failed.explain(|| Ok(pgentra::config::Environment::new())).map(|text| match text.is_empty() {
                 true => text,
-                false => "Entra was not used: the connection has a user and a password of its own. Remove the password to \
+                false => {
+                    "Entra was not used: the connection has a user and a password of its own. Remove the password to \
                           log in with a token, or set require_entra to make this an error."
-                    .to_owned(),
+                        .to_owned()
+                }
             }),
         };
         let Ok(text) = text;

@@ -199,12 +199,10 @@ impl EntraPool {
         let login = match provider.try_login() {
             Some(Ok(login)) => source.named(&login),
             Some(Err(error)) if needs_connection => return Err(error.into()),
-            None if needs_connection => {
-                match source.login(Some(self.pool.options().get_acquire_timeout())).await? {
-                    Some(login) => login,
-                    None => return Ok(()),
-                }
-            }
+            None if needs_connection => match source.login(Some(self.pool.options().get_acquire_timeout())).await? {
+                Some(login) => login,
+                None => return Ok(()),
+            },
             Some(Err(_)) | None => return Ok(()),
         };
         self.shared.store(&self.pool, login);
@@ -353,5 +351,67 @@ impl From<Error> for DriverFailure {
             },
             error => DriverFailure::Configuration(Box::new(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgentra::{Config, config::Environment};
+
+    use super::*;
+
+    fn source(text: &str) -> EntraDataSource {
+        EntraDataSource::builder(text).environment(Environment::new()).build().expect("valid")
+    }
+
+    #[test]
+    fn options_have_the_settings_of_a_connection() {
+        let text = "host=a.example port=5433 dbname=shop application_name=x options='-c geqo=off -c a=b\\\\ c'";
+        let options = options_of(&source(text)).unwrap();
+        assert_eq!((options.get_host(), options.get_port()), ("a.example", 5433));
+        assert_eq!((options.get_database(), options.get_application_name()), (Some("shop"), Some("x")));
+        assert_eq!(options.get_options(), Some("-c geqo=off -c a=b\\ c"));
+    }
+
+    #[test]
+    fn options_verify_whenever_tls_is_required() {
+        for (text, mode) in [
+            ("host=a.example", PgSslMode::VerifyFull),
+            ("host=a.example sslmode=prefer", PgSslMode::VerifyFull),
+            ("host=a.example sslmode=require", PgSslMode::VerifyFull),
+            ("host=localhost sslmode=require", PgSslMode::VerifyFull),
+            ("host=localhost sslmode=allow", PgSslMode::Prefer),
+            ("host=localhost sslmode=disable", PgSslMode::Disable),
+            ("host=a.example user=a password=b sslmode=verify-ca", PgSslMode::VerifyFull),
+        ] {
+            let options = options_of(&source(text)).unwrap();
+            assert_eq!(options.get_ssl_mode() as u8, mode as u8, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_that_sqlx_does_not_have_are_refused() {
+        for text in ["host=a,b", "host=a hostaddr=10.0.0.1", "host=a keepalives=0", "host=a port=x", "host=a sslmode=y"]
+        {
+            let error = options_of(&source(text)).unwrap_err();
+            assert_eq!(error.entra().map(pgentra::Error::kind), Some(ErrorKind::InvalidConnection), "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pool_without_a_cache_is_refused() {
+        let config = Config { cache: false, ..Config::default() };
+        let source = EntraDataSource::builder("host=a").config(config).environment(Environment::new()).build().unwrap();
+        let refused = EntraPool::connect_lazy(&source, PgPoolOptions::new()).unwrap_err();
+        assert!(refused.to_string().contains("`cache`"), "{refused}");
+    }
+
+    #[test]
+    fn error_becomes_one_of_sqlx_that_carries_it() {
+        let ours: Error = pgentra::Error::new(ErrorKind::Throttled, "slow down").into();
+        let theirs: DriverFailure = ours.into();
+        assert_eq!(crate::find_entra_error(&theirs).map(pgentra::Error::kind), Some(ErrorKind::Throttled));
+        let back: DriverFailure = Error::Driver(Box::new(DriverFailure::RowNotFound)).into();
+        assert!(matches!(back, DriverFailure::RowNotFound));
     }
 }

@@ -115,3 +115,51 @@ const _: fn() = || {
     fn is_sent<T: TlsConnect<Socket>>() {}
     is_sent::<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect>();
 };
+
+#[cfg(test)]
+mod tests {
+    use pgentra::config::Environment;
+
+    use super::*;
+
+    fn settings(text: &str) -> Result<Settings> {
+        Settings::new(&EntraDataSource::builder(text).environment(Environment::new()).build()?)
+    }
+
+    #[test]
+    fn settings_of_a_connection_become_a_configuration() {
+        let made = settings(
+            "host=a.example,b.example hostaddr=10.0.0.1,10.0.0.2 port=1,2 dbname='a \\'b\\\\' options='-c geqo=off' \
+             connect_timeout=9 keepalives_idle=4 sslmode=verify-ca target_session_attrs=read-write",
+        );
+        let config = made.unwrap().config;
+        assert_eq!((config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports()), (2, 2, &[1, 2][..]));
+        assert_eq!((config.get_dbname(), config.get_options()), (Some("a 'b\\"), Some("-c geqo=off")));
+        assert_eq!(config.get_connect_timeout(), Some(&std::time::Duration::from_secs(9)));
+        assert_eq!(config.get_ssl_mode(), SslMode::Require);
+        assert_eq!((config.get_user(), config.get_password()), (None, None));
+    }
+
+    #[test]
+    fn settings_decide_on_the_mode_of_tls() {
+        for (text, mode) in [
+            ("host=a.example", SslMode::Require),
+            ("host=a.example sslmode=prefer", SslMode::Require),
+            ("host=a.example user=a password=b", SslMode::Prefer),
+            ("", SslMode::Prefer),
+            ("sslmode=allow", SslMode::Prefer),
+            ("host=::1 sslmode=disable", SslMode::Disable),
+        ] {
+            assert_eq!(settings(text).unwrap().config.get_ssl_mode(), mode, "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_that_the_driver_does_not_have_are_refused() {
+        for text in ["host=a.example sslcert=x", "host=a.example sslmode=other", "host=a.example sslrootcert=/no/such"]
+        {
+            let Err(error) = settings(text) else { panic!("{text}") };
+            assert_eq!(error.entra().map(pgentra::Error::kind), Some(ErrorKind::InvalidConnection), "{text}: {error}");
+        }
+    }
+}
