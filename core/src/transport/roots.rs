@@ -380,11 +380,9 @@ mod tests {
         std::fs::write(&file, authority("one")).unwrap();
         let path = file.display().to_string();
         let environment: Environment = [("SSL_CERT_FILE".to_owned(), path.as_str().into())].into();
-        for (environment, sslrootcert) in [
-            (&Environment::new(), Some(path.as_str())),
-            (&environment, None),
-            (&environment, Some("system")),
-        ] {
+        for (environment, sslrootcert) in
+            [(&Environment::new(), Some(path.as_str())), (&environment, None), (&environment, Some("system"))]
+        {
             assert_eq!(server_roots(environment, sslrootcert).unwrap().len(), 1, "{sslrootcert:?}");
         }
         let error = server_roots(&environment, Some("/no/such/file.pem")).unwrap_err();
