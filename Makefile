@@ -26,7 +26,7 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java
+SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-uniffi
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
@@ -113,6 +113,10 @@ test-dotnet: build libpgentra-testing
 
 test-java: build
 	@$(RUN) --postgres none tools/java.sh test
+
+# The Kotlin that uniffi generates.
+test-uniffi: build
+	@$(RUN) --postgres none tools/uniffi.sh test
 
 # The time for each target.
 SECONDS = 60

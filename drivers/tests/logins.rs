@@ -525,3 +525,33 @@ async fn drivers_report_a_credential_that_is_not_set_up() {
     assert!(pool.log_in().await.unwrap_err().to_string().contains("EnvironmentCredential"));
     emulator.stop().await;
 }
+
+/// `cargo test` builds the examples too, unless one test is selected.
+#[tokio::test(flavor = "multi_thread")]
+async fn examples_log_in_across_expiry() {
+    let emulator = start(vec![], Some(4)).await;
+    let programs = std::env::current_exe().unwrap();
+    let programs = programs.ancestors().nth(2).unwrap().join("examples");
+    let port = emulator.addresses().postgres.as_ref().unwrap().port.to_string();
+    let run = |name: &str| {
+        let program = programs.join(name);
+        assert!(program.exists(), "{name} is not built: run `cargo test -p pgentra-drivers --all-features`");
+        let mut command = std::process::Command::new(program);
+        command.arg("9").env("PGHOST", "localhost").env("PGPORT", &port).env("PGDATABASE", "postgres");
+        command.env("NO_PROXY", "localhost,127.0.0.1").stderr(std::process::Stdio::inherit());
+        command.envs(environment(&emulator).iter().map(|(name, value)| (name, value.expose())));
+        tokio::task::spawn_blocking(move || command.output())
+    };
+    let running = ["sqlx", "deadpool_postgres", "diesel_async"].map(|name| (name, run(name)));
+    for (name, running) in running {
+        let output = running.await.unwrap().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{name}: {text}");
+        assert!(
+            text.lines().filter(|line| line.contains(": logged in as app-mi after ")).count() > 2,
+            "{name}: {text}"
+        );
+    }
+    assert!(emulator.state().requests.counters("app_service").total > 6);
+    emulator.stop().await;
+}
