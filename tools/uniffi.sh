@@ -14,7 +14,7 @@ generate() {
     library=$target/libpgentra_uniffi.so
     [ -f "$library" ] || library=$target/libpgentra_uniffi.dylib
     rm -rf "$2"
-    "$target/uniffi-bindgen" generate "$library" --language "$1" --out-dir "$2" --no-format
+    "$target/uniffi-bindgen" generate "$library" --config bindings-uniffi/uniffi.toml --language "$1" --out-dir "$2" --no-format
 }
 
 case ${1:-} in
