@@ -26,7 +26,7 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java
+SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-uniffi
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
@@ -78,6 +78,10 @@ test-proxy: prerequisites
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
 
+# The drivers of Rust.
+test-drivers: prerequisites
+	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-drivers --all-features -- --show-output
+
 test-python: build
 	@$(RUN) --postgres every $(PYTEST) bindings-python/tests
 
@@ -110,6 +114,10 @@ test-dotnet: build libpgentra-testing
 test-java: build
 	@$(RUN) --postgres none tools/java.sh test
 
+# The Kotlin that uniffi generates.
+test-uniffi: build
+	@$(RUN) --postgres none tools/uniffi.sh test
+
 # The time for each target.
 SECONDS = 60
 fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
@@ -119,7 +127,7 @@ fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new input
 
 lint: $(LINTS) ## formats, lints, types, dependencies, texts and generated files
 
-RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing
+RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing,pgentra-drivers/sqlx,pgentra-drivers/deadpool-postgres,pgentra-drivers/diesel-async
 
 lint-rust:
 	@tools/prerequisites.sh lint

@@ -156,6 +156,22 @@ def dotnet_samples() -> list[Sample]:
     return [Sample(name, ("dotnet", program, mode)) for name, mode in DOTNET_SAMPLES]
 
 
+RUST_SAMPLES = (("sqlx", "sqlx"), ("deadpool-postgres", "deadpool_postgres"), ("diesel-async", "diesel_async"))
+
+
+def rust_samples() -> list[Sample]:
+    """Builds the samples in Rust; reports if that is not possible."""
+    words = ["cargo", "build", "--quiet", "-p", "pgentra-drivers", "--all-features", "--examples"]
+    # As `make demo` builds the engines.
+    settings = {**os.environ, "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false"}
+    built = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    if built.returncode:
+        say(f"not tried: Rust: {built.stderr.strip()[-500:]}")
+        return []
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "debug", "examples")
+    return [Sample(name, (str(folder / file),)) for name, file in RUST_SAMPLES]
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -203,8 +219,8 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: not installed")
-    say("Building the samples in C, C++ and C#, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
+    say("Building the samples in Rust, C, C++ and C#, while the others run ...")
+    built = ThreadPoolExecutor(1).submit(lambda: [*rust_samples(), *c_samples(folder), *dotnet_samples()])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)

@@ -51,6 +51,9 @@ CONNECTOR_DRIVERS = {
     "Npgsql": ".NET",
     "libpq": "C",
     "tokio-postgres": "Rust",
+    "sqlx": "Rust",
+    "deadpool-postgres": "Rust",
+    "diesel-async": "Rust",
 }
 CONNECTOR_LINE = re.compile(r"^(?:# )?connector: (?P<identity>\S+) / (?P<driver>.+?) / (?P<language>.+?)\s*$")
 

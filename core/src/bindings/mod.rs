@@ -36,6 +36,7 @@ pub use crate::{
     error::{ChainRule, CustomCause},
     postgres::{connection_plan::CONNECTION_VARIABLES, connection_url::UrlSettings, settings::sslmode_of_text},
     runtime::{PerProcess, start_thread, without_fork},
+    transport::server_roots,
 };
 
 /// Clouds, scopes and authority hosts.

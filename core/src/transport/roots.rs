@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509CertificateParser, nom::Parser};
 
 use crate::{
     byte_order_mark::unmarked,
-    config::BuildInputs,
+    config::{BuildInputs, Environment},
     error::{Error, ErrorKind, Result},
 };
 
@@ -61,6 +61,29 @@ impl RootSettings {
 /// [`ErrorKind::InvalidConfiguration`] if `ca_file` does not contain a certificate.
 pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
+}
+
+/// Returns the certificate authorities for a PostgreSQL server: those in the file `sslrootcert`, otherwise, and for
+/// `system`, those that [`trusted`] returns.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConnection`] if the file does not contain a certificate.
+pub fn server_roots(environment: &Environment, sslrootcert: Option<&str>) -> Result<RootCertStore> {
+    let Some(path) = sslrootcert.filter(|path| *path != "system") else {
+        let inputs = BuildInputs::new(environment);
+        return Ok(trusted(&RootSettings::new(&inputs))?.store);
+    };
+    let loaded = load(Path::new(path));
+    let why = loaded.describe();
+    let mut store = RootCertStore::empty();
+    if store.add_parsable_certificates(loaded.certificates).0 == 0 {
+        return Err(Error::new(
+            ErrorKind::InvalidConnection,
+            format!("sslrootcert: no certificate could be read from {path} ({why})"),
+        )
+        .with_advice("Set sslrootcert to a PEM file of certificate authorities, or to system."));
+    }
+    Ok(store)
 }
 
 fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
@@ -279,7 +302,6 @@ mod tests {
     use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
     use super::*;
-    use crate::config::Environment;
 
     fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> RootSettings {
         let environment: Environment =
@@ -349,6 +371,23 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("ca_file"), "{error}");
         }
+    }
+
+    #[test]
+    fn server_roots_are_those_of_sslrootcert_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("one.pem");
+        std::fs::write(&file, authority("one")).unwrap();
+        let path = file.display().to_string();
+        let environment: Environment = [("SSL_CERT_FILE".to_owned(), path.as_str().into())].into();
+        for (environment, sslrootcert) in
+            [(&Environment::new(), Some(path.as_str())), (&environment, None), (&environment, Some("system"))]
+        {
+            assert_eq!(server_roots(environment, sslrootcert).unwrap().len(), 1, "{sslrootcert:?}");
+        }
+        let error = server_roots(&environment, Some("/no/such/file.pem")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConnection);
+        assert!(error.to_string().starts_with("sslrootcert: no certificate could be read from /no/such/file.pem"));
     }
 
     /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.
