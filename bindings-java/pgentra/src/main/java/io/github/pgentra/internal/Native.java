@@ -23,7 +23,9 @@ final class Native {
     static final int LOGIN_ERROR_IS_RETRIABLE = 11;
     static final int LOGIN_ERROR_EXPLAIN = 12;
     static final int ERROR_NEW = 13;
-    static final int RUN_VECTOR = 14;
+    static final int DESCRIBE_TOKEN = 14;
+    static final int RESOLVE_CLOUD = 15;
+    static final int RUN_VECTOR = 16;
 
     static final int START_TOKEN = 0;
     static final int START_LOGIN = 1;
