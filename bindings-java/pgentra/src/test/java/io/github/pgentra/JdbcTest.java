@@ -223,7 +223,7 @@ class JdbcTest {
                 var source = EntraDataSource.builder(Emulator.url()).credential(identity(principal)).build()) {
             HikariConfig credentials = new HikariConfig();
             credentials.setJdbcUrl(Emulator.url());
-            credentials.setCredentialsProvider(new EntraCredentialsProvider(provider));
+            credentials.setCredentialsProvider(new EntraCredentialsProvider(provider, credentials));
             HikariConfig wrapped = new HikariConfig();
             wrapped.setDataSource(source);
             HikariConfig plugin = new HikariConfig();

@@ -12,6 +12,7 @@ final class Logging {
     private Logging() {}
 
     static void start() {
+        Native.require();
         if (!STARTED.compareAndSet(false, true)) {
             return;
         }

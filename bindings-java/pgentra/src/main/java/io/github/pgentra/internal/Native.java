@@ -31,14 +31,29 @@ final class Native {
     static final int START_LOGIN = 1;
     static final int START_INVALIDATE = 2;
 
-    static {
-        Loader.load();
-    }
+    private static final Throwable FAILURE = load();
 
     private Native() {}
 
+    private static Throwable load() {
+        try {
+            Loader.load();
+            return null;
+        } catch (Throwable e) {
+            return e;
+        }
+    }
+
+    /** Raises an error where the native library could not be loaded. Every entry point begins with it. */
+    static void require() {
+        if (FAILURE != null) {
+            throw Errors.notLoaded(FAILURE);
+        }
+    }
+
     /** Calls one of the functions above, which take texts and return one. */
     static String text(int function, String... arguments) {
+        require();
         byte[][] texts = new byte[arguments.length][];
         for (int i = 0; i < arguments.length; i++) {
             texts[i] = utf8(arguments[i]);

@@ -4,83 +4,168 @@ import io.github.pgentra.EntraException;
 import io.github.pgentra.identity.ClientCertificateCredentialBuilder;
 import io.github.pgentra.identity.ClientSecretCredentialBuilder;
 import io.github.pgentra.identity.Credential;
+import io.github.pgentra.identity.CredentialConverter;
 import io.github.pgentra.identity.DefaultAzureCredentialBuilder;
 import io.github.pgentra.identity.ManagedIdentityCredentialBuilder;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Settings;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.InvocationTargetException;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.ServiceLoader;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 
 /** The options of a URL or of {@link Properties}: those of azure-identity-extensions, and {@code pgentra.*}. */
 final class PluginOptions {
-    /** The keys that decide about credential, token and TLS. Connections whose values are equal share a provider. */
-    static final String[] KEYS = {
-        "PGHOST",
-        "sslmode",
-        "ssl",
-        "gssEncMode",
-        "azure.clientId",
-        "azure.clientSecret",
-        "azure.tenantId",
-        "azure.clientCertificatePath",
-        "azure.clientCertificatePassword",
-        "azure.managedIdentityEnabled",
-        "azure.authorityHost",
-        "azure.scopes",
-        "azure.accessTokenTimeoutInSeconds",
-        "azure.tokenCredentialCacheEnabled",
-        "azure.tokenCredentialProviderClassName",
-        "azure.username",
-        "azure.password",
-        "azure.claims",
-        "pgentra.fallbackUsername",
-        "pgentra.managementLookup",
-        "pgentra.requireEntra",
-        "pgentra.allowInsecureTransport",
-        "pgentra.mode",
-        "pgentra.caFile",
-        "pgentra.credential",
-    };
+    static final String CLASS_NAME = "azure.tokenCredentialProviderClassName";
+    private static final String BEAN_NAME = "azure.tokenCredentialBeanName";
+    private static final String DOCUMENT = "pgentra.credential";
 
-    /** Set by the Spring starter and read by it alone, or without effect in azure-identity-extensions too. */
-    private static final Set<String> OTHER_KEYS = Set.of("azure.tokenCredentialBeanName");
+    /** The keys that decide about TLS. */
+    private static final List<String> TLS_KEYS = List.of("PGHOST", "sslmode", "ssl", "gssEncMode");
+
+    /** The keys that select a credential. */
+    private static final List<String> CREDENTIAL_KEYS = List.of(
+            "azure.clientId",
+            "azure.clientSecret",
+            "azure.tenantId",
+            "azure.clientCertificatePath",
+            "azure.clientCertificatePassword",
+            "azure.managedIdentityEnabled",
+            "azure.authorityHost",
+            CLASS_NAME,
+            DOCUMENT);
+
+    private static final List<String> OTHER_KEYS = List.of(
+            "azure.scopes",
+            "azure.accessTokenTimeoutInSeconds",
+            "azure.tokenCredentialCacheEnabled",
+            BEAN_NAME,
+            "azure.username",
+            "azure.password",
+            "azure.claims",
+            "pgentra.fallbackUsername",
+            "pgentra.managementLookup",
+            "pgentra.requireEntra",
+            "pgentra.ignorePassword",
+            "pgentra.allowInsecureTransport",
+            "pgentra.mode",
+            "pgentra.caFile");
+
+    /** The keys that decide about credential, token and TLS. Connections whose values are equal share a provider. */
+    static final String[] KEYS = concat(TLS_KEYS, CREDENTIAL_KEYS, OTHER_KEYS);
+
+    private static final Set<String> KNOWN = Set.of(KEYS);
+
+    /** The server ends a login that takes longer than 60 s, so that a token that comes later is of no use. */
+    private static final double LONGEST_WAIT = 55;
+
+    private static final Set<String> WARNED = ConcurrentHashMap.newKeySet();
 
     private PluginOptions() {}
 
-    /** Returns the settings; {@code classes} says whether a class name of the properties may be loaded. */
-    static Settings read(Properties properties, boolean classes) {
-        for (String name : properties.stringPropertyNames()) {
-            if (name.startsWith("pgentra.") && !List.of(KEYS).contains(name)) {
-                throw invalid(name + ": unknown option", "Use one of " + ours() + ".");
-            }
-            if (name.startsWith("azure.") && !List.of(KEYS).contains(name) && !OTHER_KEYS.contains(name)) {
-                System.getLogger("pgentra")
-                        .log(System.Logger.Level.WARNING, "The connection property {0} is unknown and ignored", name);
+    @SafeVarargs
+    private static String[] concat(List<String>... lists) {
+        return Arrays.stream(lists).flatMap(List::stream).toArray(String[]::new);
+    }
+
+    /** Where the options come from, which decides what they may do. */
+    enum Source {
+        /** The plugin, which cannot tell a URL from properties. */
+        PLUGIN,
+        /** The URL of a data source. */
+        URL,
+        /** The properties of a data source. */
+        PROPERTIES,
+    }
+
+    /** Returns whether a key is one of this library's or of azure-identity-extensions, so that the driver does not need it. */
+    static boolean isOption(String name) {
+        return name.startsWith("pgentra.") || name.startsWith("azure.");
+    }
+
+    /** Returns whether the properties, but not their defaults, have an option that {@link #read} reports as unknown. */
+    static boolean hasUnknown(Properties properties) {
+        for (Object key : properties.keySet()) {
+            if (key instanceof String name && isOption(name) && !KNOWN.contains(name)) {
+                return true;
             }
         }
-        refuse(properties, "azure.username", "The engine has no password grant; use another credential.");
-        refuse(properties, "azure.password", "The engine has no password grant; use another credential.");
-        refuse(properties, "azure.claims", "A provider's token requests have no claims; leave it out.");
+        return false;
+    }
+
+    /** Raises an error for an unknown option of this library, and warns once of one of {@code azure.*}. */
+    static void checkNames(Properties properties) {
+        for (String name : properties.stringPropertyNames()) {
+            if (KNOWN.contains(name)) {
+                continue;
+            }
+            if (name.startsWith("pgentra.")) {
+                String known = String.join(", ", Arrays.stream(KEYS).filter(key -> key.startsWith("pgentra.")).toList());
+                throw invalid(name + ": unknown option", "Use one of " + known + ".");
+            }
+            if (name.startsWith("azure.")) {
+                warn("The connection property " + name + " is unknown and ignored.");
+            }
+        }
+    }
+
+    /** Logs a warning, once per process. */
+    static void warn(String message) {
+        // A program that makes up property names must not fill the memory.
+        if (WARNED.size() < 1000 && WARNED.add(message)) {
+            System.getLogger("pgentra").log(System.Logger.Level.WARNING, message);
+        }
+    }
+
+    /**
+     * Returns the settings.
+     *
+     * @param variables the environment, or null for that of the process
+     * @param classes where a class name of the properties comes from
+     * @param given the credential of the application, or null
+     */
+    static Settings read(Properties properties, Map<String, String> variables, Source classes, Credential given) {
+        checkNames(properties);
+        String password = "Entra no longer accepts a user name and password. Use a service principal (azure.tenantId,"
+                + " azure.clientId, azure.clientSecret) or azure.managedIdentityEnabled=true.";
+        refuse(properties, "azure.username", password);
+        refuse(properties, "azure.password", password);
+        refuse(
+                properties,
+                "azure.claims",
+                "Remove it: the tokens of a provider are requested without claims. Credential.getToken accepts claims in a"
+                        + " TokenRequest.");
+        if (given == null) {
+            refuse(
+                    properties,
+                    BEAN_NAME,
+                    "A bean is only known to pgentra-spring-boot-starter. Use it, or pass the credential to"
+                            + " EntraDataSource.builder(url).credential(...).");
+        }
         Settings settings = new Settings();
         settings.put("host", properties.getProperty("PGHOST"));
-        settings.put("fallback_username", properties.getProperty("pgentra.fallbackUsername"));
+        settings.put("fallback_username", text(properties, "pgentra.fallbackUsername"));
         settings.put("management_lookup", flag(properties, "pgentra.managementLookup"));
-        settings.put("mode", properties.getProperty("pgentra.mode"));
-        settings.put("ca_file", properties.getProperty("pgentra.caFile"));
+        settings.put("mode", text(properties, "pgentra.mode"));
+        settings.put("ca_file", text(properties, "pgentra.caFile"));
         settings.put("cache", flag(properties, "azure.tokenCredentialCacheEnabled"));
         settings.put("scope", scope(properties.getProperty("azure.scopes")));
         settings.put("timeout", seconds(properties, "azure.accessTokenTimeoutInSeconds"));
-        settings.credential(credential(properties, classes));
+        settings.environment(variables);
+        settings.credential(given != null ? alone(given, properties) : credential(properties, variables, classes));
         return settings;
     }
 
     static Boolean flag(Properties properties, String name) {
-        String value = properties.getProperty(name);
-        if (value == null || value.isEmpty()) {
+        String value = text(properties, name);
+        if (value == null) {
             return null;
         }
         if (!value.equalsIgnoreCase("true") && !value.equalsIgnoreCase("false")) {
@@ -89,55 +174,99 @@ final class PluginOptions {
         return Boolean.valueOf(value);
     }
 
-    private static Number seconds(Properties properties, String name) {
+    private static String text(Properties properties, String name) {
         String value = properties.getProperty(name);
-        if (value == null || value.isEmpty()) {
-            return null;
-        }
-        try {
-            return Double.valueOf(value);
-        } catch (NumberFormatException e) {
-            throw invalid(name + ": expected a number of seconds", null);
-        }
-    }
-
-    private static String scope(String value) {
-        if (value != null && value.contains(",")) {
-            throw invalid("azure.scopes: more than one scope", "Name the scope of the PostgreSQL server alone.");
-        }
         return value == null || value.isBlank() ? null : value.strip();
     }
 
-    /** The credential, as azure-identity-extensions chooses it; each key falls back to the variable of its name. */
-    private static Credential credential(Properties properties, boolean classes) {
-        String document = properties.getProperty("pgentra.credential");
-        String className = properties.getProperty("azure.tokenCredentialProviderClassName");
-        if (className != null && !className.isEmpty()) {
-            return supplied(className, properties, classes);
+    private static Number seconds(Properties properties, String name) {
+        String value = text(properties, name);
+        if (value == null) {
+            return null;
         }
-        if (document != null) {
-            return new JsonCredential(object(document));
-        }
-        String clientId = property(properties, "azure.clientId", "AZURE_CLIENT_ID");
-        String tenantId = property(properties, "azure.tenantId", "AZURE_TENANT_ID");
-        String secret = property(properties, "azure.clientSecret", "AZURE_CLIENT_SECRET");
-        String certificate = property(properties, "azure.clientCertificatePath", "AZURE_CLIENT_CERTIFICATE_PATH");
-        String authority = properties.getProperty("azure.authorityHost");
-        if (tenantId != null && clientId != null && secret != null) {
-            var builder = new ClientSecretCredentialBuilder().tenantId(tenantId).clientId(clientId).clientSecret(secret);
-            return authority == null ? builder.build() : builder.authorityHost(authority).build();
-        }
-        if (tenantId != null && clientId != null && certificate != null) {
-            var builder = new ClientCertificateCredentialBuilder()
-                    .tenantId(tenantId)
-                    .clientId(clientId)
-                    .pemCertificate(certificate);
-            String password = property(
-                    properties, "azure.clientCertificatePassword", "AZURE_CLIENT_CERTIFICATE_PASSWORD");
-            if (password != null) {
-                builder.clientCertificatePassword(password);
+        try {
+            double seconds = Double.parseDouble(value);
+            if (seconds > 0) {
+                return Math.min(seconds, LONGEST_WAIT);
             }
-            return authority == null ? builder.build() : builder.authorityHost(authority).build();
+        } catch (NumberFormatException e) {
+            // The error below.
+        }
+        throw invalid(name + ": expected a positive number of seconds", null);
+    }
+
+    private static String scope(String value) {
+        if (value == null) {
+            return null;
+        }
+        List<String> scopes = Arrays.stream(value.split(",")).map(String::strip).filter(one -> !one.isEmpty()).toList();
+        if (scopes.size() > 1) {
+            throw invalid("azure.scopes: more than one scope", "Name the scope of the PostgreSQL server alone.");
+        }
+        return scopes.isEmpty() ? null : scopes.get(0);
+    }
+
+    /** The application's own credential excludes those of the properties. */
+    private static Credential alone(Credential given, Properties properties) {
+        for (String key : CREDENTIAL_KEYS) {
+            if (text(properties, key) != null) {
+                throw invalid(
+                        key + ": the connection has this property, and the application passed a credential",
+                        "Remove the property or the credential.");
+            }
+        }
+        return given;
+    }
+
+    /** The credential, as azure-identity-extensions chooses it; most keys fall back to the variable of their name. */
+    private static Credential credential(Properties properties, Map<String, String> variables, Source classes) {
+        String className = text(properties, CLASS_NAME);
+        String document = text(properties, DOCUMENT);
+        if (className != null || document != null) {
+            String chosen = className != null ? CLASS_NAME : DOCUMENT;
+            for (String key : CREDENTIAL_KEYS) {
+                // The class receives all properties, and can read these.
+                if (!key.equals(chosen) && text(properties, key) != null && (className == null || key.equals(DOCUMENT))) {
+                    throw invalid(
+                            chosen + ": the connection also has the property " + key, "Remove one of the two properties.");
+                }
+            }
+            return className != null
+                    ? supplied(className, properties, classes)
+                    : new JsonCredential(object(document));
+        }
+        String clientId = property(properties, variables, "azure.clientId", "AZURE_CLIENT_ID");
+        String tenantId = property(properties, variables, "azure.tenantId", "AZURE_TENANT_ID");
+        String authority = text(properties, "azure.authorityHost");
+        if (tenantId != null && clientId != null) {
+            String secret = property(properties, variables, "azure.clientSecret", "AZURE_CLIENT_SECRET");
+            if (secret != null) {
+                var builder = new ClientSecretCredentialBuilder().tenantId(tenantId).clientId(clientId).clientSecret(secret);
+                return authority == null ? builder.build() : builder.authorityHost(authority).build();
+            }
+            String certificate =
+                    property(properties, variables, "azure.clientCertificatePath", "AZURE_CLIENT_CERTIFICATE_PATH");
+            if (certificate != null) {
+                var builder = new ClientCertificateCredentialBuilder()
+                        .tenantId(tenantId)
+                        .clientId(clientId)
+                        .pemCertificate(certificate);
+                String password = text(properties, "azure.clientCertificatePassword");
+                if (password == null && text(properties, "azure.clientCertificatePath") == null) {
+                    password = variable(variables, "AZURE_CLIENT_CERTIFICATE_PASSWORD");
+                }
+                if (password != null) {
+                    builder.clientCertificatePassword(password);
+                }
+                return authority == null ? builder.build() : builder.authorityHost(authority).build();
+            }
+        }
+        for (String key : List.of("azure.clientSecret", "azure.clientCertificatePath", "azure.clientCertificatePassword")) {
+            if (text(properties, key) != null) {
+                throw invalid(
+                        key + ": the credential is not complete, so it is not used",
+                        "Set azure.tenantId, azure.clientId and one of azure.clientSecret and azure.clientCertificatePath.");
+            }
         }
         if (Boolean.TRUE.equals(flag(properties, "azure.managedIdentityEnabled"))) {
             var builder = new ManagedIdentityCredentialBuilder();
@@ -156,64 +285,112 @@ final class PluginOptions {
         return builder.build();
     }
 
-    private static String property(Properties properties, String name, String variable) {
-        String value = properties.getProperty(name);
-        if (value == null || value.isEmpty()) {
-            value = System.getProperty(variable, System.getenv(variable));
-        }
-        return value == null || value.isEmpty() ? null : value;
+    /** As azure-identity-extensions: a property that is set to nothing hides the variable. */
+    private static String property(Properties properties, Map<String, String> variables, String name, String variable) {
+        return properties.getProperty(name) != null ? text(properties, name) : variable(variables, variable);
+    }
+
+    private static String variable(Map<String, String> variables, String name) {
+        String value = variables != null ? variables.get(name) : System.getProperty(name, System.getenv(name));
+        return value == null || value.isBlank() ? null : value;
     }
 
     private static Map<String, Object> object(String document) {
         try {
             return Json.object(document);
         } catch (IllegalArgumentException | ClassCastException e) {
-            throw invalid("pgentra.credential: expected a JSON object", "docs/credentials.md describes it.");
+            throw invalid(DOCUMENT + ": expected a JSON object", "docs/credentials.md describes it.");
         }
     }
 
-    private static Credential supplied(String className, Properties properties, boolean classes) {
-        String name = "azure.tokenCredentialProviderClassName";
-        if (!classes && !Boolean.getBoolean("pgentra.allowUrlClasses")) {
+    /**
+     * Constructs the class and returns its credential. The class is loaded without initializing it, and only constructed
+     * when it is known to be a supplier: a URL must not run the static initializer of any class.
+     */
+    private static Credential supplied(String className, Properties properties, Source classes) {
+        boolean allowed = Boolean.getBoolean("pgentra.allowUrlClasses");
+        if (classes == Source.PLUGIN && !allowed) {
             throw invalid(
-                    name + ": a class that a URL can name is not loaded",
+                    CLASS_NAME + ": a class that a URL can name is not loaded",
                     "Start Java with -Dpgentra.allowUrlClasses=true if every URL comes from a trusted source, or use"
-                            + " EntraDataSource.");
+                            + " EntraDataSource and set the class in its properties.");
         }
-        try {
-            ClassLoader loader = Thread.currentThread().getContextClassLoader();
-            Class<?> type = Class.forName(
-                    className, false, loader != null ? loader : PluginOptions.class.getClassLoader());
-            if (!Supplier.class.isAssignableFrom(type)) {
-                throw invalid(name + ": " + className + " is not a java.util.function.Supplier", null);
-            }
-            Object supplier;
-            try {
-                supplier = type.getConstructor(Properties.class).newInstance(properties);
-            } catch (NoSuchMethodException e) {
-                supplier = type.getConstructor().newInstance();
-            }
-            Object credential = ((Supplier<?>) supplier).get();
-            if (credential instanceof Credential ours) {
-                return ours;
-            }
+        if (classes == Source.URL && !allowed) {
             throw invalid(
-                    name + ": " + className + " returned no credential of io.github.pgentra.identity",
-                    "Wrap an azure-core TokenCredential with io.github.pgentra.azure.AzureCredential.of.");
-        } catch (ReflectiveOperationException e) {
-            throw invalid(name + ": " + className + " could not be constructed (" + e.getClass().getSimpleName() + ")", null);
+                    CLASS_NAME + ": a class that the URL names is not loaded",
+                    "Set it in the properties of EntraDataSource instead of the URL, or start Java with"
+                            + " -Dpgentra.allowUrlClasses=true if every URL comes from a trusted source.");
         }
+        Object credential;
+        try {
+            Class<?> type = Class.forName(className, false, loader());
+            if (!Supplier.class.isAssignableFrom(type)) {
+                throw invalid(CLASS_NAME + ": " + className + " is not a java.util.function.Supplier", null);
+            }
+            credential = ((Supplier<?>) construct(type, properties)).get();
+        } catch (ClassNotFoundException | LinkageError e) {
+            throw Errors.create(
+                    Errors.INVALID_CONFIGURATION,
+                    CLASS_NAME + ": " + className + " was not found or not loaded (" + e.getClass().getSimpleName() + ")",
+                    "Add the class and what it needs to the class path.",
+                    e);
+        } catch (InvocationTargetException e) {
+            throw failed(className, e.getCause());
+        } catch (ReflectiveOperationException e) {
+            throw invalid(
+                    CLASS_NAME + ": " + className + " has no public constructor of java.util.Properties or without parameters",
+                    "Make the class and one of these constructors public.");
+        } catch (EntraException e) {
+            throw e;
+        } catch (RuntimeException e) {
+            throw failed(className, e);
+        }
+        if (credential instanceof Credential ours) {
+            return ours;
+        }
+        if (credential instanceof io.github.pgentra.TokenSource source) {
+            return Credential.of(source);
+        }
+        for (CredentialConverter converter :
+                ServiceLoader.load(CredentialConverter.class, PluginOptions.class.getClassLoader())) {
+            Credential converted = credential == null ? null : converter.convert(credential);
+            if (converted != null) {
+                return converted;
+            }
+        }
+        throw invalid(
+                CLASS_NAME + ": " + className + " returned "
+                        + (credential == null ? "null" : "a " + credential.getClass().getName()) + ", which is not a credential",
+                "Return a credential of io.github.pgentra.identity, or add pgentra-azure for a TokenCredential of azure-core.");
+    }
+
+    private static Object construct(Class<?> type, Properties properties) throws ReflectiveOperationException {
+        for (Constructor<?> constructor : type.getConstructors()) {
+            if (Arrays.equals(constructor.getParameterTypes(), new Class<?>[] {Properties.class})) {
+                return constructor.newInstance(properties);
+            }
+        }
+        return type.getConstructor().newInstance();
+    }
+
+    private static EntraException failed(String className, Throwable cause) {
+        return Errors.create(
+                Errors.INVALID_CONFIGURATION,
+                CLASS_NAME + ": " + className + " failed: " + cause.getClass().getName(),
+                "Its exception is the cause.",
+                cause);
+    }
+
+    /** The class loader of a class that the properties name. */
+    static ClassLoader loader() {
+        ClassLoader loader = Thread.currentThread().getContextClassLoader();
+        return loader != null ? loader : PluginOptions.class.getClassLoader();
     }
 
     private static void refuse(Properties properties, String name, String advice) {
-        String value = properties.getProperty(name);
-        if (value != null && !value.isEmpty()) {
+        if (text(properties, name) != null) {
             throw invalid(name + ": not supported", advice);
         }
-    }
-
-    private static String ours() {
-        return String.join(", ", List.of(KEYS).stream().filter(key -> key.startsWith("pgentra.")).toList());
     }
 
     private static EntraException invalid(String message, String advice) {
@@ -221,16 +398,21 @@ final class PluginOptions {
     }
 
     /** A credential that a JSON document describes. */
-    private static final class JsonCredential extends Credential {
+    static final class JsonCredential extends Credential {
         private final Map<String, Object> document;
 
-        private JsonCredential(Map<String, Object> document) {
+        JsonCredential(Map<String, Object> document) {
             this.document = document;
         }
 
         @Override
         public Map<String, Object> document(List<Credential> members) {
             return document;
+        }
+
+        @Override
+        public String toString() {
+            return "Credential[" + document.get("type") + "]";
         }
     }
 }
