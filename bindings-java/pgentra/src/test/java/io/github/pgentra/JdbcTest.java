@@ -355,6 +355,27 @@ class JdbcTest {
     }
 
     @Test
+    void dataSourceWithAUserNeedsNoRoleInTheToken() throws SQLException {
+        Emulator.Principal principal = Emulator.add("user_assigned");
+        try (var source = EntraDataSource.builder(Emulator.url() + "&user=" + principal.name())
+                .credential(identity(principal))
+                .build()) {
+            assertEquals(principal.name(), currentUser(source.getConnection()));
+        }
+        List<?> all = (List<?>) Emulator.object(Emulator.call("GET", "/requests", null)).get("requests");
+        assertEquals(1, all.stream().filter(one -> principal.name().equals(Emulator.object(one).get("principal"))).count());
+    }
+
+    @Test
+    void providerTakesPropertiesOfTheConnection() {
+        Emulator.Principal principal = Emulator.add("user_assigned");
+        Properties options = properties("azure.managedIdentityEnabled", "true", "azure.clientId", principal.clientId());
+        try (var provider = TokenProvider.builder().properties(options).build()) {
+            assertEquals(principal.name(), provider.login().user());
+        }
+    }
+
+    @Test
     void dataSourceExplicitUserWins() throws SQLException {
         Emulator.Principal principal = Emulator.add("user_assigned");
         System.setProperty("PGUSER", "nobody-here");

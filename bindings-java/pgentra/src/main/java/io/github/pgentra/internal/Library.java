@@ -33,6 +33,12 @@ public final class Library {
 
     /** Returns the lines to add to a login error. */
     public static String explain(
+            String sqlState, String message, String role, String roleSource, String token, String host) {
+        return explain(sqlState, message, role, roleSource, token, host, null);
+    }
+
+    /** As above; {@code environment}: the variables, by which it finds those of Service Connector that were not used. */
+    public static String explain(
             String sqlState,
             String message,
             String role,

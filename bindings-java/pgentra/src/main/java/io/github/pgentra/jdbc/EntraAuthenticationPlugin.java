@@ -2,6 +2,7 @@ package io.github.pgentra.jdbc;
 
 import io.github.pgentra.AccessToken;
 import io.github.pgentra.EntraException;
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
@@ -103,10 +104,10 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
     private Entry entry() {
         Key key = new Key(properties);
         Entry entry = ENTRIES.get(key);
-        if (entry != null && !PluginOptions.hasUnknown(properties)) {
+        if (entry != null && !ConnectionOptions.hasUnknown(properties)) {
             return entry;
         }
-        PluginOptions.checkNames(properties);
+        ConnectionOptions.checkNames(properties);
         if (ENTRIES.size() >= MOST_ENTRIES) {
             ENTRIES.clear();
         }
@@ -119,12 +120,12 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         checkPassword();
         for (String name : List.of("pgentra.fallbackUsername", "pgentra.managementLookup")) {
             if (properties.getProperty(name) != null) {
-                PluginOptions.warn("The connection property " + name + " has no effect in the plugin, because the driver sends"
+                ConnectionOptions.warn("The connection property " + name + " has no effect in the plugin, because the driver sends"
                         + " the user before it asks for the password. Use EntraDataSource.");
             }
         }
         return new Entry(
-                PluginOptions.read(properties, null, PluginOptions.Source.PLUGIN, null).open());
+                ConnectionOptions.read(properties, null, ConnectionOptions.Source.PLUGIN, null).open());
     }
 
     /** The driver uses the plugin's password in place of one in the properties. */
@@ -133,7 +134,7 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         if (password == null || password.isEmpty()) {
             return;
         }
-        boolean required = Boolean.TRUE.equals(PluginOptions.flag(properties, "pgentra.requireEntra"));
+        boolean required = Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.requireEntra"));
         Map<String, Object> arguments = new LinkedHashMap<>();
         arguments.put("host", properties.getProperty("PGHOST"));
         arguments.put("user", properties.getProperty("user"));
@@ -166,7 +167,7 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
                 Object role = Json.object(Library.describeToken(token.token())).get("role");
                 Object name = role instanceof Map<?, ?> map ? map.get("name") : null;
                 if (name != null && !name.equals(user)) {
-                    PluginOptions.warn("The connection logs in as \"" + user + "\", the operating system's user, and the token"
+                    ConnectionOptions.warn("The connection logs in as \"" + user + "\", the operating system's user, and the token"
                             + " names the role \"" + name + "\". Set user=" + name + " in the URL, or use EntraDataSource.");
                 }
             } catch (EntraException e) {
@@ -175,9 +176,9 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         }
     }
 
-    /** The values of {@link PluginOptions#KEYS}. With a class of the application, its class loader and all properties. */
+    /** The values of {@link ConnectionOptions#KEYS}. With a class of the application, its class loader and all properties. */
     private static final class Key {
-        private static final int CLASS_INDEX = Arrays.asList(PluginOptions.KEYS).indexOf(PluginOptions.CLASS_NAME);
+        private static final int CLASS_INDEX = Arrays.asList(ConnectionOptions.KEYS).indexOf(ConnectionOptions.CLASS_NAME);
 
         private final String[] values;
         private final int hash;
@@ -185,16 +186,16 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         private final Map<String, String> all;
 
         private Key(Properties properties) {
-            values = new String[PluginOptions.KEYS.length];
+            values = new String[ConnectionOptions.KEYS.length];
             for (int i = 0; i < values.length; i++) {
-                values[i] = properties.getProperty(PluginOptions.KEYS[i]);
+                values[i] = properties.getProperty(ConnectionOptions.KEYS[i]);
             }
             hash = Arrays.hashCode(values);
             if (values[CLASS_INDEX] == null) {
                 loader = null;
                 all = null;
             } else {
-                loader = PluginOptions.loader();
+                loader = ConnectionOptions.loader();
                 all = new LinkedHashMap<>();
                 properties.stringPropertyNames().forEach(name -> all.put(name, properties.getProperty(name)));
             }

@@ -3,6 +3,7 @@ package io.github.pgentra.jdbc;
 import io.github.pgentra.EntraException;
 import io.github.pgentra.Login;
 import io.github.pgentra.OptionsBuilder;
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
@@ -134,11 +135,13 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
         given.setProperty("gssEncMode", "disable");
         useSystemAuthorities(given);
         Object planned = plan.get("user");
-        Login login = client.login(deadline.leftMs());
         for (int attempt = 1; ; attempt++) {
-            String user = planned != null ? planned.toString() : login.user();
+            // With a user, no role is derived: the token may name none.
+            Login login = planned == null ? client.login(deadline.leftMs()) : null;
+            String user = login == null ? planned.toString() : login.user();
+            String token = login == null ? client.token(deadline.leftMs()).token() : login.password();
             given.setProperty("user", user);
-            given.setProperty("password", login.password());
+            given.setProperty("password", token);
             try {
                 return open(given, deadline);
             } catch (PSQLException e) {
@@ -147,14 +150,13 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
                 }
                 boolean again = attempt == 1
                         && Library.isRetriable(e.getSQLState(), serverMessage(e))
-                        && client.invalidate(login.password(), deadline.leftMs());
+                        && client.invalidate(token, deadline.leftMs());
                 if (!again) {
-                    String source = planned == null
+                    String source = login != null
                             ? login.userSource()
                             : isConnectorUser ? userVariable : String.valueOf(plan.get("user_source"));
-                    throw explained(e, user, source, login.password(), plan.get("host"));
+                    throw explained(e, user, source, token, plan.get("host"));
                 }
-                login = client.login(deadline.leftMs());
             }
         }
     }
@@ -250,7 +252,7 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
         url.append('/');
         Properties rest = new Properties();
         for (String name : given.stringPropertyNames()) {
-            if (!PluginOptions.isOption(name)) {
+            if (!ConnectionOptions.isOption(name)) {
                 rest.setProperty(name, given.getProperty(name));
             }
         }
@@ -430,26 +432,18 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
             }
             Properties properties = flat(read);
             properties.remove("authenticationPluginClassName");
-            allowInsecureTransport |= Boolean.TRUE.equals(PluginOptions.flag(properties, "pgentra.allowInsecureTransport"));
-            requireEntra |= Boolean.TRUE.equals(PluginOptions.flag(properties, "pgentra.requireEntra"));
-            ignorePassword |= Boolean.TRUE.equals(PluginOptions.flag(properties, "pgentra.ignorePassword"));
+            allowInsecureTransport |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.allowInsecureTransport"));
+            requireEntra |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.requireEntra"));
+            ignorePassword |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.ignorePassword"));
             Settings merged = settings.copy();
             Map<String, Object> plan = serviceConnector == null ? null : connect(properties, merged);
             Properties ofUrl = url == null ? new Properties() : Driver.parseURL(url, new Properties());
             // A name in both places counts as one of the URL, which wins.
-            boolean inUrl = ofUrl == null || ofUrl.getProperty(PluginOptions.CLASS_NAME) != null;
-            Settings options = PluginOptions.read(
+            boolean inUrl = ofUrl == null || ofUrl.getProperty(ConnectionOptions.CLASS_NAME) != null;
+            merged = ConnectionOptions.merge(
+                    merged,
                     properties,
-                    settings.variables(),
-                    inUrl ? PluginOptions.Source.URL : PluginOptions.Source.PROPERTIES,
-                    merged.credential());
-            for (String key : List.of(
-                    "host", "fallback_username", "management_lookup", "mode", "ca_file", "cache", "scope", "timeout")) {
-                if (merged.get(key) == null) {
-                    merged.put(key, options.get(key));
-                }
-            }
-            merged.credential(options.credential());
+                    inUrl ? ConnectionOptions.Source.URL : ConnectionOptions.Source.PROPERTIES);
             Object source = plan == null ? null : plan.get("user_source");
             String variable = source != null && source.toString().startsWith("variable ") ? source.toString() : null;
             return new EntraDataSource(this, properties, merged, variable);
@@ -494,7 +488,7 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
                 properties.setProperty("sslmode", plan.get("sslmode").toString());
             }
             if (plan.get("credential") instanceof Map<?, ?> credential) {
-                merged.credential(new PluginOptions.JsonCredential(Json.object(Json.write(credential))));
+                merged.credential(ConnectionOptions.credential(Json.object(Json.write(credential))));
             }
             return plan;
         }

@@ -1,6 +1,7 @@
 package io.github.pgentra.jdbc;
 
 import io.github.pgentra.EntraException;
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Library;
 import java.util.LinkedHashMap;
@@ -44,7 +45,7 @@ public final class Tls {
         arguments.put("host", properties.getProperty("PGHOST"));
         arguments.put("sslmode", mode);
         Map<String, Object> request = request(arguments);
-        request.put("allow_insecure_transport", PluginOptions.flag(properties, "pgentra.allowInsecureTransport"));
+        request.put("allow_insecure_transport", ConnectionOptions.flag(properties, "pgentra.allowInsecureTransport"));
         Object required = Library.planConnection(request).get("sslmode");
         if (required != null && !required.equals(mode)) {
             throw Errors.create(

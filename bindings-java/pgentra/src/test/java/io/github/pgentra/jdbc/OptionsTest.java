@@ -10,6 +10,7 @@ import io.github.pgentra.Emulator;
 import io.github.pgentra.EntraException;
 import io.github.pgentra.Records;
 import io.github.pgentra.identity.Credential;
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Settings;
 import java.io.IOException;
@@ -72,11 +73,11 @@ class OptionsTest {
             Map<String, String> variables = texts(one.get("variables"));
             try (Records records = Records.of("pgentra")) {
                 if (one.containsKey("refused")) {
-                    checkError(one, assertThrows(EntraException.class, () -> PluginOptions.read(
-                            properties, variables, PluginOptions.Source.PLUGIN, null)));
+                    checkError(one, assertThrows(EntraException.class, () -> ConnectionOptions.read(
+                            properties, variables, ConnectionOptions.Source.PLUGIN, null)));
                     return;
                 }
-                Settings settings = PluginOptions.read(properties, variables, PluginOptions.Source.PLUGIN, null);
+                Settings settings = ConnectionOptions.read(properties, variables, ConnectionOptions.Source.PLUGIN, null);
                 Map<String, Object> config = new LinkedHashMap<>();
                 config.put("credential", settings.credential().document(new ArrayList<>()));
                 for (String key : List.of(
@@ -93,7 +94,7 @@ class OptionsTest {
                     assertFalse(records.messages().get(i).contains("canary"));
                 }
                 // Each warning is logged once.
-                PluginOptions.read(properties, variables, PluginOptions.Source.PLUGIN, null);
+                ConnectionOptions.read(properties, variables, ConnectionOptions.Source.PLUGIN, null);
                 assertEquals(warns.size(), records.messages().size());
             }
         });
@@ -198,6 +199,6 @@ class OptionsTest {
                 "azure.claims", "azure.scopes", "azure.accessTokenTimeoutInSeconds",
                 "azure.tokenCredentialProviderClassName", "azure.tokenCredentialBeanName",
                 "azure.tokenCredentialCacheEnabled");
-        assertTrue(Arrays.asList(PluginOptions.KEYS).containsAll(theirs));
+        assertTrue(Arrays.asList(ConnectionOptions.KEYS).containsAll(theirs));
     }
 }

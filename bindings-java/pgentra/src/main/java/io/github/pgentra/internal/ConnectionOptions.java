@@ -1,4 +1,4 @@
-package io.github.pgentra.jdbc;
+package io.github.pgentra.internal;
 
 import io.github.pgentra.EntraException;
 import io.github.pgentra.identity.ClientCertificateCredentialBuilder;
@@ -7,9 +7,6 @@ import io.github.pgentra.identity.Credential;
 import io.github.pgentra.identity.CredentialConverter;
 import io.github.pgentra.identity.DefaultAzureCredentialBuilder;
 import io.github.pgentra.identity.ManagedIdentityCredentialBuilder;
-import io.github.pgentra.internal.Errors;
-import io.github.pgentra.internal.Json;
-import io.github.pgentra.internal.Settings;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
@@ -22,8 +19,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 
 /** The options of a URL or of {@link Properties}: those of azure-identity-extensions, and {@code pgentra.*}. */
-final class PluginOptions {
-    static final String CLASS_NAME = "azure.tokenCredentialProviderClassName";
+public final class ConnectionOptions {
+    /** The key of a class that supplies the credential. */
+    public static final String CLASS_NAME = "azure.tokenCredentialProviderClassName";
     private static final String BEAN_NAME = "azure.tokenCredentialBeanName";
     private static final String DOCUMENT = "pgentra.credential";
 
@@ -59,7 +57,7 @@ final class PluginOptions {
             "pgentra.caFile");
 
     /** The keys that decide about credential, token and TLS. Connections whose values are equal share a provider. */
-    static final String[] KEYS = concat(TLS_KEYS, CREDENTIAL_KEYS, OTHER_KEYS);
+    public static final String[] KEYS = concat(TLS_KEYS, CREDENTIAL_KEYS, OTHER_KEYS);
 
     private static final Set<String> KNOWN = Set.of(KEYS);
 
@@ -68,7 +66,7 @@ final class PluginOptions {
 
     private static final Set<String> WARNED = ConcurrentHashMap.newKeySet();
 
-    private PluginOptions() {}
+    private ConnectionOptions() {}
 
     @SafeVarargs
     private static String[] concat(List<String>... lists) {
@@ -76,7 +74,7 @@ final class PluginOptions {
     }
 
     /** Where the options come from, which decides what they may do. */
-    enum Source {
+    public enum Source {
         /** The plugin, which cannot tell a URL from properties. */
         PLUGIN,
         /** The URL of a data source. */
@@ -86,12 +84,12 @@ final class PluginOptions {
     }
 
     /** Returns whether a key is one of this library's or of azure-identity-extensions, so that the driver does not need it. */
-    static boolean isOption(String name) {
+    public static boolean isOption(String name) {
         return name.startsWith("pgentra.") || name.startsWith("azure.");
     }
 
     /** Returns whether the properties, but not their defaults, have an option that {@link #read} reports as unknown. */
-    static boolean hasUnknown(Properties properties) {
+    public static boolean hasUnknown(Properties properties) {
         for (Object key : properties.keySet()) {
             if (key instanceof String name && isOption(name) && !KNOWN.contains(name)) {
                 return true;
@@ -101,7 +99,7 @@ final class PluginOptions {
     }
 
     /** Raises an error for an unknown option of this library, and warns once of one of {@code azure.*}. */
-    static void checkNames(Properties properties) {
+    public static void checkNames(Properties properties) {
         for (String name : properties.stringPropertyNames()) {
             if (KNOWN.contains(name)) {
                 continue;
@@ -117,7 +115,7 @@ final class PluginOptions {
     }
 
     /** Logs a warning, once per process. */
-    static void warn(String message) {
+    public static void warn(String message) {
         // A program that makes up property names must not fill the memory.
         if (WARNED.size() < 1000 && WARNED.add(message)) {
             System.getLogger("pgentra").log(System.Logger.Level.WARNING, message);
@@ -131,7 +129,7 @@ final class PluginOptions {
      * @param classes where a class name of the properties comes from
      * @param given the credential of the application, or null
      */
-    static Settings read(Properties properties, Map<String, String> variables, Source classes, Credential given) {
+    public static Settings read(Properties properties, Map<String, String> variables, Source classes, Credential given) {
         checkNames(properties);
         String password = "Entra no longer accepts a user name and password. Use a service principal (azure.tenantId,"
                 + " azure.clientId, azure.clientSecret) or azure.managedIdentityEnabled=true.";
@@ -163,7 +161,27 @@ final class PluginOptions {
         return settings;
     }
 
-    static Boolean flag(Properties properties, String name) {
+    /**
+     * Returns the settings of a builder with the options of properties, which count where the builder has none.
+     *
+     * @param own the settings of the builder
+     * @param classes where a class name of the properties comes from
+     */
+    public static Settings merge(Settings own, Properties properties, Source classes) {
+        Settings merged = own.copy();
+        Settings options = read(properties, own.variables(), classes, own.credential());
+        for (String key : List.of(
+                "host", "fallback_username", "management_lookup", "mode", "ca_file", "cache", "scope", "timeout")) {
+            if (merged.get(key) == null) {
+                merged.put(key, options.get(key));
+            }
+        }
+        merged.credential(options.credential());
+        return merged;
+    }
+
+    /** Returns a property that is true or false, or null. */
+    public static Boolean flag(Properties properties, String name) {
         String value = text(properties, name);
         if (value == null) {
             return null;
@@ -352,7 +370,7 @@ final class PluginOptions {
             return Credential.of(source);
         }
         for (CredentialConverter converter :
-                ServiceLoader.load(CredentialConverter.class, PluginOptions.class.getClassLoader())) {
+                ServiceLoader.load(CredentialConverter.class, ConnectionOptions.class.getClassLoader())) {
             Credential converted = credential == null ? null : converter.convert(credential);
             if (converted != null) {
                 return converted;
@@ -382,9 +400,9 @@ final class PluginOptions {
     }
 
     /** The class loader of a class that the properties name. */
-    static ClassLoader loader() {
+    public static ClassLoader loader() {
         ClassLoader loader = Thread.currentThread().getContextClassLoader();
-        return loader != null ? loader : PluginOptions.class.getClassLoader();
+        return loader != null ? loader : ConnectionOptions.class.getClassLoader();
     }
 
     private static void refuse(Properties properties, String name, String advice) {
@@ -397,8 +415,13 @@ final class PluginOptions {
         return Errors.create(Errors.INVALID_CONFIGURATION, message, advice);
     }
 
+    /** Returns the credential of a JSON document. */
+    public static Credential credential(Map<String, Object> document) {
+        return new JsonCredential(document);
+    }
+
     /** A credential that a JSON document describes. */
-    static final class JsonCredential extends Credential {
+    private static final class JsonCredential extends Credential {
         private final Map<String, Object> document;
 
         JsonCredential(Map<String, Object> document) {
