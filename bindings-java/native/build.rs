@@ -3,8 +3,6 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        // Cargo passes on the options of libpgentra; this is not its name.
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libpgentra_jni.so");
         // Java unloads the library with its class loader, while threads of the engine run in it.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
