@@ -29,6 +29,8 @@ mod user_data;
 mod wait;
 
 // For crates that are linked with this one instead of loading the library, such as a binding in Rust.
+#[cfg(feature = "testing")]
+pub use crate::testing::pgentra_run_vector;
 pub use crate::{
     async_call::{
         pgentra_done_callback, pgentra_operation, pgentra_operation_cancel, pgentra_operation_free, pgentra_outcome,

@@ -34,7 +34,26 @@ public final class Library {
     /** Returns the lines to add to a login error. */
     public static String explain(
             String sqlState, String message, String role, String roleSource, String token, String host) {
-        return Native.text(Native.LOGIN_ERROR_EXPLAIN, sqlState, message, role, roleSource, token, host, null);
+        return explain(sqlState, message, role, roleSource, token, host, null);
+    }
+
+    /** As above; {@code environment}: the variables, by which it finds those of Service Connector that were not used. */
+    public static String explain(
+            String sqlState,
+            String message,
+            String role,
+            String roleSource,
+            String token,
+            String host,
+            String environment) {
+        String[] texts = {sqlState, message, role, roleSource, token, host, environment};
+        String lines = Native.text(Native.LOGIN_ERROR_EXPLAIN, texts);
+        return lines == null ? "" : lines;
+    }
+
+    /** Returns role, principal, audience and times of a token as JSON. */
+    public static String describeToken(String token) {
+        return Native.text(Native.DESCRIBE_TOKEN, token);
     }
 
     /** Runs a case of tests/vectors: needs a native library with the feature {@code testing}. */

@@ -7,11 +7,12 @@ import java.util.concurrent.atomic.AtomicBoolean;
 /** Passes the engine's log events to {@link System.Logger}, with the logger names of the engine, such as {@code pgentra}. */
 final class Logging {
     private static final AtomicBoolean STARTED = new AtomicBoolean();
-    private static final Level[] LEVELS = {Level.OFF, Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG, Level.TRACE};
+    private static final Level[] LEVELS = {Level.OFF, Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG};
 
     private Logging() {}
 
     static void start() {
+        Native.require();
         if (!STARTED.compareAndSet(false, true)) {
             return;
         }
