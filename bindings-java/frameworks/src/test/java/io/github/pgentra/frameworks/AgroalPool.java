@@ -1,6 +1,7 @@
 package io.github.pgentra.frameworks;
 
 import io.agroal.api.AgroalDataSource;
+import io.agroal.api.configuration.AgroalConnectionPoolConfiguration.ConnectionValidator;
 import io.agroal.api.configuration.supplier.AgroalDataSourceConfigurationSupplier;
 import io.agroal.api.security.AgroalSecurityProvider;
 import io.quarkus.credentials.CredentialsProvider;
@@ -29,6 +30,7 @@ final class AgroalPool implements Sample {
         pool = AgroalDataSource.from(new AgroalDataSourceConfigurationSupplier().connectionPoolConfiguration(settings -> settings
                 .maxSize(2)
                 .validateOnBorrow(true)
+                .connectionValidator(ConnectionValidator.defaultValidator())
                 .acquisitionTimeout(Duration.ofSeconds(30))
                 .connectionFactoryConfiguration(
                         factory -> factory.jdbcUrl(url).credential(provider).addSecurityProvider(security))));

@@ -83,7 +83,7 @@ class FrameworksTest {
         private CredentialsProvider(String url) {
             pool.setJdbcUrl(url);
             pool.setMaximumPoolSize(2);
-            pool.setCredentialsProvider(new EntraCredentialsProvider(provider));
+            pool.setCredentialsProvider(new EntraCredentialsProvider(provider, pool));
         }
 
         @Override
