@@ -29,7 +29,8 @@ class PreviousVersionsTest {
         String url = Emulator.url();
         Map<String, Sample> samples = new LinkedHashMap<>();
         try {
-            samples.put("pgjdbc", new JdbcSample(url + "&user=" + principal.name()));
+            String identity = "&user=" + principal.name() + "&azure.clientId=" + principal.clientId();
+            samples.put("pgjdbc", new JdbcSample(url + identity));
             samples.put("HikariCP 6", new HikariSample(url));
             samples.put("Tomcat's pool", new TomcatPoolSample(url));
             samples.put("Hibernate 6", new HibernateSample(url));
