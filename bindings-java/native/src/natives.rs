@@ -687,26 +687,37 @@ unsafe extern "system" fn abandon(env: *mut JNIEnv, _: jclass, request: jlong) {
 unsafe extern "C" fn log(sink: *mut c_void, level: i32, target: *const c_char, message: *const c_char) {
     let _ = catch_unwind(|| {
         attached(|env, machine| {
+            let sink = env.upgrade(sink.cast());
+            if sink.is_null() {
+                return;
+            }
             // SAFETY: the library passes valid texts for the time of the call.
             let (target, message) = unsafe { (env.bytes(target), env.bytes(message)) };
             let arguments = [jvalue { i: level }, jvalue { l: target }, jvalue { l: message }];
-            env.call_void(sink.cast(), machine.log_sink_log, &arguments);
+            env.call_void(sink, machine.log_sink_log, &arguments);
+            env.delete_local(sink);
             env.delete_local(target);
             env.delete_local(message);
         });
     });
 }
 
+/// Releases a weak reference that the library no longer uses.
+unsafe extern "C" fn release_weak(reference: *mut c_void) {
+    let _ = catch_unwind(|| attached(|env, _| env.delete_weak(reference.cast())));
+}
+
+/// The sink is kept by its class, not by the library: the class loader could not be collected otherwise.
 unsafe extern "system" fn set_log(env: *mut JNIEnv, _: jclass, level: jint, sink: jobject, errors: jobjectArray) {
     guarded(env, (), |env| {
-        let sink = env.global(sink);
+        let sink = env.weak(sink);
         let mut error = ErrorPlace::new();
         let (callback, finalizer): (pgentra_log_callback, pgentra_finalizer) =
-            if sink.is_null() { (None, None) } else { (Some(log), Some(release)) };
-        // SAFETY: `release` takes the user data; the output is a variable of this call.
+            if sink.is_null() { (None, None) } else { (Some(log), Some(release_weak)) };
+        // SAFETY: `release_weak` takes the user data; the output is a variable of this call.
         let status = unsafe { abi::pgentra_set_log_callback(level, callback, pointer(sink), finalizer, error.out()) };
         if status != 0 {
-            env.delete_global(sink);
+            env.delete_weak(sink);
         }
         error.pass(env, errors);
     });
