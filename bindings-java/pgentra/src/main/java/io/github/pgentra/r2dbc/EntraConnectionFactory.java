@@ -39,11 +39,11 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
                         return Mono.error(R2dbcErrors.of(own));
                     }
                     R2dbcException refused = loginError(error);
-                    if (refused == null || attempt.token() == null) {
+                    if (refused == null || attempt.login() == null) {
                         return Mono.error(error);
                     }
                     Mono<Boolean> newer = again && Library.isRetriable(refused.getSqlState(), refused.getMessage())
-                            ? Mono.fromFuture(provider.invalidateAsync(attempt.token())).onErrorReturn(false)
+                            ? Mono.fromFuture(provider.invalidateAsync(attempt.login().password())).onErrorReturn(false)
                             : Mono.just(false);
                     return newer.flatMap(is -> is ? connect(false) : Mono.error(explained(refused, attempt)));
                 });
@@ -64,9 +64,9 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
         String explanation = Library.explain(
                 refused.getSqlState(),
                 refused.getMessage(),
-                attempt.user(),
-                attempt.userSource(),
-                attempt.token(),
+                attempt.login().user(),
+                attempt.login().userSource(),
+                attempt.login().password(),
                 attempt.host());
         return explanation.isEmpty()
                 ? refused

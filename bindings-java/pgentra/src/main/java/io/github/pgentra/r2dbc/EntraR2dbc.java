@@ -28,11 +28,13 @@ import java.util.Objects;
  * }</pre>
  *
  * <p>A user in the options wins over the token's. A password in the options is used as it is. The driver's default, no TLS, is
- * raised to {@code require}; {@code disable} is refused, unless the server is local.
+ * raised to {@code require}; {@code disable} is refused, unless the server is local or the option
+ * {@code pgentra.allowInsecureTransport} is true.
  */
 public final class EntraR2dbc {
     private static final Option<Object> USER = Option.valueOf("user");
     private static final Option<Object> PASSWORD = Option.sensitiveValueOf("password");
+    private static final Option<Object> ALLOW_INSECURE_TRANSPORT = Option.valueOf("pgentra.allowInsecureTransport");
     private static final Option<Object> SSL_MODE_ALIAS = Option.valueOf("sslmode");
 
     private EntraR2dbc() {}
@@ -121,6 +123,8 @@ public final class EntraR2dbc {
         request.put("arguments", arguments);
         request.put("environment", Map.of());
         request.put("has_credential", true);
+        Object allowed = options.getValue(ALLOW_INSECURE_TRANSPORT);
+        request.put("allow_insecure_transport", allowed != null && Boolean.parseBoolean(allowed.toString()));
         Map<String, Object> plan = Library.planConnection(request);
         if (plan.get("warnings") instanceof List<?> warnings) {
             for (Object warning : warnings) {
