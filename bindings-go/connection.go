@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -111,7 +113,7 @@ func OpenConnectionWith(provider *TokenProvider, connString string, driver Drive
 }
 
 func openConnection(connString string, driver Driver, given *settings, provider *TokenProvider) (*Connection, error) {
-	read, err := nativeReadConnection(connString, "libpq")
+	read, err := nativeReadConnection(connString, "libpq_with_parameters")
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +130,9 @@ func openConnection(connString string, driver Driver, given *settings, provider 
 	}
 	plan, err := planConnection(given, driver, arguments)
 	if err != nil {
+		return nil, err
+	}
+	if plan.ConnInfo, err = withParameters(plan.ConnInfo, read); err != nil {
 		return nil, err
 	}
 	made := &Connection{plan: plan, provider: provider, settings: given, host: plan.Host}
@@ -153,6 +158,25 @@ func openConnection(connString string, driver Driver, given *settings, provider 
 		made.provider, made.isOwn = opened, true
 	}
 	return made, nil
+}
+
+// withParameters adds the settings that are not libpq's: the driver sends them to the server, or its pool uses them.
+func withParameters(conninfo string, settings map[string]string) (string, error) {
+	written, err := nativeReadConnection(conninfo, "libpq")
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	text.WriteString(conninfo)
+	for _, keyword := range slices.Sorted(maps.Keys(settings)) {
+		_, isWritten := written[keyword]
+		// A password that is left out is one that is not used.
+		if !isWritten && keyword != "password" && keyword != "user" {
+			quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(settings[keyword])
+			text.WriteString(" " + keyword + "='" + quoted + "'")
+		}
+	}
+	return text.String(), nil
 }
 
 // Close closes the provider, unless it was passed to [OpenConnectionWith]. Connections of the driver stay open.

@@ -147,9 +147,14 @@ func isUnavailable(err error) bool {
 	return false
 }
 
+// classOf returns the name of an error's type, or "error" for one that programs cannot name.
 func classOf(err error) string {
 	name := fmt.Sprintf("%T", err)
-	return name[strings.LastIndex(name, ".")+1:]
+	name = name[strings.LastIndex(name, ".")+1:]
+	if name == "" || name[0] < 'A' || name[0] > 'Z' {
+		return "error"
+	}
+	return name
 }
 
 // messageOf returns Entra's own message if the error quotes it: the SDK puts many lines before it.

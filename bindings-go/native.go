@@ -500,5 +500,8 @@ func takeEvent() (level int, target, message string, dropped uint64, ok bool) {
 	return int(event.level), C.GoString(event.target), C.GoString(event.message), uint64(lost), true
 }
 
+// headerVersion is that of pgentra.h.
+const headerVersion = C.PGENTRA_VERSION
+
 // Version returns the version of the library that the program uses.
 func Version() string { return C.GoString(C.pgentra_version()) }
