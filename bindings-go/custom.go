@@ -31,11 +31,11 @@ var (
 
 // acquireQueue returns the queue of a credential. Equal pointers share one, and with it the cached tokens.
 func acquireQueue(credential TokenCredential) (*queue, error) {
-	isShared := reflect.TypeOf(credential).Kind() == reflect.Pointer
+	key, isShared := keyOf(credential)
 	queueLock.Lock()
 	defer queueLock.Unlock()
 	if isShared {
-		if found, ok := queues[credential]; ok {
+		if found, ok := queues[key]; ok {
 			found.users++
 			return found, nil
 		}
@@ -47,7 +47,7 @@ func acquireQueue(credential TokenCredential) (*queue, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	made := &queue{credential: credential, handle: handle, users: 1, context: ctx, cancel: cancel}
 	if isShared {
-		queues[credential] = made
+		queues[key] = made
 	}
 	go made.serve()
 	return made, nil
@@ -59,11 +59,20 @@ func releaseQueue(released *queue) {
 	if released.users--; released.users > 0 {
 		return
 	}
-	if reflect.TypeOf(released.credential).Kind() == reflect.Pointer {
-		delete(queues, released.credential)
+	if key, isShared := keyOf(released.credential); isShared {
+		delete(queues, key)
 	}
 	released.cancel()
 	closeCredential(released.handle)
+}
+
+// keyOf returns what equal credentials have in common: the pointer, or that of the credential which a converter wraps.
+func keyOf(credential TokenCredential) (key any, isShared bool) {
+	key = credential
+	if wrapper, ok := credential.(interface{ CacheKey() any }); ok {
+		key = wrapper.CacheKey()
+	}
+	return key, key != nil && reflect.TypeOf(key).Kind() == reflect.Pointer
 }
 
 // nameOf returns the name of a credential for errors and logs.
