@@ -27,28 +27,36 @@ need_go() {
     fi
 }
 
-# The folder of this platform in bindings-go/lib.
-platform() { echo "bindings-go/lib/$(go env GOOS)_$(go env GOARCH)"; }
-
-# archive FOLDER FEATURES...: builds the library and makes its archive, unless the library is unchanged.
+# archive NAME FEATURES...: builds the library and makes its archive in bindings-go/lib, unless the library is unchanged.
 archive() {
-    folder=$1
+    made=bindings-go/lib/$(go env GOOS)_$(go env GOARCH)/$1
     shift
     cargo build --quiet --profile "$PROFILE" -p pgentra-c "$@"
-    mkdir -p "$folder"
-    if [ ! -f "$folder/libpgentra.a" ] || [ "$PGENTRA_TARGET/libpgentra.a" -nt "$folder/libpgentra.a" ]; then
-        bindings-c/install/archive.sh "$PGENTRA_TARGET" "$folder/libpgentra.a"
+    if [ ! -f "$made" ] || [ "$PGENTRA_TARGET/libpgentra.a" -nt "$made" ]; then
+        bindings-c/install/archive.sh "$PGENTRA_TARGET" "$made"
     fi
 }
 
-# go's cache does not see a changed archive: -count=1 links the tests again.
+# go_test MODULE ARGUMENTS...: go's cache does not see a changed archive: -count=1 links the tests again.
+go_test() {
+    module=$1
+    shift
+    (cd "bindings-go/$module" && go test -json -count=1 -timeout 25m -tags pgentra_testing "$@" . 2>&1) || true
+}
+
+# The tests wait more than they compute, so that the modules run at the same time.
 run_tests() {
     need_go skipped
-    archive "$(platform)/testing" --features testing
-    export PGENTRA_REPOSITORY="$root"
+    archive libpgentra_testing.a --features testing
+    results=$(mktemp -d)
+    trap 'rm -rf "$results"' EXIT
     for module in . pgxentra pqentra azcoreentra tests; do
-        (cd "bindings-go/$module" && go test -json -count=1 -timeout 25m -tags pgentra_testing ./... 2>&1)
-    done | "$PYTHON" tools/go_results.py
+        go_test "$module" >"$results/$(basename "$module").json" &
+    done
+    wait
+    # The cases that are concurrent, with the race detector. Compiling the packages for it takes a minute once.
+    go_test . -race -run 'Login|Close|Custom|Provider' >"$results/race.json"
+    cat "$results"/*.json | "$PYTHON" tools/go_results.py
 }
 
 lint() {
@@ -83,6 +91,6 @@ install_staticcheck() {
 case "${1:-}" in
     test) run_tests ;;
     lint) lint ;;
-    archive) need_go skipped && archive "$(platform)" ;;
+    archive) need_go skipped && archive libpgentra.a ;;
     *) sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2; exit 2 ;;
 esac

@@ -5,6 +5,6 @@ package darwin_arm64
 
 /*
 #cgo !pgentra_testing LDFLAGS: ${SRCDIR}/libpgentra.a -liconv -framework Security -framework CoreFoundation -framework SystemConfiguration
-#cgo pgentra_testing LDFLAGS: ${SRCDIR}/testing/libpgentra.a -liconv -framework Security -framework CoreFoundation -framework SystemConfiguration
+#cgo pgentra_testing LDFLAGS: ${SRCDIR}/libpgentra_testing.a -liconv -framework Security -framework CoreFoundation -framework SystemConfiguration
 */
 import "C"

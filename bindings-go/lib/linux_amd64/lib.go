@@ -5,6 +5,6 @@ package linux_amd64
 
 /*
 #cgo !pgentra_testing LDFLAGS: ${SRCDIR}/libpgentra.a -lutil -lrt -lpthread -lm -ldl
-#cgo pgentra_testing LDFLAGS: ${SRCDIR}/testing/libpgentra.a -lutil -lrt -lpthread -lm -ldl
+#cgo pgentra_testing LDFLAGS: ${SRCDIR}/libpgentra_testing.a -lutil -lrt -lpthread -lm -ldl
 */
 import "C"
