@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -195,6 +195,10 @@ bench-node: build npm ## its part for the npm packages, as npm installs them
 bench-dotnet: PROFILE := release
 bench-dotnet: build libpgentra ## its part for .NET
 	@$(RUN) --postgres newest python benchmarks/run.py dotnet
+
+bench-go: PROFILE := release
+bench-go: build ## its part for Go
+	@$(RUN) --postgres newest python benchmarks/run.py go
 
 # Builds
 
