@@ -26,13 +26,13 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-uniffi
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-go test-uniffi
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-go lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -118,6 +118,9 @@ test-java: build
 test-uniffi: build
 	@$(RUN) --postgres none tools/uniffi.sh test
 
+test-go: build
+	@$(RUN) --postgres none tools/go.sh test
+
 # The time for each target.
 SECONDS = 60
 fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
@@ -174,6 +177,9 @@ lint-dotnet: libpgentra
 lint-java: prerequisites
 	@tools/java.sh lint
 
+lint-go: prerequisites
+	@tools/go.sh lint
+
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_text.py
 
@@ -201,6 +207,10 @@ bench-dotnet: build libpgentra ## its part for .NET
 bench-java: PROFILE := release
 bench-java: build ## its part for Java
 	@$(RUN) --postgres newest python benchmarks/run.py java
+
+bench-go: PROFILE := release
+bench-go: build ## its part for Go
+	@$(RUN) --postgres newest python benchmarks/run.py go
 
 # Builds
 
@@ -237,6 +247,10 @@ npm: prerequisites ## the npm packages, in .cache/npm
 jar: PROFILE := release
 jar: prerequisites ## the jar of the JVM binding, in .cache/java
 	@tools/java.sh jar
+
+go-archive: PROFILE := release
+go-archive: prerequisites ## the archive that Go programs in a clone link, in bindings-go/lib
+	@tools/go.sh archive
 
 nuget: libpgentra-release ## the .NET packages, in target/nuget
 	@tools/dotnet.sh pack

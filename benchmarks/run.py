@@ -1,6 +1,7 @@
 """Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet | java]    everything, or only the table of .NET or Java, which replaces the one in `results.md`
+    benchmarks/run.py [dotnet | java | go]    everything, or only the table of .NET, Java or Go, which replaces the one in
+                                              `results.md`
 
 Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
 written to `results.md` beside this file; rows that miss their goal say so.
@@ -59,10 +60,12 @@ class Bench:
     python: dict[str, list[str]]
     dotnet: list[str]
     java: dict[str, list[str]]
+    go: list[str]
     rows: list[Row] = field(default_factory=list)
 
     def start(self, language: str, measure: str, who: str, **variables: str) -> subprocess.Popen[str]:
-        program = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who)}.get(language) or self.python[who]
+        programs = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who), "go": self.go}
+        program = programs.get(language) or self.python[who]
         return subprocess.Popen(
             [*program, measure, who],
             env=self.variables | variables,
@@ -191,7 +194,7 @@ def cold_rows(bench: Bench, language: str, callers: str) -> None:
     )
 
 
-def refresh_row(bench: Bench, language: str) -> None:
+def refresh_row(bench: Bench, language: str, limit_ms: float = 1) -> None:
     # Past the refresh point of 4.8..6 s, long before the expiry. The peer refreshes 300 s before the expiry.
     with tokens(bench.emulator, lifetime_s=12):
         ours = median(bench.next_call(language, "ours", 6.5, latency_ms=1000))
@@ -199,22 +202,22 @@ def refresh_row(bench: Bench, language: str) -> None:
         peer = median(bench.next_call(language, "peer", 0.0, latency_ms=1000))
     bench.add(
         "call in the refresh window, service takes 1 s",
-        "<= 1 ms",
+        f"<= {limit_ms} ms",
         outcome(ours),
         outcome(peer),
-        ours["ms"] <= 1 and not ours["errors"],
+        ours["ms"] <= limit_ms and not ours["errors"],
     )
 
 
-def outage_row(bench: Bench, language: str, ours: Result) -> None:
+def outage_row(bench: Bench, language: str, ours: Result, limit_ms: float = 1) -> None:
     with tokens(bench.emulator, lifetime_s=200):
         peer = median(bench.next_call(language, "peer", 0.0, status=503))
     bench.add(
         "service answers 503, token good for 200 s more",
-        "served, <= 1 ms",
+        f"served, <= {limit_ms} ms",
         outcome(ours),
         outcome(peer),
-        ours["ms"] <= 1 and not ours["errors"],
+        ours["ms"] <= limit_ms and not ours["errors"],
     )
 
 
@@ -485,6 +488,73 @@ def finish_quietly(process: subprocess.Popen[str]) -> None:
         raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
 
 
+def build_go() -> list[str]:
+    """Builds the measuring program in Go; returns nothing, and reports it, if there is no Go."""
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    if not Path(go).exists():
+        say("not tried: Go: none on this machine")
+        return []
+    say("building the measuring program in Go, profile release")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    variables = {**os.environ, "PROFILE": "release", "PGENTRA_TARGET": str(target), "GOTOOLCHAIN": "local"}
+    subprocess.run([str(ROOT / "tools" / "go.sh"), "archive"], env=variables, check=True)
+    program = target / "go-measure"
+    # The archive is not an input of go's cache.
+    words = [go, "build", "-buildvcs=false", "-ldflags", f"-X main.built={time.time()}", "-o", str(program), "."]
+    subprocess.run(words, cwd=ROOT / "benchmarks" / "go", env=variables, check=True)
+    return [str(program)]
+
+
+def go_rows(bench: Bench) -> None:
+    """Measures `TokenProvider.Login` and azidentity's `GetToken`."""
+    for measure, name in (("warm-identity", "managed identity"), ("warm-secret", "secret")):
+        ours, peer = bench.both("go", measure)
+        bench.add(
+            f"warm login, {name}",
+            "<= 150 ns, 0 allocations",
+            f"{ours['ns']:.0f} ns, {ours['allocations']:.2g} allocations",
+            f"{peer['ns']:.0f} ns, {peer['allocations']:.2g} allocations",
+            ours["ns"] <= 150 and ours["allocations"] < 0.01,
+        )
+    ours, peer = bench.both("go", "first")
+    bench.add(
+        "first token over TLS on loopback",
+        "<= 20 ms, 1 request, 1 connection",
+        f"{ours['ms']:.1f} ms, {exactly(ours)}",
+        f"{peer['ms']:.1f} ms, {exactly(peer)}",
+        ours["ms"] <= 20 and ours["most_requests"] == 1 and ours["most_connections"] == 1,
+    )
+    for measure, endpoint, name in (
+        ("stampede-identity", "app_service", "managed identity"),
+        ("stampede", "token", "secret"),
+    ):
+        with bench.emulator.fault(endpoint=endpoint, latency_ms=200):
+            found = {who: [go_stampede(bench, measure, who, endpoint) for _ in range(RUNS)] for who in ("ours", "peer")}
+        ours, peer = median(found["ours"]), median(found["peer"])
+        bench.add(
+            f"200 goroutines, cold, service takes 200 ms, {name}",
+            "1 request, p99 <= 230 ms",
+            f"{ours['most_requests']} request{'s' * (ours['most_requests'] != 1)}, p99 {ours['ms']:.0f} ms",
+            f"{peer['requests']:.0f} request{'s' * (peer['requests'] != 1)}, p99 {peer['ms']:.0f} ms",
+            ours["ms"] <= 230 and ours["most_requests"] == 1,
+        )
+    bench.add(*go_size())
+
+
+def go_stampede(bench: Bench, measure: str, who: str, endpoint: str) -> Result:
+    bench.emulator.call("DELETE", "/requests")
+    result = finish(bench.start("go", measure, who))
+    counters = bench.emulator.call("GET", "/requests")["counters"]
+    return result | {"requests": counters.get(endpoint, {}).get("total", 0)}
+
+
+def go_size() -> tuple[str, str, str, str, bool]:
+    """Returns the row of what a build adds to a program."""
+    archive = next((ROOT / "bindings-go" / "lib").glob("*/libpgentra.a"))
+    megabytes = archive.stat().st_size / 1e6
+    return ("the archive that a build downloads", "<= 15 MB", f"{megabytes:.1f} MB", "", megabytes <= 15)
+
+
 def connect_row(bench: Bench) -> None:
     result = median([bench.measure("python", "connect", "ours") for _ in range(RUNS)])
     bench.add(
@@ -554,12 +624,12 @@ def surroundings(emulator: Emulator, application: dict[str, Any]) -> str:
 
 
 def start_bench(
-    python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]]
+    python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]], go: list[str]
 ) -> Bench:
     emulator = Emulator.start("--config", str(ROOT / "benchmarks" / "emulator.toml"))
     (application,) = (one for one in emulator.call("GET", "/principals") if one["name"] == "bench-api")
     variables = emulator.environment() | {"PGENTRA_BENCHMARK": surroundings(emulator, application)}
-    return Bench(emulator, variables, rust, python, dotnet, java)
+    return Bench(emulator, variables, rust, python, dotnet, java, go)
 
 
 def machine() -> list[str]:
@@ -572,7 +642,7 @@ def machine() -> list[str]:
         f"{os.cpu_count()} cores, {processor}",
         f"{platform.system()} {platform.release()}, {rustc}, Python {platform.python_version()}",
         "peers: azure_identity 1.0.0 (Rust); azure-identity 1.27.0 with azure-postgresql-auth 1.1.0 (Python); "
-        "Azure.Identity 1.21.0 (.NET); azure-identity-extensions 1.2.9 (Java)",
+        "Azure.Identity 1.21.0 (.NET); azure-identity-extensions 1.2.9 (Java); azidentity 1.15.0 (Go)",
         f"measured {datetime.now(timezone.utc):%Y-%m-%d}, profile release",
         f"each figure the median of {RUNS} processes, ours and the peer's by turns",
     ]
@@ -615,13 +685,14 @@ class Sleepers:
 
 
 def main(wanted: list[str]) -> int:
-    dotnet = [] if wanted == ["java"] else build_dotnet()
-    java = {} if wanted == ["dotnet"] else build_java()
-    if wanted and not dotnet and not java:
+    dotnet = build_dotnet() if wanted in ([], ["dotnet"]) else []
+    java = build_java() if wanted in ([], ["java"]) else {}
+    go = build_go() if wanted in ([], ["go"]) else []
+    if wanted and not (dotnet or java or go):
         return 0
     rust: list[str] = []
     python: dict[str, list[str]] = {}
-    languages = ["dotnet"] * bool(dotnet) + ["java"] * bool(java)
+    languages = ["dotnet"] * bool(dotnet) + ["java"] * bool(java) + ["go"] * bool(go)
     if not wanted:
         say("building the measuring program, profile release")
         build = ["cargo", "build", "--quiet", "--release", "-p", "pgentra-benchmarks"]
@@ -633,8 +704,8 @@ def main(wanted: list[str]) -> int:
         languages = ["rust", "python", *languages]
 
     tables: dict[str, list[Row]] = {}
-    bench = start_bench(python, rust, dotnet, java)
-    sleepers = Sleepers(start_bench(python, rust, dotnet, java), languages)
+    bench = start_bench(python, rust, dotnet, java, go)
+    sleepers = Sleepers(start_bench(python, rust, dotnet, java, go), languages)
     outage: dict[str, Result] = {}
 
     def finish_table(title: str) -> None:
@@ -661,13 +732,19 @@ def main(wanted: list[str]) -> int:
         if dotnet:
             dotnet_rows(bench)
             refresh_row(bench, "dotnet")
-            outage_row(bench, "dotnet", (outage or sleepers.wake())["dotnet"])
+            outage = outage or sleepers.wake()
+            outage_row(bench, "dotnet", outage["dotnet"])
             finish_table(".NET")
         if java:
             java_rows(bench)
             refresh_row(bench, "java")
             outage_row(bench, "java", (outage or sleepers.wake())["java"])
             finish_table("Java")
+        if go:
+            go_rows(bench)
+            refresh_row(bench, "go", limit_ms=0.1)
+            outage_row(bench, "go", (outage or sleepers.wake())["go"], limit_ms=0.1)
+            finish_table("Go")
     finally:
         sleepers.end()
         bench.emulator.stop()

@@ -220,6 +220,43 @@ def java_samples(server: ServerAddress) -> list[Sample]:
     return samples
 
 
+#: Built by the demonstration if Go is installed.
+GO_SAMPLES = (
+    ("Go, pgx pool", "pool"),
+    ("Go, database/sql", "sql"),
+    ("Go, lib/pq", "pq"),
+    ("Go, azidentity", "azure"),
+    ("Go, custom credential", "custom"),
+)
+
+
+def go_samples(folder: str) -> list[Sample]:
+    """Builds the samples in Go into `folder`; reports if that is not possible."""
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if go is None:
+        say("not tried: Go: not installed")
+        return []
+    programs = Path(folder, "go")
+    programs.mkdir()
+    variables = {
+        **os.environ,
+        "PATH": f"{Path(go).parent}{os.pathsep}{os.environ['PATH']}",
+        "PGENTRA_TARGET": str(TARGET),
+        "PROFILE": os.environ.get("PROFILE", "dev"),
+        "GOTOOLCHAIN": "local",
+    }
+    samples = [f"./{name}" for _, name in GO_SAMPLES]
+    try:
+        quietly(str(ROOT / "tools" / "go.sh"), "archive", environment=variables)
+        # The archive is not an input of go's cache, but the programs are new.
+        words = [go, "build", "-buildvcs=false", "-o", str(programs), *samples]
+        subprocess.run(words, cwd=ROOT / "examples" / "go", env=variables, capture_output=True, text=True, check=True)
+    except subprocess.CalledProcessError as error:
+        say(f"not tried: Go: {error}: {error.stderr}")
+        return []
+    return [Sample(name, (str(programs / program),)) for name, program in GO_SAMPLES]
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -267,7 +304,7 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: not installed")
-    say("Building the samples in Rust, C, C++, C# and Java, while the others run ...")
+    say("Building the samples in Rust, C, C++, C#, Java and Go, while the others run ...")
     server = emulator.server
     built = ThreadPoolExecutor(1).submit(
         lambda: [
@@ -275,6 +312,7 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
             *c_samples(folder),
             *dotnet_samples(),
             *java_samples(server),
+            *go_samples(folder),
         ]
     )
     say(f"Running the samples; each should log in as {ROLE} ...\n")

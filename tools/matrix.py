@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "credentials.md"
 BEGIN = "<!-- The table of `make test`, written by tools/matrix.py. -->"
 END = "<!-- The end of the table. -->"
 
-LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET", "Java")
+LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET", "Java", "Go")
 CREDENTIALS = (
     "DefaultAzureCredential",
     "ChainedTokenCredential",
@@ -50,6 +50,9 @@ CONNECTOR_DRIVERS = {
     "postgres.js": "Node",
     "Npgsql": ".NET",
     "pgjdbc": "Java",
+    "pgx": "Go",
+    "database/sql": "Go",
+    "lib/pq": "Go",
     "libpq": "C",
     "tokio-postgres": "Rust",
     "sqlx": "Rust",

@@ -14,7 +14,7 @@ enum Source {
 
 /// Reads the settings, and decides how a connection with them logs in.
 pub fn run(data: &[u8]) {
-    const SOURCES: [Source; 11] = [
+    const SOURCES: [Source; 12] = [
         Source::Text(Form::Libpq),
         Source::Text(Form::Url),
         Source::Text(Form::UrlAuthorityFirst),
@@ -26,6 +26,7 @@ pub fn run(data: &[u8]) {
         Source::ServiceConnector("AZURE_POSTGRESQL_HOST"),
         Source::ServiceConnector("AZURE_POSTGRESQL_USER"),
         Source::ServiceConnector("AZURE_POSTGRESQL_SSL"),
+        Source::Text(Form::LibpqWithParameters),
     ];
     let Some((source, rest)) = select(data, &SOURCES) else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
