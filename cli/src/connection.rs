@@ -49,8 +49,6 @@ pub struct Connection {
     pub provider: TokenProvider,
     /// The scope of the token.
     pub scope: String,
-    /// Whether the argument SERVER was given.
-    pub has_server_argument: bool,
 }
 
 impl Connection {
@@ -77,7 +75,7 @@ impl Connection {
         }
         let provider = plan.provider()?.build()?;
         let scope = provider.scope().to_owned();
-        Ok(Connection { plan, provider, scope, has_server_argument: server.is_some() })
+        Ok(Connection { plan, provider, scope })
     }
 
     /// Returns the hosts of the server.
@@ -318,7 +316,10 @@ pub fn life_left(expires_on: i64) -> i64 {
     expires_on.saturating_sub(i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// Fails if no server is given, as a command without a role name needs none.
+/// Fails if the role name cannot be written to a line of text.
+///
+/// # Errors
+/// Fails for NUL and line breaks.
 pub fn require_role(user: &str) -> Result<()> {
     if user.contains(['\0', '\n', '\r']) {
         return Err(Failure::new(

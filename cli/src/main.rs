@@ -4,6 +4,7 @@
 compile_error!("the program pgentra runs on Unix");
 
 mod args;
+mod child;
 mod completions;
 mod config_file;
 mod connection;
@@ -11,10 +12,13 @@ mod exec;
 mod failure;
 mod log;
 mod options;
+mod output;
 mod passfile;
+mod private_file;
 mod psql;
+mod renewal;
 mod shell;
-mod source;
+mod text;
 mod token;
 mod whoami;
 
@@ -23,6 +27,7 @@ use std::process::ExitCode;
 use args::{Commands, Program, Unparsed};
 use failure::Failure;
 use options::OutputOptions;
+use output::report;
 
 /// The exit code of `exec` and `psql` if the child was not started.
 const NOT_STARTED: u8 = 125;
@@ -73,12 +78,4 @@ fn run(program: Program) -> u8 {
 fn not_started(failure: &Failure, output: &OutputOptions) -> u8 {
     report(failure, output);
     NOT_STARTED
-}
-
-fn report(failure: &Failure, output: &OutputOptions) {
-    if output.json {
-        eprintln!("{}", failure.document());
-    } else {
-        eprintln!("pgentra: {failure}");
-    }
 }

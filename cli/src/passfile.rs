@@ -1,6 +1,7 @@
 //! Lines of libpq's password file.
 
 use pgentra::Login;
+use zeroize::Zeroizing;
 
 use crate::{
     connection::{self, Connection, port_of},
@@ -11,9 +12,9 @@ use crate::{
 ///
 /// # Errors
 /// Fails if no server is given, or if the role contains NUL or a line break.
-pub fn lines(connection: &Connection, login: &Login) -> Result<String> {
+pub fn lines(connection: &Connection, login: &Login) -> Result<Zeroizing<String>> {
     connection::require_role(login.user())?;
-    let mut lines = String::new();
+    let mut lines = Zeroizing::new(String::new());
     for host in connection.hosts()? {
         // libpq compares the name, or the address if there is no name.
         let name = if host.host.is_empty() { host.address() } else { &host.host };

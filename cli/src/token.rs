@@ -10,8 +10,7 @@ use crate::{
     connection::{self, Connection},
     failure::{Exit, Failure, Result},
     options::{ConnectionOptions, CredentialOptions, OutputOptions, ServerArgument},
-    passfile, shell,
-    source::describe_source,
+    output, passfile, shell,
 };
 
 /// The arguments of the command.
@@ -64,7 +63,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (Format::Pgpass, _) => {
             // Fails for a missing server before a token is requested.
             connection.hosts()?;
-            passfile::lines(&connection, &*login(&connection, arguments.min_life)?)?.trim_end().to_owned()
+            let login = login(&connection, arguments.min_life)?;
+            passfile::lines(&connection, &login)?.trim_end().to_owned()
         }
         (Format::Env, _) => {
             let login = login(&connection, arguments.min_life)?;
@@ -72,8 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             format!("PGUSER={} PGPASSWORD={}", shell::quoted(login.user()), shell::quoted(login.password()))
         }
     };
-    println!("{text}");
-    Ok(())
+    output::print(&text)
 }
 
 fn login(connection: &Connection, min_life: u32) -> Result<Arc<Login>> {
@@ -122,7 +121,7 @@ fn document(connection: &Connection, min_life: u32) -> Result<Value> {
         "user": user,
         "user_source": user_source,
         "scope": connection.scope,
-        "credential": describe_source(&connection.provider),
+        "credential": connection.provider.credential().token_source().to_string(),
         "principal": principal.map(|principal| json!({
             "kind": principal.kind,
             "oid": principal.oid,
