@@ -63,6 +63,34 @@ pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
 }
 
+/// Returns the certificate authorities of a PEM file, or of a folder of them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if it contains no certificate.
+pub(crate) fn root_store_of(path: &Path) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let loaded = load(path);
+    let why = loaded.describe();
+    if store.add_parsable_certificates(loaded.certificates).0 > 0 {
+        return Ok(store);
+    }
+    let message = format!("no certificate could be read from {} ({why})", path.display());
+    Err(Error::new(ErrorKind::InvalidConfiguration, message).with_advice("Use a PEM file of certificate authorities."))
+}
+
+/// Returns the certificate authorities that token requests trust.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if `ca_file` does not contain a certificate.
+pub(crate) fn root_store(inputs: &BuildInputs<'_>) -> Result<RootCertStore> {
+    trusted(&RootSettings::new(inputs)).map(|trusted| trusted.store)
+}
+
+/// Returns Mozilla's certificate authorities, which are a part of the library.
+pub(crate) fn bundled_root_store() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
 fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
     let mut trusted = Trusted { store: RootCertStore::empty(), notes: Vec::new() };
     // Several variables often contain the same path.
@@ -81,7 +109,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
         trusted.add(system());
     }
     if trusted.store.is_empty() {
-        trusted.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        trusted.store = bundled_root_store();
     }
 
     for (name, path) in &settings.besides {
