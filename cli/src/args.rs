@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcomma
 use serde_json::{Map, Value};
 
 use crate::{
-    completions, config_file, exec,
+    completions, config_file, doctor, exec,
     failure::{Failure, Result},
     options::{ConnectionOptions, OutputOptions},
     psql, token, whoami,
@@ -44,6 +44,8 @@ pub enum Commands {
     Exec(exec::Arguments),
     /// Run psql; short for `exec -- psql`
     Psql(psql::Arguments),
+    /// Check each step of a login
+    Doctor(doctor::Arguments),
     /// Print a script with the completions of a shell
     Completions(completions::Arguments),
     /// Write the man pages
@@ -59,6 +61,7 @@ impl Commands {
             Commands::Whoami(arguments) => arguments.output.clone(),
             Commands::Exec(arguments) => arguments.output.clone(),
             Commands::Psql(arguments) => arguments.output.clone(),
+            Commands::Doctor(arguments) => arguments.output.clone(),
             Commands::Completions(_) | Commands::Man(_) => OutputOptions::default(),
         }
     }
@@ -69,6 +72,7 @@ impl Commands {
             Commands::Whoami(arguments) => Some(&mut arguments.connection),
             Commands::Exec(arguments) => Some(&mut arguments.connection),
             Commands::Psql(arguments) => Some(&mut arguments.connection),
+            Commands::Doctor(arguments) => Some(&mut arguments.connection),
             Commands::Completions(_) | Commands::Man(_) => None,
         }
     }

@@ -3,8 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use pgentra::{
-    CredentialKind, Login, RefreshMode, TokenProvider,
-    postgres::{ConnectionPlan, ConnectionRequest, Form, Host, Server, connection_string},
+    Config, CredentialKind, Login, RefreshMode, TokenProvider, TokenRequest,
+    bindings::cloud::{Cloud, CloudInputs, Resolved, resolve},
+    postgres::{ConnectionPlan, ConnectionRequest, Form, Host, Server, connection_string, role_name::Principal},
 };
 use serde_json::{Map, Value, json};
 
@@ -49,6 +50,9 @@ pub struct Connection {
     pub provider: TokenProvider,
     /// The scope of the token.
     pub scope: String,
+    /// The configuration of the provider, without the environment.
+    pub config: Config,
+    resolved: Resolved,
 }
 
 impl Connection {
@@ -75,7 +79,17 @@ impl Connection {
         }
         let provider = plan.provider()?.build()?;
         let scope = provider.scope().to_owned();
-        Ok(Connection { plan, provider, scope })
+        let config = Config::from_value(Value::Object(plan.config.clone().unwrap_or_default()))?;
+        let authority = std::env::var("AZURE_AUTHORITY_HOST").ok();
+        let resolved = resolve(&CloudInputs {
+            scope_option: config.scope.as_deref(),
+            host: plan.host.as_deref(),
+            authority_option: config.credential.options.authority_host.as_deref(),
+            cloud_option: config.credential.options.cloud.as_deref(),
+            env_authority_host: authority.as_deref(),
+        })
+        .map_err(pgentra::Error::from)?;
+        Ok(Connection { plan, provider, scope, config, resolved })
     }
 
     /// Returns the hosts of the server.
@@ -121,6 +135,30 @@ impl Connection {
         let of_openssl = std::env::var("SSL_CERT_FILE").ok();
         let candidates = of_user.into_iter().chain(of_openssl).chain(BUNDLES.map(str::to_owned));
         candidates.into_iter().find(|path| Path::new(path).is_file()).unwrap_or_else(|| "system".to_owned())
+    }
+
+    /// Returns the cloud of the connection.
+    pub fn cloud(&self) -> Cloud {
+        self.resolved.cloud
+    }
+
+    /// Returns a contradiction between the settings that select the cloud.
+    pub fn cloud_warning(&self) -> Option<&str> {
+        self.resolved.warning.as_deref()
+    }
+
+    /// Returns the principal of a token, by the claims of a management token too if the role name is from one: only that
+    /// token shows the kind of a managed identity.
+    pub fn principal(&self, login: &Login) -> Option<Principal> {
+        let principal = login.token().claims().ok()?.principal();
+        if login.user_source() != "management token" {
+            return Some(principal);
+        }
+        // It is cached, because the name is from it.
+        let request = TokenRequest::new(self.resolved.management_scope.as_str());
+        let management = self.provider.credential().try_token(&request)?.ok()?.claims().ok()?.principal();
+        let kind = if management.oid == principal.oid { management.kind } else { principal.kind };
+        Some(Principal { kind, ..principal })
     }
 
     /// Obtains a login.

@@ -14,6 +14,7 @@ use crate::{
     child,
     connection::{self, Connection, port_of},
     failure::{Exit, Failure, Result},
+    log,
     options::{ConnectionOptions, CredentialOptions, OutputOptions, ServerArgument},
     passfile,
     private_file::PrivateFile,
@@ -78,6 +79,7 @@ async fn with_password_file(arguments: &Arguments, connection: &Connection) -> R
         started = Logins::start(&connection.provider) => started?,
         number = signals.next() => return Ok(child::code_of(number)),
     };
+    log::show_failed_fetches();
     let file = PrivateFile::create("pgpass", &passfile::lines(connection, &login)?)?;
     let mut command = command(&arguments.command, connection, &login)?;
     command.env("PGPASSFILE", file.path());

@@ -8,6 +8,7 @@ mod child;
 mod completions;
 mod config_file;
 mod connection;
+mod doctor;
 mod exec;
 mod failure;
 mod log;
@@ -28,6 +29,7 @@ use args::{Commands, Program, Unparsed};
 use failure::Failure;
 use options::OutputOptions;
 use output::report;
+use pgentra::bindings::LogLevel;
 
 /// The exit code of `exec` and `psql` if the child was not started.
 const NOT_STARTED: u8 = 125;
@@ -53,7 +55,14 @@ fn main() -> ExitCode {
 
 fn run(program: Program) -> u8 {
     let output = program.command.output();
-    log::start(&output, false);
+    log::start(
+        &output,
+        match &program.command {
+            // What is logged as a warning is one of its checks.
+            Commands::Doctor(_) => LogLevel::Error,
+            _ => LogLevel::Warning,
+        },
+    );
     let outcome = match &program.command {
         Commands::Token(arguments) => token::run(arguments).map(|()| 0),
         Commands::Whoami(arguments) => whoami::run(arguments).map(|()| 0),
@@ -63,6 +72,7 @@ fn run(program: Program) -> u8 {
         Commands::Psql(arguments) => {
             return psql::run(arguments).unwrap_or_else(|failure| not_started(&failure, &output));
         }
+        Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)

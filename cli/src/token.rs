@@ -96,9 +96,11 @@ fn check_life(token: &Token, min_life: u32) -> Result<()> {
 
 /// Returns the document of the JSON form. The role is null if it cannot be determined.
 fn document(connection: &Connection, min_life: u32) -> Result<Value> {
+    let mut principal = None;
     let (token, role) = match connection.provider.login_blocking() {
         Ok(login) => {
             let role = (login.user().to_owned(), connection.user_source(&login).to_owned());
+            principal = connection.principal(&login);
             (Arc::clone(login.token()), Some(role))
         }
         Err(error)
@@ -112,7 +114,7 @@ fn document(connection: &Connection, min_life: u32) -> Result<Value> {
         Err(error) => return Err(error.into()),
     };
     check_life(&token, min_life)?;
-    let principal = token.claims().ok().map(|claims| claims.principal());
+    let principal = principal.or_else(|| token.claims().ok().map(|claims| claims.principal()));
     let (user, user_source) = role.unzip();
     Ok(json!({
         "token": token.secret(),

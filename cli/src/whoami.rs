@@ -39,7 +39,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Err(failure) if is_about_role(failure.code()) => Err(failure),
         Err(failure) => return Err(failure),
     };
-    let principal = token.claims().ok().map(|claims| claims.principal());
+    let of_token = || token.claims().ok().map(|claims| claims.principal());
+    let principal = login.as_ref().ok().and_then(|login| connection.principal(login)).or_else(of_token);
     let source = connection.provider.credential().token_source().to_string();
     let left = connection::life_left(token.expires_on());
     if arguments.output.json {
