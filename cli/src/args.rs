@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcomma
 use serde_json::{Map, Value};
 
 use crate::{
-    completions, config_file, doctor, exec,
+    agent, completions, config_file, doctor, exec,
     failure::{Failure, Result},
     options::{ConnectionOptions, OutputOptions},
     psql, token, whoami,
@@ -46,6 +46,8 @@ pub enum Commands {
     Psql(psql::Arguments),
     /// Check each step of a login
     Doctor(doctor::Arguments),
+    /// Keep files with the token fresh, for programs that cannot request one
+    Agent(agent::Arguments),
     /// Print a script with the completions of a shell
     Completions(completions::Arguments),
     /// Write the man pages
@@ -62,6 +64,7 @@ impl Commands {
             Commands::Exec(arguments) => arguments.output.clone(),
             Commands::Psql(arguments) => arguments.output.clone(),
             Commands::Doctor(arguments) => arguments.output.clone(),
+            Commands::Agent(arguments) => arguments.output.clone(),
             Commands::Completions(_) | Commands::Man(_) => OutputOptions::default(),
         }
     }
@@ -73,6 +76,7 @@ impl Commands {
             Commands::Exec(arguments) => Some(&mut arguments.connection),
             Commands::Psql(arguments) => Some(&mut arguments.connection),
             Commands::Doctor(arguments) => Some(&mut arguments.connection),
+            Commands::Agent(arguments) => Some(&mut arguments.connection),
             Commands::Completions(_) | Commands::Man(_) => None,
         }
     }

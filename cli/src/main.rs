@@ -3,6 +3,7 @@
 #[cfg(not(unix))]
 compile_error!("the program pgentra runs on Unix");
 
+mod agent;
 mod args;
 mod child;
 mod completions;
@@ -73,6 +74,7 @@ fn run(program: Program) -> u8 {
             return psql::run(arguments).unwrap_or_else(|failure| not_started(&failure, &output));
         }
         Commands::Doctor(arguments) => doctor::run(arguments),
+        Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)
