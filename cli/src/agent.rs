@@ -1,19 +1,17 @@
 //! `pgentra agent`: keeps files with the token fresh, for programs that read a file and cannot request a token.
 
-mod file;
-
 use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
 use clap::Args;
 use pgentra::{Login, RefreshMode};
 use zeroize::Zeroizing;
 
-use self::file::{Access, Kind, ManagedFile};
 use crate::{
     child,
     connection::{self, Connection, port_of},
     failure::{Failure, Result},
     log,
+    managed_file::{self, Access, Kind, ManagedFile},
     options::{ConnectionOptions, CredentialOptions, OutputOptions, ServerArgument},
     passfile,
     renewal::Logins,
@@ -46,7 +44,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", group = "files")]
     pub pgbouncer_auth_file: Option<PathBuf>,
     /// Permissions of the files, octal; not for other users [default: 600, or 640 with --file-group]
-    #[arg(long, value_name = "MODE", value_parser = file::parse_mode)]
+    #[arg(long, value_name = "MODE", value_parser = managed_file::parse_mode)]
     pub file_mode: Option<u32>,
     /// Group of the files, by name or number
     #[arg(long, value_name = "GROUP")]
@@ -106,7 +104,7 @@ async fn keep(arguments: &Arguments, connection: &Connection) -> Result<()> {
 
 /// Checks the files before a token is requested.
 fn files(arguments: &Arguments, connection: &Connection) -> Result<Vec<ManagedFile>> {
-    let group = arguments.file_group.as_deref().map(file::group_of).transpose()?;
+    let group = arguments.file_group.as_deref().map(managed_file::group_of).transpose()?;
     let mode = arguments.file_mode.unwrap_or(if group.is_some() { 0o640 } else { 0o600 });
     let access = Access { mode, group };
     let mut files = Vec::new();
@@ -154,7 +152,7 @@ fn write(files: &mut [ManagedFile], arguments: &Arguments, connection: &Connecti
     for file in files {
         let contents = match file.kind() {
             Kind::PasswordFile | Kind::MergedPasswordFile(_) => passfile::lines(connection, login)?,
-            Kind::Token => Zeroizing::new(login.password().to_owned()),
+            Kind::Token | Kind::Variables => Zeroizing::new(login.password().to_owned()),
             Kind::PgBouncer => {
                 warn_of_length(length);
                 connection::require_role(login.user())?;
@@ -173,8 +171,8 @@ fn write(files: &mut [ManagedFile], arguments: &Arguments, connection: &Connecti
 
 fn warn_of_length(length: usize) {
     let version = match length {
-        ..=OLD_PGBOUNCER_PASSWORD => return,
-        ..=PGBOUNCER_PASSWORD => "1.17",
+        length if length <= OLD_PGBOUNCER_PASSWORD => return,
+        length if length <= PGBOUNCER_PASSWORD => "1.17",
         _ => "1.26",
     };
     static WARNED: std::sync::Once = std::sync::Once::new();

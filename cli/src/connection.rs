@@ -142,6 +142,11 @@ impl Connection {
         self.resolved.cloud
     }
 
+    /// Returns the scope of Azure Resource Manager.
+    pub fn management_scope(&self) -> &str {
+        &self.resolved.management_scope
+    }
+
     /// Returns a contradiction between the settings that select the cloud.
     pub fn cloud_warning(&self) -> Option<&str> {
         self.resolved.warning.as_deref()
@@ -155,7 +160,7 @@ impl Connection {
             return Some(principal);
         }
         // It is cached, because the name is from it.
-        let request = TokenRequest::new(self.resolved.management_scope.as_str());
+        let request = TokenRequest::new(self.management_scope());
         let management = self.provider.credential().try_token(&request)?.ok()?.claims().ok()?.principal();
         let kind = if management.oid == principal.oid { management.kind } else { principal.kind };
         Some(Principal { kind, ..principal })

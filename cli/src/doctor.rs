@@ -90,8 +90,8 @@ struct Checks<'a> {
 impl Checks<'_> {
     /// Returns whether a check is wanted.
     fn wants(&self, id: &str) -> bool {
-        !self.arguments.skip.iter().any(|skipped| skipped == id)
-            && !(self.arguments.no_server && OF_SERVER.contains(&id))
+        let is_left_out = self.arguments.skip.iter().any(|skipped| skipped == id);
+        !is_left_out && (!self.arguments.no_server || !OF_SERVER.contains(&id))
     }
 
     /// Adds a check, unless it is not wanted.

@@ -145,7 +145,8 @@ fn command(words: &[OsString], connection: &Connection, login: &Login) -> Result
     Ok(command)
 }
 
-fn not_started(program: &OsStr, error: &io::Error, output: &OutputOptions) -> u8 {
+/// Reports that a program cannot be run, and returns the exit code.
+pub fn not_started(program: &OsStr, error: &io::Error, output: &OutputOptions) -> u8 {
     let failure = Failure::new(Exit::Failed, "not_started", format!("cannot run {}: {error}", program.display()), "");
     crate::output::report(&failure, output);
     if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }

@@ -20,8 +20,10 @@ pub enum Exit {
     /// The token service cannot respond at present.
     Transient = 5,
     /// The server cannot be reached, or not by TLS.
+    #[allow(dead_code, reason = "only commands that connect to the server by themselves end with it")]
     Unreachable = 6,
     /// The server refused the login.
+    #[allow(dead_code, reason = "only commands that connect to the server by themselves end with it")]
     LoginRefused = 7,
 }
 

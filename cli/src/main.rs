@@ -12,13 +12,16 @@ mod connection;
 mod doctor;
 mod exec;
 mod failure;
+mod http;
 mod log;
+mod managed_file;
 mod options;
 mod output;
 mod passfile;
 mod private_file;
 mod psql;
 mod renewal;
+mod serve;
 mod shell;
 mod text;
 mod token;
@@ -75,6 +78,7 @@ fn run(program: Program) -> u8 {
         }
         Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
+        Commands::Serve(arguments) => serve::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)

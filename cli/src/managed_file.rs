@@ -1,4 +1,4 @@
-//! A file that the agent keeps: it writes only files that it has created, and removes them at its end.
+//! Files that the program keeps for other programs: it writes only files that it has created, and removes them at its end.
 
 use std::{
     fs::{self, File, Permissions},
@@ -14,8 +14,8 @@ use crate::{
     private_file::write_atomically,
 };
 
-/// The first line of a file of the agent.
-const MARK: &str = "written by pgentra agent; do not edit";
+/// The first line of such a file.
+const MARK: &str = "written by pgentra; do not edit";
 
 /// The limit for a file that is merged.
 const MAX_FILE: u64 = 1 << 20;
@@ -25,12 +25,14 @@ const MAX_FILE: u64 = 1 << 20;
 pub enum Kind {
     /// libpq's password file.
     PasswordFile,
-    /// The agent's own lines, with this name, in a password file with other lines.
+    /// The program's own lines, with this name, in a password file with other lines.
     MergedPasswordFile(String),
     /// The token alone. A second file has its digest.
     Token,
     /// PgBouncer's `auth_file`.
     PgBouncer,
+    /// Lines NAME=VALUE.
+    Variables,
 }
 
 /// Who can read the file.
@@ -54,7 +56,7 @@ impl ManagedFile {
     /// Checks whether the file may be written.
     ///
     /// # Errors
-    /// Fails for a file that the agent did not create, for a link, and for a directory in which every user can write.
+    /// Fails for a file that the program did not create, for a link, and for a directory in which every user can write.
     pub fn new(path: &Path, kind: Kind, access: Access) -> Result<ManagedFile> {
         let shown = path.display();
         let refuse = |why: &str, advice: &str| Err(Failure::usage(format!("{shown} is refused: {why}"), advice));
@@ -78,14 +80,14 @@ impl ManagedFile {
         if !file.is_absent()? && !file.is_ours()? {
             return match file.kind {
                 Kind::PasswordFile => refuse(
-                    "pgentra agent did not create it",
+                    "pgentra did not create it",
                     "Add --merge to add lines to it, or pass a file that does not exist.",
                 ),
                 Kind::MergedPasswordFile(_) => refuse(
-                    "it belongs to another user, is too large, or its lines of pgentra agent are not complete",
+                    "it belongs to another user, is too large, or the lines of pgentra in it are not complete",
                     "Correct the file, or pass another one.",
                 ),
-                _ => refuse("pgentra agent did not create it", "Pass a file that does not exist."),
+                _ => refuse("pgentra did not create it", "Pass a file that does not exist."),
             };
         }
         Ok(file)
@@ -126,14 +128,14 @@ impl ManagedFile {
             || !(self.is_absent()? || self.is_ours()?)
         {
             let message = format!("{} was replaced by another program", self.path.display());
-            return Err(Failure::usage(message, "Pass a file that only pgentra agent writes."));
+            return Err(Failure::usage(message, "Pass a file that only pgentra writes."));
         }
         let contents = match &self.kind {
-            Kind::PasswordFile => format!("# {MARK}\n{contents}"),
+            Kind::PasswordFile | Kind::Variables => format!("# {MARK}\n{contents}"),
             Kind::PgBouncer => format!("; {MARK}\n{contents}"),
             Kind::MergedPasswordFile(name) => merged(&self.read().map_err(failed)?, name, contents),
             Kind::Token => {
-                // With the digest first, the agent recognises the file even if it is killed between the two.
+                // With the digest first, the program recognises the file even if it is killed between the two.
                 write_atomically(&self.companion(), digest(contents.as_bytes()).as_bytes(), |_| Ok(()))
                     .map_err(failed)?;
                 contents.to_owned()
@@ -146,7 +148,7 @@ impl ManagedFile {
         Ok(())
     }
 
-    /// Excludes other agents that merge into the same file.
+    /// Excludes other processes that merge into the same file.
     fn lock(&self) -> io::Result<File> {
         let folder = File::open(self.path.parent().unwrap_or(Path::new("/")))?;
         flock(&folder, FlockOperation::LockExclusive)?;
@@ -171,7 +173,7 @@ impl ManagedFile {
         Ok(!found)
     }
 
-    /// Returns whether the agent has created the file, or may merge into it.
+    /// Returns whether the program has created the file, or may merge into it.
     fn is_ours(&self) -> Result<bool> {
         let failed = |error: io::Error| Failure::io(self.path.display(), &error);
         let metadata = fs::metadata(&self.path).map_err(failed)?;
@@ -181,7 +183,7 @@ impl ManagedFile {
         let contents = fs::read(&self.path).map_err(failed)?;
         let begins = |mark: &str| contents.starts_with(format!("{mark} {MARK}\n").as_bytes());
         Ok(match &self.kind {
-            Kind::PasswordFile => begins("#"),
+            Kind::PasswordFile | Kind::Variables => begins("#"),
             Kind::PgBouncer => begins(";"),
             Kind::MergedPasswordFile(name) => {
                 std::str::from_utf8(&contents).is_ok_and(|text| split(text, name).is_some())
@@ -241,7 +243,7 @@ fn end(name: &str) -> String {
     format!("# end {name}: {MARK}\n")
 }
 
-/// Returns the text before and after the agent's own lines; without such lines, nothing and the whole text. Returns
+/// Returns the text before and after the program's own lines; without such lines, nothing and the whole text. Returns
 /// `None` if the lines are not complete.
 fn split<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
     let (begin, end) = (begin(name), end(name));
@@ -257,7 +259,7 @@ fn at_line(text: &str, line: &str) -> Option<usize> {
     found.find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
 }
 
-/// Returns the text with the agent's own lines replaced. New ones come first, because libpq uses the first line that
+/// Returns the text with the program's own lines replaced. New ones come first, because libpq uses the first line that
 /// matches.
 fn merged(text: &str, name: &str, lines: &str) -> String {
     let (before, after) = split(text, name).unwrap_or(("", text));
@@ -319,7 +321,7 @@ mod tests {
     #[test]
     fn managed_file_of_each_kind_is_recognised_and_removed() {
         let folder = tempfile::tempdir().expect("a folder");
-        for kind in [Kind::PasswordFile, Kind::Token, Kind::PgBouncer] {
+        for kind in [Kind::PasswordFile, Kind::Token, Kind::PgBouncer, Kind::Variables] {
             let path = folder.path().join("file");
             let mut file = open(&path, kind.clone()).expect("absent");
             file.write("one").expect("written");
