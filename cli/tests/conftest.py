@@ -47,7 +47,9 @@ class Cli:
         changed = {**self.environment, **changes}
         return {name: value for name, value in changed.items() if value is not None}
 
-    def run(self, *arguments: str | Path, code: int | None = 0, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str | Path, code: int | None = 0, **variables: str | None
+    ) -> subprocess.CompletedProcess[str]:
         """Runs the program, which must end with this exit code."""
         done = subprocess.run(
             [PGENTRA, *arguments],

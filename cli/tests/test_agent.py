@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-
 from conftest import Cli, wait_for
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -111,7 +111,7 @@ def test_agent_refuses_files_of_others(cli: Cli, tmp_path: Path, option: str) ->
 
 def test_agent_takes_over_its_own_files_after_a_kill(cli: Cli, tmp_path: Path) -> None:
     files = {"--token-file": tmp_path / "token", "--pgpass": tmp_path / "p", "--pgbouncer-auth-file": tmp_path / "u"}
-    options = [word for pair in files.items() for word in pair]
+    options: list[str | Path] = [word for pair in files.items() for word in pair]
     process = cli.start("agent", *options)
     present(*files.values())
     process.kill()
@@ -153,14 +153,20 @@ def test_agent_warns_of_a_disk(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--merge",), ("--token-file", "t", "--on-refresh"), ("--token-file", "t", "--", "true"), ("--token-file", "t", "--pgpass", "t")],
+    [
+        (),
+        ("--merge",),
+        ("--token-file", "t", "--on-refresh"),
+        ("--token-file", "t", "--", "true"),
+        ("--token-file", "t", "--pgpass", "t"),
+    ],
 )
 def test_agent_with_incomplete_arguments_fails(cli: Cli, arguments: tuple[str, ...], tmp_path: Path) -> None:
     cli.run("agent", *(str(tmp_path / word) if word == "t" else word for word in arguments), code=2)
 
 
 def test_agent_without_a_token_fails(cli: Cli, tmp_path: Path) -> None:
-    nothing: dict[str, str | None] = {"IDENTITY_ENDPOINT": None, "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}
+    nothing: dict[str, Any] = {"IDENTITY_ENDPOINT": None, "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}
     cli.run("agent", "--token-file", tmp_path / "token", code=3, **nothing)
     assert list(tmp_path.iterdir()) == []
 
@@ -223,7 +229,7 @@ def test_agent_keeps_pgbouncer_logged_in_across_expiries(cli: Cli, pgbouncer: Pg
             os.chown(file, user.pw_uid, 0)
         options += ["--file-group", str(user.pw_gid)]
         start[1:1] = ["-u", user.pw_name]
-    reload = ["psql", "-h", folder, "-p", "6432", "-U", "app-mi", "-d", "pgbouncer", "-qc", "RELOAD"]
+    reload: list[str | Path] = ["psql", "-h", folder, "-p", "6432", "-U", "app-mi", "-d", "pgbouncer", "-qc", "RELOAD"]
     with agent(cli, *options, "--on-refresh", "--", *reload):
         present(pgbouncer.users)
         process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

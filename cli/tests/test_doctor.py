@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Cli
 from test_token import application
 
@@ -90,7 +89,7 @@ def test_doctor_of_a_missing_role(cli: Cli) -> None:
 
 def test_doctor_of_a_chain_without_credentials(cli: Cli) -> None:
     cli.emulator.add_fault(endpoint="app_service", status=400)
-    variables: dict[str, str | None] = {"AZURE_TOKEN_CREDENTIALS": "prod", "AZURE_CLIENT_ID": ""}
+    variables: dict[str, Any] = {"AZURE_TOKEN_CREDENTIALS": "prod", "AZURE_CLIENT_ID": ""}
     golden("no-credential.txt", cli.run("doctor", "--no-server", code=1, **variables).stdout)
 
 
@@ -100,7 +99,7 @@ def test_doctor_environment_that_cannot_be_used(cli: Cli) -> None:
 
 
 def test_doctor_environment_with_contradictions(cli: Cli) -> None:
-    variables: dict[str, str | None] = {
+    variables: dict[str, Any] = {
         "AZURE_CLIENT_ID": "",
         "PGPASSWORD": "canary",
         "AZURE_FEDERATED_TOKEN_FILE": "/no/such/file",
@@ -208,7 +207,7 @@ def test_doctor_label_of_a_second_factor(cli: Cli) -> None:
     cli.emulator.add_principal("user", "mfa@contoso.example")
     sql(cli, "update pgaadauth.labels set label = label || ',mfa' where role = '\"mfa@contoso.example\"'::regrole")
     tools = cli.emulator.tools("mfa@contoso.example")
-    variables: dict[str, str | None] = {"PATH": f"{tools}:{cli.environment['PATH']}", "IDENTITY_ENDPOINT": None}
+    variables: dict[str, Any] = {"PATH": f"{tools}:{cli.environment['PATH']}", "IDENTITY_ENDPOINT": None}
     found = fails(cli, "label", "--credential", "azure_cli", **variables)
     assert "second factor" in found["detail"]
 
@@ -227,9 +226,9 @@ def test_doctor_label_of_another_principal(cli: Cli) -> None:
 
 def test_doctor_principals_as_an_administrator(cli: Cli) -> None:
     tools = cli.emulator.tools("admin@contoso.example")
-    sql(cli, "drop role if exists \"Admin@contoso.example\"")
+    sql(cli, 'drop role if exists "Admin@contoso.example"')
     cli.emulator.add_principal("user", "Admin@contoso.example")
-    variables: dict[str, str | None] = {"PATH": f"{tools}:{cli.environment['PATH']}", "IDENTITY_ENDPOINT": None}
+    variables: dict[str, Any] = {"PATH": f"{tools}:{cli.environment['PATH']}", "IDENTITY_ENDPOINT": None}
     found = checks(cli, "--credential", "azure_cli", **variables)
     assert found["principals"]["status"] == "warn"
     assert "another spelling" in found["principals"]["detail"]
@@ -239,7 +238,7 @@ def test_doctor_principals_as_an_administrator(cli: Cli) -> None:
 def test_doctor_grants_of_a_role_without_tables(cli: Cli) -> None:
     sql(cli, "drop table if exists shop_order; drop table if exists shop_secret; create table shop_secret (id int)")
     found = checks(cli)["grants"]
-    assert found["status"] == "warn" and 'grant select, insert' in found["fix"] and '"app-mi"' in found["fix"]
+    assert found["status"] == "warn" and "grant select, insert" in found["fix"] and '"app-mi"' in found["fix"]
 
 
 def test_doctor_leaves_checks_out(cli: Cli) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from conftest import Cli, wait_for
+from conftest import PGENTRA, Cli, wait_for
 
 SHOW = 'env | grep ^PG; stat -c %a "$PGPASSFILE"; cat "$PGPASSFILE"'
 
@@ -25,7 +26,7 @@ def test_exec_logs_pg_dump_in(cli: Cli) -> None:
 
 
 def test_exec_passes_variables_and_a_private_file(cli: Cli) -> None:
-    variables: dict[str, str | None] = {"PGPASSWORD": "left-over", "PGSERVICE": None, "PGSSLMODE": "prefer"}
+    variables: dict[str, Any] = {"PGPASSWORD": "left-over", "PGSERVICE": None, "PGSSLMODE": "prefer"}
     shown = cli.run("exec", "-d", "shop", "--", "sh", "-c", SHOW, **variables).stdout.splitlines()
     found = dict(line.split("=", 1) for line in shown if line.startswith("PG"))
     server = cli.emulator.server
@@ -48,7 +49,12 @@ def test_exec_reads_a_service_and_removes_it(cli: Cli, tmp_path: Path) -> None:
     server = cli.emulator.server
     services = tmp_path / "services"
     services.write_text(f"[shop]\nhost={server.host}\nport={server.port}\nsslmode=prefer\npassword=never\n")
-    variables: dict[str, str | None] = {"PGSERVICE": "shop", "PGSERVICEFILE": str(services), "PGHOST": None, "PGPORT": None}
+    variables: dict[str, Any] = {
+        "PGSERVICE": "shop",
+        "PGSERVICEFILE": str(services),
+        "PGHOST": None,
+        "PGPORT": None,
+    }
     shown = cli.run("exec", "--", "sh", "-c", SHOW, **variables).stdout
     assert "PGSERVICE=" not in shown and "PGSSLMODE=verify-full" in shown and "never" not in shown
     assert cli.run("exec", "--", "psql", "-Atc", "select 1", **variables).stdout == "1\n"
@@ -94,8 +100,7 @@ def test_exec_without_a_server_or_a_token_ends_with_125(cli: Cli) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
 def test_exec_passes_signals(cli: Cli, number: signal.Signals) -> None:
-    names = {signal.SIGTERM: "TERM", signal.SIGINT: "INT", signal.SIGHUP: "HUP", signal.SIGUSR1: "USR1", signal.SIGQUIT: "QUIT"}
-    script = f"trap 'echo got; exit 7' {names[number]}; echo ready; while :; do sleep 0.05; done"
+    script = f"trap 'echo got; exit 7' {number.name.removeprefix('SIG')}; echo ready; while :; do sleep 0.05; done"
     process = cli.start("exec", "--", "sh", "-c", script)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(number)
@@ -149,15 +154,10 @@ def test_exec_after_a_kill_removes_the_left_over_file(cli: Cli) -> None:
 
 def test_exec_with_nohup_leaves_the_signal_ignored(cli: Cli) -> None:
     script = "kill -HUP $PPID; sleep 0.2; kill -HUP $$; echo alive"
-    ignores = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
-    import subprocess
-
-    from conftest import PGENTRA
-
     done = subprocess.run(
         [PGENTRA, "exec", "--", "sh", "-c", script],
         env=cli.variables({}),
-        preexec_fn=ignores,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
         capture_output=True,
         text=True,
         timeout=60,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import ROOT, Cli, wait_for
 
 DATABASE = "https://ossrdbms-aad.database.windows.net"
@@ -52,7 +51,7 @@ class Endpoint:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
-    def environment(self, cli: Cli) -> dict[str, str]:
+    def environment(self, cli: Cli) -> dict[str, Any]:
         """The variables of a client in another process."""
         return {**cli.environment, "IDENTITY_ENDPOINT": self.url, "IDENTITY_HEADER": self.header}
 
@@ -128,7 +127,7 @@ def test_serve_writes_a_private_file(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_serve_runs_a_command_with_both_variables(cli: Cli) -> None:
-    script = 'case $IDENTITY_ENDPOINT in http://127.0.0.1:*/msi/token) ;; *) exit 1;; esac; exit ${#IDENTITY_HEADER}'
+    script = "case $IDENTITY_ENDPOINT in http://127.0.0.1:*/msi/token) ;; *) exit 1;; esac; exit ${#IDENTITY_HEADER}"
     cli.run("serve", "--", "sh", "-c", script, code=64)
     cli.run("serve", "--", "no-such-program", code=127)
 
@@ -149,7 +148,8 @@ def test_serve_logs_azure_identity_of_python_in(cli: Cli, endpoint: Endpoint) ->
     program = f"""if True:
         from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
         for credential in (ManagedIdentityCredential(), DefaultAzureCredential()):
-            print(credential.get_token("{DATABASE}/.default").token[:2], credential.get_token("{MANAGEMENT}/.default").token[:2])
+            for scope in ("{DATABASE}/.default", "{MANAGEMENT}/.default"):
+                print(credential.get_token(scope).token[:2])
         try:
             ManagedIdentityCredential().get_token("{VAULT}/.default")
         except Exception as error:

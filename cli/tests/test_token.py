@@ -6,15 +6,15 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-
 from conftest import Cli
 
 SECRET = {"AZURE_CLIENT_ID": "11111111-0000-0000-0000-000000000005", "AZURE_CLIENT_SECRET": "orders-api-secret"}
 
 
-def application(cli: Cli) -> dict[str, str | None]:
+def application(cli: Cli) -> dict[str, Any]:
     """The variables of the application `orders-api`, whose tokens contain no role name."""
     tenant = {"AZURE_TENANT_ID": cli.emulator.tenant_id, "AZURE_AUTHORITY_HOST": cli.emulator.authority_host}
     return {**SECRET, **tenant, "IDENTITY_ENDPOINT": None}
@@ -100,7 +100,9 @@ def test_whoami_without_a_role_name_says_what_to_do(cli: Cli) -> None:
 
 
 def test_user_option_precedes_variables_and_the_token(cli: Cli) -> None:
-    role = lambda *arguments, **variables: cli.json("token", *arguments, **variables)["user"]  # noqa: E731
+    def role(*arguments: str, **variables: Any) -> Any:
+        return cli.json("token", *arguments, **variables)["user"]
+
     assert role("--user", "a", PGENTRA_USER="b", PGUSER="c") == "a"
     assert role(PGENTRA_USER="b", PGUSER="c") == "b"
     assert role("postgresql://d@localhost/", PGUSER="c") == "d"
@@ -127,7 +129,8 @@ def test_config_file_has_the_lowest_precedence(cli: Cli, tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("scop = 1", "scop"), ("[serve]\nlisten = 1\nport = 2", "serve.port"), ("[agent]\nx = 1", "agent.x")]
+    ("text", "named"),
+    [("scop = 1", "scop"), ("[serve]\nlisten = 1\nport = 2", "serve.port"), ("[agent]\nx = 1", "agent.x")],
 )
 def test_config_file_with_an_unknown_key_names_it(cli: Cli, tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "a.toml"
@@ -139,8 +142,11 @@ def test_server_is_read_in_each_form(cli: Cli, tmp_path: Path) -> None:
     host, port = cli.emulator.server.host, cli.emulator.server.port
     services = tmp_path / "services"
     services.write_text(f"[shop]\nhost={host}\nport={port}\nuser=of-service\npassword=never-used\n")
-    line = lambda *arguments, **variables: cli.run("token", "--format", "pgpass", *arguments, **variables).stdout  # noqa: E731
-    none: dict[str, str | None] = {"PGHOST": None, "PGPORT": None}
+
+    def line(*arguments: str, **variables: Any) -> str:
+        return cli.run("token", "--format", "pgpass", *arguments, **variables).stdout
+
+    none: dict[str, Any] = {"PGHOST": None, "PGPORT": None}
     expected = f"{host}:{port}:*:app-mi:ey"
     for server in (f"{host}:{port}", f"postgresql://{host}:{port}/shop", f"host={host} port={port}"):
         assert line(server, **none).startswith(expected), server
