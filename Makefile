@@ -26,13 +26,13 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-go test-uniffi
+SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-go test-uniffi
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-go lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -81,6 +81,13 @@ test-emulator: prerequisites
 # The drivers of Rust.
 test-drivers: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-drivers --all-features -- --show-output
+
+# The Azure SDKs of Python, Node and .NET are clients of one command.
+test-cli: build
+	@$(CARGO_BUILD) -p pgentra-cli
+	@$(CARGO_TEST) -p pgentra-cli -- --show-output
+	@$(OPTIONAL) "Node's part of test-cli" npm tools/node.sh packages bindings-node
+	@$(RUN) --postgres newest $(PYTEST) cli/tests
 
 test-python: build
 	@$(RUN) --postgres every $(PYTEST) bindings-python/tests
@@ -157,7 +164,7 @@ lint-python: prerequisites
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
 TYPED = bindings-python/python tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests cli/tests; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites
@@ -233,8 +240,12 @@ libpgentra-release: prerequisites
 	@"$(PYTHON)" tools/glibc.py check "$(BUILD)/$(basename $(basename $(GLIBC_TARGET)))/shared/libpgentra.so"
 
 install: PROFILE := shared
-install: libpgentra ## libpgentra for C and all that calls C, below PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
+install: libpgentra ## libpgentra, and the program if built, below PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 	@bindings-c/install/install.sh "$(TARGET)" "$(PREFIX)" "$(DESTDIR)"
+	@BUILD="$(BUILD)" tools/cli.sh install "$(PREFIX)" "$(DESTDIR)"
+
+cli: prerequisites ## the program pgentra, static on Linux, with completions and man pages, in target/cli
+	@BUILD="$(BUILD)" tools/cli.sh build
 
 wheel: PROFILE := release
 wheel: prerequisites ## the Python wheel that ships

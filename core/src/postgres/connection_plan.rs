@@ -233,6 +233,9 @@ pub struct ConnectionPlan {
     /// the request sets `complete_settings`, the settings from all sources. They contain a user and a password only if
     /// `uses_entra` is false.
     pub settings: ConnectionSettings,
+    /// The settings of [`LIBPQ_VARIABLES`](crate::postgres::LIBPQ_VARIABLES) that apply, whichever source they are from:
+    /// for programs that open the connection without a driver that reads service files and variables itself.
+    pub resolved: ConnectionSettings,
     /// The credential's configuration, if Service Connector's variables describe one. It can contain a client secret.
     pub credential: Option<Value>,
     /// Warnings to log, each once per process.
@@ -467,6 +470,11 @@ impl<'a> Sources<'a> {
         Secret::new(connection_string::write_libpq(&merged))
     }
 
+    fn resolved(&self) -> ConnectionSettings {
+        let values = LIBPQ_VARIABLES.iter().filter_map(|(keyword, _)| Some((*keyword, self.value(keyword)?)));
+        ConnectionSettings::new(values.map(|(keyword, value)| (keyword.to_owned(), value.to_owned())).collect())
+    }
+
     /// Returns the settings that only this library has read.
     fn for_driver(&self, uses_entra: bool) -> ConnectionSettings {
         let mut merged = self.text.clone();
@@ -673,6 +681,7 @@ fn decide(request: &ConnectionRequest) -> Result<ConnectionPlan> {
         host,
         timeout: sources.timeout(),
         server,
+        resolved: sources.resolved(),
         settings,
         credential: if uses_entra { credential } else { None },
         warnings,

@@ -49,7 +49,7 @@ pub(crate) mod untrusted;
 use std::ffi::OsString;
 
 pub use self::{
-    connection_plan::{ConnectionPlan, ConnectionRequest, Spelling},
+    connection_plan::{ConnectionPlan, ConnectionRequest, LIBPQ_VARIABLES, Spelling},
     connection_string::Form,
     service_connector::ServiceConnector,
     settings::ConnectionSettings,

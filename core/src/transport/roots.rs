@@ -70,20 +70,46 @@ pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
 /// [`ErrorKind::InvalidConnection`] if the file does not contain a certificate.
 pub fn server_roots(environment: &Environment, sslrootcert: Option<&str>) -> Result<RootCertStore> {
     let Some(path) = sslrootcert.filter(|path| *path != "system") else {
-        let inputs = BuildInputs::new(environment);
-        return Ok(trusted(&RootSettings::new(&inputs))?.store);
+        return root_store(&BuildInputs::new(environment));
     };
-    let loaded = load(Path::new(path));
+    read_root_store(Path::new(path)).map_err(|message| {
+        Error::new(ErrorKind::InvalidConnection, format!("sslrootcert: {message}"))
+            .with_advice("Set sslrootcert to a PEM file of certificate authorities, or to system.")
+    })
+}
+
+/// Returns the certificate authorities of a PEM file, or of a folder of them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if it contains no certificate.
+pub(crate) fn root_store_of(path: &Path) -> Result<RootCertStore> {
+    read_root_store(path).map_err(|message| {
+        Error::new(ErrorKind::InvalidConfiguration, message).with_advice("Use a PEM file of certificate authorities.")
+    })
+}
+
+/// Reads certificate authorities, or returns why there are none.
+fn read_root_store(path: &Path) -> std::result::Result<RootCertStore, String> {
+    let loaded = load(path);
     let why = loaded.describe();
     let mut store = RootCertStore::empty();
-    if store.add_parsable_certificates(loaded.certificates).0 == 0 {
-        return Err(Error::new(
-            ErrorKind::InvalidConnection,
-            format!("sslrootcert: no certificate could be read from {path} ({why})"),
-        )
-        .with_advice("Set sslrootcert to a PEM file of certificate authorities, or to system."));
+    match store.add_parsable_certificates(loaded.certificates).0 {
+        0 => Err(format!("no certificate could be read from {} ({why})", path.display())),
+        _ => Ok(store),
     }
-    Ok(store)
+}
+
+/// Returns the certificate authorities that token requests trust.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if `ca_file` does not contain a certificate.
+pub(crate) fn root_store(inputs: &BuildInputs<'_>) -> Result<RootCertStore> {
+    trusted(&RootSettings::new(inputs)).map(|trusted| trusted.store)
+}
+
+/// Returns Mozilla's certificate authorities, which are a part of the library.
+pub(crate) fn bundled_root_store() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
 fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
@@ -104,7 +130,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
         trusted.add(system());
     }
     if trusted.store.is_empty() {
-        trusted.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        trusted.store = bundled_root_store();
     }
 
     for (name, path) in &settings.besides {
