@@ -29,7 +29,12 @@ declare(strict_types=1);
     }
     if (getenv('PGENTRA_PRELOAD', true) === '1') {
         try {
-            (new PgEntra\TokenProvider(['mode' => 'ahead', 'host' => getenv('PGHOST', true) ?: null]))->token(10);
+            $provider = new PgEntra\TokenProvider(['mode' => 'ahead', 'host' => getenv('PGHOST', true) ?: null]);
+            $provider->token(10);
+            // The role name may need a token of its own.
+            $provider->login(10);
+        } catch (PgEntra\UsernameExtractionException | PgEntra\ScopePermissionException) {
+            // The connections name their roles.
         } catch (Throwable $e) {
             error_log('pgentra: no token was fetched before the workers start: ' . $e->getMessage());
         }

@@ -103,7 +103,12 @@ final class TokenProvider
             $library->new('const char *'), $library->new('const char *'), $library->new('const char *'),
             $library->new('int64_t'), $library->new('pgentra_error *'),
         ];
-        $this->pointers = array_map(FFI::addr(...), [$this->id, ...$this->outputs]);
+        $pointers = [];
+        // With ffi.enable=preload, PHP rejects calls of FFI through array_map().
+        foreach ([$this->id, ...$this->outputs] as $output) {
+            $pointers[] = FFI::addr($output);
+        }
+        $this->pointers = $pointers;
     }
 
     public function __destruct()

@@ -55,3 +55,11 @@ def running_emulator() -> Iterator[Emulator]:
 def emulator(running_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     with running_emulator.clean(monkeypatch) as clean:
         yield clean
+
+
+@pytest.fixture
+def fresh() -> Iterator[LanguageProgram]:
+    """A program that starts with the environment of its first call."""
+    running = php()
+    yield running
+    running.stop()

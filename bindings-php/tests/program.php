@@ -79,7 +79,7 @@ function login(Login $login): array
     ];
 }
 
-function scalar(PDO $pdo, string $sql = 'select current_user'): mixed
+function scalar(\PDO $pdo, string $sql = 'select current_user'): mixed
 {
     return $pdo->query($sql)->fetchColumn();
 }
@@ -108,7 +108,7 @@ $connect = [
         'pgsql:' . conninfo(array_diff_key($settings, ['user' => 1, 'password' => 1]), ';'),
         $settings['user'] ?? null,
         $settings['password'] ?? null,
-        [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION],
+        [\PDO::ATTR_ERRMODE => \PDO::ERRMODE_EXCEPTION],
         $entra,
     )),
     'laravel' => static function (array $settings, array $entra): string {

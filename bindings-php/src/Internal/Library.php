@@ -214,7 +214,21 @@ final class Library
         $cause = CustomQueue::cause($library->pgentra_error_cause($error));
         $library->pgentra_error_free($error);
         Logging::pass();
+        if (($detail['code'] ?? null) === 'credential_unavailable') {
+            $message .= self::adviceForFpm();
+        }
         return EntraException::create($message, $detail, $cause);
+    }
+
+    /** Returns what to do in PHP-FPM, whose workers lose the variables of managed identities. */
+    private static function adviceForFpm(): string
+    {
+        if (PHP_SAPI !== 'fpm-fcgi' || getenv('IDENTITY_ENDPOINT', true) !== false) {
+            return '';
+        }
+        return "\nPHP-FPM clears the environment of its workers by default. In the pool's configuration, set clear_env = no,"
+            . ' or pass the variables of the identity, such as env[IDENTITY_ENDPOINT] = $IDENTITY_ENDPOINT and'
+            . ' env[IDENTITY_HEADER] = $IDENTITY_HEADER.';
     }
 
     public static function newError(int $kind, string $message, string $advice): EntraException

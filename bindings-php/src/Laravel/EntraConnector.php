@@ -46,6 +46,8 @@ class EntraConnector extends PostgresConnector
         if ($this->entra === null) {
             return parent::createPdoConnection($dsn, $username, $password, $options);
         }
+        // Laravel writes an empty name if the configuration has none.
+        $dsn = str_replace("dbname=''", '', $dsn);
         return Pdo::connect($dsn, $username, $password, $options, $this->entra);
     }
 }
