@@ -15,8 +15,6 @@ final class AccessToken
 {
     use Redacted;
 
-    private readonly \Closure $secret;
-
     /**
      * @param string $token the token
      * @param int|null $expiresOn its expiry in seconds since 1970. null: that of the token's `exp` claim
@@ -27,13 +25,13 @@ final class AccessToken
         public readonly ?int $expiresOn = null,
         public readonly ?int $refreshOn = null,
     ) {
-        $this->secret = static fn (): string => $token;
+        $this->keep($token);
     }
 
     /** @return mixed */
     public function __get(string $name)
     {
-        return $name === 'token' ? ($this->secret)() : $this->missing($name);
+        return $name === 'token' ? $this->secret() : $this->missing($name);
     }
 
     public function __isset(string $name): bool

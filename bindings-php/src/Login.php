@@ -15,8 +15,6 @@ final class Login
 {
     use Redacted;
 
-    private readonly \Closure $secret;
-
     /**
      * @internal
      * @param string $source where the name comes from: "user", "PGUSER", a claim, "management token", "fallback_username"
@@ -28,13 +26,13 @@ final class Login
         public readonly string $source,
         public readonly int $expiresOn,
     ) {
-        $this->secret = static fn (): string => $password;
+        $this->keep($password);
     }
 
     /** @return mixed */
     public function __get(string $name)
     {
-        return $name === 'password' ? ($this->secret)() : $this->missing($name);
+        return $name === 'password' ? $this->secret() : $this->missing($name);
     }
 
     public function __isset(string $name): bool

@@ -56,12 +56,19 @@ final class Pdo
             $arguments['timeout'] = (int) $options[\PDO::ATTR_TIMEOUT];
         }
         $attempt = new LoginAttempt(['arguments' => $arguments, 'text' => $text, 'form' => 'libpq'], $entra);
-        $given = $attempt->conninfo();
+        // A trace of PDO shows its DSN, but not its password.
+        $settings = Library::document('pgentra_connection_read', $attempt->conninfo(), 'libpq');
+        $own = $settings['password'] ?? null;
+        unset($settings['password']);
+        $given = '';
+        foreach ($settings as $name => $value) {
+            $given .= "$name='" . addcslashes((string) $value, "'\\") . "' ";
+        }
         if (str_contains($given, ';')) {
             throw self::invalid('a setting contains a semicolon, which a DSN of PDO cannot', 'Choose another value.');
         }
         $open = static fn (?string $user, #[\SensitiveParameter] ?string $token): \PDO
-            => new \PDO("pgsql:$given", $user, $token, $options);
+            => new \PDO("pgsql:$given", $user, $token ?? $own, $options);
         return $attempt->connect($open, self::messageOf(...), self::explained(...));
     }
 

@@ -23,6 +23,13 @@ use PgEntra\Internal\Wait;
  */
 final class TokenProvider
 {
+    private const INVALIDATE_LIMIT_S = 30.0;
+
+    private const PART_MS = 10;
+
+    /** How often the library is asked for the newer token after the credential has responded. */
+    private const PARTS_AFTER_RESPONSE = 50;
+
     private readonly CData $handle;
 
     /** @var list<CustomQueue> */
@@ -189,15 +196,20 @@ final class TokenProvider
                 ->pgentra_provider_invalidate($this->handle, $rejected, $limitMs, $output, $error));
             return Library::take($newer) !== null;
         }
-        // The wait of invalidate() would serve no custom credential. It starts the fetch, which login() completes.
-        $before = $rejected ?? $this->login?->password;
-        $this->library->pgentra_provider_invalidate($this->handle, $rejected, 0, $output, null);
-        Library::take($newer);
-        try {
-            return $this->login($timeout)->password !== $before;
-        } catch (EntraException) {
-            return false;
+        // The library's wait would serve no custom credential, so that it is divided into parts.
+        $rejected ??= $this->login?->password;
+        $deadline = hrtime(true) + (int) (($timeout ?? self::INVALIDATE_LIMIT_S) * 1e9);
+        $served = 0;
+        for ($since = 0; $since < self::PARTS_AFTER_RESPONSE && hrtime(true) < $deadline; $since += $served > 0 ? 1 : 0) {
+            $this->library->pgentra_provider_invalidate($this->handle, $rejected, self::PART_MS, $output, null);
+            if (Library::take($newer) !== null) {
+                return true;
+            }
+            foreach ($this->queues as $queue) {
+                $served += $queue->serve(0);
+            }
         }
+        return false;
     }
 
     /**

@@ -26,9 +26,6 @@ abstract class Credential
 {
     use Redacted;
 
-    /** Returns the document and adds custom credentials to the list. */
-    private readonly \Closure $describe;
-
     private ?CData $handle = null;
 
     /** @var list<CustomQueue>|null */
@@ -49,7 +46,7 @@ abstract class Credential
                 $document[self::snake($name)] = $value;
             }
         }
-        $this->describe = static fn (): array => $document;
+        $this->keep($document);
     }
 
     private static function snake(string $name): string
@@ -175,7 +172,7 @@ abstract class Credential
                 default => $value,
             };
         };
-        return array_map($place, ($this->describe)());
+        return array_map($place, $this->secret());
     }
 
     /**
@@ -218,12 +215,6 @@ abstract class Credential
         if ($this->handle !== null) {
             Library::load()->pgentra_credential_close($this->handle);
         }
-    }
-
-    /** @return never */
-    public function __clone()
-    {
-        throw new \LogicException(static::class . ' cannot be cloned.');
     }
 
     /** @return array<string, mixed> */

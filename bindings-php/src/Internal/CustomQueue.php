@@ -52,9 +52,10 @@ final class CustomQueue
         return $this->serving;
     }
 
-    /** Serves the requests that wait, and waits at most the limit for the first. */
-    public function serve(int $limitMs): void
+    /** Serves the requests that wait, and waits at most the limit for the first. Returns their number. */
+    public function serve(int $limitMs): int
     {
+        $served = 0;
         $library = Library::load();
         $request = $library->new('pgentra_request *');
         $wanted = $library->new('const pgentra_token_request *');
@@ -71,8 +72,9 @@ final class CustomQueue
                 throw Library::error($error);
             }
             if (FFI::isNull($request)) {
-                return;
+                return $served;
             }
+            $served++;
             $limitMs = 0;
             $this->respond($request, new TokenRequest(
                 (string) self::string($wanted[0]->scope),

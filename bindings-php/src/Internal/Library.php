@@ -138,14 +138,16 @@ final class Library
         return is_file($packaged) ? [$packaged, $name] : [$name];
     }
 
-    /** Reads a C string that may be NULL, and frees it. */
-    public static function take(CData $output): ?string
+    /** Reads the C string of an output, frees it and sets the output to NULL. */
+    public static function take(#[\SensitiveParameter] CData $output): ?string
     {
         if (FFI::isNull($output)) {
             return null;
         }
         $text = FFI::string($output);
         self::load()->pgentra_string_free($output);
+        // A dump of the output must not read what was freed.
+        FFI::addr($output)[0] = null;
         return $text;
     }
 
@@ -154,7 +156,7 @@ final class Library
      *
      * @throws EntraException
      */
-    public static function text(string $function, mixed ...$arguments): ?string
+    public static function text(string $function, #[\SensitiveParameter] mixed ...$arguments): ?string
     {
         $library = self::load();
         $output = $library->new('const char *');
@@ -173,13 +175,13 @@ final class Library
      * @return array<array-key, mixed>
      * @throws EntraException
      */
-    public static function document(string $function, mixed ...$arguments): array
+    public static function document(string $function, #[\SensitiveParameter] mixed ...$arguments): array
     {
         return self::decode(self::text($function, ...$arguments) ?? 'null');
     }
 
     /** @return array<array-key, mixed> */
-    public static function decode(string $json): array
+    public static function decode(#[\SensitiveParameter] string $json): array
     {
         $decoded = json_decode($json, true, 512, JSON_THROW_ON_ERROR | JSON_BIGINT_AS_STRING);
         return is_array($decoded) ? $decoded : [];

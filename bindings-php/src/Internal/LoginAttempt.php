@@ -89,7 +89,11 @@ final class LoginAttempt
      * @param \Closure(\Throwable, string): \Throwable $explained returns the error with the explanation
      * @return T
      */
-    public function connect(\Closure $open, \Closure $messageOf, \Closure $explained): mixed
+    public function connect(
+        #[\SensitiveParameter] \Closure $open,
+        \Closure $messageOf,
+        \Closure $explained,
+    ): mixed
     {
         if ($this->provider === null) {
             return $open(null, null);
@@ -117,6 +121,12 @@ final class LoginAttempt
         Logging::pass();
         $explanation = $this->explain($message);
         throw $explanation === '' ? $rejected : $explained($rejected, $explanation);
+    }
+
+    /** @return array<string, mixed> */
+    public function __debugInfo(): array
+    {
+        return ['usesEntra' => $this->usesEntra];
     }
 
     /** Returns what to add to the server's message, or an empty text if it is not a login error. */

@@ -39,4 +39,10 @@ final class Options
         $this->connection = array_intersect_key($options, self::OF_CONNECTION);
         $this->provider = array_diff_key($options, self::OF_CONNECTION);
     }
+
+    /** @return array<string, mixed> */
+    public function __debugInfo(): array
+    {
+        return [];
+    }
 }
