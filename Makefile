@@ -26,8 +26,8 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
@@ -109,6 +109,9 @@ test-dotnet: build libpgentra-testing
 
 test-java: build
 	@$(RUN) --postgres none tools/java.sh test
+
+test-php: build libpgentra-testing
+	@$(RUN) --postgres newest tools/php.sh test
 
 # The time for each target.
 SECONDS = 60

@@ -109,6 +109,32 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
+#: Run if PHP is installed with FFI; those of frameworks only if the framework is in PHP's include path, as Debian installs it.
+PHP_SAMPLES = (
+    ("PHP, pg_connect", "pgsql.php", None),
+    ("PHP, PDO", "pdo.php", None),
+    ("Laravel", "laravel.php", "Illuminate/Database/autoload.php"),
+    ("Doctrine", "doctrine.php", "Doctrine/DBAL/autoload.php"),
+)
+
+
+def php_samples() -> list[Sample]:
+    """Returns the samples in PHP; reports those that cannot run."""
+    if shutil.which("php") is None or "FFI" not in quietly("php", "-m").split():
+        say("not tried: PHP: not installed, or without FFI")
+        return []
+    made = []
+    for name, file, needs in PHP_SAMPLES:
+        if needs and not quietly("php", "-r", f"echo stream_resolve_include_path('{needs}');"):
+            say(f"not tried: {name}: no {needs}")
+            continue
+        autoload = ROOT / "bindings-php" / "tests" / "autoload.php"
+        variables = [f"PGENTRA_AUTOLOAD={autoload}", f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"]
+        prepend = ["-d", f"auto_prepend_file={needs}"] if needs else []
+        made.append(Sample(name, ("env", *variables, "php", *prepend, str(ROOT / "examples" / "php" / file))))
+    return made
+
+
 def c_samples(folder: str) -> list[Sample]:
     """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
@@ -204,7 +230,7 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     else:
         say("not tried: Node: not installed")
     say("Building the samples in C, C++ and C#, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
+    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples(), *php_samples()])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)

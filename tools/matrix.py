@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "credentials.md"
 BEGIN = "<!-- The table of `make test`, written by tools/matrix.py. -->"
 END = "<!-- The end of the table. -->"
 
-LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET")
+LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET", "PHP")
 CREDENTIALS = (
     "DefaultAzureCredential",
     "ChainedTokenCredential",
@@ -51,6 +51,10 @@ CONNECTOR_DRIVERS = {
     "Npgsql": ".NET",
     "libpq": "C",
     "tokio-postgres": "Rust",
+    "pg_connect": "PHP",
+    "pdo": "PHP",
+    "laravel": "PHP",
+    "doctrine (pdo)": "PHP",
 }
 CONNECTOR_LINE = re.compile(r"^(?:# )?connector: (?P<identity>\S+) / (?P<driver>.+?) / (?P<language>.+?)\s*$")
 

@@ -29,8 +29,10 @@ final class EntraDriver extends AbstractDriverMiddleware
     /** @param array<string, mixed> $params */
     public function connect(#[\SensitiveParameter] array $params): Connection
     {
-        if (!in_array($params['driver'] ?? null, ['pdo_pgsql', 'pgsql'], true)
-            && !self::hasPostgresClass($params)) {
+        if (
+            !in_array($params['driver'] ?? null, ['pdo_pgsql', 'pgsql'], true)
+            && !self::hasPostgresClass($params)
+        ) {
             return parent::connect($params);
         }
         if (($params['persistent'] ?? false) || ($params['driverOptions'][\PDO::ATTR_PERSISTENT] ?? false)) {

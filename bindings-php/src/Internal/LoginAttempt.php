@@ -93,8 +93,7 @@ final class LoginAttempt
         #[\SensitiveParameter] \Closure $open,
         \Closure $messageOf,
         \Closure $explained,
-    ): mixed
-    {
+    ): mixed {
         if ($this->provider === null) {
             return $open(null, null);
         }
@@ -108,8 +107,10 @@ final class LoginAttempt
             }
         }
         $library = Library::load();
-        if ($library->pgentra_login_error_is_retriable(null, $message)
-            && $this->provider->invalidate($this->login->password, $this->timeout)) {
+        if (
+            $library->pgentra_login_error_is_retriable(null, $message)
+            && $this->provider->invalidate($this->login->password, $this->timeout)
+        ) {
             $this->login = $this->provider->login($this->timeout);
             try {
                 return $open($this->login->user, $this->login->password);
