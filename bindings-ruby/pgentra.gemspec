@@ -7,8 +7,8 @@ Gem::Specification.new do |spec|
   spec.version = Pgentra::VERSION
   spec.authors = ["The pgentra developers"]
   spec.summary = "Log in to PostgreSQL with a Microsoft Entra identity instead of a password"
-  spec.description = "Access tokens of Microsoft Entra as passwords for Azure Database for PostgreSQL: with pg, Active Record and " \
-                     "Sequel, and every credential of the Azure SDKs."
+  spec.description = "Access tokens of Microsoft Entra as passwords for Azure Database for PostgreSQL: with pg, Active Record " \
+                     "and Sequel, and every credential of the Azure SDKs."
   spec.license = "MIT"
   spec.homepage = "https://github.com/pgentra/pgentra"
   spec.metadata = {

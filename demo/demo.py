@@ -135,6 +135,28 @@ def php_samples() -> list[Sample]:
     return made
 
 
+#: Run if Ruby is installed, each if its gem is.
+RUBY_SAMPLES = (
+    ("Ruby, pg", "pg_sample.rb", "pg"),
+    ("Active Record", "active_record_sample.rb", "active_record"),
+    ("Sequel", "sequel_sample.rb", "sequel"),
+)
+
+
+def ruby_samples() -> list[Sample]:
+    """Returns the samples in Ruby; reports those that cannot run."""
+    made = []
+    for name, file, gem in RUBY_SAMPLES:
+        found = shutil.which("ruby")
+        if found is None or subprocess.run([found, "-e", f"require 'ffi'; require '{gem}'"], check=False).returncode:
+            say(f"not tried: {name}: no Ruby with ffi and {gem}")
+            continue
+        library = f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"
+        words = ("env", library, found, "-I", str(ROOT / "bindings-ruby" / "lib"), str(ROOT / "examples" / "ruby" / file))
+        made.append(Sample(name, words))
+    return made
+
+
 def c_samples(folder: str) -> list[Sample]:
     """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
@@ -230,7 +252,7 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     else:
         say("not tried: Node: not installed")
     say("Building the samples in C, C++ and C#, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples(), *php_samples()])
+    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples(), *php_samples(), *ruby_samples()])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)

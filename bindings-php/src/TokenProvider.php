@@ -27,9 +27,6 @@ final class TokenProvider
 
     private const PART_MS = 10;
 
-    /** How often the library is asked for the newer token after the credential has responded. */
-    private const PARTS_AFTER_RESPONSE = 50;
-
     private readonly CData $handle;
 
     /** @var list<CustomQueue> */
@@ -199,16 +196,20 @@ final class TokenProvider
         // The library's wait would serve no custom credential, so that it is divided into parts.
         $rejected ??= $this->login?->password;
         $deadline = hrtime(true) + (int) (($timeout ?? self::INVALIDATE_LIMIT_S) * 1e9);
-        $served = 0;
-        for ($since = 0; $since < self::PARTS_AFTER_RESPONSE && hrtime(true) < $deadline; $since += $served > 0 ? 1 : 0) {
+        do {
+            $began = hrtime(true);
             $this->library->pgentra_provider_invalidate($this->handle, $rejected, self::PART_MS, $output, null);
             if (Library::take($newer) !== null) {
                 return true;
             }
-            foreach ($this->queues as $queue) {
-                $served += $queue->serve(0);
+            // It returns early if no newer token is being fetched.
+            if (hrtime(true) - $began < self::PART_MS * 1_000_000) {
+                return false;
             }
-        }
+            foreach ($this->queues as $queue) {
+                $queue->serve(0);
+            }
+        } while (hrtime(true) < $deadline);
         return false;
     }
 

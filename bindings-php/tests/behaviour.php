@@ -36,12 +36,12 @@ return static function (array $request): mixed {
             $calls = 0;
             $provider = new TokenProvider(['credential' => new CustomCredential(
                 static function () use (&$calls, $request): AccessToken {
-                    return new AccessToken($request['tokens'][min($calls++, 1)], time() + 3600);
+                    return new AccessToken($request['tokens'][min($calls++, 1)], time() + 9);
                 },
                 'Counting',
             )]);
             $first = $provider->login();
-            usleep(700_000);
+            usleep(1_000_000);
             $newer = $provider->invalidate($first->password);
             return [$newer, $provider->login()->password === $request['tokens'][1], $calls];
         },

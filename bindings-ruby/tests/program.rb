@@ -49,7 +49,7 @@ end
 
 # Each entry point: takes libpq's settings and options, returns the role.
 CONNECT = {
-  "pg" => lambda do |settings, entra|
+  "ruby-pg" => lambda do |settings, entra|
     require "pgentra/pg"
     PG.connect(**settings, entra: entra.empty? || entra) do |connection|
       return connection.exec("select current_user").getvalue(0, 0)

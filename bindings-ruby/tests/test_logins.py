@@ -15,14 +15,14 @@ from support.language_logins import LanguageLogins, ProgramFlavour
 
 
 class TestLogins(LanguageLogins):
-    ENTRIES: ClassVar[list[str]] = ["pg", "sequel", "Active Record"]
+    ENTRIES: ClassVar[list[str]] = ["ruby-pg", "sequel", "Active Record"]
     LANGUAGE = "Ruby"
 
 
 class Ruby(Flavour):
     def __init__(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> None:
         super().__init__("Ruby", pgentra.identity, record_property)
-        self._program = ProgramFlavour(ruby, emulator, "pg")
+        self._program = ProgramFlavour(ruby, emulator, "ruby-pg")
 
     def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
         return self._program.log_in(credential, user)

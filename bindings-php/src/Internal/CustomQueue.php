@@ -52,10 +52,9 @@ final class CustomQueue
         return $this->serving;
     }
 
-    /** Serves the requests that wait, and waits at most the limit for the first. Returns their number. */
-    public function serve(int $limitMs): int
+    /** Serves the requests that wait, and waits at most the limit for the first. */
+    public function serve(int $limitMs): void
     {
-        $served = 0;
         $library = Library::load();
         $request = $library->new('pgentra_request *');
         $wanted = $library->new('const pgentra_token_request *');
@@ -72,9 +71,8 @@ final class CustomQueue
                 throw Library::error($error);
             }
             if (FFI::isNull($request)) {
-                return $served;
+                return;
             }
-            $served++;
             $limitMs = 0;
             $this->respond($request, new TokenRequest(
                 (string) self::string($wanted[0]->scope),

@@ -86,7 +86,8 @@ module Pgentra
     # A service connection of Azure Pipelines. Further: organization_url.
     class AzurePipelinesCredential < Described
       def initialize(tenant_id:, client_id:, service_connection_id:, system_access_token:, **keywords)
-        super("azure_pipelines", tenant_id: tenant_id, client_id: client_id, service_connection_id: service_connection_id, system_access_token: system_access_token, **keywords)
+        super("azure_pipelines", tenant_id: tenant_id, client_id: client_id,
+                                 service_connection_id: service_connection_id, system_access_token: system_access_token, **keywords)
       end
     end
 

@@ -16,7 +16,7 @@ module Pgentra
       credential = Credential.of(credential) unless credential.nil?
       connection, config = options.partition { |name, _| OF_CONNECTION.include?(name) }.map(&:to_h)
       request = { **settings, **connection.transform_keys(&:to_sym), conninfo: true, config: config,
-                  has_credential: !credential.nil? }
+                                                                     has_credential: !credential.nil? }
       request[:environment] = config["environment"] if config.key?("environment")
       @plan = Library.document(:pgentra_connection_plan, Library.encode(request))
       @plan["warnings"].each { |warning| Logging.warn(warning) }

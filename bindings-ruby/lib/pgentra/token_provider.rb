@@ -19,6 +19,10 @@ module Pgentra
       allocate.tap { |provider| provider.send(:open, config, credential) }
     end
 
+    def self.closer(handle) # :nodoc:
+      proc { Library.pgentra_provider_close(handle) }
+    end
+
     # Returns the role and the password for a new connection. Without a cached token, it waits for one, at most `timeout` seconds
     # (nil: the option `timeout`, 30 by default). Raises Error.
     def login(timeout: nil)
@@ -102,10 +106,6 @@ module Pgentra
       @id = FFI::MemoryPointer.new(:uint64)
       @outputs = [Library.output, Library.output, Library.output, FFI::MemoryPointer.new(:int64), Library.output]
       @login = nil
-    end
-
-    def self.closer(handle) # :nodoc:
-      proc { Library.pgentra_provider_close(handle) }
     end
 
     # Returns the cached login, or nil. Nothing is copied if the library has the same one as at the last call.
