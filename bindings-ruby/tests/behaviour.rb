@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "logger"
+require "pp" # rubocop:disable Lint/RedundantRequireStatement
 require "stringio"
 require "timeout"
 
