@@ -26,8 +26,8 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-go test-uniffi
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-go lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
@@ -128,6 +128,12 @@ test-uniffi: build
 test-go: build
 	@$(RUN) --postgres none tools/go.sh test
 
+test-php: build libpgentra-testing
+	@$(RUN) --postgres newest tools/php.sh test
+
+test-ruby: build libpgentra-testing
+	@$(RUN) --postgres newest tools/ruby.sh test
+
 # The time for each target.
 SECONDS = 60
 fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
@@ -186,6 +192,12 @@ lint-java: prerequisites
 
 lint-go: prerequisites
 	@tools/go.sh lint
+
+lint-php:
+	@tools/php.sh lint
+
+lint-ruby:
+	@tools/ruby.sh lint
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_text.py

@@ -109,6 +109,54 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
+#: Run if PHP is installed with FFI; those of frameworks only if the framework is in PHP's include path, as Debian installs it.
+PHP_SAMPLES = (
+    ("PHP, pg_connect", "pgsql.php", None),
+    ("PHP, PDO", "pdo.php", None),
+    ("Laravel", "laravel.php", "Illuminate/Database/autoload.php"),
+    ("Doctrine", "doctrine.php", "Doctrine/DBAL/autoload.php"),
+)
+
+
+def php_samples() -> list[Sample]:
+    """Returns the samples in PHP; reports those that cannot run."""
+    if shutil.which("php") is None or "FFI" not in quietly("php", "-m").split():
+        say("not tried: PHP: not installed, or without FFI")
+        return []
+    made = []
+    for name, file, needs in PHP_SAMPLES:
+        if needs and not quietly("php", "-r", f"echo stream_resolve_include_path('{needs}');"):
+            say(f"not tried: {name}: no {needs}")
+            continue
+        autoload = ROOT / "bindings-php" / "tests" / "autoload.php"
+        variables = [f"PGENTRA_AUTOLOAD={autoload}", f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"]
+        prepend = ["-d", f"auto_prepend_file={needs}"] if needs else []
+        made.append(Sample(name, ("env", *variables, "php", *prepend, str(ROOT / "examples" / "php" / file))))
+    return made
+
+
+#: Run if Ruby is installed, each if its gem is.
+RUBY_SAMPLES = (
+    ("Ruby, pg", "pg_sample.rb", "pg"),
+    ("Active Record", "active_record_sample.rb", "active_record"),
+    ("Sequel", "sequel_sample.rb", "sequel"),
+)
+
+
+def ruby_samples() -> list[Sample]:
+    """Returns the samples in Ruby; reports those that cannot run."""
+    made = []
+    for name, file, gem in RUBY_SAMPLES:
+        found = shutil.which("ruby")
+        if found is None or subprocess.run([found, "-e", f"require 'ffi'; require '{gem}'"], check=False).returncode:
+            say(f"not tried: {name}: no Ruby with ffi and {gem}")
+            continue
+        library = f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"
+        words = ("env", library, found, "-I", str(ROOT / "bindings-ruby" / "lib"), str(ROOT / "examples" / "ruby" / file))
+        made.append(Sample(name, words))
+    return made
+
+
 def c_samples(folder: str) -> list[Sample]:
     """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
@@ -308,6 +356,8 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     server = emulator.server
     built = ThreadPoolExecutor(1).submit(
         lambda: [
+            *php_samples(),
+            *ruby_samples(),
             *rust_samples(),
             *c_samples(folder),
             *dotnet_samples(),

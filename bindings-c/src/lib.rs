@@ -53,7 +53,7 @@ pub use crate::{
     },
     logging::{
         PGENTRA_LOG_DEBUG, PGENTRA_LOG_ERROR, PGENTRA_LOG_INFO, PGENTRA_LOG_OFF, PGENTRA_LOG_WARNING,
-        pgentra_log_callback, pgentra_set_log_callback,
+        pgentra_log_callback, pgentra_log_next, pgentra_set_log_callback, pgentra_set_log_queue,
     },
     options::pgentra_options_to_json,
     provider::{
