@@ -350,6 +350,19 @@ def c_rows(bench: Bench) -> None:
     bench.add("libpgentra.so, stripped", "<= 6 MB", f"{size:.1f} MB", "", size <= 6)
 
 
+def script_rows(bench: Bench, command: list[str], file: str, second: tuple[str, str, float], warm_us: float) -> None:
+    """Measures a binding that loads libpgentra, which `c_rows` has built; there is no peer. `second` is another figure."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    variables = os.environ | {"PGENTRA_LIBRARY": str(target / "libpgentra.so")}
+    words = [*command, str(ROOT / "benchmarks" / file)]
+    done = [subprocess.run(words, env=variables, capture_output=True, check=True).stdout for _ in range(RUNS)]
+    found = median([json.loads(output) for output in done])
+    us = found["warm_us"]
+    bench.add("warm `login`", f"<= {warm_us:g} us", f"{us:.2f} us", "", us <= warm_us)
+    work, key, limit = second
+    bench.add(work, f"<= {limit:g} us", f"{found[key]:.0f} us", "", found[key] <= limit)
+
+
 def build_dotnet() -> list[str]:
     """Builds the measuring program in C#; returns nothing, and reports it, if there is no .NET SDK."""
     if shutil.which("dotnet") is None:
@@ -729,6 +742,14 @@ def main(wanted: list[str]) -> int:
             finish_table("Python")
             c_rows(bench)
             finish_table("C")
+            if shutil.which("php"):
+                more = ("a request of PHP-FPM: declarations, open, log in, close", "request_us", 150.0)
+                script_rows(bench, ["php"], "php/measure.php", more, 3)
+                finish_table("PHP")
+            if shutil.which("ruby"):
+                more = ("open a provider and log in, with a cached token", "open_us", 150.0)
+                script_rows(bench, ["ruby"], "ruby/measure.rb", more, 2)
+                finish_table("Ruby")
         if dotnet:
             dotnet_rows(bench)
             refresh_row(bench, "dotnet")

@@ -17,12 +17,12 @@ case $1 in
         exec python -m pytest -c pytest.ini --rootdir . bindings-php/tests
         ;;
     lint)
-        find bindings-php examples/php -name '*.php' -print0 | xargs -0 -n 1 php -l >/dev/null
+        find bindings-php examples/php benchmarks/php -name '*.php' -print0 | xargs -0 -n 1 php -l >/dev/null
         if ! command -v phpcs >/dev/null; then
             echo "skipped: the style of PHP: no phpcs on this machine (Debian: apt-get install php-codesniffer)"
             exit 0
         fi
-        phpcs --standard=bindings-php/phpcs.xml -q bindings-php examples/php
+        phpcs --standard=bindings-php/phpcs.xml -q bindings-php examples/php benchmarks/php
         ;;
     *)
         sed -n '2,6p' "$0"

@@ -17,7 +17,7 @@ case $1 in
         exec python -m pytest -c pytest.ini --rootdir . bindings-ruby/tests
         ;;
     lint)
-        find bindings-ruby examples/ruby -name '*.rb' -o -name '*.gemspec' | while read -r file; do
+        find bindings-ruby examples/ruby benchmarks/ruby -name '*.rb' -o -name '*.gemspec' | while read -r file; do
             found=$(ruby -wc "$file" 2>&1)
             [ "$found" = "Syntax OK" ] || { echo "$file: $found"; exit 1; }
         done
@@ -25,7 +25,7 @@ case $1 in
             echo "skipped: the style of Ruby: no rubocop on this machine (Debian: apt-get install rubocop)"
             exit 0
         fi
-        rubocop --config bindings-ruby/.rubocop.yml --format quiet bindings-ruby examples/ruby
+        rubocop --config bindings-ruby/.rubocop.yml --format quiet bindings-ruby examples/ruby benchmarks/ruby
         ;;
     *)
         sed -n '2,6p' "$0"
