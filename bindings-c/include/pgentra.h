@@ -789,6 +789,24 @@ int32_t pgentra_connection_plan(const char *request_json,
                                 struct pgentra_error **error);
 
 /**
+ * Returns a connection URL with a token as its password, for tools that accept only a URL. `*url` becomes NULL if
+ * `password` is NULL: the request is then only checked, for example before the token is fetched.
+ *
+ * The request is an object with the keys settings (an object by libpq's keywords), user (required with a password), scheme
+ * (default: "postgresql"; "postgresql+psycopg" for SQLAlchemy) and environment (default: the variables of this process,
+ * which are read during the call). Host, port and database that are not given come from PGHOST, PGPORT and PGDATABASE. The
+ * URL has sslmode=verify-full, and every part is percent-encoded as libpq reads it.
+ *
+ * @ownership `*url` is the caller's: pgentra_string_free(), which overwrites it. It is a secret until the token expires: do
+ * not log or store it. @threads any. @errors PGENTRA_INVALID_CONNECTION for a password, a service or another sslmode among
+ * the settings, and without a host; PGENTRA_INVALID_CONFIGURATION for another request; PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_connection_url(const char *request_json,
+                               const char *password,
+                               const char **url,
+                               struct pgentra_error **error);
+
+/**
  * Returns the environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A
  * request with `service_connector` needs all variables of the process.
  *

@@ -35,7 +35,9 @@ pub use crate::{
     async_call::{
         pgentra_done_callback, pgentra_operation, pgentra_operation_cancel, pgentra_operation_free, pgentra_outcome,
     },
-    connection::{pgentra_connection_plan, pgentra_connection_read, pgentra_connection_variables},
+    connection::{
+        pgentra_connection_plan, pgentra_connection_read, pgentra_connection_url, pgentra_connection_variables,
+    },
     credential::{
         pgentra_config_check, pgentra_credential, pgentra_credential_callback, pgentra_credential_close,
         pgentra_credential_get_token, pgentra_credential_get_token_async, pgentra_credential_open,

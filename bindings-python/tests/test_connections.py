@@ -457,11 +457,9 @@ def test_roots_of_the_package_are_certificates() -> None:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(_roots._MOZILLA)
-    subjects = [
-        dict(part for name in certificate["subject"] for part in name) for certificate in context.get_ca_certs()
-    ]
+    subjects = [str(certificate["subject"]) for certificate in context.get_ca_certs()]
     # Azure's servers have certificates of this authority.
-    assert "DigiCert Global Root G2" in [subject.get("commonName") for subject in subjects]
+    assert any("DigiCert Global Root G2" in subject for subject in subjects)
     assert len(subjects) > 100
 
 

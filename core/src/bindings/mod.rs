@@ -22,7 +22,9 @@ mod token_strings;
 
 pub use credential_handle::CredentialHandle;
 pub use custom_credential::{CustomCredential, CustomRequest, means_unavailable};
-pub use environment::{ProcessVariables, config_from_json, connection_request_from_json, environment_from_json};
+pub use environment::{
+    ProcessVariables, config_from_json, connection_request_from_json, connection_url_from_json, environment_from_json,
+};
 pub use errors::{cause, error_document, kind_of_code, new_error};
 pub use failed_login::{FailedLogin, connection_settings, decode_claims};
 pub use log_level::{LogEvent, LogLevel, set_log_sink};

@@ -83,8 +83,7 @@ impl UrlSettings {
             .collect();
         // Of the right size at once, because a buffer that grows leaves a copy of the secret in memory.
         let before = format!("{scheme}://{}:", encode(user, ""));
-        let behind =
-            format!("@{servers}/{}?{}", encode(value("dbname"), ""), parameters.join("&"));
+        let behind = format!("@{servers}/{}?{}", encode(value("dbname"), ""), parameters.join("&"));
         let password = Secret::new(encode(password.expose(), ""));
         let mut url = String::with_capacity(before.len() + password.expose().len() + behind.len());
         url.push_str(&before);
