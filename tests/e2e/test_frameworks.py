@@ -79,8 +79,8 @@ def test_frameworks_all_covered() -> None:
     assert programs == set(FRAMEWORKS)
 
 
-#: The folders of Node's programs. Those in `node-large` have a large install, and some of them need a newer Node than the oldest
-#: one that pgentra supports, which is part of it.
+#: The programs of Node. Those in `node-large` have a large install. Some of them need a newer Node than the oldest that
+#: pgentra supports, which is one of their packages.
 NODE_PROGRAMS = [*(PROGRAMS / "node").glob("*.mjs"), *(PROGRAMS / "node-large").glob("*.mjs")]
 
 
@@ -98,7 +98,11 @@ def node_for(folder: Path) -> Path:
 @pytest.mark.parametrize(
     "program",
     [
-        pytest.param(file, id=f"{file.parent.name}/{file.stem}", marks=[pytest.mark.long] if file.parent.name == "node-large" else [])
+        pytest.param(
+            file,
+            id=f"{file.parent.name}/{file.stem}",
+            marks=[pytest.mark.long] if file.parent.name == "node-large" else [],
+        )
         for file in sorted(NODE_PROGRAMS)
     ],
 )
