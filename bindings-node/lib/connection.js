@@ -311,39 +311,15 @@ function requireTls(connection, caller, allowInsecure) {
   )
 }
 
-/** Parameters of a connection string that must not be repeated in a URL, where they would change server, role or TLS. */
-const NOT_IN_URL = ['host', 'port', 'dbname', 'user', 'password', 'sslmode', 'uselibpqcompat']
-
 /**
- * Returns a connection URL with a token as the password. Settings that are missing are read from pg's variables.
+ * Returns the settings of a connection URL with a token as the password. Such a URL always verifies the server, so that the
+ * `sslmode` of the given settings is replaced.
  *
- * @param {Record<string, unknown>} settings by libpq's keywords
- * @param {string} user
- * @param {string} password
+ * @param {Record<string, unknown>} given by libpq's keywords
  */
-function connectionUrl(settings, user, password) {
-  const { PGHOST = 'localhost', PGPORT = '5432', PGDATABASE } = process.env
-  const { host = PGHOST, port = PGPORT, dbname = PGDATABASE ?? user } = settings
-  const parameters = new URLSearchParams({ sslmode: 'verify-full' })
-  for (const [name, value] of Object.entries(settings))
-    if (!NOT_IN_URL.includes(name)) parameters.set(name, String(value))
-  const isSocket = String(host).startsWith('/')
-  if (isSocket) parameters.set('host', String(host))
-  const [name, secret, database] = [user, password, String(dbname)].map(encodeURIComponent)
-  return `postgresql://${name}:${secret}@${isSocket ? '' : authorityOf(String(host), String(port))}/${database}?${parameters}`
-}
-
-/**
- * @param {string} hosts separated by commas
- * @param {string} ports one for all hosts, or as many as hosts
- */
-function authorityOf(hosts, ports) {
-  const each = ports.split(',')
-  const servers = hosts.split(',').map((host, index) => {
-    const name = host.includes(':') ? `[${host}]` : encodeURIComponent(host)
-    return `${name}:${each[index] ?? each[0]}`
-  })
-  return servers.join(',')
+function urlSettings({ sslmode: _, uselibpqcompat: __, ...given }) {
+  const texts = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, String(value)]))
+  return callNative(() => new native.UrlSettings(texts, JSON.stringify(environmentOf(false))))
 }
 
 function unknownConnection() {
@@ -408,7 +384,6 @@ function hostOf(host, connection, caller) {
 module.exports = {
   TLS_SETTINGS,
   connectionPlan,
-  connectionUrl,
   defined,
   environmentOf,
   modeOf,
@@ -419,6 +394,7 @@ module.exports = {
   sslFor,
   sslmodeOf,
   textOf,
+  urlSettings,
   withoutBrackets,
   wrongType,
 }

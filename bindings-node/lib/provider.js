@@ -2,7 +2,7 @@
 
 const { native } = require('./addon.js')
 const { wait } = require('./waits.js')
-const { connectionPlan, connectionUrl, defined, portOf, readConfig, textOf } = require('./connection.js')
+const { connectionPlan, defined, portOf, readConfig, textOf, urlSettings } = require('./connection.js')
 const { callNative, errorOf, safeName, tokenError } = require('./errors.js')
 const { CredentialSource, isCredential, sourceOf, typeName } = require('./credential_source.js')
 
@@ -316,8 +316,9 @@ class TokenProvider {
     }
     const { serviceConnector } = this.#options
     const plan = connectionPlan(settings, { serviceConnector, requireEntra: true })
+    const url = urlSettings({ ...plan.settings, ...settings })
     const login = await this.#client.login(waitOf(options))
-    return connectionUrl({ ...plan.settings, ...settings }, settings.user ?? login.user, login.password)
+    return url.write('postgresql', settings.user ?? login.user, login.password)
   }
 
   /**

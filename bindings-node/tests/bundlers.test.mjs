@@ -1,5 +1,5 @@
-// The tarballs with package managers, bundlers, tools that trace files, and other runtimes. They are installed from the registry,
-// so only `make test-all` runs these tests.
+// The tarballs with package managers, bundlers, tools that trace files, and other runtimes; the types with other versions of
+// TypeScript. They are installed from the registry, so only `make test-all` runs these tests.
 
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,6 +16,8 @@ const TOOLS = {
     deno: '^2.5.0',
     esbuild: '^0.28.0',
     pnpm: '^12.0.0',
+    'typescript-oldest': 'npm:typescript@5.0',
+    'typescript-newest': 'npm:typescript@7',
     webpack: '^5.100.0',
     'webpack-cli': '^7.0.0',
     yarn: '^1.22.22',
@@ -170,6 +172,22 @@ if (!process.env.PGENTRA_LONG) {
         await succeeds(tool('pnpm'), ['add', ...tarballs], { cwd: project })
         for (const file of ['program.cjs', 'program.mjs']) await works(process.execPath, [file], project)
     })
+
+    for (const version of ['oldest', 'newest']) {
+        test(`types compile with the ${version} TypeScript`, async () => {
+            const tsc = join(folder, `node_modules/typescript-${version}/bin/tsc`)
+            const options = '--noEmit --strict --skipLibCheck --target es2022 --types node --esModuleInterop'.split(' ')
+            // Without it, the newest one does not accept files beside a tsconfig.json.
+            if (version === 'newest') options.push('--ignoreConfig')
+            for (const [module, resolution] of [
+                ['nodenext', 'nodenext'],
+                ['esnext', 'bundler'],
+            ]) {
+                const given = [...options, '--module', module, '--moduleResolution', resolution]
+                await succeeds(process.execPath, [tsc, ...given, 'tests/types/program.ts'], { cwd: PACKAGE })
+            }
+        })
+    }
 
     const classic = ['yarn/bin/yarn.js', {}]
     const berry = (nodeLinker) => [
