@@ -307,9 +307,11 @@ impl Transport {
         let response = match tokio::time::timeout(limit, exchange).await {
             Ok(response) => response?,
             Err(_) => {
+                // The rest of a fetch's limit has many digits.
+                let seconds = ((limit.as_secs_f64() * 10.0).round() / 10.0).max(0.1);
                 return Err(Error::new(
                     ErrorKind::Timeout,
-                    format!("no response from {endpoint} within {} s", limit.as_secs_f32()),
+                    format!("no response from {endpoint} within {seconds} s"),
                 )
                 .with_advice(
                     "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
