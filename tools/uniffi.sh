@@ -6,15 +6,17 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-target=${CARGO_TARGET_DIR:-target}/$([ "${PROFILE:-dev}" = dev ] && echo debug || echo "$PROFILE")
+target=${CARGO_TARGET_DIR:-target}
+profile=${PROFILE:-dev}
 
-# generate LANGUAGE FOLDER: from the library, which contains the description of its interface.
+# generate LANGUAGE FOLDER: from the library's symbols, which only the unoptimised build keeps.
 generate() {
-    cargo build --quiet --profile "${PROFILE:-dev}" -p pgentra-uniffi --features bindgen
-    library=$target/libpgentra_uniffi.so
-    [ -f "$library" ] || library=$target/libpgentra_uniffi.dylib
+    cargo build --quiet -p pgentra-uniffi --features bindgen
+    library=$target/debug/libpgentra_uniffi.so
+    [ -f "$library" ] || library=$target/debug/libpgentra_uniffi.dylib
     rm -rf "$2"
-    "$target/uniffi-bindgen" generate "$library" --config bindings-uniffi/uniffi.toml --language "$1" --out-dir "$2" --no-format
+    "$target/debug/uniffi-bindgen" generate "$library" --config bindings-uniffi/uniffi.toml --language "$1" \
+        --out-dir "$2" --no-format
 }
 
 case ${1:-} in
@@ -24,9 +26,14 @@ case ${1:-} in
             exit 0
         fi
         generate kotlin target/uniffi/kotlin
+        folder=$target/debug
+        if [ "$profile" != dev ]; then
+            cargo build --quiet --profile "$profile" -p pgentra-uniffi
+            folder=$target/$profile
+        fi
         # Maven prints the totals of each module only without --quiet.
         mvn --batch-mode --no-transfer-progress -f bindings-uniffi/kotlin/pom.xml test \
-            "-Dpgentra.generated=$(pwd)/target/uniffi/kotlin" "-Dpgentra.native.folder=$(cd "$target" && pwd)"
+            "-Dpgentra.generated=$(pwd)/target/uniffi/kotlin" "-Dpgentra.native.folder=$(cd "$folder" && pwd)"
         ;;
     generate)
         generate "$2" "$3"

@@ -8,13 +8,15 @@ mod credential;
 mod error;
 mod log;
 mod provider;
+mod token;
 
 pub use self::{
     connection::{LoginErrorExplanation, connection_plan, connection_settings, decode_claims, explain_login_error},
     credential::{Credential, CredentialFailure, TokenCredential, TokenRequest},
     error::EntraError,
     log::{LogLevel, LogSink, set_log_sink},
-    provider::{AccessToken, Login, TokenProvider},
+    provider::{Login, TokenProvider},
+    token::AccessToken,
 };
 
 uniffi::setup_scaffolding!();

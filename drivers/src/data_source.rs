@@ -13,6 +13,8 @@ use pgentra::{
 };
 
 use crate::Result;
+#[cfg(feature = "tokio-postgres")]
+use crate::tokio_postgres_config::TokioPostgresConfig;
 
 /// Connection settings, options and the credential, from which a driver's module opens connections. Cheap to clone.
 ///
@@ -38,7 +40,7 @@ struct Inner {
     environment: Environment,
     uses_connector: bool,
     #[cfg(feature = "tokio-postgres")]
-    tokio_postgres: OnceLock<crate::tokio_postgres::Settings>,
+    tokio_postgres: OnceLock<TokioPostgresConfig>,
 }
 
 impl EntraDataSource {
@@ -106,11 +108,11 @@ impl EntraDataSource {
 
     /// Returns the settings of tokio-postgres, which are read at the first connection.
     #[cfg(feature = "tokio-postgres")]
-    pub(crate) fn tokio_postgres(&self) -> Result<&crate::tokio_postgres::Settings> {
+    pub(crate) fn tokio_postgres(&self) -> Result<&TokioPostgresConfig> {
         if let Some(settings) = self.0.tokio_postgres.get() {
             return Ok(settings);
         }
-        let settings = crate::tokio_postgres::Settings::new(self)?;
+        let settings = TokioPostgresConfig::new(&self.0.plan, &self.0.environment)?;
         Ok(self.0.tokio_postgres.get_or_init(|| settings))
     }
 

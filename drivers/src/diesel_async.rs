@@ -15,11 +15,9 @@
 //! as `CouldntSetupConfiguration(QueryBuilderError(...))`, because `BadConnection` has only a text; diesel's errors do
 //! not return it by `source()`. [`find_entra_error`](crate::find_entra_error) and [`Error::find`] find it.
 
-use std::error::Error as StdError;
-
 use ::diesel_async::{
     AsyncPgConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, SetupCallback},
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, SetupCallback},
 };
 use diesel::{ConnectionError, ConnectionResult, result::Error as QueryError};
 use futures_util::FutureExt;
@@ -53,22 +51,5 @@ pub fn manager(source: EntraDataSource) -> AsyncDieselConnectionManager<AsyncPgC
 impl From<Error> for ConnectionError {
     fn from(error: Error) -> Self {
         ConnectionError::CouldntSetupConfiguration(QueryError::QueryBuilderError(Box::new(error)))
-    }
-}
-
-/// Returns the cause that diesel's errors contain but do not return by `source()`.
-pub(crate) fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    if let Some(error) = error.downcast_ref::<PoolError>() {
-        return Some(match error {
-            PoolError::ConnectionError(error) => error,
-            PoolError::QueryError(error) => error,
-        });
-    }
-    if let Some(ConnectionError::CouldntSetupConfiguration(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    match error.downcast_ref()? {
-        QueryError::QueryBuilderError(error) => Some(&**error),
-        _ => None,
     }
 }

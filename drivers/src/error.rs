@@ -100,8 +100,29 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
         return error.get_ref().map(|inner| inner as _);
     }
     #[cfg(feature = "diesel-async")]
-    if let Some(cause) = crate::diesel_async::cause(error) {
+    if let Some(cause) = cause_in_diesel(error) {
         return Some(cause);
     }
     error.source()
+}
+
+/// Returns the cause that diesel's errors contain but do not return by `source()`.
+#[cfg(feature = "diesel-async")]
+fn cause_in_diesel<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    use diesel::{ConnectionError, result::Error as QueryError};
+    use diesel_async::pooled_connection::PoolError;
+
+    if let Some(error) = error.downcast_ref::<PoolError>() {
+        return Some(match error {
+            PoolError::ConnectionError(error) => error,
+            PoolError::QueryError(error) => error,
+        });
+    }
+    if let Some(ConnectionError::CouldntSetupConfiguration(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    match error.downcast_ref()? {
+        QueryError::QueryBuilderError(error) => Some(&**error),
+        _ => None,
+    }
 }

@@ -11,6 +11,8 @@ mod login;
 pub mod sqlx;
 #[cfg(feature = "tokio-postgres")]
 pub mod tokio_postgres;
+#[cfg(feature = "tokio-postgres")]
+mod tokio_postgres_config;
 
 pub use self::{
     data_source::{EntraDataSource, EntraDataSourceBuilder},

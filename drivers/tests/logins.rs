@@ -490,6 +490,26 @@ async fn sqlx_pool_into_pool_keeps_the_token_fresh_until_it_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sqlx_pool_connect_lazy_in_an_outage_recovers_by_itself() {
+    let emulator = start(vec![], None).await;
+    emulator.state().add_fault(Fault { status: Some(503), ..Fault::at("*") });
+    let source = builder(&emulator, "").build().unwrap();
+    let pool = EntraPool::connect_lazy(&source, PgPoolOptions::new()).unwrap();
+    let failed = pool.acquire().await.unwrap_err();
+    assert_eq!(failed.entra().unwrap().kind(), ErrorKind::ServiceUnavailable);
+    let failed: sqlx::Error = failed.into();
+    assert_eq!(find_entra_error(&failed).unwrap().kind(), ErrorKind::ServiceUnavailable);
+    emulator.state().clear_faults(None);
+    // Only the inner pool is used, which requests no token.
+    let began = Instant::now();
+    while sqlx::query(CURRENT_USER).execute(&*pool).await.is_err() {
+        assert!(began.elapsed() < LIMIT);
+        pause().await;
+    }
+    emulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sqlx_pool_explains_an_error_of_the_inner_pool() {
     let emulator = start(vec![], None).await;
     let pool = EntraPool::connect(&builder(&emulator, "").build().unwrap(), PgPoolOptions::new()).await.unwrap();
