@@ -194,8 +194,26 @@ class StarterTest {
     void migrationWithItsOwnConnectionIsRefused() {
         EntraConfigurationException error =
                 refused(Application.class, ENABLED, url(), "spring.flyway.url=" + Emulator.url());
-        assertTrue(error.action().contains("spring.flyway.jdbc-properties.authenticationPluginClassName"), error.action());
+        assertTrue(error.action().contains("authenticationPluginClassName"), error.action());
         refused(Application.class, ENABLED, url(), "spring.liquibase.user=app-mi");
+    }
+
+    @Test
+    void migrationWithThePluginLogsIn() throws SQLException {
+        Emulator.Principal administrator = Applications.administrator();
+        assertEquals(
+                administrator.name(),
+                role(
+                        ENABLED,
+                        url(),
+                        "spring.datasource.azure.credential.client-id=" + administrator.clientId(),
+                        "spring.flyway.enabled=true",
+                        "spring.flyway.url=" + Emulator.url() + "&azure.clientId=" + administrator.clientId()
+                                + "&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
+                        "spring.flyway.user=" + administrator.name(),
+                        "spring.flyway.table=flyway_plugin_history",
+                        "spring.flyway.locations=classpath:migrations/flyway",
+                        "spring.flyway.baseline-on-migrate=true"));
     }
 
     @Test

@@ -26,7 +26,8 @@ final class R2dbcLogins implements DisposableBean {
     }
 
     void customize(ConnectionFactoryOptions.Builder builder) {
-        if (!properties.r2dbc()) {
+        // Spring Boot's own factory, which these options are for, has this name.
+        if (!properties.r2dbc() || !properties.applyTo("connectionFactory")) {
             return;
         }
         ConnectionFactoryOptions options = builder.build();
