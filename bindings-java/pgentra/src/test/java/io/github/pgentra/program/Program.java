@@ -41,7 +41,12 @@ public final class Program {
             case "exit-during-wait" -> exitDuringWait();
             case "exit-in-callback" -> exitInCallback();
             case "exit-in-hook" -> exitInHook();
-            case "exit-in-completion" -> TokenProvider.builder().build().tokenAsync().thenRun(() -> System.exit(0)).join();
+            case "exit-in-completion" ->
+                TokenProvider.builder()
+                        .build()
+                        .tokenAsync()
+                        .thenRun(() -> System.exit(0))
+                        .join();
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -80,7 +85,10 @@ public final class Program {
                 () -> new AccessToken("e30.e30.e30", java.time.Instant.now().plusSeconds(600))));
         try (var provider = TokenProvider.builder().build();
                 var failing = TokenProvider.builder().credential(custom).build();
-                var other = TokenProvider.builder().credential(later).managementLookup(false).build()) {
+                var other = TokenProvider.builder()
+                        .credential(later)
+                        .managementLookup(false)
+                        .build()) {
             for (int i = 0; i < 3; i++) {
                 provider.token();
                 provider.login();
@@ -153,8 +161,7 @@ public final class Program {
         }
         List<WeakReference<ClassLoader>> loaders = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            URLClassLoader loader =
-                    new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader());
+            URLClassLoader loader = new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader());
             Thread.currentThread().setContextClassLoader(loader);
             loader.loadClass(Program.class.getName())
                     .getMethod("main", String[].class)
@@ -168,7 +175,8 @@ public final class Program {
             System.gc();
             Thread.sleep(50);
         }
-        System.out.println("alive: " + loaders.stream().filter(one -> one.get() != null).count());
+        System.out.println(
+                "alive: " + loaders.stream().filter(one -> one.get() != null).count());
     }
 
     private static void exitDuringWait() throws Exception {
@@ -188,7 +196,9 @@ public final class Program {
 
     private static void exitInHook() {
         var provider = TokenProvider.builder().build();
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> System.out.println("hook: " + provider.token().token().length())));
+        Runtime.getRuntime()
+                .addShutdownHook(new Thread(() ->
+                        System.out.println("hook: " + provider.token().token().length())));
         provider.token();
     }
 }
