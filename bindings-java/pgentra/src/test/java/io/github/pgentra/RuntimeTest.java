@@ -147,6 +147,12 @@ class RuntimeTest {
         });
     }
 
+    @Test
+    void loggerOfTheFinestLevelIsAccepted() throws Exception {
+        Output output = run(runtime(17), List.of(), "trace");
+        assertTrue(output.number("length") > 500, output.text);
+    }
+
     /** A blocking native call would stop the others for the whole wait of 3 s: there are more waiting threads than carriers. */
     @TestFactory
     Stream<DynamicTest> virtualThreadsAreNotPinned() {

@@ -6,6 +6,7 @@ import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
+import io.github.pgentra.internal.Tls;
 import io.github.pgentra.internal.TokenClient;
 import java.sql.DriverManager;
 import java.util.Arrays;

@@ -8,6 +8,7 @@ import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
 import io.github.pgentra.internal.Settings;
+import io.github.pgentra.internal.Tls;
 import io.github.pgentra.internal.TokenClient;
 import java.io.PrintWriter;
 import java.nio.file.Files;

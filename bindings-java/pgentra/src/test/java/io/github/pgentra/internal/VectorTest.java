@@ -13,7 +13,6 @@ import io.github.pgentra.TokenProvider;
 import io.github.pgentra.UsernameExtractionException;
 import io.github.pgentra.identity.Credential;
 import io.github.pgentra.identity.StaticTokenCredentialBuilder;
-import io.github.pgentra.jdbc.Tls;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

@@ -33,6 +33,11 @@ public final class Program {
         switch (arguments[0]) {
             case "login" -> login(arguments[1]);
             case "token" -> token();
+            case "trace" -> {
+                // All events of the engine cross, in the level that the library knows.
+                java.util.logging.Logger.getLogger("pgentra").setLevel(java.util.logging.Level.ALL);
+                token();
+            }
             case "use" -> use();
             case "gap" -> gap(Integer.parseInt(arguments[1]));
             case "loaders" -> loaders(Integer.parseInt(arguments[1]));
