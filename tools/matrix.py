@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "credentials.md"
 BEGIN = "<!-- The table of `make test`, written by tools/matrix.py. -->"
 END = "<!-- The end of the table. -->"
 
-LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET")
+LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET", "Java")
 CREDENTIALS = (
     "DefaultAzureCredential",
     "ChainedTokenCredential",
@@ -49,6 +49,7 @@ CONNECTOR_DRIVERS = {
     "Sequelize": "Node",
     "postgres.js": "Node",
     "Npgsql": ".NET",
+    "pgjdbc": "Java",
     "libpq": "C",
     "tokio-postgres": "Rust",
 }

@@ -56,6 +56,12 @@ public final class Library {
         return Native.text(Native.DESCRIBE_TOKEN, token);
     }
 
+    /** Returns cloud, scope and authority host for these settings as JSON; each may be null. */
+    public static String resolveCloud(
+            String scope, String host, String authorityHost, String cloud, String environmentAuthorityHost) {
+        return Native.text(Native.RESOLVE_CLOUD, scope, host, authorityHost, cloud, environmentAuthorityHost);
+    }
+
     /** Runs a case of tests/vectors: needs a native library with the feature {@code testing}. */
     public static String runVector(String group, String testCase, String directory) {
         return Native.text(Native.RUN_VECTOR, group, testCase, directory);
