@@ -102,7 +102,10 @@ class AzureCoreTest {
                 return mint(principal);
             }
         };
-        assertTrue(AzureCredential.of(blocking).getToken(new TokenRequest(SCOPE)).token().startsWith("eyJ"));
+        assertTrue(AzureCredential.of(blocking)
+                .getToken(new TokenRequest(SCOPE))
+                .token()
+                .startsWith("eyJ"));
     }
 
     @Test
@@ -110,7 +113,9 @@ class AzureCoreTest {
         Emulator.Principal principal = Emulator.add("user_assigned");
         var chain = new ChainedTokenCredentialBuilder()
                 .addLast(AzureCredential.of(context -> Mono.error(new CredentialUnavailableException())))
-                .addLast(new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build())
+                .addLast(new ManagedIdentityCredentialBuilder()
+                        .clientId(principal.clientId())
+                        .build())
                 .build();
         try (TokenProvider provider = TokenProvider.builder().credential(chain).build()) {
             assertEquals(principal.name(), provider.login().user());
@@ -137,7 +142,9 @@ class AzureCoreTest {
     @Test
     void ourCredentialServesAzureCore() {
         Emulator.Principal principal = Emulator.add("user_assigned");
-        Credential ours = new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+        Credential ours = new ManagedIdentityCredentialBuilder()
+                .clientId(principal.clientId())
+                .build();
         TokenCredential credential = new PgEntraTokenCredential(ours);
         TokenRequestContext context = new TokenRequestContext().addScopes(SCOPE);
         AccessToken token = credential.getToken(context).block(LIMIT);
@@ -145,9 +152,9 @@ class AzureCoreTest {
         assertTrue(token.getExpiresAt().isAfter(OffsetDateTime.now()));
         assertEquals(1, Emulator.requests(principal).size());
         assertSame(ours, AzureCredential.of(credential));
-        assertThrows(
-                IllegalArgumentException.class,
-                () -> credential.getToken(new TokenRequestContext().addScopes("a", "b")).block(LIMIT));
+        assertThrows(IllegalArgumentException.class, () -> credential
+                .getToken(new TokenRequestContext().addScopes("a", "b"))
+                .block(LIMIT));
     }
 
     @Test

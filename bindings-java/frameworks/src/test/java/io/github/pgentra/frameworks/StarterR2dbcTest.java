@@ -103,13 +103,15 @@ class StarterR2dbcTest {
         @Bean
         ConnectionFactory connectionFactory() {
             return EntraR2dbc.connectionFactory(
-                    ConnectionFactoryOptions.parse(R2dbcTest.url()), TokenProvider.builder().build());
+                    ConnectionFactoryOptions.parse(R2dbcTest.url()),
+                    TokenProvider.builder().build());
         }
     }
 
     @Test
     void connectionFactoryOfTheApplication() {
-        Throwable error = assertThrows(Throwable.class, () -> reactive(Own.class, ENABLED).close());
+        Throwable error =
+                assertThrows(Throwable.class, () -> reactive(Own.class, ENABLED).close());
         String messages = "";
         for (Throwable cause = error; cause != null; cause = cause.getCause()) {
             messages += cause.getMessage();
@@ -127,9 +129,13 @@ class StarterR2dbcTest {
     @Test
     void tokenIsNotSentWithoutTls() {
         Emulator.controlPostgres(Map.of("plaintext", true));
-        String plaintext = R2dbcTest.url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "");
+        String plaintext =
+                R2dbcTest.url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "");
         for (String mode : List.of("", "?sslMode=prefer", "?sslMode=allow")) {
-            assertThrows(Throwable.class, () -> role(ENABLED, URL + plaintext + mode, "spring.r2dbc.pool.initial-size=0"), mode);
+            assertThrows(
+                    Throwable.class,
+                    () -> role(ENABLED, URL + plaintext + mode, "spring.r2dbc.pool.initial-size=0"),
+                    mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
     }

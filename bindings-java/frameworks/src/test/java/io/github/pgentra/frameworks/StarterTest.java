@@ -48,7 +48,8 @@ class StarterTest {
     }
 
     private static EntraConfigurationException refused(Class<?> configuration, String... properties) {
-        Throwable error = assertThrows(Throwable.class, () -> jdbc(configuration, properties).close());
+        Throwable error = assertThrows(
+                Throwable.class, () -> jdbc(configuration, properties).close());
         for (Throwable cause = error; cause != null; cause = cause.getCause()) {
             if (cause instanceof EntraConfigurationException found) {
                 assertFalse(found.action().isEmpty());
@@ -64,7 +65,12 @@ class StarterTest {
     void samplePropertiesLogIn() throws SQLException {
         assertEquals(
                 "app-mi",
-                role(ENABLED, url(), "spring.datasource.username=app-mi", "spring.sql.init.mode=always", "spring.jpa.generate-ddl=true"));
+                role(
+                        ENABLED,
+                        url(),
+                        "spring.datasource.username=app-mi",
+                        "spring.sql.init.mode=always",
+                        "spring.jpa.generate-ddl=true"));
     }
 
     @Test
@@ -121,15 +127,21 @@ class StarterTest {
     void urlOfThePeerLogsInWithOurs() throws SQLException {
         assertEquals(
                 "app-mi",
-                role(ENABLED, url() + "&user=app-mi&authenticationPluginClassName="
-                        + "com.azure.identity.extensions.jdbc.postgresql.AzurePostgresqlAuthenticationPlugin"));
+                role(
+                        ENABLED,
+                        url() + "&user=app-mi&authenticationPluginClassName="
+                                + "com.azure.identity.extensions.jdbc.postgresql.AzurePostgresqlAuthenticationPlugin"));
     }
 
     @Test
     void disabledChangesNothing() {
         for (String property : List.of("spring.datasource.azure.passwordless-enabled=false", "pgentra.mode=lazy")) {
             try (ConfigurableApplicationContext context = jdbc(
-                    Application.class, property, url(), "spring.datasource.username=app-mi", "spring.datasource.password=canary")) {
+                    Application.class,
+                    property,
+                    url(),
+                    "spring.datasource.username=app-mi",
+                    "spring.datasource.password=canary")) {
                 HikariDataSource pool = (HikariDataSource) context.getBean(DataSource.class);
                 assertEquals(null, pool.getDataSource());
                 assertEquals("canary", pool.getPassword());
@@ -140,7 +152,8 @@ class StarterTest {
     @Test
     void passwordIsRefused() {
         for (String password : List.of(
-                "spring.datasource.password=canary", "spring.datasource.hikari.data-source-properties.password=canary")) {
+                "spring.datasource.password=canary",
+                "spring.datasource.hikari.data-source-properties.password=canary")) {
             EntraConfigurationException error =
                     refused(Application.class, ENABLED, url(), "spring.datasource.username=app-mi", password);
             assertTrue(error.getMessage().contains("has a password"), error.getMessage());
@@ -172,7 +185,8 @@ class StarterTest {
                 "app-mi",
                 role(
                         ENABLED,
-                        url() + "&user=app-mi&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
+                        url()
+                                + "&user=app-mi&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
                         "spring.datasource.type=org.apache.tomcat.jdbc.pool.DataSource"));
     }
 
@@ -258,7 +272,8 @@ class StarterTest {
         try (ConfigurableApplicationContext context =
                 jdbc(TwoDataSources.class, ENABLED, "pgentra.data-sources=orders")) {
             assertEquals("app-mi", currentUser(context.getBean("orders", DataSource.class)));
-            assertEquals(null, context.getBean("reports", HikariDataSource.class).getDataSource());
+            assertEquals(
+                    null, context.getBean("reports", HikariDataSource.class).getDataSource());
         }
     }
 
@@ -308,7 +323,9 @@ class StarterTest {
 
         @Bean
         Credential ours() {
-            return new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+            return new ManagedIdentityCredentialBuilder()
+                    .clientId(principal.clientId())
+                    .build();
         }
 
         @Bean
@@ -316,7 +333,8 @@ class StarterTest {
             return context -> Mono.fromSupplier(() -> {
                 CALLS.incrementAndGet();
                 return new com.azure.core.credential.AccessToken(
-                        Emulator.mint(principal.name(), Map.of()), OffsetDateTime.now().plusHours(1));
+                        Emulator.mint(principal.name(), Map.of()),
+                        OffsetDateTime.now().plusHours(1));
             });
         }
     }
@@ -346,7 +364,10 @@ class StarterTest {
         for (String mode : List.of("", "?sslmode=prefer", "?sslmode=allow", "?sslmode=disable")) {
             assertThrows(
                     Exception.class,
-                    () -> role(ENABLED, "spring.datasource.url=" + plaintext + mode, "spring.datasource.hikari.connection-timeout=300"),
+                    () -> role(
+                            ENABLED,
+                            "spring.datasource.url=" + plaintext + mode,
+                            "spring.datasource.hikari.connection-timeout=300"),
                     mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
@@ -370,7 +391,9 @@ class StarterTest {
                 url(),
                 "spring.datasource.azure.credential.managed-identity-enabled=true",
                 "spring.datasource.azure.credential.client-id=" + principal.clientId())) {
-            assertEquals(principal.name(), context.getBean(JdbcTemplate.class).queryForObject("select current_user", String.class));
+            assertEquals(
+                    principal.name(),
+                    context.getBean(JdbcTemplate.class).queryForObject("select current_user", String.class));
             MeterRegistry registry = context.getBean(MeterRegistry.class);
             assertTrue(registry.get("pgentra.tokens").gauge().value() >= 1);
             double fetches = registry.get("pgentra.token.fetches")
@@ -395,7 +418,8 @@ class StarterTest {
                     "spring.flyway.locations=classpath:migrations/flyway",
                     "spring.liquibase.change-log=classpath:migrations/changelog.sql")) {
                 JdbcTemplate template = context.getBean(JdbcTemplate.class);
-                assertEquals(1, template.queryForObject("select count(*) from " + tool + "_sample", Integer.class), tool);
+                assertEquals(
+                        1, template.queryForObject("select count(*) from " + tool + "_sample", Integer.class), tool);
             }
         }
     }

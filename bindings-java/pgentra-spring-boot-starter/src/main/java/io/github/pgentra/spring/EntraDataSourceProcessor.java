@@ -154,7 +154,8 @@ final class EntraDataSourceProcessor
         if (!url.startsWith("jdbc:postgresql:")) {
             String[] parts = url.split(":", 3);
             throw new EntraConfigurationException(
-                    "The data source " + name + " is for jdbc:" + (parts.length > 2 ? parts[1] : "") + " and not for PostgreSQL",
+                    "The data source " + name + " is for jdbc:" + (parts.length > 2 ? parts[1] : "")
+                            + " and not for PostgreSQL",
                     "Use a URL that begins with jdbc:postgresql://. " + EXCLUDE);
         }
         if (!ClassUtils.isPresent("org.postgresql.Driver", getClass().getClassLoader())) {
@@ -164,20 +165,21 @@ final class EntraDataSourceProcessor
         if (StringUtils.hasLength(password) || hasPassword(url, added)) {
             throw new EntraConfigurationException(
                     "The data source " + name + " has a password, so it would not log in with Entra",
-                    "Remove the password, or disable " + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS + ". "
-                            + EXCLUDE);
+                    "Remove the password, or disable " + EntraProperties.ENABLED + " and "
+                            + EntraProperties.PASSWORDLESS + ". " + EXCLUDE);
         }
         String beanName = properties().credentialBeanName();
         if (beanName == null) {
             beanName = given(url, added, "azure.tokenCredentialBeanName");
         }
-        Credential credential = Credentials.find(
-                beans, beanName, properties().hasCredential() || hasCredential(url, added));
+        Credential credential =
+                Credentials.find(beans, beanName, properties().hasCredential() || hasCredential(url, added));
         Properties connection = properties().connection(credential == null);
         added.stringPropertyNames().forEach(key -> connection.setProperty(key, added.getProperty(key)));
         connection.remove("azure.tokenCredentialBeanName");
         try {
-            EntraDataSource.Builder builder = EntraDataSource.builder(url).properties(connection).requireEntra(true);
+            EntraDataSource.Builder builder =
+                    EntraDataSource.builder(url).properties(connection).requireEntra(true);
             if (credential != null) {
                 builder.credential(credential);
             }
@@ -247,8 +249,9 @@ final class EntraDataSourceProcessor
         if (!mayFollow) {
             throw new EntraConfigurationException(
                     "pgentra is enabled, and the application has no data source for it",
-                    "Set spring.datasource.url, or spring.r2dbc.url with " + EntraProperties.ENABLED + "=true; or disable "
-                            + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS + ".");
+                    "Set spring.datasource.url, or spring.r2dbc.url with " + EntraProperties.ENABLED
+                            + "=true; or disable " + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS
+                            + ".");
         }
     }
 
@@ -273,8 +276,10 @@ final class EntraDataSourceProcessor
             return;
         }
         throw new EntraConfigurationException(
-                prefix + (hasUrl ? ".url" : ".user") + " makes a connection of its own, to which pgentra cannot be applied",
-                "Remove " + prefix + ".url and " + prefix + ".user, so that the application's data source is used; or add"
+                prefix + (hasUrl ? ".url" : ".user")
+                        + " makes a connection of its own, to which pgentra cannot be applied",
+                "Remove " + prefix + ".url and " + prefix
+                        + ".user, so that the application's data source is used; or add"
                         + " sslmode=verify-full&authenticationPluginClassName=" + PLUGIN + " to " + prefix + ".url.");
     }
 
@@ -282,7 +287,6 @@ final class EntraDataSourceProcessor
     public void destroy() {
         opened.forEach(EntraDataSource::close);
     }
-
 
     /** Loaded only where R2DBC is on the class path. */
     private static final class R2dbcBeans {
@@ -300,7 +304,8 @@ final class EntraDataSourceProcessor
             }
             if (!io.github.pgentra.r2dbc.EntraR2dbc.isDecorated(factory)) {
                 throw new EntraConfigurationException(
-                        "The connection factory " + name + " was not made by Spring Boot, so pgentra cannot be applied to it",
+                        "The connection factory " + name
+                                + " was not made by Spring Boot, so pgentra cannot be applied to it",
                         "Make it with EntraR2dbc.connectionFactory, or with spring.r2dbc.url. " + EXCLUDE);
             }
             return true;
@@ -330,9 +335,9 @@ final class EntraDataSourceProcessor
                                 + EXCLUDE);
             }
             Properties added = new Properties();
-            pool.getDataSourceProperties().forEach((key, value) -> added.setProperty(key.toString(), String.valueOf(value)));
-            pool.setDataSource(
-                    processor.open(name, pool.getJdbcUrl(), pool.getUsername(), pool.getPassword(), added));
+            pool.getDataSourceProperties()
+                    .forEach((key, value) -> added.setProperty(key.toString(), String.valueOf(value)));
+            pool.setDataSource(processor.open(name, pool.getJdbcUrl(), pool.getUsername(), pool.getPassword(), added));
         }
     }
 }

@@ -37,7 +37,13 @@ final class EntraProperties {
 
     /** The options of pgentra without a prefix, in uniform and in Java's form. */
     private static final Map<String, String> OPTIONS = options(List.of(
-            "fallbackUsername", "managementLookup", "allowInsecureTransport", "mode", "caFile", "credential", "requireEntra"));
+            "fallbackUsername",
+            "managementLookup",
+            "allowInsecureTransport",
+            "mode",
+            "caFile",
+            "credential",
+            "requireEntra"));
 
     private static final Set<String> OWN = Set.of("enabled", "datasources", "tokencredentialbeanname", "scope");
 
@@ -157,7 +163,8 @@ final class EntraProperties {
         for (String key : List.of("username", "password")) {
             if (value("credential." + key) != null) {
                 throw new EntraConfigurationException(
-                        "The property credential." + key + " of spring.datasource.azure or spring.cloud.azure is not supported,"
+                        "The property credential." + key
+                                + " of spring.datasource.azure or spring.cloud.azure is not supported,"
                                 + " because pgentra has no login with a user's password",
                         "Use a managed identity, a client secret or a certificate.");
             }

@@ -38,8 +38,7 @@ final class R2dbcLogins implements DisposableBean {
                     "Remove spring.r2dbc.password, or replace " + EntraProperties.ENABLED + "=true by "
                             + EntraProperties.PASSWORDLESS + "=true, which is about JDBC.");
         }
-        Credential credential =
-                Credentials.find(beans, properties.credentialBeanName(), properties.hasCredential());
+        Credential credential = Credentials.find(beans, properties.credentialBeanName(), properties.hasCredential());
         Properties connection = properties.connection(credential == null);
         try {
             TokenProvider.Builder provided = TokenProvider.builder().properties(connection);
@@ -53,7 +52,9 @@ final class R2dbcLogins implements DisposableBean {
             provider = provided.build();
             String allowed = connection.getProperty("pgentra.allowInsecureTransport");
             if (allowed != null) {
-                options = options.mutate().option(ALLOW_INSECURE_TRANSPORT, allowed).build();
+                options = options.mutate()
+                        .option(ALLOW_INSECURE_TRANSPORT, allowed)
+                        .build();
             }
             builder.from(EntraR2dbc.apply(options, provider));
         } catch (EntraException e) {

@@ -42,7 +42,9 @@ public final class EntraR2dbc {
 
     /** As {@link #apply(ConnectionFactoryOptions, TokenProvider)}, with the default credential and the host of the options. */
     public static ConnectionFactoryOptions apply(ConnectionFactoryOptions options) {
-        return apply(options, TokenProvider.builder().host(String.join(",", hosts(options))).build());
+        return apply(
+                options,
+                TokenProvider.builder().host(String.join(",", hosts(options))).build());
     }
 
     /**
