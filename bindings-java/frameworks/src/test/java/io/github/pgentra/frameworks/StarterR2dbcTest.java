@@ -65,6 +65,16 @@ class StarterR2dbcTest {
         assertEquals(
                 principal.name(),
                 role(ENABLED, URL + R2dbcTest.url(), "spring.r2dbc.username=" + principal.name(), id, identity));
+        assertEquals(
+                principal.name(),
+                role(
+                        ENABLED,
+                        URL + R2dbcTest.url(),
+                        "pgentra.ignore-password=true",
+                        "spring.r2dbc.username=" + principal.name(),
+                        "spring.r2dbc.password=canary",
+                        id,
+                        identity));
         assertEquals(1, Emulator.requests(principal).size());
     }
 

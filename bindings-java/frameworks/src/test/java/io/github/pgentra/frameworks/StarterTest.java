@@ -162,6 +162,18 @@ class StarterTest {
     }
 
     @Test
+    void passwordIsIgnoredWhereThatIsSet() throws SQLException {
+        assertEquals(
+                "app-mi",
+                role(
+                        ENABLED,
+                        "pgentra.ignore-password=true",
+                        url(),
+                        "spring.datasource.username=app-mi",
+                        "spring.datasource.password=canary"));
+    }
+
+    @Test
     void urlOfAnotherDatabaseIsRefused() {
         EntraConfigurationException error = refused(
                 Application.class,
@@ -215,6 +227,8 @@ class StarterTest {
     @Test
     void migrationWithThePluginLogsIn() throws SQLException {
         Emulator.Principal administrator = Applications.administrator();
+        String identity = "&azure.clientId=" + administrator.clientId();
+        String plugin = "&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin";
         assertEquals(
                 administrator.name(),
                 role(
@@ -222,12 +236,10 @@ class StarterTest {
                         url(),
                         "spring.datasource.azure.credential.client-id=" + administrator.clientId(),
                         "spring.flyway.enabled=true",
-                        "spring.flyway.url=" + Emulator.url() + "&azure.clientId=" + administrator.clientId()
-                                + "&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
+                        "spring.flyway.url=" + Emulator.url() + identity + plugin,
                         "spring.flyway.user=" + administrator.name(),
-                        "spring.flyway.table=flyway_plugin_history",
-                        "spring.flyway.locations=classpath:migrations/flyway",
-                        "spring.flyway.baseline-on-migrate=true"));
+                        "spring.flyway.default-schema=flyway_with_plugin",
+                        "spring.flyway.locations=classpath:starter/flyway"));
     }
 
     @Test
@@ -415,11 +427,13 @@ class StarterTest {
                     url(),
                     "spring.datasource.azure.credential.client-id=" + administrator.clientId(),
                     "spring." + tool + ".enabled=true",
-                    "spring.flyway.locations=classpath:migrations/flyway",
-                    "spring.liquibase.change-log=classpath:migrations/changelog.sql")) {
+                    "spring.flyway.default-schema=starter",
+                    "spring.flyway.locations=classpath:starter/flyway",
+                    "spring.liquibase.default-schema=starter",
+                    "spring.liquibase.change-log=classpath:starter/changelog.sql")) {
                 JdbcTemplate template = context.getBean(JdbcTemplate.class);
-                assertEquals(
-                        1, template.queryForObject("select count(*) from " + tool + "_sample", Integer.class), tool);
+                String count = "select count(*) from starter." + tool + "_starter";
+                assertEquals(1, template.queryForObject(count, Integer.class));
             }
         }
     }

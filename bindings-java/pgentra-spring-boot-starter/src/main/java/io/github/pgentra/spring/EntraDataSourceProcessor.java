@@ -162,10 +162,11 @@ final class EntraDataSourceProcessor
             throw new EntraConfigurationException(
                     "The data source " + name + " has no driver", "Add the dependency org.postgresql:postgresql.");
         }
-        if (StringUtils.hasLength(password) || hasPassword(url, added)) {
+        if (!properties().ignorePassword() && (StringUtils.hasLength(password) || hasPassword(url, added))) {
             throw new EntraConfigurationException(
                     "The data source " + name + " has a password, so it would not log in with Entra",
-                    "Remove the password, or disable " + EntraProperties.ENABLED + " and "
+                    "Remove the password, set pgentra.ignore-password=true if it is a placeholder, or disable "
+                            + EntraProperties.ENABLED + " and "
                             + EntraProperties.PASSWORDLESS + ". " + EXCLUDE);
         }
         String beanName = properties().credentialBeanName();
@@ -178,8 +179,9 @@ final class EntraDataSourceProcessor
         added.stringPropertyNames().forEach(key -> connection.setProperty(key, added.getProperty(key)));
         connection.remove("azure.tokenCredentialBeanName");
         try {
-            EntraDataSource.Builder builder =
-                    EntraDataSource.builder(url).properties(connection).requireEntra(true);
+            EntraDataSource.Builder builder = EntraDataSource.builder(url)
+                    .properties(connection)
+                    .requireEntra(!properties().ignorePassword());
             if (credential != null) {
                 builder.credential(credential);
             }

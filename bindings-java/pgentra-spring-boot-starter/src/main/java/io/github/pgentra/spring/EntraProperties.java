@@ -43,7 +43,8 @@ final class EntraProperties {
             "mode",
             "caFile",
             "credential",
-            "requireEntra"));
+            "requireEntra",
+            "ignorePassword"));
 
     private static final Set<String> OWN = Set.of("enabled", "datasources", "tokencredentialbeanname", "scope");
 
@@ -80,7 +81,8 @@ final class EntraProperties {
                     throw new EntraConfigurationException(
                             "The property " + name + " is unknown",
                             "Use one of pgentra.enabled, data-sources, token-credential-bean-name, scope, fallback-username,"
-                                    + " management-lookup, allow-insecure-transport, require-entra, mode, ca-file, credential.");
+                                    + " management-lookup, allow-insecure-transport, require-entra, ignore-password, mode, ca-file,"
+                                    + " credential.");
                 }
             }
         }
@@ -133,6 +135,11 @@ final class EntraProperties {
     /** Returns whether R2DBC is to log in with Entra: {@code passwordless-enabled} is about JDBC. */
     boolean r2dbc() {
         return "true".equalsIgnoreCase(own.get("enabled"));
+    }
+
+    /** Returns whether a password is dropped, such as a placeholder, and not refused. */
+    boolean ignorePassword() {
+        return "true".equalsIgnoreCase(own.get("ignorepassword"));
     }
 
     /** Returns the name of the bean that is the credential, or null. */

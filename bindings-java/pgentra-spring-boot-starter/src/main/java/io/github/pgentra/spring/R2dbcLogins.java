@@ -32,11 +32,16 @@ final class R2dbcLogins implements DisposableBean {
         }
         ConnectionFactoryOptions options = builder.build();
         Object password = options.getValue(ConnectionFactoryOptions.PASSWORD);
-        if (password != null && !password.toString().isEmpty()) {
+        if (properties.ignorePassword()) {
+            options = options.mutate()
+                    .option(ConnectionFactoryOptions.PASSWORD, "")
+                    .build();
+        } else if (password != null && !password.toString().isEmpty()) {
             throw new EntraConfigurationException(
                     "The R2DBC connection factory has a password, so it would not log in with Entra",
-                    "Remove spring.r2dbc.password, or replace " + EntraProperties.ENABLED + "=true by "
-                            + EntraProperties.PASSWORDLESS + "=true, which is about JDBC.");
+                    "Remove spring.r2dbc.password, set pgentra.ignore-password=true if it is a placeholder, or replace "
+                            + EntraProperties.ENABLED + "=true by " + EntraProperties.PASSWORDLESS
+                            + "=true, which is about JDBC.");
         }
         Credential credential = Credentials.find(beans, properties.credentialBeanName(), properties.hasCredential());
         Properties connection = properties.connection(credential == null);
