@@ -5,7 +5,8 @@
 #   tools/java.sh jar               the jars that ship, with sources and documentation, into .cache/java/jars
 #   tools/java.sh platform TARGET   the jar with the native library of another platform, such as
 #                                   aarch64-unknown-linux-gnu, into the same folder
-#   tools/java.sh lint              compiles with every warning as an error
+#   tools/java.sh lint              compiles with every warning as an error, and checks the format
+#   tools/java.sh format            formats the Java files
 #
 # Variables: PROFILE (`dev` or `release`), PYTHON.
 set -eu
@@ -15,6 +16,8 @@ PYTHON=${PYTHON:-python3}
 PROFILE=${PROFILE:-dev}
 BUILD=${CARGO_TARGET_DIR:-target}
 MODULES=pgentra,pgentra-azure,pgentra-spring-boot-starter
+# The modules that are not published.
+TESTS=frameworks,frameworks-previous
 JARS=.cache/java/jars
 
 # Prints why, and ends the script, if this machine has no JDK with Maven.
@@ -130,6 +133,8 @@ case "${1:-}" in
     lint)
         need_jdk 'not tried'
         maven --quiet test-compile -Dmaven.compiler.failOnWarning=true -Dmaven.compiler.showWarnings=true
+        maven --quiet --projects "$MODULES,$TESTS" com.diffplug.spotless:spotless-maven-plugin:check
         ;;
-    *) sed -n 's/^# \{0,1\}//; 2,10p' "$0" >&2; exit 2 ;;
+    format) maven --quiet --projects "$MODULES,$TESTS" com.diffplug.spotless:spotless-maven-plugin:apply ;;
+    *) sed -n 's/^# \{0,1\}//; 2,11p' "$0" >&2; exit 2 ;;
 esac

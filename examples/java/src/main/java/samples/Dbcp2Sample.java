@@ -11,8 +11,7 @@ public final class Dbcp2Sample implements Sample {
      */
     public Dbcp2Sample(String url) {
         pool.setUrl(url);
-        pool.addConnectionProperty(
-                "authenticationPluginClassName", "io.github.pgentra.jdbc.EntraAuthenticationPlugin");
+        pool.addConnectionProperty("authenticationPluginClassName", "io.github.pgentra.jdbc.EntraAuthenticationPlugin");
         pool.setMaxTotal(4);
     }
 

@@ -16,7 +16,7 @@ public final class FlywaySample implements Sample {
         flyway = Flyway.configure()
                 .dataSource(source)
                 .locations("classpath:migrations/flyway")
-                .table("flyway_sample_history")
+                .defaultSchema("flyway_sample")
                 .load();
     }
 

@@ -22,7 +22,8 @@ public final class HibernateSample implements Sample {
     @Override
     public String currentUser() {
         return sessions.fromSession(
-                session -> session.createNativeQuery("select cast(current_user as text)", String.class).getSingleResult());
+                session -> session.createNativeQuery("select cast(current_user as text)", String.class)
+                        .getSingleResult());
     }
 
     @Override

@@ -23,7 +23,8 @@ public final class LiquibaseSample implements Sample {
     @Override
     public String currentUser() throws Exception {
         try (Connection connection = source.getConnection()) {
-            Database database = DatabaseFactory.getInstance().findCorrectDatabaseImplementation(new JdbcConnection(connection));
+            Database database =
+                    DatabaseFactory.getInstance().findCorrectDatabaseImplementation(new JdbcConnection(connection));
             CommandScope update = new CommandScope(UpdateCommandStep.COMMAND_NAME);
             update.addArgumentValue(DbUrlConnectionArgumentsCommandStep.DATABASE_ARG, database);
             update.addArgumentValue(UpdateCommandStep.CHANGELOG_FILE_ARG, "migrations/changelog.sql");

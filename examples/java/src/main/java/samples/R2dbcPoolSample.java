@@ -19,7 +19,9 @@ public final class R2dbcPoolSample implements Sample {
      */
     public R2dbcPoolSample(String url) {
         ConnectionFactoryOptions options = ConnectionFactoryOptions.parse(url);
-        provider = TokenProvider.builder().host((String) options.getRequiredValue(ConnectionFactoryOptions.HOST)).build();
+        provider = TokenProvider.builder()
+                .host((String) options.getRequiredValue(ConnectionFactoryOptions.HOST))
+                .build();
         pool = new ConnectionPool(ConnectionPoolConfiguration.builder(EntraR2dbc.connectionFactory(options, provider))
                 .initialSize(0)
                 .maxSize(4)
@@ -32,7 +34,9 @@ public final class R2dbcPoolSample implements Sample {
     public String currentUser() {
         return Flux.usingWhen(
                         pool.create(),
-                        connection -> Flux.from(connection.createStatement("select current_user").execute())
+                        connection -> Flux.from(connection
+                                        .createStatement("select current_user")
+                                        .execute())
                                 .flatMap(result -> result.map((row, metadata) -> row.get(0, String.class))),
                         Connection::close)
                 .blockLast();

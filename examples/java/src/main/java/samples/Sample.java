@@ -17,7 +17,8 @@ public interface Sample extends AutoCloseable {
         try (sample) {
             long start = System.nanoTime();
             String role = sample.currentUser();
-            System.out.println(name + ": logged in as " + role + " after " + (System.nanoTime() - start) / 1_000_000 + " ms");
+            System.out.println(
+                    name + ": logged in as " + role + " after " + (System.nanoTime() - start) / 1_000_000 + " ms");
         }
     }
 

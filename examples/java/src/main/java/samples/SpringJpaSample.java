@@ -13,8 +13,8 @@ import org.springframework.context.annotation.Configuration;
 public class SpringJpaSample {
     @Bean
     CommandLineRunner login(EntityManager entities) {
-        return arguments -> Sample.run(
-                "jpa", () -> (String) entities.createNativeQuery("select cast(current_user as text)").getSingleResult());
+        return arguments -> Sample.run("jpa", () -> (String)
+                entities.createNativeQuery("select cast(current_user as text)").getSingleResult());
     }
 
     public static void main(String[] args) {

@@ -27,12 +27,15 @@ public final class VertxSample implements Sample {
         if (certificates != null) {
             tls.setTrustOptions(new PemTrustOptions().addCertPath(certificates));
         }
-        PgConnectOptions options = PgConnectOptions.fromUri(uri).setSslMode(SslMode.VERIFY_FULL).setSslOptions(tls);
+        PgConnectOptions options =
+                PgConnectOptions.fromUri(uri).setSslMode(SslMode.VERIFY_FULL).setSslOptions(tls);
         provider = TokenProvider.builder().host(options.getHost()).build();
         pool = PgBuilder.pool()
                 .with(new PoolOptions().setMaxSize(4))
                 .connectingTo(() -> Future.fromCompletionStage(provider.loginAsync())
-                        .map(login -> new PgConnectOptions(options).setUser(login.user()).setPassword(login.password())))
+                        .map(login -> new PgConnectOptions(options)
+                                .setUser(login.user())
+                                .setPassword(login.password())))
                 .using(vertx)
                 .build();
     }

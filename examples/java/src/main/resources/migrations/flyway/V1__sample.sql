@@ -1,2 +1,2 @@
-create table if not exists flyway_sample (id int);
+create table flyway_sample (id int);
 insert into flyway_sample values (1);

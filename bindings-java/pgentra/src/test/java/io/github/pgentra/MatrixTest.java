@@ -60,7 +60,9 @@ class MatrixTest {
         try (var source = EntraDataSource.builder(url).credential(credential).build()) {
             assertEquals(role, JdbcTest.currentUser(source.getConnection()));
         }
-        assertEquals(token.token(), credential.getTokenAsync(new TokenRequest(SCOPE)).get().token());
+        assertEquals(
+                token.token(),
+                credential.getTokenAsync(new TokenRequest(SCOPE)).get().token());
         System.out.println("works: " + credential.getClass().getSimpleName() + " in Java");
     }
 
@@ -114,7 +116,9 @@ class MatrixTest {
         logins.put("default chain", () -> {
             Emulator.Principal identity = Emulator.add("user_assigned");
             logsIn(
-                    new DefaultAzureCredentialBuilder().managedIdentityClientId(identity.clientId()).build(),
+                    new DefaultAzureCredentialBuilder()
+                            .managedIdentityClientId(identity.clientId())
+                            .build(),
                     identity.name(),
                     false);
         });
@@ -128,7 +132,9 @@ class MatrixTest {
             logsIn(
                     new ChainedTokenCredentialBuilder()
                             .addLast(new EnvironmentCredentialBuilder().build())
-                            .addLast(new ManagedIdentityCredentialBuilder().clientId(identity.clientId()).build())
+                            .addLast(new ManagedIdentityCredentialBuilder()
+                                    .clientId(identity.clientId())
+                                    .build())
                             .build(),
                     identity.name(),
                     false);
@@ -156,7 +162,12 @@ class MatrixTest {
         });
         logins.put("managed identity", () -> {
             Emulator.Principal identity = Emulator.add("user_assigned");
-            logsIn(new ManagedIdentityCredentialBuilder().clientId(identity.clientId()).build(), identity.name(), false);
+            logsIn(
+                    new ManagedIdentityCredentialBuilder()
+                            .clientId(identity.clientId())
+                            .build(),
+                    identity.name(),
+                    false);
             Emulator.Principal second = Emulator.add("user_assigned");
             logsIn(new ManagedIdentityCredentialBuilder().objectId(second.oid()).build(), second.name(), false);
         });
@@ -204,7 +215,8 @@ class MatrixTest {
                         .authorityHost(Emulator.text("authority_host"));
                 switch (proof) {
                     case "secret" -> builder.clientSecret(application.secret());
-                    case "certificate" -> builder.pemCertificate(certificate("app.pem").toString());
+                    case "certificate" ->
+                        builder.pemCertificate(certificate("app.pem").toString());
                     default -> builder.clientAssertion(() -> asserted(application));
                 }
                 logsIn(builder.build(), user.name(), false);
@@ -254,35 +266,39 @@ class MatrixTest {
     /** Logins from the variables of Service Connector alone. */
     @TestFactory
     Stream<DynamicTest> serviceConnectorLogsIn() {
-        return Stream.of("system-assigned", "user-assigned", "service-principal").map(identity -> dynamicTest(identity, () -> {
-            Emulator.reset();
-            Map<String, String> variables = new HashMap<>(Emulator.environment());
-            String role = "aad_java_" + identity.replace('-', '_');
-            switch (identity) {
-                case "system-assigned" -> {
-                    variables.remove("IDENTITY_ENDPOINT");
-                    variables.remove("IDENTITY_HEADER");
-                    variables.put("AZURE_POD_IDENTITY_AUTHORITY_HOST", Emulator.text("imds_host"));
-                    role = "vm-prod";
-                }
-                case "user-assigned" -> {
-                    Emulator.Principal assigned = Emulator.add("user_assigned", Map.of("role", role));
-                    variables.put("AZURE_POSTGRESQL_CLIENTID", assigned.clientId());
-                }
-                default -> {
-                    Emulator.Principal application = Emulator.add("service_principal", Map.of("role", role));
-                    variables.put("AZURE_POSTGRESQL_CLIENTID", application.clientId());
-                    variables.put("AZURE_POSTGRESQL_CLIENTSECRET", application.secret());
-                    variables.put("AZURE_POSTGRESQL_TENANTID", Emulator.text("tenant_id"));
-                    variables.put("AZURE_AUTHORITY_HOST", Emulator.text("authority_host"));
-                }
-            }
-            variables.put("AZURE_POSTGRESQL_CONNECTIONSTRING", Emulator.url() + "&user=" + role);
-            try (var source = EntraDataSource.builder().serviceConnector().environment(variables).build()) {
-                assertEquals(role, JdbcTest.currentUser(source.getConnection()));
-            }
-            System.out.println("connector: " + identity + " / pgjdbc / Java");
-        }));
+        return Stream.of("system-assigned", "user-assigned", "service-principal")
+                .map(identity -> dynamicTest(identity, () -> {
+                    Emulator.reset();
+                    Map<String, String> variables = new HashMap<>(Emulator.environment());
+                    String role = "aad_java_" + identity.replace('-', '_');
+                    switch (identity) {
+                        case "system-assigned" -> {
+                            variables.remove("IDENTITY_ENDPOINT");
+                            variables.remove("IDENTITY_HEADER");
+                            variables.put("AZURE_POD_IDENTITY_AUTHORITY_HOST", Emulator.text("imds_host"));
+                            role = "vm-prod";
+                        }
+                        case "user-assigned" -> {
+                            Emulator.Principal assigned = Emulator.add("user_assigned", Map.of("role", role));
+                            variables.put("AZURE_POSTGRESQL_CLIENTID", assigned.clientId());
+                        }
+                        default -> {
+                            Emulator.Principal application = Emulator.add("service_principal", Map.of("role", role));
+                            variables.put("AZURE_POSTGRESQL_CLIENTID", application.clientId());
+                            variables.put("AZURE_POSTGRESQL_CLIENTSECRET", application.secret());
+                            variables.put("AZURE_POSTGRESQL_TENANTID", Emulator.text("tenant_id"));
+                            variables.put("AZURE_AUTHORITY_HOST", Emulator.text("authority_host"));
+                        }
+                    }
+                    variables.put("AZURE_POSTGRESQL_CONNECTIONSTRING", Emulator.url() + "&user=" + role);
+                    try (var source = EntraDataSource.builder()
+                            .serviceConnector()
+                            .environment(variables)
+                            .build()) {
+                        assertEquals(role, JdbcTest.currentUser(source.getConnection()));
+                    }
+                    System.out.println("connector: " + identity + " / pgjdbc / Java");
+                }));
     }
 
     @Test

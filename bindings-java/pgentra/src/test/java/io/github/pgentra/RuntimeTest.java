@@ -3,8 +3,8 @@ package io.github.pgentra;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import io.github.pgentra.program.Program;
 import java.io.File;
@@ -52,7 +52,8 @@ class RuntimeTest {
         try {
             for (String line : Files.readAllLines(home.resolve("release"))) {
                 if (line.startsWith("JAVA_VERSION=")) {
-                    return java.lang.Runtime.Version.parse(line.replaceAll("JAVA_VERSION=|\"", "")).feature();
+                    return java.lang.Runtime.Version.parse(line.replaceAll("JAVA_VERSION=|\"", ""))
+                            .feature();
                 }
             }
         } catch (IOException e) {
@@ -62,7 +63,10 @@ class RuntimeTest {
     }
 
     private static Runtime runtime(int least) {
-        return runtimes().stream().filter(one -> one.version >= least).findFirst().orElse(null);
+        return runtimes().stream()
+                .filter(one -> one.version >= least)
+                .findFirst()
+                .orElse(null);
     }
 
     private Output run(Runtime runtime, List<String> options, String... arguments) throws Exception {
@@ -122,7 +126,9 @@ class RuntimeTest {
             assertTrue(output.text.contains("role: app-mi"), output.text);
             assertEquals(0, output.status);
             try (Stream<Path> left = Files.list(temporary)) {
-                assertEquals(List.of(), left.filter(path -> path.toString().contains("pgentra")).toList());
+                assertEquals(
+                        List.of(),
+                        left.filter(path -> path.toString().contains("pgentra")).toList());
             }
         });
     }
@@ -133,11 +139,18 @@ class RuntimeTest {
             Output output = run(runtime, List.of("-Xcheck:jni"), "use");
             assertTrue(output.text.contains("used"), output.text);
             // The runtime itself prints some for its own libraries.
-            List<String> ours = output.text.lines()
+            List<String> ours = output.text
+                    .lines()
                     .filter(line -> line.matches(".*(WARNING in native|WARNING: JNI|FATAL ERROR in native).*"))
                     .toList();
             assertEquals(List.of(), ours, output.text);
         });
+    }
+
+    @Test
+    void loggerOfTheFinestLevelIsAccepted() throws Exception {
+        Output output = run(runtime(17), List.of(), "trace");
+        assertTrue(output.number("length") > 500, output.text);
     }
 
     /** A blocking native call would stop the others for the whole wait of 3 s: there are more waiting threads than carriers. */
@@ -145,8 +158,11 @@ class RuntimeTest {
     Stream<DynamicTest> virtualThreadsAreNotPinned() {
         return each(21, runtime -> {
             Emulator.addFault(Map.of("latency_ms", 3000, "times", 1));
-            Output output = run(runtime, List.of("-Djdk.virtualThreadScheduler.parallelism=2",
-                    "-Djdk.virtualThreadScheduler.maxPoolSize=2"), "gap", "50");
+            Output output = run(
+                    runtime,
+                    List.of("-Djdk.virtualThreadScheduler.parallelism=2", "-Djdk.virtualThreadScheduler.maxPoolSize=2"),
+                    "gap",
+                    "50");
             assertTrue(output.number("waited") >= 2900, output.text);
             // 50 ms on a quiet machine; a loaded one stops the whole process for longer.
             assertTrue(output.number("gap") < 1500, output.text);
@@ -163,8 +179,8 @@ class RuntimeTest {
         assertTrue(denied.text.contains("invalid_configuration: "), denied.text);
         assertTrue(denied.text.contains("--enable-native-access=ALL-UNNAMED"), denied.text);
         assertTrue(denied.text.contains("again: true"), denied.text);
-        Output allowed = run(
-                newest, List.of("--illegal-native-access=deny", "--enable-native-access=ALL-UNNAMED"), "token");
+        Output allowed =
+                run(newest, List.of("--illegal-native-access=deny", "--enable-native-access=ALL-UNNAMED"), "token");
         assertTrue(allowed.number("length") > 500, allowed.text);
         assertFalse(allowed.text.contains("WARNING"), allowed.text);
     }
@@ -190,7 +206,10 @@ class RuntimeTest {
     @Test
     void classLoadersAreCollectedOneAfterAnother() throws Exception {
         Output output = run(runtime(17), List.of("-Dprogram.classpath=" + CLASS_PATH), "loaders", "4");
-        assertEquals(4, output.text.lines().filter(line -> line.startsWith("length: ")).count(), output.text);
+        assertEquals(
+                4,
+                output.text.lines().filter(line -> line.startsWith("length: ")).count(),
+                output.text);
         assertEquals(0, output.number("alive"), output.text);
         assertEquals(0, output.status);
     }
@@ -209,14 +228,19 @@ class RuntimeTest {
     void folderWithoutExecutionIsPassedOver() throws Exception {
         Path folder = Files.createDirectory(temporary.resolve("noexec"));
         // `unshare` gives a mount that ends with the program.
-        Process mount = new ProcessBuilder("unshare", "-m", "mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder.toString())
+        Process mount = new ProcessBuilder(
+                        "unshare", "-m", "mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder.toString())
                 .redirectErrorStream(true)
                 .start();
         assumeTrue(mount.waitFor() == 0, "this user cannot mount a folder without execution");
         String java = runtime(17).java.resolve("bin/java").toString();
         String program = "mount -t tmpfs -o noexec tmpfs " + folder + " && " + java + " -cp " + CLASS_PATH;
         for (String option : List.of("-Djava.io.tmpdir=", "-Dpgentra.native.dir=")) {
-            ProcessBuilder builder = new ProcessBuilder("unshare", "-m", "sh", "-c",
+            ProcessBuilder builder = new ProcessBuilder(
+                    "unshare",
+                    "-m",
+                    "sh",
+                    "-c",
                     program + " " + option + folder + " " + Program.class.getName() + " token; ls " + folder);
             builder.environment().putAll(Emulator.environment());
             Process process = builder.redirectErrorStream(true).start();
@@ -229,7 +253,8 @@ class RuntimeTest {
 
     @Test
     void fileIsTheOneOfTheProperty() throws Exception {
-        Path library = Path.of("target/classes/META-INF/native/pgentra/linux-x64/libpgentra_jni.so").toAbsolutePath();
+        Path library = Path.of("target/classes/META-INF/native/pgentra/linux-x64/libpgentra_jni.so")
+                .toAbsolutePath();
         Output output = run(runtime(17), List.of("-Dpgentra.native.path=" + library), "token");
         assertTrue(output.number("length") > 500, output.text);
         Path text = Files.writeString(temporary.resolve("no-library.so"), "text");
@@ -249,21 +274,21 @@ class RuntimeTest {
                 "exit-in-callback",
                 "exit-in-hook",
                 "exit-in-completion");
-        return situations.stream().map(situation -> dynamicTest(situation, () -> {
-            Emulator.reset();
-            if (situation.contains("during")) {
-                Emulator.addFault(Map.of("connection", "black_hole"));
-            }
-            for (int i = 0; i < times; i++) {
-                Runtime runtime = runtimes().get(i % runtimes().size());
-                Output output = run(runtime, List.of(), situation);
-                assertEquals(0, output.status, output.text);
-                if (situation.equals("exit-in-hook")) {
-                    assertTrue(output.number("hook") > 500, output.text);
-                }
-            }
-            Emulator.clearFaults();
-        }));
+        return situations.stream()
+                .map(situation -> dynamicTest(situation, () -> {
+                    Emulator.reset();
+                    if (situation.contains("during")) {
+                        Emulator.addFault(Map.of("connection", "black_hole"));
+                    }
+                    for (int i = 0; i < times; i++) {
+                        Runtime runtime = runtimes().get(i % runtimes().size());
+                        Output output = run(runtime, List.of(), situation);
+                        assertEquals(0, output.status, output.text);
+                        if (situation.equals("exit-in-hook")) {
+                            assertTrue(output.number("hook") > 500, output.text);
+                        }
+                    }
+                    Emulator.clearFaults();
+                }));
     }
-
 }

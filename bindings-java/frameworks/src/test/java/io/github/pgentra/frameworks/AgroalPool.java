@@ -27,13 +27,13 @@ final class AgroalPool implements Sample {
             properties.setProperty("password", given.get(CredentialsProvider.PASSWORD_PROPERTY_NAME));
             return properties;
         };
-        pool = AgroalDataSource.from(new AgroalDataSourceConfigurationSupplier().connectionPoolConfiguration(settings -> settings
-                .maxSize(2)
-                .validateOnBorrow(true)
-                .connectionValidator(ConnectionValidator.defaultValidator())
-                .acquisitionTimeout(Duration.ofSeconds(30))
-                .connectionFactoryConfiguration(
-                        factory -> factory.jdbcUrl(url).credential(provider).addSecurityProvider(security))));
+        pool = AgroalDataSource.from(
+                new AgroalDataSourceConfigurationSupplier().connectionPoolConfiguration(settings -> settings.maxSize(2)
+                        .validateOnBorrow(true)
+                        .connectionValidator(ConnectionValidator.defaultValidator())
+                        .acquisitionTimeout(Duration.ofSeconds(30))
+                        .connectionFactoryConfiguration(factory ->
+                                factory.jdbcUrl(url).credential(provider).addSecurityProvider(security))));
     }
 
     @Override

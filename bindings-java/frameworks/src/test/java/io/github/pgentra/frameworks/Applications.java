@@ -44,11 +44,14 @@ final class Applications {
     /** Starts an application with R2DBC, without JDBC. */
     static ConfigurableApplicationContext reactive(Class<?> configuration, String... properties) {
         List<String> all = new ArrayList<>(List.of(properties));
-        all.add("spring.autoconfigure.exclude=" + first(
-                "org.springframework.boot.flyway.autoconfigure.FlywayAutoConfiguration",
-                "org.springframework.boot.autoconfigure.flyway.FlywayAutoConfiguration") + "," + first(
-                "org.springframework.boot.liquibase.autoconfigure.LiquibaseAutoConfiguration",
-                "org.springframework.boot.autoconfigure.liquibase.LiquibaseAutoConfiguration"));
+        all.add("spring.autoconfigure.exclude="
+                + first(
+                        "org.springframework.boot.flyway.autoconfigure.FlywayAutoConfiguration",
+                        "org.springframework.boot.autoconfigure.flyway.FlywayAutoConfiguration")
+                + ","
+                + first(
+                        "org.springframework.boot.liquibase.autoconfigure.LiquibaseAutoConfiguration",
+                        "org.springframework.boot.autoconfigure.liquibase.LiquibaseAutoConfiguration"));
         return start(configuration, all);
     }
 
@@ -79,8 +82,7 @@ final class Applications {
     /** Adds a managed identity that may create schemas and tables. */
     static Emulator.Principal administrator() {
         String name = "administrator-" + System.nanoTime();
-        Map<String, Object> principal =
-                Map.of("name", name, "kind", "user_assigned", "role", Map.of("admin", true));
+        Map<String, Object> principal = Map.of("name", name, "kind", "user_assigned", "role", Map.of("admin", true));
         Map<?, ?> made = (Map<?, ?>) ((List<?>) Emulator.call("POST", "/principals", List.of(principal))).get(0);
         return new Emulator.Principal(name, (String) made.get("oid"), (String) made.get("appid"), null);
     }

@@ -27,8 +27,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.OffsetDateTime;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import reactor.core.publisher.Mono;
@@ -75,6 +77,28 @@ class AzureCoreTest {
         assertEquals(SCOPE, asked.get().getScopes().get(0));
     }
 
+    /** Named by a connection property. */
+    public static final class AzureSupplier implements Supplier<TokenCredential> {
+        private static Emulator.Principal principal;
+
+        @Override
+        public TokenCredential get() {
+            return context -> Mono.fromSupplier(() -> mint(principal));
+        }
+    }
+
+    @Test
+    void tokenCredentialOfASupplierLogsIn() throws SQLException {
+        AzureSupplier.principal = Emulator.add("user_assigned");
+        Properties properties = new Properties();
+        properties.setProperty("user", AzureSupplier.principal.name());
+        properties.setProperty("azure.tokenCredentialProviderClassName", AzureSupplier.class.getName());
+        try (var source =
+                EntraDataSource.builder(Emulator.url()).properties(properties).build()) {
+            assertEquals(AzureSupplier.principal.name(), Applications.currentUser(source));
+        }
+    }
+
     @Test
     void tokenCredentialTimesAreKept() {
         Emulator.Principal principal = Emulator.add("user_assigned");
@@ -102,7 +126,10 @@ class AzureCoreTest {
                 return mint(principal);
             }
         };
-        assertTrue(AzureCredential.of(blocking).getToken(new TokenRequest(SCOPE)).token().startsWith("eyJ"));
+        assertTrue(AzureCredential.of(blocking)
+                .getToken(new TokenRequest(SCOPE))
+                .token()
+                .startsWith("eyJ"));
     }
 
     @Test
@@ -110,7 +137,9 @@ class AzureCoreTest {
         Emulator.Principal principal = Emulator.add("user_assigned");
         var chain = new ChainedTokenCredentialBuilder()
                 .addLast(AzureCredential.of(context -> Mono.error(new CredentialUnavailableException())))
-                .addLast(new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build())
+                .addLast(new ManagedIdentityCredentialBuilder()
+                        .clientId(principal.clientId())
+                        .build())
                 .build();
         try (TokenProvider provider = TokenProvider.builder().credential(chain).build()) {
             assertEquals(principal.name(), provider.login().user());
@@ -137,7 +166,9 @@ class AzureCoreTest {
     @Test
     void ourCredentialServesAzureCore() {
         Emulator.Principal principal = Emulator.add("user_assigned");
-        Credential ours = new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+        Credential ours = new ManagedIdentityCredentialBuilder()
+                .clientId(principal.clientId())
+                .build();
         TokenCredential credential = new PgEntraTokenCredential(ours);
         TokenRequestContext context = new TokenRequestContext().addScopes(SCOPE);
         AccessToken token = credential.getToken(context).block(LIMIT);
@@ -145,9 +176,9 @@ class AzureCoreTest {
         assertTrue(token.getExpiresAt().isAfter(OffsetDateTime.now()));
         assertEquals(1, Emulator.requests(principal).size());
         assertSame(ours, AzureCredential.of(credential));
-        assertThrows(
-                IllegalArgumentException.class,
-                () -> credential.getToken(new TokenRequestContext().addScopes("a", "b")).block(LIMIT));
+        assertThrows(IllegalArgumentException.class, () -> credential
+                .getToken(new TokenRequestContext().addScopes("a", "b"))
+                .block(LIMIT));
     }
 
     @Test

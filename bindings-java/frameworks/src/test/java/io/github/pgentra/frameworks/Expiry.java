@@ -28,6 +28,7 @@ final class Expiry {
             Thread.sleep(200);
         }
         assertTrue(Emulator.requests(principal).size() >= 2, "no token was renewed");
-        System.out.println("rounds of logins across expiry: " + rounds + " with " + String.join(", ", samples.keySet()));
+        System.out.println(
+                "rounds of logins across expiry: " + rounds + " with " + String.join(", ", samples.keySet()));
     }
 }

@@ -1,6 +1,5 @@
 package io.github.pgentra.frameworks;
 
-
 import com.zaxxer.hikari.HikariDataSource;
 import io.github.pgentra.Emulator;
 import io.github.pgentra.TokenProvider;
@@ -57,8 +56,8 @@ class FrameworksTest {
             samples.put(
                     "Vert.x",
                     new VertxSample(
-                            "postgresql://" + Emulator.text("postgres", "host") + ":" + Emulator.text("postgres", "port") + "/"
-                                    + Emulator.text("postgres", "database"),
+                            "postgresql://" + Emulator.text("postgres", "host") + ":"
+                                    + Emulator.text("postgres", "port") + "/" + Emulator.text("postgres", "database"),
                             Emulator.text("ca_file")));
             samples.put("Agroal with Quarkus's CredentialsProvider", new AgroalPool(url));
             samples.put("Spring JDBC", SpringApplications.jdbc());

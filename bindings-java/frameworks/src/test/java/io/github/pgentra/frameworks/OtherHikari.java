@@ -49,7 +49,9 @@ final class OtherHikari implements Sample {
         Object made = config.getConstructor().newInstance();
         config.getMethod("setDataSource", DataSource.class).invoke(made, source);
         config.getMethod("setMaximumPoolSize", int.class).invoke(made, 2);
-        pool = (DataSource) loader.loadClass("com.zaxxer.hikari.HikariDataSource").getConstructor(config).newInstance(made);
+        pool = (DataSource) loader.loadClass("com.zaxxer.hikari.HikariDataSource")
+                .getConstructor(config)
+                .newInstance(made);
     }
 
     @Override

@@ -35,7 +35,10 @@ class R2dbcTest {
 
     /** The URL of the emulator's proxy, with verified TLS. */
     static String url() {
-        return Emulator.url().replace("jdbc:postgresql", "r2dbc:postgresql").replace("sslmode", "sslMode").replace("sslrootcert", "sslRootCert");
+        return Emulator.url()
+                .replace("jdbc:postgresql", "r2dbc:postgresql")
+                .replace("sslmode", "sslMode")
+                .replace("sslrootcert", "sslRootCert");
     }
 
     private static String plaintext(String options) {
@@ -46,7 +49,9 @@ class R2dbcTest {
     static String currentUser(ConnectionFactory factory) {
         return Flux.usingWhen(
                         factory.create(),
-                        connection -> Flux.from(connection.createStatement("select current_user").execute())
+                        connection -> Flux.from(connection
+                                        .createStatement("select current_user")
+                                        .execute())
                                 .flatMap(result -> result.map((row, metadata) -> row.get(0, String.class))),
                         Connection::close)
                 .blockLast(LIMIT);
@@ -54,13 +59,17 @@ class R2dbcTest {
 
     private static TokenProvider provider(Emulator.Principal principal) {
         return TokenProvider.builder()
-                .credential(new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build())
+                .credential(new ManagedIdentityCredentialBuilder()
+                        .clientId(principal.clientId())
+                        .build())
                 .build();
     }
 
     @Test
     void applyLogsInWithTheDefaultCredential() {
-        assertEquals("app-mi", currentUser(ConnectionFactories.get(EntraR2dbc.apply(ConnectionFactoryOptions.parse(url())))));
+        assertEquals(
+                "app-mi",
+                currentUser(ConnectionFactories.get(EntraR2dbc.apply(ConnectionFactoryOptions.parse(url())))));
     }
 
     @Test
@@ -80,7 +89,8 @@ class R2dbcTest {
         try (TokenProvider provider = provider(principal)) {
             String withUser = url().replace("//", "//" + principal.name() + "@");
             assertEquals(
-                    principal.name(), currentUser(EntraR2dbc.connectionFactory(ConnectionFactoryOptions.parse(withUser), provider)));
+                    principal.name(),
+                    currentUser(EntraR2dbc.connectionFactory(ConnectionFactoryOptions.parse(withUser), provider)));
             ConnectionFactoryOptions options = ConnectionFactoryOptions.parse(url())
                     .mutate()
                     .option(ConnectionFactoryOptions.USER, principal.name())
@@ -99,10 +109,12 @@ class R2dbcTest {
                         EntraR2dbc.apply(ConnectionFactoryOptions.parse(plaintext(options)), provider);
                 assertEquals(SSLMode.REQUIRE, applied.getValue(PostgresqlConnectionFactoryProvider.SSL_MODE), options);
             }
-            for (String options : List.of("?sslMode=verify-full", "?sslMode=VERIFY_CA", "?ssl=true", "?sslMode=tunnel")) {
+            for (String options :
+                    List.of("?sslMode=verify-full", "?sslMode=VERIFY_CA", "?ssl=true", "?sslMode=tunnel")) {
                 ConnectionFactoryOptions given = ConnectionFactoryOptions.parse(plaintext(options));
                 Option<SSLMode> mode = PostgresqlConnectionFactoryProvider.SSL_MODE;
-                assertEquals(given.getValue(mode), EntraR2dbc.apply(given, provider).getValue(mode), options);
+                assertEquals(
+                        given.getValue(mode), EntraR2dbc.apply(given, provider).getValue(mode), options);
             }
         }
     }
@@ -169,7 +181,9 @@ class R2dbcTest {
         Emulator.Principal principal = Emulator.add("user_assigned");
         Emulator.addFault(Map.of("status", 503));
         try (TokenProvider provider = TokenProvider.builder()
-                .credential(new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build())
+                .credential(new ManagedIdentityCredentialBuilder()
+                        .clientId(principal.clientId())
+                        .build())
                 .timeout(Duration.ofSeconds(2))
                 .build()) {
             ConnectionFactory factory = EntraR2dbc.connectionFactory(ConnectionFactoryOptions.parse(url()), provider);

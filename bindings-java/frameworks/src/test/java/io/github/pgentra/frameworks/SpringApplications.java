@@ -29,7 +29,8 @@ final class SpringApplications {
         return new Running(context, () -> {
             var manager = entities.createEntityManager();
             try {
-                return (String) manager.createNativeQuery("select cast(current_user as text)").getSingleResult();
+                return (String) manager.createNativeQuery("select cast(current_user as text)")
+                        .getSingleResult();
             } finally {
                 manager.close();
             }

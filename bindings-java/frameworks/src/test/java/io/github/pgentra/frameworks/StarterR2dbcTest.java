@@ -7,13 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.pgentra.Emulator;
+import io.github.pgentra.TokenProvider;
+import io.github.pgentra.r2dbc.EntraR2dbc;
 import io.github.pgentra.spring.EntraConfigurationException;
+import io.r2dbc.spi.ConnectionFactories;
+import io.r2dbc.spi.ConnectionFactory;
+import io.r2dbc.spi.ConnectionFactoryOptions;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 import org.springframework.r2dbc.core.DatabaseClient;
 
@@ -59,6 +65,16 @@ class StarterR2dbcTest {
         assertEquals(
                 principal.name(),
                 role(ENABLED, URL + R2dbcTest.url(), "spring.r2dbc.username=" + principal.name(), id, identity));
+        assertEquals(
+                principal.name(),
+                role(
+                        ENABLED,
+                        URL + R2dbcTest.url(),
+                        "pgentra.ignore-password=true",
+                        "spring.r2dbc.username=" + principal.name(),
+                        "spring.r2dbc.password=canary",
+                        id,
+                        identity));
         assertEquals(1, Emulator.requests(principal).size());
     }
 
@@ -82,12 +98,54 @@ class StarterR2dbcTest {
         refused(ENABLED, URL + "r2dbc:postgresql://example.org/test?sslMode=disable");
     }
 
+    @Configuration(proxyBeanMethods = false)
+    @EnableAutoConfiguration
+    static class Own {
+        @Bean(destroyMethod = "")
+        ConnectionFactory connectionFactory() {
+            return ConnectionFactories.get(R2dbcTest.url().replace("//", "//app-mi:canary@"));
+        }
+    }
+
+    @Configuration(proxyBeanMethods = false)
+    @EnableAutoConfiguration
+    static class OwnWithEntra {
+        @Bean
+        ConnectionFactory connectionFactory() {
+            return EntraR2dbc.connectionFactory(
+                    ConnectionFactoryOptions.parse(R2dbcTest.url()),
+                    TokenProvider.builder().build());
+        }
+    }
+
+    @Test
+    void connectionFactoryOfTheApplication() {
+        Throwable error =
+                assertThrows(Throwable.class, () -> reactive(Own.class, ENABLED).close());
+        String messages = "";
+        for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+            messages += cause.getMessage();
+        }
+        assertTrue(messages.contains("connectionFactory was not made by Spring Boot"), messages);
+    }
+
+    @Test
+    void connectionFactoryOfTheApplicationWithEntraIsKept() {
+        try (ConfigurableApplicationContext context = reactive(OwnWithEntra.class, ENABLED)) {
+            assertEquals("app-mi", R2dbcTest.currentUser(context.getBean(ConnectionFactory.class)));
+        }
+    }
+
     @Test
     void tokenIsNotSentWithoutTls() {
         Emulator.controlPostgres(Map.of("plaintext", true));
-        String plaintext = R2dbcTest.url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "");
+        String plaintext =
+                R2dbcTest.url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "");
         for (String mode : List.of("", "?sslMode=prefer", "?sslMode=allow")) {
-            assertThrows(Throwable.class, () -> role(ENABLED, URL + plaintext + mode, "spring.r2dbc.pool.initial-size=0"), mode);
+            assertThrows(
+                    Throwable.class,
+                    () -> role(ENABLED, URL + plaintext + mode, "spring.r2dbc.pool.initial-size=0"),
+                    mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
     }

@@ -32,6 +32,8 @@ import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 import org.springframework.jdbc.core.JdbcTemplate;
 import org.springframework.jdbc.datasource.DriverManagerDataSource;
+import org.springframework.jdbc.datasource.LazyConnectionDataSourceProxy;
+import org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource;
 import reactor.core.publisher.Mono;
 
 /** The starter with JDBC. */
@@ -48,7 +50,8 @@ class StarterTest {
     }
 
     private static EntraConfigurationException refused(Class<?> configuration, String... properties) {
-        Throwable error = assertThrows(Throwable.class, () -> jdbc(configuration, properties).close());
+        Throwable error = assertThrows(
+                Throwable.class, () -> jdbc(configuration, properties).close());
         for (Throwable cause = error; cause != null; cause = cause.getCause()) {
             if (cause instanceof EntraConfigurationException found) {
                 assertFalse(found.action().isEmpty());
@@ -64,7 +67,12 @@ class StarterTest {
     void samplePropertiesLogIn() throws SQLException {
         assertEquals(
                 "app-mi",
-                role(ENABLED, url(), "spring.datasource.username=app-mi", "spring.sql.init.mode=always", "spring.jpa.generate-ddl=true"));
+                role(
+                        ENABLED,
+                        url(),
+                        "spring.datasource.username=app-mi",
+                        "spring.sql.init.mode=always",
+                        "spring.jpa.generate-ddl=true"));
     }
 
     @Test
@@ -121,15 +129,21 @@ class StarterTest {
     void urlOfThePeerLogsInWithOurs() throws SQLException {
         assertEquals(
                 "app-mi",
-                role(ENABLED, url() + "&user=app-mi&authenticationPluginClassName="
-                        + "com.azure.identity.extensions.jdbc.postgresql.AzurePostgresqlAuthenticationPlugin"));
+                role(
+                        ENABLED,
+                        url() + "&user=app-mi&authenticationPluginClassName="
+                                + "com.azure.identity.extensions.jdbc.postgresql.AzurePostgresqlAuthenticationPlugin"));
     }
 
     @Test
     void disabledChangesNothing() {
         for (String property : List.of("spring.datasource.azure.passwordless-enabled=false", "pgentra.mode=lazy")) {
             try (ConfigurableApplicationContext context = jdbc(
-                    Application.class, property, url(), "spring.datasource.username=app-mi", "spring.datasource.password=canary")) {
+                    Application.class,
+                    property,
+                    url(),
+                    "spring.datasource.username=app-mi",
+                    "spring.datasource.password=canary")) {
                 HikariDataSource pool = (HikariDataSource) context.getBean(DataSource.class);
                 assertEquals(null, pool.getDataSource());
                 assertEquals("canary", pool.getPassword());
@@ -140,12 +154,25 @@ class StarterTest {
     @Test
     void passwordIsRefused() {
         for (String password : List.of(
-                "spring.datasource.password=canary", "spring.datasource.hikari.data-source-properties.password=canary")) {
+                "spring.datasource.password=canary",
+                "spring.datasource.hikari.data-source-properties.password=canary")) {
             EntraConfigurationException error =
                     refused(Application.class, ENABLED, url(), "spring.datasource.username=app-mi", password);
             assertTrue(error.getMessage().contains("has a password"), error.getMessage());
         }
         refused(Application.class, ENABLED, url() + "&user=app-mi&password=canary");
+    }
+
+    @Test
+    void passwordIsIgnoredWhereThatIsSet() throws SQLException {
+        assertEquals(
+                "app-mi",
+                role(
+                        ENABLED,
+                        "pgentra.ignore-password=true",
+                        url(),
+                        "spring.datasource.username=app-mi",
+                        "spring.datasource.password=canary"));
     }
 
     @Test
@@ -172,7 +199,8 @@ class StarterTest {
                 "app-mi",
                 role(
                         ENABLED,
-                        url() + "&user=app-mi&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
+                        url()
+                                + "&user=app-mi&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin",
                         "spring.datasource.type=org.apache.tomcat.jdbc.pool.DataSource"));
     }
 
@@ -194,8 +222,26 @@ class StarterTest {
     void migrationWithItsOwnConnectionIsRefused() {
         EntraConfigurationException error =
                 refused(Application.class, ENABLED, url(), "spring.flyway.url=" + Emulator.url());
-        assertTrue(error.action().contains("spring.flyway.jdbc-properties.authenticationPluginClassName"), error.action());
+        assertTrue(error.action().contains("authenticationPluginClassName"), error.action());
         refused(Application.class, ENABLED, url(), "spring.liquibase.user=app-mi");
+    }
+
+    @Test
+    void migrationWithThePluginLogsIn() throws SQLException {
+        Emulator.Principal administrator = Applications.administrator();
+        String identity = "&azure.clientId=" + administrator.clientId();
+        String plugin = "&authenticationPluginClassName=io.github.pgentra.jdbc.EntraAuthenticationPlugin";
+        assertEquals(
+                administrator.name(),
+                role(
+                        ENABLED,
+                        url(),
+                        "spring.datasource.azure.credential.client-id=" + administrator.clientId(),
+                        "spring.flyway.enabled=true",
+                        "spring.flyway.url=" + Emulator.url() + identity + plugin,
+                        "spring.flyway.user=" + administrator.name(),
+                        "spring.flyway.default-schema=flyway_with_plugin",
+                        "spring.flyway.locations=classpath:starter/flyway"));
     }
 
     @Test
@@ -240,7 +286,8 @@ class StarterTest {
         try (ConfigurableApplicationContext context =
                 jdbc(TwoDataSources.class, ENABLED, "pgentra.data-sources=orders")) {
             assertEquals("app-mi", currentUser(context.getBean("orders", DataSource.class)));
-            assertEquals(null, context.getBean("reports", HikariDataSource.class).getDataSource());
+            assertEquals(
+                    null, context.getBean("reports", HikariDataSource.class).getDataSource());
         }
     }
 
@@ -270,6 +317,39 @@ class StarterTest {
 
     @Configuration(proxyBeanMethods = false)
     @EnableAutoConfiguration
+    static class Wrapped {
+        @Bean
+        DataSource lazy() {
+            HikariDataSource pool = new HikariDataSource();
+            pool.setJdbcUrl(Emulator.url());
+            return new LazyConnectionDataSourceProxy(pool);
+        }
+
+        @Bean
+        DataSource routing() {
+            AbstractRoutingDataSource routing = new AbstractRoutingDataSource() {
+                @Override
+                protected Object determineCurrentLookupKey() {
+                    return "one";
+                }
+            };
+            HikariDataSource pool = new HikariDataSource();
+            pool.setJdbcUrl(Emulator.url());
+            routing.setTargetDataSources(Map.of("one", pool));
+            return routing;
+        }
+    }
+
+    @Test
+    void poolsBehindOtherDataSourcesLogIn() throws SQLException {
+        try (ConfigurableApplicationContext context = jdbc(Wrapped.class, ENABLED)) {
+            assertEquals("app-mi", currentUser(context.getBean("lazy", DataSource.class)));
+            assertEquals("app-mi", currentUser(context.getBean("routing", DataSource.class)));
+        }
+    }
+
+    @Configuration(proxyBeanMethods = false)
+    @EnableAutoConfiguration
     static class DriverDataSource {
         @Bean
         DataSource plain() {
@@ -290,7 +370,9 @@ class StarterTest {
 
         @Bean
         Credential ours() {
-            return new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+            return new ManagedIdentityCredentialBuilder()
+                    .clientId(principal.clientId())
+                    .build();
         }
 
         @Bean
@@ -298,7 +380,8 @@ class StarterTest {
             return context -> Mono.fromSupplier(() -> {
                 CALLS.incrementAndGet();
                 return new com.azure.core.credential.AccessToken(
-                        Emulator.mint(principal.name(), Map.of()), OffsetDateTime.now().plusHours(1));
+                        Emulator.mint(principal.name(), Map.of()),
+                        OffsetDateTime.now().plusHours(1));
             });
         }
     }
@@ -328,7 +411,10 @@ class StarterTest {
         for (String mode : List.of("", "?sslmode=prefer", "?sslmode=allow", "?sslmode=disable")) {
             assertThrows(
                     Exception.class,
-                    () -> role(ENABLED, "spring.datasource.url=" + plaintext + mode, "spring.datasource.hikari.connection-timeout=300"),
+                    () -> role(
+                            ENABLED,
+                            "spring.datasource.url=" + plaintext + mode,
+                            "spring.datasource.hikari.connection-timeout=300"),
                     mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
@@ -352,7 +438,9 @@ class StarterTest {
                 url(),
                 "spring.datasource.azure.credential.managed-identity-enabled=true",
                 "spring.datasource.azure.credential.client-id=" + principal.clientId())) {
-            assertEquals(principal.name(), context.getBean(JdbcTemplate.class).queryForObject("select current_user", String.class));
+            assertEquals(
+                    principal.name(),
+                    context.getBean(JdbcTemplate.class).queryForObject("select current_user", String.class));
             MeterRegistry registry = context.getBean(MeterRegistry.class);
             assertTrue(registry.get("pgentra.tokens").gauge().value() >= 1);
             double fetches = registry.get("pgentra.token.fetches")
@@ -374,10 +462,13 @@ class StarterTest {
                     url(),
                     "spring.datasource.azure.credential.client-id=" + administrator.clientId(),
                     "spring." + tool + ".enabled=true",
-                    "spring.flyway.locations=classpath:migrations/flyway",
-                    "spring.liquibase.change-log=classpath:migrations/changelog.sql")) {
+                    "spring.flyway.default-schema=starter",
+                    "spring.flyway.locations=classpath:starter/flyway",
+                    "spring.liquibase.default-schema=starter",
+                    "spring.liquibase.change-log=classpath:starter/changelog.sql")) {
                 JdbcTemplate template = context.getBean(JdbcTemplate.class);
-                assertEquals(1, template.queryForObject("select count(*) from " + tool + "_sample", Integer.class), tool);
+                String count = "select count(*) from starter." + tool + "_starter";
+                assertEquals(1, template.queryForObject(count, Integer.class));
             }
         }
     }

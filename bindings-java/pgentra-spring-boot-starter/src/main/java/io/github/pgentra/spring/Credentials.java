@@ -17,7 +17,9 @@ final class Credentials {
      */
     static Credential find(BeanFactory beans, String name, boolean isDescribed) {
         if (name == null) {
-            return isDescribed || !(beans instanceof ListableBeanFactory) ? null : beans.getBeanProvider(Credential.class).getIfUnique();
+            return isDescribed || !(beans instanceof ListableBeanFactory)
+                    ? null
+                    : beans.getBeanProvider(Credential.class).getIfUnique();
         }
         Object bean;
         try {

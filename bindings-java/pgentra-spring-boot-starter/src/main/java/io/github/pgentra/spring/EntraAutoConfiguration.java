@@ -49,13 +49,15 @@ public class EntraAutoConfiguration {
 
         @Bean
         @Order(Ordered.HIGHEST_PRECEDENCE)
-        org.springframework.boot.r2dbc.ConnectionFactoryDecorator pgentraConnectionFactoryDecorator(R2dbcLogins logins) {
+        org.springframework.boot.r2dbc.ConnectionFactoryDecorator pgentraConnectionFactoryDecorator(
+                R2dbcLogins logins) {
             return logins::decorate;
         }
 
         /** The interface of Spring Boot 4. */
         @Configuration(proxyBeanMethods = false)
-        @ConditionalOnClass(name = "org.springframework.boot.r2dbc.autoconfigure.ConnectionFactoryOptionsBuilderCustomizer")
+        @ConditionalOnClass(
+                name = "org.springframework.boot.r2dbc.autoconfigure.ConnectionFactoryOptionsBuilderCustomizer")
         static class Boot4Configuration {
             @Bean
             @Order(Ordered.LOWEST_PRECEDENCE)
@@ -67,7 +69,8 @@ public class EntraAutoConfiguration {
 
         /** The interface of Spring Boot 3. */
         @Configuration(proxyBeanMethods = false)
-        @ConditionalOnClass(name = "org.springframework.boot.autoconfigure.r2dbc.ConnectionFactoryOptionsBuilderCustomizer")
+        @ConditionalOnClass(
+                name = "org.springframework.boot.autoconfigure.r2dbc.ConnectionFactoryOptionsBuilderCustomizer")
         static class Boot3Configuration {
             @Bean
             @Order(Ordered.LOWEST_PRECEDENCE)

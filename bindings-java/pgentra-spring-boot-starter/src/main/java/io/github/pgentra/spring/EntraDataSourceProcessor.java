@@ -5,11 +5,12 @@ import io.github.pgentra.jdbc.EntraDataSource;
 import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Properties;
+import java.util.stream.Stream;
 import javax.sql.DataSource;
 import org.springframework.beans.factory.BeanFactory;
 import org.springframework.beans.factory.BeanFactoryAware;
+import org.springframework.beans.factory.BeanFactoryUtils;
 import org.springframework.beans.factory.DisposableBean;
 import org.springframework.beans.factory.ListableBeanFactory;
 import org.springframework.beans.factory.SmartInitializingSingleton;
@@ -19,6 +20,8 @@ import org.springframework.context.EnvironmentAware;
 import org.springframework.core.Ordered;
 import org.springframework.core.PriorityOrdered;
 import org.springframework.core.env.Environment;
+import org.springframework.jdbc.datasource.DelegatingDataSource;
+import org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource;
 import org.springframework.util.ClassUtils;
 import org.springframework.util.StringUtils;
 
@@ -37,6 +40,15 @@ final class EntraDataSourceProcessor
     private static final String HIKARI = "com.zaxxer.hikari.HikariDataSource";
     private static final String EXCLUDE = "List the other data sources in " + EntraProperties.DATA_SOURCES
             + " if this one does not log in with Entra.";
+
+    private static final boolean HAS_SPRING_JDBC = ClassUtils.isPresent(
+            "org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource",
+            EntraDataSourceProcessor.class.getClassLoader());
+    private static final boolean HAS_R2DBC = Stream.of(
+                    "io.r2dbc.spi.ConnectionFactory",
+                    "io.r2dbc.postgresql.PostgresqlConnectionFactoryProvider",
+                    "reactor.core.publisher.Mono")
+            .allMatch(type -> ClassUtils.isPresent(type, EntraDataSourceProcessor.class.getClassLoader()));
 
     private final List<EntraDataSource> opened = new ArrayList<>();
     private BeanFactory beans;
@@ -72,6 +84,8 @@ final class EntraDataSourceProcessor
         if (bean instanceof DataSource source && properties().applyTo(beanName)) {
             apply(source, beanName);
             isApplied = true;
+        } else if (HAS_R2DBC && properties().r2dbc() && properties().applyTo(beanName)) {
+            isApplied |= R2dbcBeans.check(bean, beanName);
         }
         return bean;
     }
@@ -80,9 +94,12 @@ final class EntraDataSourceProcessor
         if (ClassUtils.isPresent("org.postgresql.Driver", getClass().getClassLoader()) && isEntra(source)) {
             return;
         }
-        if (isInstance(source, HIKARI)) {
+        List<DataSource> targets = HAS_SPRING_JDBC ? Wrappers.targets(source) : null;
+        if (targets != null) {
+            targets.forEach(target -> apply(target, name));
+        } else if (isInstance(source, HIKARI)) {
             HikariPools.apply(this, source, name);
-        } else if (!isWrapper(source) && !usesPlugin(source)) {
+        } else if (!isHikariWrapper(source) && !usesPlugin(source)) {
             throw new EntraConfigurationException(
                     "The data source " + name + " is a " + source.getClass().getName()
                             + ", to which pgentra cannot be applied",
@@ -102,13 +119,6 @@ final class EntraDataSourceProcessor
             }
         }
         return false;
-    }
-
-    /** A data source of Spring that gets its connections from other data sources, which are beans of their own. */
-    private static boolean isWrapper(DataSource source) {
-        return isInstance(source, "org.springframework.jdbc.datasource.DelegatingDataSource")
-                || isInstance(source, "org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource")
-                || isHikariWrapper(source);
     }
 
     private static boolean isHikariWrapper(DataSource source) {
@@ -145,30 +155,34 @@ final class EntraDataSourceProcessor
         if (!url.startsWith("jdbc:postgresql:")) {
             String[] parts = url.split(":", 3);
             throw new EntraConfigurationException(
-                    "The data source " + name + " is for jdbc:" + (parts.length > 2 ? parts[1] : "") + " and not for PostgreSQL",
+                    "The data source " + name + " is for jdbc:" + (parts.length > 2 ? parts[1] : "")
+                            + " and not for PostgreSQL",
                     "Use a URL that begins with jdbc:postgresql://. " + EXCLUDE);
         }
         if (!ClassUtils.isPresent("org.postgresql.Driver", getClass().getClassLoader())) {
             throw new EntraConfigurationException(
                     "The data source " + name + " has no driver", "Add the dependency org.postgresql:postgresql.");
         }
-        if (StringUtils.hasLength(password) || hasPassword(url, added)) {
+        if (!properties().ignorePassword() && (StringUtils.hasLength(password) || hasPassword(url, added))) {
             throw new EntraConfigurationException(
                     "The data source " + name + " has a password, so it would not log in with Entra",
-                    "Remove the password, or disable " + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS + ". "
-                            + EXCLUDE);
+                    "Remove the password, set pgentra.ignore-password=true if it is a placeholder, or disable "
+                            + EntraProperties.ENABLED + " and "
+                            + EntraProperties.PASSWORDLESS + ". " + EXCLUDE);
         }
         String beanName = properties().credentialBeanName();
         if (beanName == null) {
             beanName = given(url, added, "azure.tokenCredentialBeanName");
         }
-        Credential credential = Credentials.find(
-                beans, beanName, properties().hasCredential() || hasCredential(url, added));
+        Credential credential =
+                Credentials.find(beans, beanName, properties().hasCredential() || hasCredential(url, added));
         Properties connection = properties().connection(credential == null);
         added.stringPropertyNames().forEach(key -> connection.setProperty(key, added.getProperty(key)));
         connection.remove("azure.tokenCredentialBeanName");
         try {
-            EntraDataSource.Builder builder = EntraDataSource.builder(url).properties(connection).requireEntra(true);
+            EntraDataSource.Builder builder = EntraDataSource.builder(url)
+                    .properties(connection)
+                    .requireEntra(!properties().ignorePassword());
             if (credential != null) {
                 builder.credential(credential);
             }
@@ -220,56 +234,56 @@ final class EntraDataSourceProcessor
             if (!beans.containsBean(name)) {
                 throw new EntraConfigurationException(
                         EntraProperties.DATA_SOURCES + " names the data source " + name + ", which does not exist",
-                        "Name beans of the type DataSource.");
+                        "Name beans of the type DataSource or ConnectionFactory.");
             }
         }
-        for (String prefix : List.of("spring.flyway", "spring.liquibase")) {
-            checkMigration(prefix);
-        }
+        checkMigration("flyway", "org.flywaydb.core.Flyway");
+        checkMigration("liquibase", "liquibase.Liquibase");
         if (isApplied || !(beans instanceof ListableBeanFactory list)) {
             return;
         }
-        String[] names = list.getBeanNamesForType(DataSource.class, true, false);
         boolean mayFollow = false;
-        for (String name : names) {
-            mayFollow |= beans instanceof ConfigurableListableBeanFactory factory && !factory.containsSingleton(name);
+        for (String name : BeanFactoryUtils.beanNamesForTypeIncludingAncestors(list, DataSource.class, true, false)) {
+            mayFollow |= !isCreated(name);
         }
-        boolean r2dbc = properties().r2dbc()
-                && ClassUtils.isPresent("io.r2dbc.spi.ConnectionFactory", getClass().getClassLoader())
-                && R2dbcBeans.exist(list);
-        if (!mayFollow && !r2dbc) {
+        if (HAS_R2DBC && properties().r2dbc()) {
+            mayFollow |= R2dbcBeans.mayFollow(list, this);
+        }
+        if (!mayFollow) {
             throw new EntraConfigurationException(
                     "pgentra is enabled, and the application has no data source for it",
-                    "Set spring.datasource.url, or spring.r2dbc.url with " + EntraProperties.ENABLED + "=true; or disable "
-                            + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS + ".");
+                    "Set spring.datasource.url, or spring.r2dbc.url with " + EntraProperties.ENABLED
+                            + "=true; or disable " + EntraProperties.ENABLED + " and " + EntraProperties.PASSWORDLESS
+                            + ".");
         }
     }
 
+    /** A bean that is created later is processed then; one of a parent context was processed there. */
+    private boolean isCreated(String name) {
+        return beans instanceof ConfigurableListableBeanFactory factory && factory.containsSingleton(name);
+    }
+
     /** A migration tool with a URL or a user of its own does not use the application's data source. */
-    private void checkMigration(String prefix) {
-        String url = environment.getProperty(prefix + ".url");
-        String user = environment.getProperty(prefix + ".user");
-        if (!StringUtils.hasLength(url) && !StringUtils.hasLength(user)
+    private void checkMigration(String library, String type) {
+        String prefix = "spring." + library;
+        String own = environment.getProperty(prefix + ".url");
+        boolean hasUrl = StringUtils.hasLength(own);
+        if (!hasUrl && !StringUtils.hasLength(environment.getProperty(prefix + ".user"))
                 || StringUtils.hasLength(environment.getProperty(prefix + ".password"))
-                || StringUtils.hasLength(url)
-                        && (!url.startsWith("jdbc:postgresql:") || url.contains("authenticationPluginClassName="))
-                || environment.getProperty(prefix + ".jdbc-properties.authenticationPluginClassName") != null) {
+                || !ClassUtils.isPresent(type, getClass().getClassLoader())) {
             return;
         }
-        String library = prefix.substring("spring.".length());
-        if (!ClassUtils.isPresent(
-                library.equals("flyway") ? "org.flywaydb.core.Flyway" : "liquibase.Liquibase", getClass().getClassLoader())) {
+        String url = hasUrl ? own : environment.getProperty("spring.datasource.url", "jdbc:postgresql:");
+        // Spring Boot passes no other connection properties.
+        if (!url.startsWith("jdbc:postgresql:") || url.contains("authenticationPluginClassName=")) {
             return;
         }
         throw new EntraConfigurationException(
-                prefix + "." + (StringUtils.hasLength(url) ? "url" : "user") + " makes a connection of its own, to which pgentra"
-                        + " cannot be applied",
-                "Remove " + prefix + ".url and " + prefix + ".user, so that the application's data source is used; or set "
-                        + (library.equals("flyway")
-                                ? prefix + ".url with sslmode=verify-full and " + prefix
-                                        + ".jdbc-properties.authenticationPluginClassName=" + PLUGIN
-                                : prefix + ".url with sslmode=verify-full&authenticationPluginClassName=" + PLUGIN)
-                        + ".");
+                prefix + (hasUrl ? ".url" : ".user")
+                        + " makes a connection of its own, to which pgentra cannot be applied",
+                "Remove " + prefix + ".url and " + prefix
+                        + ".user, so that the application's data source is used; or add"
+                        + " sslmode=verify-full&authenticationPluginClassName=" + PLUGIN + " to " + prefix + ".url.");
     }
 
     @Override
@@ -277,11 +291,41 @@ final class EntraDataSourceProcessor
         opened.forEach(EntraDataSource::close);
     }
 
-
     /** Loaded only where R2DBC is on the class path. */
     private static final class R2dbcBeans {
-        static boolean exist(ListableBeanFactory beans) {
-            return beans.getBeanNamesForType(io.r2dbc.spi.ConnectionFactory.class, true, false).length > 0;
+        static boolean mayFollow(ListableBeanFactory beans, EntraDataSourceProcessor processor) {
+            return Stream.of(BeanFactoryUtils.beanNamesForTypeIncludingAncestors(
+                            beans, io.r2dbc.spi.ConnectionFactory.class, true, false))
+                    .anyMatch(name -> !processor.isCreated(name));
+        }
+
+        /** Returns whether the bean logs in with Entra. */
+        static boolean check(Object bean, String name) {
+            if (!(bean instanceof io.r2dbc.spi.ConnectionFactory factory)
+                    || bean.getClass().getName().startsWith("org.springframework.r2dbc.connection.")) {
+                return false;
+            }
+            if (!io.github.pgentra.r2dbc.EntraR2dbc.isDecorated(factory)) {
+                throw new EntraConfigurationException(
+                        "The connection factory " + name
+                                + " was not made by Spring Boot, so pgentra cannot be applied to it",
+                        "Make it with EntraR2dbc.connectionFactory, or with spring.r2dbc.url. " + EXCLUDE);
+            }
+            return true;
+        }
+    }
+
+    /** The data sources of Spring that get their connections from others, which need not be beans. */
+    private static final class Wrappers {
+        /** Returns the others; null: the data source makes its own connections. */
+        static List<DataSource> targets(DataSource source) {
+            if (source instanceof DelegatingDataSource delegating) {
+                DataSource target = delegating.getTargetDataSource();
+                return target == null ? List.of() : List.of(target);
+            }
+            return source instanceof AbstractRoutingDataSource routing
+                    ? List.copyOf(routing.getResolvedDataSources().values())
+                    : null;
         }
     }
 
@@ -308,9 +352,9 @@ final class EntraDataSourceProcessor
                                 + EXCLUDE);
             }
             Properties added = new Properties();
-            pool.getDataSourceProperties().forEach((key, value) -> added.setProperty(key.toString(), String.valueOf(value)));
-            pool.setDataSource(
-                    processor.open(name, pool.getJdbcUrl(), pool.getUsername(), pool.getPassword(), added));
+            pool.getDataSourceProperties()
+                    .forEach((key, value) -> added.setProperty(key.toString(), String.valueOf(value)));
+            pool.setDataSource(processor.open(name, pool.getJdbcUrl(), pool.getUsername(), pool.getPassword(), added));
         }
     }
 }

@@ -37,7 +37,14 @@ final class EntraProperties {
 
     /** The options of pgentra without a prefix, in uniform and in Java's form. */
     private static final Map<String, String> OPTIONS = options(List.of(
-            "fallbackUsername", "managementLookup", "allowInsecureTransport", "mode", "caFile", "credential", "requireEntra"));
+            "fallbackUsername",
+            "managementLookup",
+            "allowInsecureTransport",
+            "mode",
+            "caFile",
+            "credential",
+            "requireEntra",
+            "ignorePassword"));
 
     private static final Set<String> OWN = Set.of("enabled", "datasources", "tokencredentialbeanname", "scope");
 
@@ -74,7 +81,8 @@ final class EntraProperties {
                     throw new EntraConfigurationException(
                             "The property " + name + " is unknown",
                             "Use one of pgentra.enabled, data-sources, token-credential-bean-name, scope, fallback-username,"
-                                    + " management-lookup, allow-insecure-transport, require-entra, mode, ca-file, credential.");
+                                    + " management-lookup, allow-insecure-transport, require-entra, ignore-password, mode, ca-file,"
+                                    + " credential.");
                 }
             }
         }
@@ -129,6 +137,11 @@ final class EntraProperties {
         return "true".equalsIgnoreCase(own.get("enabled"));
     }
 
+    /** Returns whether a password is dropped, such as a placeholder, and not refused. */
+    boolean ignorePassword() {
+        return "true".equalsIgnoreCase(own.get("ignorepassword"));
+    }
+
     /** Returns the name of the bean that is the credential, or null. */
     String credentialBeanName() {
         String name = own.get("tokencredentialbeanname");
@@ -157,7 +170,8 @@ final class EntraProperties {
         for (String key : List.of("username", "password")) {
             if (value("credential." + key) != null) {
                 throw new EntraConfigurationException(
-                        "The property credential." + key + " of spring.datasource.azure or spring.cloud.azure is not supported,"
+                        "The property credential." + key
+                                + " of spring.datasource.azure or spring.cloud.azure is not supported,"
                                 + " because pgentra has no login with a user's password",
                         "Use a managed identity, a client secret or a certificate.");
             }

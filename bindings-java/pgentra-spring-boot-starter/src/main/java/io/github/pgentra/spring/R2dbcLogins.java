@@ -26,19 +26,24 @@ final class R2dbcLogins implements DisposableBean {
     }
 
     void customize(ConnectionFactoryOptions.Builder builder) {
-        if (!properties.r2dbc()) {
+        // Spring Boot's own factory, which these options are for, has this name.
+        if (!properties.r2dbc() || !properties.applyTo("connectionFactory")) {
             return;
         }
         ConnectionFactoryOptions options = builder.build();
         Object password = options.getValue(ConnectionFactoryOptions.PASSWORD);
-        if (password != null && !password.toString().isEmpty()) {
+        if (properties.ignorePassword()) {
+            options = options.mutate()
+                    .option(ConnectionFactoryOptions.PASSWORD, "")
+                    .build();
+        } else if (password != null && !password.toString().isEmpty()) {
             throw new EntraConfigurationException(
                     "The R2DBC connection factory has a password, so it would not log in with Entra",
-                    "Remove spring.r2dbc.password, or replace " + EntraProperties.ENABLED + "=true by "
-                            + EntraProperties.PASSWORDLESS + "=true, which is about JDBC.");
+                    "Remove spring.r2dbc.password, set pgentra.ignore-password=true if it is a placeholder, or replace "
+                            + EntraProperties.ENABLED + "=true by " + EntraProperties.PASSWORDLESS
+                            + "=true, which is about JDBC.");
         }
-        Credential credential =
-                Credentials.find(beans, properties.credentialBeanName(), properties.hasCredential());
+        Credential credential = Credentials.find(beans, properties.credentialBeanName(), properties.hasCredential());
         Properties connection = properties.connection(credential == null);
         try {
             TokenProvider.Builder provided = TokenProvider.builder().properties(connection);
@@ -52,7 +57,9 @@ final class R2dbcLogins implements DisposableBean {
             provider = provided.build();
             String allowed = connection.getProperty("pgentra.allowInsecureTransport");
             if (allowed != null) {
-                options = options.mutate().option(ALLOW_INSECURE_TRANSPORT, allowed).build();
+                options = options.mutate()
+                        .option(ALLOW_INSECURE_TRANSPORT, allowed)
+                        .build();
             }
             builder.from(EntraR2dbc.apply(options, provider));
         } catch (EntraException e) {

@@ -22,6 +22,7 @@ import java.util.function.Supplier;
 public final class ConnectionOptions {
     /** The key of a class that supplies the credential. */
     public static final String CLASS_NAME = "azure.tokenCredentialProviderClassName";
+
     private static final String BEAN_NAME = "azure.tokenCredentialBeanName";
     private static final String DOCUMENT = "pgentra.credential";
 
@@ -105,7 +106,11 @@ public final class ConnectionOptions {
                 continue;
             }
             if (name.startsWith("pgentra.")) {
-                String known = String.join(", ", Arrays.stream(KEYS).filter(key -> key.startsWith("pgentra.")).toList());
+                String known = String.join(
+                        ", ",
+                        Arrays.stream(KEYS)
+                                .filter(key -> key.startsWith("pgentra."))
+                                .toList());
                 throw invalid(name + ": unknown option", "Use one of " + known + ".");
             }
             if (name.startsWith("azure.")) {
@@ -129,7 +134,8 @@ public final class ConnectionOptions {
      * @param classes where a class name of the properties comes from
      * @param given the credential of the application, or null
      */
-    public static Settings read(Properties properties, Map<String, String> variables, Source classes, Credential given) {
+    public static Settings read(
+            Properties properties, Map<String, String> variables, Source classes, Credential given) {
         checkNames(properties);
         String password = "Entra no longer accepts a user name and password. Use a service principal (azure.tenantId,"
                 + " azure.clientId, azure.clientSecret) or azure.managedIdentityEnabled=true.";
@@ -217,7 +223,10 @@ public final class ConnectionOptions {
         if (value == null) {
             return null;
         }
-        List<String> scopes = Arrays.stream(value.split(",")).map(String::strip).filter(one -> !one.isEmpty()).toList();
+        List<String> scopes = Arrays.stream(value.split(","))
+                .map(String::strip)
+                .filter(one -> !one.isEmpty())
+                .toList();
         if (scopes.size() > 1) {
             throw invalid("azure.scopes: more than one scope", "Name the scope of the PostgreSQL server alone.");
         }
@@ -244,14 +253,15 @@ public final class ConnectionOptions {
             String chosen = className != null ? CLASS_NAME : DOCUMENT;
             for (String key : CREDENTIAL_KEYS) {
                 // The class receives all properties, and can read these.
-                if (!key.equals(chosen) && text(properties, key) != null && (className == null || key.equals(DOCUMENT))) {
+                if (!key.equals(chosen)
+                        && text(properties, key) != null
+                        && (className == null || key.equals(DOCUMENT))) {
                     throw invalid(
-                            chosen + ": the connection also has the property " + key, "Remove one of the two properties.");
+                            chosen + ": the connection also has the property " + key,
+                            "Remove one of the two properties.");
                 }
             }
-            return className != null
-                    ? supplied(className, properties, classes)
-                    : new JsonCredential(object(document));
+            return className != null ? supplied(className, properties, classes) : new JsonCredential(object(document));
         }
         String clientId = property(properties, variables, "azure.clientId", "AZURE_CLIENT_ID");
         String tenantId = property(properties, variables, "azure.tenantId", "AZURE_TENANT_ID");
@@ -259,8 +269,13 @@ public final class ConnectionOptions {
         if (tenantId != null && clientId != null) {
             String secret = property(properties, variables, "azure.clientSecret", "AZURE_CLIENT_SECRET");
             if (secret != null) {
-                var builder = new ClientSecretCredentialBuilder().tenantId(tenantId).clientId(clientId).clientSecret(secret);
-                return authority == null ? builder.build() : builder.authorityHost(authority).build();
+                var builder = new ClientSecretCredentialBuilder()
+                        .tenantId(tenantId)
+                        .clientId(clientId)
+                        .clientSecret(secret);
+                return authority == null
+                        ? builder.build()
+                        : builder.authorityHost(authority).build();
             }
             String certificate =
                     property(properties, variables, "azure.clientCertificatePath", "AZURE_CLIENT_CERTIFICATE_PATH");
@@ -276,10 +291,13 @@ public final class ConnectionOptions {
                 if (password != null) {
                     builder.clientCertificatePassword(password);
                 }
-                return authority == null ? builder.build() : builder.authorityHost(authority).build();
+                return authority == null
+                        ? builder.build()
+                        : builder.authorityHost(authority).build();
             }
         }
-        for (String key : List.of("azure.clientSecret", "azure.clientCertificatePath", "azure.clientCertificatePassword")) {
+        for (String key :
+                List.of("azure.clientSecret", "azure.clientCertificatePath", "azure.clientCertificatePassword")) {
             if (text(properties, key) != null) {
                 throw invalid(
                         key + ": the credential is not complete, so it is not used",
@@ -288,7 +306,9 @@ public final class ConnectionOptions {
         }
         if (Boolean.TRUE.equals(flag(properties, "azure.managedIdentityEnabled"))) {
             var builder = new ManagedIdentityCredentialBuilder();
-            return clientId == null ? builder.build() : builder.clientId(clientId).build();
+            return clientId == null
+                    ? builder.build()
+                    : builder.clientId(clientId).build();
         }
         var builder = new DefaultAzureCredentialBuilder();
         if (tenantId != null) {
@@ -349,14 +369,16 @@ public final class ConnectionOptions {
         } catch (ClassNotFoundException | LinkageError e) {
             throw Errors.create(
                     Errors.INVALID_CONFIGURATION,
-                    CLASS_NAME + ": " + className + " was not found or not loaded (" + e.getClass().getSimpleName() + ")",
+                    CLASS_NAME + ": " + className + " was not found or not loaded ("
+                            + e.getClass().getSimpleName() + ")",
                     "Add the class and what it needs to the class path.",
                     e);
         } catch (InvocationTargetException e) {
             throw failed(className, e.getCause());
         } catch (ReflectiveOperationException e) {
             throw invalid(
-                    CLASS_NAME + ": " + className + " has no public constructor of java.util.Properties or without parameters",
+                    CLASS_NAME + ": " + className
+                            + " has no public constructor of java.util.Properties or without parameters",
                     "Make the class and one of these constructors public.");
         } catch (EntraException e) {
             throw e;
@@ -378,7 +400,9 @@ public final class ConnectionOptions {
         }
         throw invalid(
                 CLASS_NAME + ": " + className + " returned "
-                        + (credential == null ? "null" : "a " + credential.getClass().getName()) + ", which is not a credential",
+                        + (credential == null
+                                ? "null"
+                                : "a " + credential.getClass().getName()) + ", which is not a credential",
                 "Return a credential of io.github.pgentra.identity, or add pgentra-azure for a TokenCredential of azure-core.");
     }
 

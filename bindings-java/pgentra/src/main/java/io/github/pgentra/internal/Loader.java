@@ -15,8 +15,9 @@ import java.util.Locale;
  * to one class loader, so each extracts its own, loads it and deletes it at once, also where loading fails.
  */
 final class Loader {
-    private static final String ADVICE = " Name a folder that can be written and executed with -Dpgentra.native.dir, or a"
-            + " library file with -Dpgentra.native.path.";
+    private static final String ADVICE =
+            " Name a folder that can be written and executed with -Dpgentra.native.dir, or a"
+                    + " library file with -Dpgentra.native.path.";
 
     private Loader() {}
 

@@ -79,8 +79,7 @@ public final class TokenClient implements AutoCloseable {
         Errors.check(errors);
         return id == 0
                 ? null
-                : keepLogin(
-                        Native.string(texts[0]), Native.string(texts[1]), Native.string(texts[2]), times[0], id);
+                : keepLogin(Native.string(texts[0]), Native.string(texts[1]), Native.string(texts[2]), times[0], id);
     }
 
     private AccessToken keepToken(String text, long expiresOn, long refreshOn, long id) {
@@ -169,7 +168,12 @@ public final class TokenClient implements AutoCloseable {
         return PendingCall.start(
                 (text, user, source, expiresOn, refreshOn, id) -> text != null,
                 (completion, errors) -> Native.start(
-                        provider, Native.START_INVALIDATE, Native.utf8(refused), within(timeoutMs), completion, errors));
+                        provider,
+                        Native.START_INVALIDATE,
+                        Native.utf8(refused),
+                        within(timeoutMs),
+                        completion,
+                        errors));
     }
 
     /** Returns the provider's statistics; docs/observability.md lists the keys. */

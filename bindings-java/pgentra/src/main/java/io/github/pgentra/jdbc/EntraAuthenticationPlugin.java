@@ -6,6 +6,7 @@ import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
+import io.github.pgentra.internal.Tls;
 import io.github.pgentra.internal.TokenClient;
 import java.sql.DriverManager;
 import java.util.Arrays;
@@ -56,8 +57,8 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
             if (type != AuthenticationRequestType.CLEARTEXT_PASSWORD) {
                 throw Errors.create(
                         Errors.INVALID_CONNECTION,
-                        "the server requests " + type + " and not the password in clear text, so the role is not an Entra"
-                                + " role",
+                        "the server requests " + type
+                                + " and not the password in clear text, so the role is not an Entra" + " role",
                         "Connect as a role that was created with pgaadauth_create_principal.");
             }
             Entry entry = entry();
@@ -79,8 +80,7 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
 
     private static PSQLException failure(EntraException error) {
         // Not 28000: with sslmode=prefer the driver would then try again without TLS.
-        PSQLState state =
-                error.isTransient() ? PSQLState.CONNECTION_UNABLE_TO_CONNECT : PSQLState.CONNECTION_REJECTED;
+        PSQLState state = error.isTransient() ? PSQLState.CONNECTION_UNABLE_TO_CONNECT : PSQLState.CONNECTION_REJECTED;
         return new PSQLException(error.getMessage(), state, error);
     }
 
@@ -120,12 +120,13 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         checkPassword();
         for (String name : List.of("pgentra.fallbackUsername", "pgentra.managementLookup")) {
             if (properties.getProperty(name) != null) {
-                ConnectionOptions.warn("The connection property " + name + " has no effect in the plugin, because the driver sends"
-                        + " the user before it asks for the password. Use EntraDataSource.");
+                ConnectionOptions.warn(
+                        "The connection property " + name + " has no effect in the plugin, because the driver sends"
+                                + " the user before it asks for the password. Use EntraDataSource.");
             }
         }
-        return new Entry(
-                ConnectionOptions.read(properties, null, ConnectionOptions.Source.PLUGIN, null).open());
+        return new Entry(ConnectionOptions.read(properties, null, ConnectionOptions.Source.PLUGIN, null)
+                .open());
     }
 
     /** The driver uses the plugin's password in place of one in the properties. */
@@ -167,8 +168,9 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
                 Object role = Json.object(Library.describeToken(token.token())).get("role");
                 Object name = role instanceof Map<?, ?> map ? map.get("name") : null;
                 if (name != null && !name.equals(user)) {
-                    ConnectionOptions.warn("The connection logs in as \"" + user + "\", the operating system's user, and the token"
-                            + " names the role \"" + name + "\". Set user=" + name + " in the URL, or use EntraDataSource.");
+                    ConnectionOptions.warn("The connection logs in as \"" + user
+                            + "\", the operating system's user, and the token" + " names the role \"" + name
+                            + "\". Set user=" + name + " in the URL, or use EntraDataSource.");
                 }
             } catch (EntraException e) {
                 // The server says what is wrong with the token.
@@ -178,7 +180,8 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
 
     /** The values of {@link ConnectionOptions#KEYS}. With a class of the application, its class loader and all properties. */
     private static final class Key {
-        private static final int CLASS_INDEX = Arrays.asList(ConnectionOptions.KEYS).indexOf(ConnectionOptions.CLASS_NAME);
+        private static final int CLASS_INDEX =
+                Arrays.asList(ConnectionOptions.KEYS).indexOf(ConnectionOptions.CLASS_NAME);
 
         private final String[] values;
         private final int hash;

@@ -8,6 +8,7 @@ import io.github.pgentra.internal.Errors;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
 import io.github.pgentra.internal.Settings;
+import io.github.pgentra.internal.Tls;
 import io.github.pgentra.internal.TokenClient;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -244,7 +245,8 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
             String port = ports[Math.min(i, ports.length - 1)];
             // Other characters would begin another part of the URL, such as its parameters.
             if (!hosts[i].matches("[^/?#&@\\s]+") || !port.matches("\\d+")) {
-                throw Errors.create(Errors.INVALID_CONNECTION, "the host or the port is not valid", "Correct PGHOST and PGPORT.");
+                throw Errors.create(
+                        Errors.INVALID_CONNECTION, "the host or the port is not valid", "Correct PGHOST and PGPORT.");
             }
             String host = hosts[i].contains(":") && !hosts[i].startsWith("[") ? "[" + hosts[i] + "]" : hosts[i];
             url.append(i == 0 ? "" : ",").append(host).append(':').append(port);
@@ -268,7 +270,9 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
     }
 
     private static String serverMessage(PSQLException e) {
-        return e.getServerErrorMessage() == null ? e.getMessage() : e.getServerErrorMessage().getMessage();
+        return e.getServerErrorMessage() == null
+                ? e.getMessage()
+                : e.getServerErrorMessage().getMessage();
     }
 
     private SQLException explained(PSQLException refused, String user, String source, String token, Object host) {
@@ -285,8 +289,10 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
 
     private static String connectorVariables(Settings settings) {
         Map<String, Object> variables = settings.allVariables();
-        variables.keySet().removeIf(name -> !name.startsWith("AZURE_POSTGRESQL_")
-                && !name.startsWith("POSTGRESQLCONNSTR_AZURE_POSTGRESQL_"));
+        variables
+                .keySet()
+                .removeIf(name -> !name.startsWith("AZURE_POSTGRESQL_")
+                        && !name.startsWith("POSTGRESQLCONNSTR_AZURE_POSTGRESQL_"));
         return variables.isEmpty() ? null : Json.write(variables);
     }
 
@@ -432,7 +438,8 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
             }
             Properties properties = flat(read);
             properties.remove("authenticationPluginClassName");
-            allowInsecureTransport |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.allowInsecureTransport"));
+            allowInsecureTransport |=
+                    Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.allowInsecureTransport"));
             requireEntra |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.requireEntra"));
             ignorePassword |= Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.ignorePassword"));
             Settings merged = settings.copy();
@@ -441,9 +448,7 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
             // A name in both places counts as one of the URL, which wins.
             boolean inUrl = ofUrl == null || ofUrl.getProperty(ConnectionOptions.CLASS_NAME) != null;
             merged = ConnectionOptions.merge(
-                    merged,
-                    properties,
-                    inUrl ? ConnectionOptions.Source.URL : ConnectionOptions.Source.PROPERTIES);
+                    merged, properties, inUrl ? ConnectionOptions.Source.URL : ConnectionOptions.Source.PROPERTIES);
             Object source = plan == null ? null : plan.get("user_source");
             String variable = source != null && source.toString().startsWith("variable ") ? source.toString() : null;
             return new EntraDataSource(this, properties, merged, variable);
@@ -476,7 +481,9 @@ public final class EntraDataSource implements DataSource, AutoCloseable {
             found.forEach((keyword, value) -> {
                 String name = KEYWORDS.getOrDefault(keyword, keyword);
                 // A host without a URL is the driver's default.
-                if (keyword.equals("host") || keyword.equals("port") || keyword.equals("dbname")
+                if (keyword.equals("host")
+                        || keyword.equals("port")
+                        || keyword.equals("dbname")
                         || properties.getProperty(name) == null) {
                     properties.setProperty(name, value.toString());
                 }

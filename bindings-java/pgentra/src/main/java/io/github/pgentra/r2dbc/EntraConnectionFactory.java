@@ -43,7 +43,9 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
                         return Mono.error(error);
                     }
                     Mono<Boolean> newer = again && Library.isRetriable(refused.getSqlState(), refused.getMessage())
-                            ? Mono.fromFuture(provider.invalidateAsync(attempt.login().password())).onErrorReturn(false)
+                            ? Mono.fromFuture(provider.invalidateAsync(
+                                            attempt.login().password()))
+                                    .onErrorReturn(false)
                             : Mono.just(false);
                     return newer.flatMap(is -> is ? connect(false) : Mono.error(explained(refused, attempt)));
                 });
@@ -52,7 +54,9 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
     private static R2dbcException loginError(Throwable error) {
         Throwable current = error;
         for (int depth = 0; current != null && depth < 20; depth++) {
-            if (current instanceof R2dbcException found && found.getSqlState() != null && found.getSqlState().startsWith("28")) {
+            if (current instanceof R2dbcException found
+                    && found.getSqlState() != null
+                    && found.getSqlState().startsWith("28")) {
                 return found;
             }
             current = current.getCause();
@@ -71,7 +75,10 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
         return explanation.isEmpty()
                 ? refused
                 : new R2dbcPermissionDeniedException(
-                        refused.getMessage() + "\n" + explanation, refused.getSqlState(), refused.getErrorCode(), refused);
+                        refused.getMessage() + "\n" + explanation,
+                        refused.getSqlState(),
+                        refused.getErrorCode(),
+                        refused);
     }
 
     @Override

@@ -10,6 +10,7 @@ import io.r2dbc.spi.ConnectionFactories;
 import io.r2dbc.spi.ConnectionFactory;
 import io.r2dbc.spi.ConnectionFactoryOptions;
 import io.r2dbc.spi.Option;
+import io.r2dbc.spi.Wrapped;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -41,7 +42,9 @@ public final class EntraR2dbc {
 
     /** As {@link #apply(ConnectionFactoryOptions, TokenProvider)}, with the default credential and the host of the options. */
     public static ConnectionFactoryOptions apply(ConnectionFactoryOptions options) {
-        return apply(options, TokenProvider.builder().host(String.join(",", hosts(options))).build());
+        return apply(
+                options,
+                TokenProvider.builder().host(String.join(",", hosts(options))).build());
     }
 
     /**
@@ -97,6 +100,18 @@ public final class EntraR2dbc {
      */
     public static ConnectionFactory decorate(ConnectionFactory factory, TokenProvider provider) {
         return new EntraConnectionFactory(factory, provider);
+    }
+
+    /** Returns whether a factory, or one that it wraps, is from {@link #decorate} or {@link #connectionFactory}. */
+    public static boolean isDecorated(ConnectionFactory factory) {
+        Object current = factory;
+        for (int depth = 0; depth < 20 && current != null; depth++) {
+            if (current instanceof EntraConnectionFactory) {
+                return true;
+            }
+            current = current instanceof Wrapped<?> wrapper ? wrapper.unwrap() : null;
+        }
+        return false;
     }
 
     /** The driver behind {@code pool} and {@code proxy}, whose protocol names it. */

@@ -13,7 +13,6 @@ import io.github.pgentra.TokenProvider;
 import io.github.pgentra.UsernameExtractionException;
 import io.github.pgentra.identity.Credential;
 import io.github.pgentra.identity.StaticTokenCredentialBuilder;
-import io.github.pgentra.jdbc.Tls;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -36,7 +35,8 @@ class VectorTest {
 
     @SuppressWarnings("unchecked")
     private static List<Map<String, Object>> cases(String file, String key) throws IOException {
-        return (List<Map<String, Object>>) Json.object(Files.readString(VECTORS.resolve(file + ".json"))).get(key);
+        return (List<Map<String, Object>>)
+                Json.object(Files.readString(VECTORS.resolve(file + ".json"))).get(key);
     }
 
     private static String name(String file, int index) {
@@ -63,10 +63,13 @@ class VectorTest {
     /** As {@link Json#write}, with the members that are null. */
     private static String write(Object value) {
         if (value instanceof Map<?, ?> map) {
-            return "{" + String.join(
-                    ",", map.entrySet().stream()
-                            .map(entry -> Json.write(entry.getKey()) + ":" + write(entry.getValue()))
-                            .toList()) + "}";
+            return "{"
+                    + String.join(
+                            ",",
+                            map.entrySet().stream()
+                                    .map(entry -> Json.write(entry.getKey()) + ":" + write(entry.getValue()))
+                                    .toList())
+                    + "}";
         }
         if (value instanceof List<?> list) {
             return "[" + String.join(",", list.stream().map(VectorTest::write).toList()) + "]";
@@ -116,8 +119,7 @@ class VectorTest {
             String state = (String) one.get("sqlstate");
             String message = (String) one.get("message");
             Map<?, ?> expected = one.get("expect") instanceof Map<?, ?> map ? map : one;
-            assertEquals(
-                    expected.get("cause"), Library.text(Native.LOGIN_ERROR_CAUSE, state, message));
+            assertEquals(expected.get("cause"), Library.text(Native.LOGIN_ERROR_CAUSE, state, message));
             assertEquals(expected.get("retry"), Library.isRetriable(state, message));
         });
     }
@@ -145,9 +147,10 @@ class VectorTest {
         }
         StringBuilder joined = new StringBuilder();
         for (Object part : (List<?>) token) {
-            joined.append(part instanceof Map<?, ?> map
-                    ? map.get("repeat").toString().repeat(((Number) map.get("times")).intValue())
-                    : part);
+            joined.append(
+                    part instanceof Map<?, ?> map
+                            ? map.get("repeat").toString().repeat(((Number) map.get("times")).intValue())
+                            : part);
         }
         return joined.toString();
     }
@@ -217,7 +220,9 @@ class VectorTest {
             if (one.get("error") != null) {
                 assertThrows(TokenDecodeException.class, () -> Library.text(Native.DECODE_JWT, token));
             } else {
-                assertEquals(one.get("role"), Json.object(Library.text(Native.DECODE_JWT, token)).get("upn"));
+                assertEquals(
+                        one.get("role"),
+                        Json.object(Library.text(Native.DECODE_JWT, token)).get("upn"));
             }
         });
     }
@@ -238,9 +243,11 @@ class VectorTest {
 
     @TestFactory
     Stream<DynamicTest> principalNames() throws IOException {
-        return tests("claims", "resource_ids", one -> assertEquals(
-                one.get("parse_principal_name"),
-                Library.text(Native.PARSE_PRINCIPAL_NAME, (String) one.get("xms_mirid"))));
+        return tests(
+                "claims",
+                "resource_ids",
+                one -> assertEquals(one.get("parse_principal_name"), Library.text(Native.PARSE_PRINCIPAL_NAME, (String)
+                        one.get("xms_mirid"))));
     }
 
     @TestFactory
@@ -255,7 +262,10 @@ class VectorTest {
                     .managementLookup((Boolean) one.get("management_tried"))
                     .environment(Map.of())
                     .build()) {
-                checkParts(one, assertThrows(UsernameExtractionException.class, provider::login).getMessage());
+                checkParts(
+                        one,
+                        assertThrows(UsernameExtractionException.class, provider::login)
+                                .getMessage());
             }
         });
     }
@@ -264,8 +274,7 @@ class VectorTest {
     Stream<DynamicTest> clouds() throws IOException {
         return tests("clouds", "cases", one -> {
             Map<?, ?> inputs = (Map<?, ?>) one.get("inputs");
-            String[] given = Stream.of(
-                            "scope_option", "host", "authority_option", "cloud_option", "env_authority_host")
+            String[] given = Stream.of("scope_option", "host", "authority_option", "cloud_option", "env_authority_host")
                     .map(key -> (String) inputs.get(key))
                     .toArray(String[]::new);
             if (one.get("error") != null) {
@@ -315,7 +324,9 @@ class VectorTest {
             request.put("unknown_server", !isKnown);
             request.put("allow_insecure_transport", one.getOrDefault("allow_insecure", false));
             if (one.get("result") instanceof Map<?, ?> error) {
-                assertEquals(error.get("error"), assertThrows(EntraException.class, () -> plan(request)).code());
+                assertEquals(
+                        error.get("error"),
+                        assertThrows(EntraException.class, () -> plan(request)).code());
             } else {
                 assertEquals(one.get("result"), plan(request).get("sslmode"));
             }
@@ -335,7 +346,8 @@ class VectorTest {
                 properties.setProperty("sslmode", one.get("sslmode").toString());
             }
             properties.setProperty(
-                    "pgentra.allowInsecureTransport", one.getOrDefault("allow_insecure", false).toString());
+                    "pgentra.allowInsecureTransport",
+                    one.getOrDefault("allow_insecure", false).toString());
             // Without a host the server is not known to the plugin.
             boolean isRemote = String.join("", hosts).isEmpty() && one.get("hosts") instanceof List;
             if (isRemote) {
@@ -413,7 +425,8 @@ class VectorTest {
 
     @TestFactory
     Stream<DynamicTest> customCredentialResponses() throws IOException {
-        return tests("bindings", "responses", one -> checkOutcome("responses", one, one.get("error"), one.get("token")));
+        return tests(
+                "bindings", "responses", one -> checkOutcome("responses", one, one.get("error"), one.get("token")));
     }
 
     @TestFactory
@@ -437,9 +450,13 @@ class VectorTest {
             Map<?, ?> entry = (Map<?, ?>) kind;
             EntraException error = Errors.create(((Number) entry.get("number")).intValue(), "m", "a");
             assertEquals(entry.get("code"), error.code());
-            String expected = entry.get("class").toString().replace("ValueError", "").replace("Error", "");
+            String expected =
+                    entry.get("class").toString().replace("ValueError", "").replace("Error", "");
             assertTrue(
-                    error.getClass().getSimpleName().replace("Value", "").startsWith(expected.replace("PgEntra", "Entra")),
+                    error.getClass()
+                            .getSimpleName()
+                            .replace("Value", "")
+                            .startsWith(expected.replace("PgEntra", "Entra")),
                     error.getClass() + " for " + entry);
         }
     }
@@ -448,7 +465,9 @@ class VectorTest {
     Stream<DynamicTest> credentials() throws IOException {
         List<Stream<DynamicTest>> tests = new ArrayList<>();
         try (Stream<Path> files = Files.list(VECTORS.resolve("credentials"))) {
-            for (Path file : files.filter(path -> path.toString().endsWith(".json")).sorted().toList()) {
+            for (Path file : files.filter(path -> path.toString().endsWith(".json"))
+                    .sorted()
+                    .toList()) {
                 String name = "credentials/" + file.getFileName().toString().replace(".json", "");
                 tests.add(tests(name, "cases", VectorTest::checkCredential));
             }
@@ -476,7 +495,8 @@ class VectorTest {
             wanted.forEach((key, value) -> assertEquals(value, token.get(key), String.valueOf(key)));
         } finally {
             try (Stream<Path> paths = Files.walk(folder)) {
-                paths.sorted(java.util.Comparator.reverseOrder()).forEach(path -> path.toFile().delete());
+                paths.sorted(java.util.Comparator.reverseOrder())
+                        .forEach(path -> path.toFile().delete());
             }
         }
     }

@@ -38,10 +38,12 @@ class OptionsTest {
     @SuppressWarnings("unchecked")
     private static Stream<DynamicTest> tests(String group, Check check) throws IOException {
         String text = Files.readString(Emulator.root().resolve("tests/vectors/options-java.json"));
-        List<Map<String, Object>> cases = (List<Map<String, Object>>) Json.object(text).get(group);
+        List<Map<String, Object>> cases =
+                (List<Map<String, Object>>) Json.object(text).get(group);
         List<DynamicTest> tests = new ArrayList<>();
         for (Map<String, Object> one : cases) {
-            String name = one.containsKey("name") ? one.get("name").toString() : one.get("class") + " " + one.get("calls");
+            String name =
+                    one.containsKey("name") ? one.get("name").toString() : one.get("class") + " " + one.get("calls");
             tests.add(dynamicTest(name, () -> check.check(one)));
         }
         assertFalse(tests.isEmpty());
@@ -73,22 +75,37 @@ class OptionsTest {
             Map<String, String> variables = texts(one.get("variables"));
             try (Records records = Records.of("pgentra")) {
                 if (one.containsKey("refused")) {
-                    checkError(one, assertThrows(EntraException.class, () -> ConnectionOptions.read(
-                            properties, variables, ConnectionOptions.Source.PLUGIN, null)));
+                    checkError(
+                            one,
+                            assertThrows(
+                                    EntraException.class,
+                                    () -> ConnectionOptions.read(
+                                            properties, variables, ConnectionOptions.Source.PLUGIN, null)));
                     return;
                 }
-                Settings settings = ConnectionOptions.read(properties, variables, ConnectionOptions.Source.PLUGIN, null);
+                Settings settings =
+                        ConnectionOptions.read(properties, variables, ConnectionOptions.Source.PLUGIN, null);
                 Map<String, Object> config = new LinkedHashMap<>();
                 config.put("credential", settings.credential().document(new ArrayList<>()));
                 for (String key : List.of(
-                        "host", "scope", "timeout", "cache", "fallback_username", "management_lookup", "mode", "ca_file")) {
+                        "host",
+                        "scope",
+                        "timeout",
+                        "cache",
+                        "fallback_username",
+                        "management_lookup",
+                        "mode",
+                        "ca_file")) {
                     if (settings.get(key) != null) {
                         config.put(key, settings.get(key));
                     }
                 }
                 assertEquals(Json.read(Json.write(sorted(one.get("config")))), Json.read(Json.write(sorted(config))));
                 List<?> warns = (List<?>) one.getOrDefault("warns", List.of());
-                assertEquals(warns.size(), records.messages().size(), records.messages().toString());
+                assertEquals(
+                        warns.size(),
+                        records.messages().size(),
+                        records.messages().toString());
                 for (int i = 0; i < warns.size(); i++) {
                     assertTrue(records.messages().get(i).contains(warns.get(i).toString()));
                     assertFalse(records.messages().get(i).contains("canary"));
@@ -130,13 +147,18 @@ class OptionsTest {
                 if (place.equals("plugin")) {
                     properties.setProperty("PGHOST", "localhost");
                 }
-                String url = "jdbc:postgresql://localhost/d" + (place.contains("url") ? "?" + key + "=" + className : "");
+                String url =
+                        "jdbc:postgresql://localhost/d" + (place.contains("url") ? "?" + key + "=" + className : "");
                 EntraException error = null;
                 try {
                     if (place.equals("plugin")) {
-                        new EntraAuthenticationPlugin(properties).getPassword(AuthenticationRequestType.CLEARTEXT_PASSWORD);
+                        new EntraAuthenticationPlugin(properties)
+                                .getPassword(AuthenticationRequestType.CLEARTEXT_PASSWORD);
                     } else {
-                        EntraDataSource.builder(url).properties(properties).build().close();
+                        EntraDataSource.builder(url)
+                                .properties(properties)
+                                .build()
+                                .close();
                     }
                 } catch (Exception e) {
                     error = EntraException.find(e);
@@ -172,7 +194,8 @@ class OptionsTest {
             }
             Credential credential = (Credential) type.getMethod("build").invoke(builder);
             assertEquals(one.get("class"), credential.getClass().getSimpleName());
-            assertEquals(sorted(one.get("document")), sorted(Json.read(Json.write(credential.document(new ArrayList<>())))));
+            assertEquals(
+                    sorted(one.get("document")), sorted(Json.read(Json.write(credential.document(new ArrayList<>())))));
             assertEquals(one.get("class"), credential.toString());
         });
     }
@@ -188,16 +211,28 @@ class OptionsTest {
             assertTrue(error.getMessage().contains(key), error.getMessage());
             assertFalse(error.getMessage().contains("canary"), error.getMessage());
         }
-        EntraDataSource.builder("jdbc:postgresql://localhost/d?azure.tokenCredentialBeanName=b").credential(given).build();
+        EntraDataSource.builder("jdbc:postgresql://localhost/d?azure.tokenCredentialBeanName=b")
+                .credential(given)
+                .build();
     }
 
     @Test
     void everyKeyOfAzureIdentityExtensionsIsKnown() {
         List<String> theirs = List.of(
-                "azure.clientId", "azure.clientSecret", "azure.clientCertificatePath", "azure.clientCertificatePassword",
-                "azure.username", "azure.password", "azure.managedIdentityEnabled", "azure.authorityHost", "azure.tenantId",
-                "azure.claims", "azure.scopes", "azure.accessTokenTimeoutInSeconds",
-                "azure.tokenCredentialProviderClassName", "azure.tokenCredentialBeanName",
+                "azure.clientId",
+                "azure.clientSecret",
+                "azure.clientCertificatePath",
+                "azure.clientCertificatePassword",
+                "azure.username",
+                "azure.password",
+                "azure.managedIdentityEnabled",
+                "azure.authorityHost",
+                "azure.tenantId",
+                "azure.claims",
+                "azure.scopes",
+                "azure.accessTokenTimeoutInSeconds",
+                "azure.tokenCredentialProviderClassName",
+                "azure.tokenCredentialBeanName",
                 "azure.tokenCredentialCacheEnabled");
         assertTrue(Arrays.asList(ConnectionOptions.KEYS).containsAll(theirs));
     }

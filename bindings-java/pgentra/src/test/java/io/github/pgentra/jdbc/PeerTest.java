@@ -37,7 +37,8 @@ class PeerTest {
         for (int i = 0; i < namesAndValues.length; i += 2) {
             properties.setProperty(namesAndValues[i], namesAndValues[i + 1]);
         }
-        return ConnectionOptions.read(properties, Map.of(), ConnectionOptions.Source.PROPERTIES, null).credential();
+        return ConnectionOptions.read(properties, Map.of(), ConnectionOptions.Source.PROPERTIES, null)
+                .credential();
     }
 
     @ParameterizedTest
@@ -84,7 +85,10 @@ class PeerTest {
         "https://login.microsoftonline.us/, https://ossrdbms-aad.database.usgovcloudapi.net/.default"
     })
     void scopeFollowsTheAuthority(String authority, String scope) {
-        assertEquals(scope, Json.object(Library.resolveCloud(null, null, authority, null, null)).get("scope"));
+        assertEquals(
+                scope,
+                Json.object(Library.resolveCloud(null, null, authority, null, null))
+                        .get("scope"));
     }
 
     /** The constructor of properties does nothing: neither an option nor the native library is looked at. */
@@ -116,7 +120,8 @@ class PeerTest {
         properties.setProperty("azure.clientId", principal.clientId());
         String first = null;
         for (int i = 0; i < 5; i++) {
-            char[] token = new EntraAuthenticationPlugin(properties).getPassword(AuthenticationRequestType.CLEARTEXT_PASSWORD);
+            char[] token =
+                    new EntraAuthenticationPlugin(properties).getPassword(AuthenticationRequestType.CLEARTEXT_PASSWORD);
             assertTrue(first == null || first.equals(new String(token)));
             first = new String(token);
         }

@@ -46,7 +46,8 @@ public final class Suppliers {
     public static Credential credential() {
         RUNS.add("get");
         // A token that names no role and that no server accepts.
-        return Credential.of(request -> new AccessToken("e30.e30.e30", java.time.Instant.now().plusSeconds(3600)));
+        return Credential.of(request ->
+                new AccessToken("e30.e30.e30", java.time.Instant.now().plusSeconds(3600)));
     }
 
     public static final class Provider implements Supplier<Credential> {
@@ -59,9 +60,10 @@ public final class Suppliers {
         }
 
         public Provider(Properties properties) {
-            RUNS.add(properties.getProperty("azure.tokenCredentialProviderClassName") == null
-                    ? "constructed without properties"
-                    : "constructed with properties");
+            RUNS.add(
+                    properties.getProperty("azure.tokenCredentialProviderClassName") == null
+                            ? "constructed without properties"
+                            : "constructed with properties");
         }
 
         @Override

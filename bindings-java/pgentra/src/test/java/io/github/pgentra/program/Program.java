@@ -33,6 +33,11 @@ public final class Program {
         switch (arguments[0]) {
             case "login" -> login(arguments[1]);
             case "token" -> token();
+            case "trace" -> {
+                // All events of the engine cross, in the level that the library knows.
+                java.util.logging.Logger.getLogger("pgentra").setLevel(java.util.logging.Level.ALL);
+                token();
+            }
             case "use" -> use();
             case "gap" -> gap(Integer.parseInt(arguments[1]));
             case "loaders" -> loaders(Integer.parseInt(arguments[1]));
@@ -41,7 +46,12 @@ public final class Program {
             case "exit-during-wait" -> exitDuringWait();
             case "exit-in-callback" -> exitInCallback();
             case "exit-in-hook" -> exitInHook();
-            case "exit-in-completion" -> TokenProvider.builder().build().tokenAsync().thenRun(() -> System.exit(0)).join();
+            case "exit-in-completion" ->
+                TokenProvider.builder()
+                        .build()
+                        .tokenAsync()
+                        .thenRun(() -> System.exit(0))
+                        .join();
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -80,7 +90,10 @@ public final class Program {
                 () -> new AccessToken("e30.e30.e30", java.time.Instant.now().plusSeconds(600))));
         try (var provider = TokenProvider.builder().build();
                 var failing = TokenProvider.builder().credential(custom).build();
-                var other = TokenProvider.builder().credential(later).managementLookup(false).build()) {
+                var other = TokenProvider.builder()
+                        .credential(later)
+                        .managementLookup(false)
+                        .build()) {
             for (int i = 0; i < 3; i++) {
                 provider.token();
                 provider.login();
@@ -153,8 +166,7 @@ public final class Program {
         }
         List<WeakReference<ClassLoader>> loaders = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            URLClassLoader loader =
-                    new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader());
+            URLClassLoader loader = new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader());
             Thread.currentThread().setContextClassLoader(loader);
             loader.loadClass(Program.class.getName())
                     .getMethod("main", String[].class)
@@ -168,7 +180,8 @@ public final class Program {
             System.gc();
             Thread.sleep(50);
         }
-        System.out.println("alive: " + loaders.stream().filter(one -> one.get() != null).count());
+        System.out.println(
+                "alive: " + loaders.stream().filter(one -> one.get() != null).count());
     }
 
     private static void exitDuringWait() throws Exception {
@@ -188,7 +201,9 @@ public final class Program {
 
     private static void exitInHook() {
         var provider = TokenProvider.builder().build();
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> System.out.println("hook: " + provider.token().token().length())));
+        Runtime.getRuntime()
+                .addShutdownHook(new Thread(() ->
+                        System.out.println("hook: " + provider.token().token().length())));
         provider.token();
     }
 }

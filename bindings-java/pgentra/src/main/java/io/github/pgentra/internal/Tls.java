@@ -1,9 +1,6 @@
-package io.github.pgentra.jdbc;
+package io.github.pgentra.internal;
 
 import io.github.pgentra.EntraException;
-import io.github.pgentra.internal.ConnectionOptions;
-import io.github.pgentra.internal.Errors;
-import io.github.pgentra.internal.Library;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -12,7 +9,7 @@ import java.util.Properties;
 /** When a connection of pgjdbc uses TLS. */
 public final class Tls {
     /** pgjdbc's default. It does not ensure TLS. */
-    static final String DEFAULT = "prefer";
+    public static final String DEFAULT = "prefer";
 
     private Tls() {}
 
@@ -20,7 +17,7 @@ public final class Tls {
      * Returns the mode in effect in lower case, because pgjdbc ignores its case. pgjdbc's default is prefer, and {@code ssl}
      * without a mode is verify-full. Encryption by GSSAPI would replace TLS, so it counts as the default.
      */
-    static String mode(Properties properties) {
+    public static String mode(Properties properties) {
         String encryption = properties.getProperty("gssEncMode", "disable");
         if (encryption.equalsIgnoreCase("prefer") || encryption.equalsIgnoreCase("require")) {
             return DEFAULT;
@@ -56,7 +53,7 @@ public final class Tls {
     }
 
     /** A request for a connection plan. pgjdbc reads no service files and no variables of libpq. */
-    static Map<String, Object> request(Map<String, Object> arguments) {
+    public static Map<String, Object> request(Map<String, Object> arguments) {
         Map<String, Object> request = new LinkedHashMap<>();
         request.put("arguments", arguments);
         request.put("environment", Map.of());
