@@ -156,6 +156,54 @@ def dotnet_samples() -> list[Sample]:
     return [Sample(name, ("dotnet", program, mode)) for name, mode in DOTNET_SAMPLES]
 
 
+#: Built by the demonstration if a JDK with Maven is installed: the class, and a part of the names of jars that would
+#: configure more than the sample shows.
+JAVA_SAMPLES = (
+    ("JDBC", "JdbcSample", None),
+    ("HikariCP", "HikariSample", None),
+    ("Spring Boot", "SpringJdbcSample", "r2dbc|flyway|liquibase|hibernate|data-jpa"),
+)
+
+
+def java_samples(server: ServerAddress) -> list[Sample]:
+    """Builds the samples in Java; reports if that is not possible."""
+    if shutil.which("mvn") is None or shutil.which("javac") is None:
+        say("not tried: Java: no JDK with Maven")
+        return []
+    native = TARGET / "java"
+    native.mkdir(exist_ok=True)
+    shutil.copy(TARGET / "libpgentra_jni.so", native)
+    modules = "pgentra,pgentra-azure,pgentra-spring-boot-starter,../examples/java"
+    words = ["mvn", "-q", "-B", "-f", str(ROOT / "bindings-java" / "pom.xml"), "-pl", modules]
+    goals = ["compile", "dependency:build-classpath", "-Dmdep.outputFile=target/classpath.txt"]
+    built = subprocess.run(
+        [*words, *goals, f"-Dpgentra.native.folder={native}"], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        say(built.stdout.strip())
+        return [Sample(name, ("false",)) for name, *_ in JAVA_SAMPLES]
+    project = ROOT / "examples" / "java"
+    jars = (project / "target" / "classpath.txt").read_text().split(os.pathsep)
+    url = (
+        f"jdbc:postgresql://{server.host}:{server.port}/{server.database}?sslmode=verify-full"
+        f"&sslrootcert={os.environ['SSL_CERT_FILE']}"
+    )
+    arguments = {
+        "JdbcSample": [f"{url}&user={ROLE}"],
+        "HikariSample": [url],
+        "SpringJdbcSample": [
+            f"--spring.config.location={project / 'spring-jdbc.properties'}",
+            f"--spring.datasource.url={url}",
+        ],
+    }
+    samples = []
+    for name, program, without in JAVA_SAMPLES:
+        needed = [jar for jar in jars if without is None or not re.search(without, Path(jar).name)]
+        path = os.pathsep.join([str(project / "target" / "classes"), *needed])
+        samples.append(Sample(name, ("java", "-cp", path, f"samples.{program}", *arguments[program])))
+    return samples
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -203,8 +251,9 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: not installed")
-    say("Building the samples in C, C++ and C#, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
+    say("Building the samples in C, C++, C# and Java, while the others run ...")
+    server = emulator.server
+    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples(), *java_samples(server)])
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)

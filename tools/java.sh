@@ -16,6 +16,8 @@ PYTHON=${PYTHON:-python3}
 PROFILE=${PROFILE:-dev}
 BUILD=${CARGO_TARGET_DIR:-target}
 MODULES=pgentra,pgentra-azure,pgentra-spring-boot-starter
+# The modules that are not published.
+TESTS=frameworks,frameworks-previous
 JARS=.cache/java/jars
 
 # Prints why, and ends the script, if this machine has no JDK with Maven.
@@ -135,8 +137,8 @@ case "${1:-}" in
     lint)
         need_jdk 'not tried'
         maven --quiet test-compile -Dmaven.compiler.failOnWarning=true -Dmaven.compiler.showWarnings=true
-        maven --quiet --projects pgentra com.diffplug.spotless:spotless-maven-plugin:check
+        maven --quiet --projects "$MODULES,$TESTS" com.diffplug.spotless:spotless-maven-plugin:check
         ;;
-    format) maven --quiet com.diffplug.spotless:spotless-maven-plugin:apply ;;
+    format) maven --quiet --projects "$MODULES,$TESTS" com.diffplug.spotless:spotless-maven-plugin:apply ;;
     *) sed -n 's/^# \{0,1\}//; 2,11p' "$0" >&2; exit 2 ;;
 esac

@@ -35,12 +35,15 @@ public final class AzureCredential {
         if (credential instanceof PgEntraTokenCredential ours) {
             return ours.credential();
         }
-        String name = credential.getClass().isHidden() ? "TokenCredential" : credential.getClass().getSimpleName();
+        String name = credential.getClass().isHidden()
+                ? "TokenCredential"
+                : credential.getClass().getSimpleName();
         return Credential.ofAsync(name, request -> fetch(credential, context(request)));
     }
 
     private static TokenRequestContext context(TokenRequest request) {
-        TokenRequestContext context = new TokenRequestContext().addScopes(request.scope()).setCaeEnabled(request.enableCae());
+        TokenRequestContext context =
+                new TokenRequestContext().addScopes(request.scope()).setCaeEnabled(request.enableCae());
         if (request.tenantId() != null) {
             context.setTenantId(request.tenantId());
         }

@@ -39,11 +39,13 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
                         return Mono.error(R2dbcErrors.of(own));
                     }
                     R2dbcException refused = loginError(error);
-                    if (refused == null || attempt.token() == null) {
+                    if (refused == null || attempt.login() == null) {
                         return Mono.error(error);
                     }
                     Mono<Boolean> newer = again && Library.isRetriable(refused.getSqlState(), refused.getMessage())
-                            ? Mono.fromFuture(provider.invalidateAsync(attempt.token())).onErrorReturn(false)
+                            ? Mono.fromFuture(provider.invalidateAsync(
+                                            attempt.login().password()))
+                                    .onErrorReturn(false)
                             : Mono.just(false);
                     return newer.flatMap(is -> is ? connect(false) : Mono.error(explained(refused, attempt)));
                 });
@@ -52,7 +54,9 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
     private static R2dbcException loginError(Throwable error) {
         Throwable current = error;
         for (int depth = 0; current != null && depth < 20; depth++) {
-            if (current instanceof R2dbcException found && found.getSqlState() != null && found.getSqlState().startsWith("28")) {
+            if (current instanceof R2dbcException found
+                    && found.getSqlState() != null
+                    && found.getSqlState().startsWith("28")) {
                 return found;
             }
             current = current.getCause();
@@ -64,14 +68,17 @@ final class EntraConnectionFactory implements ConnectionFactory, Wrapped<Connect
         String explanation = Library.explain(
                 refused.getSqlState(),
                 refused.getMessage(),
-                attempt.user(),
-                attempt.userSource(),
-                attempt.token(),
+                attempt.login().user(),
+                attempt.login().userSource(),
+                attempt.login().password(),
                 attempt.host());
         return explanation.isEmpty()
                 ? refused
                 : new R2dbcPermissionDeniedException(
-                        refused.getMessage() + "\n" + explanation, refused.getSqlState(), refused.getErrorCode(), refused);
+                        refused.getMessage() + "\n" + explanation,
+                        refused.getSqlState(),
+                        refused.getErrorCode(),
+                        refused);
     }
 
     @Override

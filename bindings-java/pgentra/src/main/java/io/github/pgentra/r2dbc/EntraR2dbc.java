@@ -10,6 +10,7 @@ import io.r2dbc.spi.ConnectionFactories;
 import io.r2dbc.spi.ConnectionFactory;
 import io.r2dbc.spi.ConnectionFactoryOptions;
 import io.r2dbc.spi.Option;
+import io.r2dbc.spi.Wrapped;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -28,18 +29,22 @@ import java.util.Objects;
  * }</pre>
  *
  * <p>A user in the options wins over the token's. A password in the options is used as it is. The driver's default, no TLS, is
- * raised to {@code require}; {@code disable} is refused, unless the server is local.
+ * raised to {@code require}; {@code disable} is refused, unless the server is local or the option
+ * {@code pgentra.allowInsecureTransport} is true.
  */
 public final class EntraR2dbc {
     private static final Option<Object> USER = Option.valueOf("user");
     private static final Option<Object> PASSWORD = Option.sensitiveValueOf("password");
+    private static final Option<Object> ALLOW_INSECURE_TRANSPORT = Option.valueOf("pgentra.allowInsecureTransport");
     private static final Option<Object> SSL_MODE_ALIAS = Option.valueOf("sslmode");
 
     private EntraR2dbc() {}
 
     /** As {@link #apply(ConnectionFactoryOptions, TokenProvider)}, with the default credential and the host of the options. */
     public static ConnectionFactoryOptions apply(ConnectionFactoryOptions options) {
-        return apply(options, TokenProvider.builder().host(String.join(",", hosts(options))).build());
+        return apply(
+                options,
+                TokenProvider.builder().host(String.join(",", hosts(options))).build());
     }
 
     /**
@@ -97,6 +102,18 @@ public final class EntraR2dbc {
         return new EntraConnectionFactory(factory, provider);
     }
 
+    /** Returns whether a factory, or one that it wraps, is from {@link #decorate} or {@link #connectionFactory}. */
+    public static boolean isDecorated(ConnectionFactory factory) {
+        Object current = factory;
+        for (int depth = 0; depth < 20 && current != null; depth++) {
+            if (current instanceof EntraConnectionFactory) {
+                return true;
+            }
+            current = current instanceof Wrapped<?> wrapper ? wrapper.unwrap() : null;
+        }
+        return false;
+    }
+
     /** The driver behind {@code pool} and {@code proxy}, whose protocol names it. */
     private static String driver(ConnectionFactoryOptions options) {
         String driver = String.valueOf(options.getValue(ConnectionFactoryOptions.DRIVER));
@@ -121,6 +138,8 @@ public final class EntraR2dbc {
         request.put("arguments", arguments);
         request.put("environment", Map.of());
         request.put("has_credential", true);
+        Object allowed = options.getValue(ALLOW_INSECURE_TRANSPORT);
+        request.put("allow_insecure_transport", allowed != null && Boolean.parseBoolean(allowed.toString()));
         Map<String, Object> plan = Library.planConnection(request);
         if (plan.get("warnings") instanceof List<?> warnings) {
             for (Object warning : warnings) {

@@ -4,27 +4,20 @@ import io.github.pgentra.EntraException;
 import io.github.pgentra.Login;
 import io.github.pgentra.TokenProvider;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.function.Supplier;
 import org.reactivestreams.Publisher;
 import reactor.core.publisher.Mono;
 
 /** What one connection logs in with. The decorator puts it into Reactor's context, and the driver's publishers fill it in. */
 final class LoginAttempt {
-    private String user;
-    private String userSource;
-    private String token;
-    private String host;
+    private volatile Login login;
+    private volatile String host;
 
-    String user() {
-        return user;
-    }
-
-    String userSource() {
-        return userSource;
-    }
-
-    String token() {
-        return token;
+    /** The role and the token, or null before the driver requested them. */
+    Login login() {
+        return login;
     }
 
     String host() {
@@ -33,24 +26,29 @@ final class LoginAttempt {
 
     /** The role of the next login. */
     static Publisher<String> user(TokenProvider provider) {
-        return login(provider).map(Login::user);
+        return mapped(provider::loginAsync).map(Login::user);
     }
 
-    /** The token of the next login. */
+    /** The token of the next login; {@code givenUser}: the role, if the options name it. */
     static Publisher<CharSequence> password(TokenProvider provider, String givenUser, List<String> hosts) {
-        return Mono.deferContextual(context -> login(provider).map(login -> {
-            context.<LoginAttempt>getOrEmpty(LoginAttempt.class).ifPresent(attempt -> {
-                attempt.user = givenUser != null ? givenUser : login.user();
-                attempt.userSource = givenUser != null ? "user" : login.userSource();
-                attempt.token = login.password();
-                attempt.host = hosts.get(0);
+        return Mono.deferContextual(context -> {
+            // The role is not derived where it is given.
+            Mono<Login> login = givenUser == null
+                    ? mapped(provider::loginAsync)
+                    : mapped(provider::tokenAsync)
+                            .map(token -> new Login(givenUser, token.token(), "user", token.expiresOn()));
+            return login.map(found -> {
+                context.<LoginAttempt>getOrEmpty(LoginAttempt.class).ifPresent(attempt -> {
+                    attempt.login = found;
+                    attempt.host = hosts.get(0);
+                });
+                return found.password();
             });
-            return login.password();
-        }));
+        });
     }
 
-    private static Mono<Login> login(TokenProvider provider) {
-        return Mono.defer(() -> Mono.fromFuture(provider.loginAsync()))
+    private static <T> Mono<T> mapped(Supplier<CompletableFuture<T>> call) {
+        return Mono.defer(() -> Mono.fromFuture(call.get()))
                 .onErrorMap(CompletionException.class, e -> e.getCause() == null ? e : e.getCause())
                 .onErrorMap(EntraException.class, R2dbcErrors::of);
     }
