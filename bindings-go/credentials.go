@@ -28,7 +28,6 @@ type builtin struct {
 
 	lock   sync.Mutex
 	opened *openedCredential
-	err    error
 }
 
 type builtinCredential interface {
@@ -104,13 +103,24 @@ func isRequired(kind, key string) bool {
 	return false
 }
 
-// open opens the credential by itself, with the variables of the process at that time.
+// open opens the credential by itself, once, with the variables of the process at that time.
 func (b *builtin) open() (*openedCredential, error) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	if b.opened != nil {
 		return b.opened, nil
 	}
+	made, err := b.openWith(nil)
+	if err != nil {
+		return nil, err
+	}
+	b.opened = made
+	runtime.AddCleanup(b, (*openedCredential).close, made)
+	return made, nil
+}
+
+// openWith opens the credential with given variables, or with those of the process.
+func (b *builtin) openWith(environment map[string]string) (*openedCredential, error) {
 	made := &openedCredential{}
 	handles := make([]credentialHandle, 0, len(b.members))
 	for _, member := range b.members {
@@ -122,7 +132,7 @@ func (b *builtin) open() (*openedCredential, error) {
 		made.queues = append(made.queues, found)
 		handles = append(handles, found.handle)
 	}
-	config := map[string]any{"credential": b.document(), "environment": environmentOf(nil, configVariables())}
+	config := map[string]any{"credential": b.document(), "environment": environmentOf(environment, configVariables())}
 	if b.caFile != "" {
 		config["ca_file"] = b.caFile
 	}
@@ -133,8 +143,6 @@ func (b *builtin) open() (*openedCredential, error) {
 	}
 	made.waits.isCached, made.waits.closed, made.waits.limit = true, make(chan struct{}), 30*time.Second
 	made.waits.queues = made.queues
-	b.opened = made
-	runtime.AddCleanup(b, (*openedCredential).close, made)
 	return made, nil
 }
 

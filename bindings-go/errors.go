@@ -170,6 +170,12 @@ func (e *Error) Unwrap() []error { return e.causes }
 // Timeout reports whether a time limit passed.
 func (e *Error) Timeout() bool { return e.Code == ErrTimeout }
 
+// NewError returns an error of this package's kind, for packages of drivers. message says what failed, without a full stop; advice
+// says what to do.
+func NewError(code ErrorCode, message, advice string) *Error {
+	return newError(code, message, advice, "")
+}
+
 // contextError returns the error of a wait that a context ended. known is the library's error at that time, which contains the
 // last failure of the fetch, or nil.
 func contextError(ctx context.Context, known error) error {

@@ -26,6 +26,8 @@ type provider struct {
 	credential TokenCredential
 	queues     []*queue
 	settings   *settings
+	// own is a credential with the variables of this provider alone.
+	own *openedCredential
 
 	waits   waits
 	closing sync.Once
@@ -105,7 +107,13 @@ func (p *provider) openCredential(config map[string]any) (credentialHandle, erro
 		}
 		return nil, nil
 	}
-	opened, err := described.open()
+	var opened *openedCredential
+	var err error
+	if p.settings.environment == nil {
+		opened, err = described.open()
+	} else if opened, err = described.openWith(p.settings.environment); err == nil {
+		p.own = opened
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +124,9 @@ func (p *provider) openCredential(config map[string]any) (credentialHandle, erro
 // release gives up a custom credential. The queues of a credential of the library belong to it.
 func (p *provider) release() {
 	if _, ok := p.credential.(builtinCredential); ok {
+		if p.own != nil {
+			p.own.close()
+		}
 		return
 	}
 	for _, one := range p.queues {

@@ -692,3 +692,32 @@ func TestVersion_is_that_of_the_header(t *testing.T) {
 		t.Errorf("%s, the header %s", found, pgentra.HeaderVersion)
 	}
 }
+
+func TestWithEnvironment_reaches_the_members_of_a_chain(t *testing.T) {
+	emulated := emulator.Start(t)
+	principal := emulated.Add(t, "service_principal", nil)
+	environment, err := pgentra.NewEnvironmentCredential(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pgentra.CredentialFunc(func(context.Context, pgentra.TokenRequest) (pgentra.Token, error) {
+		return pgentra.Token{}, errors.New("the chain must not continue")
+	})
+	chain, err := pgentra.NewChainedTokenCredential([]pgentra.TokenCredential{environment, own}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := open(t, pgentra.WithCredential(chain), pgentra.WithEnvironment(map[string]string{
+		"AZURE_TENANT_ID": emulated.Text("tenant_id"), "AZURE_CLIENT_ID": principal.ClientID,
+		"AZURE_CLIENT_SECRET": principal.Secret, "AZURE_AUTHORITY_HOST": emulated.Text("authority_host"),
+		"SSL_CERT_FILE": emulated.Text("bundle_file"), "PGUSER": principal.Name,
+	}))
+	login, err := provider.Login(t.Context())
+	if err != nil || login.User != principal.Name || login.Source != "PGUSER" {
+		t.Fatal(login, err)
+	}
+	// The credential itself has the variables of the process.
+	if _, err := chain.GetToken(t.Context(), pgentra.TokenRequest{Scope: "scope/.default"}); err == nil {
+		t.Error("the chain found the variables of the provider")
+	}
+}

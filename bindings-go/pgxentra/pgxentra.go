@@ -203,11 +203,8 @@ func apply(connection *pgentra.Connection, config *pgx.ConnConfig, login pgentra
 		}
 	}
 	if len(kept) == 0 {
-		return &pgentra.Error{
-			Code:    pgentra.ErrInsecureTransport,
-			Message: "a token is not sent over a connection without TLS: TLS is disabled for " + config.Host + ". Set sslmode=verify-full.",
-			Advice:  "Set sslmode=verify-full.",
-		}
+		return pgentra.NewError(pgentra.ErrInsecureTransport,
+			"a token is not sent over a connection without TLS, and TLS is disabled for "+config.Host, "Set sslmode=verify-full.")
 	}
 	config.Host, config.Port, config.TLSConfig = kept[0].Host, kept[0].Port, kept[0].TLSConfig
 	config.Fallbacks = kept[1:]

@@ -89,11 +89,8 @@ func secure(connection *pgentra.Connection, config *pq.Config) error {
 			continue
 		}
 		if config.SSLMode == pq.SSLModeDisable {
-			return &pgentra.Error{
-				Code:    pgentra.ErrInsecureTransport,
-				Message: "a token is not sent over a connection without TLS: TLS is disabled for " + host + ". Set sslmode=verify-full.",
-				Advice:  "Set sslmode=verify-full.",
-			}
+			return pgentra.NewError(pgentra.ErrInsecureTransport,
+				"a token is not sent over a connection without TLS, and TLS is disabled for "+host, "Set sslmode=verify-full.")
 		}
 		config.SSLMode = pq.SSLModeRequire
 		return nil
