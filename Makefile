@@ -50,7 +50,7 @@ demo: prerequisites ## watch programs log in to a real PostgreSQL with Entra tok
 # One build compiles what the languages share once.
 demo-engines:
 	@echo '[pgentra] building the emulator and the engine for every language, profile $(PROFILE)'
-	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false $(CARGO_BUILD) -p pgentra-emulator -p pgentra-c -p pgentra-python -p pgentra-node -p pgentra-java
+	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false $(CARGO_BUILD) -p pgentra-emulator -p pgentra-cli -p pgentra-c -p pgentra-python -p pgentra-node -p pgentra-java
 
 demo-python:
 	@"$(PYTHON)" tools/environment.py venv demo >/dev/null

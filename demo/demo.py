@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from demo_environments import ALICE, call_service, environments, without_identity  # noqa: E402
+from support import pgbouncer  # noqa: E402
 from support.drivers import Target  # noqa: E402
 from support.emulator import Emulator, ServerAddress  # noqa: E402
 from support.pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
@@ -305,6 +306,22 @@ def go_samples(folder: str) -> list[Sample]:
     return [Sample(name, (str(programs / program),)) for name, program in GO_SAMPLES]
 
 
+def unchanged_programs(bundle: str) -> list[Sample]:
+    """Returns the programs that `pgentra` logs in; reports which are missing."""
+    pgentra, program = str(TARGET / "pgentra"), str(ROOT / "demo" / "unchanged_programs.py")
+    made = []
+    for name, mode, needed in (
+        ("psql, by pgentra exec", "psql", shutil.which("psql")),
+        ("pg_dump, by pgentra exec", "pg_dump", shutil.which("pg_dump")),
+        ("PgBouncer, pgentra agent", "pgbouncer", pgbouncer.PROGRAM and shutil.which("psql")),
+    ):
+        if needed is None or not Path(pgentra).exists():
+            say(f"not tried: {name}: not installed")
+        else:
+            made.append(Sample(name, (sys.executable, program, pgentra, mode, bundle)))
+    return made
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -313,6 +330,9 @@ def main() -> int:
         say(str(error))
         return 1
     try:
+        # The programs of the server that the emulator uses.
+        if folder_of_postgres := os.environ.get("PGENTRA_POSTGRES_BIN"):
+            os.environ["PATH"] += f"{os.pathsep}{folder_of_postgres}"
         for name in set(os.environ) - set(emulator.environment()):
             del os.environ[name]
         os.environ.update(emulator.environment())
@@ -369,7 +389,7 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)
     good = True
-    for sample in chain(samples, later(built)):
+    for sample in chain(samples, later(built), unchanged_programs(emulator.bundle_file)):
         emulator.reset()
         done = run(sample, folder, environment)
         found = LOGGED_IN.search(done.stdout)

@@ -106,6 +106,11 @@ fn with_variables(command: Command, is_root: bool) -> Command {
         if command.get_arguments().any(|argument| argument.get_id() == "help") { command } else { command.arg(help) };
     let command = command.mut_args(|argument| {
         let name = argument.get_id().as_str().to_ascii_uppercase();
+        // A variable can also be 1, yes or on.
+        let argument = match argument.get_action() {
+            clap::ArgAction::SetTrue => argument.value_parser(clap::builder::BoolishValueParser::new()),
+            _ => argument,
+        };
         match (argument.get_long(), is_root) {
             (Some("help" | "version"), _) | (None, _) | (_, true) => argument,
             _ => argument.env(format!("PGENTRA_{name}")).hide_env(true),

@@ -426,6 +426,14 @@ mod tests {
     }
 
     #[test]
+    fn require_role_refuses_what_a_line_cannot_contain() {
+        for role in ["a\0b", "a\nb", "a\rb"] {
+            assert_eq!(require_role(role).expect_err("refused").exit as u8, 2, "{role:?}");
+        }
+        assert!(require_role("'$(x)` \"\\").is_ok());
+    }
+
+    #[test]
     fn request_refuses_a_password_without_repeating_it() {
         let mut document = Map::new();
         for server in ["postgresql://u:canary@h/d", "host=h password=canary"] {

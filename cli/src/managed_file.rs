@@ -77,6 +77,9 @@ impl ManagedFile {
                 _ => {}
             }
         }
+        if file.kind == Kind::Token && !is_absent_or_digests(&file.companion()) {
+            return refuse("another program uses the file of its digest", "Pass another file.");
+        }
         if !file.is_absent()? && !file.is_ours()? {
             return match file.kind {
                 Kind::PasswordFile => refuse(
@@ -135,17 +138,25 @@ impl ManagedFile {
             Kind::PgBouncer => format!("; {MARK}\n{contents}"),
             Kind::MergedPasswordFile(name) => merged(&self.read().map_err(failed)?, name, contents),
             Kind::Token => {
-                // With the digest first, the program recognises the file even if it is killed between the two.
-                write_atomically(&self.companion(), digest(contents.as_bytes()).as_bytes(), |_| Ok(()))
-                    .map_err(failed)?;
+                // Both digests, so that the program recognises the file even if it is killed before the file is replaced.
+                let before = fs::read(&self.path).unwrap_or_default();
+                self.write_digests(&[contents.as_bytes(), &before]).map_err(failed)?;
                 contents.to_owned()
             }
         };
         let contents = zeroize::Zeroizing::new(contents);
         let access = self.access;
         write_atomically(&self.path, contents.as_bytes(), |file| set_access(file, access)).map_err(failed)?;
+        if self.kind == Kind::Token {
+            self.write_digests(&[contents.as_bytes()]).map_err(failed)?;
+        }
         self.is_written = true;
         Ok(())
+    }
+
+    fn write_digests(&self, contents: &[&[u8]]) -> io::Result<()> {
+        let lines: String = contents.iter().map(|contents| digest(contents) + "\n").collect();
+        write_atomically(&self.companion(), lines.as_bytes(), |_| Ok(()))
     }
 
     /// Excludes other processes that merge into the same file.
@@ -190,7 +201,7 @@ impl ManagedFile {
             }
             Kind::Token => {
                 let digests = fs::read_to_string(self.companion()).unwrap_or_default();
-                digests.trim() == digest(&contents) || contents.is_empty()
+                digests.lines().any(|line| line == digest(&contents))
             }
         })
     }
@@ -272,6 +283,14 @@ fn digest(contents: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns whether a file does not exist or contains digests only.
+fn is_absent_or_digests(path: &Path) -> bool {
+    match fs::read_to_string(path) {
+        Ok(text) => text.lines().all(|line| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Reads octal permissions. Other users must not read a token.
 ///
 /// # Errors
@@ -345,9 +364,17 @@ mod tests {
             assert!(open(&path, kind).is_err());
         }
         assert_eq!(read(&path), "precious");
+        fs::write(&path, "").expect("written");
+        assert!(open(&path, Kind::Token).is_err(), "an empty file of another program");
         fs::remove_file(&path).expect("removed");
+        fs::write(folder.path().join("file.pgentra"), "precious").expect("written");
+        assert!(open(&path, Kind::Token).is_err(), "a digest of another program");
+        fs::remove_file(folder.path().join("file.pgentra")).expect("removed");
         let mut file = open(&path, Kind::Token).expect("absent");
         file.write("token").expect("written");
+        let own = open(&path, Kind::Token).expect("its own");
+        own.write_digests(&[b"a newer token", b"token"]).expect("written");
+        assert!(own.is_ours().expect("readable"), "killed before the file was replaced");
         fs::write(&path, "precious").expect("written");
         assert!(file.write("newer").is_err());
         drop(file);

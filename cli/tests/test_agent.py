@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -19,7 +17,7 @@ from typing import Any
 import pytest
 from conftest import Cli, wait_for
 
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+from support import pgbouncer
 
 
 @contextmanager
@@ -171,82 +169,30 @@ def test_agent_without_a_token_fails(cli: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-class PgBouncer:
-    """Debian's PgBouncer with an auth_file, in front of the emulator."""
-
-    def __init__(self, cli: Cli, folder: Path) -> None:
-        self.cli = cli
-        self.folder = folder
-        self.users = folder / "users.txt"
-        self.log = folder / "log"
-        server = cli.emulator.server
-        (folder / "pgbouncer.ini").write_text(f"""
-            [databases]
-            shop = host={server.host} port={server.port} dbname=postgres user=app-mi
-            [pgbouncer]
-            logfile = {self.log}
-            unix_socket_dir = {folder}
-            listen_port = 6432
-            auth_type = trust
-            auth_file = {self.users}
-            admin_users = app-mi
-            server_tls_sslmode = verify-full
-            server_tls_ca_file = {folder}/ca.pem
-            server_lifetime = 1
-            server_login_retry = 0
-        """)
-        shutil.copy(cli.emulator.bundle_file, folder / "ca.pem")
-
-    def psql(self, database: str, query: str) -> subprocess.CompletedProcess[str]:
-        words = ["psql", "-h", str(self.folder), "-p", "6432", "-U", "app-mi", "-d", database, "-Atc", query]
-        return subprocess.run(words, env=self.cli.environment, capture_output=True, text=True, timeout=60)
-
-
-@pytest.fixture
-def pgbouncer(cli: Cli) -> Iterator[PgBouncer]:
-    if PGBOUNCER is None:
+def test_agent_keeps_pgbouncer_logged_in_across_expiries(cli: Cli) -> None:
+    if pgbouncer.PROGRAM is None:
         reason = "no pgbouncer on this machine: tools/ci_packages.sh installs it"
         if os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(reason)
         pytest.skip(reason)
-    # Its path must be short enough for a socket.
-    with tempfile.TemporaryDirectory(prefix="pgb-", dir="/dev/shm") as name:
-        yield PgBouncer(cli, Path(name))
-
-
-def test_agent_keeps_pgbouncer_logged_in_across_expiries(cli: Cli, pgbouncer: PgBouncer) -> None:
     lifetime = 10
-    cli.emulator.set_tokens(lifetime_s=lifetime)
-    folder = pgbouncer.folder
-    options: list[str | Path] = ["--pgbouncer-auth-file", pgbouncer.users]
-    start = [str(PGBOUNCER), str(folder / "pgbouncer.ini")]
-    if os.geteuid() == 0:
-        # It does not run as root. Its user reads the files by its group.
-        user = next(one for name in ("postgres", "nobody") for one in pwd.getpwall() if one.pw_name == name)
-        os.chown(folder, user.pw_uid, 0)
-        folder.chmod(0o770)
-        for file in folder.iterdir():
-            os.chown(file, user.pw_uid, 0)
-        options += ["--file-group", str(user.pw_gid)]
-        start[1:1] = ["-u", user.pw_name]
-    reload: list[str | Path] = ["psql", "-h", folder, "-p", "6432", "-U", "app-mi", "-d", "pgbouncer", "-qc", "RELOAD"]
-    with agent(cli, *options, "--on-refresh", "--", *reload):
-        present(pgbouncer.users)
-        process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: (folder / ".s.PGSQL.6432").exists(), "the pooler's socket")
-            assert len(pgbouncer.users.read_text()) > 1000, "the length of a managed identity's token"
-            tokens = {pgbouncer.users.read_text()}
+    emulator = cli.emulator
+    emulator.set_tokens(lifetime_s=lifetime)
+    variables = cli.variables({})
+    with pgbouncer.PgBouncer(emulator.server, "app-mi", emulator.bundle_file, variables) as pooler:
+        reload = pooler.command("pgbouncer", "RELOAD")
+        options = ["--pgbouncer-auth-file", str(pooler.users), *pooler.agent_options]
+        with agent(cli, *options, "--on-refresh", "--", *reload):
+            pooler.start()
+            assert len(pooler.users.read_text()) > 1000, "the length of a managed identity's token"
+            tokens = {pooler.users.read_text()}
             ends = time.monotonic() + 2 * lifetime
             while time.monotonic() < ends or len(tokens) < 4:
-                shown = pgbouncer.psql("shop", "select current_user")
-                assert shown.stdout == "app-mi\n", (shown.stderr, pgbouncer.log.read_text())
-                tokens.add(pgbouncer.users.read_text())
+                shown = pooler.psql("select current_user")
+                assert shown.stdout == "app-mi\n", (shown.stderr, pooler.log.read_text())
+                tokens.add(pooler.users.read_text())
                 time.sleep(0.5)
-        finally:
-            process.terminate()
-            process.wait(60)
-    logins = cli.emulator.postgres_report().logins
+    logins = emulator.postgres_report().logins
     assert len(logins) > 4 and {login.outcome for login in logins} == {"logged_in"}, logins
 
 

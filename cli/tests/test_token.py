@@ -113,6 +113,7 @@ def test_options_have_variables(cli: Cli) -> None:
     assert json.loads(cli.run("token", PGENTRA_FORMAT="json", PGENTRA_CREDENTIAL="managed_identity").stdout)[
         "credential"
     ] == ("ManagedIdentityCredential (App Service)")
+    assert json.loads(cli.run("token", PGENTRA_JSON="1").stdout)["user"] == "app-mi"
     assert cli.run("token", code=2, PGENTRA_CREDENTIAL="nothing").stderr.startswith("pgentra: invalid_configuration: ")
 
 
@@ -188,6 +189,13 @@ def test_errors_without_a_credential(cli: Cli) -> None:
     assert "\n  - EnvironmentCredential: " in failed.stderr
     document = json.loads(cli.run("token", "--json", code=3, **nothing).stderr)["error"]
     assert document["attempts"][0]["credential"] == "EnvironmentCredential"
+
+
+def test_log_is_on_standard_error(cli: Cli) -> None:
+    done = cli.run("token", "-v")
+    assert done.stdout.startswith("ey") and done.stderr.startswith("pgentra: ") and "eyJ" not in done.stderr
+    lines = [json.loads(line) for line in cli.run("token", "-v", "--log", "json").stderr.splitlines()]
+    assert lines and all(set(line) == {"level", "target", "message"} for line in lines)
 
 
 def test_arguments_that_are_unknown_end_with_2(cli: Cli) -> None:

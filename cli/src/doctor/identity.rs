@@ -27,6 +27,9 @@ const MEMBERS: [&str; 6] = [
     "AzureDeveloperCliCredential",
 ];
 
+/// What the advice of a chain's error says about this command.
+const CHECKED_HERE: &str = "; pgentra doctor checks each step";
+
 /// The application id of PostgreSQL's resource, which tokens of version 2.0 have in place of its address.
 const RESOURCE_ID: &str = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
 
@@ -119,7 +122,7 @@ pub async fn credential(connection: &Connection, all: Option<&Config>) -> (Check
             let lines = attempts.map(|attempt| format!("- {}", attempt.to_string().replace('\n', " ")));
             let check = Check::fail("credential", format!("{}: {}", error.code(), error.headline()));
             let check = lines.fold(check, Check::found);
-            check.do_this(error.advice())
+            check.do_this(error.advice().replace(CHECKED_HERE, ""))
         }
     };
     if let Some(config) = all {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgentra::{
     Login,
     postgres::{
-        login_error::{LoginErrorCause, classify, explain},
+        login_error::{CHECK_EACH_STEP, LoginErrorCause, classify, explain},
         role_name::{Principal, decode_jwt},
     },
 };
@@ -98,7 +98,7 @@ pub async fn login(
                 cause => Check::fail("login", format!("{}: {message} ({})", cause.as_str(), error.sqlstate)),
             };
             let explained = explain(&classified, login.user(), source, principal, None);
-            (if explained.is_empty() { check } else { check.do_this(explained) }, None)
+            (check.do_this(explained.trim_end_matches(CHECK_EACH_STEP)), None)
         }
     }
 }

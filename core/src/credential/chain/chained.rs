@@ -145,7 +145,9 @@ impl Walk {
         let message = format!("no credential of the chain is available ({})", tried.join(", "));
         Error::new(ErrorKind::CredentialUnavailable, message)
             .for_credential(self.chain)
-            .with_advice("Set up one of them. The lines below state what each one lacks.")
+            .with_advice(
+                "Set up one of them. The lines below state what each one lacks; pgentra doctor checks each step.",
+            )
             .with_attempts(self.attempts)
     }
 }
