@@ -24,6 +24,8 @@ from support.language_program import Failed, LanguageProgram
 NOT_LOOPBACK = "0.0.0.0"
 PREFIX = "AZURE_POSTGRESQL_"
 HUNTER = "hunter2-canary"
+#: Of the tokens in the test of expiry, in seconds.
+LIFETIME_S = 10
 
 
 def managed(identity: Principal) -> dict[str, Any]:
@@ -234,15 +236,30 @@ class LanguageLogins:
         )
         assert len(emulator.postgres_report().logins) == 1
 
-    def test_outage_is_served_from_the_cache(
-        self, fresh: LanguageProgram, entry: str, emulator: Emulator, identity: Principal, settings: dict[str, Any]
+    def test_logins_across_expiry_and_outage(
+        self, fresh: LanguageProgram, emulator: Emulator, identity: Principal, settings: dict[str, Any]
     ) -> None:
-        emulator.set_tokens(lifetime_s=30)
-        for status in (None, 503):
-            if status is not None:
-                # The refresh is due after 8 to 10 s of 20, so that the next login starts one.
-                emulator.add_fault(principal=identity.name, status=status)
-            assert fresh.call("connect", entry=entry, settings=settings, options=managed(identity)) == identity.name
+        """New connections with every entry point for two lifetimes of a token, with failing token requests in the second."""
+        emulator.set_tokens(lifetime_s=LIFETIME_S)
+        began, logins = time.monotonic(), 0
+        fault: int | None = None
+        while (passed := time.monotonic() - began) < 2 * LIFETIME_S:
+            # The outage ends before the token that is cached then.
+            outage = LIFETIME_S * 1.2 < passed < LIFETIME_S * 1.4
+            if outage and fault is None:
+                fault = emulator.add_fault(principal=identity.name, status=503)
+            if not outage and fault is not None:
+                emulator.clear_fault(fault)
+                fault = None
+            for entry in self.ENTRIES:
+                role = fresh.call("connect", entry=entry, settings=settings, options=managed(identity))
+                assert role == identity.name
+                logins += 1
+            time.sleep(0.2)
+        requests = [one for one in emulator.database_requests(identity) if one.status == 200]
+        print(f"\n{self.LANGUAGE}: {logins} logins in {2 * LIFETIME_S} s, {len(requests)} tokens")
+        assert len(requests) >= 3
+        assert {login.outcome for login in emulator.postgres_report().logins} == {"logged_in"}
 
     def test_unreachable_server(
         self, fresh: LanguageProgram, entry: str, identity: Principal, settings: dict[str, Any]
