@@ -153,7 +153,14 @@ def ruby_samples() -> list[Sample]:
             say(f"not tried: {name}: no Ruby with ffi and {gem}")
             continue
         library = f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"
-        words = ("env", library, found, "-I", str(ROOT / "bindings-ruby" / "lib"), str(ROOT / "examples" / "ruby" / file))
+        words = (
+            "env",
+            library,
+            found,
+            "-I",
+            str(ROOT / "bindings-ruby" / "lib"),
+            str(ROOT / "examples" / "ruby" / file),
+        )
         made.append(Sample(name, words))
     return made
 

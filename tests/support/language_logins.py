@@ -286,7 +286,9 @@ class LanguageLogins:
 
     # Service Connector
 
-    @pytest.mark.parametrize("kind", [system_assigned, user_assigned, service_principal], ids=lambda kind: kind.__name__)
+    @pytest.mark.parametrize(
+        "kind", [system_assigned, user_assigned, service_principal], ids=lambda kind: kind.__name__
+    )
     def test_service_connector(
         self,
         fresh: LanguageProgram,

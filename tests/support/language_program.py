@@ -1,6 +1,7 @@
 """A program in another language that runs the calls of tests: one JSON object a line in, one a line out.
 
-A request is `{"call": NAME, ...}`. A response is `{"result": VALUE}` or `{"error": {"code", "message", "detail", "class"}}`.
+A request is `{"call": NAME, ...}`. A response is `{"result": VALUE}` or
+`{"error": {"code", "message", "detail", "class"}}`.
 """
 
 from __future__ import annotations

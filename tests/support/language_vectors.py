@@ -161,7 +161,9 @@ class LanguageVectors:
         else:
             assert program.call("connection_plan", request=request)["sslmode"] == case["result"]
 
-    @pytest.mark.parametrize("case", [c for c in cases("connections.json", "strings") if NUL not in c.values[0]["text"]])
+    @pytest.mark.parametrize(
+        "case", [c for c in cases("connections.json", "strings") if NUL not in c.values[0]["text"]]
+    )
     def test_connection_read(self, program: LanguageProgram, case: dict[str, Any]) -> None:
         arguments = {"text": case["text"], "form": case["form"]}
         if "error" in case:
