@@ -1,7 +1,6 @@
 """Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet | java | go]    everything, or only the table of .NET, Java or Go, which replaces the one in
-                                              `results.md`
+    benchmarks/run.py [dotnet | java | go]    everything, or only that table, which replaces the one in `results.md`
 
 Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
 written to `results.md` beside this file; rows that miss their goal say so.
@@ -107,7 +106,7 @@ class Bench:
 
 
 def endpoint_of(language: str) -> str:
-    """Returns the token source. Java's peer cannot be told to trust the emulator's token endpoint: it asks Microsoft first."""
+    """Returns the token source. Java's peer cannot trust the emulator's token endpoint: it asks Microsoft first."""
     return "app_service" if language == "java" else "token"
 
 
@@ -351,7 +350,7 @@ def c_rows(bench: Bench) -> None:
 
 
 def script_rows(bench: Bench, command: list[str], file: str, second: tuple[str, str, float], warm_us: float) -> None:
-    """Measures a binding that loads libpgentra, which `c_rows` has built; there is no peer. `second` is another figure."""
+    """Measures a binding that loads libpgentra, which `c_rows` has built, without a peer. `second` is another figure."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     variables = os.environ | {"PGENTRA_LIBRARY": str(target / "libpgentra.so")}
     words = [*command, str(ROOT / "benchmarks" / file)]
@@ -415,7 +414,7 @@ def dotnet_rows(bench: Bench) -> None:
 
 
 def build_java() -> dict[str, list[str]]:
-    """Builds the jar that ships and the measuring program; returns nothing, and reports it, if there is no JDK with Maven."""
+    """Builds the jar that ships and the measuring program; reports it if there is no JDK with Maven."""
     if shutil.which("mvn") is None or shutil.which("javac") is None:
         say("not tried: Java: no JDK with Maven on this machine")
         return {}

@@ -110,7 +110,7 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
-#: Run if PHP is installed with FFI; those of frameworks only if the framework is in PHP's include path, as Debian installs it.
+#: Run if PHP is installed with FFI, and those of frameworks if PHP's include path has the framework, as on Debian.
 PHP_SAMPLES = (
     ("PHP, pg_connect", "pgsql.php", None),
     ("PHP, PDO", "pdo.php", None),

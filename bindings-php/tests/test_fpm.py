@@ -1,4 +1,4 @@
-"""PHP-FPM: workers keep tokens between requests, inherit those of the master, and say what their configuration lacks."""
+"""PHP-FPM: workers keep tokens between requests, inherit those of the master, and name what their settings lack."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_worker_keeps_token_between_requests(
 def test_worker_with_cleared_environment(
     tmp_path: Path, emulator: Emulator, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default of PHP-FPM. The error names the setting; with the variables in the pool's file, the login succeeds."""
+    """The default of PHP-FPM. The error names the setting; with the variables in the pool's file, the login works."""
     lines = inherit(*(name for name in OWN if name in os.environ))
     (tmp_path / "one").mkdir()
     with fpm(tmp_path / "one", lines, {"ffi.enable": "1"}, workers=1) as address:

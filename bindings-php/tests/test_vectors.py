@@ -26,6 +26,6 @@ def test_declarations_of_the_library() -> None:
     spaced = " ".join(known.split())
     for declaration in found[1].split(";\n"):
         text = " ".join(declaration.split()).rstrip(";")
-        if text.startswith("typedef") and "{" not in text or "}" in text or "pgentra_token_request {" in text:
+        if (text.startswith("typedef") and "{" not in text) or "}" in text or "pgentra_token_request {" in text:
             continue
         assert re.sub(r"\( ", "(", text) in spaced, text

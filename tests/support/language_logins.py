@@ -1,7 +1,7 @@
-"""Logins of languages whose bindings run in a program of their own, against the emulator's PostgreSQL with `verify-full`.
+"""Logins of languages whose bindings run in a program of their own: the emulator's PostgreSQL with `verify-full`.
 
-A suite derives a class of `LanguageLogins`, sets its attributes, and has the fixtures `emulator` and `fresh`: a program that
-starts with the environment of its first call and ends with the test.
+A suite derives a class of `LanguageLogins`, sets its attributes, and has the fixtures `emulator` and `fresh`: a program
+that starts with the environment of its first call and ends with the test.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class LanguageLogins:
     def test_logins_across_expiry_and_outage(
         self, fresh: LanguageProgram, emulator: Emulator, identity: Principal, settings: dict[str, Any]
     ) -> None:
-        """New connections with every entry point for two lifetimes of a token, with failing token requests in the second."""
+        """New connections for two lifetimes of a token, with failing token requests in the second."""
         emulator.set_tokens(lifetime_s=LIFETIME_S)
         began, logins = time.monotonic(), 0
         fault: int | None = None
