@@ -14,7 +14,8 @@ import pytest
 from support.drivers import Target
 from support.emulator import ROOT, Emulator, Principal
 
-pytestmark = pytest.mark.one_python
+# Making an environment takes minutes on a slow machine.
+pytestmark = [pytest.mark.one_python, pytest.mark.timeout(1200)]
 
 PROGRAMS = Path(__file__).parent / "frameworks"
 #: The environment of each program.
