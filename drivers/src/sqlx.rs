@@ -22,7 +22,8 @@
 //!   server rejects it, sqlx's own error is returned, without a retry; [`EntraPool::explain`] explains it. During an
 //!   outage that lasts longer than the token, that error is the server's. [`EntraPool::acquire`] and
 //!   [`EntraPool::begin`] retry once, explain, and return the error of the token source.
-//! - The token is refreshed by a timer ([`RefreshMode::Ahead`]), unless the options or the platform select another mode. In the modes `background` and `lazy` only `acquire` and `begin` store new tokens.
+//! - The token is refreshed by a timer ([`RefreshMode::Ahead`]), unless the options or the platform select another mode. In
+//!   the modes `background` and `lazy` only `acquire` and `begin` store new tokens.
 //! - The option `cache` must not be false.
 //! - `Debug` of sqlx's `PgConnectOptions` shows the password. This crate does not return such options, and the pool's own
 //!   `connect_options()` must not be logged.
