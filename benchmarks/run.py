@@ -350,7 +350,7 @@ def c_rows(bench: Bench) -> None:
 
 
 def script_rows(bench: Bench, command: list[str], file: str, second: tuple[str, str, float], warm_us: float) -> None:
-    """Measures a binding that loads libpgentra, which `c_rows` has built, without a peer. `second` is another figure."""
+    """Measures a binding that loads libpgentra, which `c_rows` has built. `second` is another figure."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     variables = os.environ | {"PGENTRA_LIBRARY": str(target / "libpgentra.so")}
     words = [*command, str(ROOT / "benchmarks" / file)]

@@ -75,14 +75,15 @@ class LanguageProgram:
     def stop(self) -> None:
         if self._process is None:
             return
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
         try:
-            self._process.wait(30)
+            process.wait(30)
         finally:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdout.close()
+            process.kill()
+            process.wait()
+            process.stdout.close()
             self._process = None
 
     def call_once(self, name: str, **arguments: Any) -> Any:
