@@ -308,13 +308,10 @@ impl Transport {
             Err(_) => {
                 // The rest of a fetch's limit has many digits.
                 let seconds = ((limit.as_secs_f64() * 10.0).round() / 10.0).max(0.1);
-                return Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("no response from {endpoint} within {seconds} s"),
-                )
-                .with_advice(
-                    "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
-                ));
+                return Err(Error::new(ErrorKind::Timeout, format!("no response from {endpoint} within {seconds} s"))
+                    .with_advice(
+                        "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
+                    ));
             }
         };
         if response.clock_skew.is_some() {
