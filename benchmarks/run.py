@@ -104,7 +104,7 @@ class Bench:
 
 
 def endpoint_of(language: str) -> str:
-    """Returns the token source. Java's peer cannot be told to trust the emulator's token endpoint: it asks Microsoft first."""
+    """Returns the token source. Java's peer cannot be configured to use the emulator's token endpoint."""
     return "app_service" if language == "java" else "token"
 
 
@@ -399,7 +399,7 @@ def dotnet_rows(bench: Bench) -> None:
 
 
 def build_java() -> dict[str, list[str]]:
-    """Builds the jar that ships and the measuring program; returns nothing, and reports it, if there is no JDK with Maven."""
+    """Builds the jar that ships and the measuring program; returns nothing, and reports it, if there is no JDK."""
     if shutil.which("mvn") is None or shutil.which("javac") is None:
         say("not tried: Java: no JDK with Maven on this machine")
         return {}
