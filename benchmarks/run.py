@@ -1,6 +1,6 @@
 """Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet | java]    everything, or only the table of .NET or Java, which replaces the one in `results.md`
+    benchmarks/run.py [dotnet | java]    everything, or only the table of one language, which replaces that of `results.md`
 
 Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
 written to `results.md` beside this file; rows that miss their goal say so.
@@ -62,7 +62,9 @@ class Bench:
     rows: list[Row] = field(default_factory=list)
 
     def start(self, language: str, measure: str, who: str, **variables: str) -> subprocess.Popen[str]:
-        program = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who)}.get(language) or self.python[who]
+        program = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who)}.get(language) or self.python[
+            who
+        ]
         return subprocess.Popen(
             [*program, measure, who],
             env=self.variables | variables,
@@ -553,9 +555,7 @@ def surroundings(emulator: Emulator, application: dict[str, Any]) -> str:
     )
 
 
-def start_bench(
-    python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]]
-) -> Bench:
+def start_bench(python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]]) -> Bench:
     emulator = Emulator.start("--config", str(ROOT / "benchmarks" / "emulator.toml"))
     (application,) = (one for one in emulator.call("GET", "/principals") if one["name"] == "bench-api")
     variables = emulator.environment() | {"PGENTRA_BENCHMARK": surroundings(emulator, application)}
