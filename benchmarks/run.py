@@ -1,6 +1,6 @@
 """Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet | java]    everything, or only the table of .NET or Java, which replaces the one in `results.md`
+    benchmarks/run.py [dotnet | java]    everything, or only the table of one language, which replaces that of `results.md`
 
 Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
 written to `results.md` beside this file; rows that miss their goal say so.
@@ -62,7 +62,9 @@ class Bench:
     rows: list[Row] = field(default_factory=list)
 
     def start(self, language: str, measure: str, who: str, **variables: str) -> subprocess.Popen[str]:
-        program = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who)}.get(language) or self.python[who]
+        program = {"rust": self.rust, "dotnet": self.dotnet, "java": self.java.get(who)}.get(language) or self.python[
+            who
+        ]
         return subprocess.Popen(
             [*program, measure, who],
             env=self.variables | variables,
@@ -104,7 +106,7 @@ class Bench:
 
 
 def endpoint_of(language: str) -> str:
-    """Returns the token source. Java's peer cannot be told to trust the emulator's token endpoint: it asks Microsoft first."""
+    """Returns the token source. Java's peer cannot be configured to use the emulator's token endpoint."""
     return "app_service" if language == "java" else "token"
 
 
@@ -399,7 +401,7 @@ def dotnet_rows(bench: Bench) -> None:
 
 
 def build_java() -> dict[str, list[str]]:
-    """Builds the jar that ships and the measuring program; returns nothing, and reports it, if there is no JDK with Maven."""
+    """Builds the jar that ships and the measuring program; returns nothing, and reports it, if there is no JDK."""
     if shutil.which("mvn") is None or shutil.which("javac") is None:
         say("not tried: Java: no JDK with Maven on this machine")
         return {}
@@ -553,9 +555,7 @@ def surroundings(emulator: Emulator, application: dict[str, Any]) -> str:
     )
 
 
-def start_bench(
-    python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]]
-) -> Bench:
+def start_bench(python: dict[str, list[str]], rust: list[str], dotnet: list[str], java: dict[str, list[str]]) -> Bench:
     emulator = Emulator.start("--config", str(ROOT / "benchmarks" / "emulator.toml"))
     (application,) = (one for one in emulator.call("GET", "/principals") if one["name"] == "bench-api")
     variables = emulator.environment() | {"PGENTRA_BENCHMARK": surroundings(emulator, application)}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the jars of the JVM binding.
 
-    tools/check_jar.py FOLDER     exit status 1 if a jar of the folder is too large, incomplete, or has a dependency
+tools/check_jar.py FOLDER     exit status 1 if a jar of the folder is too large, incomplete, or has a dependency
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ run_tests() {
 native() {
     triple=$(echo "$1" | sed 's/\.[0-9.]*$//')
     case "$1" in
+        # A shared library links the system's musl.
+        *musl*) export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=-crt-static" ;;
+    esac
+    case "$1" in
         *linux*)
             PATH="$("$PYTHON" tools/environment.py zig):$PATH" \
                 cargo zigbuild --quiet --profile release -p pgentra-java --target "$1" >&2

@@ -36,7 +36,9 @@ class LoggingTest {
         logger.addHandler(handler);
         try {
             Emulator.Principal principal = Emulator.add("user_assigned");
-            var credential = new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+            var credential = new ManagedIdentityCredentialBuilder()
+                    .clientId(principal.clientId())
+                    .build();
             Emulator.setTokens(Map.of("lifetime_s", 12));
             try (var provider = TokenProvider.builder().credential(credential).build()) {
                 provider.token();
@@ -52,8 +54,9 @@ class LoggingTest {
                     JdbcTest.sleep(200);
                 }
             }
-            assertTrue(records.stream().anyMatch(one -> one.getLoggerName().startsWith("pgentra")
-                    && one.getLevel().intValue() >= Level.WARNING.intValue()));
+            assertTrue(records.stream()
+                    .anyMatch(one -> one.getLoggerName().startsWith("pgentra")
+                            && one.getLevel().intValue() >= Level.WARNING.intValue()));
             records.forEach(one -> assertFalse(one.getMessage().contains("eyJ"), one.getMessage()));
         } finally {
             logger.removeHandler(handler);
@@ -64,7 +67,9 @@ class LoggingTest {
     @Test
     void statisticsAreOfThisProvider() {
         Emulator.Principal principal = Emulator.add("user_assigned");
-        var credential = new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+        var credential = new ManagedIdentityCredentialBuilder()
+                .clientId(principal.clientId())
+                .build();
         try (var provider = TokenProvider.builder().credential(credential).build()) {
             assertEquals(0L, provider.stats().get("fetches"));
             provider.token();

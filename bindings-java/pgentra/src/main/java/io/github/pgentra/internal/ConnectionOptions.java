@@ -9,6 +9,7 @@ import io.github.pgentra.identity.DefaultAzureCredentialBuilder;
 import io.github.pgentra.identity.ManagedIdentityCredentialBuilder;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.InvocationTargetException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -71,7 +72,12 @@ public final class ConnectionOptions {
 
     @SafeVarargs
     private static String[] concat(List<String>... lists) {
-        return Arrays.stream(lists).flatMap(List::stream).toArray(String[]::new);
+        // Without a stream, whose classes every start would load.
+        List<String> all = new ArrayList<>();
+        for (List<String> list : lists) {
+            all.addAll(list);
+        }
+        return all.toArray(new String[0]);
     }
 
     /** Where the options come from, which decides what they may do. */

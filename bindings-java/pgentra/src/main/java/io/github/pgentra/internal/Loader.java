@@ -2,10 +2,14 @@ package io.github.pgentra.internal;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -42,9 +46,10 @@ final class Loader {
                             + ". Add the jar with the classifier " + platform() + ", or name a library file with"
                             + " -Dpgentra.native.path.");
                 }
-                // Readable by this user alone; the name is not known before.
-                file = Files.createTempFile(Path.of(folder), "pgentra", System.mapLibraryName(""));
-                Files.copy(library, file, StandardCopyOption.REPLACE_EXISTING);
+                file = create(Path.of(folder));
+                try (OutputStream out = Files.newOutputStream(file)) {
+                    library.transferTo(out);
+                }
                 loadFile(file.toAbsolutePath());
                 return;
             } catch (IOException | InvalidPathException | SecurityException e) {
@@ -61,6 +66,26 @@ final class Loader {
             }
         }
         throw failed("pgentra's native library could not be loaded from " + String.join("; ", failures) + "." + ADVICE);
+    }
+
+    /**
+     * Creates a new file for this user alone. An existing file or link is never used, so that its name need not be secret:
+     * {@link Files#createTempFile} would start a secure random generator for it.
+     */
+    private static Path create(Path folder) throws IOException {
+        FileAttribute<?>[] attributes = FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
+                ? new FileAttribute<?>[] {PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))}
+                : new FileAttribute<?>[0];
+        for (int attempt = 1; ; attempt++) {
+            String name = "pgentra" + ProcessHandle.current().pid() + "-" + Long.toHexString(System.nanoTime());
+            try {
+                return Files.createFile(folder.resolve(System.mapLibraryName(name)), attributes);
+            } catch (FileAlreadyExistsException e) {
+                if (attempt == 10) {
+                    throw e;
+                }
+            }
+        }
     }
 
     private static void loadFile(Path file) {

@@ -50,7 +50,8 @@ class ArtifactTest {
         assertTrue(dependencies.getLength() > 0);
         for (int i = 0; i < dependencies.getLength(); i++) {
             Element dependency = (Element) dependencies.item(i);
-            boolean isOptional = text(dependency, "optional").equals("true") || text(dependency, "scope").equals("test");
+            boolean isOptional = text(dependency, "optional").equals("true")
+                    || text(dependency, "scope").equals("test");
             assertTrue(isOptional, text(dependency, "artifactId"));
         }
         for (String path : List.of("pom.xml", "pgentra/pom.xml", "pgentra-azure/pom.xml")) {
@@ -81,8 +82,7 @@ class ArtifactTest {
     void nativeImageMetadataNamesWhatExists() throws Exception {
         String folder = "/META-INF/native-image/io.github.pgentra/pgentra/";
         try (InputStream file = Native.class.getResourceAsStream(folder + "reachability-metadata.json")) {
-            Map<String, Object> metadata =
-                    Json.object(new String(file.readAllBytes(), StandardCharsets.UTF_8));
+            Map<String, Object> metadata = Json.object(new String(file.readAllBytes(), StandardCharsets.UTF_8));
             for (Object entry : (List<?>) metadata.get("reflection")) {
                 Map<?, ?> one = (Map<?, ?>) entry;
                 Class<?> type = Class.forName(one.get("type").toString());
@@ -91,8 +91,7 @@ class ArtifactTest {
                     Map<?, ?> wanted = (Map<?, ?>) method;
                     List<Executable> all = new ArrayList<>(Arrays.asList(type.getDeclaredMethods()));
                     all.addAll(Arrays.asList(type.getDeclaredConstructors()));
-                    assertTrue(
-                            all.stream().anyMatch(found -> matches(found, type, wanted)), type + " " + wanted);
+                    assertTrue(all.stream().anyMatch(found -> matches(found, type, wanted)), type + " " + wanted);
                 }
             }
         }
