@@ -418,6 +418,14 @@ class StarterTest {
                     mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
+        // The same server receives the token where that is allowed.
+        assertEquals(
+                "app-mi",
+                role(
+                        ENABLED,
+                        "spring.datasource.url=" + plaintext + "?sslmode=disable",
+                        "pgentra.allow-insecure-transport=true"));
+        assertTrue(Emulator.plaintextBytes() > 500);
     }
 
     @Configuration(proxyBeanMethods = false)
