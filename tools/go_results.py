@@ -3,8 +3,8 @@
 
     go test -json ... | tools/go_results.py
 
-Failed tests are printed with their output, of passed ones only the lines `works: ...` and `connector: ...`. Skipped tests are
-named with their reason. The exit status is 1 if a test or a package failed.
+Failed tests are printed with their output, of passed ones only the lines `works: ...` and `connector: ...`. Skipped
+tests are named with their reason. The exit status is 1 if a test or a package failed.
 """
 
 from __future__ import annotations
