@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from demo_environments import ALICE, call_service, environments, without_identity  # noqa: E402
+from support import pgbouncer  # noqa: E402
 from support.drivers import Target  # noqa: E402
 from support.emulator import Emulator, ServerAddress  # noqa: E402
 from support.pools import POOLS, SIZE, AllPools, Tally  # noqa: E402
@@ -109,6 +110,61 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
+#: Run if PHP is installed with FFI, and those of frameworks if PHP's include path has the framework, as on Debian.
+PHP_SAMPLES = (
+    ("PHP, pg_connect", "pgsql.php", None),
+    ("PHP, PDO", "pdo.php", None),
+    ("Laravel", "laravel.php", "Illuminate/Database/autoload.php"),
+    ("Doctrine", "doctrine.php", "Doctrine/DBAL/autoload.php"),
+)
+
+
+def php_samples() -> list[Sample]:
+    """Returns the samples in PHP; reports those that cannot run."""
+    if shutil.which("php") is None or "FFI" not in quietly("php", "-m").split():
+        say("not tried: PHP: not installed, or without FFI")
+        return []
+    made = []
+    for name, file, needs in PHP_SAMPLES:
+        if needs and not quietly("php", "-r", f"echo stream_resolve_include_path('{needs}');"):
+            say(f"not tried: {name}: no {needs}")
+            continue
+        autoload = ROOT / "bindings-php" / "tests" / "autoload.php"
+        variables = [f"PGENTRA_AUTOLOAD={autoload}", f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"]
+        prepend = ["-d", f"auto_prepend_file={needs}"] if needs else []
+        made.append(Sample(name, ("env", *variables, "php", *prepend, str(ROOT / "examples" / "php" / file))))
+    return made
+
+
+#: Run if Ruby is installed, each if its gem is.
+RUBY_SAMPLES = (
+    ("Ruby, pg", "pg_sample.rb", "pg"),
+    ("Active Record", "active_record_sample.rb", "active_record"),
+    ("Sequel", "sequel_sample.rb", "sequel"),
+)
+
+
+def ruby_samples() -> list[Sample]:
+    """Returns the samples in Ruby; reports those that cannot run."""
+    made = []
+    for name, file, gem in RUBY_SAMPLES:
+        found = shutil.which("ruby")
+        if found is None or subprocess.run([found, "-e", f"require 'ffi'; require '{gem}'"], check=False).returncode:
+            say(f"not tried: {name}: no Ruby with ffi and {gem}")
+            continue
+        library = f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"
+        words = (
+            "env",
+            library,
+            found,
+            "-I",
+            str(ROOT / "bindings-ruby" / "lib"),
+            str(ROOT / "examples" / "ruby" / file),
+        )
+        made.append(Sample(name, words))
+    return made
+
+
 def c_samples(folder: str) -> list[Sample]:
     """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
@@ -156,6 +212,70 @@ def dotnet_samples() -> list[Sample]:
     return [Sample(name, ("dotnet", program, mode)) for name, mode in DOTNET_SAMPLES]
 
 
+RUST_SAMPLES = (("sqlx", "sqlx"), ("deadpool-postgres", "deadpool_postgres"), ("diesel-async", "diesel_async"))
+
+
+def rust_samples() -> list[Sample]:
+    """Builds the samples in Rust; reports if that is not possible."""
+    words = ["cargo", "build", "--quiet", "-p", "pgentra-drivers", "--all-features", "--examples"]
+    # As `make demo` builds the engines.
+    settings = {**os.environ, "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false"}
+    built = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    if built.returncode:
+        say(f"not tried: Rust: {built.stderr.strip()[-500:]}")
+        return []
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "debug", "examples")
+    return [Sample(name, (str(folder / file),)) for name, file in RUST_SAMPLES]
+
+
+#: Built by the demonstration if a JDK with Maven is installed: the class, and a part of the names of jars that would
+#: configure more than the sample shows.
+JAVA_SAMPLES = (
+    ("JDBC", "JdbcSample", None),
+    ("HikariCP", "HikariSample", None),
+    ("Spring Boot", "SpringJdbcSample", "r2dbc|flyway|liquibase|hibernate|data-jpa"),
+)
+
+
+def java_samples(server: ServerAddress) -> list[Sample]:
+    """Builds the samples in Java; reports if that is not possible."""
+    if shutil.which("mvn") is None or shutil.which("javac") is None:
+        say("not tried: Java: no JDK with Maven")
+        return []
+    native = TARGET / "java"
+    native.mkdir(exist_ok=True)
+    shutil.copy(TARGET / "libpgentra_jni.so", native)
+    modules = "pgentra,pgentra-azure,pgentra-spring-boot-starter,../examples/java"
+    words = ["mvn", "-q", "-B", "-f", str(ROOT / "bindings-java" / "pom.xml"), "-pl", modules]
+    goals = ["compile", "dependency:build-classpath", "-Dmdep.outputFile=target/classpath.txt"]
+    built = subprocess.run(
+        [*words, *goals, f"-Dpgentra.native.folder={native}"], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        say(built.stdout.strip())
+        return [Sample(name, ("false",)) for name, *_ in JAVA_SAMPLES]
+    project = ROOT / "examples" / "java"
+    jars = (project / "target" / "classpath.txt").read_text().split(os.pathsep)
+    url = (
+        f"jdbc:postgresql://{server.host}:{server.port}/{server.database}?sslmode=verify-full"
+        f"&sslrootcert={os.environ['SSL_CERT_FILE']}"
+    )
+    arguments = {
+        "JdbcSample": [f"{url}&user={ROLE}"],
+        "HikariSample": [url],
+        "SpringJdbcSample": [
+            f"--spring.config.location={project / 'spring-jdbc.properties'}",
+            f"--spring.datasource.url={url}",
+        ],
+    }
+    samples = []
+    for name, program, without in JAVA_SAMPLES:
+        needed = [jar for jar in jars if without is None or not re.search(without, Path(jar).name)]
+        path = os.pathsep.join([str(project / "target" / "classes"), *needed])
+        samples.append(Sample(name, ("java", "-cp", path, f"samples.{program}", *arguments[program])))
+    return samples
+
+
 #: Built by the demonstration if Go is installed.
 GO_SAMPLES = (
     ("Go, pgx pool", "pool"),
@@ -193,6 +313,22 @@ def go_samples(folder: str) -> list[Sample]:
     return [Sample(name, (str(programs / program),)) for name, program in GO_SAMPLES]
 
 
+def unchanged_programs(bundle: str) -> list[Sample]:
+    """Returns the programs that `pgentra` logs in; reports which are missing."""
+    pgentra, program = str(TARGET / "pgentra"), str(ROOT / "demo" / "unchanged_programs.py")
+    made = []
+    for name, mode, needed in (
+        ("psql, by pgentra exec", "psql", shutil.which("psql")),
+        ("pg_dump, by pgentra exec", "pg_dump", shutil.which("pg_dump")),
+        ("PgBouncer, pgentra agent", "pgbouncer", pgbouncer.PROGRAM and shutil.which("psql")),
+    ):
+        if needed is None or not Path(pgentra).exists():
+            say(f"not tried: {name}: not installed")
+        else:
+            made.append(Sample(name, (sys.executable, program, pgentra, mode, bundle)))
+    return made
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -201,6 +337,9 @@ def main() -> int:
         say(str(error))
         return 1
     try:
+        # The programs of the server that the emulator uses.
+        if folder_of_postgres := os.environ.get("PGENTRA_POSTGRES_BIN"):
+            os.environ["PATH"] += f"{os.pathsep}{folder_of_postgres}"
         for name in set(os.environ) - set(emulator.environment()):
             del os.environ[name]
         os.environ.update(emulator.environment())
@@ -240,13 +379,24 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: not installed")
-    say("Building the samples in C, C++, C# and Go, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples(), *go_samples(folder)])
+    say("Building the samples in Rust, C, C++, C#, Java and Go, while the others run ...")
+    server = emulator.server
+    built = ThreadPoolExecutor(1).submit(
+        lambda: [
+            *php_samples(),
+            *ruby_samples(),
+            *rust_samples(),
+            *c_samples(folder),
+            *dotnet_samples(),
+            *java_samples(server),
+            *go_samples(folder),
+        ]
+    )
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)
     good = True
-    for sample in chain(samples, later(built)):
+    for sample in chain(samples, later(built), unchanged_programs(emulator.bundle_file)):
         emulator.reset()
         done = run(sample, folder, environment)
         found = LOGGED_IN.search(done.stdout)

@@ -262,7 +262,8 @@ def graphs() -> dict[str, Graph]:
     patterns = ("*/Cargo.toml", "tests/*/Cargo.toml", "bindings-*/*/Cargo.toml")
     for manifest in sorted(file for pattern in patterns for file in ROOT.glob(pattern)):
         source, name = manifest.parent / "src", str(manifest.parent.relative_to(ROOT))
-        if source.is_dir():
+        # A crate of one file has no modules.
+        if source.is_dir() and len(list(source.rglob("*.rs"))) > 1:
             crate = Crate(source)
             found[name] = rust_modules(crate, 1)
             if any(len(module) > 1 for module in crate.files):

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use pgentra::{
-    bindings::{CONNECTION_VARIABLES, connection_request_from_json, connection_settings},
+    bindings::{CONNECTION_VARIABLES, connection_request_from_json, connection_settings, connection_url_from_json},
     postgres::ConnectionPlan,
 };
 use serde_json::{Value, json};
@@ -71,6 +71,37 @@ pub unsafe extern "C" fn pgentra_connection_plan(
     };
     // SAFETY: guaranteed by the caller.
     unsafe { string_status("pgentra_connection_plan", "plan_json", plan_json, error, work) }
+}
+
+/// Returns a connection URL with a token as its password, for tools that accept only a URL. `*url` becomes NULL if
+/// `password` is NULL: the request is then only checked, for example before the token is fetched.
+///
+/// The request is an object with the keys settings (an object by libpq's keywords), user (required with a password), scheme
+/// (default: "postgresql"; "postgresql+psycopg" for SQLAlchemy) and environment (default: the variables of this process,
+/// which are read during the call). Host, port and database that are not given come from PGHOST, PGPORT and PGDATABASE. The
+/// URL has sslmode=verify-full, and every part is percent-encoded as libpq reads it.
+///
+/// @ownership `*url` is the caller's: pgentra_string_free(), which overwrites it. It is a secret until the token expires: do
+/// not log or store it. @threads any. @errors PGENTRA_INVALID_CONNECTION for a password, a service or another sslmode among
+/// the settings, and without a host; PGENTRA_INVALID_CONFIGURATION for another request; PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `request_json` is a C string, `password` is NULL or one; `url` and `error` are NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_connection_url(
+    request_json: *const c_char,
+    password: *const c_char,
+    url: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: guaranteed by the caller.
+        let (request, password) =
+            unsafe { (required_str("request_json", request_json)?, optional_str("password", password)?) };
+        Ok(connection_url_from_json(request, password)?.map(|url| url.expose().to_owned()))
+    };
+    // SAFETY: guaranteed by the caller.
+    unsafe { string_status("pgentra_connection_url", "url", url, error, work) }
 }
 
 /// Returns the environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A

@@ -29,11 +29,15 @@ mod user_data;
 mod wait;
 
 // For crates that are linked with this one instead of loading the library, such as a binding in Rust.
+#[cfg(feature = "testing")]
+pub use crate::testing::pgentra_run_vector;
 pub use crate::{
     async_call::{
         pgentra_done_callback, pgentra_operation, pgentra_operation_cancel, pgentra_operation_free, pgentra_outcome,
     },
-    connection::{pgentra_connection_plan, pgentra_connection_read, pgentra_connection_variables},
+    connection::{
+        pgentra_connection_plan, pgentra_connection_read, pgentra_connection_url, pgentra_connection_variables,
+    },
     credential::{
         pgentra_config_check, pgentra_credential, pgentra_credential_callback, pgentra_credential_close,
         pgentra_credential_get_token, pgentra_credential_get_token_async, pgentra_credential_open,
@@ -51,7 +55,7 @@ pub use crate::{
     },
     logging::{
         PGENTRA_LOG_DEBUG, PGENTRA_LOG_ERROR, PGENTRA_LOG_INFO, PGENTRA_LOG_OFF, PGENTRA_LOG_WARNING,
-        pgentra_log_callback, pgentra_set_log_callback,
+        pgentra_log_callback, pgentra_log_next, pgentra_set_log_callback, pgentra_set_log_queue,
     },
     options::pgentra_options_to_json,
     provider::{

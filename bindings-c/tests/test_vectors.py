@@ -167,6 +167,22 @@ def test_connection_read(case: dict[str, Any]) -> None:
     assert read("connection_read", *arguments) == case["settings"]
 
 
+@pytest.mark.parametrize("case", cases("urls.json", "cases"))
+def test_connection_url(case: dict[str, Any]) -> None:
+    names = ("settings", "scheme", "user")
+    request = {"environment": case.get("environment", {}), **{name: case[name] for name in names if name in case}}
+    arguments = (text(json.dumps(request)), text(case["password"]))
+    if "url" in case:
+        assert call("connection_url", *arguments) == case["url"]
+        assert call("connection_url", arguments[0], None) is None
+        return
+    with pytest.raises(Failed) as caught:
+        call("connection_url", *arguments)
+    assert caught.value.code == "invalid_connection"
+    assert all(part in str(caught.value) for part in case["error"])
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize("case", cases("connections.json", "plans"))
 def test_connection_plan(case: dict[str, Any]) -> None:
     case = json.loads(json.dumps(case).replace("{files}", str(VECTORS / "services")))

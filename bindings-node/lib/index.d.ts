@@ -284,7 +284,10 @@ export interface WaitOptions {
   timeout?: number
 }
 
-/** The server of a URL. Settings that are missing are read from Service Connector's variables or from `PGHOST` and the like. */
+/**
+ * The server of a URL. Settings that are missing are read from Service Connector's variables or from `PGHOST`, `PGPORT` and
+ * `PGDATABASE`. The host is required.
+ */
 export interface UrlSettings {
   host?: string
   port?: number | string
@@ -303,6 +306,8 @@ export class TokenProvider {
   /**
    * Returns a connection URL for tools that accept only a URL: with the role, a token as the password, and
    * `sslmode=verify-full`. The URL is a secret, and it can be used until the token expires: do not log or store it.
+   *
+   * Rejects with PgEntraError: the credential's error, `invalid_connection` without a host and for a password.
    */
   url(server?: UrlSettings | string, options?: WaitOptions): Promise<string>
   /** Reports that a server rejected a token (default: the current one). Returns whether a newer token is available. */

@@ -1,10 +1,14 @@
 //! The engine's rules, as functions for JavaScript code.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use pgentra::{
+    Secret,
     bindings::{self, CONNECTION_VARIABLES, FailedLogin, KNOWN_VARIABLES},
     postgres::{ConnectionPlan, role_name},
 };
@@ -52,6 +56,27 @@ pub fn connection_settings(text: String, form: String) -> Result<String> {
 pub fn connection_plan(request: String) -> Result<String> {
     let plan = bindings::connection_request_from_json(&request).and_then(|request| ConnectionPlan::new(&request));
     plan.map(|plan| plan.to_json().to_string()).map_err(|error| js_error(&error))
+}
+
+/// The settings of a connection URL with a token.
+#[napi]
+pub struct UrlSettings(bindings::UrlSettings);
+
+#[napi]
+impl UrlSettings {
+    /// Completes the settings, by libpq's keywords, from the environment (JSON), and refuses those that the URL must not have.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(given: BTreeMap<String, String>, environment: String) -> Result<Self> {
+        let environment = environment_of(&environment)?;
+        bindings::UrlSettings::new(given, &environment).map(UrlSettings).map_err(|error| js_error(&error))
+    }
+
+    /// Returns the URL, which is a secret.
+    #[napi(catch_unwind)]
+    pub fn write(&self, scheme: String, user: String, password: String) -> Result<String> {
+        let url = self.0.write(&scheme, &user, &Secret::new(password)).map_err(|error| js_error(&error))?;
+        Ok(url.expose().to_owned())
+    }
 }
 
 /// Converts the text of a TLS setting to libpq's `sslmode`.

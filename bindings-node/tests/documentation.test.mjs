@@ -16,13 +16,18 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { TokenProvider } from 'pgentra'
 import * as identity from 'pgentra/identity'
 import { Emulator, findEmulator, PACKAGE, ROOT, run } from './emulator.mjs'
 
 const SERVER = 'shop.postgres.database.azure.com'
 const samples = join(ROOT, 'examples/node/node_modules')
 
-const documents = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+const documents = [
+    'README.md',
+    'bindings-node/README.md',
+    ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`),
+]
 const snippets = documents
     .filter((name) => name.endsWith('.md'))
     .flatMap((document) => {
@@ -84,6 +89,16 @@ for (const { name, file, isRun, code } of snippets) {
         await emulator.reset()
         const env = emulator.programEnvironment()
         // Not every driver reads PGPORT.
+        if (code.includes('serviceConnector')) {
+            const variables = {
+                HOST: env.PGHOST,
+                PORT: env.PGPORT,
+                DATABASE: env.PGDATABASE,
+                USER: 'app-mi',
+                SSL: 'true',
+            }
+            for (const [name, value] of Object.entries(variables)) env[`AZURE_POSTGRESQL_${name}`] = value
+        }
         const place = `host: '${env.PGHOST}', port: ${env.PGPORT}`
         const text = code
             .replace(`const host = "${SERVER}"`, `const host = '${env.PGHOST}'`)
@@ -108,6 +123,25 @@ for (const { name, file, isRun, code } of snippets) {
             output,
         )
     })
+}
+
+test('bindings-node/README.md lists every option', () => {
+    const text = readFileSync(join(PACKAGE, 'README.md'), 'utf8')
+    const [, table] = text.split('## Options')
+    const listed = [...table.split('\n## ')[0].matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name)
+    const [, known] = /expected one of ([^.]*)\./.exec(
+        assertThrown(() => new TokenProvider(undefined, { no: 1 })).message,
+    )
+    assert.deepEqual(listed.sort(), known.split(', ').sort())
+})
+
+function assertThrown(work) {
+    try {
+        work()
+    } catch (error) {
+        return error
+    }
+    return assert.fail('nothing was thrown')
 }
 
 test('docs/credentials.md shows how each credential is created', () => {

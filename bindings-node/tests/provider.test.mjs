@@ -18,7 +18,7 @@ test('TokenProvider.get ends its wait by timeout and by signal', async () => {
     for (const work of [
         (given) => provider.get(given),
         (given) => provider.login(given),
-        (given) => provider.url({}, given),
+        (given) => provider.url({ host: 'db.example' }, given),
     ]) {
         const started = performance.now()
         await assert.rejects(work({ timeout: 100 }), { code: 'timeout' })
@@ -70,17 +70,17 @@ test('TokenProvider.url encodes every part and always verifies the server', asyn
     const token = encodeURIComponent(await provider.get())
     const login = `a%20b%40example:${token}`
     for (const [server, expected] of [
-        [{ host: 'db.example', database: 'a b/c' }, `${login}@db.example:5432/a%20b%2Fc?sslmode=verify-full`],
+        [{ host: 'db.example', database: 'a b/c' }, `${login}@db.example/a%20b%2Fc?sslmode=verify-full`],
         [{ host: '::1', port: '5433', database: 'd' }, `${login}@[::1]:5433/d?sslmode=verify-full`],
-        [{ host: '/run/pg', database: 'd' }, `${login}@/d?sslmode=verify-full&host=%2Frun%2Fpg`],
+        [{ host: '/run/pg', database: 'd' }, `${login}@/d?host=%2Frun%2Fpg&sslmode=verify-full`],
         [
-            'postgres://bob@db.example:1/d?sslmode=require&application_name=x',
-            `bob:${token}@db.example:1/d?sslmode=verify-full&application_name=x`,
+            'postgres://bob@db.example:1/d?sslmode=require&options=-c%20x%3D1',
+            `bob:${token}@db.example:1/d?options=-c%20x%3D1&sslmode=verify-full`,
         ],
-        [{}, `${login}@localhost:5432/a%20b%40example?sslmode=verify-full`],
     ]) {
         assert.equal(await provider.url(server), `postgresql://${expected}`)
     }
+    await assert.rejects(provider.url(), { code: 'invalid_connection', message: /pass it as host, or set PGHOST/ })
     process.env.PGHOST = 'from.variable'
     process.env.PGPORT = '7'
     process.env.PGDATABASE = 'shop'

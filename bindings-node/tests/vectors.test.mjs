@@ -36,6 +36,7 @@ test('vectors have no file without a test', () => {
         'options-node',
         'timing',
         'tls',
+        'urls',
     ]
     // Python only: other languages have no process-wide login.
     const others = /^options-(?!node)|^untrusted/
@@ -67,6 +68,24 @@ beforeEach(() => {
     delete process.env.PGUSER
     delete process.env.AZURE_AUTHORITY_HOST
 })
+
+each(
+    'urls',
+    vectors('urls').cases,
+    ({ settings, environment = {}, scheme = 'postgresql', user, password, ...expect }) => {
+        const written = () =>
+            callNative(() =>
+                new native.UrlSettings(settings, JSON.stringify(environment)).write(scheme, user, password),
+            )
+        if (expect.url !== undefined) return assert.equal(written(), expect.url)
+        assert.throws(written, (error) => {
+            assert.equal(error.code, 'invalid_connection')
+            for (const part of expect.error) assert.ok(error.message.includes(part), error.message)
+            assert.doesNotMatch(error.message, /canary/)
+            return true
+        })
+    },
+)
 
 each('claims', claims.tokens, async (one) => {
     const { token: parts, claims: decoded, expect } = one

@@ -382,7 +382,7 @@ def test_gevent_greenlets_run_during_a_fetch(run: Run, service: TokenService, cr
     ended = run(GEVENT.format(credential=credential))
     assert ended.status == 0, ended.err
     # A busy machine is slow occasionally; a blocked hub or a full pool is late by a whole second each time.
-    assert min(map(float, ended.out.split())) <= 0.05
+    assert min(map(float, ended.out.split())) <= 0.5
 
 
 def test_gevent_awaitable_credential_resolves_names(run: Run) -> None:
@@ -479,7 +479,7 @@ def test_eventlet_green_threads_run_during_a_fetch(run: Run, service: TokenServi
     ended = run(EVENTLET + EVENTLET_BEATS.format(credential=credential))
     assert ended.status == 0, ended.err
     # A busy machine is slow occasionally; a blocked hub is late by a whole second each time.
-    assert min(map(float, ended.out.split())) <= 0.05
+    assert min(map(float, ended.out.split())) <= 0.5
 
 
 @needs_eventlet

@@ -8,7 +8,7 @@ use crate::{
     cache::{application_cache, entry::CacheEntry, key::Key, refresh_state::RefreshMode, token::Token, user_cache},
     cloud::{self, CloudInputs},
     config::{self, BuildInputs, CredentialConfig, CredentialKind, Environment, OnBehalfOfArguments},
-    credential::{BuildContext, Credential, TokenRequest, build},
+    credential::{BuildContext, Credential, TokenRequest, TokenSource, build},
     error::Result,
     runtime::Pending,
     secret::Secret,
@@ -133,6 +133,11 @@ impl CachedCredential {
     /// Returns the credential itself, for use as a member of a chain.
     pub fn credential(&self) -> &Arc<dyn Credential> {
         &self.credential
+    }
+
+    /// Returns where the last token is from: for a chain, which member returned it, and why the others did not.
+    pub fn token_source(&self) -> TokenSource {
+        self.credential.token_source()
     }
 
     /// Returns a token at once, if a usable one is cached.

@@ -68,7 +68,7 @@ mod transport;
 pub use cache::{application_cache::stats, entry::EntryStats, token::Token};
 pub use cached_credential::{CachedCredential, CredentialContext};
 pub use config::{Config, CredentialConfig, CredentialKind, RefreshMode};
-pub use credential::{Credential, TokenRequest};
+pub use credential::{Credential, TokenRequest, TokenSource};
 pub use error::{Error, ErrorKind, Result, ServiceErrorDetails};
 pub use provider::{Builder, Login, Stats, TokenProvider};
 pub use runtime::{Pending, shutdown};

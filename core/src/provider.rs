@@ -310,6 +310,11 @@ impl TokenProvider {
         &self.0.credential
     }
 
+    /// Returns the scope of the provider's tokens.
+    pub fn scope(&self) -> &str {
+        &self.0.request.scope
+    }
+
     /// Returns a token at once, if a usable one is cached. Starts a refresh if one is due.
     #[inline]
     pub fn try_get(&self) -> Option<Result<Arc<Token>>> {

@@ -3,7 +3,7 @@
 
 mod failure;
 mod proxy;
-mod roots;
+pub(crate) mod roots;
 mod trust;
 
 use std::{
@@ -26,6 +26,7 @@ use crate::{
     secret::Secret,
 };
 
+pub use self::roots::server_roots;
 pub use self::trust::{Authorities, Trust};
 use self::{
     proxy::{Proxied, ProxyRules, ProxySettings},
@@ -306,17 +307,16 @@ impl Transport {
         let response = match tokio::time::timeout(limit, exchange).await {
             Ok(response) => response?,
             Err(_) => {
-                return Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("no response from {endpoint} within {} s", limit.as_secs_f32()),
-                )
-                .with_advice(
-                    "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
-                ));
+                // The rest of a fetch's limit has many digits.
+                let seconds = ((limit.as_secs_f64() * 10.0).round() / 10.0).max(0.1);
+                return Err(Error::new(ErrorKind::Timeout, format!("no response from {endpoint} within {seconds} s"))
+                    .with_advice(
+                        "Check firewall and proxy variables for this host. The request is repeated after the back-off.",
+                    ));
             }
         };
-        if response.clock_skew.is_some() {
-            SKEW_SEEN.store(response.clock_skew().unwrap_or(0), Ordering::Relaxed);
+        if let Some(skew) = response.clock_skew {
+            SKEW_SEEN.store(skew, Ordering::Relaxed);
         }
         if let Some(skew) = response.clock_skew() {
             warn_of_skew(&endpoint, skew);
@@ -581,14 +581,21 @@ pub(crate) fn describe_skew(skew: i64) -> String {
     format!("{amount} {}", if skew > 0 { "ahead of" } else { "behind" })
 }
 
-/// How many seconds this machine's clock was ahead of the clock of the service that last sent its time; 0 if the
-/// difference is not reported.
-static SKEW_SEEN: AtomicI64 = AtomicI64::new(0);
+/// How many seconds this machine's clock was ahead of the clock of the service that last sent its time;
+/// [`SKEW_UNKNOWN`] before that.
+static SKEW_SEEN: AtomicI64 = AtomicI64::new(SKEW_UNKNOWN);
+const SKEW_UNKNOWN: i64 = i64::MIN;
 
-/// Describes the difference to the clock of the service that last sent its time, for the middle of a sentence.
+/// Returns how many seconds this machine's clock was ahead of the clock of the service that last sent its time
+/// (negative: behind).
+pub(crate) fn clock_skew() -> Option<i64> {
+    Some(SKEW_SEEN.load(Ordering::Relaxed)).filter(|skew| *skew != SKEW_UNKNOWN)
+}
+
+/// Describes a notable difference to the clock of the service that last sent its time, for the middle of a sentence.
 pub(crate) fn skew_seen() -> Option<String> {
-    let skew = SKEW_SEEN.load(Ordering::Relaxed);
-    (skew != 0).then(|| format!("this machine's clock is {} the clock of the token service", describe_skew(skew)))
+    let skew = clock_skew().filter(|skew| skew.abs() > NOTABLE_SKEW)?;
+    Some(format!("this machine's clock is {} the clock of the token service", describe_skew(skew)))
 }
 
 fn warn_of_skew(endpoint: &str, skew: i64) {

@@ -169,6 +169,8 @@ class Emulator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Sends a request to the control endpoint and returns the document of the response."""

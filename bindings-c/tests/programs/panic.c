@@ -89,6 +89,7 @@ static void exports_that_can_fail(void) {
   PANICS(pgentra_resolve_cloud, NULL, NULL, NULL, NULL, NULL, &text);
   PANICS(pgentra_connection_read, "host=db", "libpq", &text);
   PANICS(pgentra_connection_plan, "{}", &text);
+  PANICS(pgentra_connection_url, "{}", NULL, &text);
   PANICS(pgentra_connection_variables, &text);
   PANICS(pgentra_login_error_explain, NULL, "no", "app", NULL, NULL, NULL, NULL, &text);
   PANICS(pgentra_known_variables, &text);

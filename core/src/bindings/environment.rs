@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     config::{self, Config, Environment, environment::KNOWN_VARIABLES},
     error::{Error, ErrorKind, Result},
-    postgres::{self, ConnectionRequest, connection_plan::CONNECTION_VARIABLES},
+    postgres::{self, ConnectionRequest, connection_plan::CONNECTION_VARIABLES, connection_url::UrlSettings},
+    secret::Secret,
 };
 
 /// The variables that the engine uses, as they were at one time.
@@ -95,6 +97,35 @@ pub fn connection_request_from_json(text: &str) -> Result<ConnectionRequest> {
     Ok(request)
 }
 
+/// Returns a connection URL with a token as the password. The request is an object with the keys `settings` (by libpq's
+/// keywords), `scheme` (default: `postgresql`), `user`, and `environment` (default: the variables of this process).
+/// Without a password, the settings are only checked, which needs no token, and the result is `None`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] for another request, which is not shown, and those of [`UrlSettings`].
+pub fn connection_url_from_json(text: &str, password: Option<&str>) -> Result<Option<Secret>> {
+    let refused = |message: &str| Error::new(ErrorKind::InvalidConfiguration, message);
+    let request: UrlRequest = serde_json::from_str(text).map_err(|_| {
+        refused("the request is not a JSON object with the keys settings, scheme, user and environment")
+    })?;
+    let environment = request.environment.unwrap_or_else(postgres::environment_of_process);
+    let settings = UrlSettings::new(request.settings, &environment)?;
+    let Some(password) = password else { return Ok(None) };
+    let user = request.user.ok_or_else(|| refused("key `user`: required with a password"))?;
+    let scheme = request.scheme.as_deref().unwrap_or("postgresql");
+    settings.write(scheme, &user, &Secret::new(password)).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UrlRequest {
+    #[serde(default)]
+    settings: BTreeMap<String, String>,
+    scheme: Option<String>,
+    user: Option<String>,
+    environment: Option<Environment>,
+}
+
 fn has_environment(text: &str) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|document| document.get("environment").is_some())
 }
@@ -125,6 +156,21 @@ mod tests {
         assert!(connection_request_from_json("{}").expect("reads").environment.contains_key("PATH"));
         assert!(connection_request_from_json(r#"{"environment": {}}"#).expect("reads").environment.is_empty());
         assert_eq!(config_from_json("[").map(drop).expect_err("fails").kind(), ErrorKind::InvalidConfiguration);
+        let request = r#"{"settings": {"dbname": "d"}, "environment": {"PGHOST": "h"}, "user": "u"}"#;
+        let url = connection_url_from_json(request, Some("t")).expect("a URL").expect("a URL");
+        assert_eq!(url.expose(), "postgresql://u:t@h/d?sslmode=verify-full");
+        assert_eq!(connection_url_from_json(request, None).expect("checked"), None);
+        for (request, kind) in [
+            ("[]", ErrorKind::InvalidConfiguration),
+            (r#"{"password": "canary"}"#, ErrorKind::InvalidConfiguration),
+            (r#"{"settings": {"host": 1}}"#, ErrorKind::InvalidConfiguration),
+            (r#"{"settings": {"host": "h"}}"#, ErrorKind::InvalidConfiguration),
+            (r#"{"environment": {}, "user": "u"}"#, ErrorKind::InvalidConnection),
+        ] {
+            let error = connection_url_from_json(request, Some("canary")).expect_err("fails");
+            assert_eq!(error.kind(), kind, "{request}");
+            assert!(!error.to_string().contains("canary"));
+        }
         let error = environment_from_json(r#"{"A": 1, "B": "canary"}"#).expect_err("fails");
         assert!(!format!("{error}").contains("canary"));
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `custom_credential` | [`CustomCredential`] and the [`CustomRequest`] that the application responds to once |
 //! | `credential_handle` | [`CredentialHandle`]: the document of a credential with its custom credentials |
+//! | [`diagnostics`] | clocks and certificate authorities, for the command line |
 //! | `environment` | [`ProcessVariables`]: the environment as the application's language sees it |
 //! | `errors` | error kinds by code, the cause behind an error, errors as documents |
 //! | `failed_login` | [`FailedLogin`]: the explanation of a login error; claims and connection strings as documents |
@@ -12,6 +13,7 @@
 
 mod credential_handle;
 mod custom_credential;
+pub mod diagnostics;
 mod environment;
 mod errors;
 mod failed_login;
@@ -20,7 +22,9 @@ mod token_strings;
 
 pub use credential_handle::CredentialHandle;
 pub use custom_credential::{CustomCredential, CustomRequest, means_unavailable};
-pub use environment::{ProcessVariables, config_from_json, connection_request_from_json, environment_from_json};
+pub use environment::{
+    ProcessVariables, config_from_json, connection_request_from_json, connection_url_from_json, environment_from_json,
+};
 pub use errors::{cause, error_document, kind_of_code, new_error};
 pub use failed_login::{FailedLogin, connection_settings, decode_claims};
 pub use log_level::{LogEvent, LogLevel, set_log_sink};
@@ -34,8 +38,9 @@ pub use crate::{
         progress::{Waiting, wait_for},
     },
     error::{ChainRule, CustomCause},
-    postgres::{connection_plan::CONNECTION_VARIABLES, settings::sslmode_of_text},
+    postgres::{connection_plan::CONNECTION_VARIABLES, connection_url::UrlSettings, settings::sslmode_of_text},
     runtime::{PerProcess, start_thread, without_fork},
+    transport::server_roots,
 };
 
 /// Clouds, scopes and authority hosts.

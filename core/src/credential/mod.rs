@@ -27,9 +27,12 @@ mod sanitize;
 mod static_token;
 mod workload_identity;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use crate::{error::Result, secret::Secret};
+use crate::{
+    error::{Error, Result},
+    secret::Secret,
+};
 
 #[cfg(feature = "azure_core")]
 pub use self::azure_core::AzureCoreCredential;
@@ -82,6 +85,40 @@ pub struct FetchedToken {
     pub refresh_in: Option<i64>,
 }
 
+/// Where a credential's last token is from.
+#[derive(Clone, Debug)]
+pub struct TokenSource {
+    /// The class name of the credential.
+    pub credential: String,
+    /// The environment of a managed identity, such as `App Service`.
+    pub environment: Option<&'static str>,
+    /// The member of a chain that returned the token; `None` before the first token.
+    pub member: Option<Box<TokenSource>>,
+    /// Why the members of a chain before that one returned no token.
+    pub unavailable: Vec<Error>,
+}
+
+impl TokenSource {
+    /// Creates the source for a credential that is not a chain.
+    pub fn new(credential: impl Into<String>) -> Self {
+        TokenSource { credential: credential.into(), environment: None, member: None, unavailable: Vec::new() }
+    }
+}
+
+/// The format is `DefaultAzureCredential > ManagedIdentityCredential (App Service)`.
+impl fmt::Display for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.credential)?;
+        if let Some(environment) = self.environment {
+            write!(f, " ({environment})")?;
+        }
+        match &self.member {
+            Some(member) => write!(f, " > {member}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A source of tokens. The built-in credentials implement it, bindings implement it for custom credentials, and
 /// [`AzureCoreCredential`] for any `azure_core` credential.
 pub trait Credential: Send + Sync + 'static {
@@ -96,6 +133,11 @@ pub trait Credential: Send + Sync + 'static {
     /// Fetches one token. Runs on the engine's runtime and must not block it. An error of kind `Cancelled` means that
     /// the event loop or worker that ran the credential is gone; the callers that wait then request the token again.
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>>;
+
+    /// Returns where the last token is from, for reports to people. Default: this credential.
+    fn token_source(&self) -> TokenSource {
+        TokenSource::new(self.name())
+    }
 
     /// Returns a value that changes when cached tokens must be dropped (a developer tool's profile file). It must be
     /// cheap enough to read once a second. Default: `None`.

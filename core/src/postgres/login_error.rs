@@ -82,6 +82,9 @@ pub struct LoginError {
     pub cause: LoginErrorCause,
 }
 
+/// The last line of an explanation.
+pub const CHECK_EACH_STEP: &str = "To check each step of the login: pgentra doctor";
+
 /// The texts that must all occur in a line, in lower case and outside of quoted names, and their meaning. The first
 /// rule that matches a line is used.
 const RULES: [(&[&str], LoginErrorCause); 11] = [
@@ -151,11 +154,23 @@ pub fn explain(
     principal: Option<&Principal>,
     unused_connector: Option<&str>,
 ) -> String {
-    use LoginErrorCause::{BadPassword, NotALogin, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
-
-    if login_error.cause == NotALogin {
+    if login_error.cause == LoginErrorCause::NotALogin {
         return String::new();
     }
+    let mut lines = explanation(login_error, role, role_source, principal, unused_connector);
+    lines.push(CHECK_EACH_STEP.to_owned());
+    lines.join("\n")
+}
+
+fn explanation(
+    login_error: &LoginError,
+    role: &str,
+    role_source: &str,
+    principal: Option<&Principal>,
+    unused_connector: Option<&str>,
+) -> Vec<String> {
+    use LoginErrorCause::{BadPassword, Other, PrincipalMismatch, RoleMissing, WrongTokenType};
+
     let kind = principal.map_or(PrincipalKind::Unknown, |principal| principal.kind);
     let source = match role_source {
         "user" => "the user given to the connection",
@@ -179,7 +194,7 @@ pub fn explain(
             "Azure Service Connector configured its own identity and role for this server, and this connection does \
              not use them. Its variables: {variables}. Enable the option for Service Connector."
         ));
-        return lines.join("\n");
+        return lines;
     }
     if matches!(login_error.cause, BadPassword | RoleMissing | PrincipalMismatch | WrongTokenType) {
         let oid = principal.and_then(|principal| principal.oid.as_deref()).unwrap_or("OBJECT_ID");
@@ -198,11 +213,11 @@ pub fn explain(
                 "To log in as a member of a group, pass the group's name as the connection's user; its role has the group's object id \
                  and type 'group'."
             }
-            _ => return lines.join("\n"),
+            _ => return lines,
         };
         lines.push(hint.to_owned());
     }
-    lines.join("\n")
+    lines
 }
 
 /// Does the same as [`explain`] with the values that a driver's module has. `host` lists the server's names, separated

@@ -37,6 +37,7 @@
 
 pub(crate) mod connection_plan;
 pub mod connection_string;
+pub(crate) mod connection_url;
 pub mod login_error;
 pub mod role_name;
 pub(crate) mod service_connector;
@@ -48,7 +49,7 @@ pub(crate) mod untrusted;
 use std::ffi::OsString;
 
 pub use self::{
-    connection_plan::{ConnectionPlan, ConnectionRequest, Spelling},
+    connection_plan::{ConnectionPlan, ConnectionRequest, LIBPQ_VARIABLES, Spelling},
     connection_string::Form,
     service_connector::ServiceConnector,
     settings::ConnectionSettings,

@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509CertificateParser, nom::Parser};
 
 use crate::{
     byte_order_mark::unmarked,
-    config::BuildInputs,
+    config::{BuildInputs, Environment},
     error::{Error, ErrorKind, Result},
 };
 
@@ -63,6 +63,55 @@ pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
 }
 
+/// Returns the certificate authorities for a PostgreSQL server: those in the file `sslrootcert`, otherwise, and for
+/// `system`, those that [`trusted`] returns.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConnection`] if the file does not contain a certificate.
+pub fn server_roots(environment: &Environment, sslrootcert: Option<&str>) -> Result<RootCertStore> {
+    let Some(path) = sslrootcert.filter(|path| *path != "system") else {
+        return root_store(&BuildInputs::new(environment));
+    };
+    read_root_store(Path::new(path)).map_err(|message| {
+        Error::new(ErrorKind::InvalidConnection, format!("sslrootcert: {message}"))
+            .with_advice("Set sslrootcert to a PEM file of certificate authorities, or to system.")
+    })
+}
+
+/// Returns the certificate authorities of a PEM file, or of a folder of them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if it contains no certificate.
+pub(crate) fn root_store_of(path: &Path) -> Result<RootCertStore> {
+    read_root_store(path).map_err(|message| {
+        Error::new(ErrorKind::InvalidConfiguration, message).with_advice("Use a PEM file of certificate authorities.")
+    })
+}
+
+/// Reads certificate authorities, or returns why there are none.
+fn read_root_store(path: &Path) -> std::result::Result<RootCertStore, String> {
+    let loaded = load(path);
+    let why = loaded.describe();
+    let mut store = RootCertStore::empty();
+    match store.add_parsable_certificates(loaded.certificates).0 {
+        0 => Err(format!("no certificate could be read from {} ({why})", path.display())),
+        _ => Ok(store),
+    }
+}
+
+/// Returns the certificate authorities that token requests trust.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfiguration`] if `ca_file` does not contain a certificate.
+pub(crate) fn root_store(inputs: &BuildInputs<'_>) -> Result<RootCertStore> {
+    trusted(&RootSettings::new(inputs)).map(|trusted| trusted.store)
+}
+
+/// Returns Mozilla's certificate authorities, which are a part of the library.
+pub(crate) fn bundled_root_store() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
 fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer<'static>>) -> Result<Trusted> {
     let mut trusted = Trusted { store: RootCertStore::empty(), notes: Vec::new() };
     // Several variables often contain the same path.
@@ -81,7 +130,7 @@ fn trusted_with(settings: &RootSettings, system: impl Fn() -> Vec<CertificateDer
         trusted.add(system());
     }
     if trusted.store.is_empty() {
-        trusted.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        trusted.store = bundled_root_store();
     }
 
     for (name, path) in &settings.besides {
@@ -279,7 +328,6 @@ mod tests {
     use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
     use super::*;
-    use crate::config::Environment;
 
     fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> RootSettings {
         let environment: Environment =
@@ -349,6 +397,23 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("ca_file"), "{error}");
         }
+    }
+
+    #[test]
+    fn server_roots_are_those_of_sslrootcert_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("one.pem");
+        std::fs::write(&file, authority("one")).unwrap();
+        let path = file.display().to_string();
+        let environment: Environment = [("SSL_CERT_FILE".to_owned(), path.as_str().into())].into();
+        for (environment, sslrootcert) in
+            [(&Environment::new(), Some(path.as_str())), (&environment, None), (&environment, Some("system"))]
+        {
+            assert_eq!(server_roots(environment, sslrootcert).unwrap().len(), 1, "{sslrootcert:?}");
+        }
+        let error = server_roots(&environment, Some("/no/such/file.pem")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConnection);
+        assert!(error.to_string().starts_with("sslrootcert: no certificate could be read from /no/such/file.pem"));
     }
 
     /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.

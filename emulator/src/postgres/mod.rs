@@ -13,8 +13,8 @@
 //!   contains its record.
 //!
 //! # Differences from Azure in SQL
-//! - A real `SECURITY LABEL` needs a provider written in C. Labels have Azure's text, but are stored in
-//!   `pgaadauth.labels`, which only superusers can read; `SECURITY LABEL FOR "pgaadauth"` fails with "not loaded". Call
+//! - A real `SECURITY LABEL` needs a provider written in C. Labels have Azure's text and are shown in `pg_seclabels`;
+//!   the proxy reads them from `pgaadauth.labels`. `SECURITY LABEL FOR "pgaadauth"` fails with "not loaded". Call
 //!   `pgaadauth_create_principal_with_oid`, or configure the principal's role in the emulator's configuration.
 //! - `pgaadauth_create_principal`, `pgaadauth_create_principal_with_oid` and `pgaadauth_list_principals` are in
 //!   `pg_catalog` of the database `postgres`, for members of `azure_pg_admin`, as on Azure. A name is looked up among

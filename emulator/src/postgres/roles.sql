@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS pgaadauth.principals (
     type text NOT NULL
 );
 
--- Replaces pg_shseclabel. The key is the role's oid, so that a renamed role keeps its label and a dropped role loses it.
+-- The proxy reads the labels here. The key is the role's oid, so that a renamed role keeps its label and a dropped role loses it.
 -- The password is for the emulator's logins; NULL for a role that the emulator did not create.
 CREATE TABLE IF NOT EXISTS pgaadauth.labels (
     role oid PRIMARY KEY,
@@ -32,6 +32,21 @@ CREATE TABLE IF NOT EXISTS pgaadauth.labels (
 );
 REVOKE ALL ON ALL TABLES IN SCHEMA pgaadauth FROM PUBLIC;
 DELETE FROM pgaadauth.labels WHERE role NOT IN (SELECT oid FROM pg_catalog.pg_roles);
+
+-- Without the extension, SECURITY LABEL is not possible, but the catalog shows the labels as on Azure: in pg_seclabels.
+CREATE OR REPLACE FUNCTION pgaadauth.show_label() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM pg_shseclabel
+        WHERE objoid = NEW.role AND classoid = 'pg_authid'::regclass AND provider = 'pgaadauth';
+    INSERT INTO pg_shseclabel (objoid, classoid, provider, label)
+        VALUES (NEW.role, 'pg_authid'::regclass, 'pgaadauth', NEW.label);
+    RETURN NULL;
+END
+$$;
+DROP TRIGGER IF EXISTS show_label ON pgaadauth.labels;
+CREATE TRIGGER show_label AFTER INSERT OR UPDATE ON pgaadauth.labels
+    FOR EACH ROW EXECUTE FUNCTION pgaadauth.show_label();
 
 CREATE OR REPLACE FUNCTION pgaadauth.label_text(object_id text, object_type text, is_admin boolean, is_mfa boolean)
 RETURNS text LANGUAGE sql AS $$

@@ -2,10 +2,11 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest},
+    credential::{BoxFuture, Credential, FetchContext, FetchedToken, TokenRequest, TokenSource},
     error::{Error, ErrorKind, Result},
 };
 
@@ -16,17 +17,42 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 pub(in crate::credential) struct ChainedCredential {
     members: Vec<Arc<dyn Credential>>,
+    selection: ArcSwapOption<Selection>,
+}
+
+/// The member of a chain that returned a token, and the errors of the members before it.
+pub(in crate::credential) struct Selection {
+    pub(in crate::credential) index: usize,
+    pub(in crate::credential) unavailable: Vec<Error>,
+}
+
+impl Selection {
+    /// Returns the source of a chain's tokens.
+    pub(in crate::credential) fn token_source<'a>(
+        selection: Option<&Selection>,
+        chain: &str,
+        member: impl Fn(usize) -> &'a dyn Credential,
+    ) -> TokenSource {
+        TokenSource {
+            member: selection.map(|selection| Box::new(member(selection.index).token_source())),
+            unavailable: selection.map(|selection| selection.unavailable.clone()).unwrap_or_default(),
+            ..TokenSource::new(chain)
+        }
+    }
 }
 
 impl ChainedCredential {
     pub(in crate::credential) fn new(members: Vec<Arc<dyn Credential>>) -> Self {
-        ChainedCredential { members }
+        ChainedCredential { members, selection: ArcSwapOption::empty() }
     }
 
     async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let mut walk = Walk::new(NAME, self.bound());
-        for member in &self.members {
+        for (index, member) in self.members.iter().enumerate() {
             if let ControlFlow::Break(outcome) = walk.attempt(member.name(), member.fetch(request, context)).await {
+                if outcome.is_ok() {
+                    self.selection.store(Some(Arc::new(walk.selection(index))));
+                }
                 return outcome;
             }
         }
@@ -45,6 +71,10 @@ impl Credential for ChainedCredential {
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
         Box::pin(self.request_token(request, context))
+    }
+
+    fn token_source(&self) -> TokenSource {
+        Selection::token_source(self.selection.load().as_deref(), NAME, |index| &*self.members[index])
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -99,6 +129,11 @@ impl Walk {
         }
     }
 
+    /// Returns the selection of a member, with the errors of the others so far.
+    pub(in crate::credential) fn selection(self, index: usize) -> Selection {
+        Selection { index, unavailable: self.attempts }
+    }
+
     /// Removes the result of a member that is tried once more.
     pub(in crate::credential) fn forget(&mut self, member: &str) {
         self.attempts.retain(|attempt| attempt.credential() != Some(member));
@@ -110,7 +145,9 @@ impl Walk {
         let message = format!("no credential of the chain is available ({})", tried.join(", "));
         Error::new(ErrorKind::CredentialUnavailable, message)
             .for_credential(self.chain)
-            .with_advice("Set up one of them. The lines below state what each one lacks.")
+            .with_advice(
+                "Set up one of them. The lines below state what each one lacks; pgentra doctor checks each step.",
+            )
             .with_attempts(self.attempts)
     }
 }

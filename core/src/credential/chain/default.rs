@@ -1,13 +1,8 @@
 //! The default chain: the credentials that a program is most likely to have, from its environment to developer tools.
 
-use std::{
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use once_cell::race::OnceBox;
 
 use crate::{
     config::{
@@ -15,8 +10,8 @@ use crate::{
         WorkloadIdentityArguments,
     },
     credential::{
-        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
-        chain::chained::{Walk, combined_stamp, longest_bound},
+        BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, TokenSource,
+        chain::chained::{Selection, Walk, combined_stamp, longest_bound},
         chain::unavailable::Unavailable,
         developer_tools::azure_cli::AzureCliCredential,
         developer_tools::azure_developer_cli::AzureDeveloperCliCredential,
@@ -41,9 +36,6 @@ const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 /// The time limit of the IMDS probe. If no other credential is available, a longer limit allows for a busy machine.
 const PROBE: Duration = Duration::from_secs(1);
 const PATIENT_PROBE: Duration = Duration::from_secs(3);
-
-/// The value of `winner` before the first token.
-const NOBODY: usize = usize::MAX;
 
 /// When a member is part of the chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +69,7 @@ pub(in crate::credential) struct DefaultCredential {
     members: Vec<Member>,
     /// The member that returned the first token. Later requests use only this credential, so that a temporary outage
     /// cannot switch the process to another identity.
-    winner: AtomicUsize,
+    selection: OnceBox<Selection>,
 }
 
 enum Member {
@@ -134,17 +126,18 @@ impl DefaultCredential {
         let alone = names.len() == 1;
         let builder = Builder { arguments, options: with_environment(options, context.inputs), context };
         let members = names.into_iter().map(|name| builder.member(name, alone)).collect::<Result<_>>()?;
-        Ok(DefaultCredential { members, winner: AtomicUsize::new(NOBODY) })
+        Ok(DefaultCredential { members, selection: OnceBox::new() })
     }
 
     async fn request_token(&self, request: &TokenRequest, context: FetchContext) -> Result<FetchedToken> {
         let mut walk = Walk::new(NAME, self.bound());
-        let winner = self.winner.load(Ordering::Relaxed);
-        let requested = || self.members.iter().enumerate().filter(|(index, _)| winner == NOBODY || *index == winner);
+        let selected = self.selection.get().map(|selection| selection.index);
+        let requested =
+            || self.members.iter().enumerate().filter(|(index, _)| selected.is_none_or(|selected| *index == selected));
         for (index, member) in requested() {
             let name = member.credential().name();
             if let ControlFlow::Break(outcome) = walk.attempt(name, member.fetch(request, context)).await {
-                return outcome.inspect(|_| self.choose(index));
+                return outcome.inspect(|_| self.select(walk.selection(index)));
             }
         }
         for (index, member) in requested() {
@@ -152,21 +145,22 @@ impl DefaultCredential {
             walk.forget(managed_identity::NAME);
             let fetch = identity.fetch_probed(request, context, Some(PATIENT_PROBE));
             if let ControlFlow::Break(outcome) = walk.attempt(managed_identity::NAME, fetch).await {
-                return outcome.inspect(|_| self.choose(index));
+                return outcome.inspect(|_| self.select(walk.selection(index)));
             }
         }
         let error = walk.nothing_available();
-        Err(match winner {
-            NOBODY => error,
-            _ => error.with_advice(
+        Err(match selected {
+            None => error,
+            Some(_) => error.with_advice(
                 "The chain selected this credential earlier and does not change its selection: restart \
                               the program to select again.",
             ),
         })
     }
 
-    fn choose(&self, index: usize) {
-        if self.winner.compare_exchange(NOBODY, index, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    fn select(&self, selection: Selection) {
+        let index = selection.index;
+        if self.selection.set(Box::new(selection)).is_ok() {
             let member = self.members[index].credential().name();
             tracing::info!(target: "pgentra::credential", chain = NAME, member, "chosen");
         }
@@ -184,6 +178,10 @@ impl Credential for DefaultCredential {
 
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
         Box::pin(self.request_token(request, context))
+    }
+
+    fn token_source(&self) -> TokenSource {
+        Selection::token_source(self.selection.get(), NAME, |index| self.members[index].credential())
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -300,6 +298,8 @@ fn unknown(place: &str, besides: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::{
         config::{BuildInputs, Environment},
@@ -310,7 +310,7 @@ mod tests {
     async fn default_credential_keeps_the_credential_that_succeeded() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
-        let is_silent = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_silent = Arc::new(AtomicBool::new(false));
         let silent = Arc::clone(&is_silent);
         let transport = Transport::canned(move |request| {
             let answer = match (request.method, silent.load(Ordering::Relaxed)) {
@@ -330,7 +330,12 @@ mod tests {
         let fetch = || chain.fetch(&REQUEST, FetchContext::default());
         static REQUEST: std::sync::LazyLock<TokenRequest> =
             std::sync::LazyLock::new(|| TokenRequest::new("s/.default"));
+        assert_eq!(chain.token_source().to_string(), NAME);
         fetch().await.expect("IMDS has a token");
+        let source = chain.token_source();
+        assert_eq!(source.to_string(), "DefaultAzureCredential > ManagedIdentityCredential (IMDS)");
+        let earlier: Vec<_> = source.unavailable.iter().filter_map(Error::credential).collect();
+        assert_eq!(earlier, ["EnvironmentCredential", "WorkloadIdentityCredential"]);
 
         // Another member could log in now, while the first one cannot for a while.
         std::fs::write(&file, "canary.assertion").expect("written");

@@ -11,7 +11,7 @@ mod service_fabric;
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest,
+    BoxFuture, BuildContext, Credential, FetchContext, FetchedToken, TokenRequest, TokenSource,
     entra::response::{self, ErrorResponse, ResponseOrigin},
     exchange::exchange,
     retry::{self, Tries},
@@ -152,9 +152,26 @@ impl Credential for ManagedIdentityCredential {
     fn fetch<'a>(&'a self, request: &'a TokenRequest, context: FetchContext) -> BoxFuture<'a, Result<FetchedToken>> {
         Box::pin(self.fetch_probed(request, context, None))
     }
+
+    fn token_source(&self) -> TokenSource {
+        TokenSource { environment: Some(self.source.environment()), ..TokenSource::new(NAME) }
+    }
 }
 
 impl ManagedIdentitySource {
+    /// Returns the name of the environment, for messages.
+    fn environment(&self) -> &'static str {
+        match self {
+            ManagedIdentitySource::Imds(_) => "IMDS",
+            ManagedIdentitySource::AppService(_) => "App Service",
+            ManagedIdentitySource::ServiceFabric(_) => "Service Fabric",
+            ManagedIdentitySource::AzureArc(_) => "Azure Arc",
+            ManagedIdentitySource::AzureMl(_) => "Azure Machine Learning",
+            ManagedIdentitySource::CloudShell(_) => "Cloud Shell",
+            ManagedIdentitySource::WorkloadIdentity(_) => "workload identity",
+        }
+    }
+
     fn choose(
         identity: &Identity,
         options: &CredentialOptions,
@@ -497,13 +514,7 @@ mod tests {
         let inputs = BuildInputs::new(&environment);
         let context = BuildContext::new(&inputs);
         match ManagedIdentitySource::choose(&Identity::System, &CredentialOptions::default(), &context) {
-            Ok(ManagedIdentitySource::Imds(_)) => "IMDS",
-            Ok(ManagedIdentitySource::AppService(_)) => "App Service",
-            Ok(ManagedIdentitySource::WorkloadIdentity(_)) => "workload identity",
-            Ok(ManagedIdentitySource::ServiceFabric(_)) => "Service Fabric",
-            Ok(ManagedIdentitySource::AzureArc(_)) => "Azure Arc",
-            Ok(ManagedIdentitySource::AzureMl(_)) => "Azure Machine Learning",
-            Ok(ManagedIdentitySource::CloudShell(_)) => "Cloud Shell",
+            Ok(source) => source.environment(),
             Err(_) => "error",
         }
     }

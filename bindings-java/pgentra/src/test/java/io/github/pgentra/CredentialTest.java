@@ -25,7 +25,9 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(Emulator.class)
 class CredentialTest {
     private static Credential identity(Emulator.Principal principal) {
-        return new ManagedIdentityCredentialBuilder().clientId(principal.clientId()).build();
+        return new ManagedIdentityCredentialBuilder()
+                .clientId(principal.clientId())
+                .build();
     }
 
     @Test
@@ -110,7 +112,8 @@ class CredentialTest {
     void manyColdCallersMakeOneRequest() throws Exception {
         Emulator.Principal principal = Emulator.add("user_assigned");
         Emulator.addFault(Map.of("latency_ms", 200, "times", 1));
-        try (var provider = TokenProvider.builder().credential(identity(principal)).build()) {
+        try (var provider =
+                TokenProvider.builder().credential(identity(principal)).build()) {
             List<Login> logins = inParallel(200, provider::login);
             assertTrue(logins.stream().allMatch(login -> login.user().equals(principal.name())));
         }
@@ -120,7 +123,8 @@ class CredentialTest {
     @Test
     void cachedTokenIsServedInAnOutage() {
         Emulator.Principal principal = Emulator.add("user_assigned");
-        try (var provider = TokenProvider.builder().credential(identity(principal)).build()) {
+        try (var provider =
+                TokenProvider.builder().credential(identity(principal)).build()) {
             Login before = provider.login();
             Emulator.addFault(Map.of("status", 503));
             assertEquals(before.password(), provider.login().password());
@@ -131,7 +135,8 @@ class CredentialTest {
     void interruptEndsTheWait() throws Exception {
         Emulator.Principal principal = Emulator.add("user_assigned");
         Emulator.addFault(Map.of("connection", "black_hole"));
-        try (var provider = TokenProvider.builder().credential(identity(principal)).build()) {
+        try (var provider =
+                TokenProvider.builder().credential(identity(principal)).build()) {
             List<String> outcome = new ArrayList<>();
             Thread thread = new Thread(() -> {
                 try {

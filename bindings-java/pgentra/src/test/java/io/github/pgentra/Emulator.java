@@ -42,24 +42,37 @@ public final class Emulator implements BeforeEachCallback {
             return;
         }
         String binary = System.getenv("PGENTRA_EMULATOR");
-        process = new ProcessBuilder(binary == null ? root().resolve("target/debug/pgentra-emulator").toString() : binary)
+        process = new ProcessBuilder(
+                        binary == null
+                                ? root().resolve("target/debug/pgentra-emulator")
+                                        .toString()
+                                : binary)
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
         Runtime.getRuntime().addShutdownHook(new Thread(process::destroy));
-        BufferedReader output = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+        BufferedReader output =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
         addresses = Json.object(output.readLine());
     }
 
     /** Removes all faults, recorded requests and settings. */
     public static void reset() {
-        for (String name : List.of("PGUSER", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "PATH", "HOME")) {
-            System.clearProperty(name);
+        for (String name : System.getProperties().stringPropertyNames()) {
+            // The names of Java itself have small letters.
+            if (name.matches("[A-Z_]+")) {
+                System.clearProperty(name);
+            }
         }
         environment().forEach(System::setProperty);
         call("DELETE", "/faults", null);
         call("DELETE", "/requests", null);
         Map<String, Object> settings = object(call("GET", "/tokens", null));
-        String cleared = "{" + String.join(",", settings.keySet().stream().map(key -> "\"" + key + "\":null").toList()) + "}";
+        String cleared = "{"
+                + String.join(
+                        ",",
+                        settings.keySet().stream()
+                                .map(key -> "\"" + key + "\":null")
+                                .toList()) + "}";
         callText("PATCH", "/tokens", cleared);
         controlPostgres(Map.of("reset", true));
     }
@@ -89,11 +102,17 @@ public final class Emulator implements BeforeEachCallback {
     }
 
     public static Principal add(String kind) {
-        String name = kind.replace('_', '-') + "-java-" + ProcessHandle.current().pid() + "-" + ++principals;
+        return add(kind, Map.of());
+    }
+
+    public static Principal add(String kind, Map<String, Object> settings) {
+        String name =
+                kind.replace('_', '-') + "-java-" + ProcessHandle.current().pid() + "-" + ++principals;
         Map<String, Object> principal = new LinkedHashMap<>(Map.of("name", name, "kind", kind));
         if (kind.equals("service_principal")) {
             principal.put("client_secret", "secret-of-" + name);
         }
+        principal.putAll(settings);
         Map<String, Object> made = object(((List<?>) call("POST", "/principals", List.of(principal))).get(0));
         return new Principal(
                 name, (String) made.get("oid"), (String) made.get("appid"), (String) made.get("client_secret"));
@@ -107,7 +126,8 @@ public final class Emulator implements BeforeEachCallback {
 
     /** The folder of an {@code az}, an {@code azd} and a {@code pwsh} that a user is signed in to. */
     public static String tools(Principal user) {
-        return (String) object(call("POST", "/tools", Map.of("principal", user.name()))).get("path");
+        return (String)
+                object(call("POST", "/tools", Map.of("principal", user.name()))).get("path");
     }
 
     public static void addFault(Map<String, Object> fault) {
@@ -139,7 +159,8 @@ public final class Emulator implements BeforeEachCallback {
         List<Map<String, Object>> found = new ArrayList<>();
         for (Object entry : (List<?>) object(call("GET", "/requests", null)).get("requests")) {
             Map<String, Object> request = object(entry);
-            if (principal.name().equals(request.get("principal")) && String.valueOf(request.get("resource")).contains("ossrdbms")) {
+            if (principal.name().equals(request.get("principal"))
+                    && String.valueOf(request.get("resource")).contains("ossrdbms")) {
                 found.add(request);
             }
         }
@@ -153,7 +174,9 @@ public final class Emulator implements BeforeEachCallback {
     private static Object callText(String method, String path, String body) {
         HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(text("control") + path))
                 .header("content-type", "application/json")
-                .method(method, body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(body));
+                .method(
+                        method,
+                        body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(body));
         try {
             HttpResponse<String> response = CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofString());
             if (response.statusCode() >= 300) {

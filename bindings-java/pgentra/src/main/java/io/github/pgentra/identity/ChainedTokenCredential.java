@@ -16,7 +16,9 @@ public final class ChainedTokenCredential extends Credential {
     public Map<String, Object> document(List<Credential> members) {
         Map<String, Object> document = new LinkedHashMap<>();
         document.put("type", "chained");
-        document.put("credentials", credentials.stream().map(member -> member.document(members)).toList());
+        document.put(
+                "credentials",
+                credentials.stream().map(member -> member.document(members)).toList());
         return document;
     }
 }

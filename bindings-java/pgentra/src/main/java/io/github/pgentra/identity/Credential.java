@@ -84,7 +84,9 @@ public abstract class Credential {
             List<Credential> members = new ArrayList<>();
             Map<String, Object> config = new LinkedHashMap<>(config());
             config.put("credential", document(members));
-            config.put("environment", environment != null ? environment : io.github.pgentra.internal.Environment.variables());
+            config.put(
+                    "environment",
+                    environment != null ? environment : io.github.pgentra.internal.Environment.variables());
             List<CredentialHandle> handles = new ArrayList<>();
             for (Credential member : members) {
                 handles.add(member.open(environment));

@@ -39,8 +39,7 @@ public final class CredentialHandle {
         TokenCallback callback = (request, scope, tenantId, claims, enableCae) -> respond(
                 request,
                 source,
-                new TokenRequest(
-                        Native.string(scope), Native.string(tenantId), Native.string(claims), enableCae));
+                new TokenRequest(Native.string(scope), Native.string(tenantId), Native.string(claims), enableCae));
         long handle = Native.credentialCallback(Native.utf8(name), callback, errors);
         Errors.check(errors);
         return new CredentialHandle(handle);
@@ -50,14 +49,19 @@ public final class CredentialHandle {
         try {
             source.getTokenAsync(wanted).whenComplete((token, failure) -> {
                 if (failure != null) {
-                    fail(request, failure instanceof CompletionException && failure.getCause() != null
-                            ? failure.getCause()
-                            : failure);
+                    fail(
+                            request,
+                            failure instanceof CompletionException && failure.getCause() != null
+                                    ? failure.getCause()
+                                    : failure);
                 } else if (token == null) {
                     Native.fail(request, Native.utf8("null"), Native.utf8("it returned no token"), true, null);
                 } else {
                     Native.respond(
-                            request, Native.utf8(token.token()), seconds(token.expiresOn()), seconds(token.refreshOn()));
+                            request,
+                            Native.utf8(token.token()),
+                            seconds(token.expiresOn()),
+                            seconds(token.refreshOn()));
                 }
             });
         } catch (Throwable e) {
@@ -109,15 +113,14 @@ public final class CredentialHandle {
         Errors.check(errors);
         return id == 0
                 ? null
-                : new AccessToken(
-                        Native.string(texts[0]), TokenClient.time(times[0]), TokenClient.time(times[1]));
+                : new AccessToken(Native.string(texts[0]), TokenClient.time(times[0]), TokenClient.time(times[1]));
     }
 
     private PendingCall<AccessToken> start(TokenRequest request) {
         return PendingCall.start(
                 (text, user, source, expiresOn, refreshOn, id) ->
                         new AccessToken(text, TokenClient.time(expiresOn), TokenClient.time(refreshOn)),
-                (completion, errors) -> Native.credentialStart(
-                        handle, texts(request), request.enableCae(), -1, completion, errors));
+                (completion, errors) ->
+                        Native.credentialStart(handle, texts(request), request.enableCae(), -1, completion, errors));
     }
 }

@@ -1,0 +1,2 @@
+create table flyway_starter (id int);
+insert into flyway_starter values (1);

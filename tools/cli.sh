@@ -1,0 +1,48 @@
+#!/bin/sh
+# Builds and installs the program `pgentra`.
+#
+#   tools/cli.sh build               builds it into target/cli, with completions and man pages; static on Linux with glibc
+#   tools/cli.sh install PREFIX [DESTDIR]    installs what `build` has left there, if anything
+#
+# Variables: BUILD (cargo's target directory).
+set -eu
+cd "$(dirname "$0")/.."
+build=${BUILD:-target} folder=${BUILD:-target}/cli
+
+build() {
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    # Without a target of its own, the flag would also apply to procedural macros, which cannot be static.
+    case $host in
+        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --release -p pgentra-cli --target "$host" ;;
+        *) cargo build --quiet --release -p pgentra-cli --target "$host" ;;
+    esac
+    rm -rf "$folder"
+    mkdir -p "$folder/completions"
+    install -m 755 "$build/$host/release/pgentra" "$folder/pgentra"
+    "$folder/pgentra" completions bash >"$folder/completions/pgentra"
+    "$folder/pgentra" completions zsh >"$folder/completions/_pgentra"
+    "$folder/pgentra" completions fish >"$folder/completions/pgentra.fish"
+    "$folder/pgentra" man "$folder/man"
+    wc -c "$folder/pgentra"
+}
+
+install_to() {
+    if [ ! -x "$folder/pgentra" ]; then
+        echo "the program pgentra is not installed: \`make cli\` builds it"
+        return
+    fi
+    prefix=$2$1
+    mkdir -p "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
+        "$prefix/share/zsh/site-functions" "$prefix/share/fish/vendor_completions.d"
+    install -m 755 "$folder/pgentra" "$prefix/bin"
+    install -m 644 "$folder"/man/*.1 "$prefix/share/man/man1"
+    install -m 644 "$folder/completions/pgentra" "$prefix/share/bash-completion/completions"
+    install -m 644 "$folder/completions/_pgentra" "$prefix/share/zsh/site-functions"
+    install -m 644 "$folder/completions/pgentra.fish" "$prefix/share/fish/vendor_completions.d"
+}
+
+case "${1:-}" in
+    build) build ;;
+    install) install_to "$2" "${3:-}" ;;
+    *) sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2; exit 2 ;;
+esac
