@@ -209,6 +209,25 @@ func nativePlanDocument(request map[string]any) (json.RawMessage, error) {
 	})
 }
 
+// nativeConnectionURL returns a URL with a token as its password; without a password it checks the request.
+func nativeConnectionURL(request map[string]any, password string) (string, error) {
+	document, err := json.Marshal(request)
+	if err != nil {
+		return "", err
+	}
+	given, free := secretCString(string(document))
+	defer free()
+	token, freeToken := optionalCString(withoutNUL(password))
+	defer freeToken()
+	var url *C.char
+	var failed *C.pgentra_error
+	err = takeError(C.pgentra_connection_url(given, token, &url, &failed), failed)
+	if err != nil || url == nil {
+		return "", err
+	}
+	return takeString(url), nil
+}
+
 // Login errors
 
 func nativeLoginErrorCause(sqlstate, message string) string {

@@ -304,6 +304,27 @@ int32_t pgentra_set_log_callback(int32_t level,
                                  struct pgentra_error **error);
 
 /**
+ * Keeps events of `level` (one of PGENTRA_LOG_*) and of more severe levels until pgentra_log_next() returns them: for languages
+ * in which no function may be called on a thread of the library. At most 1,000 events are kept; the oldest are dropped first.
+ * It replaces the callback of pgentra_set_log_callback(), which in turn replaces the queue. PGENTRA_LOG_OFF ends it.
+ *
+ * @ownership nothing is kept. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_set_log_queue(int32_t level,
+                              struct pgentra_error **error);
+
+/**
+ * Returns the oldest event that pgentra_set_log_queue() keeps, and removes it. Never blocks. `*message` and `*target` become NULL
+ * and `*level` PGENTRA_LOG_OFF if there is no event. `level` and `target` may be NULL.
+ *
+ * @ownership `*target` and `*message` are the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_log_next(int32_t *level,
+                         const char **target,
+                         const char **message,
+                         struct pgentra_error **error);
+
+/**
  * Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
  *
  * @ownership `error` stays the caller's. @threads any. @errors cannot fail.
@@ -766,6 +787,24 @@ int32_t pgentra_connection_read(const char *text,
 int32_t pgentra_connection_plan(const char *request_json,
                                 const char **plan_json,
                                 struct pgentra_error **error);
+
+/**
+ * Returns a connection URL with a token as its password, for tools that accept only a URL. `*url` becomes NULL if
+ * `password` is NULL: the request is then only checked, for example before the token is fetched.
+ *
+ * The request is an object with the keys settings (an object by libpq's keywords), user (required with a password), scheme
+ * (default: "postgresql"; "postgresql+psycopg" for SQLAlchemy) and environment (default: the variables of this process,
+ * which are read during the call). Host, port and database that are not given come from PGHOST, PGPORT and PGDATABASE. The
+ * URL has sslmode=verify-full, and every part is percent-encoded as libpq reads it.
+ *
+ * @ownership `*url` is the caller's: pgentra_string_free(), which overwrites it. It is a secret until the token expires: do
+ * not log or store it. @threads any. @errors PGENTRA_INVALID_CONNECTION for a password, a service or another sslmode among
+ * the settings, and without a host; PGENTRA_INVALID_CONFIGURATION for another request; PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_connection_url(const char *request_json,
+                               const char *password,
+                               const char **url,
+                               struct pgentra_error **error);
 
 /**
  * Returns the environment variables that the `environment` of a request to pgentra_connection_plan() needs, as a JSON array. A

@@ -236,6 +236,30 @@ func (t *TokenProvider) Invalidate(ctx context.Context, password string) (bool, 
 	return *newer, nil
 }
 
+// URL returns a connection URL with a token as its password, for tools that accept only a URL, such as the commands goose and
+// migrate. The connection string has the server and the database, and no password. The URL is a secret until the token expires: do
+// not log or store it. It waits as [TokenProvider.Login] does.
+func (t *TokenProvider) URL(ctx context.Context, connString string) (string, error) {
+	settings, err := nativeReadConnection(connString, "libpq")
+	if err != nil {
+		return "", err
+	}
+	environment := environmentOf(t.inner.settings.environment, connectionVariables())
+	request := map[string]any{"settings": settings, "environment": environment}
+	if _, err := nativeConnectionURL(request, ""); err != nil {
+		return "", err
+	}
+	login, err := t.Login(ctx)
+	if err != nil {
+		return "", err
+	}
+	request["user"] = login.User
+	if user, ok := settings["user"]; ok {
+		request["user"] = user
+	}
+	return nativeConnectionURL(request, login.Password())
+}
+
 // Stats returns the provider's statistics. It fetches nothing.
 func (t *TokenProvider) Stats() (TokenStats, error) {
 	defer runtime.KeepAlive(t)

@@ -721,3 +721,18 @@ func TestWithEnvironment_reaches_the_members_of_a_chain(t *testing.T) {
 		t.Error("the chain found the variables of the provider")
 	}
 }
+
+func TestURL_has_the_token(t *testing.T) {
+	static, err := pgentra.NewStaticTokenCredential("token", time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := open(t, pgentra.WithCredential(static), pgentra.WithUser("role"), pgentra.WithEnvironment(map[string]string{}))
+	url, err := provider.URL(t.Context(), "host=db.example dbname=shop")
+	if err != nil || url != "postgresql://role:token@db.example/shop?sslmode=verify-full" {
+		t.Error(url, err)
+	}
+	if _, err := provider.URL(t.Context(), "host=db.example password=pa55word"); !errors.Is(err, pgentra.ErrInvalidConnection) {
+		t.Error(err)
+	}
+}

@@ -141,7 +141,7 @@ func TestVectors_files(t *testing.T) {
 	}
 	slices.Sort(names)
 	equal(t, names, []string{
-		"bindings", "claims", "clouds", "connections", "entra-errors", "login_errors", "timing", "tls",
+		"bindings", "claims", "clouds", "connections", "entra-errors", "login_errors", "timing", "tls", "urls",
 	})
 }
 
@@ -489,5 +489,30 @@ func TestVectors_entra_errors(t *testing.T) {
 	each(t, "entra-errors", "cases", func(t *testing.T, one object) {
 		_, folder, err := inEngine(t, "entra-errors", one)
 		checkVectorError(t, err, folder, one["error"].(object))
+	})
+}
+
+func TestVectors_urls(t *testing.T) {
+	each(t, "urls", "cases", func(t *testing.T, one object) {
+		request := object{"environment": object{}}
+		for _, key := range []string{"settings", "user", "scheme", "environment"} {
+			if value, ok := one[key]; ok {
+				request[key] = value
+			}
+		}
+		password, _ := one["password"].(string)
+		url, err := nativeConnectionURL(request, password)
+		if texts, ok := one["error"]; ok {
+			failed := asError(t, err)
+			contains(t, failed.Message, texts)
+			if failed.Code != ErrInvalidConnection || strings.Contains(failed.Message, "canary") {
+				t.Error(failed.Code, failed.Message)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, url, one["url"])
 	})
 }

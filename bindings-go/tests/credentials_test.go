@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/pgentra/pgentra/bindings-go"
 	"github.com/pgentra/pgentra/bindings-go/azcoreentra"
@@ -383,6 +385,15 @@ func TestAzureCredential(t *testing.T) {
 	credential := made[*azidentity.ManagedIdentityCredential](t)(azidentity.NewManagedIdentityCredential(
 		&azidentity.ManagedIdentityCredentialOptions{ID: azidentity.ClientID(identity.ClientID)}))
 	logsIn(t, emulated, "", azcoreentra.FromAzure(credential), identity.Name, "")
+
+	service := application(t, emulated, nil)
+	authority := cloud.AzurePublic
+	authority.ActiveDirectoryAuthorityHost = emulated.Text("authority_host")
+	secret := made[*azidentity.ClientSecretCredential](t)(azidentity.NewClientSecretCredential(emulated.Text("tenant_id"),
+		service.ClientID, service.Secret, &azidentity.ClientSecretCredentialOptions{
+			ClientOptions: policy.ClientOptions{Cloud: authority}, DisableInstanceDiscovery: true,
+		}))
+	logsIn(t, emulated, "", azcoreentra.FromAzure(secret), service.Name, service.Name)
 
 	nowhere(t)
 	unavailable, err := azidentity.NewAzureCLICredential(nil)

@@ -57,6 +57,16 @@ pub(super) fn required<'c>(call: &'c Call, field: &str) -> Result<&'c str, Endpo
     })
 }
 
+/// Returns the scope without the scopes that MSAL always adds for an id token and a refresh token.
+pub(super) fn resource_scope(scope: &str) -> &str {
+    const BESIDES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+    let mut others = scope.split(' ').filter(|part| !BESIDES.contains(part));
+    match (others.next(), others.next()) {
+        (Some(one), None) => one,
+        _ => scope,
+    }
+}
+
 pub(super) fn invalid_scope(scope: &str) -> EndpointError {
     if scope.contains("://") && !scope.contains(' ') {
         let text = format!(

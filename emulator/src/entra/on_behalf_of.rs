@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::client_request::{ClientRequest, Granted, authenticated, invalid_scope, required};
+use super::client_request::{ClientRequest, Granted, authenticated, invalid_scope, required, resource_scope};
 use super::{Call, EndpointError, aadsts};
 use crate::fault::Shape;
 use crate::jwt::Jws;
@@ -35,16 +35,6 @@ pub(super) fn grant(state: &State, call: &Call, shape: &Shape) -> Result<Granted
     let wanted = if wanted == ".default" { CONSENTED } else { wanted };
     let issued = state.issue_on_behalf_of(&user, &client_request.principal, request_claims, resource, wanted, shape);
     Ok(Granted { issued, scope: Some(format!("{resource}/{wanted}")) })
-}
-
-/// Returns the scope without the scopes that MSAL always adds for an id token and a refresh token.
-fn resource_scope(scope: &str) -> &str {
-    const BESIDES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
-    let mut others = scope.split(' ').filter(|part| !BESIDES.contains(part));
-    match (others.next(), others.next()) {
-        (Some(one), None) => one,
-        _ => scope,
-    }
 }
 
 /// Returns the user of the token, if it is for this application.

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::client_request::{ClientRequest, Granted, authenticated, client, invalid_scope, required};
+use super::client_request::{ClientRequest, Granted, authenticated, client, invalid_scope, required, resource_scope};
 use super::discovery::unknown_tenant;
 use super::{Call, Caller, Endpoint, EndpointError, Reply, aadsts, on_behalf_of};
 use crate::fault::{Numbers, Shape};
@@ -31,7 +31,7 @@ impl Endpoint for TokenEndpoint {
         let secret = call.form("client_secret").or(call.form("client_assertion")).map(str::to_owned);
         Caller {
             principal: client_id.and_then(|id| client(state, &id)),
-            resource: call.form("scope").and_then(resource_of).map(str::to_owned),
+            resource: call.form("scope").map(resource_scope).and_then(resource_of).map(str::to_owned),
             secret: secret.or(basic.map(|(_, secret)| secret)),
         }
     }
@@ -68,7 +68,8 @@ impl TokenEndpoint {
 
 fn client_credentials(state: &State, call: &Call, shape: &Shape) -> Result<Granted, EndpointError> {
     let client_request = ClientRequest::read(state, call)?;
-    let scope = required(call, "scope")?;
+    // MSAL for Go sends them for applications too.
+    let scope = resource_scope(required(call, "scope")?);
     let resource = resource_of(scope).ok_or_else(|| invalid_scope(scope))?;
     if !state.knows_resource(resource) {
         return Err(aadsts::unknown_resource(resource));
