@@ -26,13 +26,13 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -50,7 +50,7 @@ demo: prerequisites ## watch programs log in to a real PostgreSQL with Entra tok
 # One build compiles what the languages share once.
 demo-engines:
 	@echo '[pgentra] building the emulator and the engine for every language, profile $(PROFILE)'
-	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false $(CARGO_BUILD) -p pgentra-emulator -p pgentra-cli -p pgentra-c -p pgentra-python -p pgentra-node
+	@CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false $(CARGO_BUILD) -p pgentra-emulator -p pgentra-cli -p pgentra-c -p pgentra-python -p pgentra-node -p pgentra-java
 
 demo-python:
 	@"$(PYTHON)" tools/environment.py venv demo >/dev/null
@@ -77,6 +77,10 @@ test-proxy: prerequisites
 
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
+
+# The drivers of Rust.
+test-drivers: prerequisites
+	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-drivers --all-features -- --show-output
 
 # The Azure SDKs of Python, Node and .NET are clients of one command.
 test-cli: build
@@ -108,14 +112,27 @@ test-c: build libpgentra-testing test-c-rust
 	@$(RUN) --postgres newest $(PYTEST) bindings-c/tests
 
 test-c-rust: prerequisites
-	@$(CARGO_TEST) -p pgentra-c -- --show-output
-	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-c -- string handles
+	@$(CARGO_TEST) -p pgentra-ffi -- --show-output
+	@MIRIFLAGS=-Zmiri-ignore-leaks $(OPTIONAL) Miri 'cargo +nightly miri' cargo +nightly miri test --quiet -p pgentra-ffi -- string handles
 
 test-dotnet: build libpgentra-testing
 	@$(RUN) --postgres none tools/dotnet.sh test
 
 test-java: build
 	@$(RUN) --postgres none tools/java.sh test
+
+# The Kotlin that uniffi generates.
+test-uniffi: build
+	@$(RUN) --postgres none tools/uniffi.sh test
+
+test-go: build
+	@$(RUN) --postgres none tools/go.sh test
+
+test-php: build libpgentra-testing
+	@$(RUN) --postgres newest tools/php.sh test
+
+test-ruby: build libpgentra-testing
+	@$(RUN) --postgres newest tools/ruby.sh test
 
 # The time for each target.
 SECONDS = 60
@@ -126,7 +143,7 @@ fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new input
 
 lint: $(LINTS) ## formats, lints, types, dependencies, texts and generated files
 
-RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing
+RUST_FEATURES = --features pgentra-node/testing,pgentra-python/testing,pgentra-drivers/sqlx,pgentra-drivers/deadpool-postgres,pgentra-drivers/diesel-async
 
 lint-rust:
 	@tools/prerequisites.sh lint
@@ -160,7 +177,7 @@ lint-node: prerequisites
 	@tools/node.sh lint
 
 lint-c: prerequisites
-	cargo clippy --quiet -p pgentra-c --all-targets --features testing -- -D warnings
+	cargo clippy --quiet -p pgentra-ffi -p pgentra-c --all-targets --features testing -- -D warnings
 	@$(RUN) tools sh -ec 'git ls-files -co --exclude-standard "*.c" "*.cpp" "*.hpp" "examples/*.h" "bindings-c/tests/*.h" bindings-c/include/pgentra_libpq.h | xargs clang-format --dry-run -Werror'
 
 lint-header: prerequisites
@@ -172,6 +189,15 @@ lint-dotnet: libpgentra
 
 lint-java: prerequisites
 	@tools/java.sh lint
+
+lint-go: prerequisites
+	@tools/go.sh lint
+
+lint-php:
+	@tools/php.sh lint
+
+lint-ruby:
+	@tools/ruby.sh lint
 
 lint-words: prerequisites
 	@"$(PYTHON)" tools/check_text.py
@@ -196,6 +222,14 @@ bench-node: build npm ## its part for the npm packages, as npm installs them
 bench-dotnet: PROFILE := release
 bench-dotnet: build libpgentra ## its part for .NET
 	@$(RUN) --postgres newest python benchmarks/run.py dotnet
+
+bench-java: PROFILE := release
+bench-java: build ## its part for Java
+	@$(RUN) --postgres newest python benchmarks/run.py java
+
+bench-go: PROFILE := release
+bench-go: build ## its part for Go
+	@$(RUN) --postgres newest python benchmarks/run.py go
 
 # Builds
 
@@ -236,6 +270,10 @@ npm: prerequisites ## the npm packages, in .cache/npm
 jar: PROFILE := release
 jar: prerequisites ## the jar of the JVM binding, in .cache/java
 	@tools/java.sh jar
+
+go-archive: PROFILE := release
+go-archive: prerequisites ## the archive that Go programs in a clone link, in bindings-go/lib
+	@tools/go.sh archive
 
 nuget: libpgentra-release ## the .NET packages, in target/nuget
 	@tools/dotnet.sh pack

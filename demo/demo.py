@@ -110,6 +110,54 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 C_SAMPLES = (("C, libpq", "libpq.c"), ("C, asynchronous", "async.c"), ("C++, libpq", "cplusplus.cpp"))
 
 
+#: Run if PHP is installed with FFI; those of frameworks only if the framework is in PHP's include path, as Debian installs it.
+PHP_SAMPLES = (
+    ("PHP, pg_connect", "pgsql.php", None),
+    ("PHP, PDO", "pdo.php", None),
+    ("Laravel", "laravel.php", "Illuminate/Database/autoload.php"),
+    ("Doctrine", "doctrine.php", "Doctrine/DBAL/autoload.php"),
+)
+
+
+def php_samples() -> list[Sample]:
+    """Returns the samples in PHP; reports those that cannot run."""
+    if shutil.which("php") is None or "FFI" not in quietly("php", "-m").split():
+        say("not tried: PHP: not installed, or without FFI")
+        return []
+    made = []
+    for name, file, needs in PHP_SAMPLES:
+        if needs and not quietly("php", "-r", f"echo stream_resolve_include_path('{needs}');"):
+            say(f"not tried: {name}: no {needs}")
+            continue
+        autoload = ROOT / "bindings-php" / "tests" / "autoload.php"
+        variables = [f"PGENTRA_AUTOLOAD={autoload}", f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"]
+        prepend = ["-d", f"auto_prepend_file={needs}"] if needs else []
+        made.append(Sample(name, ("env", *variables, "php", *prepend, str(ROOT / "examples" / "php" / file))))
+    return made
+
+
+#: Run if Ruby is installed, each if its gem is.
+RUBY_SAMPLES = (
+    ("Ruby, pg", "pg_sample.rb", "pg"),
+    ("Active Record", "active_record_sample.rb", "active_record"),
+    ("Sequel", "sequel_sample.rb", "sequel"),
+)
+
+
+def ruby_samples() -> list[Sample]:
+    """Returns the samples in Ruby; reports those that cannot run."""
+    made = []
+    for name, file, gem in RUBY_SAMPLES:
+        found = shutil.which("ruby")
+        if found is None or subprocess.run([found, "-e", f"require 'ffi'; require '{gem}'"], check=False).returncode:
+            say(f"not tried: {name}: no Ruby with ffi and {gem}")
+            continue
+        library = f"PGENTRA_LIBRARY={TARGET / 'libpgentra.so'}"
+        words = ("env", library, found, "-I", str(ROOT / "bindings-ruby" / "lib"), str(ROOT / "examples" / "ruby" / file))
+        made.append(Sample(name, words))
+    return made
+
+
 def c_samples(folder: str) -> list[Sample]:
     """Compiles the samples in C and C++ into `folder`; reports if that is not possible."""
     made = []
@@ -173,6 +221,107 @@ def unchanged_programs(bundle: str) -> list[Sample]:
     return made
 
 
+RUST_SAMPLES = (("sqlx", "sqlx"), ("deadpool-postgres", "deadpool_postgres"), ("diesel-async", "diesel_async"))
+
+
+def rust_samples() -> list[Sample]:
+    """Builds the samples in Rust; reports if that is not possible."""
+    words = ["cargo", "build", "--quiet", "-p", "pgentra-drivers", "--all-features", "--examples"]
+    # As `make demo` builds the engines.
+    settings = {**os.environ, "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false"}
+    built = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    if built.returncode:
+        say(f"not tried: Rust: {built.stderr.strip()[-500:]}")
+        return []
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "debug", "examples")
+    return [Sample(name, (str(folder / file),)) for name, file in RUST_SAMPLES]
+
+
+#: Built by the demonstration if a JDK with Maven is installed: the class, and a part of the names of jars that would
+#: configure more than the sample shows.
+JAVA_SAMPLES = (
+    ("JDBC", "JdbcSample", None),
+    ("HikariCP", "HikariSample", None),
+    ("Spring Boot", "SpringJdbcSample", "r2dbc|flyway|liquibase|hibernate|data-jpa"),
+)
+
+
+def java_samples(server: ServerAddress) -> list[Sample]:
+    """Builds the samples in Java; reports if that is not possible."""
+    if shutil.which("mvn") is None or shutil.which("javac") is None:
+        say("not tried: Java: no JDK with Maven")
+        return []
+    native = TARGET / "java"
+    native.mkdir(exist_ok=True)
+    shutil.copy(TARGET / "libpgentra_jni.so", native)
+    modules = "pgentra,pgentra-azure,pgentra-spring-boot-starter,../examples/java"
+    words = ["mvn", "-q", "-B", "-f", str(ROOT / "bindings-java" / "pom.xml"), "-pl", modules]
+    goals = ["compile", "dependency:build-classpath", "-Dmdep.outputFile=target/classpath.txt"]
+    built = subprocess.run(
+        [*words, *goals, f"-Dpgentra.native.folder={native}"], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        say(built.stdout.strip())
+        return [Sample(name, ("false",)) for name, *_ in JAVA_SAMPLES]
+    project = ROOT / "examples" / "java"
+    jars = (project / "target" / "classpath.txt").read_text().split(os.pathsep)
+    url = (
+        f"jdbc:postgresql://{server.host}:{server.port}/{server.database}?sslmode=verify-full"
+        f"&sslrootcert={os.environ['SSL_CERT_FILE']}"
+    )
+    arguments = {
+        "JdbcSample": [f"{url}&user={ROLE}"],
+        "HikariSample": [url],
+        "SpringJdbcSample": [
+            f"--spring.config.location={project / 'spring-jdbc.properties'}",
+            f"--spring.datasource.url={url}",
+        ],
+    }
+    samples = []
+    for name, program, without in JAVA_SAMPLES:
+        needed = [jar for jar in jars if without is None or not re.search(without, Path(jar).name)]
+        path = os.pathsep.join([str(project / "target" / "classes"), *needed])
+        samples.append(Sample(name, ("java", "-cp", path, f"samples.{program}", *arguments[program])))
+    return samples
+
+
+#: Built by the demonstration if Go is installed.
+GO_SAMPLES = (
+    ("Go, pgx pool", "pool"),
+    ("Go, database/sql", "sql"),
+    ("Go, lib/pq", "pq"),
+    ("Go, azidentity", "azure"),
+    ("Go, custom credential", "custom"),
+)
+
+
+def go_samples(folder: str) -> list[Sample]:
+    """Builds the samples in Go into `folder`; reports if that is not possible."""
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if go is None:
+        say("not tried: Go: not installed")
+        return []
+    programs = Path(folder, "go")
+    programs.mkdir()
+    variables = {
+        **os.environ,
+        "PATH": f"{Path(go).parent}{os.pathsep}{os.environ['PATH']}",
+        "PGENTRA_TARGET": str(TARGET),
+        "PROFILE": os.environ.get("PROFILE", "dev"),
+        "GOTOOLCHAIN": "local",
+    }
+    samples = [f"./{name}" for _, name in GO_SAMPLES]
+    try:
+        quietly(str(ROOT / "tools" / "go.sh"), "archive", environment=variables)
+        # The archive is not an input of go's cache, but the programs are new.
+        words = [go, "build", "-buildvcs=false", "-o", str(programs), *samples]
+        subprocess.run(words, cwd=ROOT / "examples" / "go", env=variables, capture_output=True, text=True, check=True)
+    except subprocess.CalledProcessError as error:
+        say(f"not tried: Go: {error}: {error.stderr}")
+        return []
+    return [Sample(name, (str(programs / program),)) for name, program in GO_SAMPLES]
+
+
 def main() -> int:
     say("Starting PostgreSQL and the emulator ...")
     try:
@@ -223,8 +372,19 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
         samples += NODE_SAMPLES
     else:
         say("not tried: Node: not installed")
-    say("Building the samples in C, C++ and C#, while the others run ...")
-    built = ThreadPoolExecutor(1).submit(lambda: [*c_samples(folder), *dotnet_samples()])
+    say("Building the samples in Rust, C, C++, C#, Java and Go, while the others run ...")
+    server = emulator.server
+    built = ThreadPoolExecutor(1).submit(
+        lambda: [
+            *php_samples(),
+            *ruby_samples(),
+            *rust_samples(),
+            *c_samples(folder),
+            *dotnet_samples(),
+            *java_samples(server),
+            *go_samples(folder),
+        ]
+    )
     say(f"Running the samples; each should log in as {ROLE} ...\n")
     widths = (26, 14, 12, 14)
     heading("driver", "logged in as", "first login", "token requests", widths=widths)

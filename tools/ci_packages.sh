@@ -1,10 +1,14 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and that are missing: PgBouncer, for the tests of `pgentra agent`.
+# Installs the Debian packages that the tests need and that are missing: PgBouncer for the tests of `pgentra agent`, PHP and
+# Ruby with their drivers, frameworks and linters.
 set -eu
 
 command -v apt-get >/dev/null || exit 0
 missing=
-for package in pgbouncer; do
+packages='pgbouncer
+    php-cli php-fpm php-pgsql php-doctrine-dbal php-illuminate-database php-illuminate-events php-psr-log php-codesniffer
+    ruby ruby-ffi ruby-pg ruby-activerecord ruby-sequel rubocop'
+for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

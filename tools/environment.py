@@ -243,8 +243,18 @@ DJANGO = {"django-4.2": "oldest", "django-5.2": "newest", "django-6.1": "newest"
 """Environments with a version of Django, and the Python of each; `django-gis` also has the libraries of GeoDjango.
 Django 4.2 does not support the newest Pythons."""
 
-FRAMEWORKS = {"frameworks", "frameworks-large"}
-"""Environments with the frameworks of `tests/e2e/test_frameworks.py`."""
+FRAMEWORKS = {
+    "frameworks": "newest",
+    "frameworks-airflow": "newest",
+    "frameworks-dagster": "newest",
+    "frameworks-dbt": "newest",
+    "frameworks-large": "newest",
+    "frameworks-mlflow": "newest",
+    "frameworks-sqlalchemy14": "newest",
+    "frameworks-superset": "oldest",
+}
+"""Environments with the frameworks of `tests/e2e/test_frameworks.py`, and the Python of each. Applications that install
+versions of their own have an environment of their own; Superset does not support the newest Pythons."""
 
 
 def venv(name: str) -> Path:
@@ -268,7 +278,8 @@ def venv(name: str) -> Path:
         python = machine.get(DJANGO[name], machine["newest"])
         requirements = [REQUIREMENTS / "django.txt", REQUIREMENTS / f"{name}.txt"]
     elif name in FRAMEWORKS:
-        python, requirements = machine["newest"], [REQUIREMENTS / f"{name}.txt"]
+        python = machine.get(FRAMEWORKS[name], machine["newest"])
+        requirements = [REQUIREMENTS / f"{name}.txt"]
     elif name in machine:
         python = machine[name]
     else:

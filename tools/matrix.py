@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "credentials.md"
 BEGIN = "<!-- The table of `make test`, written by tools/matrix.py. -->"
 END = "<!-- The end of the table. -->"
 
-LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET")
+LANGUAGES = ("Rust", "C", "Python", "Python aio", "Node", ".NET", "Java", "Go", "PHP", "Ruby")
 CREDENTIALS = (
     "DefaultAzureCredential",
     "ChainedTokenCredential",
@@ -49,8 +49,22 @@ CONNECTOR_DRIVERS = {
     "Sequelize": "Node",
     "postgres.js": "Node",
     "Npgsql": ".NET",
+    "pgjdbc": "Java",
+    "pgx": "Go",
+    "database/sql": "Go",
+    "lib/pq": "Go",
     "libpq": "C",
     "tokio-postgres": "Rust",
+    "sqlx": "Rust",
+    "deadpool-postgres": "Rust",
+    "diesel-async": "Rust",
+    "pg_connect": "PHP",
+    "pdo": "PHP",
+    "laravel": "PHP",
+    "doctrine (pdo)": "PHP",
+    "ruby-pg": "Ruby",
+    "Active Record": "Ruby",
+    "sequel": "Ruby",
 }
 CONNECTOR_LINE = re.compile(r"^(?:# )?connector: (?P<identity>\S+) / (?P<driver>.+?) / (?P<language>.+?)\s*$")
 

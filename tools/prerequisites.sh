@@ -6,7 +6,8 @@
 set -u
 
 oldest_python=3.10
-oldest_rust=1.88
+# That of pgentra-drivers; the other crates need 1.88.
+oldest_rust=1.94
 oldest_node=20
 missing=0
 

@@ -304,6 +304,27 @@ int32_t pgentra_set_log_callback(int32_t level,
                                  struct pgentra_error **error);
 
 /**
+ * Keeps events of `level` (one of PGENTRA_LOG_*) and of more severe levels until pgentra_log_next() returns them: for languages
+ * in which no function may be called on a thread of the library. At most 1,000 events are kept; the oldest are dropped first.
+ * It replaces the callback of pgentra_set_log_callback(), which in turn replaces the queue. PGENTRA_LOG_OFF ends it.
+ *
+ * @ownership nothing is kept. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_set_log_queue(int32_t level,
+                              struct pgentra_error **error);
+
+/**
+ * Returns the oldest event that pgentra_set_log_queue() keeps, and removes it. Never blocks. `*message` and `*target` become NULL
+ * and `*level` PGENTRA_LOG_OFF if there is no event. `level` and `target` may be NULL.
+ *
+ * @ownership `*target` and `*message` are the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+ */
+int32_t pgentra_log_next(int32_t *level,
+                         const char **target,
+                         const char **message,
+                         struct pgentra_error **error);
+
+/**
  * Returns the kind; PGENTRA_INVALID_ARGUMENT if `error` is not an error or was freed.
  *
  * @ownership `error` stays the caller's. @threads any. @errors cannot fail.
@@ -733,8 +754,8 @@ int32_t pgentra_options_to_json(const char *const *names,
 
 /**
  * Reads a connection string. `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
- * `arguments` of pgentra_connection_plan(). `form` is "libpq" (also for NULL), "url", "url_authority_first", "dotnet" or
- * "jdbc".
+ * `arguments` of pgentra_connection_plan(). `form` is "libpq" (also for NULL), "libpq_with_parameters",
+ * "url", "url_authority_first", "dotnet" or "jdbc".
  *
  * @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
  * @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,

@@ -45,20 +45,7 @@ strip --strip-unneeded "$library"
 (cd "$libraries" && objcopy --add-gnu-debuglink="libpgentra.so.$abi.debug" "libpgentra.so.$abi")
 ln -sf "libpgentra.so.$abi" "$libraries/libpgentra.so"
 
-# The static library is one object in which only the exports are global. Rust's own symbols would be defined twice in a
-# program with another static library made with Rust. Section groups are dissolved, because the linker would take one of two
-# with the same name.
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-nm -D --defined-only "$built/libpgentra.so" | sed 's/.* //' | grep '^pgentra_' >"$work/exports"
-# shellcheck disable=SC2046  # one word for each export
-ld -r --gc-sections --force-group-allocation $(sed 's/^/-u /' "$work/exports") "$built/libpgentra.a" -o "$work/pgentra.o"
-# The standard library contains LLVM's intermediate code, which the tools of other versions of LLVM cannot read.
-objcopy --keep-global-symbols="$work/exports" --strip-debug --remove-section .llvmbc --remove-section .llvmcmd \
-    "$work/pgentra.o"
-rm -f "$libraries/libpgentra.a"
-(cd "$work" && ar rcs libpgentra.a pgentra.o)
-install -m 644 "$work/libpgentra.a" "$libraries"
+"$here/archive.sh" "$built" "$libraries/libpgentra.a"
 
 fill pgentra.pc "$libraries/pkgconfig"
 fill pgentra-config.cmake "$libraries/cmake/pgentra"

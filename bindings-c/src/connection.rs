@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Reads a connection string. `*settings_json` becomes an object of its settings by libpq's keywords, which can be the
-/// `arguments` of pgentra_connection_plan(). `form` is "libpq" (also for NULL), "url", "url_authority_first", "dotnet" or
-/// "jdbc".
+/// `arguments` of pgentra_connection_plan(). `form` is "libpq" (also for NULL), "libpq_with_parameters",
+/// "url", "url_authority_first", "dotnet" or "jdbc".
 ///
 /// @ownership `*settings_json` is the caller's: pgentra_string_free(), which overwrites it. It may contain a password.
 /// @threads any. @errors PGENTRA_INVALID_CONNECTION if the text is not a connection string of that form,

@@ -29,6 +29,8 @@ mod user_data;
 mod wait;
 
 // For crates that are linked with this one instead of loading the library, such as a binding in Rust.
+#[cfg(feature = "testing")]
+pub use crate::testing::pgentra_run_vector;
 pub use crate::{
     async_call::{
         pgentra_done_callback, pgentra_operation, pgentra_operation_cancel, pgentra_operation_free, pgentra_outcome,
@@ -51,7 +53,7 @@ pub use crate::{
     },
     logging::{
         PGENTRA_LOG_DEBUG, PGENTRA_LOG_ERROR, PGENTRA_LOG_INFO, PGENTRA_LOG_OFF, PGENTRA_LOG_WARNING,
-        pgentra_log_callback, pgentra_set_log_callback,
+        pgentra_log_callback, pgentra_log_next, pgentra_set_log_callback, pgentra_set_log_queue,
     },
     options::pgentra_options_to_json,
     provider::{

@@ -1,7 +1,9 @@
-//! Log events, which are passed to one function of the application.
+//! Log events, which are passed to one function of the application, or kept until the application takes them.
 
 use std::{
+    collections::VecDeque,
     ffi::{CString, NulError, c_char, c_void},
+    ptr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +16,8 @@ use pgentra::bindings::{PerProcess, set_log_sink};
 use crate::{
     callback_pool::EVENTS,
     error_object::pgentra_error,
-    ffi::{invalid_argument, status},
+    ffi::{Output, invalid_argument, status},
+    string::CountedString,
     user_data::{Finalized, UserData, pgentra_finalizer},
 };
 
@@ -42,8 +45,24 @@ static LISTENER_BLOCK: PerProcess<Mutex<Option<Arc<Listener>>>> = PerProcess::ne
 
 struct Listener {
     level: i32,
-    callback: unsafe extern "C" fn(*mut c_void, i32, *const c_char, *const c_char),
-    user_data: Finalized,
+    receiver: Receiver,
+}
+
+enum Receiver {
+    Callback { callback: unsafe extern "C" fn(*mut c_void, i32, *const c_char, *const c_char), user_data: Finalized },
+    Queue,
+}
+
+/// The events that wait for pgentra_log_next(), the oldest first. A forked child starts without any.
+static QUEUE: PerProcess<Mutex<VecDeque<QueuedEvent>>> = PerProcess::new();
+
+/// Beyond this number the oldest events are dropped.
+const QUEUE_LIMIT: usize = 1000;
+
+struct QueuedEvent {
+    level: i32,
+    target: String,
+    message: String,
 }
 
 /// Passes events of `level` (one of PGENTRA_LOG_*) and of more severe levels to `callback`: in their order, one at a time, on a
@@ -63,26 +82,89 @@ pub unsafe extern "C" fn pgentra_set_log_callback(
     error: *mut *mut pgentra_error,
 ) -> i32 {
     let work = || {
-        if !(PGENTRA_LOG_OFF..=PGENTRA_LOG_DEBUG).contains(&level) {
-            return Err(invalid_argument("level", "is not one of PGENTRA_LOG_*"));
-        }
-        let listener = callback.map(|callback| {
+        check(level)?;
+        replace(callback.map(|callback| {
             let user_data = Finalized { user_data: UserData(user_data), finalizer, pool: &EVENTS };
-            Arc::new(Listener { level, callback, user_data })
-        });
-        if listener.is_some() {
-            start();
-        }
-        let replaced = {
-            let mut block = LISTENER_BLOCK.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-            LISTENER.store(listener.clone());
-            std::mem::replace(&mut *block, listener)
-        };
-        drop(replaced);
+            Listener { level, receiver: Receiver::Callback { callback, user_data } }
+        }));
         Ok(())
     };
     // SAFETY: guaranteed by the caller.
     unsafe { status("pgentra_set_log_callback", error, work) }
+}
+
+/// Keeps events of `level` (one of PGENTRA_LOG_*) and of more severe levels until pgentra_log_next() returns them: for languages
+/// in which no function may be called on a thread of the library. At most 1,000 events are kept; the oldest are dropped first.
+/// It replaces the callback of pgentra_set_log_callback(), which in turn replaces the queue. PGENTRA_LOG_OFF ends it.
+///
+/// @ownership nothing is kept. @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `error` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_set_log_queue(level: i32, error: *mut *mut pgentra_error) -> i32 {
+    let work = || {
+        check(level)?;
+        replace((level != PGENTRA_LOG_OFF).then_some(Listener { level, receiver: Receiver::Queue }));
+        Ok(())
+    };
+    // SAFETY: guaranteed by the caller.
+    unsafe { status("pgentra_set_log_queue", error, work) }
+}
+
+/// Returns the oldest event that pgentra_set_log_queue() keeps, and removes it. Never blocks. `*message` and `*target` become NULL
+/// and `*level` PGENTRA_LOG_OFF if there is no event. `level` and `target` may be NULL.
+///
+/// @ownership `*target` and `*message` are the caller's: pgentra_string_free(). @threads any. @errors PGENTRA_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `level`, `target`, `message` and `error` are NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pgentra_log_next(
+    level: *mut i32,
+    target: *mut *const c_char,
+    message: *mut *const c_char,
+    error: *mut *mut pgentra_error,
+) -> i32 {
+    let work = || {
+        // SAFETY: guaranteed by the caller.
+        let (level, target, message) = unsafe {
+            (Output::optional("level", level)?, Output::optional("target", target)?, Output::new("message", message)?)
+        };
+        let next = QUEUE.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let text = |text: Option<&str>| text.map_or(ptr::null(), |text| CountedString::new(text).into_raw());
+        if let Some(level) = level {
+            level.write(next.as_ref().map_or(PGENTRA_LOG_OFF, |event| event.level));
+        }
+        if let Some(target) = target {
+            target.write(text(next.as_ref().map(|event| event.target.as_str())));
+        }
+        message.write(text(next.as_ref().map(|event| event.message.as_str())));
+        Ok(())
+    };
+    // SAFETY: guaranteed by the caller.
+    unsafe { status("pgentra_log_next", error, work) }
+}
+
+fn check(level: i32) -> pgentra::Result<()> {
+    match (PGENTRA_LOG_OFF..=PGENTRA_LOG_DEBUG).contains(&level) {
+        true => Ok(()),
+        false => Err(invalid_argument("level", "is not one of PGENTRA_LOG_*")),
+    }
+}
+
+/// Replaces the receiver of events. A replaced one is finalized when its last event is passed.
+fn replace(listener: Option<Listener>) {
+    let listener = listener.map(Arc::new);
+    if listener.is_some() {
+        start();
+    }
+    let replaced = {
+        let mut block = LISTENER_BLOCK.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        LISTENER.store(listener.clone());
+        std::mem::replace(&mut *block, listener)
+    };
+    drop(replaced);
 }
 
 fn start() {
@@ -94,10 +176,19 @@ fn start() {
     set_log_sink(|event| {
         let level = event.level.number();
         let Some(listener) = LISTENER.load_full().filter(|listener| level <= listener.level) else { return };
+        if let Receiver::Queue = listener.receiver {
+            let mut queue = QUEUE.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.len() == QUEUE_LIMIT {
+                queue.pop_front();
+            }
+            queue.push_back(QueuedEvent { level, target: event.target.to_owned(), message: event.message.to_owned() });
+            return;
+        }
         let Ok((target, message)) = c_strings(event.target, event.message) else { return };
         EVENTS.run(move || {
+            let Receiver::Callback { callback, user_data } = &listener.receiver else { return };
             // SAFETY: the application allows these calls until its finalizer is called, which `listener` prevents.
-            unsafe { (listener.callback)(listener.user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
+            unsafe { callback(user_data.user_data.0, level, target.as_ptr(), message.as_ptr()) }
         });
     });
 }

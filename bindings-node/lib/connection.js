@@ -15,7 +15,7 @@ const { isCredential, typeName } = require('./credential_source.js')
  * @typedef {boolean | object | string} Ssl
  * @typedef {{
  *   host?: string, port?: number | string, database?: string, user?: string, password?: string | Password | null,
- *   ssl?: Ssl | null,
+ *   ssl?: Ssl | null, connectionTimeoutMillis?: unknown,
  * }} Settings the options of pg that are read
  * @typedef {Record<string, string>} Text settings by libpq's keywords
  * @typedef {{
@@ -59,9 +59,15 @@ function readConfig(config) {
     throw errorOf('invalid_connection', `config: expected an object or a connection string, got ${type}`)
   }
   const { connectionString, ...given } = /** @type {Record<string, unknown>} */ (config)
+  given.host = withoutBrackets(given.host)
   // pg's Pool makes it non-enumerable.
   if ('password' in config) given.password = config.password
   return { given, text: readText(connectionString) }
+}
+
+/** Returns an IPv6 address without the brackets that it has in a URL. */
+function withoutBrackets(/** @type {unknown} */ host) {
+  return typeof host === 'string' ? host.replace(/^\[([^[\]]*:[^[\]]*)\]$/, '$1') : host
 }
 
 /**
@@ -125,9 +131,9 @@ function portOf(/** @type {unknown} */ value) {
   if (value === undefined || value === null || value === '') return undefined
   const port = typeof value === 'string' ? Number(value) : value
   if (typeof port === 'number' && Number.isInteger(port) && port >= 0 && port < 65536) return port
-  throw typeof value === 'number' || typeof value === 'string'
-    ? errorOf('invalid_connection', 'port: expected a number from 0 to 65535, got another number')
-    : wrongType('port', 'a number', value)
+  if (typeof value !== 'number' && typeof value !== 'string') throw wrongType('port', 'a number', value)
+  const got = typeof value === 'string' && Number.isNaN(port) ? 'another text' : 'another number'
+  throw errorOf('invalid_connection', `port: expected a number from 0 to 65535, got ${got}`)
 }
 
 /**
@@ -137,10 +143,11 @@ function portOf(/** @type {unknown} */ value) {
 function sslmodeOf(text, name) {
   const mode = native.sslmodeOfText(text)
   if (mode !== null && mode !== undefined) return mode
+  const options = name === 'ssl' ? 'true, false, options of tls.connect, or ' : ''
   throw errorOf(
     'invalid_connection',
-    `${name}: expected true, false, options of tls.connect, or a mode such as require or verify-full; got another text`,
-    'Use `ssl: true`, which verifies the certificate of the server.',
+    `${name}: expected ${options}a mode such as require or verify-full; got another text`,
+    name === 'ssl' ? 'Use `ssl: true`, which verifies the certificate of the server.' : undefined,
   )
 }
 
@@ -232,13 +239,6 @@ function connectionPlan(
   { hasCredential = false, replacesLogin = false, variables = VARIABLES } = {},
 ) {
   const { serviceConnector = false } = options
-  const isValid = typeof serviceConnector === 'boolean' || (typeof serviceConnector === 'string' && serviceConnector)
-  if (!isValid && serviceConnector !== null) {
-    throw errorOf(
-      'invalid_configuration',
-      'option `serviceConnector`: expected true, or the name or the prefix of a connection',
-    )
-  }
   const request = {
     arguments: settings,
     variables,
@@ -246,24 +246,14 @@ function connectionPlan(
     environment: environmentOf(Boolean(serviceConnector)),
     service_connector: serviceConnector,
     has_credential: hasCredential,
-    require_entra: flag('requireEntra', options.requireEntra),
-    ignore_password: flag('ignorePassword', options.ignorePassword),
-    allow_insecure_transport: flag('allowInsecureTransport', options.allowInsecureTransport),
+    require_entra: options.requireEntra ?? false,
+    ignore_password: options.ignorePassword ?? false,
+    allow_insecure_transport: options.allowInsecureTransport ?? false,
     replace_login: replacesLogin,
     verifies_certificates: true,
     spelling: 'camel',
   }
   return JSON.parse(callNative(() => native.connectionPlan(JSON.stringify(request)), planError))
-}
-
-/**
- * @param {string} name
- * @param {unknown} value
- */
-function flag(name, value) {
-  if (value === undefined || value === null) return false
-  if (typeof value === 'boolean') return value
-  throw errorOf('invalid_configuration', `option \`${name}\`: expected true or false, got ${typeName(value)}`)
 }
 
 function planError(/** @type {string} */ document) {
@@ -429,5 +419,6 @@ module.exports = {
   sslFor,
   sslmodeOf,
   textOf,
+  withoutBrackets,
   wrongType,
 }

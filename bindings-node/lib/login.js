@@ -28,8 +28,8 @@ const { CredentialSource } = require('./credential_source.js')
  *
  * @typedef {{
  *   client: TokenClient, allowInsecure?: boolean, choosesNoUser?: boolean, user?: string, userSource?: string,
- *   usesConnector?: boolean,
- * }} PasswordUse
+ *   usesConnector?: boolean, timeout?: unknown,
+ * }} PasswordUse `timeout` is pg's connectionTimeoutMillis
  * @type {WeakMap<Function, PasswordUse>}
  */
 const passwordUses = new WeakMap()
@@ -52,7 +52,7 @@ function passwordFunction(use) {
     const given = connection === undefined ? this : connection
     const checked = given === undefined ? undefined : checkConnection(use, given, this)
     if (checked !== undefined) await checked
-    return client.token()
+    return client.tryToken() ?? client.token(waitOf(this, use))
   }
   passwordUses.set(password, use)
   // pg-native puts the text of the function into its connection string.
@@ -61,6 +61,19 @@ function passwordFunction(use) {
     invalidate: (/** @type {string | undefined} */ token) => client.invalidate(token),
     stats: () => client.stats(),
   })
+}
+
+/**
+ * Returns the options of a wait while pg connects. Its own time limit began before it called the password function, and its error
+ * does not contain the cause, so a fifth of the time is left.
+ *
+ * @param {unknown} client pg's client
+ * @param {Pick<PasswordUse, 'timeout'>} use
+ */
+function waitOf(client, { timeout }) {
+  const { _connectionTimeoutMillis: ofClient } = /** @type {Record<string, unknown>} */ (client ?? {})
+  const limit = Number(ofClient || timeout)
+  return limit > 0 ? { limit: limit * 0.8 } : {}
 }
 
 /** @returns {string} */
@@ -79,11 +92,12 @@ function rejectText() {
  * @param {unknown} connection
  * @param {unknown} [caller]
  */
-function checkConnection({ client, allowInsecure, choosesNoUser }, connection, caller) {
+function checkConnection(use, connection, caller) {
+  const { client, allowInsecure, choosesNoUser } = use
   requireTls(connection, caller, allowInsecure)
   if (!choosesNoUser) return undefined
   const { user } = readConnection(connection)
-  return isSystemAccount(user) ? checkUser(client, user) : undefined
+  return isSystemAccount(user) ? checkUser(client, user, waitOf(caller, use)) : undefined
 }
 
 /**
@@ -105,11 +119,12 @@ function systemAccount() {
  *
  * @param {TokenClient} client
  * @param {string} user
+ * @param {{ limit?: number }} wait
  */
-async function checkUser(client, user) {
+async function checkUser(client, user, wait) {
   let login
   try {
-    login = await client.login()
+    login = await client.login(wait)
   } catch (error) {
     if (error instanceof classes.PgEntraError && NO_TOKEN.has(error.code)) throw error
     // The token contains no name, so the user can have been configured.
@@ -144,7 +159,7 @@ const NO_TOKEN = new Set([
  */
 function decideLogin(given, text, credential, options) {
   const document = documentOf(options)
-  const { host, port, database, user, password, ssl } = /** @type {Settings} */ (given)
+  const { host, port, database, user, password, ssl, connectionTimeoutMillis } = /** @type {Settings} */ (given)
   if (password !== undefined && password !== null && typeof password !== 'string' && typeof password !== 'function') {
     throw wrongType('password', 'a string or a function', password)
   }
@@ -195,6 +210,7 @@ function decideLogin(given, text, credential, options) {
       user: plan.user ?? undefined,
       userSource: plan.user_source ?? undefined,
       usesConnector: Boolean(options.serviceConnector),
+      timeout: connectionTimeoutMillis,
     },
   }
 }
@@ -240,4 +256,4 @@ function sqlstateOf(/** @type {{ code?: unknown }} */ error) {
   return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined
 }
 
-module.exports = { decideLogin, explainLoginError, loginOf, passwordFunction, passwordUses, sqlstateOf }
+module.exports = { decideLogin, explainLoginError, loginOf, passwordFunction, passwordUses, sqlstateOf, waitOf }

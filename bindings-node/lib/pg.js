@@ -75,6 +75,7 @@ function namedForPg({ dbname, port, user: _, password: __, ...rest }) {
 async function entraConfig(config = {}, credential, options = {}) {
   const { given, text } = readConfig(config)
   requireOneHost(text)
+  requireOneHost(given)
   const { text: all, user, password, ssl } = await loginOf(given, text, credential, options)
   requireOneHost(all)
   return configForPg(given, all, { user, password, ssl })
@@ -90,11 +91,11 @@ function configForPg({ ssl: _, ...given }, text, login) {
   return { ...namedForPg(text), ...defined(given), ...defined(login) }
 }
 
-function requireOneHost(/** @type {Text} */ { host }) {
-  if (!host?.includes(',')) return
+function requireOneHost(/** @type {{ host?: unknown }} */ { host }) {
+  if (typeof host !== 'string' || !host.includes(',')) return
   throw errorOf(
     'invalid_connection',
-    'the connection string has several servers, and pg connects to one',
+    'the settings have several servers, and pg connects to one',
     'Set one server, or use postgres.js with entraPostgresConfig.',
   )
 }

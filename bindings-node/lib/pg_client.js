@@ -6,7 +6,7 @@ const { native } = require('./addon.js')
 const { defined, readConfig, sslFor } = require('./connection.js')
 const { errorOf } = require('./errors.js')
 const { isCredential, typeName } = require('./credential_source.js')
-const { decideLogin, explainLoginError, passwordFunction, passwordUses, sqlstateOf } = require('./login.js')
+const { decideLogin, explainLoginError, passwordFunction, passwordUses, sqlstateOf, waitOf } = require('./login.js')
 const { configForPg, namedForPg, requireOneHost } = require('./pg.js')
 const { TokenClient, documentOf } = require('./provider.js')
 
@@ -29,6 +29,12 @@ const { TokenClient, documentOf } = require('./provider.js')
  * }} ClientClass
  */
 
+/** The class of pg-native has the same name and the same methods as that of pg, but for the wire protocol. */
+function isNativeClient(/** @type {unknown} */ Client) {
+  const { prototype } = /** @type {{ prototype?: Record<string, unknown> }} */ (Client ?? {})
+  return typeof prototype?.connect === 'function' && typeof prototype.getStartupConf !== 'function'
+}
+
 /**
  * Rejects a value that is not pg's Client.
  *
@@ -40,10 +46,7 @@ function checkClient(Client) {
     const type = isCredential(Client) ? 'a function or a credential' : typeName(Client)
     throw errorOf('invalid_connection', `Client: expected the class Client of pg, got ${type}`, 'Pass `pg.Client`.')
   }
-  // The class of pg-native has the same name and the same methods, but for the wire protocol.
-  if (
-    typeof (/** @type {Record<string, unknown>} */ (/** @type {unknown} */ (prototype)).getStartupConf) !== 'function'
-  ) {
+  if (isNativeClient(Client)) {
     throw errorOf(
       'invalid_connection',
       'Client: the client of pg-native is not supported, because it does not call a password function',
@@ -74,6 +77,15 @@ function explained(error, { user, host }, source, token) {
   })
   if (lines) error.message += `\n${lines}`
   return error
+}
+
+/** Returns the cached token of a password function; an empty text if there is none. */
+function cachedToken(/** @type {Password} */ source) {
+  try {
+    return passwordUses.get(source)?.client.tryToken() ?? ''
+  } catch {
+    return ''
+  }
 }
 
 /** Returns options in which the connection string does not replace the password function. */
@@ -141,9 +153,10 @@ function retryingClient(Client) {
       const source = this.password
       if (typeof source !== 'function') return super.connect(callback)
       super.connect((error, ...rest) => {
-        // pg has replaced the function by the token.
+        if (!error) return callback(error, ...rest)
+        // pg has replaced the function by the token. The server can also refuse a connection before it asks for a password.
         const token = this.password
-        if (!error || typeof token !== 'string') return callback(error, ...rest)
+        if (typeof token !== 'string') return callback(explained(error, this, source, cachedToken(source)))
         const isRetriable = !this.#isRetry && native.isRetriableLoginError(sqlstateOf(error), String(error.message))
         if (!isRetriable || !source.invalidate) return callback(explained(error, this, source, token))
         this.#isRetry = true
@@ -221,7 +234,7 @@ function entraClient(Client, credential, options = {}) {
       }
       const use = this.#use
       if (use === undefined || use.user !== undefined) return super.connect(callback)
-      use.client.login().then(({ user, source }) => {
+      use.client.login(waitOf(this, use)).then(({ user, source }) => {
         Object.assign(use, { user, userSource: source })
         this.user = this.connectionParameters.user = user
         // pg's default database has the name of the user.
@@ -244,6 +257,7 @@ function settingsOf(config = {}, credential, options) {
   try {
     const { given, text } = readConfig(config)
     requireOneHost(text)
+    requireOneHost(given)
     const { use, text: all, user, password, ssl } = decideLogin(given, text, credential, options)
     requireOneHost(all)
     const source = use ? passwordFunction(use) : password
@@ -253,4 +267,4 @@ function settingsOf(config = {}, credential, options) {
   }
 }
 
-module.exports = { entraClient, retryingClient }
+module.exports = { entraClient, isNativeClient, retryingClient }

@@ -10,11 +10,12 @@ const {
   requireTls,
   sslmodeOf,
   textOf,
+  withoutBrackets,
   wrongType,
   TLS_SETTINGS,
 } = require('./connection.js')
 const { loginOf, passwordUses } = require('./login.js')
-const { openSession, openSocket } = require('./postgres_login.js')
+const { failedSocket, openSession, openSocket } = require('./postgres_login.js')
 
 /** @import { ConnectionOptions, CredentialArgument, EntraPassword } from './index.js' */
 /** @import { Text } from './connection.js' */
@@ -86,22 +87,27 @@ async function entraPostgresConfig(config = {}, credential, options = {}) {
     password: Object.assign(async () => latest, { invalidate, stats }),
     /** @param {Target & { ssl?: unknown }} target */
     async socket(target) {
-      // If the application sets `ssl` itself, postgres.js uses it, and the login cannot be retried.
-      const isOwnTls = Boolean(target.ssl)
-      requireTls({ ...target, ssl: target.ssl || tls }, undefined, allowInsecure)
-      const limit = Number(target.connect_timeout) * 1000 || 0
-      const started = performance.now()
-      latest = await use.client.token(limit > 0 ? { limit } : {})
-      const session = {
-        target,
-        ssl: isOwnTls ? false : tls,
-        // To find a server with these attributes, postgres.js connects to one after the other.
-        first: target.target_session_attrs ? next : 0,
-        limit: limit > 0 ? Math.max(limit - (performance.now() - started), 1) : 0,
+      try {
+        // If the application sets `ssl` itself, postgres.js uses it, and the login cannot be retried.
+        const isOwnTls = Boolean(target.ssl)
+        requireTls({ ...target, ssl: target.ssl || tls }, undefined, allowInsecure)
+        const limit = Number(target.connect_timeout) * 1000 || 0
+        const started = performance.now()
+        latest = await use.client.token(limit > 0 ? { limit } : {})
+        const session = {
+          target,
+          ssl: isOwnTls ? false : tls,
+          // To find a server with these attributes, postgres.js connects to one after the other.
+          first: target.target_session_attrs ? next : 0,
+          limit: limit > 0 ? Math.max(limit - (performance.now() - started), 1) : 0,
+        }
+        const { socket, index } = await (isOwnTls ? openSocket(session) : openSession(session, use, latest))
+        next = index + 1
+        return socket
+      } catch (error) {
+        // If this function rejected, postgres.js would never use this connection of its pool again.
+        return failedSocket(target, /** @type {Error} */ (error))
       }
-      const { socket, index } = await (isOwnTls ? openSocket(session) : openSession(session, use, latest))
-      next = index + 1
-      return socket
     },
   }
 }
@@ -127,16 +133,18 @@ function readOptions(given) {
   delete settings.host
   // A Unix socket is local, also if its path does not begin with a slash.
   if (path !== undefined) return { settings: { ...settings, path, host: '/' }, rest }
-  const hosts = Array.isArray(host) ? host : list(textOf('host', host))
+  /** @type {any[] | undefined} */
+  const all = Array.isArray(host) ? host : list(textOf('host', host))
+  const hosts = all?.map((one) => /** @type {string} */ (withoutBrackets(one)))
   if (hosts?.some((one) => typeof one !== 'string')) throw wrongType('host', 'a string or a list of strings', hosts)
   if (hosts === undefined || hosts.length === 0) return { settings, rest, ports: portsOf(given.port) }
   // `host: 'a:5433,b'`. A name with more than one colon is an IPv6 address.
-  const servers = hosts.map((one) => /^([^:]*):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
+  const servers = hosts.map((one) => /^([^:]*|\[.*\]):(\d+)$/.exec(one)?.slice(1) ?? [one, undefined])
   const ports = portsOf(given.port)
   return {
     settings,
     rest,
-    hosts: servers.map(([name]) => String(name)),
+    hosts: servers.map(([name]) => String(withoutBrackets(name))),
     ports: servers.some(([, port]) => port !== undefined)
       ? servers.map(([, port], index) => portOf(port) ?? ports?.[index] ?? ports?.[0])
       : ports,

@@ -8,6 +8,7 @@
 const net = require('node:net')
 const tls = require('node:tls')
 const { native } = require('./addon.js')
+const { classes } = require('./errors.js')
 const { explainLoginError } = require('./login.js')
 
 /** @import { PasswordUse } from './login.js' */
@@ -366,14 +367,36 @@ function handOver(socket, messages, open) {
 }
 
 /** Returns a socket that is closed by the first write: postgres.js does not expect it earlier. */
-function closedSocket() {
+function closedSocket(close = (/** @type {net.Socket} */ socket) => void socket.destroy()) {
   // postgres.js 3.1 opens a new socket only after one that was encrypted.
   const socket = Object.assign(new net.Socket(), { encrypted: true })
   socket.write = () => {
-    process.nextTick(() => socket.destroy())
+    process.nextTick(close, socket)
     return true
   }
   return socket
 }
 
-module.exports = { openSession, openSocket }
+/**
+ * Returns a socket that fails at the first write. postgres.js rejects the query with the error, and opens the connection again for
+ * a later query.
+ *
+ * @param {Target} target
+ * @param {Error} error
+ */
+function failedSocket(target, error) {
+  // An error of a token needs no back-off of postgres.js, because the engine has its own.
+  const hasBackOff = !(error instanceof classes.PgEntraError)
+  const socket = closedSocket((socket) => {
+    if (!hasBackOff) socket.emit('error', error)
+    socket.destroy(hasBackOff ? error : undefined)
+  })
+  // postgres.js ignores errors if there is a second host, and connects again without end. All hosts have been tried here, so it
+  // gets one while it handles the error.
+  const { host } = target
+  socket.once('error', () => (target.host = host.slice(0, 1)))
+  socket.once('close', () => (target.host = host))
+  return socket
+}
+
+module.exports = { failedSocket, openSession, openSocket }

@@ -26,8 +26,17 @@ const OPTIONS = new Map(
     }),
   ),
 )
-/** The options that the connection plan reads. */
-const CONNECTION_OPTIONS = ['allowInsecureTransport', 'ignorePassword', 'requireEntra', 'serviceConnector']
+/** The options that the connection plan reads, and their types. `null` counts as not given. */
+const CONNECTION_OPTIONS = new Map(
+  Object.entries(
+    /** @satisfies {Record<Exclude<keyof published.ConnectionOptions, keyof published.EntraOptions> | 'serviceConnector', string>} */ ({
+      allowInsecureTransport: 'true or false',
+      ignorePassword: 'true or false',
+      requireEntra: 'true or false',
+      serviceConnector: 'true, or the name or the prefix of a connection',
+    }),
+  ),
+)
 
 /**
  * Returns the engine's document of the options, without those of the connection.
@@ -47,20 +56,32 @@ function documentOf(options) {
   /** @type {Record<string, unknown>} */
   const document = {}
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || CONNECTION_OPTIONS.includes(name)) continue
-    const [key, expected] = OPTIONS.get(name) ?? []
-    if (key === undefined || expected === undefined) {
-      const all = [...OPTIONS.keys(), ...CONNECTION_OPTIONS].join(', ')
+    const ofConnection = CONNECTION_OPTIONS.get(name)
+    if (value === undefined || (value === null && ofConnection !== undefined)) continue
+    const [key, expected] = OPTIONS.get(name) ?? ['', ofConnection]
+    if (expected === undefined) {
+      const all = [...OPTIONS.keys(), ...CONNECTION_OPTIONS.keys()].join(', ')
       throw errorOf('invalid_configuration', `option \`${safeName(name)}\`: unknown option; expected one of ${all}`)
     }
-    if (!hasType(name === 'scope' && Array.isArray(value) && value.length === 1 ? value[0] : value, expected)) {
-      throw errorOf('invalid_configuration', `option \`${name}\`: expected ${expected}, got ${typeName(value)}`)
-    }
-    document[key] = value
+    checkType(name, expected, name === 'scope' && Array.isArray(value) && value.length === 1 ? value[0] : value)
+    if (ofConnection === undefined) document[key] = value
   }
   if (Array.isArray(document.scope)) document.scope = document.scope[0]
   if (typeof document.timeout === 'number') document.timeout /= 1000
   return document
+}
+
+/**
+ * Rejects the value of an option if it has another type.
+ *
+ * @param {string} name
+ * @param {string} expected
+ * @param {unknown} value
+ */
+function checkType(name, expected, value) {
+  if (hasType(value, expected)) return
+  const got = typeof value === 'number' && expected === 'a number of milliseconds' ? 'another number' : typeName(value)
+  throw errorOf('invalid_configuration', `option \`${name}\`: expected ${expected}, got ${got}`)
 }
 
 /**
@@ -70,7 +91,8 @@ function documentOf(options) {
 function hasType(value, expected) {
   if (expected === 'a string') return typeof value === 'string'
   if (expected === 'true or false') return typeof value === 'boolean'
-  return typeof value === 'number' && value >= 0 && Number.isFinite(value)
+  if (expected === 'a number of milliseconds') return typeof value === 'number' && value >= 0 && Number.isFinite(value)
+  return typeof value === 'boolean' || (typeof value === 'string' && value !== '')
 }
 
 /**
@@ -228,18 +250,21 @@ function camelCased(value) {
  */
 function waitOf(options) {
   if (options === undefined || options === null) return {}
+  if (typeof options !== 'object' || Array.isArray(options) || 'aborted' in options) {
+    const type = typeName(options)
+    throw errorOf('invalid_configuration', `options: expected an object with signal or timeout, got ${type}`)
+  }
   const { signal, abortSignal = signal, timeout, ...unknown } = options
   for (const name of Object.keys(unknown)) {
     throw errorOf('invalid_configuration', `option \`${safeName(name)}\`: unknown option; expected signal or timeout`)
   }
-  if (timeout !== undefined && !hasType(timeout, 'a number of milliseconds')) {
-    const got = typeof timeout === 'number' ? 'another number' : typeName(timeout)
-    throw errorOf('invalid_configuration', `option \`timeout\`: expected a number of milliseconds, got ${got}`)
-  }
-  if (abortSignal !== undefined && typeof abortSignal?.addEventListener !== 'function') {
+  if (timeout !== undefined && timeout !== null) checkType('timeout', 'a number of milliseconds', timeout)
+  if (abortSignal && typeof abortSignal.addEventListener === 'function')
+    return { abortSignal, limit: timeout ?? undefined }
+  if (abortSignal !== undefined && abortSignal !== null) {
     throw errorOf('invalid_configuration', `option \`signal\`: expected an AbortSignal, got ${typeName(abortSignal)}`)
   }
-  return { abortSignal, limit: timeout }
+  return { limit: timeout ?? undefined }
 }
 
 /** Returns a token or a login for PostgreSQL, which is refreshed before it expires. */

@@ -8,6 +8,7 @@ const { TokenClient, documentOf } = require('./provider.js')
 const { connectionPlan, defined, modeOf, portOf, sslFor, textOf } = require('./connection.js')
 const { warn } = require('./log.js')
 const { explainLoginError, sqlstateOf } = require('./login.js')
+const { isNativeClient } = require('./pg_client.js')
 const { CredentialSource, isCredential } = require('./credential_source.js')
 
 /** @import * as published from './index.js' */
@@ -24,7 +25,14 @@ const { CredentialSource, isCredential } = require('./credential_source.js')
  * @typedef {{
  *   beforeConnect: (hook: Hook) => void,
  *   hooks?: { addListener: (event: 'beforeConnect', hook: Hook) => void },
- *   dialect?: { connectionManager?: { connect?: (config: Config, ...rest: unknown[]) => Promise<unknown> } },
+ *   config?: { native?: boolean },
+ *   dialect?: {
+ *     options?: { native?: boolean, pgModule?: { Client?: unknown } },
+ *     connectionManager?: {
+ *       lib?: { Client?: unknown },
+ *       connect?: (config: Config, ...rest: unknown[]) => Promise<unknown>,
+ *     },
+ *   },
  *   constructor: { version?: string },
  * }} Sequelize
  */
@@ -70,6 +78,7 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
       'Pass the result of `new Sequelize(...)` first, then the credential.',
     )
   }
+  rejectNative(sequelize)
   // A wrong credential or option is reported now. The variables of Service Connector are read for each connection.
   const document = { appid_as_username: true, ...documentOf(options) }
   const settings = { credential, options, document, clients: new Map() }
@@ -88,6 +97,23 @@ function configureEntraAuthentication(sequelize, credential, options = {}) {
   else sequelize.beforeConnect(hook)
   retryConnect(sequelize, settings, isSeven)
   return sequelize
+}
+
+/**
+ * pg-native reads other TLS settings: with options of tls.connect, it would connect without TLS if the server has none.
+ *
+ * @param {Sequelize} sequelize
+ */
+function rejectNative({ config, dialect }) {
+  // Sequelize 7 does not show the module that it has loaded.
+  const lib = dialect?.connectionManager?.lib ?? dialect?.options?.pgModule
+  const isForced = lib === undefined && process.env.NODE_PG_FORCE_NATIVE !== undefined
+  if (!config?.native && !dialect?.options?.native && !isForced && !isNativeClient(lib?.Client)) return
+  throw errorOf(
+    'invalid_connection',
+    'sequelize: pg-native is not supported, because it does not read the TLS settings of pg',
+    'Remove the option `native`, and do not set NODE_PG_FORCE_NATIVE.',
+  )
 }
 
 /**

@@ -5,12 +5,13 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { PACKAGE, run } from './emulator.mjs'
 
 const TOOLS = {
     '@vercel/nft': '^1.10.0',
+    '@yarnpkg/cli-dist': '^4.10.0',
     bun: '^1.4.0',
     deno: '^2.5.0',
     esbuild: '^0.28.0',
@@ -170,16 +171,34 @@ if (!process.env.PGENTRA_LONG) {
         for (const file of ['program.cjs', 'program.mjs']) await works(process.execPath, [file], project)
     })
 
-    test('Yarn installs the tarballs', async () => {
-        const project = join(away, 'yarn')
-        const addon = tarballs.find((name) => !/pgentra-\d/.test(name))
-        const main = tarballs.find((name) => /pgentra-\d/.test(name))
-        const platform = /pgentra-(.*)-\d+\.\d+\.\d+\.tgz$/.exec(addon)[1]
-        // Yarn requests the package of the platform from the registry unless a resolution names the tarball.
-        program(project, { resolutions: { [`@pgentra/${platform}`]: `file:${addon}` } })
-        await succeeds(tool('yarn'), ['add', `file:${main}`], { cwd: project })
-        for (const file of ['program.cjs', 'program.mjs']) await works(process.execPath, [file], project)
-    })
+    const classic = ['yarn/bin/yarn.js', {}]
+    const berry = (nodeLinker) => [
+        '@yarnpkg/cli-dist/bin/yarn.js',
+        { nodeLinker, enableTelemetry: false, pnpEnableEsmLoader: true },
+    ]
+    for (const [name, [bin, settings]] of Object.entries({
+        'Yarn 1': classic,
+        'Yarn 4 with node_modules': berry('node-modules'),
+        "Yarn 4 with Plug'n'Play": berry('pnp'),
+    })) {
+        test(`${name} installs the tarballs`, async () => {
+            const project = mkdtempSync(join(away, 'yarn-'))
+            const addon = tarballs.find((one) => !/^pgentra-\d/.test(basename(one)))
+            const main = tarballs.find((one) => one !== addon)
+            const platform = /^pgentra-(.*)-\d+\.\d+\.\d+\.tgz$/.exec(basename(addon))[1]
+            // Yarn requests the package of the platform from the registry unless a resolution names the tarball.
+            program(project, { resolutions: { [`@pgentra/${platform}`]: `file:${addon}` } })
+            if (bin !== classic[0]) {
+                const npmRegistryServer = (await succeeds('npm', ['config', 'get', 'registry'])).trim()
+                writeFileSync(join(project, '.yarnrc.yml'), JSON.stringify({ ...settings, npmRegistryServer }))
+                // A project of its own, below the folder of the tools.
+                writeFileSync(join(project, 'yarn.lock'), '')
+            }
+            const yarn = (...args) => [process.execPath, [join(folder, 'node_modules', bin), ...args]]
+            await succeeds(...yarn('add', `pgentra@file:${main}`), { cwd: project })
+            for (const file of ['program.cjs', 'program.mjs']) await works(...yarn('node', file), project)
+        })
+    }
 }
 
 const runIn = (cwd, command, args) => run(command, args, { cwd, limit: 300_000 })

@@ -128,6 +128,40 @@ for (const [version, pg] of Object.entries(VERSIONS)) {
             assert.equal(await connected(new ignoring({ ...login, password: 'placeholder' })), identity.name)
         })
 
+        test('entraClient explains that the server requires TLS', async () => {
+            const { host, port, database } = emulator.target
+            for (const ssl of [false, 'disable', 'allow']) {
+                const client = new (entraClient(pg.Client, credential))({ host, port, database, ssl })
+                await assert.rejects(client.connect(), (error) => {
+                    assert.equal(error.code, '28000')
+                    assert.match(error.message, /no encryption\nRole tried: .*\nToken of: service principal/)
+                    assert.match(error.message, /accepts only connections with TLS/)
+                    return true
+                })
+            }
+        })
+
+        test('connectionTimeoutMillis limits the wait for a token, and the error names the cause', async () => {
+            await emulator.addFault({ endpoint: 'app_service', connection: 'black_hole' })
+            const place = { ...emulator.target, connectionTimeoutMillis: 1000 }
+            const config = await entraConfig({ ...place, user: identity.name }, credential)
+            const { connectionTimeoutMillis: _, ...unlimited } = config
+            const started = performance.now()
+            for (const settings of [
+                config,
+                { ...config, Client: retryingClient(pg.Client) },
+                { ...unlimited, connectionTimeoutMillis: 1000 },
+                { ...place, user: identity.name, password: entraTokenProvider(credential) },
+                { ...place, Client: entraClient(pg.Client, credential) },
+            ]) {
+                const pool = new pg.Pool(settings)
+                pool.on('error', () => {})
+                await assert.rejects(roleOf(pool), { code: 'timeout', message: /no response from 127.0.0.1/ })
+                await pool.end()
+            }
+            assert.ok(performance.now() - started < 20_000)
+        })
+
         test('entraClient raises errors when it connects, also in a pool', async () => {
             const Client = entraClient(pg.Client, credential)
             const remote = { host: 'db.example', ssl: false }

@@ -125,6 +125,41 @@ for (const [version, postgres] of Object.entries(VERSIONS)) {
             }
         })
 
+        test('entraPostgresConfig uses its pool again after errors of the credential', async () => {
+            let isSignedIn = false
+            const custom = async () => {
+                if (!isSignedIn) throw new Error('not signed in')
+                return (await emulator.mint(identity.name)).token
+            }
+            const { host, port } = emulator.target
+            const several = { host: [host, host], port: [port, port] }
+            const ssl = { ca: emulator.ca, servername: host }
+            for (const [more, own] of [[{}], [several], [{}, { ssl }]]) {
+                isSignedIn = false
+                const place = { ...emulator.target, user: identity.name, ...more }
+                const settings = await entraPostgresConfig(place, custom, { cache: false })
+                const sql = postgres({ ...settings, max: 1, ...own })
+                for (let i = 0; i < 3; i++) await assert.rejects(roleOf(sql), { code: 'custom_credential' })
+                isSignedIn = true
+                assert.equal(await roleOf(sql), identity.name)
+                await sql.end({ timeout: 1 })
+            }
+        })
+
+        test('entraPostgresConfig rejects if every one of several servers fails', async () => {
+            const { host, port } = emulator.target
+            const twice = { host: [host, host], port: [port, port] }
+            for (const [settings, expected] of [
+                [{ host: ['127.0.0.1', '127.0.0.1'], port: [1, 2] }, { code: 'ECONNREFUSED' }],
+                [{ ...twice, ssl: true }, /certificate/],
+                [{ ...twice, user: 'no-such-role' }, { code: '28000' }],
+            ]) {
+                await using(postgres, settings, async (sql) => {
+                    for (let i = 0; i < 2; i++) await assert.rejects(roleOf(sql), expected)
+                })
+            }
+        })
+
         test('entraPostgresConfig opens another connection if the server closes one during the login', async () => {
             await emulator.controlPostgres({ drop_next: 2, drop_at: 'password' })
             await using(postgres, {}, async (sql) => assert.equal(await roleOf(sql), identity.name))

@@ -175,6 +175,28 @@ for (const [major, made] of Object.entries(MAJORS)) {
     })
 }
 
+test('configureEntraAuthentication rejects pg-native', () => {
+    class Native {
+        connect() {}
+        query() {}
+    }
+    const place = { dialect: 'postgres', logging: false }
+    const lib = { Client: Native, types: {} }
+    const refused = { code: 'invalid_connection', message: /pg-native is not supported/ }
+    for (const sequelize of [
+        new Sequelize6({ ...place, native: true, dialectModule: { native: lib, types: {} } }),
+        new Sequelize6({ ...place, dialectModule: lib }),
+        { beforeConnect() {}, dialect: { options: { native: true } } },
+        new Sequelize7({ dialect: PostgresDialect, pgModule: lib }),
+    ])
+        assert.throws(() => configureEntraAuthentication(sequelize, credential), refused)
+    const seven = MAJORS[7]()
+    process.env.NODE_PG_FORCE_NATIVE = '1'
+    assert.throws(() => configureEntraAuthentication(seven, credential), refused)
+    delete process.env.NODE_PG_FORCE_NATIVE
+    configureEntraAuthentication(seven, credential)
+})
+
 test('hook of Sequelize 6 keeps the token out of the printed config', async () => {
     const sequelize = MAJORS[6]()
     let config

@@ -8,6 +8,7 @@ import postgres from 'postgres'
 import postgresOldest from 'postgres-oldest'
 import {
     configureEntraAuthentication,
+    entraClient,
     entraConfig,
     entraMikroOrmConfig,
     entraPostgresConfig,
@@ -64,6 +65,7 @@ test('entraConfig reads URLs', async () => {
     const user = 'u@example'
     for (const [url, expected] of [
         ['postgres://[::1]:5433/shop', { host: '::1', port: 5433, database: 'shop' }],
+        [{ host: '[::1]' }, { host: '::1' }],
         ['socket:/var/run/postgresql?db=shop', { host: '/var/run/postgresql', database: 'shop' }],
         ['/var/run/postgresql shop', { host: '/var/run/postgresql', database: 'shop' }],
         [
@@ -103,7 +105,14 @@ test('entraConfig rejects other forms of connection strings and names the expect
             )
         }
     }
-    await refused(() => entraConfig('postgres://a:1,b:2/shop', fixed), 'invalid_connection', /several servers/)
+    for (const config of ['postgres://a:1,b:2/shop', { host: 'a,b' }, { connectionString: 'postgres://a,b/shop' }]) {
+        await refused(() => entraConfig(config, fixed), 'invalid_connection', /several servers/)
+        await refused(
+            () => new (entraClient(pg.Client, fixed))(config).connect(),
+            'invalid_connection',
+            /several servers/,
+        )
+    }
 })
 
 test('entraConfig reads or rejects ssl as text', async () => {
@@ -144,7 +153,7 @@ test('entraConfig reads or rejects ssl as text', async () => {
     process.env.PGSSLMODE = 'Require'
     assert.equal((await settingsOf(place)).ssl, true)
     process.env.PGSSLMODE = 'perhaps'
-    await refused(() => entraConfig(place, fixed), 'invalid_connection', /PGSSLMODE/)
+    await refused(() => entraConfig(place, fixed), 'invalid_connection', /^PGSSLMODE: expected a mode/)
 })
 
 test('entraConfig keeps the certificates of ssl beside an sslmode', async () => {
@@ -236,7 +245,7 @@ test("entraConfig rejects wrong types by Node's names and units", async () => {
         [{ host: 5 }, /host: expected a string, got number/],
         [{ user: {} }, /user: expected a string/],
         [{ database: true }, /database: expected a string/],
-        [{ port: 'x' }, /port: expected a number/],
+        [{ port: 'x' }, /port: expected a number from 0 to 65535, got another text/],
         [{ port: 70000 }, /port: expected a number/],
         [{ password: 5 }, /password: expected a string or a function/],
         [{ connectionString: 5 }, /connectionString: expected a string/],
@@ -256,9 +265,31 @@ test("entraConfig rejects wrong types by Node's names and units", async () => {
         [{ allowInsecureTransport: 1 }, /`allowInsecureTransport`: expected true or false/],
         [{ scope: 5 }, /`scope`: expected a string/],
         [{ serviceConnector: 5 }, /`serviceConnector`: expected true/],
+        [{ serviceConnector: '' }, /`serviceConnector`: expected true/],
     ]) {
-        await refused(() => entraConfig({ host: 'h' }, fixed, options), 'invalid_configuration', pattern)
+        for (const make of [
+            () => entraConfig({ host: 'h' }, fixed, options),
+            () => entraClient(pg.Client, fixed, options),
+            () => entraTokenProvider(fixed, options),
+            () => new TokenProvider(fixed, options),
+            () => configureEntraAuthentication({ beforeConnect() {} }, fixed, options),
+        ])
+            await refused(make, 'invalid_configuration', pattern)
     }
+    const signal = AbortSignal.timeout(1e6)
+    for (const [options, pattern] of [
+        [{ timeout: '5' }, /`timeout`: expected a number of milliseconds, got string/],
+        [{ timeout: -1 }, /`timeout`: expected a number of milliseconds, got another number/],
+        [{ signal: 5 }, /`signal`: expected an AbortSignal, got number/],
+        [signal, /expected an object with signal or timeout, got AbortSignal/],
+        [5, /expected an object with signal or timeout, got number/],
+        [{ sigal: signal }, /`sigal`: unknown option; expected signal or timeout/],
+    ]) {
+        for (const name of ['get', 'login'])
+            await refused(() => new TokenProvider(fixed)[name](options), 'invalid_configuration', pattern)
+    }
+    for (const options of [undefined, null, { signal, timeout: 50 }, { signal: null, timeout: null }])
+        assert.match(await new TokenProvider(fixed).get(options), /^eyJ/)
 })
 
 test('entraConfig rejects a credential as settings and settings as a credential', async () => {
@@ -367,6 +398,15 @@ test('entraPostgresConfig passes on all options of postgres.js', async () => {
     assert.deepEqual((await postgresOf({ host: ['a', 'b'], port: 6 })).port, [6, 6])
     assert.deepEqual((await postgresOf({ host: 'a:1,b' })).port, [1, 5432])
     assert.deepEqual((await postgresOf({ host: '::1' })).host, ['::1'])
+    const { host: addresses, port: ports } = await postgresOf({ host: ['[::1]:7', '[::2]'] })
+    assert.deepEqual(
+        [addresses, ports],
+        [
+            ['::1', '::2'],
+            [7, 5432],
+        ],
+    )
+    assert.deepEqual((await postgresOf('postgres://[::1]:7,[::2]/shop')).host, ['::1', '::2'])
     assert.equal((await postgresOf({ host: '/var/run' })).host, '/var/run')
     // TLS is set up by `socket`.
     assert.ok(!('ssl' in (await postgresOf({ path: 'a/socket', ssl: true }))))

@@ -1,13 +1,20 @@
 //! Connection strings, connection plans and explanations of login errors: the core's rules, for Python.
 
+use std::collections::BTreeMap;
+
 use pgentra::{
+    Secret,
     bindings::{
         self, FailedLogin,
         untrusted::{self, UntrustedLogin},
     },
     postgres::{self, ConnectionRequest},
 };
-use pyo3::{intern, prelude::*, types::PyDict};
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyDict, PyString},
+};
 use serde_json::Value;
 
 use crate::{
@@ -131,6 +138,27 @@ pub fn untrusted_login(
 #[pyfunction]
 pub fn untrusted_error(py: Python<'_>, cause: &str) -> Py<PyAny> {
     raised(py, &untrusted::refused(cause)).into_value(py).into_any()
+}
+
+/// The settings of a connection URL with a token.
+#[pyclass(frozen, module = "pgentra._native")]
+pub struct UrlSettings(bindings::UrlSettings);
+
+#[pymethods]
+impl UrlSettings {
+    /// Completes the settings from the environment, and refuses those that the URL must not have.
+    #[new]
+    fn new(py: Python<'_>, given: BTreeMap<String, String>, environment: &Environment) -> PyResult<UrlSettings> {
+        bindings::UrlSettings::new(given, environment.variables().of_connections())
+            .map(UrlSettings)
+            .map_err(|error| raised(py, &error))
+    }
+
+    /// Returns the URL, which is a secret.
+    fn write(&self, py: Python<'_>, scheme: &str, user: &str, password: &str) -> PyResult<Py<PyString>> {
+        let url = self.0.write(scheme, user, &Secret::new(password)).map_err(|error| raised(py, &error))?;
+        Ok(PyString::new(py, url.expose()).unbind())
+    }
 }
 
 /// Returns lines to add to the server's message; empty if it is not a login error. `host` names the servers of a

@@ -32,7 +32,7 @@ mod native {
     #[pymodule_export]
     use crate::{
         connection::{
-            ConnectionPlan, connection_plan, explain_login_error, read_connection_string, untrusted_error,
+            ConnectionPlan, UrlSettings, connection_plan, explain_login_error, read_connection_string, untrusted_error,
             untrusted_login,
         },
         credential::{Credential, CredentialHandle},

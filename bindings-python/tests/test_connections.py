@@ -444,7 +444,45 @@ def test_plan_of_verify_full_passes_the_systems_authorities_to_libpq(
     monkeypatch.setitem(sys.modules, "certifi", SimpleNamespace(where=lambda: "certifi.pem"))
     assert overrides() == {"sslrootcert": "certifi.pem"}
     monkeypatch.setitem(sys.modules, "certifi", None)
+    package = Path(pgentra.__file__).parent
+    assert overrides() == {"sslrootcert": str(package / "mozilla_roots.pem")}
+    monkeypatch.setattr("pgentra._roots._MOZILLA", str(tmp_path / "missing.pem"))
     assert overrides() == {}
+
+
+def test_roots_of_the_package_are_certificates() -> None:
+    import ssl
+
+    from pgentra import _roots
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(_roots._MOZILLA)
+    subjects = [
+        dict(part for name in certificate["subject"] for part in name) for certificate in context.get_ca_certs()
+    ]
+    # Azure's servers have certificates of this authority.
+    assert "DigiCert Global Root G2" in [subject.get("commonName") for subject in subjects]
+    assert len(subjects) > 100
+
+
+def test_roots_for_a_context_where_python_finds_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgentra import _roots
+
+    found, folder = tmp_path / "found.pem", tmp_path / "certs"
+    found.write_text("")
+    folder.mkdir()
+    monkeypatch.setattr("pgentra._roots._BUNDLES", (str(found),))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    assert _roots.file_for_context() == str(found)
+    (folder / "a.0").write_text("")
+    assert _roots.file_for_context() is None
+    monkeypatch.delenv("SSL_CERT_DIR")
+    monkeypatch.setenv("SSL_CERT_FILE", str(found))
+    assert _roots.file_for_context() is None
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert _roots.file_for_context() is None
 
 
 def test_asyncpg_arguments_of_verify_full_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

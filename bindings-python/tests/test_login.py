@@ -7,6 +7,7 @@ import logging
 import pathlib
 import pickle
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -122,6 +123,16 @@ def test_password_that_is_a_callable_is_refused(value: Any) -> None:
     assert "token" not in str(caught.value).replace("fetches its own token", "")
 
 
+@pytest.mark.parametrize("value", [TokenProvider(Recording()).get, lambda: "token", len, Recording, partial(int)])
+def test_password_that_is_the_text_of_a_callable_is_refused(value: Any) -> None:
+    """psycopg2 makes a text of it before it calls its connection factory."""
+    psycopg2 = pytest.importorskip("psycopg2")
+    from pgentra.psycopg2 import EntraConnection
+
+    with pytest.raises(EntraConnectionValueError, match="password: expected a text, got the text of a function"):
+        psycopg2.connect(host="db.example", user="u", password=value, connection_factory=EntraConnection)
+
+
 def test_password_that_is_a_token_provider_is_refused() -> None:
     """Drivers send the `str` of a password, and asyncpg calls it without the connection's settings."""
     provider: Any = TokenProvider(Recording())
@@ -132,6 +143,10 @@ def test_password_that_is_a_token_provider_is_refused() -> None:
     for write in (make_conninfo, make_dsn):
         with pytest.raises(TypeError, match="not a password"):
             write(password=provider)
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    url = sqlalchemy.URL.create("postgresql+psycopg2", "u", provider, "db.example")
+    with pytest.raises(TypeError, match="not a password"):
+        sqlalchemy.create_engine(url).connect()
     assert str(provider) == repr(provider)
     with pytest.raises(EntraConnectionValueError) as caught:
         provider()

@@ -12,6 +12,8 @@ from recording import Recording
 
 from pgentra import TokenProvider
 from pgentra.errors import EntraConnectionValueError
+from pgentra.identity import StaticTokenCredential
+from support.vector_runner import cases
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,23 @@ def test_url_refuses(arguments: dict[str, str]) -> None:
     with pytest.raises(EntraConnectionValueError):
         TokenProvider(credential).url(**arguments)
     assert credential.scopes == []
+
+
+@pytest.mark.parametrize("case", cases("urls.json", "cases"))
+def test_url_vectors(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in case.get("environment", {}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("pgentra._url.find_roots", lambda _: None)
+    provider = TokenProvider(StaticTokenCredential(case["password"]))
+    settings = {name: value for name, value in case["settings"].items() if name != "user"}
+    arguments = {**settings, "user": case["user"], "scheme": case.get("scheme", "postgresql")}
+    if "url" in case:
+        assert provider.url(**arguments) == case["url"]
+        return
+    with pytest.raises(EntraConnectionValueError) as caught:
+        provider.url(**arguments)
+    assert all(text in str(caught.value) for text in case["error"]), caught.value
+    assert "canary" not in str(caught.value)
 
 
 def test_url_is_read_by_libpq() -> None:

@@ -20,6 +20,26 @@ pub(crate) fn decode(text: &str, lenient: bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Encodes every byte except letters, digits, `-`, `.`, `_`, `~` and those in `safe`.
+pub(crate) fn encode(text: &str, safe: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    // Of the largest size at once, because a buffer that grows leaves a copy of a secret in memory.
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        let character = char::from(byte);
+        if byte.is_ascii_alphanumeric() || "-._~".contains(character) || (byte.is_ascii() && safe.contains(character)) {
+            encoded.push(character);
+        } else {
+            encoded.extend([
+                '%',
+                char::from(DIGITS[usize::from(byte >> 4)]),
+                char::from(DIGITS[usize::from(byte & 15)]),
+            ]);
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

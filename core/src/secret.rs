@@ -18,13 +18,18 @@ impl Secret {
 
     /// Returns the text without the whitespace around it, such as the line end of the file that it was read from.
     pub(crate) fn trimmed(&self) -> Secret {
-        Secret::new(self.0.trim())
+        Secret::new(trimmed(&self.0))
     }
 
     /// Returns the text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns a token without what a file or a command's output adds: whitespace around it, and a byte order mark.
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 impl From<String> for Secret {

@@ -26,6 +26,7 @@ use crate::{
     secret::Secret,
 };
 
+pub use self::roots::server_roots;
 pub use self::trust::{Authorities, Trust};
 use self::{
     proxy::{Proxied, ProxyRules, ProxySettings},

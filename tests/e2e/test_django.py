@@ -324,13 +324,13 @@ def test_explicit_password(site: Site) -> None:
     assert "require_entra" in text and "EntraConnectionValueError" in classes
 
 
-PAGE = (ROOT / "docs" / "django.md").read_text()
+PAGE = "".join((ROOT / page).read_text() for page in ("docs/django.md", "bindings-python/README.md"))
 SNIPPETS = re.findall(r"^```python settings\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(1, len(SNIPPETS) + 1))
 def test_documentation(snippet: str, emulator: Emulator) -> None:
-    """The settings of docs/django.md log in."""
+    """The settings of docs/django.md and of the package's README log in."""
     site = make_site(emulator, VERSIONS[-1], "psycopg", {})
     place = emulator.server
     scheme = "postgresql+entra" if "postgresql+entra" in snippet else "postgres"

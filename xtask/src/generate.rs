@@ -1,4 +1,5 @@
-//! The files that are generated from core: `docs/errors.md` and `docs/config.schema.json`.
+//! The files that are generated from core: `docs/errors.md` and `docs/config.schema.json`; and Mozilla's certificate
+//! authorities for drivers that need a file of them.
 
 use std::fmt::Write;
 
@@ -12,7 +13,23 @@ use pgentra::{
 pub(crate) fn files() -> Vec<(&'static str, String)> {
     let mut schema = serde_json::to_string_pretty(&config::json_schema()).expect("a schema is JSON");
     schema.push('\n');
-    vec![("docs/errors.md", errors()), ("docs/config.schema.json", schema)]
+    vec![
+        ("docs/errors.md", errors()),
+        ("docs/config.schema.json", schema),
+        ("bindings-python/python/pgentra/mozilla_roots.pem", mozilla_roots()),
+    ]
+}
+
+/// Returns Mozilla's certificate authorities in PEM.
+fn mozilla_roots() -> String {
+    let mut text = String::from(
+        "# Mozilla's certificate authorities for servers, from the crate webpki-root-certs: `cargo xtask generate`.\n",
+    );
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        text += &pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.as_ref()), config);
+    }
+    text
 }
 
 fn errors() -> String {

@@ -13,7 +13,8 @@ mod header;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--check]
 
-  generate    writes docs/errors.md and docs/config.schema.json from the crate pgentra
+  generate    writes docs/errors.md and docs/config.schema.json from the crate pgentra, and the file of certificate
+              authorities in the Python package
   header      writes bindings-c/include/pgentra.h from the exports of libpgentra
 
 With --check nothing is written; the exit status is 1 if a file is out of date.";

@@ -52,6 +52,41 @@ static void fetch(const char *config) {
 #define FAILING(tenant) \
   "{\"credential\": {\"type\": \"workload_identity\", \"tenant_id\": \"" tenant "\"}, \"environment\": {}}"
 
+/* Returns whether an event is queued, which must be the error of a fetch that failed. */
+static bool queued_error(void) {
+  pgentra_error *error = NULL;
+  int32_t level = -1;
+  const char *target = NULL, *message = NULL;
+  OK(pgentra_log_next(&level, &target, &message, &error));
+  CHECK((message == NULL) == (target == NULL) && (message == NULL) == (level == PGENTRA_LOG_OFF));
+  const bool found = message != NULL;
+  if (found) {
+    CHECK(level == PGENTRA_LOG_ERROR && strcmp(target, "pgentra::cache") == 0);
+    CHECK(strstr(message, expected[EXPECTED - 1].message) == message);
+  }
+  pgentra_string_free(target);
+  pgentra_string_free(message);
+  return found;
+}
+
+/* Events that wait for pgentra_log_next(). */
+static void queue(void) {
+  pgentra_error *error = NULL;
+  CHECK(pgentra_set_log_queue(PGENTRA_LOG_DEBUG + 1, NULL) == PGENTRA_INVALID_ARGUMENT);
+  CHECK(pgentra_log_next(NULL, NULL, NULL, NULL) == PGENTRA_INVALID_ARGUMENT);
+  OK(pgentra_set_log_queue(PGENTRA_LOG_ERROR, &error));
+  CHECK(!queued_error());
+  fetch(STATIC_CONFIG);
+  fetch(FAILING("five"));
+  fetch(FAILING("six"));
+  for (int found = 0; found < 2; found += queued_error()) linger();
+  CHECK(!queued_error());
+  OK(pgentra_set_log_queue(PGENTRA_LOG_OFF, &error));
+  fetch(FAILING("seven"));
+  linger();
+  CHECK(!queued_error());
+}
+
 int main(void) {
   pgentra_error *error = NULL;
   listener all, worst, none;
@@ -75,5 +110,6 @@ int main(void) {
   CHECK(counter_get(&all.events) == EXPECTED && counter_get(&all.finalized) == 1);
   CHECK(counter_get(&worst.events) == 1 && counter_get(&worst.finalized) == 1);
   CHECK(counter_get(&none.events) == 0 && counter_get(&none.finalized) == 1);
+  queue();
   return finish();
 }

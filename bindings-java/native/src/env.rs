@@ -20,8 +20,8 @@ pub struct Machine {
     pub log_sink_log: jmethodID,
 }
 
-// SAFETY: the invocation interface of JNI is valid in all threads; classes are global references and method ids are valid
-// as long as their class is.
+// SAFETY: the invocation interface of JNI is valid in all threads, and method ids are valid as long as their class is
+// loaded: an object of the class, on which they are called, keeps it.
 unsafe impl Send for Machine {}
 // SAFETY: as above; nothing is changed after it was set.
 unsafe impl Sync for Machine {}
@@ -59,10 +59,10 @@ impl Env {
 
     /// Finds the classes and methods. The class loader is that of the class that loads the library.
     pub fn load(self, vm: *mut JavaVM) -> Option<()> {
+        // No reference is kept: it would keep the class loader, which in turn keeps the classes and their methods.
         let class = |name: &CStr| {
             let local = jni!(self, v1_2, FindClass, name.as_ptr());
-            let global = if local.is_null() { ptr::null_mut() } else { self.global(local) };
-            (!global.is_null()).then_some(global)
+            (!local.is_null()).then_some(local)
         };
         let method = |class: jclass, name: &CStr, signature: &CStr| {
             let id = jni!(self, v1_2, GetMethodID, class, name.as_ptr(), signature.as_ptr());
@@ -95,6 +95,22 @@ impl Env {
     pub fn delete_global(self, object: jobject) {
         if !object.is_null() {
             jni!(self, v1_2, DeleteGlobalRef, object);
+        }
+    }
+
+    /// A reference that does not keep the object.
+    pub fn weak(self, object: jobject) -> jobject {
+        if object.is_null() { object } else { jni!(self, v1_2, NewWeakGlobalRef, object) }
+    }
+
+    /// Returns a local reference to the object of a weak one; null if the object was collected.
+    pub fn upgrade(self, weak: jobject) -> jobject {
+        jni!(self, v1_2, NewLocalRef, weak)
+    }
+
+    pub fn delete_weak(self, weak: jobject) {
+        if !weak.is_null() {
+            jni!(self, v1_2, DeleteWeakGlobalRef, weak);
         }
     }
 

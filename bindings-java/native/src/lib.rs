@@ -4,7 +4,6 @@
 //! element 0 of its `errors` argument and returns 0 or null. No native method blocks: callers wait in Java for a [`Completion`](natives), so that a virtual
 //! thread is never pinned.
 
-mod abi;
 mod env;
 mod natives;
 
@@ -16,9 +15,6 @@ use std::{
 use jni_sys::{JNI_ERR, JNI_OK, JNI_VERSION_1_8, JNINativeMethod, JavaVM, jint};
 
 use crate::env::Env;
-
-// The C API is linked in; its functions are declared in `abi`.
-extern crate libpgentra as _;
 
 const NATIVE: &CStr = c"io/github/pgentra/internal/Native";
 
@@ -48,6 +44,5 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut JavaVM, _: *mut c_void) -> jin
 /// Called by the Java machine when the class loader of the library was collected.
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn JNI_OnUnload(_: *mut JavaVM, _: *mut c_void) {
-    // SAFETY: it may be called at any time.
-    unsafe { abi::pgentra_shutdown() };
+    libpgentra::pgentra_shutdown();
 }

@@ -10,10 +10,12 @@ use jni_sys::{
     JNIEnv, jboolean, jbyteArray, jclass, jint, jlong, jlongArray, jobject, jobjectArray, jthrowable, jvalue,
 };
 
-use crate::{
-    abi::{self, Handle, pgentra_error, pgentra_outcome, pgentra_token_request},
-    env::{Env, attached, pointer, throwable},
+use libpgentra::{
+    self as abi, pgentra_credential, pgentra_error, pgentra_finalizer, pgentra_log_callback, pgentra_operation,
+    pgentra_outcome, pgentra_request, pgentra_token_request,
 };
+
+use crate::env::{Env, attached, pointer, throwable};
 
 /// A function pointer in a constant.
 pub struct Function(pub *const c_void);
@@ -65,11 +67,11 @@ fn guarded<T>(env: *mut JNIEnv, otherwise: T, work: impl FnOnce(Env) -> T) -> T 
     catch_unwind(AssertUnwindSafe(|| work(env))).unwrap_or(otherwise)
 }
 
-fn handle(value: jlong) -> *mut Handle {
+fn handle<T>(value: jlong) -> *mut T {
     ptr::with_exposed_provenance_mut(usize::try_from(value).unwrap_or(0))
 }
 
-fn number(handle: *mut Handle) -> jlong {
+fn number<T>(handle: *mut T) -> jlong {
     jlong::try_from(handle.expose_provenance()).unwrap_or(0)
 }
 
@@ -115,8 +117,7 @@ impl ErrorPlace {
 
 impl Drop for ErrorPlace {
     fn drop(&mut self) {
-        // SAFETY: the error is this value's own; NULL is ignored.
-        unsafe { abi::pgentra_error_free(self.0) }
+        abi::pgentra_error_free(self.0);
     }
 }
 
@@ -204,8 +205,10 @@ unsafe extern "system" fn call(
                     let kind = CStr::from_ptr(text(0)).to_str().ok().and_then(|kind| kind.parse().ok());
                     abi::pgentra_error_new(kind.unwrap_or(0), text(1), text(2), text(3), failed);
                 }
+                14 => ignore(abi::pgentra_describe_token(text(0), to, failed)),
+                15 => ignore(abi::pgentra_resolve_cloud(text(0), text(1), text(2), text(3), text(4), to, failed)),
                 #[cfg(feature = "testing")]
-                14 => ignore(abi::pgentra_run_vector(text(0), text(1), text(2), to, failed)),
+                16 => ignore(abi::pgentra_run_vector(text(0), text(1), text(2), to, failed)),
                 _ => {}
             }
         }
@@ -238,8 +241,7 @@ unsafe extern "system" fn open(
 }
 
 unsafe extern "system" fn close(env: *mut JNIEnv, _: jclass, provider: jlong) {
-    // SAFETY: the library checks the handle.
-    guarded(env, (), |_| unsafe { abi::pgentra_provider_close(handle(provider)) });
+    guarded(env, (), |_| abi::pgentra_provider_close(handle(provider)));
 }
 
 /// The id of the current token or login, 0 if none is cached. Takes and returns primitives only.
@@ -361,7 +363,7 @@ fn begin(
     env: Env,
     completion: jobject,
     errors: jobjectArray,
-    call: impl FnOnce(*mut c_void, *mut *mut Handle, *mut *mut pgentra_error) -> i32,
+    call: impl FnOnce(*mut c_void, *mut *mut pgentra_operation, *mut *mut pgentra_error) -> i32,
 ) -> jlong {
     let completion = env.global(completion);
     let (mut operation, mut error) = (ptr::null_mut(), ErrorPlace::new());
@@ -421,8 +423,7 @@ unsafe extern "system" fn cancel(env: *mut JNIEnv, _: jclass, operation: jlong) 
 }
 
 unsafe extern "system" fn free_operation(env: *mut JNIEnv, _: jclass, operation: jlong) {
-    // SAFETY: the library checks the handle.
-    guarded(env, (), |_| unsafe { abi::pgentra_operation_free(handle(operation)) });
+    guarded(env, (), |_| abi::pgentra_operation_free(handle(operation)));
 }
 
 unsafe extern "system" fn stats(env: *mut JNIEnv, _: jclass, provider: jlong, errors: jobjectArray) -> jbyteArray {
@@ -443,8 +444,8 @@ unsafe extern "system" fn credential_open(
 ) -> jlong {
     guarded(env, 0, |env| {
         let config = env.text(config);
-        let members: Vec<*const Handle> =
-            env.longs(members).into_iter().map(|member| handle(member).cast_const()).collect();
+        let members: Vec<*const pgentra_credential> =
+            env.longs(members).into_iter().map(|member| handle::<pgentra_credential>(member).cast_const()).collect();
         let (mut credential, mut error) = (ptr::null_mut(), ErrorPlace::new());
         // SAFETY: the text and the array are of this call, the outputs are variables of it; the library checks the handles.
         unsafe {
@@ -462,7 +463,11 @@ unsafe extern "system" fn credential_open(
 }
 
 /// Passes a request to a `TokenCallback`.
-unsafe extern "C" fn requested(callback: *mut c_void, request: *mut Handle, wanted: *const pgentra_token_request) {
+unsafe extern "C" fn requested(
+    callback: *mut c_void,
+    request: *mut pgentra_request,
+    wanted: *const pgentra_token_request,
+) {
     let passed = catch_unwind(|| {
         let mut passed = false;
         attached(|env, machine| {
@@ -532,8 +537,7 @@ unsafe extern "system" fn credential_callback(
 }
 
 unsafe extern "system" fn credential_close(env: *mut JNIEnv, _: jclass, credential: jlong) {
-    // SAFETY: the library checks the handle.
-    guarded(env, (), |_| unsafe { abi::pgentra_credential_close(handle(credential)) });
+    guarded(env, (), |_| abi::pgentra_credential_close(handle(credential)));
 }
 
 /// Calls `work` with the request that `texts` (scope, tenant, claims) describe.
@@ -683,32 +687,42 @@ unsafe extern "system" fn abandon(env: *mut JNIEnv, _: jclass, request: jlong) {
 unsafe extern "C" fn log(sink: *mut c_void, level: i32, target: *const c_char, message: *const c_char) {
     let _ = catch_unwind(|| {
         attached(|env, machine| {
+            let sink = env.upgrade(sink.cast());
+            if sink.is_null() {
+                return;
+            }
             // SAFETY: the library passes valid texts for the time of the call.
             let (target, message) = unsafe { (env.bytes(target), env.bytes(message)) };
             let arguments = [jvalue { i: level }, jvalue { l: target }, jvalue { l: message }];
-            env.call_void(sink.cast(), machine.log_sink_log, &arguments);
+            env.call_void(sink, machine.log_sink_log, &arguments);
+            env.delete_local(sink);
             env.delete_local(target);
             env.delete_local(message);
         });
     });
 }
 
+/// Releases a weak reference that the library no longer uses.
+unsafe extern "C" fn release_weak(reference: *mut c_void) {
+    let _ = catch_unwind(|| attached(|env, _| env.delete_weak(reference.cast())));
+}
+
+/// The sink is kept by its class, not by the library: the class loader could not be collected otherwise.
 unsafe extern "system" fn set_log(env: *mut JNIEnv, _: jclass, level: jint, sink: jobject, errors: jobjectArray) {
     guarded(env, (), |env| {
-        let sink = env.global(sink);
+        let sink = env.weak(sink);
         let mut error = ErrorPlace::new();
-        let callback = (!sink.is_null()).then_some(log as abi::LogCallback);
-        let finalizer = (!sink.is_null()).then_some(release as abi::Finalizer);
-        // SAFETY: `release` takes the user data; the output is a variable of this call.
+        let (callback, finalizer): (pgentra_log_callback, pgentra_finalizer) =
+            if sink.is_null() { (None, None) } else { (Some(log), Some(release_weak)) };
+        // SAFETY: `release_weak` takes the user data; the output is a variable of this call.
         let status = unsafe { abi::pgentra_set_log_callback(level, callback, pointer(sink), finalizer, error.out()) };
         if status != 0 {
-            env.delete_global(sink);
+            env.delete_weak(sink);
         }
         error.pass(env, errors);
     });
 }
 
 unsafe extern "system" fn shutdown(env: *mut JNIEnv, _: jclass) {
-    // SAFETY: it may be called at any time.
-    guarded(env, (), |_| unsafe { abi::pgentra_shutdown() });
+    guarded(env, (), |_| abi::pgentra_shutdown());
 }

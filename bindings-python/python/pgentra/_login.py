@@ -87,12 +87,7 @@ _PASSWORD_USED = (
 def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) -> tuple[Any, dict[str, Any]]:
     """Removes ``credential`` and all options but those in ``leave`` from ``keywords``, and returns them."""
     if callable(password := keywords.get("password")):
-        raise _native.error(
-            "invalid_connection",
-            f"password: expected a text, got {_kind(password)}; this connection fetches its own token",
-            None,
-            "Leave out password, and pass the credential as credential=...",
-        )
+        raise _not_a_password(_kind(password))
     if (required := keywords.pop("requiressl", None)) is not None:
         # An old name of libpq's for two modes. Left in place it would replace the mode of the plan.
         keywords["sslmode"] = "require" if str(required).startswith("1") else "prefer"
@@ -101,6 +96,23 @@ def take_options(keywords: MutableMapping[str, Any], leave: Iterable[str] = ()) 
     credential = keywords.pop("credential", None)
     names = OPTIONS.difference(leave).intersection(keywords)
     return credential, {name: keywords.pop(name) for name in names}
+
+
+def refuse_text_of_function(password: str | None) -> None:
+    """Refuses the text that a driver makes of a password that is a callable, before pgentra sees it."""
+    if password and password.startswith(
+        ("<function ", "<bound method ", "<built-in ", "<class ", "functools.partial(")
+    ):
+        raise _not_a_password("the text of a function or class")
+
+
+def _not_a_password(kind: str) -> PgEntraError:
+    return _native.error(
+        "invalid_connection",
+        f"password: expected a text, got {kind}; this connection fetches its own token",
+        None,
+        "Leave out password, and pass the credential as credential=...",
+    )
 
 
 class Login:

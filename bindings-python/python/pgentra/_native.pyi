@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
+from typing_extensions import Self
+
 from .errors import PgEntraError
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "CustomTokenRequest",
     "Environment",
     "Provider",
+    "UrlSettings",
     "__version__",
     "connection_plan",
     "decode_jwt",
@@ -214,6 +217,13 @@ def run_vector(group: str, case: str, directory: str | PathLike[str]) -> str:
 
 def shutdown() -> bool:
     """Ends the engine's threads, within 1 s. Returns whether all log events were delivered."""
+
+@final
+class UrlSettings:
+    """The settings of a connection URL with a token."""
+    def __new__(cls, given: Mapping[str, str], environment: Environment) -> Self: ...
+    def write(self, scheme: str, user: str, password: str) -> str:
+        """Returns the URL, which is a secret."""
 
 def untrusted_login(request: Mapping[str, Any], from_process: bool) -> tuple[str, str]:
     """Decides whether a connection whose settings do not come from the application may use a token: ``("token", "")``,

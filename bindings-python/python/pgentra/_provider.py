@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class NotPassword:
-    """Base of objects that drivers must not send as a password. psycopg and psycopg2 send the ``str`` of a password
-    that is not text."""
+    """Base of objects that drivers must not send as a password. psycopg, psycopg2 and SQLAlchemy use the ``str`` of a
+    password that is not text."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
         caller = sys._getframe(1).f_globals.get("__name__")
-        if isinstance(caller, str) and caller.partition(".")[0] in ("psycopg", "psycopg2"):
+        if isinstance(caller, str) and caller.partition(".")[0] in ("psycopg", "psycopg2", "sqlalchemy"):
             raise TypeError(
                 f"a {type(self).__name__} is not a password: pass the credential to pgentra's module for this driver, "
                 "or call get() for a token at each new connection"
@@ -104,16 +104,18 @@ class TokenProvider(NotPassword):
         The URL is a secret, and it is valid until the token expires: do not log or store it. ``host`` defaults to the
         provider's option, then ``PGHOST``; ``port`` and ``dbname`` to ``PGPORT`` and ``PGDATABASE``; ``user`` to the
         provider's role. ``scheme``: for SQLAlchemy, for example ``postgresql+psycopg``. ``settings`` are libpq's, such
-        as ``sslrootcert`` (default: the system's file of certificate authorities) and ``connect_timeout``.
+        as ``connect_timeout`` and ``sslrootcert`` (default: the system's file of certificate authorities, otherwise
+        Mozilla's).
 
-        Raises ``EntraConnectionValueError`` for ``password``, ``service`` and another ``sslmode``, and without a host.
+        Raises ``EntraConnectionValueError`` for ``password``, ``service`` and another ``sslmode``, without a host, and
+        for another kind of scheme.
         """
-        from ._url import connection_url, settings_of
+        from ._url import url_settings
 
         host = host or self._options.get("host")
-        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        settings_of_url = url_settings({**settings, "host": host, "dbname": dbname, "port": port})
         login = self.conninfo() if user is None else {"user": user, "password": self.get()}
-        return connection_url(scheme, read, **login)
+        return settings_of_url.write(scheme, **login)
 
     async def url_async(
         self,
@@ -126,12 +128,12 @@ class TokenProvider(NotPassword):
         **settings: Any,
     ) -> str:
         """As :meth:`url`; never blocks the event loop."""
-        from ._url import connection_url, settings_of
+        from ._url import url_settings
 
         host = host or self._options.get("host")
-        read = settings_of({**settings, "host": host, "dbname": dbname, "port": port})
+        settings_of_url = url_settings({**settings, "host": host, "dbname": dbname, "port": port})
         login = await self.conninfo_async() if user is None else {"user": user, "password": await self.get_async()}
-        return connection_url(scheme, read, **login)
+        return settings_of_url.write(scheme, **login)
 
     def stats(self) -> dict[str, Any]:
         """Returns credential, principal, role, times and counters (seconds). Fetches no token."""

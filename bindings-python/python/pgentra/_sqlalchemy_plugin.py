@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy.engine import URL, Engine
     from sqlalchemy.engine.interfaces import Dialect
 
     from .sqlalchemy import Arguments, Opener
@@ -51,7 +51,7 @@ def _restricted(driver: str, opener: Opener) -> Opener:
     ``connect_args``, which some applications also take from their users."""
     secure: Callable[[Arguments], Arguments | None] = {
         "psycopg": lambda given: _untrusted.libpq(given, _untrusted.OF_PSYCOPG),
-        "psycopg2": lambda given: _untrusted.libpq(given, _untrusted.OF_PSYCOPG2),
+        "psycopg2": _untrusted.psycopg2,
         "asyncpg": _untrusted.asyncpg,
         "pg8000": _untrusted.pg8000,
     }[driver]

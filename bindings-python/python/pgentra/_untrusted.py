@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from . import _native
-from ._roots import find_roots
+from ._roots import file_for_context, find_roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +67,15 @@ def libpq(given: Mapping[str, Any], own: Iterable[str]) -> Arguments | None:
     return secured
 
 
+def psycopg2(given: Mapping[str, Any]) -> Arguments | None:
+    """Returns psycopg2's arguments as :func:`libpq` does. SQLAlchemy 1.4 uses psycopg2's own name of ``dbname``."""
+    renamed = {"dbname" if name == "database" else name: value for name, value in given.items()}
+    return libpq(renamed if len(renamed) == len(given) else given, OF_PSYCOPG2)
+
+
 def asyncpg(given: Mapping[str, Any]) -> Arguments | None:
     """Returns asyncpg's arguments as :func:`libpq` does."""
-    from .asyncpg import _VARIABLES
+    from .asyncpg import _VARIABLES, verifying
 
     settings = {"dbname" if name == "database" else name: value for name, value in given.items() if name != "ssl"}
     if (ssl := given.get("ssl")) is not None:
@@ -78,8 +84,7 @@ def asyncpg(given: Mapping[str, Any]) -> Arguments | None:
     if not _may_use_token(settings, OF_ASYNCPG, variables=_VARIABLES, service_files=False):
         return None
     secured = {name: value for name, value in given.items() if name not in ("sslmode", "gssencmode")}
-    # Without a file of the process, asyncpg takes the system's certificate authorities for `True` only.
-    return {**secured, "ssl": "verify-full" if _file_of_process() else True}
+    return {**secured, "ssl": "verify-full" if _file_of_process() else verifying()}
 
 
 def pg8000(given: Mapping[str, Any]) -> Arguments | None:
@@ -94,7 +99,7 @@ def pg8000(given: Mapping[str, Any]) -> Arguments | None:
         settings["sslmode"] = "disable" if context is False else "ssl_context"
     if not _may_use_token(settings, OF_PG8000, variables={}, service_files=False):
         return None
-    return {**given, "ssl_context": ssl.create_default_context(cafile=_file_of_process())}
+    return {**given, "ssl_context": ssl.create_default_context(cafile=_file_of_process() or file_for_context())}
 
 
 def error(cause: str) -> PgEntraError:

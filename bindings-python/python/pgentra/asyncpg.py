@@ -17,6 +17,7 @@ import asyncpg
 from . import _native
 from ._login import check_connection_string, connect_async, plan, take_options
 from ._provider import NotPassword
+from ._roots import file_for_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -282,8 +283,17 @@ def _arguments(
     mode = arguments.get("ssl") or given.get("sslmode") or os.environ.get("PGSSLMODE")
     if uses_token and mode == "verify-full" and file in (None, "", "system") and not _has_own_certificates(arguments):
         # The system's authorities. asyncpg would use the word "system" as the name of a file, and fail without a file.
-        arguments["ssl"] = True
+        arguments["ssl"] = verifying()
     return arguments
+
+
+def verifying() -> Any:
+    """Returns the argument ``ssl`` that verifies the server by the system's authorities."""
+    if (roots := file_for_context()) is None:
+        return True
+    from ssl import create_default_context
+
+    return create_default_context(cafile=roots)
 
 
 def _has_own_certificates(arguments: Mapping[str, Any]) -> bool:

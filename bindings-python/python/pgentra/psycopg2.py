@@ -17,7 +17,7 @@ from functools import partial
 import psycopg2
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
-from ._login import check_connection_string, is_credential, plan, take_options
+from ._login import check_connection_string, is_credential, plan, refuse_text_of_function, take_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class EntraConnection(connection, metaclass=_Opening):
         _, options = take_options(keywords)
         async_ = keywords.pop("async", async_)  # psycopg2's own class accepts both names.
         dsn = make_dsn(dsn, **keywords)
-        planned = plan(parse_dsn(dsn), credential, options, transient=psycopg2.OperationalError)
+        settings = parse_dsn(dsn)
+        refuse_text_of_function(settings.get("password"))
+        planned = plan(settings, credential, options, transient=psycopg2.OperationalError)
         login = planned.login()
         # Replication connections, which may be a second base class, accept this name only.
         mode = {"async": async_} if async_ else {}

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import URL, Engine, event, exc
-from sqlalchemy.engine import make_url
+from sqlalchemy import __version__ as sqlalchemy_version
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL, Engine, make_url
 
 from . import _native
 from ._credentials.source import resolve
 from ._login import connect, is_credential, plan, take_options
+from ._roots import file_for_context
 from .errors import PgEntraError, _also, _rebuild
 
 TYPE_CHECKING = False
@@ -183,6 +185,9 @@ def opener_of(dialect: Dialect) -> Opener:
             None,
             "Use postgresql+psycopg, +psycopg2, +pg8000 or +asyncpg.",
         )
+    if dialect.is_async and sqlalchemy_version.startswith("1."):
+        message = f"SQLAlchemy {sqlalchemy_version}: asynchronous engines are not supported with this version"
+        raise _native.error("invalid_connection", message, None, "Update SQLAlchemy to 2.0.40 or newer.")
     return opener
 
 
@@ -284,7 +289,8 @@ def _pg8000_arguments(settings: dict[str, Any]) -> Arguments:
         import ssl
 
         file = settings.get("sslrootcert")
-        arguments["ssl_context"] = made = ssl.create_default_context(cafile=None if file == "system" else file)
+        cafile = file_for_context() if file in (None, "", "system") else file
+        arguments["ssl_context"] = made = ssl.create_default_context(cafile=cafile)
         made.check_hostname = sslmode == "verify-full"
     elif sslmode in ("disable", "require"):
         arguments["ssl_context"] = sslmode == "require"

@@ -63,7 +63,8 @@ pub fn decode_claims(token: &str) -> Result<Map<String, Value>> {
 /// such form.
 pub fn connection_settings(text: &str, form: Option<&str>) -> Result<Map<String, Value>> {
     let form: Form = form.map_or(Ok(Form::default()), |form| serde_json::from_value(form.into())).map_err(|_| {
-        let expected = "option `form`: expected one of libpq, url, url_authority_first, dotnet, jdbc, got another text";
+        let expected = "option `form`: expected one of libpq, libpq_with_parameters, url, url_authority_first, dotnet, \
+                        jdbc, got another text";
         Error::new(ErrorKind::InvalidConfiguration, expected)
     })?;
     let settings = connection_string::parse(text, form)?;

@@ -36,8 +36,9 @@ pub use crate::{
         progress::{Waiting, wait_for},
     },
     error::{ChainRule, CustomCause},
-    postgres::{connection_plan::CONNECTION_VARIABLES, settings::sslmode_of_text},
+    postgres::{connection_plan::CONNECTION_VARIABLES, connection_url::UrlSettings, settings::sslmode_of_text},
     runtime::{PerProcess, start_thread, without_fork},
+    transport::server_roots,
 };
 
 /// Clouds, scopes and authority hosts.

@@ -36,7 +36,7 @@ impl AzureCoreCredential {
         let response = self.inner.get_token(&[request.scope.as_str()], None).await;
         let token = response.map_err(|error| translate(&error))?;
         Ok(FetchedToken {
-            token: Secret::new(token.token.secret().trim()),
+            token: Secret::new(crate::secret::trimmed(token.token.secret())),
             expires_on: Some(token.expires_on.unix_timestamp()),
             expires_in: None,
             refresh_in: None,

@@ -274,10 +274,12 @@ struct Identity {
 
 impl Identity {
     fn read(content: &[u8], password: Option<&Secret>) -> Result<Identity, Fault> {
-        let unmarked = unmarked(content);
-        let content = unmarked.as_deref().map_or(content, Vec::as_slice);
+        let outer = unmarked(content);
+        let content = outer.as_deref().map_or(content, Vec::as_slice);
         let decoded = decode_base64(content).filter(|decoded| !decoded.is_empty());
         let content = decoded.as_deref().map_or(content, Vec::as_slice);
+        let inner = unmarked(content);
+        let content = inner.as_deref().map_or(content, Vec::as_slice);
         let is_pem = content.windows(10).any(|window| window == b"-----BEGIN");
         let contents = match content {
             _ if is_pem => match with_line_ends(content) {
@@ -550,6 +552,12 @@ mod tests {
         for short in [&b""[..], b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"0\x82\x01", b"-----BEGIN", b"\xff\xfe"] {
             fault(short, None);
         }
+    }
+
+    #[test]
+    fn certificate_read_of_base64_decodes_utf16_inside() {
+        let text = STANDARD.encode(fixture("utf16.pem"));
+        assert!(Identity::read(text.as_bytes(), None).is_ok());
     }
 
     /// Elements nested more deeply than any stack.

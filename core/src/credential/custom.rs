@@ -4,13 +4,13 @@ use super::{FetchedToken, entra::error_codes, sanitize};
 use crate::{
     error::{CustomCause, Error, ErrorKind, Result, ServiceErrorDetails},
     runtime::now,
-    secret::Secret,
+    secret::{self, Secret},
 };
 
 impl FetchedToken {
     /// Converts a token that a custom credential returned, or an assertion, with its expiry and its refresh point in
     /// seconds since the epoch. Whitespace around the token is removed, because files and command output end with a
-    /// line end.
+    /// line end, and a byte order mark, with which some files begin.
     ///
     /// # Errors
     /// [`ErrorKind::CredentialValue`] if it cannot be a token: empty, or with whitespace or control characters inside.
@@ -18,7 +18,7 @@ impl FetchedToken {
     pub fn from_custom(token: &str, expires_on: Option<i64>, refresh_on: Option<i64>) -> Result<FetchedToken> {
         let refused =
             |what: &str| Err(Error::new(ErrorKind::CredentialValue, format!("the credential returned {what}")));
-        let token = token.trim();
+        let token = secret::trimmed(token);
         if token.is_empty() {
             return refused("an empty token");
         }
@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn from_custom_rejects_a_value_that_is_not_a_token_without_showing_it() {
-        for bad in ["", " \r\n", "two words", "line\nbreak", "nul\0"] {
+        for bad in ["", " \r\n", "\u{feff}", "two words", "line\nbreak", "nul\0"] {
             let error = FetchedToken::from_custom(bad, Some(1), None).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::CredentialValue);
-            assert!(bad.trim().is_empty() || !error.to_string().contains(bad));
+            assert!(secret::trimmed(bad).is_empty() || !error.to_string().contains(bad));
         }
     }
 
     #[test]
     fn from_custom_removes_whitespace_around_a_token() {
-        for read in ["canary", "canary\n", "canary\r\n", "canary\n\n", " \tcanary "] {
+        for read in ["canary", "canary\n", "canary\r\n", "canary\n\n", " \tcanary ", "\u{feff}canary\r\n"] {
             let fetched = FetchedToken::from_custom(read, Some(1), None).expect("a token");
             assert_eq!(fetched.token.expose(), "canary");
         }

@@ -135,6 +135,9 @@ pub struct ConnectionRequest {
     pub repeat_warnings: bool,
     /// Whether the plan has a `conninfo`. Default: false.
     pub conninfo: bool,
+    /// Whether the plan's `settings` contain the connection's settings from all sources, for a driver that reads neither
+    /// service files nor variables. Default: false.
+    pub complete_settings: bool,
     /// The provider's configuration document; the plan returns it with server, user and credential filled in.
     pub config: Option<Map<String, Value>>,
 }
@@ -160,6 +163,7 @@ impl Default for ConnectionRequest {
             spelling: Spelling::Snake,
             repeat_warnings: false,
             conninfo: false,
+            complete_settings: false,
             config: None,
         }
     }
@@ -225,8 +229,9 @@ pub struct ConnectionPlan {
     pub host: Option<String>,
     /// The connection's time limit in seconds.
     pub timeout: Option<f64>,
-    /// Settings of the connection string and of Service Connector to pass to the driver in addition to the arguments.
-    /// They contain a user and a password only if `uses_entra` is false.
+    /// Settings of the connection string and of Service Connector to pass to the driver in addition to the arguments; if
+    /// the request sets `complete_settings`, the settings from all sources. They contain a user and a password only if
+    /// `uses_entra` is false.
     pub settings: ConnectionSettings,
     /// The settings of [`LIBPQ_VARIABLES`](crate::postgres::LIBPQ_VARIABLES) that apply, whichever source they are from:
     /// for programs that open the connection without a driver that reads service files and variables itself.
@@ -481,6 +486,18 @@ impl<'a> Sources<'a> {
             if self.arguments.get(keyword).is_some() {
                 merged.remove(keyword);
             }
+        }
+        if self.request.complete_settings {
+            let names = [&self.arguments, &self.service].into_iter().flat_map(ConnectionSettings::iter);
+            let names = names.map(|(keyword, _)| keyword).chain(LIBPQ_VARIABLES.iter().map(|(keyword, _)| *keyword));
+            for keyword in names.chain(["user"]) {
+                if let (Some(value), false) = (self.value(keyword), merged.given(keyword).is_some()) {
+                    merged.set(keyword, value);
+                }
+            }
+            // The values in the service file are among the settings.
+            merged.remove("service");
+            merged.remove("servicefile");
         }
         if uses_entra {
             merged.remove("user");

@@ -21,6 +21,8 @@ pub enum Form {
     /// libpq's form: `host=... dbname=...`, or a `postgresql://` URI, parsed exactly as libpq does.
     #[default]
     Libpq,
+    /// The same with further parameters, which the drivers of Go send to the server or use for their pools.
+    LibpqWithParameters,
     /// A URL as the drivers of Node parse it: several hosts, `socket:` URLs, `/folder database`, unknown parameters and
     /// raw percent signs are accepted. A parameter takes precedence over the same setting before the question mark.
     Url,
@@ -35,7 +37,7 @@ pub enum Form {
 impl Form {
     fn expected(self) -> &'static str {
         match self {
-            Form::Libpq => {
+            Form::Libpq | Form::LibpqWithParameters => {
                 "a libpq connection string such as host=server dbname=database user=role, or a URI such as \
                  postgresql://role@server:5432/database?sslmode=verify-full"
             }
@@ -56,8 +58,10 @@ impl Form {
 /// [`ErrorKind::InvalidConnection`], naming the problem and the expected form.
 pub fn parse(text: &str, form: Form) -> Result<ConnectionSettings> {
     let found = match form {
-        Form::Libpq if uri_rest(text).is_some() => uri(text),
-        Form::Libpq => keywords(text),
+        Form::Libpq if uri_rest(text).is_some() => uri(text, known),
+        Form::Libpq => keywords(text, known),
+        Form::LibpqWithParameters if uri_rest(text).is_some() => uri(text, present),
+        Form::LibpqWithParameters => keywords(text, present),
         Form::Url => url(text, true),
         Form::UrlAuthorityFirst => url(text, false),
         Form::Dotnet => dotnet(text),
@@ -96,6 +100,8 @@ fn is_dotnet(text: &str) -> bool {
 
 type Values = BTreeMap<String, String>;
 type Parsed = std::result::Result<Values, &'static str>;
+/// Returns an error for a keyword that is not accepted.
+type Check = fn(&str) -> std::result::Result<(), &'static str>;
 
 // libpq
 
@@ -104,7 +110,7 @@ fn uri_rest(text: &str) -> Option<&str> {
 }
 
 /// Parses keywords and values as `conninfo_parse` in libpq's fe-connect.c does.
-fn keywords(text: &str) -> Parsed {
+fn keywords(text: &str, check: Check) -> Parsed {
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
     if text.contains('\0') {
         return Err("it contains NUL");
@@ -116,7 +122,7 @@ fn keywords(text: &str) -> Parsed {
         let keyword = &rest[..end];
         rest = rest[end..].trim_start_matches(is_space);
         rest = rest.strip_prefix('=').ok_or("a keyword has no \"=\"")?.trim_start_matches(is_space);
-        known(keyword)?;
+        check(keyword)?;
         let mut value = String::new();
         let quoted = rest.strip_prefix('\'');
         let mut characters = quoted.unwrap_or(rest).chars();
@@ -174,7 +180,7 @@ fn store(values: &mut Values, keyword: &str, value: String) {
 
 /// Parses a URI as `conninfo_uri_parse_options` in libpq's fe-connect.c does. Spaces are always rejected, because
 /// libpq's treatment of them differs by version.
-fn uri(text: &str) -> Parsed {
+fn uri(text: &str, check: Check) -> Parsed {
     if text.contains(|c: char| c.is_ascii_whitespace() || c == '\x0b' || c == '\0') {
         return Err("it contains whitespace, which must be written as %20 in a URI");
     }
@@ -216,7 +222,7 @@ fn uri(text: &str) -> Parsed {
         match (keyword.as_str(), value.as_str()) {
             ("ssl", "true") => store(&mut values, "sslmode", "require".to_owned()),
             _ => {
-                known(&keyword)?;
+                check(&keyword)?;
                 store(&mut values, &keyword, value);
             }
         }
@@ -227,6 +233,12 @@ fn uri(text: &str) -> Parsed {
 /// Rejects unknown keywords as libpq does, so that a text of another form is not read as libpq's.
 fn known(keyword: &str) -> std::result::Result<(), &'static str> {
     if is_keyword(keyword) { Ok(()) } else { Err("it has a keyword that libpq does not have") }
+}
+
+/// Accepts every name of a parameter. Other characters could begin another setting where the settings are written again.
+fn present(keyword: &str) -> std::result::Result<(), &'static str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !keyword.is_empty() && keyword.chars().all(is_plain) { Ok(()) } else { Err("a keyword is not a name") }
 }
 
 /// Returns whether libpq has such a setting.

@@ -37,6 +37,7 @@
 
 pub(crate) mod connection_plan;
 pub mod connection_string;
+pub(crate) mod connection_url;
 pub mod login_error;
 pub mod role_name;
 pub(crate) mod service_connector;

@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509CertificateParser, nom::Parser};
 
 use crate::{
     byte_order_mark::unmarked,
-    config::BuildInputs,
+    config::{BuildInputs, Environment},
     error::{Error, ErrorKind, Result},
 };
 
@@ -63,19 +63,40 @@ pub(super) fn trusted(settings: &RootSettings) -> Result<Trusted> {
     trusted_with(settings, system)
 }
 
+/// Returns the certificate authorities for a PostgreSQL server: those in the file `sslrootcert`, otherwise, and for
+/// `system`, those that [`trusted`] returns.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConnection`] if the file does not contain a certificate.
+pub fn server_roots(environment: &Environment, sslrootcert: Option<&str>) -> Result<RootCertStore> {
+    let Some(path) = sslrootcert.filter(|path| *path != "system") else {
+        return root_store(&BuildInputs::new(environment));
+    };
+    read_root_store(Path::new(path)).map_err(|message| {
+        Error::new(ErrorKind::InvalidConnection, format!("sslrootcert: {message}"))
+            .with_advice("Set sslrootcert to a PEM file of certificate authorities, or to system.")
+    })
+}
+
 /// Returns the certificate authorities of a PEM file, or of a folder of them.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfiguration`] if it contains no certificate.
 pub(crate) fn root_store_of(path: &Path) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
+    read_root_store(path).map_err(|message| {
+        Error::new(ErrorKind::InvalidConfiguration, message).with_advice("Use a PEM file of certificate authorities.")
+    })
+}
+
+/// Reads certificate authorities, or returns why there are none.
+fn read_root_store(path: &Path) -> std::result::Result<RootCertStore, String> {
     let loaded = load(path);
     let why = loaded.describe();
-    if store.add_parsable_certificates(loaded.certificates).0 > 0 {
-        return Ok(store);
+    let mut store = RootCertStore::empty();
+    match store.add_parsable_certificates(loaded.certificates).0 {
+        0 => Err(format!("no certificate could be read from {} ({why})", path.display())),
+        _ => Ok(store),
     }
-    let message = format!("no certificate could be read from {} ({why})", path.display());
-    Err(Error::new(ErrorKind::InvalidConfiguration, message).with_advice("Use a PEM file of certificate authorities."))
 }
 
 /// Returns the certificate authorities that token requests trust.
@@ -307,7 +328,6 @@ mod tests {
     use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
     use super::*;
-    use crate::config::Environment;
 
     fn settings(variables: &[(&str, &Path)], ca_file: Option<&Path>) -> RootSettings {
         let environment: Environment =
@@ -377,6 +397,23 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("ca_file"), "{error}");
         }
+    }
+
+    #[test]
+    fn server_roots_are_those_of_sslrootcert_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("one.pem");
+        std::fs::write(&file, authority("one")).unwrap();
+        let path = file.display().to_string();
+        let environment: Environment = [("SSL_CERT_FILE".to_owned(), path.as_str().into())].into();
+        for (environment, sslrootcert) in
+            [(&Environment::new(), Some(path.as_str())), (&environment, None), (&environment, Some("system"))]
+        {
+            assert_eq!(server_roots(environment, sslrootcert).unwrap().len(), 1, "{sslrootcert:?}");
+        }
+        let error = server_roots(&environment, Some("/no/such/file.pem")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConnection);
+        assert!(error.to_string().starts_with("sslrootcert: no certificate could be read from /no/such/file.pem"));
     }
 
     /// The file contains one certificate that is trusted for servers, one that is rejected and one that is for mail.

@@ -57,7 +57,13 @@ pub(crate) fn fetch(source: &str, status: u16, message: &[u8]) -> Result<Fetched
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
         .collect();
-    let body = body.to_vec();
+    let mut body = body.to_vec();
+    // A source without a secret cannot mask it.
+    while matches!(source, "imds" | "cloud_shell")
+        && let Some(at) = body.windows(SECRET.len()).position(|window| window == SECRET.as_bytes())
+    {
+        body[at] = b'F';
+    }
     let transport = Transport::canned(move |_| {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Box::pin(std::future::ready(Ok(Response::new(status, &headers, body.clone()))))

@@ -2,7 +2,9 @@
 # Makes the keys and certificates of the vectors: good for nothing but these tests. They are checked in, so that every
 # language finds the same bytes; run this only to add one, and write the thumbprints it prints into the vectors.
 # Needs OpenSSL 3 with its legacy provider. The password of whatever has one is canary-password.
-# Four are by other tools, with the key and certificate of app.pem: bouncycastle.pfx (KeyStore "PKCS12" of BouncyCastle 1.80),
+# Six are by other tools, with the key and certificate of app.pem: bouncycastle.pfx (KeyStore "PKCS12" of BouncyCastle 1.80),
+# java-legacy.pfx (Java 25 with keystore.pkcs12.legacy, and the password canary-pässwörd), java-mac.pfx (Java 25 with
+# keystore.pkcs12.macAlgorithm=PBEWithHmacSHA512),
 # dotnet.pfx (X509Certificate2.Export(X509ContentType.Pkcs12, null) of .NET 10), forge.pfx (node-forge's toPkcs12Asn1 with a
 # password of null and 3des) and pbmac1.pfx (Modern2026 of go-pkcs12 0.7).
 set -eu
@@ -81,6 +83,7 @@ encrypted pbes1-des.pem -v1 PBE-MD5-DES
 encrypted pbes1-3des.pem -v1 PBE-SHA1-3DES
 encrypted rc2.pem -v2 rc2-cbc
 encrypted seed.pem -v2 seed-cbc
+encrypted cfb.pem -v2 aes-256-cfb
 openssl rsa -traditional -des $legacy -in "$work/app.key" -passout "$password" 2>/dev/null | cat - "$work/app.crt" >traditional-des.pem
 sed ':a;N;$!ba;s/\n/\\n/g' app.pem >escaped.pem
 { printf '\357\273\277'; cat app.pem; } >marked.pem

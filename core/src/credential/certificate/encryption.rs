@@ -101,8 +101,9 @@ impl Password {
             work_left: MOST_WORK,
         };
         if !text.is_ascii() {
-            // OpenSSL before 1.1 used each byte of the text as a character.
+            // OpenSSL before 1.1 used each byte of the text as a character, and Java's older schemes use seven bits of it.
             forms.utf16.push(terminated(&mut text.bytes().map(u16::from)));
+            forms.utf16.push(terminated(&mut text.bytes().map(|byte| u16::from(byte & 0x7f))));
             // forge is one of the tools that support only Latin-1.
             if text.chars().all(|character| u32::from(character) < 0x100) {
                 let latin1 = text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok());
@@ -264,7 +265,12 @@ impl FileMac {
             return Ok((hash, derivation, length as usize));
         }
         let hash = Hash::read(&self.algorithm.id).ok_or_else(|| unsupported(&self.algorithm.id))?;
-        let derivation = Derivation::Pkcs12 { hash, salt: self.salt.clone(), rounds: self.rounds };
+        let (salt, rounds) = (self.salt.clone(), self.rounds);
+        if hash.is_of_hmac(&self.algorithm.id) {
+            // This is what Java 18 to 25 write with keystore.pkcs12.macAlgorithm=PBEWithHmac...: a key of an eighth of a block.
+            return Ok((hash, Derivation::Pbkdf2 { hash, salt, rounds }, hash.block_size() / 8));
+        }
+        let derivation = Derivation::Pkcs12 { hash, salt, rounds };
         Ok((hash, derivation, hash.size()))
     }
 }
@@ -569,6 +575,11 @@ impl Hash {
         })
     }
 
+    /// Returns whether the identifier, which is one of this hash, is that of its HMAC.
+    fn is_of_hmac(self, id: &str) -> bool {
+        self != Hash::Md5 && id.starts_with("1.2.840.113549.2.")
+    }
+
     /// Returns the size of the digest in bytes.
     fn size(self) -> usize {
         match self {
@@ -703,6 +714,8 @@ fn unsupported_algorithm(use_of: &str, id: &str) -> Obstacle {
         "1.2.840.113533.7.66.10" => ("CAST5-CBC", true),
         "1.3.6.1.4.1.3029.1.2" => ("Blowfish-CBC", true),
         "1.2.156.10197.1.104.2" => ("SM4-CBC", true),
+        "2.16.840.1.101.3.4.1.3" | "2.16.840.1.101.3.4.1.23" | "2.16.840.1.101.3.4.1.43" => ("AES in OFB mode", true),
+        "2.16.840.1.101.3.4.1.4" | "2.16.840.1.101.3.4.1.24" | "2.16.840.1.101.3.4.1.44" => ("AES in CFB mode", true),
         "1.2.156.10197.1.401" | "1.2.156.10197.1.401.2" => ("SM3", true),
         "1.3.36.3.2.1" => ("RIPEMD-160", true),
         "1.0.10118.3.0.55" => ("Whirlpool", true),

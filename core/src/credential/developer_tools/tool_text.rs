@@ -93,7 +93,7 @@ impl Complaint {
             if is_complete {
                 continue;
             }
-            if is_instruction(words) {
+            if is_instruction(words) || is_command(words) {
                 is_complete = !said.is_empty();
                 continue;
             }
@@ -164,6 +164,17 @@ fn is_instruction(line: &str) -> bool {
     STARTS.iter().any(|start| lower.starts_with(start)) || lower.ends_with("please run:")
 }
 
+/// Returns whether the line is only a command with its options, which a tool prints below its advice.
+fn is_command(line: &str) -> bool {
+    let (names, has_options) = match line.split_once(" -") {
+        Some((names, _)) => (names, true),
+        None => (line, false),
+    };
+    let is_tool = names.starts_with("az ") || names.starts_with("azd ");
+    let is_short = names.split_whitespace().count() <= 3;
+    is_tool && is_short && (has_options || names.ends_with(" login") || names.ends_with(" logout"))
+}
+
 /// Returns the line without its error marker, and whether it had one.
 fn without_marks(line: &str) -> (bool, &str) {
     let mut words = line;
@@ -222,13 +233,17 @@ fn commands(text: &str, names: &[&str]) -> Vec<String> {
         }
     };
     for line in text.lines().map(str::trim) {
-        // This is a separate line: only the name, or the name with options.
-        let alone = names.iter().find_map(|name| {
-            let behind = line.strip_prefix(name)?;
-            let options = behind.trim_start();
-            let is_whole = options.is_empty() || options.starts_with('-') && behind.starts_with(' ');
-            is_whole.then_some(line)
-        });
+        // A separate line, or the end of a line after a colon: only the name, or the name with options.
+        let whole = |text: &str| {
+            names.iter().any(|name| {
+                text.strip_prefix(name).is_some_and(|behind| {
+                    let options = behind.trim_start();
+                    options.is_empty() || options.starts_with('-') && behind.starts_with(' ')
+                })
+            })
+        };
+        let after_colon = line.match_indices(": ").map(|(at, colon)| &line[at + colon.len()..]);
+        let alone = std::iter::once(line).chain(after_colon).find(|text| whole(text));
         if let Some(command) = alone {
             add(command);
             continue;
@@ -338,6 +353,17 @@ mod tests {
                  ProxyError('no', OSError('407')))",
                 "HTTPSConnectionPool(host='h', port=443): ProxyError('no', OSError('407'))",
             ),
+            // Only the traceback names the cause; the tool prints its own command below it.
+            (
+                "ERROR: The command failed with an unexpected error. Here is the traceback:\nTraceback (most recent call last):\n  \
+                 File \"x\"\nmsal.Error: AADSTS70043: Expired.\naz login --scope s/.default",
+                "msal.Error: AADSTS70043: Expired.",
+            ),
+            ("ERROR: AADSTS70043: Expired.\naz logout\naz login --scope s", "AADSTS70043: Expired."),
+            ("az logout\naz login\nERROR: AADSTS70043: Expired.", "AADSTS70043: Expired."),
+            ("ERROR: az login --scope s", "az login --scope s"),
+            ("ERROR: az login is what you need", "az login is what you need"),
+            ("az account show failed for --subscription", "az account show failed for --subscription"),
             ("ERROR: The Warning: is no warning", "The Warning: is no warning"),
         ];
         for (text, expected) in cases {
@@ -359,6 +385,8 @@ mod tests {
             ("Run:\naz logout\naz login --tenant t", &["az logout", "az login --tenant t"]),
             ("Run 'az login' or\naz login --tenant t", &["az login --tenant t"]),
             ("az login is what you need", &[]),
+            ("AADSTS1: No. Please run: az login --scope s", &["az login --scope s"]),
+            ("no: az login is what you need: az logout", &["az logout"]),
             ("az loginx", &[]),
             ("it's 'az feedback'", &[]),
             ("Run 'az login --scope \"x\"' now", &["az login --scope \"x\""]),

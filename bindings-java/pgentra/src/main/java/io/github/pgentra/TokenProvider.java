@@ -1,10 +1,13 @@
 package io.github.pgentra;
 
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
+import io.github.pgentra.internal.Settings;
 import io.github.pgentra.internal.TokenClient;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 
 /**
@@ -87,7 +90,18 @@ public final class TokenProvider implements AutoCloseable {
 
     /** Builds a {@link TokenProvider}. */
     public static final class Builder extends OptionsBuilder<Builder> {
+        private Properties properties;
+
         private Builder() {}
+
+        /**
+         * Sets options by the keys of connection properties: those of azure-identity-extensions ({@code azure.*}) and {@code
+         * pgentra.*}; docs/java.md lists them. They count where this builder has no option of its own. Other keys are ignored.
+         */
+        public Builder properties(Properties values) {
+            properties = values;
+            return this;
+        }
 
         /**
          * Opens the provider. Nothing is fetched yet.
@@ -95,7 +109,10 @@ public final class TokenProvider implements AutoCloseable {
          * @throws CredentialValueException an option is not valid
          */
         public TokenProvider build() {
-            return new TokenProvider(settings.open());
+            Settings all = properties == null
+                    ? settings
+                    : ConnectionOptions.merge(settings, properties, ConnectionOptions.Source.PROPERTIES);
+            return new TokenProvider(all.open());
         }
     }
 }

@@ -52,8 +52,11 @@ public final class Emulator implements BeforeEachCallback {
 
     /** Removes all faults, recorded requests and settings. */
     public static void reset() {
-        for (String name : List.of("PGUSER", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "PATH", "HOME")) {
-            System.clearProperty(name);
+        for (String name : System.getProperties().stringPropertyNames()) {
+            // The names of Java itself have small letters.
+            if (name.matches("[A-Z_]+")) {
+                System.clearProperty(name);
+            }
         }
         environment().forEach(System::setProperty);
         call("DELETE", "/faults", null);
@@ -89,11 +92,16 @@ public final class Emulator implements BeforeEachCallback {
     }
 
     public static Principal add(String kind) {
+        return add(kind, Map.of());
+    }
+
+    public static Principal add(String kind, Map<String, Object> settings) {
         String name = kind.replace('_', '-') + "-java-" + ProcessHandle.current().pid() + "-" + ++principals;
         Map<String, Object> principal = new LinkedHashMap<>(Map.of("name", name, "kind", kind));
         if (kind.equals("service_principal")) {
             principal.put("client_secret", "secret-of-" + name);
         }
+        principal.putAll(settings);
         Map<String, Object> made = object(((List<?>) call("POST", "/principals", List.of(principal))).get(0));
         return new Principal(
                 name, (String) made.get("oid"), (String) made.get("appid"), (String) made.get("client_secret"));

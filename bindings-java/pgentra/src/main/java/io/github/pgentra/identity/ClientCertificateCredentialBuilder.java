@@ -32,6 +32,11 @@ public final class ClientCertificateCredentialBuilder {
         return this;
     }
 
+    /** The path of the certificate and its key in a PFX file, and the file's password. */
+    public ClientCertificateCredentialBuilder pfxCertificate(String path, String password) {
+        return pfxCertificate(path).clientCertificatePassword(password);
+    }
+
     /** The password of the file. */
     public ClientCertificateCredentialBuilder clientCertificatePassword(String value) {
         document.put("certificate_password", value);

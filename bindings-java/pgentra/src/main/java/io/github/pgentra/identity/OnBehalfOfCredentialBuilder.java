@@ -40,6 +40,11 @@ public final class OnBehalfOfCredentialBuilder {
         return this;
     }
 
+    /** The path of the certificate and its key in a PFX file, and the file's password. */
+    public OnBehalfOfCredentialBuilder pfxCertificate(String path, String password) {
+        return pfxCertificate(path).clientCertificatePassword(password);
+    }
+
     /** The password of the file. */
     public OnBehalfOfCredentialBuilder clientCertificatePassword(String value) {
         document.put("certificate_password", value);

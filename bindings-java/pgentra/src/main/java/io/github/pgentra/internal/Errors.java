@@ -44,13 +44,24 @@ public final class Errors {
         };
     }
 
+    /** The exception of a native library that was not loaded, which cannot describe its errors. */
+    static EntraException notLoaded(Throwable cause) {
+        Map<String, Object> detail =
+                Map.of("code", "invalid_configuration", "error_class", "CredentialValueError", "transient", false);
+        return new CredentialValueException(cause.getMessage(), detail, cause);
+    }
+
     /** An exception with the texts that all errors have: {@code message} is what failed, {@code advice} what to do. */
     public static EntraException create(int kind, String message, String advice) {
-        try {
-            Native.text(Native.ERROR_NEW, Integer.toString(kind), message, advice, null);
-        } catch (EntraException e) {
-            return e;
-        }
-        throw new IllegalArgumentException("the kind of error is not known: " + kind);
+        return create(kind, message, advice, null);
+    }
+
+    /** As {@link #create(int, String, String)}, with a cause. */
+    public static EntraException create(int kind, String message, String advice, Throwable cause) {
+        Native.require();
+        byte[][] texts = {Native.utf8(Integer.toString(kind)), Native.utf8(message), Native.utf8(advice), null};
+        byte[][] errors = new byte[1][];
+        Native.call(Native.ERROR_NEW, texts, errors);
+        return of(Native.string(errors[0]), cause);
     }
 }

@@ -34,7 +34,32 @@ public final class Library {
     /** Returns the lines to add to a login error. */
     public static String explain(
             String sqlState, String message, String role, String roleSource, String token, String host) {
-        return Native.text(Native.LOGIN_ERROR_EXPLAIN, sqlState, message, role, roleSource, token, host, null);
+        return explain(sqlState, message, role, roleSource, token, host, null);
+    }
+
+    /** As above; {@code environment}: the variables, by which it finds those of Service Connector that were not used. */
+    public static String explain(
+            String sqlState,
+            String message,
+            String role,
+            String roleSource,
+            String token,
+            String host,
+            String environment) {
+        String[] texts = {sqlState, message, role, roleSource, token, host, environment};
+        String lines = Native.text(Native.LOGIN_ERROR_EXPLAIN, texts);
+        return lines == null ? "" : lines;
+    }
+
+    /** Returns role, principal, audience and times of a token as JSON. */
+    public static String describeToken(String token) {
+        return Native.text(Native.DESCRIBE_TOKEN, token);
+    }
+
+    /** Returns cloud, scope and authority host for these settings as JSON; each may be null. */
+    public static String resolveCloud(
+            String scope, String host, String authorityHost, String cloud, String environmentAuthorityHost) {
+        return Native.text(Native.RESOLVE_CLOUD, scope, host, authorityHost, cloud, environmentAuthorityHost);
     }
 
     /** Runs a case of tests/vectors: needs a native library with the feature {@code testing}. */

@@ -3,6 +3,7 @@ package io.github.pgentra.internal;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
@@ -11,15 +12,23 @@ import java.util.Locale;
 
 /**
  * Loads the native library: {@code -Dpgentra.native.path}, a file, or else the one of this platform in a jar. A file belongs
- * to one class loader, so each extracts its own, loads it and deletes it at once.
+ * to one class loader, so each extracts its own, loads it and deletes it at once, also where loading fails.
  */
 final class Loader {
+    private static final String ADVICE = " Name a folder that can be written and executed with -Dpgentra.native.dir, or a"
+            + " library file with -Dpgentra.native.path.";
+
     private Loader() {}
 
     static void load() {
         String given = System.getProperty("pgentra.native.path");
         if (given != null) {
-            System.load(Path.of(given).toAbsolutePath().toString());
+            try {
+                loadFile(Path.of(given).toAbsolutePath());
+            } catch (UnsatisfiedLinkError | InvalidPathException e) {
+                throw failed("pgentra's native library could not be loaded: " + e.getMessage()
+                        + ". The file is that of -Dpgentra.native.path.");
+            }
             return;
         }
         String resource = "/META-INF/native/pgentra/" + platform() + "/" + System.mapLibraryName("pgentra_jni");
@@ -28,15 +37,16 @@ final class Loader {
             Path file = null;
             try (InputStream library = Loader.class.getResourceAsStream(resource)) {
                 if (library == null) {
-                    throw new UnsatisfiedLinkError("pgentra has no native library for the platform " + platform()
-                            + ". Add the jar with the classifier " + platform() + ", or name a file with"
+                    throw failed("pgentra has no native library for the platform " + platform()
+                            + ". Add the jar with the classifier " + platform() + ", or name a library file with"
                             + " -Dpgentra.native.path.");
                 }
+                // Readable by this user alone; the name is not known before.
                 file = Files.createTempFile(Path.of(folder), "pgentra", System.mapLibraryName(""));
                 Files.copy(library, file, StandardCopyOption.REPLACE_EXISTING);
-                System.load(file.toAbsolutePath().toString());
+                loadFile(file.toAbsolutePath());
                 return;
-            } catch (IOException | SecurityException e) {
+            } catch (IOException | InvalidPathException | SecurityException e) {
                 failures.add(folder + ": " + e);
             } catch (UnsatisfiedLinkError e) {
                 if (file == null) {
@@ -49,9 +59,30 @@ final class Loader {
                 }
             }
         }
-        throw new UnsatisfiedLinkError("pgentra's native library could not be loaded from " + String.join("; ", failures)
-                + ". Name a folder that can be written and executed with -Dpgentra.native.dir, or a file with"
-                + " -Dpgentra.native.path.");
+        throw failed("pgentra's native library could not be loaded from " + String.join("; ", failures) + "." + ADVICE);
+    }
+
+    private static void loadFile(Path file) {
+        try {
+            System.load(file.toString());
+        } catch (UnsatisfiedLinkError | SecurityException e) {
+            throw e;
+        } catch (RuntimeException e) {
+            // IllegalCallerException of Java 24 and newer, with --illegal-native-access=deny.
+            if (!e.getClass().getSimpleName().equals("IllegalCallerException")) {
+                throw e;
+            }
+            Module module = Loader.class.getModule();
+            String name = module.isNamed() ? module.getName() : "ALL-UNNAMED";
+            throw new IllegalStateException(
+                    "pgentra's native library was not loaded, because this Java runtime denies native access. Start it with"
+                            + " --enable-native-access=" + name + ".",
+                    e);
+        }
+    }
+
+    private static UnsatisfiedLinkError failed(String message) {
+        return new UnsatisfiedLinkError(message);
     }
 
     private static void delete(Path file) {

@@ -7,11 +7,15 @@ import java.util.concurrent.atomic.AtomicBoolean;
 /** Passes the engine's log events to {@link System.Logger}, with the logger names of the engine, such as {@code pgentra}. */
 final class Logging {
     private static final AtomicBoolean STARTED = new AtomicBoolean();
-    private static final Level[] LEVELS = {Level.OFF, Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG, Level.TRACE};
+    private static final Level[] LEVELS = {Level.OFF, Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG};
+
+    /** Kept here, because the native library does not keep it. */
+    private static final LogSink SINK = Logging::log;
 
     private Logging() {}
 
     static void start() {
+        Native.require();
         if (!STARTED.compareAndSet(false, true)) {
             return;
         }
@@ -21,7 +25,7 @@ final class Logging {
             level--;
         }
         byte[][] errors = new byte[1][];
-        Native.setLog(level, Logging::log, errors);
+        Native.setLog(level, SINK, errors);
         Errors.check(errors);
     }
 

@@ -23,20 +23,37 @@ final class Native {
     static final int LOGIN_ERROR_IS_RETRIABLE = 11;
     static final int LOGIN_ERROR_EXPLAIN = 12;
     static final int ERROR_NEW = 13;
-    static final int RUN_VECTOR = 14;
+    static final int DESCRIBE_TOKEN = 14;
+    static final int RESOLVE_CLOUD = 15;
+    static final int RUN_VECTOR = 16;
 
     static final int START_TOKEN = 0;
     static final int START_LOGIN = 1;
     static final int START_INVALIDATE = 2;
 
-    static {
-        Loader.load();
-    }
+    private static final Throwable FAILURE = load();
 
     private Native() {}
 
+    private static Throwable load() {
+        try {
+            Loader.load();
+            return null;
+        } catch (Throwable e) {
+            return e;
+        }
+    }
+
+    /** Raises an error where the native library could not be loaded. Every entry point begins with it. */
+    static void require() {
+        if (FAILURE != null) {
+            throw Errors.notLoaded(FAILURE);
+        }
+    }
+
     /** Calls one of the functions above, which take texts and return one. */
     static String text(int function, String... arguments) {
+        require();
         byte[][] texts = new byte[arguments.length][];
         for (int i = 0; i < arguments.length; i++) {
             texts[i] = utf8(arguments[i]);

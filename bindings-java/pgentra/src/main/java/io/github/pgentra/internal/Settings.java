@@ -41,6 +41,28 @@ public final class Settings {
         environment = variables == null ? null : Map.copyOf(variables);
     }
 
+    /** Returns the variables that were set, or null for those of the process. */
+    public Map<String, String> variables() {
+        return environment;
+    }
+
+    /** Returns all variables; of the process, with Java system properties of the same names put over them. */
+    public Map<String, Object> allVariables() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        if (environment != null) {
+            all.putAll(environment);
+            return all;
+        }
+        all.putAll(System.getenv());
+        for (String name : System.getProperties().stringPropertyNames()) {
+            // The names of Java itself have dots.
+            if (name.indexOf('.') < 0) {
+                all.put(name, System.getProperty(name));
+            }
+        }
+        return all;
+    }
+
     /** Returns the variables for a configuration document. */
     public Map<String, Object> environment() {
         return environment == null ? Native.environment(Native.KNOWN_VARIABLES) : new LinkedHashMap<>(environment);

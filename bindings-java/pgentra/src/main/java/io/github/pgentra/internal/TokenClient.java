@@ -11,10 +11,14 @@ import java.util.concurrent.CompletableFuture;
 public final class TokenClient implements AutoCloseable {
     private static final Cleaner CLEANER = Cleaner.create();
 
-    /** Past the longest wait that the engine allows: the engine's own option {@code timeout}. */
+    /** The option {@code timeout}. */
     private static final int DEFAULT_TIMEOUT = -1;
 
+    /** The default of the option {@code timeout}, in seconds. */
+    private static final double DEFAULT_SECONDS = 30;
+
     private final long provider;
+    private final int limitMs;
     private final Cleaner.Cleanable cleanable;
     private volatile Cached<AccessToken> token = new Cached<>(0, null);
     private volatile Cached<Login> login = new Cached<>(0, null);
@@ -26,6 +30,8 @@ public final class TokenClient implements AutoCloseable {
         Logging.start();
         byte[][] errors = new byte[1][];
         byte[] document = Native.utf8(Json.write(config));
+        Object seconds = config.get("timeout");
+        limitMs = (int) (1000 * (seconds instanceof Number number ? number.doubleValue() : DEFAULT_SECONDS));
         provider = Native.open(document, credential == null ? 0 : credential.handle(), errors);
         java.util.Arrays.fill(document, (byte) 0);
         Errors.check(errors);
@@ -38,7 +44,7 @@ public final class TokenClient implements AutoCloseable {
     }
 
     /** Returns the cached token, or null if none is usable. */
-    private AccessToken cachedToken() {
+    public AccessToken cachedToken() {
         Cached<AccessToken> known = token;
         long id = Native.tryGet(provider, false, known.id);
         if (id == 0) {
@@ -103,8 +109,13 @@ public final class TokenClient implements AutoCloseable {
 
     /** Returns a token; waits only while none is usable. */
     public AccessToken token() {
+        return token(DEFAULT_TIMEOUT);
+    }
+
+    /** As {@link #token()}; waits at most {@code timeoutMs} if that is not negative. */
+    public AccessToken token(int timeoutMs) {
         AccessToken cached = cachedToken();
-        return cached != null ? cached : startToken(DEFAULT_TIMEOUT).await();
+        return cached != null ? cached : startToken(timeoutMs).await();
     }
 
     /** As {@link #token}, without blocking. */
@@ -125,18 +136,23 @@ public final class TokenClient implements AutoCloseable {
         return cached != null ? CompletableFuture.completedFuture(cached) : startLogin(DEFAULT_TIMEOUT);
     }
 
+    /** A caller's limit shortens the option {@code timeout} and does not extend it. */
+    private int within(int timeoutMs) {
+        return timeoutMs < 0 ? timeoutMs : Math.min(timeoutMs, limitMs);
+    }
+
     private PendingCall<AccessToken> startToken(int timeoutMs) {
         return PendingCall.start(
                 (text, user, source, expiresOn, refreshOn, id) -> keepToken(text, expiresOn, refreshOn, id),
                 (completion, errors) ->
-                        Native.start(provider, Native.START_TOKEN, null, timeoutMs, completion, errors));
+                        Native.start(provider, Native.START_TOKEN, null, within(timeoutMs), completion, errors));
     }
 
     private PendingCall<Login> startLogin(int timeoutMs) {
         return PendingCall.start(
                 (text, user, source, expiresOn, refreshOn, id) -> keepLogin(text, user, source, expiresOn, id),
                 (completion, errors) ->
-                        Native.start(provider, Native.START_LOGIN, null, timeoutMs, completion, errors));
+                        Native.start(provider, Native.START_LOGIN, null, within(timeoutMs), completion, errors));
     }
 
     /** Reports that a server refused a login with a token; returns whether there is a newer one to try once more. */
@@ -153,7 +169,7 @@ public final class TokenClient implements AutoCloseable {
         return PendingCall.start(
                 (text, user, source, expiresOn, refreshOn, id) -> text != null,
                 (completion, errors) -> Native.start(
-                        provider, Native.START_INVALIDATE, Native.utf8(refused), timeoutMs, completion, errors));
+                        provider, Native.START_INVALIDATE, Native.utf8(refused), within(timeoutMs), completion, errors));
     }
 
     /** Returns the provider's statistics; docs/observability.md lists the keys. */

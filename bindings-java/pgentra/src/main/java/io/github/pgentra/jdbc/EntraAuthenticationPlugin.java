@@ -1,15 +1,20 @@
 package io.github.pgentra.jdbc;
 
+import io.github.pgentra.AccessToken;
 import io.github.pgentra.EntraException;
+import io.github.pgentra.internal.ConnectionOptions;
 import io.github.pgentra.internal.Errors;
+import io.github.pgentra.internal.Json;
 import io.github.pgentra.internal.Library;
-import io.github.pgentra.internal.Settings;
 import io.github.pgentra.internal.TokenClient;
+import java.sql.DriverManager;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.postgresql.plugin.AuthenticationPlugin;
 import org.postgresql.plugin.AuthenticationRequestType;
 import org.postgresql.util.PSQLException;
@@ -24,10 +29,14 @@ import org.postgresql.util.PSQLState;
  * }</pre>
  *
  * <p>The driver sends the user before it asks the plugin, so {@code user} must be set; {@link EntraDataSource} derives it from
- * the token. The token is refused over a connection without TLS, unless the server is local. Only {@link PSQLException}s are
- * thrown, with an {@link EntraException} as their cause.
+ * the token. The token is refused over a connection without TLS, unless the server is local. A password in the connection's
+ * properties is not used. Only {@link PSQLException}s are thrown, with an {@link EntraException} as their cause: 08001 where
+ * another attempt can succeed, else 08004.
  */
 public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
+    /** More than any program has; beyond it a program makes up its options. */
+    private static final int MOST_ENTRIES = 1000;
+
     private static final Map<Key, Entry> ENTRIES = new ConcurrentHashMap<>();
 
     private final Properties properties;
@@ -51,11 +60,17 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
                                 + " role",
                         "Connect as a role that was created with pgaadauth_create_principal.");
             }
-            return entry().client.token().token().toCharArray();
+            Entry entry = entry();
+            AccessToken token = entry.client.cachedToken();
+            if (token == null) {
+                token = entry.client.token(timeoutMs(properties));
+            }
+            if (!entry.isUserChecked.get()) {
+                entry.checkUser(properties, token);
+            }
+            return token.token().toCharArray();
         } catch (EntraException e) {
             throw failure(e);
-        } catch (LinkageError e) {
-            throw new PSQLException(e.getMessage(), PSQLState.CONNECTION_REJECTED, e);
         } catch (Throwable e) {
             // The driver would report another exception as its own defect.
             throw new PSQLException("pgentra failed: " + e, PSQLState.CONNECTION_UNABLE_TO_CONNECT, e);
@@ -69,64 +84,121 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
         return new PSQLException(error.getMessage(), state, error);
     }
 
-    private Entry entry() {
-        String[] values = new String[PluginOptions.KEYS.length];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = properties.getProperty(PluginOptions.KEYS[i]);
+    /** The time for a token within the driver's {@code loginTimeout}, or -1 if it has none. */
+    static int timeoutMs(Properties properties) {
+        double seconds;
+        try {
+            seconds = Double.parseDouble(properties.getProperty("loginTimeout", "0"));
+        } catch (NumberFormatException e) {
+            // The driver refuses it.
+            return -1;
         }
-        Key key = new Key(values);
+        if (seconds <= 0) {
+            seconds = DriverManager.getLoginTimeout();
+        }
+        // The error needs a part of the limit to reach the caller.
+        double milliseconds = seconds * 1000 - Math.min(1000, seconds * 100);
+        return seconds > 0 ? (int) Math.max(1, Math.min(milliseconds, Integer.MAX_VALUE)) : -1;
+    }
+
+    private Entry entry() {
+        Key key = new Key(properties);
         Entry entry = ENTRIES.get(key);
-        return entry != null ? entry : ENTRIES.computeIfAbsent(key, absent -> open());
+        if (entry != null && !ConnectionOptions.hasUnknown(properties)) {
+            return entry;
+        }
+        ConnectionOptions.checkNames(properties);
+        if (ENTRIES.size() >= MOST_ENTRIES) {
+            ENTRIES.clear();
+        }
+        return ENTRIES.computeIfAbsent(key, absent -> open());
     }
 
     private Entry open() {
-        refuseWithoutTls();
-        Settings settings = PluginOptions.read(properties, false);
-        return new Entry(settings.open());
+        // The connection is open already, so its mode cannot be raised here.
+        Tls.check(properties);
+        checkPassword();
+        for (String name : List.of("pgentra.fallbackUsername", "pgentra.managementLookup")) {
+            if (properties.getProperty(name) != null) {
+                ConnectionOptions.warn("The connection property " + name + " has no effect in the plugin, because the driver sends"
+                        + " the user before it asks for the password. Use EntraDataSource.");
+            }
+        }
+        return new Entry(
+                ConnectionOptions.read(properties, null, ConnectionOptions.Source.PLUGIN, null).open());
     }
 
-    /** The connection is open already, so its mode cannot be raised here: one that core would raise is refused. */
-    private void refuseWithoutTls() {
-        String mode = sslmode(properties);
+    /** The driver uses the plugin's password in place of one in the properties. */
+    private void checkPassword() {
+        String password = properties.getProperty("password");
+        if (password == null || password.isEmpty()) {
+            return;
+        }
+        boolean required = Boolean.TRUE.equals(ConnectionOptions.flag(properties, "pgentra.requireEntra"));
         Map<String, Object> arguments = new LinkedHashMap<>();
         arguments.put("host", properties.getProperty("PGHOST"));
-        arguments.put("sslmode", mode);
-        Map<String, Object> request = new LinkedHashMap<>();
-        request.put("arguments", arguments);
-        request.put("environment", Map.of());
-        request.put(
-                "allow_insecure_transport", PluginOptions.flag(properties, "pgentra.allowInsecureTransport"));
-        Object required = Library.planConnection(request).get("sslmode");
-        String encryption = properties.getProperty("gssEncMode", "disable");
-        boolean gss = encryption.equalsIgnoreCase("prefer") || encryption.equalsIgnoreCase("require");
-        if (required != null && !required.equals(mode) || gss && "require".equals(required)) {
-            throw Errors.create(
-                    Errors.INSECURE_TRANSPORT,
-                    "sslmode=" + mode + " does not ensure TLS, so a token is not sent",
-                    "Set sslmode=verify-full in the URL, or use EntraDataSource.");
+        arguments.put("user", properties.getProperty("user"));
+        arguments.put("password", "given");
+        arguments.put("sslmode", "require");
+        Map<String, Object> request = Tls.request(arguments);
+        request.put("require_entra", required);
+        request.put("ignore_password", !required);
+        Library.planConnection(request);
+    }
+
+    private static final class Entry {
+        private final TokenClient client;
+        private final AtomicBoolean isUserChecked = new AtomicBoolean();
+
+        private Entry(TokenClient client) {
+            this.client = client;
+        }
+
+        /** The driver sends the operating system's user where none is given; the token may name another role. */
+        private void checkUser(Properties properties, AccessToken token) {
+            if (!isUserChecked.compareAndSet(false, true)) {
+                return;
+            }
+            String user = properties.getProperty("user");
+            if (user == null || !user.equals(System.getProperty("user.name"))) {
+                return;
+            }
+            try {
+                Object role = Json.object(Library.describeToken(token.token())).get("role");
+                Object name = role instanceof Map<?, ?> map ? map.get("name") : null;
+                if (name != null && !name.equals(user)) {
+                    ConnectionOptions.warn("The connection logs in as \"" + user + "\", the operating system's user, and the token"
+                            + " names the role \"" + name + "\". Set user=" + name + " in the URL, or use EntraDataSource.");
+                }
+            } catch (EntraException e) {
+                // The server says what is wrong with the token.
+            }
         }
     }
 
-    /** The mode in effect: pgjdbc's default is prefer, and {@code ssl} without a mode is verify-full. */
-    static String sslmode(Properties properties) {
-        String mode = properties.getProperty("sslmode");
-        if (mode != null && !mode.isEmpty()) {
-            return mode;
-        }
-        String ssl = properties.getProperty("ssl");
-        return ssl != null && (ssl.isEmpty() || ssl.equalsIgnoreCase("true")) ? "verify-full" : "prefer";
-    }
-
-    private record Entry(TokenClient client) {}
-
-    /** The values of {@link PluginOptions#KEYS}. */
+    /** The values of {@link ConnectionOptions#KEYS}. With a class of the application, its class loader and all properties. */
     private static final class Key {
+        private static final int CLASS_INDEX = Arrays.asList(ConnectionOptions.KEYS).indexOf(ConnectionOptions.CLASS_NAME);
+
         private final String[] values;
         private final int hash;
+        private final ClassLoader loader;
+        private final Map<String, String> all;
 
-        private Key(String[] values) {
-            this.values = values;
+        private Key(Properties properties) {
+            values = new String[ConnectionOptions.KEYS.length];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = properties.getProperty(ConnectionOptions.KEYS[i]);
+            }
             hash = Arrays.hashCode(values);
+            if (values[CLASS_INDEX] == null) {
+                loader = null;
+                all = null;
+            } else {
+                loader = ConnectionOptions.loader();
+                all = new LinkedHashMap<>();
+                properties.stringPropertyNames().forEach(name -> all.put(name, properties.getProperty(name)));
+            }
         }
 
         @Override
@@ -136,7 +208,10 @@ public final class EntraAuthenticationPlugin implements AuthenticationPlugin {
 
         @Override
         public boolean equals(Object other) {
-            return other instanceof Key key && Arrays.equals(values, key.values);
+            return other instanceof Key key
+                    && Arrays.equals(values, key.values)
+                    && loader == key.loader
+                    && (all == null || all.equals(key.all));
         }
     }
 }

@@ -1,0 +1,5 @@
+//go:build !pgentra_dynamic
+
+package pgentra
+
+import _ "github.com/pgentra/pgentra/bindings-go/lib/linux_arm64" // The library, which is linked into the program.

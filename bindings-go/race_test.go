@@ -1,0 +1,5 @@
+//go:build race
+
+package pgentra_test
+
+const raceEnabled = true

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod data_source;
+#[cfg(feature = "deadpool-postgres")]
+pub mod deadpool_postgres;
+#[cfg(feature = "diesel-async")]
+pub mod diesel_async;
+mod error;
+mod login;
+#[cfg(feature = "sqlx")]
+pub mod sqlx;
+#[cfg(feature = "tokio-postgres")]
+pub mod tokio_postgres;
+
+pub use self::{
+    data_source::{EntraDataSource, EntraDataSourceBuilder},
+    error::{Error, Result, find_entra_error},
+};
+
+/// The errors that chain to other errors, as a driver returns them.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
