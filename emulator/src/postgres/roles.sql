@@ -44,9 +44,15 @@ BEGIN
     RETURN NULL;
 END
 $$;
-DROP TRIGGER IF EXISTS show_label ON pgaadauth.labels;
-CREATE TRIGGER show_label AFTER INSERT OR UPDATE ON pgaadauth.labels
-    FOR EACH ROW EXECUTE FUNCTION pgaadauth.show_label();
+-- An existing trigger stays: its lock on the table would wait for an emulator that waits for the lock above.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'pgaadauth.labels'::regclass AND tgname = 'show_label') THEN
+        CREATE TRIGGER show_label AFTER INSERT OR UPDATE ON pgaadauth.labels
+            FOR EACH ROW EXECUTE FUNCTION pgaadauth.show_label();
+    END IF;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION pgaadauth.label_text(object_id text, object_type text, is_admin boolean, is_mfa boolean)
 RETURNS text LANGUAGE sql AS $$
