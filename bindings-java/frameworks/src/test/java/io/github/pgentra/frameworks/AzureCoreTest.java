@@ -27,8 +27,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.OffsetDateTime;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import reactor.core.publisher.Mono;
@@ -73,6 +75,28 @@ class AzureCoreTest {
         }
         assertEquals(1, calls.get());
         assertEquals(SCOPE, asked.get().getScopes().get(0));
+    }
+
+    /** Named by a connection property. */
+    public static final class AzureSupplier implements Supplier<TokenCredential> {
+        private static Emulator.Principal principal;
+
+        @Override
+        public TokenCredential get() {
+            return context -> Mono.fromSupplier(() -> mint(principal));
+        }
+    }
+
+    @Test
+    void tokenCredentialOfASupplierLogsIn() throws SQLException {
+        AzureSupplier.principal = Emulator.add("user_assigned");
+        Properties properties = new Properties();
+        properties.setProperty("user", AzureSupplier.principal.name());
+        properties.setProperty("azure.tokenCredentialProviderClassName", AzureSupplier.class.getName());
+        try (var source =
+                EntraDataSource.builder(Emulator.url()).properties(properties).build()) {
+            assertEquals(AzureSupplier.principal.name(), Applications.currentUser(source));
+        }
     }
 
     @Test

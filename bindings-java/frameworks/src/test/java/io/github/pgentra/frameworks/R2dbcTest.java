@@ -20,6 +20,8 @@ import io.r2dbc.spi.ConnectionFactoryOptions;
 import io.r2dbc.spi.Option;
 import io.r2dbc.spi.R2dbcException;
 import io.r2dbc.spi.R2dbcTransientResourceException;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -41,9 +43,14 @@ class R2dbcTest {
                 .replace("sslrootcert", "sslRootCert");
     }
 
-    private static String plaintext(String options) {
-        // A name that is not local for the rule, and that resolves to this machine.
-        return url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "") + options;
+    /** A URL whose host is not local for the rule, and reaches the emulator on this machine. */
+    static String plaintext(String options) {
+        try {
+            String name = InetAddress.getLocalHost().getHostName();
+            return url().replaceFirst("//[^:]+:", "//" + name + ":").replaceFirst("\\?.*", "") + options;
+        } catch (UnknownHostException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     static String currentUser(ConnectionFactory factory) {
@@ -136,6 +143,23 @@ class R2dbcTest {
             }
         }
         assertEquals(0, Emulator.plaintextBytes());
+    }
+
+    @Test
+    void bytesAreCountedWherePlaintextIsAllowed() {
+        Emulator.controlPostgres(Map.of("plaintext", true));
+        try (TokenProvider provider = TokenProvider.builder().build()) {
+            for (String options : List.of("", "?sslMode=disable", "?sslMode=prefer")) {
+                String allowed = (options.isEmpty() ? "?" : options + "&") + "pgentra.allowInsecureTransport=true";
+                long before = Emulator.plaintextBytes();
+                assertEquals(
+                        "app-mi",
+                        currentUser(EntraR2dbc.connectionFactory(
+                                ConnectionFactoryOptions.parse(plaintext(allowed)), provider)),
+                        options);
+                assertTrue(Emulator.plaintextBytes() > before + 500, options);
+            }
+        }
     }
 
     @Test

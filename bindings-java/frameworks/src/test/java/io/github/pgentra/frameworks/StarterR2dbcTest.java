@@ -139,14 +139,15 @@ class StarterR2dbcTest {
     @Test
     void tokenIsNotSentWithoutTls() {
         Emulator.controlPostgres(Map.of("plaintext", true));
-        String plaintext =
-                R2dbcTest.url().replaceFirst("//[^:]+:", "//0.0.0.0:").replaceFirst("\\?.*", "");
+        String lazy = "spring.r2dbc.pool.initial-size=0";
         for (String mode : List.of("", "?sslMode=prefer", "?sslMode=allow")) {
-            assertThrows(
-                    Throwable.class,
-                    () -> role(ENABLED, URL + plaintext + mode, "spring.r2dbc.pool.initial-size=0"),
-                    mode);
+            String url = URL + R2dbcTest.plaintext(mode);
+            assertThrows(Throwable.class, () -> role(ENABLED, url, lazy), mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
+        // The same server receives the token where that is allowed.
+        String url = URL + R2dbcTest.plaintext("?sslMode=disable");
+        assertEquals("app-mi", role(ENABLED, url, lazy, "pgentra.allow-insecure-transport=true"));
+        assertTrue(Emulator.plaintextBytes() > 500);
     }
 }

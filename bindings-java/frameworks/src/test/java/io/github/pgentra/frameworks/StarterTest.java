@@ -32,6 +32,8 @@ import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 import org.springframework.jdbc.core.JdbcTemplate;
 import org.springframework.jdbc.datasource.DriverManagerDataSource;
+import org.springframework.jdbc.datasource.LazyConnectionDataSourceProxy;
+import org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource;
 import reactor.core.publisher.Mono;
 
 /** The starter with JDBC. */
@@ -315,6 +317,39 @@ class StarterTest {
 
     @Configuration(proxyBeanMethods = false)
     @EnableAutoConfiguration
+    static class Wrapped {
+        @Bean
+        DataSource lazy() {
+            HikariDataSource pool = new HikariDataSource();
+            pool.setJdbcUrl(Emulator.url());
+            return new LazyConnectionDataSourceProxy(pool);
+        }
+
+        @Bean
+        DataSource routing() {
+            AbstractRoutingDataSource routing = new AbstractRoutingDataSource() {
+                @Override
+                protected Object determineCurrentLookupKey() {
+                    return "one";
+                }
+            };
+            HikariDataSource pool = new HikariDataSource();
+            pool.setJdbcUrl(Emulator.url());
+            routing.setTargetDataSources(Map.of("one", pool));
+            return routing;
+        }
+    }
+
+    @Test
+    void poolsBehindOtherDataSourcesLogIn() throws SQLException {
+        try (ConfigurableApplicationContext context = jdbc(Wrapped.class, ENABLED)) {
+            assertEquals("app-mi", currentUser(context.getBean("lazy", DataSource.class)));
+            assertEquals("app-mi", currentUser(context.getBean("routing", DataSource.class)));
+        }
+    }
+
+    @Configuration(proxyBeanMethods = false)
+    @EnableAutoConfiguration
     static class DriverDataSource {
         @Bean
         DataSource plain() {
@@ -383,6 +418,14 @@ class StarterTest {
                     mode);
         }
         assertEquals(0, Emulator.plaintextBytes());
+        // The same server receives the token where that is allowed.
+        assertEquals(
+                "app-mi",
+                role(
+                        ENABLED,
+                        "spring.datasource.url=" + plaintext + "?sslmode=disable",
+                        "pgentra.allow-insecure-transport=true"));
+        assertTrue(Emulator.plaintextBytes() > 500);
     }
 
     @Configuration(proxyBeanMethods = false)

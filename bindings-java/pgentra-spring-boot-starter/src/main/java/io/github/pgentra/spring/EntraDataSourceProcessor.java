@@ -20,6 +20,8 @@ import org.springframework.context.EnvironmentAware;
 import org.springframework.core.Ordered;
 import org.springframework.core.PriorityOrdered;
 import org.springframework.core.env.Environment;
+import org.springframework.jdbc.datasource.DelegatingDataSource;
+import org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource;
 import org.springframework.util.ClassUtils;
 import org.springframework.util.StringUtils;
 
@@ -39,6 +41,9 @@ final class EntraDataSourceProcessor
     private static final String EXCLUDE = "List the other data sources in " + EntraProperties.DATA_SOURCES
             + " if this one does not log in with Entra.";
 
+    private static final boolean HAS_SPRING_JDBC = ClassUtils.isPresent(
+            "org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource",
+            EntraDataSourceProcessor.class.getClassLoader());
     private static final boolean HAS_R2DBC = Stream.of(
                     "io.r2dbc.spi.ConnectionFactory",
                     "io.r2dbc.postgresql.PostgresqlConnectionFactoryProvider",
@@ -89,9 +94,12 @@ final class EntraDataSourceProcessor
         if (ClassUtils.isPresent("org.postgresql.Driver", getClass().getClassLoader()) && isEntra(source)) {
             return;
         }
-        if (isInstance(source, HIKARI)) {
+        List<DataSource> targets = HAS_SPRING_JDBC ? Wrappers.targets(source) : null;
+        if (targets != null) {
+            targets.forEach(target -> apply(target, name));
+        } else if (isInstance(source, HIKARI)) {
             HikariPools.apply(this, source, name);
-        } else if (!isWrapper(source) && !usesPlugin(source)) {
+        } else if (!isHikariWrapper(source) && !usesPlugin(source)) {
             throw new EntraConfigurationException(
                     "The data source " + name + " is a " + source.getClass().getName()
                             + ", to which pgentra cannot be applied",
@@ -111,13 +119,6 @@ final class EntraDataSourceProcessor
             }
         }
         return false;
-    }
-
-    /** A data source of Spring that gets its connections from other data sources, which are beans of their own. */
-    private static boolean isWrapper(DataSource source) {
-        return isInstance(source, "org.springframework.jdbc.datasource.DelegatingDataSource")
-                || isInstance(source, "org.springframework.jdbc.datasource.lookup.AbstractRoutingDataSource")
-                || isHikariWrapper(source);
     }
 
     private static boolean isHikariWrapper(DataSource source) {
@@ -311,6 +312,20 @@ final class EntraDataSourceProcessor
                         "Make it with EntraR2dbc.connectionFactory, or with spring.r2dbc.url. " + EXCLUDE);
             }
             return true;
+        }
+    }
+
+    /** The data sources of Spring that get their connections from others, which need not be beans. */
+    private static final class Wrappers {
+        /** Returns the others; null: the data source makes its own connections. */
+        static List<DataSource> targets(DataSource source) {
+            if (source instanceof DelegatingDataSource delegating) {
+                DataSource target = delegating.getTargetDataSource();
+                return target == null ? List.of() : List.of(target);
+            }
+            return source instanceof AbstractRoutingDataSource routing
+                    ? List.copyOf(routing.getResolvedDataSources().values())
+                    : null;
         }
     }
 
