@@ -73,9 +73,12 @@ final class Loader {
      * {@link Files#createTempFile} would start a secure random generator for it.
      */
     private static Path create(Path folder) throws IOException {
-        FileAttribute<?>[] attributes = FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
-                ? new FileAttribute<?>[] {PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))}
-                : new FileAttribute<?>[0];
+        FileAttribute<?>[] attributes =
+                FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
+                        ? new FileAttribute<?>[] {
+                            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))
+                        }
+                        : new FileAttribute<?>[0];
         for (int attempt = 1; ; attempt++) {
             String name = "pgentra" + ProcessHandle.current().pid() + "-" + Long.toHexString(System.nanoTime());
             try {
