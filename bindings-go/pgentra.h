@@ -208,7 +208,7 @@ typedef struct pgentra_token_request {
    */
   size_t size;
   /**
-   * The scope, such as https://ossrdbms-aad.database.windows.net/.default
+   * The scope, such as `https://ossrdbms-aad.database.windows.net/.default`
    */
   const char *scope;
   /**

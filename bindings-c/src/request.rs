@@ -30,7 +30,7 @@ pub struct pgentra_token_request {
     /// The size of this structure in the program: sizeof(pgentra_token_request). Later versions of the library append members
     /// and do not read those beyond this size.
     pub size: usize,
-    /// The scope, such as https://ossrdbms-aad.database.windows.net/.default
+    /// The scope, such as `https://ossrdbms-aad.database.windows.net/.default`
     pub scope: *const c_char,
     /// A tenant in place of the credential's own, or NULL.
     pub tenant_id: *const c_char,

@@ -108,7 +108,7 @@ def _library(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGENTRA_LIBRARY", str(TARGET / "libpgentra.so"))
 
 
-def ask(address: str, query: str, times: int = 1, **parameters: str) -> list[dict[str, Any]]:
+def ask(address: str, query: str, times: int = 1, parameters: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     found = []
     for _ in range(times):
         body, errors = fastcgi.request(address, str(HERE / "fpm.php"), query, parameters)
@@ -136,7 +136,7 @@ def test_worker_with_cleared_environment(
     with fpm(tmp_path / "one", lines, {"ffi.enable": "1"}, workers=1) as address:
         # A request's own variables are not those of the process.
         endpoint = {name: os.environ[name] for name in APP_SERVICE}
-        (answer,) = ask(address, query.split("&client_id")[0], **endpoint)
+        (answer,) = ask(address, query.split("&client_id")[0], parameters=endpoint)
     assert "clear_env" in answer["error"], answer
     (tmp_path / "two").mkdir()
     with fpm(tmp_path / "two", lines + inherit(*APP_SERVICE), {"ffi.enable": "1"}, workers=1) as address:
