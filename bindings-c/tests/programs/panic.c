@@ -56,6 +56,8 @@ static void exports_that_can_fail(void) {
   uint64_t id = 7;
   int64_t expires_on = 7;
   PANICS(pgentra_set_log_callback, PGENTRA_LOG_DEBUG, receive, NULL, NULL);
+  PANICS(pgentra_set_log_queue, PGENTRA_LOG_DEBUG);
+  PANICS(pgentra_log_next, NULL, NULL, &text);
   PANICS(pgentra_stats, &text);
   PANICS(pgentra_error_new, PGENTRA_TIMEOUT, "text", NULL, NULL);
   PANICS(pgentra_error_kinds, &text);
