@@ -7,7 +7,7 @@ command -v apt-get >/dev/null || exit 0
 missing=
 packages='pgbouncer
     php-cli php-fpm php-pgsql php-doctrine-dbal php-illuminate-database php-illuminate-events php-psr-log php-codesniffer
-    ruby ruby-ffi ruby-pg ruby-activerecord ruby-sequel rubocop'
+    ruby ruby-ffi ruby-pg ruby-activerecord ruby-railties ruby-sequel rubocop'
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $package"
 done

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 if ! ruby -e 'require "ffi"; require "pg"; require "active_record"; require "sequel"' 2>/dev/null; then
     echo "skipped: the Ruby binding: no Ruby with ffi, pg, Active Record and Sequel on this machine" \
-        "(Debian: apt-get install ruby ruby-ffi ruby-pg ruby-activerecord ruby-sequel)"
+        "(Debian: apt-get install ruby ruby-ffi ruby-pg ruby-activerecord ruby-railties ruby-sequel)"
     exit 0
 fi
 
