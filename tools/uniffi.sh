@@ -32,7 +32,7 @@ case ${1:-} in
             folder=$target/$profile
         fi
         # Maven prints the totals of each module only without --quiet.
-        mvn --batch-mode --no-transfer-progress -f bindings-uniffi/kotlin/pom.xml test \
+        mvn --batch-mode --no-transfer-progress -Dkotlin.compiler.daemon=false -f bindings-uniffi/kotlin/pom.xml test \
             "-Dpgentra.generated=$(pwd)/target/uniffi/kotlin" "-Dpgentra.native.folder=$(cd "$folder" && pwd)"
         ;;
     generate)
