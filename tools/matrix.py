@@ -54,6 +54,8 @@ CONNECTOR_DRIVERS = {
     "database/sql": "Go",
     "lib/pq": "Go",
     "libpq": "C",
+    "libpq, client type none": "C",
+    "Django": "Python",
     "tokio-postgres": "Rust",
     "sqlx": "Rust",
     "deadpool-postgres": "Rust",

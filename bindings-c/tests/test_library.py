@@ -371,9 +371,11 @@ IDENTITIES: dict[str, Kind] = {
 }
 
 
+@pytest.mark.parametrize("driver", ["libpq", "libpq, client type none"])
 @pytest.mark.parametrize("identity", IDENTITIES)
 def test_libpq_sample_with_service_connector(
     identity: str,
+    driver: str,
     emulator: Emulator,
     libpq_sample: Path,
     default_identity: Callable[[str], None],
@@ -381,24 +383,24 @@ def test_libpq_sample_with_service_connector(
 ) -> None:
     """Logs in with the role of the variable, which differs from the identity's name."""
     emulator.reset()
-    name = f"c-{identity}-{os.getpid()}"
+    name = f"c-{identity}-{len(driver)}-{os.getpid()}"
     role = f"aad_{name}"
     principal = emulator.add_principal(IDENTITIES[identity], name, role=role)
     place = emulator.server
+    separate = {
+        "HOST": place.host,
+        "PORT": str(place.port),
+        "DATABASE": place.database,
+        "USERNAME": role,
+        "SSL": "true",
+    }
     # The forms of the client types php, none and dotnet.
     variables = {
         "system-assigned": {
             "CONNECTIONSTRING": f"host={place.host} port={place.port} dbname={place.database} sslmode=require "
             f"user={role}"
         },
-        "user-assigned": {
-            "HOST": place.host,
-            "PORT": str(place.port),
-            "DATABASE": place.database,
-            "USERNAME": role,
-            "SSL": "true",
-            "CLIENTID": principal.appid,
-        },
+        "user-assigned": {**separate, "CLIENTID": principal.appid},
         "service-principal": {
             "CONNECTIONSTRING": f"Server={place.host};Database={place.database};Port={place.port};Ssl Mode=Require;"
             f"User Id={role};",
@@ -407,6 +409,9 @@ def test_libpq_sample_with_service_connector(
             "TENANTID": emulator.tenant_id,
         },
     }[identity]
+    if driver != "libpq":
+        settings = ("CLIENTID", "CLIENTSECRET", "TENANTID")
+        variables = separate | {key: variables[key] for key in settings if key in variables}
     if identity == "system-assigned":
         default_identity(name)
     # The emulator replaces Entra.
@@ -416,7 +421,7 @@ def test_libpq_sample_with_service_connector(
     assert (status, errors) == (0, "")
     assert re.fullmatch(rf"sync: logged in as {role} after \d+ ms\n", output)
     assert [login.tls for login in emulator.postgres_report().logins] == [True]
-    record_property("connector", f"{identity} / libpq / C")
+    record_property("connector", f"{identity} / {driver} / C")
 
 
 def test_libpq_sample_unused_variables(emulator: Emulator, libpq_sample: Path) -> None:

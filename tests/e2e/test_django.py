@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -311,6 +312,30 @@ def test_service_connector(site: Site) -> None:
     site.manage("check", SITE_CLIENT_ID=None)
     classes, text, _ = site.step("error", SITE_CLIENT_ID=None)
     assert "no variable of Azure Service Connector is set" in text and "EntraConnectionValueError" in classes
+
+
+@pytest.mark.parametrize("identity", ["system-assigned", "user-assigned", "service-principal"])
+@on_sites("no pool", only_newest=True)
+def test_service_connector_identity(site: Site, identity: str, record_property: Callable[[str, object], None]) -> None:
+    """Each kind of identity logs in from the variables of the client type Django alone."""
+    place = site.emulator.server
+    settings = {"ENGINE": "pgentra.django", "PORT": place.port, "OPTIONS": {"service_connector": True}}
+    site = Site(site.version, site.driver, site.emulator, site.identity, settings)
+    principal = site.emulator.add_principal("service_principal")
+    role, more = {
+        "system-assigned": ("app-mi", {}),
+        "user-assigned": (site.identity.name, {"CLIENTID": site.identity.appid}),
+        "service-principal": (
+            principal.name,
+            {"CLIENTID": principal.appid, "TENANTID": site.emulator.tenant_id, "CLIENTSECRET": principal.secret},
+        ),
+    }[identity]
+    named = {"NAME": place.database, "HOST": place.host, "USER": role, **more}
+    variables: dict[str, str | None] = {f"AZURE_POSTGRESQL_{name}": value for name, value in named.items()}
+    # The emulator's authority; Service Connector does not set this variable.
+    variables |= {"SITE_CLIENT_ID": None, "AZURE_AUTHORITY_HOST": site.emulator.authority_host}
+    assert site.step("two_requests", **variables)[0][0] == role
+    record_property("connector", f"{identity} / Django / Python")
 
 
 @on_sites("no pool", only_newest=True)
