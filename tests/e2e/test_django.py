@@ -322,14 +322,15 @@ def test_service_connector_identity(site: Site, identity: str, record_property: 
     settings = {"ENGINE": "pgentra.django", "PORT": place.port, "OPTIONS": {"service_connector": True}}
     site = Site(site.version, site.driver, site.emulator, site.identity, settings)
     principal = site.emulator.add_principal("service_principal")
-    role, more = {
+    identities: dict[str, tuple[str, dict[str, str | None]]] = {
         "system-assigned": ("app-mi", {}),
         "user-assigned": (site.identity.name, {"CLIENTID": site.identity.appid}),
         "service-principal": (
             principal.name,
             {"CLIENTID": principal.appid, "TENANTID": site.emulator.tenant_id, "CLIENTSECRET": principal.secret},
         ),
-    }[identity]
+    }
+    role, more = identities[identity]
     named = {"NAME": place.database, "HOST": place.host, "USER": role, **more}
     variables: dict[str, str | None] = {f"AZURE_POSTGRESQL_{name}": value for name, value in named.items()}
     # The emulator's authority; Service Connector does not set this variable.
