@@ -11,6 +11,8 @@ from typing import Any
 
 from conftest import TARGET, TESTING
 
+from support import language_program
+
 
 def load(folder: Path) -> CDLL:
     library = CDLL(str(folder / "libpgentra.so"))
@@ -39,14 +41,13 @@ class TokenRequest(Structure):
     ]
 
 
-class Failed(Exception):
+class Failed(language_program.Failed):
     """An error of the library."""
 
     def __init__(self, error: c_void_p, library: CDLL = LIBRARY) -> None:
-        super().__init__(library.pgentra_error_message(error).decode())
-        self.code = library.pgentra_error_code(error).decode()
-        self.detail = json.loads(library.pgentra_error_detail_json(error))
-        self.aadsts = self.detail.get("aadsts")
+        message, code = library.pgentra_error_message(error).decode(), library.pgentra_error_code(error).decode()
+        detail = json.loads(library.pgentra_error_detail_json(error))
+        super().__init__({"message": message, "code": code, "detail": detail, "class": ""})
         library.pgentra_error_free(error)
 
 
@@ -101,10 +102,16 @@ def open_provider(config: dict[str, Any], credential: c_void_p | None = None) ->
 
 def login(provider: c_void_p) -> tuple[str, str, str]:
     """Returns user, password, and the user's source."""
-    user, password, source, error = c_void_p(), c_void_p(), c_char_p(), c_void_p()
-    if LIBRARY.pgentra_provider_login(provider, LIMIT, byref(user), byref(password), byref(source), None, byref(error)):
+    return login_with_expiry(provider)[:3]
+
+
+def login_with_expiry(provider: c_void_p) -> tuple[str, str, str, int]:
+    """As `login`, and the token's expiry in seconds since 1970."""
+    user, password, source, expires_on, error = c_void_p(), c_void_p(), c_char_p(), c_int64(), c_void_p()
+    outputs = (byref(user), byref(password), byref(source), byref(expires_on), byref(error))
+    if LIBRARY.pgentra_provider_login(provider, LIMIT, *outputs):
         raise Failed(error)
-    return take(user), take(password), (source.value or b"").decode()
+    return take(user), take(password), (source.value or b"").decode(), expires_on.value
 
 
 @contextmanager

@@ -89,6 +89,15 @@ final class TokenProvider
         $error = $library->new('pgentra_error *');
         $outputs = [FFI::addr($handle), FFI::addr($error)];
         if ($credential !== null && $credential->queues() !== []) {
+            // PHP serves a credential only during its own calls, so that a refresh in the background would never get a response.
+            $config['mode'] ??= 'lazy';
+            if ($config['mode'] !== 'lazy') {
+                throw Library::newError(
+                    Library::INVALID_CONFIGURATION,
+                    'option `mode`: a credential of the application allows only "lazy" in PHP',
+                    'Leave the option out.',
+                );
+            }
             $opened = $credential->open($config['environment'] ?? null);
             $status = $library->pgentra_provider_open_with(Library::encode($config), $opened, ...$outputs);
         } else {
@@ -133,6 +142,7 @@ final class TokenProvider
         // A cached login costs one call without a copy.
         $status = $this->library->pgentra_provider_try_login($this->handle, ...$this->pointers);
         if ($status === 0 && $this->id->cdata !== 0) {
+            Wait::serve($this->queues, 0);
             return $this->login = $this->read() ?? $this->login ?? throw new \LogicException('no login');
         }
         if ($status !== 0) {
@@ -206,9 +216,7 @@ final class TokenProvider
             if (hrtime(true) - $began < self::PART_MS * 1_000_000) {
                 return false;
             }
-            foreach ($this->queues as $queue) {
-                $queue->serve(0);
-            }
+            Wait::serve($this->queues, 0);
         } while (hrtime(true) < $deadline);
         return false;
     }

@@ -45,6 +45,22 @@ return static function (array $request): mixed {
             $newer = $provider->invalidate($first->password);
             return [$newer, $provider->login()->password === $request['tokens'][1], $calls];
         },
+        'refresh' => static function () use ($request): array {
+            $calls = 0;
+            $provider = new TokenProvider(['credential' => static function () use (&$calls, $request): AccessToken {
+                return new AccessToken($request['tokens'][min($calls++, 1)], time() + 8);
+            }]);
+            $provider->login();
+            $beforeRefresh = $provider->login() && $calls === 1;
+            sleep(5);
+            // This login starts the refresh. It may still return the first token, which is good for three more seconds.
+            $provider->login();
+            for ($tries = 0; $tries < 100 && $provider->login()->password !== $request['tokens'][1]; $tries++) {
+                usleep(10_000);
+            }
+            return [$beforeRefresh, $provider->login()->password === $request['tokens'][1], $calls];
+        },
+        'background' => static fn () => new TokenProvider(['mode' => 'background', 'credential' => static fn () => 'x']),
         'log' => static function (): array {
             require_once 'Psr/Log/autoload.php';
             $logger = new class () extends Psr\Log\AbstractLogger {

@@ -7,9 +7,9 @@ import json
 import socket
 
 import pytest
-from conftest import TARGET, php
 
 from support.language_program import Failed, LanguageProgram
+from support.language_suite import Start
 
 
 def token_with(**claims: object) -> str:
@@ -42,6 +42,7 @@ def test_dumps_and_traces_contain_no_secret(program: LanguageProgram) -> None:
         ("credential of another type", "credential_value", "int"),
         ("recursion", "custom_credential", "uses it"),
         ("bad value", "custom_credential", "int"),
+        ("background", "invalid_configuration", "lazy"),
     ],
 )
 def test_error(program: LanguageProgram, case: str, code: str, text: str) -> None:
@@ -58,6 +59,11 @@ def test_clone_is_an_error(program: LanguageProgram) -> None:
 def test_invalidate_serves_a_custom_credential(program: LanguageProgram) -> None:
     tokens = [token_with(upn="alice", exp=4_000_000_000, n=n) for n in (1, 2)]
     assert run(program, "invalidate", tokens=tokens) == [True, True, 2]
+
+
+def test_refresh_calls_a_custom_credential_before_expiry(program: LanguageProgram) -> None:
+    tokens = [token_with(upn="alice", exp=4_000_000_000, n=n) for n in (1, 2)]
+    assert run(program, "refresh", tokens=tokens) == [True, True, 2]
 
 
 def test_logging_passes_events_to_psr_logger(program: LanguageProgram) -> None:
@@ -78,13 +84,13 @@ def test_forked_children_use_the_parents_token(program: LanguageProgram) -> None
     assert run(program, "fork") == [0, 0, 0, 0]
 
 
-def test_missing_library_names_the_variable() -> None:
-    missing = php(TARGET / "missing")
+def test_missing_library_names_the_variable(start: Start) -> None:
+    missing = start("missing")
     with pytest.raises(Failed, match=r"libpgentra.*PGENTRA_LIBRARY"):
         missing.call_once("login", options={})
 
 
-def test_process_ends_while_a_fetch_waits() -> None:
+def test_process_ends_while_a_fetch_waits(start: Start) -> None:
     """The token service accepts connections and does not respond."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         authority = f"https://127.0.0.1:{silent.getsockname()[1]}"
@@ -97,5 +103,5 @@ def test_process_ends_while_a_fetch_waits() -> None:
         }
         options = {"credential": credential, "environment": {}}
         with pytest.raises(Failed) as caught:
-            php().call_once("login", options=options, timeout=0.2)
+            start().call_once("login", options=options, timeout=0.2)
     assert caught.value.code == "timeout"

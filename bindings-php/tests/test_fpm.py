@@ -82,11 +82,6 @@ def fpm(
 
 
 @pytest.fixture
-def identity(emulator: Emulator) -> Principal:
-    return emulator.add_principal("user_assigned")
-
-
-@pytest.fixture
 def query(emulator: Emulator, identity: Principal) -> str:
     server = emulator.server
     dsn = f"pgsql:host={server.host};port={server.port};dbname={server.database};sslmode=verify-full"

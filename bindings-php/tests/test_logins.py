@@ -1,17 +1,11 @@
-"""Logins with every extension and framework of PHP, and with every credential."""
+"""Logins with every driver of PHP, and with every credential."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytest
-from conftest import php
-
-import pgentra.identity
-from support.emulator import Emulator, Principal
-from support.every_credential import EveryCredential, Flavour
-from support.language_logins import LanguageLogins, ProgramFlavour
+from support.language_logins import LanguageLogins
+from support.language_suite import LanguageCredentials
 
 
 class TestLogins(LanguageLogins):
@@ -19,20 +13,6 @@ class TestLogins(LanguageLogins):
     LANGUAGE = "PHP"
 
 
-class PHP(Flavour):
-    def __init__(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> None:
-        super().__init__("PHP", pgentra.identity, record_property)
-        self._program = ProgramFlavour(php, emulator, "pdo")
-
-    def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
-        return self._program.log_in(credential, user)
-
-
-class TestCredentials(EveryCredential):
-    @pytest.fixture
-    def identity(self, emulator: Emulator) -> Principal:
-        return emulator.add_principal("user_assigned")
-
-    @pytest.fixture
-    def flavour(self, emulator: Emulator, record_property: Callable[[str, object], None]) -> Flavour:
-        return PHP(emulator, record_property)
+class TestCredentials(LanguageCredentials):
+    LANGUAGE = "PHP"
+    ENTRY = "pdo"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TARGET, ruby
 
 from support.emulator import Emulator, Principal
 from support.language_program import Failed, LanguageProgram
+from support.language_suite import Start
 
 
 def token_with(**claims: object) -> str:
@@ -21,11 +21,6 @@ def token_with(**claims: object) -> str:
 
 def run(program: LanguageProgram, case: str, **arguments: object) -> Any:
     return program.call("script", file="behaviour", case=case, **arguments)
-
-
-@pytest.fixture
-def identity(emulator: Emulator) -> Principal:
-    return emulator.add_principal("user_assigned")
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ def test_active_record_structure(
     assert run(fresh, "structure", settings=given, credential=managed(identity), file_out=file) == [True, None]
 
 
-def test_missing_library_names_the_variable() -> None:
-    missing = ruby(TARGET / "missing")
+def test_missing_library_names_the_variable(start: Start) -> None:
+    missing = start("missing")
     with pytest.raises(RuntimeError, match=r"(?s)libpgentra.*PGENTRA_LIBRARY"):
         missing.call_once("login", options={})

@@ -6,9 +6,8 @@ that starts with the environment of its first call and ends with the test.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,7 +15,6 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 
-import pgentra
 from support.emulator import Emulator, Principal
 from support.language_program import Failed, LanguageProgram
 
@@ -79,16 +77,10 @@ class LanguageLogins:
     ENTRIES: ClassVar[list[str]]
     #: The language, for the tables of logins.
     LANGUAGE: ClassVar[str]
-    #: The entry points that read no PGHOST and no service file, because their framework fills these in.
-    WITHOUT_LIBPQ_DEFAULTS: ClassVar[set[str]] = set()
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "entry" in metafunc.fixturenames:
             metafunc.parametrize("entry", self.ENTRIES)
-
-    @pytest.fixture
-    def identity(self, emulator: Emulator) -> Principal:
-        return emulator.add_principal("user_assigned")
 
     @pytest.fixture
     def settings(self, emulator: Emulator) -> dict[str, Any]:
@@ -352,51 +344,20 @@ class LanguageLogins:
         assert caught.value.code == "credential_unavailable"
 
 
-class ProgramFlavour:
-    """What `every_credential.Flavour` needs to log in with a program."""
+def credential_document(credential: Any) -> Any:
+    """Returns the document of a credential of `pgentra.identity`, with the tokens of its functions in their place."""
+    source = credential._pgentra_source
 
-    def __init__(self, start: Callable[[], LanguageProgram], emulator: Emulator, entry: str) -> None:
-        self._start = start
-        self._emulator = emulator
-        self._entry = entry
-
-    def log_in(self, credential: Any, user: str | None) -> tuple[str, int, str]:
-        """Logs in with a credential of `pgentra.identity`, by its document."""
-        source = credential._pgentra_source
-        document = source.handle.document if not source.customs else self._with_customs(source)
-        server = self._emulator.server
-        settings = {"host": server.host, "port": server.port, "dbname": server.database, "sslmode": "verify-full"}
-        program = self._start()
-        try:
-            request = {"scope": pgentra.AZURE_DB_FOR_POSTGRES_SCOPE}
-            token = program.call("get_token", credential=document, request=request)
-            options = {"credential": document}
-            given = settings if user is None else {**settings, "user": user}
-            role = program.call("connect", entry=self._entry, settings=given, options=options)
-        finally:
-            program.stop()
-        return token["token"], token["expires_on"], role
-
-    @staticmethod
-    def _with_customs(source: Any) -> Any:
-        """Replaces the references to Python's functions by the tokens that these return."""
-        import asyncio
-
-        def place(value: Any) -> Any:
-            if isinstance(value, dict):
-                if value.get("type") == "custom_credential":
-                    custom = source.customs[value["index"]]
-                    function = custom._reference()
-                    found = asyncio.run(function()) if custom.is_async else function()
-                    token, expires_on = (found, None) if isinstance(found, str) else found
-                    return {"type": "custom_credential", "given": {"token": token, "expires_on": expires_on}}
+    def place(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.get("type") != "custom_credential":
                 return {name: place(member) for name, member in value.items()}
-            return [place(member) for member in value] if isinstance(value, list) else value
+            custom = source.customs[value["index"]]
+            function = custom._reference()
+            found = asyncio.run(function()) if custom.is_async else function()
+            token, expires_on = (found, None) if isinstance(found, str) else found
+            return {"type": "custom_credential", "given": {"token": token, "expires_on": expires_on}}
+        return [place(member) for member in value] if isinstance(value, list) else value
 
-        document = source.handle.document
-        return place(json.loads(document) if isinstance(document, str) else document)
-
-
-def python_command(code: str) -> str:
-    """Returns a shell command that runs code in this Python."""
-    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    document = source.handle.document
+    return place(json.loads(document) if isinstance(document, str) else document)

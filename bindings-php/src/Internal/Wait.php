@@ -68,11 +68,26 @@ final class Wait
             $library->pgentra_error_free($error);
             $error = $library->new('pgentra_error *');
             $output = FFI::addr($error);
-            foreach ($queues as $queue) {
-                $queue->serve($part);
-            }
+            // The request of a fetch that has just started arrives a moment later.
+            self::serve($queues, self::PART_MS);
             $part = (int) min(self::PART_MS, max(1, ($deadline - hrtime(true)) / 1_000_000));
         }
+        // A refresh that a call started earlier may have arrived meanwhile.
+        self::serve($queues, 0);
         Logging::pass();
+    }
+
+    /**
+     * Serves the requests that wait, unless a credential makes this call itself.
+     *
+     * @param list<CustomQueue> $queues
+     */
+    public static function serve(array $queues, int $limitMs): void
+    {
+        foreach ($queues as $queue) {
+            if (!$queue->isServing()) {
+                $queue->serve($limitMs);
+            }
+        }
     }
 }
