@@ -87,13 +87,16 @@ def read_connector(line: str) -> tuple[str, str] | None:
 
 def connector_table(cells: Cells) -> str:
     """Returns the table of drivers and identities in Markdown."""
-    rules = " | ".join("-" * len(identity) for identity in IDENTITIES)
-    lines = [f"| {'Service Connector':21} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * 21} | {rules} |\n"]
     more = {driver: None for _, driver in sorted(cells) if driver not in CONNECTOR_DRIVERS}
-    for driver, language in {**CONNECTOR_DRIVERS, **more}.items():
+    drivers = {**CONNECTOR_DRIVERS, **more}
+    named = {driver: f"{driver} ({language})" if language else driver for driver, language in drivers.items()}
+    width = max(map(len, named.values()))
+    rules = " | ".join("-" * len(identity) for identity in IDENTITIES)
+    lines = [f"| {'Service Connector':{width}} | {' | '.join(IDENTITIES)} |\n", f"| {'-' * width} | {rules} |\n"]
+    for driver, name in named.items():
         marks = (YES if (identity, driver) in cells else "" for identity in IDENTITIES)
         marks = (mark.ljust(len(identity)) for mark, identity in zip(marks, IDENTITIES, strict=True))
-        lines.append(f"| {f'{driver} ({language})' if language else driver:21} | {' | '.join(marks)} |\n")
+        lines.append(f"| {name:{width}} | {' | '.join(marks)} |\n")
     return "".join(lines)
 
 
