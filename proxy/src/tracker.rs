@@ -162,6 +162,11 @@ impl MessageTracker {
             && self.server.is_between_messages()
     }
 
+    /// Returns whether the server's last message is complete.
+    pub(crate) fn is_between_server_messages(&self) -> bool {
+        self.server.is_between_messages()
+    }
+
     /// Reads further bytes of the client, after its startup message and its passwords.
     pub fn client(&mut self, bytes: &[u8]) {
         let Self { client, outstanding, is_unsynced, last_is_sync, copy_in, .. } = self;
