@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -230,6 +230,12 @@ bench-java: build ## its part for Java
 bench-go: PROFILE := release
 bench-go: build ## its part for Go
 	@$(RUN) --postgres newest python benchmarks/run.py go
+
+# Documentation
+
+docs: ## the documentation site, in target/site; `make docs-reference` adds the reference of each language
+	@built=$$(NO_MKDOCS_2_WARNING=1 $(RUN) docs mkdocs build --site-dir "$(BUILD)/site" 2>&1) || { echo "$$built"; exit 1; }
+	@echo "built: python3 -m http.server --bind 127.0.0.1 --directory $(BUILD)/site"
 
 # Builds
 
