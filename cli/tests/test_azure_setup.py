@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, Cli
@@ -91,7 +92,7 @@ def test_azure_setup_statements(cli: Cli, principals: dict[str, Principal]) -> N
         run_as_administrator(cli, database, grants)
         run_as_administrator(cli, database, "create table after (id serial)")
         application = principals["shop-api"]
-        login = {
+        login: dict[str, Any] = {
             "AZURE_CLIENT_ID": application.appid,
             "AZURE_CLIENT_SECRET": application.secret,
             "AZURE_TENANT_ID": cli.emulator.tenant_id,
@@ -107,7 +108,7 @@ def test_azure_setup_statements(cli: Cli, principals: dict[str, Principal]) -> N
         as_superuser(cli, 'drop owned by "shop-api"')
 
 
-def variables_of(environment: str, emulator: Emulator, folder: Path) -> dict[str, str | None]:
+def variables_of(environment: str, emulator: Emulator, folder: Path) -> dict[str, Any]:
     """Returns the variables that the environment sets, as the page names them."""
     entra = {"AZURE_TENANT_ID": emulator.tenant_id, "AZURE_AUTHORITY_HOST": emulator.authority_host}
     user_assigned = "11111111-0000-0000-0000-000000000001"
@@ -182,7 +183,7 @@ def run_snippet(snippet: str, emulator: Emulator, application: Principal, monkey
     monkeypatch.setenv("SSL_CERT_FILE", emulator.bundle_file)
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
     snippet = snippet.replace("contoso.onmicrosoft.com", emulator.tenant_id)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(snippet.replace("11111111-0000-0000-0000-000000000005", application.appid), names)
     return str(pgentra.decode_jwt(pgentra.get_entra_token(names["credential"]))["appid"])
 
