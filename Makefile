@@ -27,7 +27,7 @@ OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
 SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
@@ -206,7 +206,13 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(OPTIONAL) shellcheck shellcheck shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+
+lint-manifests: prerequisites
+	@$(RUN) tools python tools/manifests.py check
+
+lint-workflows: prerequisites
+	@$(RUN) tools tools/go.sh actionlint
 
 # Measurements
 
