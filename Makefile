@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -158,6 +158,7 @@ lint-rustdoc: prerequisites
 
 lint-generated: prerequisites
 	cargo xtask generate --check
+	@"$(PYTHON)" benchmarks/report.py check
 	@"$(PYTHON)" tools/public_api.py --check
 
 lint-dependencies: prerequisites
@@ -216,26 +217,20 @@ lint-workflows: prerequisites
 
 # Measurements
 
+# The parts, all of them if empty: rust python c php ruby dotnet node java go proxy.
+ONLY =
 bench: PROFILE := release
-bench: build ## measure against the libraries people use today, into benchmarks/results.md
-	@$(RUN) --postgres newest python benchmarks/run.py
-	@$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node
+bench: build $(if $(filter proxy,$(or $(ONLY),proxy)),cli) ## measure against the libraries people use today, into benchmarks/results.md; ONLY=python measures a part
+	@$(RUN) --postgres newest python benchmarks/run.py $(ONLY)
+	@$(if $(filter node,$(or $(ONLY),node)),$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node)
+	@$(MAKE) --no-print-directory plots
 
 bench-node: PROFILE := release
-bench-node: build npm ## its part for the npm packages, as npm installs them
+bench-node: npm
 	@$(RUN) --postgres none tools/node.sh bench
 
-bench-dotnet: PROFILE := release
-bench-dotnet: build libpgentra ## its part for .NET
-	@$(RUN) --postgres newest python benchmarks/run.py dotnet
-
-bench-java: PROFILE := release
-bench-java: build ## its part for Java
-	@$(RUN) --postgres newest python benchmarks/run.py java
-
-bench-go: PROFILE := release
-bench-go: build ## its part for Go
-	@$(RUN) --postgres newest python benchmarks/run.py go
+plots: ## draw the figures of the last measurements as SVG into docs/images
+	@$(RUN) plots python benchmarks/plot.py
 
 # Documentation
 
