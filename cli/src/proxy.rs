@@ -123,6 +123,8 @@ async fn serve(
         tasks.push(tokio::spawn(endpoints.serve(Arc::clone(&health), metrics)));
     }
     tasks.push(tokio::spawn(systemd::keep_watchdog()));
+    let (ageing, limits) = (Arc::clone(&proxy.sessions), arguments.sessions.clone());
+    tasks.push(tokio::spawn(async move { ageing.end_old(limits.max_session_age, limits.idle_timeout).await }));
     let accepting = accept(&proxy, listeners, openings);
     health.set_listening();
     systemd::notify_ready("listening");
