@@ -10,7 +10,6 @@ mod completions;
 mod config_file;
 mod connection;
 mod doctor;
-mod duration;
 mod exec;
 mod failure;
 mod http;
@@ -25,6 +24,7 @@ mod psql;
 mod renewal;
 mod serve;
 mod shell;
+mod startup_message;
 mod text;
 mod token;
 mod whoami;
@@ -69,6 +69,8 @@ fn run(program: Program) -> u8 {
         match &program.command {
             // What is logged as a warning is one of its checks.
             Commands::Doctor(_) => LogLevel::Error,
+            // The begin and the end of sessions.
+            Commands::Proxy(_) => LogLevel::Info,
             _ => LogLevel::Warning,
         },
     );
