@@ -27,12 +27,12 @@ OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
 SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -163,6 +163,7 @@ lint-rustdoc: prerequisites
 
 lint-generated: prerequisites
 	cargo xtask generate --check
+	@"$(PYTHON)" benchmarks/report.py check
 	@"$(PYTHON)" tools/public_api.py --check
 
 lint-dependencies: prerequisites
@@ -211,30 +212,30 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(OPTIONAL) shellcheck shellcheck shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+
+lint-manifests: prerequisites
+	@$(RUN) tools python tools/manifests.py check
+
+lint-workflows: prerequisites
+	@$(RUN) tools tools/go.sh actionlint
 
 # Measurements
 
+# The parts, all of them if empty: rust python c php ruby dotnet node java go proxy.
+ONLY =
 bench: PROFILE := release
-bench: build ## measure against the libraries people use today, into benchmarks/results.md
-	@$(RUN) --postgres newest python benchmarks/run.py
-	@$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node
+bench: build $(if $(filter proxy,$(or $(ONLY),proxy)),cli) ## measure against the libraries people use today, into benchmarks/results.md; ONLY=python measures a part
+	@$(RUN) --postgres newest python benchmarks/run.py $(ONLY)
+	@$(if $(filter node,$(or $(ONLY),node)),$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node)
+	@$(MAKE) --no-print-directory plots
 
 bench-node: PROFILE := release
-bench-node: build npm ## its part for the npm packages, as npm installs them
+bench-node: npm
 	@$(RUN) --postgres none tools/node.sh bench
 
-bench-dotnet: PROFILE := release
-bench-dotnet: build libpgentra ## its part for .NET
-	@$(RUN) --postgres newest python benchmarks/run.py dotnet
-
-bench-java: PROFILE := release
-bench-java: build ## its part for Java
-	@$(RUN) --postgres newest python benchmarks/run.py java
-
-bench-go: PROFILE := release
-bench-go: build ## its part for Go
-	@$(RUN) --postgres newest python benchmarks/run.py go
+plots: ## draw the figures of the last measurements as SVG into docs/images
+	@$(RUN) plots python benchmarks/plot.py
 
 # Documentation
 

@@ -13,12 +13,12 @@ build() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     # Without a target of its own, the flag would also apply to procedural macros, which cannot be static.
     case $host in
-        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --release -p pgentra-cli --target "$host" ;;
-        *) cargo build --quiet --release -p pgentra-cli --target "$host" ;;
+        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
+        *) cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
     esac
     rm -rf "$folder"
     mkdir -p "$folder/completions"
-    install -m 755 "$build/$host/release/pgentra" "$folder/pgentra"
+    install -m 755 "$build/$host/cli/pgentra" "$folder/pgentra"
     "$folder/pgentra" completions bash >"$folder/completions/pgentra"
     "$folder/pgentra" completions zsh >"$folder/completions/_pgentra"
     "$folder/pgentra" completions fish >"$folder/completions/pgentra.fish"

@@ -316,6 +316,13 @@ def peer() -> Path:
     return directory
 
 
+def plots() -> Path:
+    """Makes the environment that draws the figures of benchmarks and soaks."""
+    directory = CACHE / "venv" / "plots"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "plots.txt")
+    return directory
+
+
 # PostgreSQL
 
 

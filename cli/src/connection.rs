@@ -239,6 +239,9 @@ fn request(
     if let Some(database) = &options.dbname {
         arguments.insert("dbname".to_owned(), database.as_str().into());
     }
+    if let Some(path) = &options.sslrootcert {
+        arguments.insert("sslrootcert".to_owned(), path.as_str().into());
+    }
     if let Some(user) = &options.user {
         arguments.insert("user".to_owned(), user.as_str().into());
     }

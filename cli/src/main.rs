@@ -10,6 +10,7 @@ mod completions;
 mod config_file;
 mod connection;
 mod doctor;
+mod duration;
 mod exec;
 mod failure;
 mod http;
@@ -19,6 +20,7 @@ mod options;
 mod output;
 mod passfile;
 mod private_file;
+mod proxy;
 mod psql;
 mod renewal;
 mod serve;
@@ -82,6 +84,7 @@ fn run(program: Program) -> u8 {
         Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
         Commands::Serve(arguments) => serve::run(arguments),
+        Commands::Proxy(arguments) => proxy::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)
