@@ -26,7 +26,7 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi
+SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
@@ -134,6 +134,11 @@ test-php: build libpgentra-testing
 test-ruby: build libpgentra-testing
 	@$(RUN) --postgres newest tools/ruby.sh test
 
+# The documentation site in Chromium.
+test-docs: export PGENTRA_SITE = $(BUILD)/site
+test-docs: docs
+	@$(RUN) docs-tests $(PYTEST) tests/docs
+
 # The time for each target.
 SECONDS = 60
 fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
@@ -171,7 +176,7 @@ lint-python: prerequisites
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
 TYPED = bindings-python/python tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites

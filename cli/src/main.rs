@@ -10,6 +10,8 @@ mod completions;
 mod config_file;
 mod connection;
 mod doctor;
+#[cfg(test)]
+mod documentation;
 mod exec;
 mod failure;
 mod http;

@@ -47,6 +47,7 @@ LINK = re.compile(
     r"(?<=\]\()(?P<inline><[^>\n]*>|[^\s()]+)(?=[\s)])|^(?P<label> {0,3}\[[^\]\n]+\]:\s*)(?P<reference>\S+)", re.M
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
+ROLE = re.compile(r":[a-z]+:<code>~?")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -87,6 +88,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         parts += [LINK.sub(link, markdown[end : code.start()]), FENCE.sub(fence, code[0])]
         end = code.end()
     return "".join(parts) + LINK.sub(link, markdown[end:])
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Removes the roles of Python's docstrings, such as `:meth:`, before names."""
+    return ROLE.sub("<code>", html) if page.file.src_uri == "reference/python.md" else html
 
 
 def fence(match: re.Match[str]) -> str:
