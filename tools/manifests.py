@@ -44,7 +44,7 @@ PLACES = (
     Place("Cargo.toml", rf'^pgentra[\w-]* = \{{ path = "[^"]+", version = "(?P<version>{VERSION})"'),
     Place("tests/fuzz/Cargo.toml", rf'^version = "(?P<version>{VERSION})"'),
     Place("bindings-dotnet/Directory.Build.props", rf"<Version>(?P<version>{VERSION})</Version>"),
-    Place("bindings-dotnet/tests/PgEntra.Tests/PackageTests.cs", r'\$"(?P<version>\d+\.\d+\.\d+)-test\.'),
+    Place("bindings-dotnet/tests/PgEntra.Tests/PackageTests.cs", rf'\$"(?P<version>{VERSION})-test\.'),
     Place("examples/dotnet/Samples.csproj", rf'Include="PgEntra" Version="(?P<version>{VERSION})"'),
     Place("*/package.json", rf'^ {{2}}"version": "(?P<version>{VERSION})"'),
     Place("bindings-ruby/lib/pgentra/version.rb", rf'VERSION = "(?P<version>{VERSION})"'),
