@@ -19,10 +19,12 @@ mod options;
 mod output;
 mod passfile;
 mod private_file;
+mod proxy;
 mod psql;
 mod renewal;
 mod serve;
 mod shell;
+mod startup_message;
 mod text;
 mod token;
 mod whoami;
@@ -67,6 +69,8 @@ fn run(program: Program) -> u8 {
         match &program.command {
             // What is logged as a warning is one of its checks.
             Commands::Doctor(_) => LogLevel::Error,
+            // The begin and the end of sessions.
+            Commands::Proxy(_) => LogLevel::Info,
             _ => LogLevel::Warning,
         },
     );
@@ -82,6 +86,7 @@ fn run(program: Program) -> u8 {
         Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
         Commands::Serve(arguments) => serve::run(arguments),
+        Commands::Proxy(arguments) => proxy::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)
