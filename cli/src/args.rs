@@ -12,7 +12,7 @@ use crate::{
     agent, completions, config_file, doctor, exec,
     failure::{Failure, Result},
     options::{ConnectionOptions, OutputOptions},
-    psql, serve, token, whoami,
+    psql, ready, serve, token, whoami,
 };
 
 /// Logs unchanged programs in to PostgreSQL with a Microsoft Entra identity.
@@ -48,6 +48,8 @@ pub enum Commands {
     Doctor(doctor::Arguments),
     /// Keep files with the token fresh, for programs that cannot request one
     Agent(agent::Arguments),
+    /// Ask a proxy whether it is ready
+    Ready(ready::Arguments),
     /// Give tokens to other processes of this machine, as App Service does
     Serve(serve::Arguments),
     /// Print a script with the completions of a shell
@@ -67,6 +69,7 @@ impl Commands {
             Commands::Psql(arguments) => arguments.output.clone(),
             Commands::Doctor(arguments) => arguments.output.clone(),
             Commands::Agent(arguments) => arguments.output.clone(),
+            Commands::Ready(arguments) => arguments.output.clone(),
             Commands::Serve(arguments) => arguments.output.clone(),
             Commands::Completions(_) | Commands::Man(_) => OutputOptions::default(),
         }
@@ -80,7 +83,7 @@ impl Commands {
             Commands::Psql(arguments) => Some(&mut arguments.connection),
             Commands::Doctor(arguments) => Some(&mut arguments.connection),
             Commands::Agent(arguments) => Some(&mut arguments.connection),
-            Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => None,
+            Commands::Ready(_) | Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => None,
         }
     }
 }
