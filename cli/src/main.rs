@@ -25,6 +25,7 @@ mod ready;
 mod renewal;
 mod serve;
 mod shell;
+mod startup_message;
 mod text;
 mod token;
 mod whoami;
@@ -69,6 +70,8 @@ fn run(program: Program) -> u8 {
         match &program.command {
             // What is logged as a warning is one of its checks.
             Commands::Doctor(_) => LogLevel::Error,
+            // The begin and the end of sessions.
+            Commands::Proxy(_) => LogLevel::Info,
             _ => LogLevel::Warning,
         },
     );
@@ -85,6 +88,7 @@ fn run(program: Program) -> u8 {
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
         Commands::Ready(arguments) => ready::run(arguments).map(|()| 0),
         Commands::Serve(arguments) => serve::run(arguments),
+        Commands::Proxy(arguments) => proxy::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)
