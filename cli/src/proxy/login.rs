@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{
-    metrics::{RefusalCause, ServerMetrics},
+    guard::RefusalCause,
+    metrics::ServerMetrics,
     roles::Role,
     server::{ConnectFailure, SessionAttributes, Target, UpstreamServer},
 };
