@@ -11,10 +11,14 @@ mod limits;
 mod listener;
 mod login;
 mod metrics;
+mod password;
+mod private_input;
 mod roles;
+mod scram;
 mod server;
 mod session;
 mod sessions;
+mod socket_owner;
 mod systemd;
 mod unix_socket;
 
