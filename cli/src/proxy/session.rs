@@ -213,6 +213,10 @@ impl Proxy {
                 return Err(LoginFailure::new(RefusalCause::TimedOut, INVALID_AUTHORIZATION, message, ""));
             }
         }
+        if self.sessions.is_draining() {
+            let message = "the proxy is shutting down";
+            return Err(LoginFailure::new(RefusalCause::Draining, CANNOT_CONNECT_NOW, message, ""));
+        }
         let Some(place) = self.sessions.take_place() else {
             let hint = "End sessions, or raise --max-connections of pgentra proxy.";
             let message = "sorry, too many clients already";
