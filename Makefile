@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -77,6 +77,7 @@ test-proxy: prerequisites
 
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
+	@$(CARGO_BUILD) -p pgentra-emulator && $(RUN) newest $(PYTEST) emulator/tests
 
 # The drivers of Rust.
 test-drivers: prerequisites
@@ -174,9 +175,9 @@ lint-python: prerequisites
 	@$(RUN) tools ruff check --quiet .
 
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
-TYPED = bindings-python/python tools demo examples/python benchmarks tests/e2e tests/compare tests/support
+TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests tests/docs; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests; tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites
@@ -286,6 +287,10 @@ jar: prerequisites ## the jar of the JVM binding, in .cache/java
 go-archive: PROFILE := release
 go-archive: prerequisites ## the archive that Go programs in a clone link, in bindings-go/lib
 	@tools/go.sh archive
+
+emulator-packages: PROFILE := release
+emulator-packages: prerequisites ## the emulator as a program, a wheel and npm packages, in .cache/emulator
+	@for form in binary wheel npm; do tools/emulator.sh $$form || exit 1; done
 
 nuget: libpgentra-release ## the .NET packages, in target/nuget
 	@tools/dotnet.sh pack

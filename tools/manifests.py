@@ -7,16 +7,16 @@
     tools/manifests.py crates             prints the crates that are published, in the order in which they must be
 
 The version is that of the workspace in `Cargo.toml`. Every package has a description, the address of this repository,
-documentation that exists, and, where the format has them, keywords. Needs the standard library only.
+documentation that exists, and, where the format has them, keywords. Needs Python 3.11.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
 import sys
-import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ PLACES = (
     Place("Cargo.toml", rf'^pgentra[\w-]* = \{{ path = "[^"]+", version = "(?P<version>{VERSION})"'),
     Place("tests/fuzz/Cargo.toml", rf'^version = "(?P<version>{VERSION})"'),
     Place("bindings-dotnet/Directory.Build.props", rf"<Version>(?P<version>{VERSION})</Version>"),
-    Place("bindings-dotnet/tests/PgEntra.Tests/PackageTests.cs", rf'\$"(?P<version>\d+\.\d+\.\d+)-test\.'),
+    Place("bindings-dotnet/tests/PgEntra.Tests/PackageTests.cs", rf'\$"(?P<version>{VERSION})-test\.'),
     Place("examples/dotnet/Samples.csproj", rf'Include="PgEntra" Version="(?P<version>{VERSION})"'),
     Place("*/package.json", rf'^ {{2}}"version": "(?P<version>{VERSION})"'),
     Place("bindings-ruby/lib/pgentra/version.rb", rf'VERSION = "(?P<version>{VERSION})"'),
@@ -74,7 +74,10 @@ def files(glob: str) -> list[str]:
 
 
 def toml(file: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / file).read_text(encoding="utf-8"))
+    # Not in Python 3.10, by which types are checked.
+    tomllib = importlib.import_module("tomllib")
+    document: dict[str, Any] = tomllib.loads((ROOT / file).read_text(encoding="utf-8"))
+    return document
 
 
 def version() -> str:
@@ -187,7 +190,9 @@ def check_npm(file: str) -> Iterator[str]:
     package = json.loads((ROOT / file).read_text(encoding="utf-8"))
     if package.get("private") or "name" not in package:
         return
-    yield from missing(package, "description", "license", "author", "repository", "homepage", "bugs", "keywords", "engines")
+    yield from missing(
+        package, "description", "license", "author", "repository", "homepage", "bugs", "keywords", "engines"
+    )
     repository = package.get("repository", {})
     yield from wrong_repository(repository.get("url", "").removeprefix("git+").removesuffix(".git"))
     if repository.get("directory") != str(Path(file).parent):
@@ -231,7 +236,9 @@ def check_msbuild(file: str) -> Iterator[str]:
             for element in ElementTree.parse(path).iter():
                 properties[element.tag] = element.text or ""
     wanted = ("Description", "Authors", "PackageLicenseExpression", "PackageTags", "PackageReadmeFile")
-    yield from missing(properties, *wanted, "PackageProjectUrl", "RepositoryUrl", "RepositoryType", "PackageReleaseNotes")
+    yield from missing(
+        properties, *wanted, "PackageProjectUrl", "RepositoryUrl", "RepositoryType", "PackageReleaseNotes"
+    )
     yield from wrong_repository(properties.get("RepositoryUrl"))
     yield from wrong_documentation(properties.get("PackageProjectUrl"))
     yield from wrong_documentation(properties.get("PackageReleaseNotes"))
@@ -257,6 +264,9 @@ def check_maven(file: str) -> Iterator[str]:
         yield f"scm has no url {REPOSITORY}"
 
 
+PACKAGE_COMMENT = re.compile(r"^(// Package \w+ .*\n(?://.*\n)*|/\*\nPackage .*)package ", re.MULTILINE)
+
+
 def check_go(file: str) -> Iterator[str]:
     """Go reads a module's description, documentation and licence from its files."""
     folder = ROOT / Path(file).parent
@@ -265,7 +275,7 @@ def check_go(file: str) -> Iterator[str]:
     if module is None or module[1] != prefix:
         yield f"the module is not {prefix}"
     sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.go") if not path.name.endswith("_test.go")]
-    if not any(re.search(r"^(// Package \w+ .*\n(?://.*\n)*|/\*\nPackage .*)package ", text, re.MULTILINE) for text in sources):
+    if not any(PACKAGE_COMMENT.search(text) for text in sources):
         yield "no file has a comment of the package"
 
 

@@ -1,11 +1,6 @@
-//! Addresses to listen at, and the clients that connect to them.
+//! Addresses to listen at.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// PostgreSQL's port, which is a part of a socket's name.
 pub const DEFAULT_PORT: u16 = 5432;
@@ -24,21 +19,6 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A socket that systemd has opened, by its name.
     Descriptor(String),
-}
-
-impl ListenAddress {
-    /// Returns whether only processes of this machine can connect. A socket of systemd is checked when it is opened.
-    pub fn is_local(&self) -> bool {
-        match self {
-            ListenAddress::Tcp(address) => is_loopback(address.ip()),
-            ListenAddress::Unix { .. } | ListenAddress::Descriptor(_) => true,
-        }
-    }
-}
-
-/// Returns whether an address is one of this machine only.
-pub fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 impl FromStr for ListenAddress {
@@ -78,32 +58,6 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The other end of an accepted connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process that has connected to a Unix socket.
-    Unix {
-        /// The user of the process, if the system says it.
-        uid: Option<u32>,
-    },
-    /// A TCP connection.
-    Tcp {
-        /// The client's address.
-        client: SocketAddr,
-        /// The proxy's own address.
-        local: SocketAddr,
-    },
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Unix { .. } => f.write_str("unix"),
-            Peer::Tcp { client, .. } => client.fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +78,5 @@ mod tests {
         for text in ["", "unix:", "fd:", "localhost:1", "127.0.0.1", "unix::5432"] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }
-        assert!(unix("/x", 1).is_local() && !"10.0.0.1:1".parse::<ListenAddress>().expect("an address").is_local());
     }
 }

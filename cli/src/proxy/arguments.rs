@@ -1,14 +1,14 @@
 //! The arguments of `pgentra proxy`.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pgentra::RefreshMode;
 
-use super::address::ListenAddress;
+use super::{address::ListenAddress, guard::AccessOptions, health::HealthOptions};
 use crate::{
-    duration,
     options::{ConnectionOptions, CredentialOptions, OutputOptions, ServerArgument},
+    text::parse_duration,
 };
 
 /// The arguments of the command.
@@ -23,9 +23,11 @@ pub struct Arguments {
     #[command(flatten)]
     pub upstream: UpstreamOptions,
     #[command(flatten)]
-    pub clients: ClientOptions,
+    pub access: AccessOptions,
     #[command(flatten)]
     pub sessions: SessionOptions,
+    #[command(flatten)]
+    pub health: HealthOptions,
     #[command(flatten)]
     pub operation: OperationOptions,
     #[command(flatten)]
@@ -74,28 +76,6 @@ pub struct UpstreamOptions {
     pub is_port_variable: bool,
 }
 
-/// What clients must prove, and how they are encrypted.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Clients")]
-pub struct ClientOptions {
-    /// User of this machine who may connect without a password: a number, a name, or any; may be repeated
-    /// [default: this user and root]
-    #[arg(long, value_name = "UID", value_delimiter = ',')]
-    pub allow_uid: Vec<String>,
-    /// File with a line USER:PASSWORD or USER:SCRAM-SHA-256$... for each client; other clients are asked for it
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-    /// PEM file with the certificate chain for clients that request TLS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// PEM file with the private key of --tls-cert
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// TLS for clients with a certificate that is created at the start
-    #[arg(long, value_enum, value_name = "SOURCE", conflicts_with = "tls_cert")]
-    pub tls: Option<TlsSource>,
-}
-
 /// How many sessions there are, and how they end.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sessions")]
@@ -107,19 +87,19 @@ pub struct SessionOptions {
     #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_logins: u32,
     /// End a session of this age as soon as it is idle [default: off]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub max_session_age: Option<Duration>,
     /// End a session that was idle for this time [default: off]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub idle_timeout: Option<Duration>,
     /// At the end, wait for this time until the sessions are idle; then end the others
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub drain: Duration,
     /// At the end, accept connections for this time before --drain begins
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub shutdown_delay: Duration,
     /// End when there was no session for this time, after the first one [default: off]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub exit_when_idle: Option<Duration>,
 }
 
@@ -130,22 +110,6 @@ pub struct OperationOptions {
     /// When the token is refreshed: ahead of its end, or lazy, only when a client connects
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
-    /// Respond to HTTP requests for /livez, /readyz, /startupz and /metrics at this address; without a value
-    /// 127.0.0.1:9090
-    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9090")]
-    pub http: Option<SocketAddr>,
-    /// Let POST /quit from loopback end the program, as SIGTERM does
-    #[arg(long, requires = "http")]
-    pub allow_quit: bool,
-    /// Label metrics with the role too
-    #[arg(long)]
-    pub metrics_roles: bool,
-    /// What /readyz needs: a usable token, or a login to the server, at most once a minute
-    #[arg(long, value_enum, default_value_t)]
-    pub ready_check: ReadyCheck,
-    /// Create this file when the proxy is ready, and remove it at the end
-    #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
     /// Threads [default: the number of processors, at most 4]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: Option<u32>,
@@ -175,13 +139,6 @@ pub enum SslNegotiation {
     Direct,
 }
 
-/// The origin of the certificate for clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TlsSource {
-    /// A certificate that signs itself
-    SelfSigned,
-}
-
 /// When the token is refreshed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -201,28 +158,10 @@ impl From<Mode> for RefreshMode {
     }
 }
 
-/// What the proxy needs to be ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ReadyCheck {
-    /// A usable token
-    #[default]
-    Token,
-    /// A login to the server
-    Server,
-}
-
 fn mapping(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((client, role)) if !client.is_empty() && !role.is_empty() => Ok((client.to_owned(), role.to_owned())),
         _ => Err("expected CLIENT=ROLE".to_owned()),
-    }
-}
-
-impl FromStr for SslMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        <Self as ValueEnum>::from_str(text, true)
     }
 }
 

@@ -1,93 +1,101 @@
 //! Decides which processes may use the proxy.
 
-use pgentra_proxy::{BoxedStream, tokio_rustls::TlsAcceptor};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use super::{
-    address::{ListenAddress, Peer},
-    arguments::ClientOptions,
-};
+use clap::{Args, ValueEnum};
+use pgentra_proxy::message::error_response;
+
+use super::metrics::RefusalCause;
 use crate::failure::{Failure, Result};
 
-/// What a client must do to be admitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Nothing: its user may connect.
-    Allowed {
-        /// The user of the process, if it is known.
-        uid: Option<u32>,
-    },
-    /// It must log in to the proxy with a password: [`Guard::authenticate`].
-    Password {
-        /// The user of the process, if it is known.
-        uid: Option<u32>,
-    },
-    /// It may not connect.
-    Refused(Refusal),
+/// What clients must prove, and how they are encrypted.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Clients")]
+pub struct AccessOptions {
+    /// User of this machine who may connect without a password: a number, a name, or any; may be repeated
+    /// [default: this user and root]
+    #[arg(long, value_name = "UID", value_delimiter = ',')]
+    pub allow_uid: Vec<String>,
+    /// File with a line USER:PASSWORD or USER:SCRAM-SHA-256$... for each client; other clients are asked for it
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// PEM file with the certificate chain for clients that request TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// TLS for clients with a certificate that is created at the start
+    #[arg(long, value_enum, value_name = "SOURCE", conflicts_with = "tls_cert")]
+    pub tls: Option<TlsSource>,
 }
 
-/// Why a client is refused. It gets SQLSTATE 28000 with this message and hint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The user of the process, if it is known.
-    pub uid: Option<u32>,
-    /// The SQLSTATE: 28000, or 28P01 for a wrong password.
-    pub sqlstate: &'static str,
-    /// What failed.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
+/// The origin of the certificate for clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsSource {
+    /// A certificate that signs itself
+    SelfSigned,
 }
 
 /// The rules for clients.
-pub struct Guard {
-    tls: Option<TlsAcceptor>,
-}
+pub struct Guard;
 
 impl Guard {
-    /// Reads the rules and the files that they name.
-    ///
-    /// # Errors
-    /// Fails for users that do not exist and for files that cannot be used, with the flag.
-    pub fn new(_options: &ClientOptions) -> Result<Guard> {
-        Ok(Guard { tls: None })
+    pub fn new(_options: &AccessOptions) -> Result<Guard> {
+        Ok(Guard)
     }
 
-    /// Checks an address before the proxy listens there.
-    ///
-    /// # Errors
-    /// Fails for an address that other machines reach, without a password file or without TLS, with the flag.
-    pub fn check_address(&self, address: &ListenAddress) -> Result<()> {
-        if address.is_local() {
+    pub fn check_address(&self, listen: SocketAddr, _has_tls: bool) -> Result<()> {
+        if listen.ip().is_loopback() {
             return Ok(());
         }
-        Err(Failure::usage(format!("--listen {address} is not an address of this machine only"), ""))
+        Err(Failure::usage(format!("--listen {listen} is not loopback"), ""))
     }
 
-    /// Returns TLS for clients.
-    pub fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+    pub fn check_tcp(&self, stream: &tokio::net::TcpStream) -> Peer {
+        Peer { uid: None, address: stream.peer_addr().ok() }
     }
 
-    /// Decides about a connection. Called after the client's startup message was read.
-    pub async fn admit(&self, peer: &Peer) -> Admission {
-        match peer {
-            Peer::Unix { uid } => Admission::Allowed { uid: *uid },
-            Peer::Tcp { .. } => Admission::Allowed { uid: None },
-        }
+    pub fn check_unix(&self, stream: &tokio::net::UnixStream) -> Peer {
+        Peer { uid: stream.peer_cred().ok().map(|peer| peer.uid()), address: None }
     }
 
-    /// Asks a client for its password. The caller sets a time limit. After success the client still expects
-    /// `AuthenticationOk`, which the server's messages contain.
-    ///
-    /// # Errors
-    /// Fails for a wrong password. An error of the connection is a refusal with an empty message.
-    pub async fn authenticate(
+    pub async fn admit<S: pgentra_proxy::Stream>(
         &self,
-        _client: &mut BoxedStream,
+        _peer: &Peer,
+        _stream: &mut S,
         _user: &str,
-        uid: Option<u32>,
         _is_encrypted: bool,
-    ) -> Result<(), Refusal> {
-        Err(Refusal { uid, sqlstate: "28000", message: String::new(), hint: String::new() })
+    ) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
+pub struct Peer {
+    pub uid: Option<u32>,
+    pub address: Option<SocketAddr>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.address, self.uid)
+    }
+}
+
+pub enum Denied {
+    Closed,
+    Refused(Refusal),
+}
+
+pub struct Refusal {
+    pub cause: RefusalCause,
+    pub sqlstate: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    pub fn response(&self) -> Vec<u8> {
+        error_response(self.sqlstate, &self.message, self.hint.as_deref())
     }
 }

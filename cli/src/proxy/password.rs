@@ -1,1 +1,0 @@
-//! Passwords of clients.
