@@ -38,6 +38,24 @@ pub fn describe_role_source(source: &str) -> String {
     }
 }
 
+/// Reads a whole number with a unit: `500ms`, `30s`, `5m`, `1h`. Without a unit, it is in seconds.
+///
+/// # Errors
+/// Fails for other texts, with what is expected.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("expected a number with a unit, such as 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    let number: u32 = number.parse().map_err(|_| "expected a number with a unit, such as 30s".to_owned())?;
+    Ok(std::time::Duration::from_millis(u64::from(number) * factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
