@@ -177,7 +177,7 @@ lint-python: prerequisites
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
 TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests; tests/docs; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites
