@@ -261,13 +261,7 @@ fn request(
         document.remove("user");
         process.environment.remove("PGUSER");
     }
-    Ok(ConnectionRequest {
-        arguments,
-        text,
-        ignore_password: true,
-        verifies_certificates: true,
-        ..process
-    })
+    Ok(ConnectionRequest { arguments, text, ignore_password: true, verifies_certificates: true, ..process })
 }
 
 /// Splits HOST[:PORT]. An IPv6 address with a port is in brackets.

@@ -3,36 +3,29 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use pgentra_proxy::{startup::CancelRequest, upstream};
-use tokio::{sync::Semaphore, time::timeout};
+use pgentra_proxy::startup::{CancelRequest, SessionKey};
+use tokio::sync::Semaphore;
 
 use super::{
     metrics::CancelOutcome,
     server::{Target, UpstreamServer},
 };
 
-/// The time limit for a cancel request, after the connection to the server.
-const LIMIT: Duration = Duration::from_secs(10);
-
 /// The number of requests that are forwarded at a time. Others wait.
 const MAX_REQUESTS: usize = 16;
 
-/// The lengths of a key with the process's number: from protocol 3.2 on, the secret part has up to 256 bytes.
-const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 8..=260;
-
 /// The keys of all sessions.
 pub struct CancelKeys {
-    keys: Mutex<HashMap<Box<[u8]>, Target>>,
+    keys: Mutex<HashMap<SessionKey, Target>>,
     requests: Semaphore,
 }
 
 /// A session's key. Dropping it removes the key.
 pub struct CancelKey {
     keys: Arc<CancelKeys>,
-    key: Box<[u8]>,
+    key: SessionKey,
 }
 
 impl CancelKeys {
@@ -41,33 +34,26 @@ impl CancelKeys {
         Arc::new(CancelKeys { keys: Mutex::default(), requests: Semaphore::new(MAX_REQUESTS) })
     }
 
-    /// Adds the key of a session, which is the body of its `BackendKeyData`. Returns `None` for a key that no cancel
-    /// request can have.
-    pub fn add(self: &Arc<Self>, key: &[u8], target: Target) -> Option<CancelKey> {
-        if !KEY_LENGTHS.contains(&key.len()) {
-            return None;
-        }
-        self.lock().insert(key.into(), target);
-        Some(CancelKey { keys: Arc::clone(self), key: key.into() })
+    /// Adds the key of a session.
+    pub fn add(self: &Arc<Self>, key: SessionKey, target: Target) -> CancelKey {
+        self.lock().insert(key.clone(), target);
+        CancelKey { keys: Arc::clone(self), key }
     }
 
     /// Passes a request to the server of its session. A request with an unknown key is dropped, so that the proxy cannot
     /// be used to send requests to the server.
     pub async fn forward(&self, server: &UpstreamServer, request: &CancelRequest) -> CancelOutcome {
-        let Some(target) = self.lock().get(request.key()).cloned() else { return CancelOutcome::UnknownKey };
+        let target = request.session_key().and_then(|key| self.lock().get(&key).cloned());
+        let Some(target) = target else { return CancelOutcome::UnknownKey };
         // The semaphore is never closed.
         let Ok(_permit) = self.requests.acquire().await else { return CancelOutcome::Failed };
-        let forwarding = async {
-            let mut stream = server.connect_again(&target).await?;
-            timeout(LIMIT, upstream::cancel(&mut stream, request)).await?
-        };
-        match forwarding.await {
+        match server.cancel(&target, request).await {
             Ok(()) => CancelOutcome::Forwarded,
             Err(_) => CancelOutcome::Failed,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Target>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionKey, Target>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,14 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancel_keys_have_the_lengths_of_the_protocol() {
+    fn cancel_keys_end_with_their_sessions() {
         let keys = CancelKeys::new();
-        for (length, is_known) in [(0, false), (4, false), (7, false), (8, true), (36, true), (260, true), (261, false)]
-        {
-            let key = vec![7; length];
-            let added = keys.add(&key, Target::default());
-            assert_eq!(added.is_some(), is_known, "{length}");
-            assert_eq!(keys.lock().contains_key(&key[..]), is_known, "{length}");
+        for length in [8, 36, 260] {
+            let key = SessionKey::parse(&vec![7; length]).expect("a key");
+            let added = keys.add(key.clone(), Target::default());
+            assert!(keys.lock().contains_key(&key), "{length}");
             drop(added);
             assert!(keys.lock().is_empty(), "{length}");
         }

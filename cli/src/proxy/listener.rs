@@ -1,13 +1,11 @@
 //! The sockets that clients connect to.
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
-use pgentra_proxy::BoxedStream;
-use rustix::net::sockopt;
+use pgentra_proxy::{BoxedStream, socket::configure_client};
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener},
-    sync::Semaphore,
-    task::JoinHandle,
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 
@@ -22,13 +20,6 @@ use crate::failure::{Failure, Result};
 /// How long accepting pauses after an error. The causes are a lack of file descriptors, or a connection that ended in
 /// the queue.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Keepalive: a connection without bytes is probed after a minute, and ended after two.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 4;
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An open socket.
 pub enum Listener {
@@ -108,46 +99,29 @@ impl Listener {
         }
     }
 
-    /// Returns the TCP port.
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            _ => None,
-        }
-    }
-
-    /// Returns the directory of the Unix socket.
-    pub fn directory(&self) -> Option<PathBuf> {
-        match self {
-            Listener::Unix(socket) => Some(socket.directory().to_owned()),
-            _ => None,
-        }
-    }
-
-    /// Accepts connections until the task is aborted; the socket is closed then. `serve` is called for each connection
-    /// and gets a permit of `openings`, which it keeps until the client's first message was read.
-    pub fn run<S, F>(self, guard: Arc<Guard>, openings: Arc<Semaphore>, serve: S) -> JoinHandle<()>
+    /// Accepts connections until this is dropped; the socket is closed then. `serve` is called for each connection and
+    /// gets a permit of `openings`, which it keeps until the client's first message was read.
+    pub async fn run<S, F>(self, guard: Arc<Guard>, openings: Arc<Semaphore>, serve: S)
     where
-        S: Fn(Accepted, tokio::sync::OwnedSemaphorePermit) -> F + Send + Sync + 'static,
+        S: Fn(Accepted, OwnedSemaphorePermit) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        tokio::spawn(async move {
-            loop {
-                // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&openings).acquire_owned().await else { return };
-                match self.accept(&guard).await {
-                    Ok(accepted) => drop(tokio::spawn(serve(accepted, permit))),
-                    Err(_) => sleep(PAUSE).await,
-                }
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&openings).acquire_owned().await else { return };
+            match self.accept(&guard).await {
+                Ok(accepted) => drop(tokio::spawn(serve(accepted, permit))),
+                Err(_) => sleep(PAUSE).await,
             }
-        })
+        }
     }
 
     async fn accept(&self, guard: &Guard) -> io::Result<Accepted> {
         let unix = match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                prepare(&stream);
+                // The options affect speed and the detection of a lost client only.
+                let _ = configure_client(&stream);
                 let peer = guard.check_tcp(&stream);
                 return Ok(Accepted { stream: Box::new(stream), peer });
             }
@@ -158,16 +132,4 @@ impl Listener {
         let peer = guard.check_unix(&stream);
         Ok(Accepted { stream: Box::new(stream), peer })
     }
-}
-
-/// Sets the options of a TCP connection. They affect speed and the detection of a lost peer only, so errors are ignored.
-pub fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    #[cfg(not(target_os = "macos"))]
-    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
-    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
-    let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
-    #[cfg(target_os = "linux")]
-    let _ = sockopt::set_tcp_user_timeout(stream, u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX));
 }

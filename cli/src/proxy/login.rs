@@ -11,25 +11,26 @@ use pgentra::{
 };
 use pgentra_proxy::{
     BoxedStream,
-    authenticate::{AuthenticationRequest, AuthenticationResponse, Authenticator},
-    message::{ErrorFields, error_response, password_message, read_message},
-    startup::StartupMessage,
-    upstream::{UpstreamLogin, log_in},
+    authenticate::CleartextPassword,
+    message::{ErrorFields, error_response},
+    startup::{SessionKey, StartupMessage},
+    upstream::{self, SessionStart, UpstreamLogin, log_in, read_session_start},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
 
 use super::{
-    metrics::{RefusalCause, ServerMetrics},
+    guard::RefusalCause,
+    metrics::ServerMetrics,
     roles::Role,
-    server::{Target, UpstreamServer},
+    server::{ConnectFailure, SessionAttributes, Target, UpstreamServer},
 };
 use crate::connection::Connection;
 
 /// The time limit for a login, after the connection: PostgreSQL's own.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// The limit for the server's messages from the login to ReadyForQuery.
-const MAX_MESSAGES: usize = 1 << 20;
 
 /// SQLSTATEs.
 pub const INVALID_AUTHORIZATION: &str = "28000";
@@ -53,7 +54,7 @@ pub struct Started {
     /// The server's messages from AuthenticationOk to ReadyForQuery, for the client.
     pub messages: Vec<u8>,
     /// The key for cancel requests.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<SessionKey>,
 }
 
 /// Why there is no session.
@@ -123,7 +124,7 @@ pub async fn start(
             Ok(started) => return Ok((started, credentials.role)),
             Err(error) => error,
         };
-        let retry = is_first && classify(Some(&error.fields.sqlstate), &error.fields.message).retry;
+        let retry = is_first && classify(Some(&error.error.sqlstate), &error.error.message).retry;
         is_first = false;
         match if retry { provider.invalidate(credentials.token.secret()).await } else { None } {
             Some(newer) => credentials.token = newer,
@@ -138,28 +139,67 @@ struct Attempt<'a> {
     token: &'a Token,
 }
 
+/// What a host responded.
+enum Response {
+    Started(Started),
+    Refused(Refused),
+    /// It is not one of `target_session_attrs`.
+    OtherKind,
+}
+
 /// The server's error.
 struct Refused {
+    /// The messages before the error.
     messages: Vec<u8>,
-    fields: ErrorFields,
+    error: ErrorFields,
 }
 
 impl Attempt<'_> {
+    /// Logs in at the first host that can be reached and is of the right kind.
     async fn run(&self, metrics: &ServerMetrics) -> Result<Result<Started, Refused>, LoginFailure> {
-        let began = Instant::now();
-        let (stream, target) = self.server.connect().await.map_err(|error| {
-            let (sqlstate, hint) = match error.is_transient {
-                true => (CANNOT_CONNECT_NOW, "Check the server's name, its firewall rules and this network."),
-                false => (UNABLE_TO_CONNECT, "No token was sent."),
+        let mut unreachable = ConnectFailure::default();
+        let mut are_of_other_kind = false;
+        let passes = if self.server.attributes() == SessionAttributes::PreferStandby { 2 } else { 1 };
+        for (pass, host) in (0..passes).flat_map(|pass| (0..self.server.hosts()).map(move |host| (pass, host))) {
+            let began = Instant::now();
+            let (connection, target) = match self.server.connect(host).await {
+                Ok(connected) => connected,
+                Err(failure) => {
+                    let separator = if unreachable.message.is_empty() { "" } else { "; " };
+                    unreachable.message += &format!("{separator}{}", failure.message);
+                    unreachable.is_transient &= failure.is_transient;
+                    continue;
+                }
             };
-            let message = format!("the server cannot be reached: {error}");
-            LoginFailure::new(RefusalCause::ServerUnreachable, sqlstate, message, hint)
-        })?;
-        metrics.connect(began.elapsed());
+            metrics.connect(began.elapsed());
+            match self.log_in_within_limit(connection, target, pass + 1 == passes).await? {
+                Response::Started(started) => return Ok(Ok(started)),
+                Response::Refused(refused) => return Ok(Err(refused)),
+                Response::OtherKind => are_of_other_kind = true,
+            }
+        }
+        if are_of_other_kind {
+            let message = "no host is of the kind of target_session_attrs";
+            return Err(LoginFailure::new(RefusalCause::ServerUnreachable, CANNOT_CONNECT_NOW, message, ""));
+        }
+        let (sqlstate, hint) = match unreachable.is_transient {
+            true => (CANNOT_CONNECT_NOW, "Check the server's name, its firewall rules and this network."),
+            false => (UNABLE_TO_CONNECT, "The token was not sent."),
+        };
+        let message = format!("the server cannot be reached: {}", unreachable.message);
+        Err(LoginFailure::new(RefusalCause::ServerUnreachable, sqlstate, message, hint))
+    }
+
+    async fn log_in_within_limit(
+        &self,
+        connection: upstream::Connection,
+        target: Target,
+        is_last_pass: bool,
+    ) -> Result<Response, LoginFailure> {
         let failed =
             |message: String| LoginFailure::new(RefusalCause::ServerUnreachable, CANNOT_CONNECT_NOW, message, "");
-        match timeout(LIMIT, self.log_in(stream, target)).await {
-            Ok(Ok(result)) => result,
+        match timeout(LIMIT, self.log_in(connection, target, is_last_pass)).await {
+            Ok(Ok(response)) => response,
             Ok(Err(error)) => Err(failed(format!("the connection to the server ended during the login: {error}"))),
             Err(_) => Err(failed(format!("the server did not complete the login within {} s", LIMIT.as_secs()))),
         }
@@ -167,78 +207,85 @@ impl Attempt<'_> {
 
     async fn log_in(
         &self,
-        mut server: BoxedStream,
+        connection: upstream::Connection,
         target: Target,
-    ) -> io::Result<Result<Result<Started, Refused>, LoginFailure>> {
-        let mut token = TokenAuthenticator { token: self.token, requested: None };
-        let mut messages = match log_in(&mut server, self.startup, &mut token).await? {
+        is_last_pass: bool,
+    ) -> io::Result<Result<Response, LoginFailure>> {
+        // The settings do not allow such a server, so that this is not reached.
+        if !self.server.is_safe(&connection) {
+            let message = "the connection to the server is not encrypted; the token was not sent";
+            let failure = LoginFailure::new(RefusalCause::ServerUnreachable, UNABLE_TO_CONNECT, message, "");
+            return Ok(Err(failure));
+        }
+        let mut server = connection.stream;
+        let mut password = CleartextPassword::new(self.token.secret().as_bytes());
+        let mut messages = match log_in(&mut server, self.startup, &mut password).await? {
             UpstreamLogin::Accepted { messages } => messages,
-            UpstreamLogin::Refused { messages, error } => return Ok(Ok(Err(Refused { messages, fields: error }))),
-            UpstreamLogin::Declined => return Ok(Err(token.declined())),
+            UpstreamLogin::Refused { messages, error } => return Ok(Ok(Response::refused(messages, error))),
+            UpstreamLogin::Declined => return Ok(Err(declined(password.declined()))),
         };
-        let mut key = None;
-        loop {
-            let message = read_message(&mut server).await?;
-            messages.extend(&message.bytes);
-            match message.kind {
-                b'Z' => return Ok(Ok(Ok(Started { server, target, messages, key }))),
-                b'E' => {
-                    let fields = ErrorFields::parse(message.body());
-                    return Ok(Ok(Err(Refused { messages, fields })));
+        match read_session_start(&mut server).await? {
+            SessionStart::Ready { messages: further, key, parameters } => {
+                if !self.server.attributes().accepts(parameters.in_hot_standby(), is_last_pass) {
+                    end(server).await;
+                    return Ok(Ok(Response::OtherKind));
                 }
-                b'K' => key = Some(message.body().to_vec()),
-                _ if messages.len() > MAX_MESSAGES => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the server sent too many messages"));
-                }
-                _ => {}
+                messages.extend(further);
+                Ok(Ok(Response::Started(Started { server, target, messages, key })))
+            }
+            SessionStart::Refused { messages: further, error } => {
+                messages.extend(further);
+                Ok(Ok(Response::refused(messages, error)))
             }
         }
     }
 }
 
-/// Sends the token if the server requests a password in clear text, and nothing otherwise.
-struct TokenAuthenticator<'a> {
-    token: &'a Token,
-    requested: Option<&'static str>,
+/// Ends a session that is not used.
+pub async fn end(mut server: BoxedStream) {
+    /// The message Terminate.
+    const TERMINATE: &[u8] = b"X\0\0\0\x04";
+    let _ = server.write_all(TERMINATE).await;
+    let _ = server.shutdown().await;
 }
 
-impl Authenticator for TokenAuthenticator<'_> {
-    fn respond(&mut self, request: AuthenticationRequest<'_>) -> io::Result<AuthenticationResponse> {
-        self.requested = Some(match request {
-            AuthenticationRequest::CleartextPassword => match password_message(self.token.secret().as_bytes()) {
-                Some(message) => return Ok(AuthenticationResponse::Send(message)),
-                None => "a password of at most 65,530 bytes",
-            },
-            AuthenticationRequest::Md5Password { .. } => "an MD5 password",
-            AuthenticationRequest::Sasl { .. } => "a SCRAM password",
-            _ => "another kind of authentication",
-        });
-        Ok(AuthenticationResponse::Decline)
-    }
+fn declined(requested: Option<&str>) -> LoginFailure {
+    let requested = requested.unwrap_or("another kind of authentication");
+    let message = "the role is not made for Entra, or Entra is off for this server; the token was not sent";
+    let hint = format!("The server requests {requested}. {CHECK_EACH_STEP}");
+    LoginFailure::new(RefusalCause::NoCleartext, INVALID_AUTHORIZATION, message, &hint)
 }
 
-impl TokenAuthenticator<'_> {
-    fn declined(&self) -> LoginFailure {
-        let requested = self.requested.unwrap_or("another kind of authentication");
-        let message = "the role is not made for Entra, or Entra is off for this server; the token was not sent";
-        let hint = format!("The server requests {requested}. {CHECK_EACH_STEP}");
-        LoginFailure::new(RefusalCause::NoCleartext, INVALID_AUTHORIZATION, message, &hint)
+impl Response {
+    /// `messages` end with the error.
+    fn refused(mut messages: Vec<u8>, error: ErrorFields) -> Response {
+        messages.truncate(messages.len().saturating_sub(error.to_message().len()));
+        Response::Refused(Refused { messages, error })
     }
 }
 
 impl Refused {
     /// Adds the explanation of a login error to the server's own error. Its severity, SQLSTATE and message stay.
     fn explain(self, credentials: &Credentials) -> LoginFailure {
-        let ErrorFields { sqlstate, message, .. } = &self.fields;
+        let Refused { mut messages, error } = self;
+        let (sqlstate, message) = (&error.sqlstate, &error.message);
         let logged = format!("{} ({sqlstate})", message.replace(['\r', '\n'], " "));
         let classified = classify(Some(sqlstate), message);
         if classified.cause == LoginErrorCause::NotALogin {
-            return LoginFailure { cause: RefusalCause::Role, messages: self.messages, message: logged };
+            messages.extend(error.to_message());
+            return LoginFailure { cause: RefusalCause::ServerLogin, messages, message: logged };
         }
         let principal = credentials.token.claims().ok().map(|claims| claims.principal());
         let explained = explain(&classified, &credentials.role, &credentials.source, principal.as_ref(), None);
-        let statement = statement(classified.cause, credentials, principal.as_ref());
-        let messages = with_explanation(&self.messages, &explained, statement.as_deref());
+        let detail = match &error.detail {
+            Some(own) => format!("{own}\n{explained}"),
+            None => explained,
+        };
+        let mut error = error.with_detail(&detail);
+        if let Some(statement) = statement(classified.cause, credentials, principal.as_ref()) {
+            error = error.with_hint(&statement);
+        }
+        messages.extend(error.to_message());
         LoginFailure { cause: RefusalCause::ServerLogin, messages, message: logged }
     }
 }
@@ -251,75 +298,4 @@ fn statement(cause: LoginErrorCause, credentials: &Credentials, principal: Optio
         let oid = principal.oid.as_deref().unwrap_or("OBJECT_ID");
         create_role_statement(&credentials.role, oid, principal.kind.role_type())
     })
-}
-
-/// Replaces detail and hint of the error at the end of the messages.
-fn with_explanation(messages: &[u8], detail: &str, hint: Option<&str>) -> Vec<u8> {
-    let Some(start) = last_message(messages) else { return messages.to_vec() };
-    let mut body = Vec::new();
-    let mut append = |kind: u8, value: &[u8]| {
-        body.push(kind);
-        body.extend(value.iter().copied().filter(|byte| *byte != 0));
-        body.push(0);
-    };
-    let mut own = None;
-    for field in messages[start + 5..].split(|byte| *byte == 0) {
-        let Some((kind, value)) = field.split_first() else { break };
-        match kind {
-            b'D' => own = Some(value),
-            b'H' if hint.is_some() => {}
-            kind => append(*kind, value),
-        }
-    }
-    let detail = [own.unwrap_or_default(), detail.as_bytes()];
-    append(b'D', &detail.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'\n'));
-    if let Some(hint) = hint {
-        append(b'H', hint.as_bytes());
-    }
-    body.push(0);
-    let mut changed = messages[..start].to_vec();
-    changed.push(b'E');
-    changed.extend(u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
-    changed.extend(body);
-    changed
-}
-
-/// Returns where the last of complete messages begins.
-fn last_message(messages: &[u8]) -> Option<usize> {
-    let (mut start, mut next) = (None, 0);
-    while let Some(length) = messages.get(next + 1..next + 5) {
-        start = Some(next);
-        next += 1 + u32::from_be_bytes(length.try_into().ok()?) as usize;
-    }
-    start.filter(|start| messages[*start] == b'E')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn with_explanation_keeps_the_servers_own_fields() {
-        let notice = b"N\0\0\0\x0aMnote\0\0".to_vec();
-        let error = b"SFATAL\0VFATAL\0C28P01\0Mno\0Down\0Hserver\0Fauth.c\0\0";
-        let mut messages = notice.clone();
-        messages.push(b'E');
-        messages.extend(u32::try_from(error.len() + 4).expect("short").to_be_bytes());
-        messages.extend(error);
-        let changed = with_explanation(&messages, "line 1\nline 2", Some("select 1;"));
-        assert_eq!(changed[..notice.len()], notice);
-        let fields = ErrorFields::parse(&changed[notice.len() + 5..]);
-        assert_eq!((fields.sqlstate.as_str(), fields.message.as_str()), ("28P01", "no"));
-        assert_eq!(fields.detail.as_deref(), Some("own\nline 1\nline 2"));
-        assert_eq!(fields.hint.as_deref(), Some("select 1;"));
-        let length = u32::from_be_bytes(changed[notice.len() + 1..notice.len() + 5].try_into().expect("4 bytes"));
-        assert_eq!(length as usize, changed.len() - notice.len() - 1);
-        assert!(changed.windows(7).any(|bytes| bytes == b"Fauth.c"));
-        // Without a hint of ours, the server's stays.
-        let kept = with_explanation(&messages, "line 1", None);
-        assert_eq!(ErrorFields::parse(&kept[notice.len() + 5..]).hint.as_deref(), Some("server"));
-        for other in [&b""[..], b"E", b"S\0\0\0\x04"] {
-            assert_eq!(with_explanation(other, "x", None), other);
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! The server behind the proxy: connections to it, with verified TLS.
 
-use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use pgentra::{bindings::diagnostics, config, postgres::Host};
 use pgentra_proxy::{
-    ALPN, BoxedStream,
+    ALPN,
+    startup::CancelRequest,
     tokio_rustls::TlsConnector,
-    upstream::{self, negotiate_tls},
+    upstream::{self, ServerAddress, ServerTls, TlsNegotiation},
 };
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -17,7 +18,6 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::{net::TcpStream, time::timeout};
 
 use super::arguments::{SslMode, SslNegotiation, UpstreamOptions};
 use crate::{
@@ -25,29 +25,16 @@ use crate::{
     failure::{Exit, Failure, Result},
 };
 
-/// The time limit for a connection to the server: name resolution, TCP and TLS.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
 /// A server with one or more hosts.
 pub struct UpstreamServer {
-    hosts: Vec<UpstreamHost>,
-    tls: Option<TlsConnector>,
-    is_direct: bool,
-}
-
-/// One host of a server.
-#[derive(Clone, Debug)]
-struct UpstreamHost {
-    /// The name that is shown.
+    hosts: Vec<ServerAddress>,
     name: String,
-    /// What is resolved, or the directory of a socket.
-    address: String,
-    port: u16,
-    /// The name in the certificate.
-    certificate: Option<ServerName<'static>>,
+    attributes: SessionAttributes,
+    /// Whether the token may be sent without TLS.
+    allows_plain: bool,
 }
 
-/// An address of the server, for cancel requests.
+/// A host of the server and an address of it, for cancel requests.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     host: usize,
@@ -55,18 +42,42 @@ pub struct Target {
     address: Option<SocketAddr>,
 }
 
-/// Why there is no connection to the server.
-#[derive(Debug)]
-pub struct ConnectError {
-    /// Whether it can succeed later.
-    pub is_transient: bool,
-    /// What failed.
-    pub message: String,
+/// Which hosts a session may have: libpq's `target_session_attrs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionAttributes {
+    /// Any one.
+    Any,
+    /// One that accepts writes.
+    Primary,
+    /// One that does not.
+    Standby,
+    /// One that does not, or else any one.
+    PreferStandby,
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+impl SessionAttributes {
+    fn parse(text: Option<&str>) -> Result<SessionAttributes> {
+        Ok(match text {
+            None | Some("any") => SessionAttributes::Any,
+            Some("read-write" | "primary") => SessionAttributes::Primary,
+            Some("read-only" | "standby") => SessionAttributes::Standby,
+            Some("prefer-standby") => SessionAttributes::PreferStandby,
+            Some(_) => {
+                let message = "target_session_attrs is not a value that libpq has";
+                return Err(Failure::usage(message, "Use any, read-write, read-only or prefer-standby."));
+            }
+        })
+    }
+
+    /// Returns whether a host may be used, by whether it is a standby. `is_last_pass` is true when each host was tried
+    /// before.
+    pub fn accepts(self, is_standby: Option<bool>, is_last_pass: bool) -> bool {
+        match self {
+            SessionAttributes::Any => true,
+            SessionAttributes::Primary => is_standby != Some(true),
+            SessionAttributes::Standby => is_standby == Some(true),
+            SessionAttributes::PreferStandby => is_last_pass || is_standby == Some(true),
+        }
     }
 }
 
@@ -81,113 +92,129 @@ impl UpstreamServer {
             (Some(how), _) => how == SslNegotiation::Direct,
             (None, how) => how == Some("direct"),
         };
-        let verifies_name = matches!(mode, SslMode::VerifyFull);
-        let mut hosts = Vec::new();
-        for host in connection.hosts()? {
-            let is_socket = host.address().starts_with(['/', '@']);
-            if is_socket && mode != SslMode::Disable {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "insecure_transport",
-                    format!("{}: a Unix socket has no TLS", host.address()),
-                    "Add --sslmode disable and --allow-insecure-transport, if the server is the right one.",
-                ));
-            }
-            hosts.push(UpstreamHost {
-                name: name_of(host).to_owned(),
-                address: host.address().to_owned(),
-                port: port_of(host)?,
-                certificate: certificate_name(host, verifies_name)?,
-            });
-        }
-        let tls = match mode {
+        let negotiation = if is_direct { TlsNegotiation::Direct } else { TlsNegotiation::Postgres };
+        let connector = match mode {
             SslMode::Disable => None,
             mode => Some(connector(connection, mode)?),
         };
-        Ok(UpstreamServer { hosts, tls, is_direct })
+        let given = connection.hosts()?;
+        let hosts: Result<Vec<ServerAddress>> = given
+            .iter()
+            .map(|host| {
+                if host.address().starts_with(['/', '@']) {
+                    return unix_socket(host, mode);
+                }
+                let name = certificate_name(host, mode)?;
+                let tls = connector.clone().map(|connector| ServerTls { connector, name: Some(name), negotiation });
+                let hostaddr = host.hostaddr.as_deref().filter(|address| !address.is_empty());
+                let hostaddr = hostaddr.map(|address| address.parse().map_err(|_| wrong_address(address)));
+                Ok(ServerAddress::Tcp {
+                    host: name_of(host).to_owned(),
+                    hostaddr: hostaddr.transpose()?,
+                    port: port_of(host)?,
+                    tls,
+                })
+            })
+            .collect();
+        Ok(UpstreamServer {
+            hosts: hosts?,
+            name: given.first().map(name_of).unwrap_or_default().to_owned(),
+            attributes: SessionAttributes::parse(connection.plan.resolved.get("target_session_attrs"))?,
+            allows_plain: mode == SslMode::Disable,
+        })
     }
 
     /// Returns the name of the first host.
     pub fn name(&self) -> &str {
-        self.hosts.first().map_or("", |host| host.name.as_str())
+        &self.name
     }
 
-    /// Connects to the first host that can be reached.
+    /// Returns the number of hosts.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Returns which hosts a session may have.
+    pub fn attributes(&self) -> SessionAttributes {
+        self.attributes
+    }
+
+    /// Returns whether a token may be sent over this connection.
+    pub fn is_safe(&self, connection: &upstream::Connection) -> bool {
+        connection.is_encrypted || self.allows_plain
+    }
+
+    /// Connects to a host.
     ///
     /// # Errors
-    /// Fails with the reason of each host.
-    pub async fn connect(&self) -> std::result::Result<(BoxedStream, Target), ConnectError> {
-        let mut failure = ConnectError { is_transient: true, message: String::new() };
-        for (index, host) in self.hosts.iter().enumerate() {
-            let connected = match timeout(CONNECT_LIMIT, self.connect_to_host(index, host)).await {
-                Ok(connected) => connected,
-                Err(_) => Err(ConnectError {
-                    is_transient: true,
-                    message: format!("no response within {} s", CONNECT_LIMIT.as_secs()),
-                }),
-            };
-            match connected {
-                Ok(connected) => return Ok(connected),
-                Err(error) => {
-                    let separator = if failure.message.is_empty() { "" } else { "; " };
-                    let described = format!("{separator}{}:{}: {}", host.name, host.port, error.message);
-                    failure.message.push_str(&described);
-                    failure.is_transient &= error.is_transient;
-                }
+    /// Fails if it cannot be reached, or if TLS cannot be verified. The error names the host.
+    pub async fn connect(&self, host: usize) -> std::result::Result<(upstream::Connection, Target), ConnectFailure> {
+        let Some(server) = self.hosts.get(host) else { return Err(ConnectFailure::default()) };
+        match upstream::connect(server).await {
+            Ok(connection) => {
+                let target = Target { host, address: connection.address };
+                Ok((connection, target))
+            }
+            Err(error) => {
+                Err(ConnectFailure { is_transient: is_transient(&error), message: format!("{server}: {error}") })
             }
         }
-        Err(failure)
     }
 
-    /// Connects to the address of a session.
+    /// Passes a cancel request to the address of its session.
     ///
     /// # Errors
     /// Fails if the address cannot be reached, or if TLS cannot be verified.
-    pub async fn connect_again(&self, target: &Target) -> io::Result<BoxedStream> {
-        let host = self.hosts.get(target.host).ok_or(io::ErrorKind::NotFound)?;
-        let connecting = async {
-            let Some(address) = target.address else { return self.connect_to_socket(host).await };
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            self.encrypt(host, stream).await
-        };
-        timeout(CONNECT_LIMIT, connecting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
-    async fn connect_to_host(
+    pub async fn cancel(
         &self,
-        index: usize,
-        host: &UpstreamHost,
-    ) -> std::result::Result<(BoxedStream, Target), ConnectError> {
-        let unreachable = |error: io::Error| ConnectError { is_transient: true, message: error.to_string() };
-        if host.address.starts_with(['/', '@']) {
-            let stream = self.connect_to_socket(host).await.map_err(unreachable)?;
-            return Ok((stream, Target { host: index, address: None }));
+        target: &Target,
+        request: &CancelRequest,
+    ) -> std::result::Result<(), upstream::ConnectError> {
+        match self.hosts.get(target.host) {
+            Some(server) => upstream::cancel_session(server, target.address, request).await,
+            None => Ok(()),
         }
-        let stream = TcpStream::connect((host.address.as_str(), host.port)).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let address = stream.peer_addr().map_err(unreachable)?;
-        let not_encrypted = |error: io::Error| ConnectError {
-            is_transient: is_connection_error(&error),
-            message: describe_tls_error(&error),
-        };
-        let stream = self.encrypt(host, stream).await.map_err(not_encrypted)?;
-        Ok((stream, Target { host: index, address: Some(address) }))
     }
+}
 
-    async fn connect_to_socket(&self, host: &UpstreamHost) -> io::Result<BoxedStream> {
-        let directory = host.address.clone().into();
-        upstream::connect(&upstream::ServerAddress::UnixSocket { directory, port: host.port }).await
-    }
+/// Why a host cannot be reached.
+#[derive(Debug)]
+pub struct ConnectFailure {
+    /// Whether it can succeed later.
+    pub is_transient: bool,
+    /// The host and the cause.
+    pub message: String,
+}
 
-    async fn encrypt(&self, host: &UpstreamHost, stream: TcpStream) -> io::Result<BoxedStream> {
-        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = host.certificate.clone().ok_or(io::ErrorKind::InvalidInput)?;
-        if self.is_direct {
-            return Ok(Box::new(tls.connect(name, stream).await?));
-        }
-        Ok(Box::new(negotiate_tls(stream, tls, name).await?))
+impl Default for ConnectFailure {
+    fn default() -> Self {
+        ConnectFailure { is_transient: true, message: String::new() }
     }
+}
+
+/// Returns whether a connection can succeed later. A server without TLS, or with another certificate, is wrong.
+fn is_transient(error: &upstream::ConnectError) -> bool {
+    match error {
+        upstream::ConnectError::NoTls => false,
+        upstream::ConnectError::Tls(cause) => !cause.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()),
+        _ => true,
+    }
+}
+
+fn unix_socket(host: &Host, mode: SslMode) -> Result<ServerAddress> {
+    if mode == SslMode::Disable {
+        return Ok(ServerAddress::UnixSocket { directory: host.address().into(), port: port_of(host)? });
+    }
+    Err(Failure::new(
+        Exit::Usage,
+        "insecure_transport",
+        format!("{}: a Unix socket has no TLS", host.address()),
+        "Add --sslmode disable and --allow-insecure-transport, if the server is the right one.",
+    ))
+}
+
+fn wrong_address(address: &str) -> Failure {
+    Failure::usage(format!("hostaddr {address} is not an IP address"), "Correct hostaddr, or pass a name as the host.")
 }
 
 /// Returns the name of a host, and without it the address.
@@ -195,15 +222,14 @@ fn name_of(host: &Host) -> &str {
     if host.host.is_empty() { host.address() } else { &host.host }
 }
 
-fn certificate_name(host: &Host, verifies_name: bool) -> Result<Option<ServerName<'static>>> {
-    if host.address().starts_with(['/', '@']) {
-        return Ok(None);
-    }
+fn certificate_name(host: &Host, mode: SslMode) -> Result<ServerName<'static>> {
     let name = name_of(host);
     match ServerName::try_from(name.to_owned()) {
-        Ok(name) => Ok(Some(name)),
-        // It is sent to the server, but not compared.
-        Err(_) if !verifies_name => Ok(ServerName::try_from("localhost").ok()),
+        Ok(name) => Ok(name),
+        // It is not compared.
+        Err(_) if mode != SslMode::VerifyFull => {
+            ServerName::try_from("localhost").map_err(|error| Failure::usage(error.to_string(), ""))
+        }
         Err(_) => Err(Failure::usage(format!("{name} is not a name that a certificate can have"), "Correct SERVER.")),
     }
 }
@@ -233,19 +259,6 @@ fn sslmode(connection: &Connection, options: &UpstreamOptions) -> Result<SslMode
         "Use verify-full, or verify-ca for a name that is not in the certificate. For a server of your own machine, add \
          --allow-insecure-transport.",
     ))
-}
-
-/// Returns whether a server without a usable TLS can be one that just ended the connection.
-fn is_connection_error(error: &io::Error) -> bool {
-    error.get_ref().is_none() && !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-}
-
-fn describe_tls_error(error: &io::Error) -> String {
-    match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(error)) => format!("the certificate cannot be verified: {error}"),
-        Some(error) => format!("TLS failed: {error}"),
-        None => error.to_string(),
-    }
 }
 
 fn connector(connection: &Connection, mode: SslMode) -> Result<TlsConnector> {
@@ -328,5 +341,25 @@ impl ServerCertVerifier for AnyName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_attributes_accept_the_hosts_of_their_kind() {
+        use SessionAttributes::{Any, PreferStandby, Primary, Standby};
+        let accepts = |attributes: SessionAttributes| {
+            [Some(false), Some(true), None].map(|is_standby| attributes.accepts(is_standby, false))
+        };
+        assert_eq!(accepts(Any), [true, true, true]);
+        // Servers before version 14 do not report it.
+        assert_eq!(accepts(Primary), [true, false, true]);
+        assert_eq!(accepts(Standby), [false, true, false]);
+        assert_eq!(accepts(PreferStandby), [false, true, false]);
+        assert!(PreferStandby.accepts(Some(false), true));
+        assert!(SessionAttributes::parse(Some("standby")).is_ok() && SessionAttributes::parse(Some("x")).is_err());
     }
 }

@@ -3,11 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use pgentra_proxy::{
-    BoxedStream, Handshake, HandshakeError, message::error_response, reject, relay, startup::Opening,
-    startup::StartupMessage,
+    BoxedStream, Handshake, HandshakeError, SessionEnd, SessionState, Side,
+    message::error_response,
+    reject, relay_session,
+    startup::{INVALID_LENGTH, Opening, StartupMessage},
 };
 use tokio::{
-    io::AsyncWriteExt,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
@@ -16,14 +17,14 @@ use tracing::{info, warn};
 use super::{
     cancel::{CancelKey, CancelKeys},
     client_tls::ClientTls,
-    guard::{Denied, Guard, Peer},
+    guard::{Denied, Guard, Peer, RefusalCause},
     health::Health,
     listener::Accepted,
     login::{self, CANNOT_CONNECT_NOW, INVALID_AUTHORIZATION, LoginFailure},
-    metrics::{ConnectionOutcome, InProgress, RefusalCause, ServerMetrics},
+    metrics::{ConnectionOutcome, InProgress, ServerMetrics},
     roles::{Role, Roles},
     server::UpstreamServer,
-    sessions::{Control, Place, Registered, Sessions},
+    sessions::{Place, Registered, Sessions},
 };
 use crate::{connection::Connection, startup_message::startup_message};
 
@@ -78,7 +79,7 @@ struct Session {
     server: BoxedStream,
     messages: Vec<u8>,
     facts: Facts,
-    control: Arc<Control>,
+    state: Arc<SessionState>,
     registered: Registered,
     key: Option<CancelKey>,
     in_progress: InProgress,
@@ -132,15 +133,15 @@ impl Proxy {
             Ok(Ok((_, Opening::Ssl | Opening::Gss))) => ConnectionOutcome::Closed,
             Ok(Err(HandshakeError::Protocol(stream, error))) => {
                 // Another protocol, whose first bytes are not the length of a message, gets no response.
-                if !error.message.starts_with("invalid length of startup packet") {
-                    self.metrics.refusal(&RefusalCause::Protocol);
+                if error.message != INVALID_LENGTH {
+                    self.metrics.refusal(RefusalCause::Protocol);
                     reject(stream, &error_response(error.sqlstate, &error.message, None)).await;
                 }
                 ConnectionOutcome::Closed
             }
             Ok(Err(_)) => ConnectionOutcome::Closed,
             Err(_) => {
-                self.metrics.refusal(&RefusalCause::TimedOut);
+                self.metrics.refusal(RefusalCause::TimedOut);
                 ConnectionOutcome::Closed
             }
         };
@@ -160,10 +161,10 @@ impl Proxy {
             Ok(Some((place, started, role, database))) => {
                 self.metrics.login(began.elapsed());
                 self.metrics.connection(ConnectionOutcome::Session);
-                let control = Arc::new(Control::default());
+                let state = Arc::new(SessionState::new());
                 let in_progress = self.metrics.session(&role);
-                let key = started.key.and_then(|key| self.cancels.add(&key, started.target));
-                let registered = self.sessions.add(place, Arc::clone(&control));
+                let key = started.key.map(|key| self.cancels.add(key, started.target));
+                let registered = self.sessions.add(place, Arc::clone(&state));
                 let facts = Facts { role, database, ..facts };
                 info!(target: "pgentra::proxy", "session {} started: {facts}", registered.id);
                 Some(Session {
@@ -171,7 +172,7 @@ impl Proxy {
                     server: started.server,
                     messages: started.messages,
                     facts,
-                    control,
+                    state,
                     registered,
                     key,
                     in_progress,
@@ -183,7 +184,7 @@ impl Proxy {
             }
             Err(failure) => {
                 warn!(target: "pgentra::proxy", "login refused: {}: {facts}", failure.message);
-                self.metrics.refusal(&failure.cause);
+                self.metrics.refusal(failure.cause);
                 self.metrics.connection(ConnectionOutcome::Refused);
                 reject(client.stream, &failure.messages).await;
                 None
@@ -212,6 +213,10 @@ impl Proxy {
                 return Err(LoginFailure::new(RefusalCause::TimedOut, INVALID_AUTHORIZATION, message, ""));
             }
         }
+        if self.sessions.is_draining() {
+            let message = "the proxy is shutting down";
+            return Err(LoginFailure::new(RefusalCause::Draining, CANNOT_CONNECT_NOW, message, ""));
+        }
         let Some(place) = self.sessions.take_place() else {
             let hint = "End sessions, or raise --max-connections of pgentra proxy.";
             let message = "sorry, too many clients already";
@@ -220,7 +225,7 @@ impl Proxy {
         let Some(role) = self.roles.role(user) else {
             let message = format!("the user \"{user}\" has no role on the server");
             let hint = "Name it with --map of pgentra proxy, or connect as another user.";
-            return Err(LoginFailure::new(RefusalCause::Unmapped, INVALID_AUTHORIZATION, message, hint));
+            return Err(LoginFailure::new(RefusalCause::Role, INVALID_AUTHORIZATION, message, hint));
         };
         let credentials = match login::credentials(&self.connection, role).await {
             Ok(credentials) => {
@@ -262,24 +267,37 @@ impl Proxy {
         let credentials = credentials.map_err(|(failure, _)| failure.message)?;
         let provider = &self.connection.provider;
         let started = login::start(&self.server, provider, credentials, &startup, database, &self.metrics).await;
-        let (mut started, _) = started.map_err(|failure| failure.message)?;
-        // The message Terminate.
-        let _ = started.server.write_all(b"X\0\0\0\x04").await;
-        let _ = started.server.shutdown().await;
+        let (started, _) = started.map_err(|failure| failure.message)?;
+        login::end(started.server).await;
         Ok(())
     }
 
     /// Forwards a session's bytes until it ends.
     async fn run(self: Arc<Self>, session: Session) {
-        let Session { mut client, server, messages, facts, control, registered, key, in_progress } = session;
-        if client.write_all(&messages).await.is_ok() && client.flush().await.is_ok() {
-            drop(messages);
-            tokio::select! {
-                () = relay(client, server) => {}
-                () = control.ends() => {}
-            }
-        }
-        info!(target: "pgentra::proxy", "session {} ended: {facts}", registered.id);
+        let Session { client, server, messages, facts, state, registered, key, in_progress } = session;
+        let end = relay_session(client, server, messages, &state).await;
+        let (to_client, to_server) = (state.bytes_to_client(), state.bytes_to_server());
+        self.metrics.bytes_from_client.inc_by(to_server);
+        self.metrics.bytes_from_server.inc_by(to_client);
+        info!(
+            target: "pgentra::proxy",
+            "session {} ended: {}: {facts}, bytes_to_client={to_client}, bytes_to_server={to_server}, seconds={}",
+            registered.id,
+            describe(&end),
+            state.age().as_secs(),
+        );
         drop((key, in_progress, registered));
+    }
+}
+
+/// Returns why a session ended, for the log.
+fn describe(end: &SessionEnd) -> String {
+    match end {
+        SessionEnd::ClientClosed => "the client has closed the connection".to_owned(),
+        SessionEnd::ServerClosed => "the server has closed the connection".to_owned(),
+        SessionEnd::EndedWhenIdle => "ended by the proxy while it was idle".to_owned(),
+        SessionEnd::Cut => "cut by the proxy".to_owned(),
+        SessionEnd::Failed { side: Side::Client, error } => format!("the client's connection failed: {error}"),
+        SessionEnd::Failed { side: Side::Server, error } => format!("the server's connection failed: {error}"),
     }
 }

@@ -6,12 +6,21 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use pgentra_proxy::{SessionState, message::session_ended};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 /// From this number of sessions on, memory is given back to the system after half of them have ended.
 const TRIM_FROM: usize = 64;
+
+/// How often the limits of time are checked.
+const SHORTEST_CHECK: Duration = Duration::from_millis(10);
+const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
 /// All sessions, and the places for them.
 pub struct Sessions {
@@ -25,31 +34,13 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Live {
-    sessions: HashMap<u64, Arc<Control>>,
+    sessions: HashMap<u64, Arc<SessionState>>,
     /// The highest number of sessions since the last trim.
     highest: usize,
     /// Whether all sessions are to end when they become idle.
     is_draining: bool,
     /// When the last session ended; `None` before the first one.
     empty_since: Option<Instant>,
-}
-
-/// Ends a session from outside.
-#[derive(Default)]
-pub struct Control {
-    ends: Notify,
-}
-
-impl Control {
-    /// Ends the session at once.
-    pub fn end(&self) {
-        self.ends.notify_one();
-    }
-
-    /// Waits until the session is to end.
-    pub async fn ends(&self) {
-        self.ends.notified().await;
-    }
 }
 
 /// One of the places of `--max-connections`. Dropping it gives the place back.
@@ -93,14 +84,14 @@ impl Sessions {
     }
 
     /// Adds a session.
-    pub fn add(self: &Arc<Self>, place: Place, control: Arc<Control>) -> Registered {
+    pub fn add(self: &Arc<Self>, place: Place, state: Arc<SessionState>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut live = self.lock();
-        live.sessions.insert(id, Arc::clone(&control));
+        live.sessions.insert(id, Arc::clone(&state));
         live.highest = live.highest.max(live.sessions.len());
         live.empty_since = None;
         if live.is_draining {
-            control.end();
+            state.end_when_idle(session_ended());
         }
         Registered { place, id }
     }
@@ -109,12 +100,18 @@ impl Sessions {
     pub fn drain(&self) {
         let mut live = self.lock();
         live.is_draining = true;
-        live.sessions.values().for_each(|control| control.end());
+        let message: Arc<[u8]> = session_ended().into();
+        live.sessions.values().for_each(|state| state.end_when_idle(Arc::clone(&message)));
+    }
+
+    /// Returns whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.lock().is_draining
     }
 
     /// Ends all sessions at once.
     pub fn end_all(&self) {
-        self.lock().sessions.values().for_each(|control| control.end());
+        self.lock().sessions.values().for_each(|state| state.cut());
     }
 
     /// Waits until there are no sessions and no logins.
@@ -137,6 +134,23 @@ impl Sessions {
         match self.places_taken() {
             0 => self.lock().empty_since,
             _ => None,
+        }
+    }
+
+    /// Ends the sessions that have reached the limits of age or of idle time, regularly. Never returns. A session over
+    /// the age ends as soon as it is idle.
+    pub async fn end_old(&self, max_age: Option<Duration>, idle_timeout: Option<Duration>) {
+        let Some(shortest) = max_age.into_iter().chain(idle_timeout).min() else { return std::future::pending().await };
+        let message: Arc<[u8]> = session_ended().into();
+        loop {
+            sleep((shortest / 4).clamp(SHORTEST_CHECK, LONGEST_CHECK)).await;
+            for state in self.lock().sessions.values() {
+                let is_old = max_age.is_some_and(|limit| state.age() >= limit);
+                let is_idle = idle_timeout.is_some_and(|limit| state.idle_for().is_some_and(|time| time >= limit));
+                if is_old || is_idle {
+                    state.end_when_idle(Arc::clone(&message));
+                }
+            }
         }
     }
 
