@@ -238,6 +238,13 @@ bench-node: npm
 plots: ## draw the figures of the last measurements as SVG into docs/images
 	@$(RUN) plots python benchmarks/plot.py
 
+# The length and the seed of a soak. ONLY="python proxy" runs a part; then the figures go to .cache/soak, not to the docs.
+MINUTES = 15
+SEED = 1
+soak: build ## pools of every language and sessions through the proxy, with short tokens and random faults, for MINUTES=15
+	@$(CARGO_BUILD) -p pgentra-cli
+	@MINUTES=$(MINUTES) SEED=$(SEED) tools/soak.sh $(ONLY)
+
 # Documentation
 
 docs: ## the documentation site, in target/site; with the reference of Python
