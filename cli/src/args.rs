@@ -42,7 +42,7 @@ pub enum Commands {
     Whoami(whoami::Arguments),
     /// Run a program that logs in with the identity
     Exec(exec::Arguments),
-    /// Run psql; short for `exec -- psql`
+    /// Run psql; short for `exec --via proxy -- psql`
     Psql(psql::Arguments),
     /// Check each step of a login
     Doctor(doctor::Arguments),

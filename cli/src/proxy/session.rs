@@ -134,14 +134,14 @@ impl Proxy {
             Ok(Err(HandshakeError::Protocol(stream, error))) => {
                 // Another protocol, whose first bytes are not the length of a message, gets no response.
                 if error.message != INVALID_LENGTH {
-                    self.metrics.refusal(&RefusalCause::Protocol);
+                    self.metrics.refusal(RefusalCause::Protocol);
                     reject(stream, &error_response(error.sqlstate, &error.message, None)).await;
                 }
                 ConnectionOutcome::Closed
             }
             Ok(Err(_)) => ConnectionOutcome::Closed,
             Err(_) => {
-                self.metrics.refusal(&RefusalCause::TimedOut);
+                self.metrics.refusal(RefusalCause::TimedOut);
                 ConnectionOutcome::Closed
             }
         };
@@ -184,7 +184,7 @@ impl Proxy {
             }
             Err(failure) => {
                 warn!(target: "pgentra::proxy", "login refused: {}: {facts}", failure.message);
-                self.metrics.refusal(&failure.cause);
+                self.metrics.refusal(failure.cause);
                 self.metrics.connection(ConnectionOutcome::Refused);
                 reject(client.stream, &failure.messages).await;
                 None
@@ -212,6 +212,10 @@ impl Proxy {
                 let message = "the password was not sent in time";
                 return Err(LoginFailure::new(RefusalCause::TimedOut, INVALID_AUTHORIZATION, message, ""));
             }
+        }
+        if self.sessions.is_draining() {
+            let message = "the proxy is shutting down";
+            return Err(LoginFailure::new(RefusalCause::Draining, CANNOT_CONNECT_NOW, message, ""));
         }
         let Some(place) = self.sessions.take_place() else {
             let hint = "End sessions, or raise --max-connections of pgentra proxy.";
