@@ -83,6 +83,25 @@ pub enum RefusalCause {
 }
 
 impl RefusalCause {
+    /// All causes.
+    pub const ALL: [RefusalCause; 15] = [
+        RefusalCause::Uid,
+        RefusalCause::UnmappedUid,
+        RefusalCause::UnknownOwner,
+        RefusalCause::NoPassword,
+        RefusalCause::Password,
+        RefusalCause::TlsRequired,
+        RefusalCause::Protocol,
+        RefusalCause::TimedOut,
+        RefusalCause::Role,
+        RefusalCause::TooManyConnections,
+        RefusalCause::Draining,
+        RefusalCause::Token,
+        RefusalCause::ServerUnreachable,
+        RefusalCause::NoCleartext,
+        RefusalCause::ServerLogin,
+    ];
+
     /// Returns the value of the label `cause`.
     pub fn as_str(self) -> &'static str {
         match self {

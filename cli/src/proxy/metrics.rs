@@ -158,6 +158,9 @@ impl Metrics {
         for outcome in [CancelOutcome::Forwarded, CancelOutcome::UnknownKey, CancelOutcome::Failed] {
             families.cancels.get_or_create_owned(&labels(&[("outcome", outcome.as_str())]));
         }
+        for cause in RefusalCause::ALL {
+            families.refusals.get_or_create_owned(&labels(&[("cause", cause.as_str())]));
+        }
         if !self.has_roles {
             families.sessions.get_or_create_owned(&labels(&[]));
         }
