@@ -437,7 +437,7 @@ def test_connection_to_a_server_that_drops_packets_fails_in_time(start: Start, c
     launcher = (*namespace, "sh", "-c", f'{script}; exec "$@"', "sh")
     directory = tmp_path / "s"
     config = static_credential(cli, tmp_path)
-    arguments = ("--config", config, "--no-management-lookup", "-h", "10.9.9.2")
+    arguments = ("--config", config, "-U", "app-mi", "-h", "10.9.9.2")
     proxy = start(*arguments, listen=(f"unix:{directory}",), launcher=launcher)
     began = time.monotonic()
     with connect_to(directory) as connection:
@@ -515,7 +515,7 @@ def test_session_ends_when_its_server_drops_packets(start: Start, cli: Cli, tmp_
         forwarder = Forwarder(f"{net}.1", cli.emulator.server.port)
         proxy = start(
             f"host={cli.emulator.server.host} hostaddr={net}.1 port={forwarder.port}",
-            *("--config", config, "--no-management-lookup"),
+            *("--config", config, "-U", "app-mi"),
             listen=(f"unix:{directory}",),
             launcher=(*enter, "sh", "-c", script, "sh"),
             http=f"{net}.2:0",
