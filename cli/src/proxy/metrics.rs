@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::guard::RefusalCause;
+use super::refusal::RefusalCause;
 
 /// The type of the response's body.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
