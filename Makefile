@@ -177,7 +177,7 @@ lint-python: prerequisites
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
 TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests; tests/docs; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites
@@ -237,6 +237,13 @@ bench-node: npm
 
 plots: ## draw the figures of the last measurements as SVG into docs/images
 	@$(RUN) plots python benchmarks/plot.py
+
+# The length and the seed of a soak. ONLY="python proxy" runs a part; then the figures go to .cache/soak, not to the docs.
+MINUTES = 15
+SEED = 1
+soak: build ## pools of every language and sessions through the proxy, with short tokens and random faults, for MINUTES=15
+	@$(CARGO_BUILD) -p pgentra-cli
+	@MINUTES=$(MINUTES) SEED=$(SEED) tools/soak.sh $(ONLY)
 
 # Documentation
 

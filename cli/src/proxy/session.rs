@@ -17,11 +17,11 @@ use tracing::{info, warn};
 use super::{
     cancel::{CancelKey, CancelKeys},
     client_tls::ClientTls,
-    guard::{Denied, Guard, Peer},
+    guard::{Denied, Guard, Peer, RefusalCause},
     health::Health,
     listener::Accepted,
     login::{self, CANNOT_CONNECT_NOW, INVALID_AUTHORIZATION, LoginFailure},
-    metrics::{ConnectionOutcome, InProgress, RefusalCause, ServerMetrics},
+    metrics::{ConnectionOutcome, InProgress, ServerMetrics},
     roles::{Role, Roles},
     server::UpstreamServer,
     sessions::{Place, Registered, Sessions},
@@ -134,14 +134,14 @@ impl Proxy {
             Ok(Err(HandshakeError::Protocol(stream, error))) => {
                 // Another protocol, whose first bytes are not the length of a message, gets no response.
                 if error.message != INVALID_LENGTH {
-                    self.metrics.refusal(&RefusalCause::Protocol);
+                    self.metrics.refusal(RefusalCause::Protocol);
                     reject(stream, &error_response(error.sqlstate, &error.message, None)).await;
                 }
                 ConnectionOutcome::Closed
             }
             Ok(Err(_)) => ConnectionOutcome::Closed,
             Err(_) => {
-                self.metrics.refusal(&RefusalCause::TimedOut);
+                self.metrics.refusal(RefusalCause::TimedOut);
                 ConnectionOutcome::Closed
             }
         };
@@ -184,7 +184,7 @@ impl Proxy {
             }
             Err(failure) => {
                 warn!(target: "pgentra::proxy", "login refused: {}: {facts}", failure.message);
-                self.metrics.refusal(&failure.cause);
+                self.metrics.refusal(failure.cause);
                 self.metrics.connection(ConnectionOutcome::Refused);
                 reject(client.stream, &failure.messages).await;
                 None
@@ -213,6 +213,10 @@ impl Proxy {
                 return Err(LoginFailure::new(RefusalCause::TimedOut, INVALID_AUTHORIZATION, message, ""));
             }
         }
+        if self.sessions.is_draining() {
+            let message = "the proxy is shutting down";
+            return Err(LoginFailure::new(RefusalCause::Draining, CANNOT_CONNECT_NOW, message, ""));
+        }
         let Some(place) = self.sessions.take_place() else {
             let hint = "End sessions, or raise --max-connections of pgentra proxy.";
             let message = "sorry, too many clients already";
@@ -221,7 +225,7 @@ impl Proxy {
         let Some(role) = self.roles.role(user) else {
             let message = format!("the user \"{user}\" has no role on the server");
             let hint = "Name it with --map of pgentra proxy, or connect as another user.";
-            return Err(LoginFailure::new(RefusalCause::Unmapped, INVALID_AUTHORIZATION, message, hint));
+            return Err(LoginFailure::new(RefusalCause::Role, INVALID_AUTHORIZATION, message, hint));
         };
         let credentials = match login::credentials(&self.connection, role).await {
             Ok(credentials) => {

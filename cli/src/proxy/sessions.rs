@@ -104,6 +104,11 @@ impl Sessions {
         live.sessions.values().for_each(|state| state.end_when_idle(Arc::clone(&message)));
     }
 
+    /// Returns whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
     /// Ends all sessions at once.
     pub fn end_all(&self) {
         self.lock().sessions.values().for_each(|state| state.cut());
