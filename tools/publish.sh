@@ -3,7 +3,7 @@
 #
 #   tools/publish.sh maven       the jars of dist with their POMs, signed, as one bundle for the Maven Central portal
 #   tools/publish.sh go          commits the archives of dist beside the Go modules, and tags every module at that commit
-#   tools/publish.sh composer    pushes the folder of PHP, with the tag, to its own repository
+#   tools/publish.sh composer    commits the package for PHP to a repository of its own, with a tag
 #
 # DRY_RUN=1 leaves out the uploads and pushes.
 # Variables: MAVEN_USER, MAVEN_PASSWORD (a token of the portal), MAVEN_GPG_KEY, MAVEN_GPG_PASSPHRASE, COMPOSER_DEPLOY_KEY.
@@ -44,7 +44,7 @@ maven() {
         [ -n "${DRY_RUN:-}" ] || gpg --batch --quiet --pinentry-mode loopback --passphrase "$MAVEN_GPG_PASSPHRASE" --armor --detach-sign "$file"
     done
     (cd "$bundle" && python3 -m zipfile -c "$build/maven-bundle.zip" io)
-    publish curl --fail --silent --show-error --user "$MAVEN_USER:$MAVEN_PASSWORD" \
+    publish curl --fail --silent --show-error --user "${MAVEN_USER:-}:${MAVEN_PASSWORD:-}" \
         --form bundle=@"$build/maven-bundle.zip" \
         "https://central.sonatype.com/api/v1/publisher/upload?name=pgentra-$version&publishingType=AUTOMATIC"
 }
@@ -74,15 +74,25 @@ go() {
 }
 
 composer() {
-    split=$(git subtree split --quiet --prefix bindings-php HEAD)
-    echo "the folder of PHP is commit $split"
-    if [ -z "${DRY_RUN:-}" ]; then
+    repository=git@github.com:pgentra/pgentra-php.git work=$build/composer-release
+    rm -rf "$work"
+    if [ -n "${DRY_RUN:-}" ]; then
+        git init --quiet --initial-branch main "$work"
+    else
         key=$(mktemp)
         trap 'rm -f "$key"' EXIT
         echo "$COMPOSER_DEPLOY_KEY" >"$key"
         export GIT_SSH_COMMAND="ssh -i $key -o StrictHostKeyChecking=accept-new"
+        git clone --quiet "$repository" "$work"
+        git -C "$work" rm -r --quiet --ignore-unmatch .
     fi
-    publish git push --quiet git@github.com:pgentra/pgentra-php.git "$split:refs/heads/main" "$split:refs/tags/v$version"
+    tools/package.sh composer >/dev/null
+    cp -R "$build/composer/." "$work"
+    git -C "$work" add --all
+    git -C "$work" -c user.name=pgentra -c user.email=pgentra@users.noreply.github.com commit --quiet --message "pgentra $version"
+    git -C "$work" tag "v$version"
+    git -C "$work" show --stat --oneline HEAD | tail -1
+    publish git -C "$work" push --quiet "$repository" HEAD:main "v$version"
 }
 
 case "${1:-}" in
