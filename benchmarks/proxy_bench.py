@@ -278,14 +278,15 @@ class Proxy:
         words += ["--listen", f"unix:{self.socket}:{self.port}", "--listen", f"127.0.0.1:{self.port}", "--quiet"]
         variables = setup.variables | {"NOTIFY_SOCKET": str(notify)}
         # The token comes by HTTP; the server's authority is not the emulator's.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(str(notify))
-            ready.settimeout(30)
-            started = time.perf_counter()
-            self.process = subprocess.Popen([*words, *options], env=variables)
-            while b"READY=1" not in ready.recv(4096):
-                pass
-            self.ready_ms = (time.perf_counter() - started) * 1e3
+        # Stays open for the message of the end.
+        self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready.bind(str(notify))
+        self._ready.settimeout(30)
+        started = time.perf_counter()
+        self.process = subprocess.Popen([*words, *options], env=variables)
+        while b"READY=1" not in self._ready.recv(4096):
+            pass
+        self.ready_ms = (time.perf_counter() - started) * 1e3
 
     @property
     def pid(self) -> int:
@@ -301,6 +302,7 @@ class Proxy:
     def stop(self) -> None:
         if self.process.poll() is None:
             end(self.process, signal.SIGINT)
+        self._ready.close()
 
 
 @dataclass
@@ -403,11 +405,11 @@ def said(figures: dict[str, float], direct: dict[str, float]) -> str:
 def copy_rows(setup: Setup, endpoints: list[Endpoint], rounds: int) -> list[Row]:
     """COPY of 200 MB, out and in."""
     file = Path("/dev/shm", f"pgentra-copy-{os.getpid()}")
-    run(*setup.admin, "-d", DATABASE, "-c", f"copy source to stdout \\g {file}")
+    run(*setup.admin, "-d", DATABASE, "-c", f"\\copy source to '{file}'")
     rows = []
     try:
         for name, statement, least in (
-            ("out", "copy source to stdout \\g /dev/null", 1.0),
+            ("out", "\\copy source to '/dev/null'", 1.0),
             ("in", f"\\copy sink from '{file}'", 0.97),
         ):
 
