@@ -65,11 +65,11 @@ def node(_: Path) -> Program:
 def c(folder: Path) -> Program:
     need("cc", "pkg-config")
     run("cargo", "build", "--quiet", "--profile", PROFILE, "-p", "pgentra-c")
-    prefix, program = folder / "libpgentra", folder / "pools-c"
-    run(ROOT / "bindings-c" / "install" / "install.sh", TARGET, prefix)
-    packages = str(prefix / "lib" / "pkgconfig")
-    flags = run("pkg-config", "--cflags", "--libs", "pgentra", "libpq", variables={"PKG_CONFIG_PATH": packages}).split()
-    run("cc", "-O2", HERE / "c" / "pools.c", "-o", program, *flags, "-lpthread", f"-Wl,-rpath,{prefix}/lib")
+    library, program = TARGET / "libpgentra.so", folder / "pools-c"
+    (folder / "libpgentra.so.1").symlink_to(library)
+    flags = run("pkg-config", "--cflags", "--libs", "libpq").split()
+    flags += [f"-I{ROOT / 'bindings-c' / 'include'}", str(library), "-lpthread", f"-Wl,-rpath,{folder}"]
+    run("cc", "-O2", HERE / "c" / "pools.c", "-o", program, *flags)
     return Program("C", [str(program)])
 
 
