@@ -14,6 +14,8 @@ Gem::Specification.new do |spec|
   spec.metadata = {
     "source_code_uri" => spec.homepage,
     "documentation_uri" => "#{spec.homepage}/blob/main/bindings-ruby/README.md",
+    "changelog_uri" => "#{spec.homepage}/blob/main/CHANGELOG.md",
+    "bug_tracker_uri" => "#{spec.homepage}/issues",
     "rubygems_mfa_required" => "true"
   }
   spec.required_ruby_version = ">= 3.1"

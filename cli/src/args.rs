@@ -48,12 +48,12 @@ pub enum Commands {
     Doctor(doctor::Arguments),
     /// Keep files with the token fresh, for programs that cannot request one
     Agent(agent::Arguments),
-    /// Ask a proxy whether it is ready
-    Ready(ready::Arguments),
     /// Give tokens to other processes of this machine, as App Service does
     Serve(serve::Arguments),
     /// Log programs in through a local port or socket, so that they need no token
     Proxy(Box<proxy::Arguments>),
+    /// Ask a proxy whether it is ready
+    Ready(ready::Arguments),
     /// Print a script with the completions of a shell
     Completions(completions::Arguments),
     /// Write the man pages

@@ -6,6 +6,7 @@ const HEADER: usize = 5;
 /// Finds the messages in the bytes of one direction. Bodies are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Scanner {
+    /// The bytes of the header that are known. Equal states have equal values, so it is zero between two messages.
     header: [u8; HEADER],
     /// How many bytes of the header are known; 0 between two messages.
     filled: u8,
@@ -44,15 +45,14 @@ impl Scanner {
                 let length = u32::from_be_bytes(length);
                 // PostgreSQL reads the length as a signed integer, and it includes its own four bytes.
                 if length < 4 || length > i32::MAX as u32 {
-                    self.is_malformed = true;
+                    *self = Self { is_malformed: true, ..Self::default() };
                     return;
                 }
                 self.body = length - 4;
                 if self.body as usize <= bytes.len() {
                     let (body, rest) = bytes.split_at(self.body as usize);
                     bytes = rest;
-                    self.filled = 0;
-                    self.body = 0;
+                    *self = Self::default();
                     complete(kind, body.last().copied().unwrap_or_default());
                     continue;
                 }
@@ -64,8 +64,9 @@ impl Scanner {
             bytes = rest;
             self.body -= count as u32;
             if self.body == 0 {
-                self.filled = 0;
-                complete(self.header[0], body.last().copied().unwrap_or_default());
+                let kind = self.header[0];
+                *self = Self::default();
+                complete(kind, body.last().copied().unwrap_or_default());
             }
         }
     }
@@ -98,7 +99,7 @@ enum CopyIn {
 /// A `COPY ... FROM STDIN` by the extended query protocol is an exception of the protocol: the server ignores a Sync that
 /// arrives while it waits for data. Such a Sync is not counted if the server's messages prove that it was ignored.
 ///
-/// A session whose bytes are not messages is never idle. Nothing here fails, and nothing is kept but counts: about 60
+/// A session whose bytes are not messages, or whose server sends a `ReadyForQuery` without a request, is never idle. Nothing here fails, and nothing is kept but counts: about 60
 /// bytes.
 ///
 /// ```
@@ -118,6 +119,8 @@ pub struct MessageTracker {
     server: Scanner,
     /// The client's requests that each lead to a `ReadyForQuery`, less those that arrived.
     outstanding: i64,
+    /// Whether the server has sent a `ReadyForQuery` without a request. The counts mean nothing then.
+    is_unexpected: bool,
     /// Whether the server's last message was `ReadyForQuery` outside of a transaction.
     is_ready: bool,
     /// Whether the client has sent messages that a later Sync would complete.
@@ -136,11 +139,12 @@ impl Default for MessageTracker {
 impl MessageTracker {
     /// Creates the state before the server's first message, so that the `ReadyForQuery` of the start is still to come.
     pub const fn new() -> Self {
-        let scanner = Scanner { header: [0; HEADER], filled: 0, is_malformed: false, body: 0 };
+        const SCANNER: Scanner = Scanner { header: [0; HEADER], filled: 0, is_malformed: false, body: 0 };
         Self {
-            client: scanner,
-            server: Scanner { header: [0; HEADER], filled: 0, is_malformed: false, body: 0 },
+            client: SCANNER,
+            server: SCANNER,
             outstanding: 1,
+            is_unexpected: false,
             is_ready: false,
             is_unsynced: false,
             last_is_sync: false,
@@ -152,6 +156,7 @@ impl MessageTracker {
     pub fn is_idle(&self) -> bool {
         self.is_ready
             && self.outstanding == 0
+            && !self.is_unexpected
             && !self.is_unsynced
             && self.client.is_between_messages()
             && self.server.is_between_messages()
@@ -178,16 +183,19 @@ impl MessageTracker {
 
     /// Reads further bytes of the server, from its first message on.
     pub fn server(&mut self, bytes: &[u8]) {
-        let Self { server, outstanding, is_ready, copy_in, .. } = self;
+        let Self { server, outstanding, is_unexpected, is_ready, copy_in, .. } = self;
         server.scan(bytes, |kind, last| {
             match kind {
                 // They can arrive at any time.
                 b'N' | b'A' | b'S' => return,
                 b'Z' => {
                     *outstanding -= 1;
+                    *is_unexpected |= *outstanding < 0;
                     *is_ready = last == b'I';
                     *copy_in = match *copy_in {
-                        CopyIn::Active { ignored_sync: Some(true), has_failed: true } => CopyIn::Failed,
+                        CopyIn::Active { ignored_sync: Some(true), has_failed: true } if *outstanding > 0 => {
+                            CopyIn::Failed
+                        }
                         _ => CopyIn::None,
                     };
                     return;

@@ -92,3 +92,14 @@ def test_sample_without_arguments(mode: str, driver: str) -> None:
         timeout=60,
     )
     assert done.returncode == 2 and driver in done.stderr
+
+
+def test_documentation_lists_every_option() -> None:
+    """The table of docs/python.md has the options of connections and of ``TokenProvider``, and no other ones."""
+    from pgentra._login import OPTIONS
+    from pgentra._typing import LoginOptions
+
+    page = (ROOT / "docs" / "python.md").read_text()
+    table = page.partition("<!-- options")[2].partition("<!-- end of options")[0]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert listed == OPTIONS | LoginOptions.__annotations__.keys() | {"credential"}

@@ -214,6 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn owner_of_another_users_connection_is_that_user() {
+        const OTHER: u32 = 4711;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can connect as another user");
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let connecting = std::thread::spawn(move || {
+            let unchanged = libc::c_long::from(-1);
+            // SAFETY: the system call has three numbers as arguments. Unlike the function of the C library, it changes the
+            // user of this thread alone, which ends after connecting.
+            let changed =
+                unsafe { libc::syscall(libc::SYS_setresuid, unchanged, libc::c_long::from(OTHER), unchanged) };
+            assert_eq!(changed, 0);
+            TcpStream::connect(address).expect("connected")
+        });
+        let _client = connecting.join().expect("connected");
+        let (accepted, _) = listener.accept().expect("accepted");
+        assert_eq!(owner_of(&accepted), Owner::Uid(OTHER));
+    }
+
+    #[test]
     fn owner_of_an_ended_peer_is_not_reported() {
         // FIN_WAIT2: the process has closed its end.
         let (_listener, client, accepted) =
