@@ -1,6 +1,7 @@
 """Measures `pgentra proxy` and `pgentra token`: the part `proxy` of `run.py`.
 
-    benchmarks/proxy_bench.py [--quick] [ROW...]    prints the rows whose names begin so; `--quick` takes a tenth of the time
+    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench copy sessions start token, or all of them;
+                                                     `--quick` takes a tenth of the time
 
 The server is Debian's PostgreSQL with TLS; the role's password is the token, so that no emulator is in the path. Direct
 TLS, PgBouncer in session mode and the proxy are measured by turns; ratios are medians over the rounds.
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,10 @@ def run(*words: str | Path, **options: Any) -> str:
     command = [str(word) for word in words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, **options)
     if done.returncode:
-        raise RuntimeError(f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
+        # Not the arguments: one of them has the token.
+        raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    output: str = done.stdout
+    return output
 
 
 def free_port() -> int:
@@ -200,7 +204,7 @@ class Setup:
         wait_until((sockets / f".s.PGSQL.{self.server}").exists, 60, "the server's socket")
         time.sleep(0.5)
         self.admin = [find("psql") or "", *admin]
-        run(*self.admin, "-c", f"create role \"{ROLE}\" login password '{self.token}'")
+        run(*self.admin, input=f"create role \"{ROLE}\" login password '{self.token}'")
         run(*self.admin, "-c", f'create database {DATABASE} owner "{ROLE}"')
         run(find("pgbench") or "", *admin, "-q", "-i", "-s", str(SCALE), DATABASE)
         make = (
@@ -274,14 +278,15 @@ class Proxy:
         words += ["--listen", f"unix:{self.socket}:{self.port}", "--listen", f"127.0.0.1:{self.port}", "--quiet"]
         variables = setup.variables | {"NOTIFY_SOCKET": str(notify)}
         # The token comes by HTTP; the server's authority is not the emulator's.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(str(notify))
-            ready.settimeout(30)
-            started = time.perf_counter()
-            self.process = subprocess.Popen([*words, *options], env=variables)
-            while b"READY=1" not in ready.recv(4096):
-                pass
-            self.ready_ms = (time.perf_counter() - started) * 1e3
+        # Stays open for the message of the end.
+        self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready.bind(str(notify))
+        self._ready.settimeout(30)
+        started = time.perf_counter()
+        self.process = subprocess.Popen([*words, *options], env=variables)
+        while b"READY=1" not in self._ready.recv(4096):
+            pass
+        self.ready_ms = (time.perf_counter() - started) * 1e3
 
     @property
     def pid(self) -> int:
@@ -297,6 +302,7 @@ class Proxy:
     def stop(self) -> None:
         if self.process.poll() is None:
             end(self.process, signal.SIGINT)
+        self._ready.close()
 
 
 @dataclass
@@ -308,7 +314,7 @@ class Run:
     p99_us: float
 
 
-def pgbench(setup: Setup, endpoint: Endpoint, clients: int, seconds: int) -> Run:
+def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as logs:
         words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2))]
         words += ["-T", str(seconds), "-l", "--log-prefix", f"{logs}/log"]
@@ -337,11 +343,11 @@ def ratio(values: list[float], base: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, base, strict=True))
 
 
-def throughput_rows(setup: Setup, endpoints: list[Endpoint], rounds: int, seconds: int) -> list[Row]:
+def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> list[Row]:
     """pgbench with one and with eight clients."""
     rows = []
     for clients, limits in ((1, {"tcp": 0.72}), (8, {"tcp": 0.74, "socket": 0.80})):
-        runs = by_turns(endpoints, rounds, lambda endpoint, n=clients: pgbench(setup, endpoint, n, seconds))
+        runs = by_turns(endpoints, rounds, partial(pgbench, clients, seconds))
         tps = {
             name: ratio([one.tps for one in found], [one.tps for one in runs["direct"]]) for name, found in runs.items()
         }
@@ -399,11 +405,11 @@ def said(figures: dict[str, float], direct: dict[str, float]) -> str:
 def copy_rows(setup: Setup, endpoints: list[Endpoint], rounds: int) -> list[Row]:
     """COPY of 200 MB, out and in."""
     file = Path("/dev/shm", f"pgentra-copy-{os.getpid()}")
-    run(*setup.admin, "-d", DATABASE, "-c", f"copy source to stdout \\g {file}")
+    run(*setup.admin, "-d", DATABASE, "-c", f"\\copy source to '{file}'")
     rows = []
     try:
         for name, statement, least in (
-            ("out", "copy source to stdout \\g /dev/null", 1.0),
+            ("out", "\\copy source to '/dev/null'", 1.0),
             ("in", f"\\copy sink from '{file}'", 0.97),
         ):
 
@@ -606,7 +612,7 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
         parts: dict[str, Callable[[Setup], list[Row]]] = {}
         if not wanted or {"pgbench", "copy"} & set(wanted):
             endpoints = [setup.direct(), setup.pgbouncer(), *setup.proxy(setup.server).endpoints()]
-            parts["pgbench"] = lambda one: throughput_rows(one, endpoints, rounds, seconds)
+            parts["pgbench"] = lambda _: throughput_rows(endpoints, rounds, seconds)
             parts["copy"] = lambda one: copy_rows(one, endpoints, rounds)
         parts["sessions"] = lambda one: session_rows(one, 1_000 if quick else SESSIONS)
         parts["start"] = lambda one: start_rows(one, rounds)
@@ -624,8 +630,8 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     server = run(find("postgres") or "", "--version").split()[2]
     pooler = run(find("pgbouncer") or "", "--version").split()[1]
     tables[0].note = (
-        f"PostgreSQL {server} with TLS on the same machine; PgBouncer {pooler} in session mode; direct is pgbench or psql"
-        f" over TLS. {rounds} rounds by turns, each of {seconds} s; ratios are medians over the rounds."
+        f"PostgreSQL {server} with TLS on the same machine; PgBouncer {pooler} in session mode; direct is pgbench or"
+        f" psql over TLS. {rounds} rounds by turns, each of {seconds} s; ratios are medians over the rounds."
     )
     return tables
 
