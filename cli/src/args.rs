@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::{
     agent, completions, config_file, doctor, exec,
     failure::{Failure, Result},
-    options::{ConnectionOptions, OutputOptions},
-    psql, serve, token, whoami,
+    options::OutputOptions,
+    proxy, psql, ready, serve, token, whoami,
 };
 
 /// Logs unchanged programs in to PostgreSQL with a Microsoft Entra identity.
@@ -42,7 +42,7 @@ pub enum Commands {
     Whoami(whoami::Arguments),
     /// Run a program that logs in with the identity
     Exec(exec::Arguments),
-    /// Run psql; short for `exec -- psql`
+    /// Run psql; short for `exec --via proxy -- psql`
     Psql(psql::Arguments),
     /// Check each step of a login
     Doctor(doctor::Arguments),
@@ -50,6 +50,10 @@ pub enum Commands {
     Agent(agent::Arguments),
     /// Give tokens to other processes of this machine, as App Service does
     Serve(serve::Arguments),
+    /// Log programs in through a local port or socket, so that they need no token
+    Proxy(Box<proxy::Arguments>),
+    /// Ask a proxy whether it is ready
+    Ready(ready::Arguments),
     /// Print a script with the completions of a shell
     Completions(completions::Arguments),
     /// Write the man pages
@@ -67,21 +71,29 @@ impl Commands {
             Commands::Psql(arguments) => arguments.output.clone(),
             Commands::Doctor(arguments) => arguments.output.clone(),
             Commands::Agent(arguments) => arguments.output.clone(),
+            Commands::Ready(arguments) => arguments.output.clone(),
             Commands::Serve(arguments) => arguments.output.clone(),
+            Commands::Proxy(arguments) => arguments.output.clone(),
             Commands::Completions(_) | Commands::Man(_) => OutputOptions::default(),
         }
     }
 
-    fn connection_mut(&mut self) -> Option<&mut ConnectionOptions> {
-        match self {
-            Commands::Token(arguments) => Some(&mut arguments.connection),
-            Commands::Whoami(arguments) => Some(&mut arguments.connection),
-            Commands::Exec(arguments) => Some(&mut arguments.connection),
-            Commands::Psql(arguments) => Some(&mut arguments.connection),
-            Commands::Doctor(arguments) => Some(&mut arguments.connection),
-            Commands::Agent(arguments) => Some(&mut arguments.connection),
-            Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => None,
-        }
+    /// Returns the fields for whether host and port are from variables.
+    fn is_variable_mut(&mut self) -> Option<(&mut bool, &mut bool)> {
+        let connection = match self {
+            Commands::Token(arguments) => &mut arguments.connection,
+            Commands::Whoami(arguments) => &mut arguments.connection,
+            Commands::Exec(arguments) => &mut arguments.connection,
+            Commands::Psql(arguments) => &mut arguments.connection,
+            Commands::Doctor(arguments) => &mut arguments.connection,
+            Commands::Agent(arguments) => &mut arguments.connection,
+            Commands::Proxy(arguments) => {
+                let upstream = &mut arguments.upstream;
+                return Some((&mut upstream.is_host_variable, &mut upstream.is_port_variable));
+            }
+            Commands::Ready(_) | Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => return None,
+        };
+        Some((&mut connection.is_host_variable, &mut connection.is_port_variable))
     }
 }
 
@@ -138,9 +150,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Program, Unparsed> {
     };
     let (is_host_variable, is_port_variable) = (is_variable(&matches, "host"), is_variable(&matches, "port"));
     let mut program = Program::from_arg_matches_mut(&mut matches).map_err(Unparsed::Clap)?;
-    if let Some(connection) = program.command.connection_mut() {
-        connection.is_host_variable = is_host_variable;
-        connection.is_port_variable = is_port_variable;
+    if let Some((host, port)) = program.command.is_variable_mut() {
+        (*host, *port) = (is_host_variable, is_port_variable);
     }
     Ok(program)
 }

@@ -73,11 +73,17 @@ impl Connection {
             document.insert("mode".to_owned(), json!(mode));
         }
         let request = request(server, options, &mut document)?;
+        let environment = options.ignores_user.then(|| request.environment.clone());
         let plan = ConnectionPlan::new(&ConnectionRequest { config: Some(document), ..request })?;
         for warning in &plan.warnings {
             eprintln!("pgentra: warning: {warning}");
         }
-        let provider = plan.provider()?.build()?;
+        let builder = plan.provider()?;
+        let builder = match environment {
+            Some(environment) => builder.environment(environment),
+            None => builder,
+        };
+        let provider = builder.build()?;
         let scope = provider.scope().to_owned();
         let config = Config::from_value(Value::Object(plan.config.clone().unwrap_or_default()))?;
         let authority = std::env::var("AZURE_AUTHORITY_HOST").ok();
@@ -239,6 +245,9 @@ fn request(
     if let Some(database) = &options.dbname {
         arguments.insert("dbname".to_owned(), database.as_str().into());
     }
+    if let Some(path) = &options.sslrootcert {
+        arguments.insert("sslrootcert".to_owned(), path.as_str().into());
+    }
     if let Some(user) = &options.user {
         arguments.insert("user".to_owned(), user.as_str().into());
     }
@@ -247,13 +256,12 @@ fn request(
             arguments.insert(key.to_owned(), value);
         }
     }
-    Ok(ConnectionRequest {
-        arguments,
-        text,
-        ignore_password: true,
-        verifies_certificates: true,
-        ..ConnectionRequest::from_process()
-    })
+    let mut process = ConnectionRequest::from_process();
+    if options.ignores_user {
+        document.remove("user");
+        process.environment.remove("PGUSER");
+    }
+    Ok(ConnectionRequest { arguments, text, ignore_password: true, verifies_certificates: true, ..process })
 }
 
 /// Splits HOST[:PORT]. An IPv6 address with a port is in brackets.

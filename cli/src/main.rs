@@ -10,6 +10,8 @@ mod completions;
 mod config_file;
 mod connection;
 mod doctor;
+#[cfg(test)]
+mod documentation;
 mod exec;
 mod failure;
 mod http;
@@ -19,10 +21,14 @@ mod options;
 mod output;
 mod passfile;
 mod private_file;
+mod proxy;
 mod psql;
+mod ready;
 mod renewal;
 mod serve;
 mod shell;
+mod startup_message;
+mod static_names;
 mod text;
 mod token;
 mod whoami;
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
     // A core dump, and other processes of this user by ptrace, could show a token. A child is not affected.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    static_names::use_own_modules();
     let arguments: Vec<_> = std::env::args_os().collect();
     let runs_child = arguments.get(1).is_some_and(|name| name == "exec" || name == "psql");
     let asks_json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
@@ -67,6 +74,8 @@ fn run(program: Program) -> u8 {
         match &program.command {
             // What is logged as a warning is one of its checks.
             Commands::Doctor(_) => LogLevel::Error,
+            // The begin and the end of sessions.
+            Commands::Proxy(_) => LogLevel::Info,
             _ => LogLevel::Warning,
         },
     );
@@ -81,7 +90,9 @@ fn run(program: Program) -> u8 {
         }
         Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
+        Commands::Ready(arguments) => ready::run(arguments).map(|()| 0),
         Commands::Serve(arguments) => serve::run(arguments),
+        Commands::Proxy(arguments) => proxy::run(arguments),
         Commands::Completions(arguments) => {
             completions::run(arguments, args::command());
             Ok(0)

@@ -34,6 +34,12 @@ pub struct ConnectionOptions {
     /// Whether `port` is from PGENTRA_PORT, which the argument SERVER replaces.
     #[arg(skip)]
     pub is_port_variable: bool,
+    /// Whether the role is the token's, also if PGUSER is set.
+    #[arg(skip)]
+    pub ignores_user: bool,
+    /// The certificate authorities of the server, for commands with an option for them.
+    #[arg(skip)]
+    pub sslrootcert: Option<String>,
 }
 
 /// How the token is obtained.

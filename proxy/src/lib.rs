@@ -9,13 +9,15 @@
 //! | encryption, first message | [`Handshake::accept`] | [`handshake`], [`startup`] |
 //! | the client's password | [`authenticate::request_password`] | [`mod@authenticate`] |
 //! | the error for a refused client | [`message::error_response`], [`reject()`] | [`message`], [`mod@reject`] |
-//! | the server | [`upstream::connect`], [`upstream::log_in`], [`upstream::cancel`] | [`upstream`] |
-//! | the session | [`relay()`] | [`mod@relay`] |
-//! | the end | [`Listener::shutdown`] | [`listener`] |
+//! | the server | [`upstream::connect`], [`upstream::log_in`], [`upstream::read_session_start`] | [`upstream`] |
+//! | cancel requests | [`upstream::cancel_session`] | [`upstream`] |
+//! | the session | [`relay_session`], with [`SessionState`] | [`mod@relay`], [`session`], [`tracker`] |
+//! | the end | [`SessionState::end_when_idle`], [`Listener::shutdown`] | [`session`], [`listener`] |
 //!
 //! All openings of the protocol are supported: `SSLRequest`, direct TLS with [`ALPN`], `GSSENCRequest` (which is
 //! declined), `CancelRequest` in plain text and in TLS, and the startup message of protocol 3.0 and later. Messages
-//! before the first query have the limits that PostgreSQL has. After the login no message is parsed.
+//! before the first query have the limits that PostgreSQL has. After the login, only the headers of messages are read, to
+//! find out when a session is idle.
 //!
 //! # Example
 //! A proxy that logs each client in to a server with a password of its own, and keeps the role and the database that
@@ -25,57 +27,55 @@
 //! use std::io;
 //! use std::sync::Arc;
 //!
-//! use pgentra_proxy::authenticate::{AuthenticationRequest, AuthenticationResponse, Authenticator};
-//! use pgentra_proxy::message::{error_response, password_message};
+//! use pgentra_proxy::authenticate::CleartextPassword;
+//! use pgentra_proxy::message::error_response;
 //! use pgentra_proxy::startup::Opening;
-//! use pgentra_proxy::upstream::{self, ServerAddress, UpstreamLogin};
-//! use pgentra_proxy::{Handshake, Listener, reject, relay};
-//! use tokio::io::AsyncWriteExt;
+//! use pgentra_proxy::upstream::{self, ServerAddress, SessionStart, UpstreamLogin};
+//! use pgentra_proxy::{Handshake, Listener, SessionState, reject, relay_session};
 //! use tokio::net::TcpStream;
 //!
-//! /// Sends the password if the server requests it in clear text, and nothing otherwise.
-//! struct Password(Vec<u8>);
-//!
-//! impl Authenticator for Password {
-//!     fn respond(&mut self, request: AuthenticationRequest<'_>) -> io::Result<AuthenticationResponse> {
-//!         Ok(match request {
-//!             AuthenticationRequest::CleartextPassword => match password_message(&self.0) {
-//!                 Some(message) => AuthenticationResponse::Send(message),
-//!                 None => AuthenticationResponse::Decline,
-//!             },
-//!             _ => AuthenticationResponse::Decline,
-//!         })
-//!     }
-//! }
-//!
 //! async fn serve(client: TcpStream, server: &ServerAddress) -> io::Result<()> {
-//!     let Ok((mut client, opening)) = Handshake::new(None).accept(client).await else { return Ok(()) };
+//!     let Ok((client, opening)) = Handshake::new(None).accept(client).await else { return Ok(()) };
 //!     let startup = match opening {
 //!         Opening::Startup(startup) => startup,
 //!         Opening::Cancel(request) => {
-//!             upstream::cancel(&mut upstream::connect(server).await?, &request).await?;
+//!             upstream::cancel_session(server, None, &request).await?;
 //!             reject(client, &[]).await;
 //!             return Ok(());
 //!         }
 //!         _ => return Ok(()),
 //!     };
-//!     let mut session = upstream::connect(server).await?;
-//!     match upstream::log_in(&mut session, &startup, &mut Password(b"secret".to_vec())).await? {
-//!         UpstreamLogin::Accepted { messages } => {
-//!             client.write_all(&messages).await?;
-//!             client.flush().await?;
-//!             relay(client, session).await;
+//!     let mut session = upstream::connect(server).await?.stream;
+//!     let mut password = CleartextPassword::new(b"secret");
+//!     let mut messages = match upstream::log_in(&mut session, &startup, &mut password).await? {
+//!         UpstreamLogin::Accepted { messages } => messages,
+//!         UpstreamLogin::Refused { messages, .. } => {
+//!             reject(client, &messages).await;
+//!             return Ok(());
 //!         }
-//!         UpstreamLogin::Refused { messages, .. } => reject(client, &messages).await,
 //!         UpstreamLogin::Declined => {
 //!             reject(client, &error_response("28000", "the server does not request a password", None)).await;
+//!             return Ok(());
+//!         }
+//!     };
+//!     match upstream::read_session_start(&mut session).await? {
+//!         SessionStart::Ready { messages: further, .. } => {
+//!             messages.extend(further);
+//!             let state = SessionState::new();
+//!             let end = relay_session(client, session, messages, &state).await;
+//!             println!("{} bytes for the client, {end:?}", state.bytes_to_client());
+//!         }
+//!         SessionStart::Refused { messages: further, .. } => {
+//!             messages.extend(further);
+//!             reject(client, &messages).await;
 //!         }
 //!     }
 //!     Ok(())
 //! }
 //!
 //! # async fn run() -> io::Result<()> {
-//! let server = Arc::new(ServerAddress::Tcp { host: "db.example".into(), port: 5432, tls: None });
+//! let host = "db.example".to_owned();
+//! let server = Arc::new(ServerAddress::Tcp { host, hostaddr: None, port: 5432, tls: None });
 //! let listener = Listener::bind(([127, 0, 0, 1], 15432).into(), 100, move |client, _| {
 //!     let server = server.clone();
 //!     async move {
@@ -96,15 +96,21 @@ pub mod listener;
 pub mod message;
 pub mod reject;
 pub mod relay;
+pub mod session;
+pub mod socket;
 pub mod startup;
 pub mod stream;
+pub mod tracker;
 pub mod upstream;
+
+mod buffers;
 
 pub use handshake::{Handshake, HandshakeError};
 pub use listener::Listener;
 pub use message::{ProtocolError, ReadError};
 pub use reject::reject;
-pub use relay::relay;
+pub use relay::{relay, relay_session};
+pub use session::{SessionEnd, SessionState, Side};
 pub use stream::{BoxedStream, Stream};
 /// The TLS types in this crate's signatures.
 pub use tokio_rustls;

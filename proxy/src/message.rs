@@ -133,9 +133,23 @@ pub async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<M
     Ok(Message { kind, bytes })
 }
 
-/// What a proxy reads from the body of an `ErrorResponse`.
+/// The fields of an `ErrorResponse`.
+///
+/// The texts are what a program decides with: bytes that are not UTF-8 are replaced in them. All fields are kept as they
+/// were received, and [`to_message`](Self::to_message) returns them unchanged, except for those that were replaced.
+///
+/// ```
+/// use pgentra_proxy::message::ErrorFields;
+///
+/// let error = ErrorFields::parse(b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed\0Fauth.c\0\0");
+/// assert_eq!(error.sqlstate, "28P01");
+/// let explained = error.with_detail("The role does not exist.").to_message();
+/// assert_eq!(ErrorFields::parse(&explained[5..]).detail.as_deref(), Some("The role does not exist."));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorFields {
+    /// The severity, which is not translated; empty if it is absent.
+    pub severity: String,
     /// The SQLSTATE; empty if it is absent.
     pub sqlstate: String,
     /// The message; empty if it is absent.
@@ -144,45 +158,114 @@ pub struct ErrorFields {
     pub detail: Option<String>,
     /// The hint.
     pub hint: Option<String>,
+    /// All fields by their types, in the server's order.
+    fields: Vec<(u8, Vec<u8>)>,
 }
 
 impl ErrorFields {
-    /// Reads the body of an `ErrorResponse`. Unknown fields are skipped.
+    /// Creates the fields of a fatal error. NUL bytes, which end a field, are left out of the texts.
+    pub fn fatal(sqlstate: &str, message: &str) -> Self {
+        let mut fields = Self::default();
+        for (kind, text) in [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message)] {
+            fields.append(kind, &without_nul(text));
+        }
+        fields
+    }
+
+    /// Reads the body of an `ErrorResponse` or a `NoticeResponse`.
     pub fn parse(body: &[u8]) -> Self {
         let mut fields = Self::default();
         for field in body.split(|byte| *byte == 0) {
             // An empty field ends the message.
             let Some((kind, value)) = field.split_first() else { break };
-            let value = || String::from_utf8_lossy(value).into_owned();
-            match kind {
-                b'C' => fields.sqlstate = value(),
-                b'M' => fields.message = value(),
-                b'D' => fields.detail = Some(value()),
-                b'H' => fields.hint = Some(value()),
-                _ => {}
-            }
+            fields.append(*kind, value);
         }
         fields
     }
-}
 
-/// Returns a fatal `ErrorResponse`. NUL bytes, which end a field, are left out of the texts.
-pub fn error_response(sqlstate: &str, message: &str, hint: Option<&str>) -> Vec<u8> {
-    let mut body = Vec::new();
-    let fields =
-        [(b'S', Some("FATAL")), (b'V', Some("FATAL")), (b'C', Some(sqlstate)), (b'M', Some(message)), (b'H', hint)];
-    for (kind, value) in fields {
-        if let Some(value) = value {
-            body.push(kind);
-            body.extend(value.bytes().filter(|byte| *byte != 0));
+    /// Returns the fields with another detail. It follows the message.
+    #[must_use]
+    pub fn with_detail(self, detail: &str) -> Self {
+        self.with(b'D', detail)
+    }
+
+    /// Returns the fields with another hint. It follows the detail, or else the message.
+    #[must_use]
+    pub fn with_hint(self, hint: &str) -> Self {
+        self.with(b'H', hint)
+    }
+
+    /// Returns the value of a field by its type, as it was received.
+    pub fn field(&self, kind: u8) -> Option<&[u8]> {
+        self.fields.iter().rev().find(|(field, _)| *field == kind).map(|(_, value)| value.as_slice())
+    }
+
+    /// Returns the `ErrorResponse` with these fields.
+    pub fn to_message(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (kind, value) in &self.fields {
+            body.push(*kind);
+            body.extend(value);
             body.push(0);
         }
+        body.push(0);
+        framed(b'E', &body)
     }
-    body.push(0);
-    let mut message = vec![b'E'];
+
+    fn append(&mut self, kind: u8, value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match kind {
+            // The severity of `S` is translated, and servers before 9.6 have only that.
+            b'S' if self.severity.is_empty() => self.severity = text(),
+            b'V' => self.severity = text(),
+            b'C' => self.sqlstate = text(),
+            b'M' => self.message = text(),
+            b'D' => self.detail = Some(text()),
+            b'H' => self.hint = Some(text()),
+            _ => {}
+        }
+        self.fields.push((kind, value.to_vec()));
+    }
+
+    fn with(self, kind: u8, text: &str) -> Self {
+        let mut fields: Vec<_> = self.fields.into_iter().filter(|(field, _)| *field != kind).collect();
+        let before: &[u8] = if kind == b'D' { b"SVCM" } else { b"SVCMD" };
+        let position = fields.iter().rposition(|(field, _)| before.contains(field)).map_or(0, |last| last + 1);
+        fields.insert(position, (kind, without_nul(text)));
+        let mut changed = Self::default();
+        for (kind, value) in fields {
+            changed.append(kind, &value);
+        }
+        changed
+    }
+}
+
+fn without_nul(text: &str) -> Vec<u8> {
+    text.bytes().filter(|byte| *byte != 0).collect()
+}
+
+/// Returns a message with this type and body.
+pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind];
     message.extend(u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
     message.extend(body);
     message
+}
+
+/// Returns a fatal `ErrorResponse`: a short form of [`ErrorFields::fatal`].
+pub fn error_response(sqlstate: &str, message: &str, hint: Option<&str>) -> Vec<u8> {
+    let error = ErrorFields::fatal(sqlstate, message);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+    .to_message()
+}
+
+/// Returns the `ErrorResponse` for an idle session that is ended: FATAL 57P01, as a server sends it when it is shut
+/// down. Connection pools open another connection then.
+pub fn session_ended() -> Vec<u8> {
+    error_response("57P01", "terminating connection due to administrator command", None)
 }
 
 #[cfg(test)]
@@ -248,5 +331,32 @@ mod tests {
         assert_eq!(ErrorFields::parse(b""), ErrorFields::default());
         assert_eq!(ErrorFields::parse(b"SFATAL\0C28P01").sqlstate, "28P01");
         assert_eq!(ErrorFields::parse(b"C28000\0\0C28P01\0").sqlstate, "28000");
+    }
+
+    #[test]
+    fn error_fields_to_message_returns_all_fields_as_they_were() {
+        let body = b"SFEHLER\0VERROR\0C28000\0M\xe4\0Dold\0p12\0Fauth.c\0L1\0R\0?unknown\0\0";
+        let error = ErrorFields::parse(body);
+        assert_eq!((error.severity.as_str(), error.message.as_str()), ("ERROR", "\u{fffd}"));
+        assert_eq!(error.to_message(), framed(b'E', body));
+        assert_eq!((error.field(b'F'), error.field(b'x')), (Some(&b"auth.c"[..]), None));
+        assert_eq!(ErrorFields::parse(b"SFATAL\0C28P01\0").severity, "FATAL");
+    }
+
+    #[test]
+    fn error_fields_with_detail_and_hint_replaces_only_these() {
+        for (body, expected) in [
+            (&b"SFATAL\0C28P01\0Mm\0Fauth.c\0\0"[..], &b"SFATAL\0C28P01\0Mm\0Ddetail\0Hhint\0Fauth.c\0\0"[..]),
+            (b"SFATAL\0Mm\0Dold\0Hold\0p1\0\0", b"SFATAL\0Mm\0Ddetail\0Hhint\0p1\0\0"),
+            (b"Hold\0Mm\xff\0Dold\0\0", b"Mm\xff\0Ddetail\0Hhint\0\0"),
+            (b"\0", b"Ddetail\0Hhint\0\0"),
+        ] {
+            let changed = ErrorFields::parse(body).with_detail("det\0ail").with_hint("hint");
+            assert_eq!(changed.to_message(), framed(b'E', expected), "{body:?}");
+            assert_eq!((changed.detail.as_deref(), changed.hint.as_deref()), (Some("detail"), Some("hint")));
+            let reverse = ErrorFields::parse(body).with_hint("hint").with_detail("detail");
+            assert_eq!(reverse.to_message(), framed(b'E', expected), "{body:?}");
+        }
+        assert_eq!(ErrorFields::parse(&session_ended()[5..]).sqlstate, "57P01");
     }
 }

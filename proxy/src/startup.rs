@@ -11,6 +11,10 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST_CODE: u32 = 80_877_103;
 const GSSENC_REQUEST_CODE: u32 = 80_877_104;
 
+/// The message of the [`ProtocolError`] for first bytes that are not an opening, such as those of HTTP. PostgreSQL
+/// closes the connection without a response then.
+pub const INVALID_LENGTH: &str = "invalid length of startup packet";
+
 /// The message `SSLRequest`.
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
@@ -35,7 +39,7 @@ impl Opening {
     /// is a start of a session without a user.
     pub fn parse(packet: Vec<u8>) -> Result<Self, ProtocolError> {
         let Some(code) = packet.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes) else {
-            return Err(ProtocolError::violation("invalid length of startup packet"));
+            return Err(ProtocolError::violation(INVALID_LENGTH));
         };
         match code {
             SSL_REQUEST_CODE => Ok(Self::Ssl),
@@ -60,6 +64,24 @@ pub async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> Result<Openi
     Ok(Opening::parse(packet)?)
 }
 
+/// The key of a session: the server process and the secret key. A session's `BackendKeyData` contains it, and a cancel
+/// request for the session contains the same bytes. It is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionKey(Box<[u8]>);
+
+impl SessionKey {
+    /// Reads the body of `BackendKeyData`. Returns `None` if it is not the process and a key of 4 to 256 bytes.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        (8..=260).contains(&body.len()).then(|| Self(body.into()))
+    }
+}
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SessionKey")
+    }
+}
+
 /// A cancel request. It contains the secret key of a session, which is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelRequest {
@@ -75,6 +97,11 @@ impl CancelRequest {
     /// Returns the body: the server process and the secret key, as in the session's `BackendKeyData`.
     pub fn key(&self) -> &[u8] {
         self.packet.get(8..).unwrap_or_default()
+    }
+
+    /// Returns the key of the session to cancel, or `None` if no session can have it.
+    pub fn session_key(&self) -> Option<SessionKey> {
+        SessionKey::parse(self.key())
     }
 }
 
@@ -173,7 +200,7 @@ impl StartupMessage {
         }
         packet.push(0);
         let length = u32::try_from(packet.len()).ok().filter(|length| *length as usize <= MAX_OPENING);
-        let length = length.ok_or_else(|| ProtocolError::violation("invalid length of startup packet"))?;
+        let length = length.ok_or_else(|| ProtocolError::violation(INVALID_LENGTH))?;
         packet[..4].copy_from_slice(&length.to_be_bytes());
         Self::parse(packet)
     }

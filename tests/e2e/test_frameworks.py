@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.one_python, pytest.mark.timeout(1200)]
 PROGRAMS = Path(__file__).parent / "frameworks"
 #: The environment of each program.
 FRAMEWORKS = {
+    "aiopg": "frameworks",
     "airflow": "frameworks-airflow",
     "alembic": "frameworks",
     "celery": "frameworks",
@@ -28,11 +29,13 @@ FRAMEWORKS = {
     "fastapi": "frameworks",
     "flask_sqlalchemy": "frameworks",
     "gunicorn": "frameworks",
+    "langgraph": "frameworks-large",
     "mlflow": "frameworks-mlflow",
     "pandas": "frameworks-large",
     "sqlalchemy14": "frameworks-sqlalchemy14",
     "sqlmodel": "frameworks",
     "superset": "frameworks-superset",
+    "tortoise": "frameworks",
 }
 #: Environments whose install is small. `make test-all` also runs the programs of the others.
 SMALL = {"frameworks", "frameworks-sqlalchemy14"}

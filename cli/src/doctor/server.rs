@@ -13,7 +13,6 @@ use pgentra_proxy::{
     BoxedStream,
     authenticate::{AuthenticationRequest, AuthenticationResponse, Authenticator},
     message::password_message,
-    startup::{Opening, StartupMessage},
     upstream::{UpstreamLogin, log_in},
 };
 use serde_json::Value;
@@ -23,7 +22,10 @@ use super::{
     report::Check,
     session::{QueryError, Session},
 };
-use crate::connection::{self, Connection};
+use crate::{
+    connection::{self, Connection},
+    startup_message::startup_message,
+};
 
 /// The time limit of the login.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -61,7 +63,7 @@ pub async fn login(
     principal: Option<&Principal>,
     mut stream: BoxedStream,
 ) -> (Check, Option<Session>) {
-    let Some(startup) = startup(login.user(), connection.database()) else {
+    let Some(startup) = startup_message(login.user(), connection.database(), "pgentra doctor") else {
         return (Check::fail("login", "the names of role and database are too long"), None);
     };
     let mut token = Token { login, declined: None };
@@ -100,22 +102,6 @@ pub async fn login(
             let explained = explain(&classified, login.user(), source, principal, None);
             (check.do_this(explained.trim_end_matches(CHECK_EACH_STEP)), None)
         }
-    }
-}
-
-/// Returns the startup message of protocol 3.0.
-fn startup(user: &str, database: &str) -> Option<StartupMessage> {
-    let mut packet = vec![0; 4];
-    packet.extend(196_608_u32.to_be_bytes());
-    for text in ["user", user, "database", database, "application_name", "pgentra doctor", "client_encoding", "UTF8"] {
-        packet.extend(text.bytes().chain([0]));
-    }
-    packet.push(0);
-    let length = u32::try_from(packet.len()).ok()?;
-    packet[..4].copy_from_slice(&length.to_be_bytes());
-    match Opening::parse(packet) {
-        Ok(Opening::Startup(message)) => Some(message),
-        _ => None,
     }
 }
 

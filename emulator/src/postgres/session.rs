@@ -1,7 +1,6 @@
 //! One connection of the proxy: the token is verified at its start, and the faults are applied; then a session is
 //! relayed, or the client is rejected. The steps of the protocol are those of `pgentra_proxy`.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +9,9 @@ use pgentra_proxy::message::error_response;
 use pgentra_proxy::startup::{CancelRequest, Opening, StartupMessage};
 use pgentra_proxy::tokio_rustls::TlsAcceptor;
 use pgentra_proxy::{
-    ALPN, BoxedStream, Handshake, HandshakeError, ProtocolError, ReadError, authenticate, reject, relay,
+    ALPN, BoxedStream, Handshake, HandshakeError, ProtocolError, ReadError, SessionState, authenticate, reject,
+    relay_session,
 };
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -106,19 +105,14 @@ impl Connections {
         };
         let mut disconnects = self.proxy_state.disconnects();
         match self.start(stream, &mut login).await {
-            Ok((mut client, server, messages)) => {
+            Ok((client, server, messages)) => {
                 // The session is recorded before the client gets ReadyForQuery, so that a test that has connected finds
                 // the login in the report.
                 let _session = self.proxy_state.session();
                 self.proxy_state.record(login);
-                let session = async {
-                    client.write_all(&messages).await?;
-                    client.flush().await?;
-                    relay(client, server).await;
-                    io::Result::Ok(())
-                };
+                let state = SessionState::new();
                 tokio::select! {
-                    _ = session => {}
+                    _ = relay_session(client, server, messages, &state) => {}
                     _ = disconnects.changed() => {}
                 }
             }

@@ -10,7 +10,7 @@ use pgentra_proxy::BoxedStream;
 use pgentra_proxy::message::error_response;
 use pgentra_proxy::startup::{CancelRequest, StartupMessage};
 use pgentra_proxy::tokio_rustls::TlsConnector;
-use pgentra_proxy::upstream::{self, ServerAddress, UpstreamLogin};
+use pgentra_proxy::upstream::{self, ServerAddress, ServerTls, UpstreamLogin};
 use rustls::{ClientConfig, RootCertStore, crypto};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -125,7 +125,7 @@ impl Upstream {
         let address = match config.get_hosts() {
             [Host::Tcp(host)] => {
                 let tls = (config.get_ssl_mode() == SslMode::Require).then(tls_connector).transpose()?;
-                ServerAddress::Tcp { host: host.clone(), port, tls }
+                ServerAddress::Tcp { host: host.clone(), hostaddr: None, port, tls: tls.map(ServerTls::new) }
             }
             [Host::Unix(directory)] => ServerAddress::UnixSocket { directory: directory.clone(), port },
             [] => return Err(UpstreamError::Url("no host".into())),
@@ -249,7 +249,8 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<BoxedStream, UpstreamError> {
-        self.within_limit(upstream::connect(&self.address)).await
+        let connection = async { Ok(upstream::connect(&self.address).await?.stream) };
+        self.within_limit(connection).await
     }
 
     async fn within_limit<T>(&self, operation: impl Future<Output = io::Result<T>>) -> Result<T, UpstreamError> {

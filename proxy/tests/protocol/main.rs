@@ -3,6 +3,7 @@
 mod handshake;
 mod listener;
 mod relay;
+mod tracker;
 mod upstream;
 
 use std::io;
@@ -74,6 +75,11 @@ pub(crate) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
     packet.extend(body);
     packet
+}
+
+/// Returns a message with this type and body.
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
 }
 
 pub(crate) async fn within_limit<T>(future: impl Future<Output = T>) -> T {

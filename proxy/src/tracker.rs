@@ -1,0 +1,230 @@
+//! Whether a session is idle: the messages of both directions are counted by their headers.
+
+/// The length of a message's header: its type and its length.
+const HEADER: usize = 5;
+
+/// Finds the messages in the bytes of one direction. Bodies are skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Scanner {
+    /// The bytes of the header that are known. Equal states have equal values, so it is zero between two messages.
+    header: [u8; HEADER],
+    /// How many bytes of the header are known; 0 between two messages.
+    filled: u8,
+    is_malformed: bool,
+    /// How many bytes of the body are missing.
+    body: u32,
+}
+
+impl Scanner {
+    /// Returns whether no message is incomplete.
+    fn is_between_messages(&self) -> bool {
+        self.filled == 0 && !self.is_malformed
+    }
+
+    /// Reads further bytes, and calls `complete` for each message that they complete, with its type and its last byte.
+    fn scan(&mut self, mut bytes: &[u8], mut complete: impl FnMut(u8, u8)) {
+        while !bytes.is_empty() && !self.is_malformed {
+            if usize::from(self.filled) < HEADER {
+                let header = if self.filled == 0
+                    && let Some((header, rest)) = bytes.split_first_chunk()
+                {
+                    bytes = rest;
+                    *header
+                } else {
+                    let known = usize::from(self.filled);
+                    let count = bytes.len().min(HEADER - known);
+                    self.header[known..known + count].copy_from_slice(&bytes[..count]);
+                    bytes = &bytes[count..];
+                    self.filled += count as u8;
+                    if usize::from(self.filled) < HEADER {
+                        return;
+                    }
+                    self.header
+                };
+                let [kind, length @ ..] = header;
+                let length = u32::from_be_bytes(length);
+                // PostgreSQL reads the length as a signed integer, and it includes its own four bytes.
+                if length < 4 || length > i32::MAX as u32 {
+                    *self = Self { is_malformed: true, ..Self::default() };
+                    return;
+                }
+                self.body = length - 4;
+                if self.body as usize <= bytes.len() {
+                    let (body, rest) = bytes.split_at(self.body as usize);
+                    bytes = rest;
+                    *self = Self::default();
+                    complete(kind, body.last().copied().unwrap_or_default());
+                    continue;
+                }
+                self.header = header;
+                self.filled = HEADER as u8;
+            }
+            let count = bytes.len().min(self.body as usize);
+            let (body, rest) = bytes.split_at(count);
+            bytes = rest;
+            self.body -= count as u32;
+            if self.body == 0 {
+                let kind = self.header[0];
+                *self = Self::default();
+                complete(kind, body.last().copied().unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// A `COPY ... FROM STDIN` that the server has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CopyIn {
+    #[default]
+    None,
+    /// The server receives data. `ignored_sync` is known at the client's end of the data: whether the only request
+    /// without a `ReadyForQuery` is a Sync that precedes the end.
+    Active { ignored_sync: Option<bool>, has_failed: bool },
+    /// After a failed one: the server's next message shows whether it ignored the Sync.
+    Failed,
+}
+
+/// Counts the messages of a session, and so finds out when it is idle.
+///
+/// A session is idle if these conditions hold:
+///
+/// - No message is incomplete, in either direction.
+/// - The server's last message was `ReadyForQuery` outside of a transaction. Messages that a server sends to an idle
+///   session (`NoticeResponse`, `NotificationResponse`, `ParameterStatus`) do not change this. Any other message does.
+/// - The server has sent one `ReadyForQuery` for the start of the session, and one for each Query, Sync and
+///   FunctionCall of the client.
+/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. The messages of
+///   COPY are allowed, because a server ignores them outside of COPY.
+///
+/// A `COPY ... FROM STDIN` by the extended query protocol is an exception of the protocol: the server ignores a Sync that
+/// arrives while it waits for data. Such a Sync is not counted if the server's messages prove that it was ignored.
+///
+/// A session whose bytes are not messages, or whose server sends a `ReadyForQuery` without a request, is never idle. Nothing here fails, and nothing is kept but counts: about 60
+/// bytes.
+///
+/// ```
+/// use pgentra_proxy::tracker::MessageTracker;
+///
+/// let mut tracker = MessageTracker::new();
+/// tracker.server(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
+/// assert!(tracker.is_idle());
+/// tracker.client(b"Q\0\0\0\x0dselect 1\0");
+/// assert!(!tracker.is_idle());
+/// tracker.server(b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I");
+/// assert!(tracker.is_idle());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageTracker {
+    client: Scanner,
+    server: Scanner,
+    /// The client's requests that each lead to a `ReadyForQuery`, less those that arrived.
+    outstanding: i64,
+    /// Whether the server has sent a `ReadyForQuery` without a request. The counts mean nothing then.
+    is_unexpected: bool,
+    /// Whether the server's last message was `ReadyForQuery` outside of a transaction.
+    is_ready: bool,
+    /// Whether the client has sent messages that a later Sync would complete.
+    is_unsynced: bool,
+    /// Whether the last request was a Sync.
+    last_is_sync: bool,
+    copy_in: CopyIn,
+}
+
+impl Default for MessageTracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MessageTracker {
+    /// Creates the state before the server's first message, so that the `ReadyForQuery` of the start is still to come.
+    pub const fn new() -> Self {
+        const SCANNER: Scanner = Scanner { header: [0; HEADER], filled: 0, is_malformed: false, body: 0 };
+        Self {
+            client: SCANNER,
+            server: SCANNER,
+            outstanding: 1,
+            is_unexpected: false,
+            is_ready: false,
+            is_unsynced: false,
+            last_is_sync: false,
+            copy_in: CopyIn::None,
+        }
+    }
+
+    /// Returns whether the session is idle.
+    pub fn is_idle(&self) -> bool {
+        self.is_ready
+            && self.outstanding == 0
+            && !self.is_unexpected
+            && !self.is_unsynced
+            && self.client.is_between_messages()
+            && self.server.is_between_messages()
+    }
+
+    /// Returns whether the server's last message is complete.
+    pub(crate) fn is_between_server_messages(&self) -> bool {
+        self.server.is_between_messages()
+    }
+
+    /// Reads further bytes of the client, after its startup message and its passwords.
+    pub fn client(&mut self, bytes: &[u8]) {
+        let Self { client, outstanding, is_unsynced, last_is_sync, copy_in, .. } = self;
+        client.scan(bytes, |kind, _| match kind {
+            b'Q' | b'S' | b'F' => {
+                *outstanding += 1;
+                *is_unsynced = false;
+                *last_is_sync = kind == b'S';
+            }
+            // The server does not respond to these. Drivers send Flush also after Sync.
+            b'd' | b'H' => {}
+            b'c' | b'f' => {
+                if let CopyIn::Active { ignored_sync: ignored_sync @ None, .. } = copy_in {
+                    *ignored_sync = Some(*outstanding == 1 && *last_is_sync);
+                }
+            }
+            _ => *is_unsynced = true,
+        });
+    }
+
+    /// Reads further bytes of the server, from its first message on.
+    pub fn server(&mut self, bytes: &[u8]) {
+        let Self { server, outstanding, is_unexpected, is_ready, copy_in, .. } = self;
+        server.scan(bytes, |kind, last| {
+            match kind {
+                // They can arrive at any time.
+                b'N' | b'A' | b'S' => return,
+                b'Z' => {
+                    *outstanding -= 1;
+                    *is_unexpected |= *outstanding < 0;
+                    *is_ready = last == b'I';
+                    *copy_in = match *copy_in {
+                        CopyIn::Active { ignored_sync: Some(true), has_failed: true } if *outstanding > 0 => {
+                            CopyIn::Failed
+                        }
+                        _ => CopyIn::None,
+                    };
+                    return;
+                }
+                b'G' => *copy_in = CopyIn::Active { ignored_sync: None, has_failed: false },
+                // The end of the data was read, and so was what precedes it.
+                b'C' if *copy_in == (CopyIn::Active { ignored_sync: Some(true), has_failed: false }) => {
+                    *outstanding -= 1;
+                    *copy_in = CopyIn::None;
+                }
+                b'E' => {
+                    if let CopyIn::Active { has_failed, .. } = copy_in {
+                        *has_failed = true;
+                    }
+                }
+                _ => {}
+            }
+            if *copy_in == CopyIn::Failed {
+                // A Sync that was not ignored leads to a ReadyForQuery without another message before it.
+                *outstanding -= 1;
+                *copy_in = CopyIn::None;
+            }
+            *is_ready = false;
+        });
+    }
+}
