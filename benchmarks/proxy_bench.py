@@ -141,6 +141,8 @@ class Endpoint:
     host: str
     port: int
     variables: dict[str, str] = field(default_factory=dict)
+    #: The process between client and server.
+    pid: int | None = None
 
 
 class Setup:
@@ -253,7 +255,7 @@ class Setup:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.stops.append(lambda: end(process, signal.SIGINT))
         wait_until(lambda: accepts(port), 30, "PgBouncer")
-        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"})
+        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"}, process.pid)
 
     def proxy(self, server_port: int, *options: str) -> Proxy:
         """Starts the proxy in front of a server of this machine."""
@@ -295,8 +297,8 @@ class Proxy:
     def endpoints(self) -> list[Endpoint]:
         variables = {"PGSSLMODE": "disable"}
         return [
-            Endpoint("tcp", "127.0.0.1", self.port, variables),
-            Endpoint("socket", str(self.socket), self.port, variables),
+            Endpoint("tcp", "127.0.0.1", self.port, variables, self.pid),
+            Endpoint("socket", str(self.socket), self.port, variables, self.pid),
         ]
 
     def stop(self) -> None:
@@ -312,6 +314,8 @@ class Run:
     tps: float
     p50_us: float
     p99_us: float
+    #: The processor time of the process between client and server, for each query.
+    cpu_us: float
 
 
 def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
@@ -319,13 +323,15 @@ def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
         words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2))]
         words += ["-T", str(seconds), "-l", "--log-prefix", f"{logs}/log"]
         words += ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+        before = 0.0 if endpoint.pid is None else processor_s(endpoint.pid)
         printed = run(*words, env=os.environ | endpoint.variables)
+        cpu = 0.0 if endpoint.pid is None else processor_s(endpoint.pid) - before
         times = sorted(
             int(line.split(" ", 3)[2]) for log in Path(logs).iterdir() for line in log.read_text().splitlines()
         )
     found = re.search(r"tps = ([\d.]+) \(without", printed)
     assert found, printed
-    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100])
+    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100], cpu / len(times) * 1e6)
 
 
 def by_turns(endpoints: list[Endpoint], rounds: int, measure: Callable[[Endpoint], Any]) -> dict[str, list[Any]]:
@@ -361,6 +367,7 @@ def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> lis
                 "tps": statistics.median(one.tps for one in found),
                 "p50_us": statistics.median(one.p50_us for one in found),
                 "p99_us": statistics.median(one.p99_us for one in found),
+                "cpu_us": statistics.median(one.cpu_us for one in found),
             }
             for name, found in runs.items()
         }
@@ -399,7 +406,8 @@ LABELS = {"tcp": "TCP", "socket": "Unix socket"}
 
 def said(figures: dict[str, float], direct: dict[str, float]) -> str:
     text = f"{figures['ratio']:.2f} of direct ({figures['tps']:,.0f} of {direct['tps']:,.0f} a second"
-    return f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us)"
+    text = f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us"
+    return f"{text}; {figures['cpu_us']:.0f} us of processor a query)"
 
 
 def copy_rows(setup: Setup, endpoints: list[Endpoint], rounds: int) -> list[Row]:
