@@ -1,6 +1,6 @@
 """Measures `pgentra proxy` and `pgentra token`: the part `proxy` of `run.py`.
 
-    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench copy sessions start token, or all of them;
+    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench calls copy sessions start token, or all;
                                                      `--quick` takes a tenth of the time
 
 The server is Debian's PostgreSQL with TLS; the role's password is the token, so that no emulator is in the path. Direct
@@ -401,6 +401,31 @@ def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> lis
     return rows
 
 
+def call_rows(endpoints: list[Endpoint]) -> list[Row]:
+    """The system calls of a query, if this machine has strace."""
+    strace = shutil.which("strace")
+    if strace is None:
+        say("not tried: the system calls of a query: no strace on this machine")
+        return []
+    queries, found = 2_000, {}
+    for endpoint in (one for one in endpoints if one.name in LABELS):
+        with tempfile.NamedTemporaryFile() as output:
+            words = [strace, "-f", "-c", "-o", output.name, "-p", str(endpoint.pid)]
+            watching = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+            assert watching.stderr is not None
+            watching.stderr.readline()  # It is attached.
+            words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-t", str(queries)]
+            where = ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+            run(*words, *where, env=os.environ | endpoint.variables)
+            end(watching, signal.SIGINT)
+            total = next(line for line in reversed(output.read().decode().splitlines()) if line.endswith("total"))
+            found[endpoint.name] = int(total.split()[3]) / queries
+    text = "; ".join(f"{found[name]:.2f}" for name in LABELS)
+    figures = {"ours": {f"calls_{name}": calls for name, calls in found.items()}}
+    # A few are those of the login.
+    return [Row("system calls of a query, TCP; Unix socket", "<= 6.5", text, "", max(found.values()) <= 6.5, figures)]
+
+
 LABELS = {"tcp": "TCP", "socket": "Unix socket"}
 
 
@@ -618,9 +643,10 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     try:
         setup = Setup(folder)
         parts: dict[str, Callable[[Setup], list[Row]]] = {}
-        if not wanted or {"pgbench", "copy"} & set(wanted):
+        if not wanted or {"pgbench", "calls", "copy"} & set(wanted):
             endpoints = [setup.direct(), setup.pgbouncer(), *setup.proxy(setup.server).endpoints()]
             parts["pgbench"] = lambda _: throughput_rows(endpoints, rounds, seconds)
+            parts["calls"] = lambda _: call_rows(endpoints)
             parts["copy"] = lambda one: copy_rows(one, endpoints, rounds)
         parts["sessions"] = lambda one: session_rows(one, 1_000 if quick else SESSIONS)
         parts["start"] = lambda one: start_rows(one, rounds)
