@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages advisories install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -170,12 +170,16 @@ lint-generated: prerequisites
 lint-dependencies: prerequisites
 	@$(RUN) cargo-deny cargo deny --log-level error check bans licenses sources
 
+# Needs a network, so that it is no part of `make lint`.
+advisories: prerequisites
+	@$(RUN) cargo-deny cargo deny --log-level error check advisories
+
 lint-python: prerequisites
 	@$(RUN) tools ruff format --check --quiet .
 	@$(RUN) tools ruff check --quiet .
 
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
-TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/support
+TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/packages tests/support
 lint-types: prerequisites
 	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native

@@ -30,7 +30,7 @@ use tracing::info;
 pub use self::arguments::Arguments;
 use self::{
     address::ListenAddress,
-    arguments::UpstreamOptions,
+    arguments::{Mode, UpstreamOptions},
     cancel::CancelKeys,
     client_tls::ClientTls,
     drain::EndSignals,
@@ -138,6 +138,10 @@ async fn serve(
         tasks.spawn(endpoints.serve(Arc::clone(&health), metrics));
     }
     tasks.spawn(systemd::keep_watchdog());
+    if arguments.operation.mode == Mode::Ahead {
+        let warmed = Arc::clone(&proxy);
+        tasks.spawn(async move { warmed.request_token().await });
+    }
     let (sessions, limits) = (Arc::clone(&proxy.sessions), options.clone());
     tasks.spawn(async move { sessions.end_old(limits.max_session_age, limits.idle_timeout).await });
     info!(target: "pgentra::proxy", "clients: {}", proxy.guard.description());

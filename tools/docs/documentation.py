@@ -53,6 +53,7 @@ LINK = re.compile(
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
 REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
+OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -123,8 +124,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Removes the roles of Python's docstrings, such as `:meth:`, before names."""
-    return ROLE.sub("<code>", html) if page.file.src_uri == "reference/python.md" else html
+    """Removes the roles of Python's docstrings, such as `:meth:`, before names, and marks the names of options."""
+    return OPTION.sub(r'<code class="option">\1</code>', ROLE.sub("<code>", html))
 
 
 def fence(match: re.Match[str]) -> str:

@@ -172,7 +172,8 @@ async fn cancel_of_a_server_that_closes_in_any_way_succeeds() {
 
 /// The messages of a session's start, with a key of this length after the process.
 fn session_start(key: usize) -> Vec<u8> {
-    let parameters = [&b"server_version\x0015.18\0"[..], b"in_hot_standby\0on\0"].map(|body| framed(b'S', body)).concat();
+    let parameters =
+        [&b"server_version\x0015.18\0"[..], b"in_hot_standby\0on\0"].map(|body| framed(b'S', body)).concat();
     let key = framed(b'K', &[&[0, 0, 0, 1][..], &vec![9; key]].concat());
     [NOTICE, &parameters, &key, &server_messages("Z")].concat()
 }
