@@ -65,7 +65,7 @@ def test_http_endpoints_of_a_proxy_that_works(start: Start) -> None:
 
 def test_http_is_off_by_default(cli: Cli) -> None:
     proxy = RunningProxy(cli)
-    assert "http at" not in proxy.log
+    assert "metrics at" not in proxy.log
     proxy.stop()
 
 
