@@ -74,8 +74,8 @@ def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp
             "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
             "TEST_ROLE": identity.name,
         }
-        program = [python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"]
-        run_program(program, emulator, identity, variables)
+        python, program = python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"
+        run_program([python, program], emulator, identity, variables)
         administrator.execute(f'drop database "{identity.name}" with (force)')
 
 
