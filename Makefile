@@ -32,7 +32,7 @@ LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-p
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages advisories install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages advisories install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -246,11 +246,21 @@ bench-node: npm
 plots: ## draw the figures of the last measurements as SVG into docs/images
 	@$(RUN) plots python benchmarks/plot.py
 
+# The length and the seed of a soak. ONLY="python proxy" runs a part; then the figures go to .cache/soak, not to the docs.
+MINUTES = 15
+SEED = 1
+soak: build ## pools of every language and sessions through the proxy, with short tokens and random faults, for MINUTES=15
+	@$(CARGO_BUILD) -p pgentra-cli
+	@MINUTES=$(MINUTES) SEED=$(SEED) tools/soak.sh $(ONLY)
+
 # Documentation
 
-docs: ## the documentation site, in target/site; `make docs-reference` adds the reference of each language
-	@built=$$(NO_MKDOCS_2_WARNING=1 $(RUN) docs mkdocs build --site-dir "$(BUILD)/site" 2>&1) || { echo "$$built"; exit 1; }
+docs: ## the documentation site, in target/site; with the reference of Python
+	@built=$$(BUILD="$(BUILD)" NO_MKDOCS_2_WARNING=1 $(RUN) docs mkdocs build --site-dir "$(BUILD)/site" 2>&1) || { echo "$$built"; exit 1; }
 	@echo "built: python3 -m http.server --bind 127.0.0.1 --directory $(BUILD)/site"
+
+docs-reference: prerequisites ## the reference of each language that this machine has tools for, and the site with it
+	@BUILD="$(BUILD)" tools/docs/reference.sh && $(MAKE) --no-print-directory docs
 
 # Builds
 

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 OUTAGES = frozenset({"unavailable", "throttled", "dropped", "black hole", "garbage"})
 #: The faults that reject or cut logins at the server; each counts how many.
 COUNTED = frozenset({"login rejected", "connection dropped"})
+#: Every open session is closed by the server.
+SESSIONS_CLOSED = "sessions closed"
+#: The lines of the sessions through the proxy: what must never happen, and a session that ended before its time.
+INTEGRITY, SESSION = "integrity", "session"
 #: Every cached token is rejected from then on.
 KEYS_RETIRED = "keys retired"
 
@@ -76,6 +80,13 @@ def judge(logins: Iterable[Login], windows: list[Window], tokens: dict[str, list
 def _explanation(
     login: Login, windows: list[Window], tokens: list[float], lifetime_s: float, left: dict[int, int]
 ) -> str | None:
+    if login.pool == INTEGRITY:
+        return None
+    for window in windows:
+        if window.kind == SESSIONS_CLOSED and window.began - CLOCK_S <= login.ended <= window.ended + RECOVERY_S:
+            return window.kind
+    if login.pool == SESSION:
+        return None
     for window in windows:
         near = window.began - CLOCK_S <= login.ended and login.began <= window.ended + CLOCK_S
         if window.kind in COUNTED and near and left[id(window)] > 0:
@@ -84,9 +95,10 @@ def _explanation(
             return window.kind
     for window in windows:
         if window.kind == KEYS_RETIRED and window.began <= login.ended:
-            # The cached token is replaced at its refresh point at the latest.
-            replaced = min((time for time in tokens if time > window.began), default=math.inf)
-            if login.began <= min(replaced + CLOCK_S, window.began + 0.8 * lifetime_s + RECOVERY_S):
+            # The cached token is replaced at its refresh point at the latest. A token that arrived while the keys
+            # changed may be signed by the old one.
+            replaced = min((time for time in tokens if time > window.ended), default=math.inf)
+            if login.began <= min(replaced + CLOCK_S, window.ended + 0.8 * lifetime_s + RECOVERY_S):
                 return window.kind
     for window in windows:
         if window.kind in OUTAGES and window.began <= login.ended and login.began <= window.ended + RECOVERY_S:

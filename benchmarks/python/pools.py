@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-import os  # noqa: E402
+import os
 
-from support import pools  # noqa: E402
-from support.drivers import Target  # noqa: E402
+from support import pools
+from support.drivers import Target
 
 #: Connections of each pool.
 SIZE = 2
@@ -43,9 +43,7 @@ def main() -> None:
     pools.SIZE = SIZE
     target = Target(os.environ["PGHOST"], int(os.environ["PGPORT"]), os.environ["PGDATABASE"])
     stop = threading.Event()
-    threads = [
-        threading.Thread(target=partial(run, target, Printed(name), stop)) for name, run in pools.POOLS.items()
-    ]
+    threads = [threading.Thread(target=partial(run, target, Printed(name), stop)) for name, run in pools.POOLS.items()]
     for thread in threads:
         thread.start()
     sys.stdin.read()

@@ -12,7 +12,7 @@ use crate::{
     agent, completions, config_file, doctor, exec,
     failure::{Failure, Result},
     options::OutputOptions,
-    proxy, psql, serve, token, whoami,
+    proxy, psql, ready, serve, token, whoami,
 };
 
 /// Logs unchanged programs in to PostgreSQL with a Microsoft Entra identity.
@@ -42,7 +42,7 @@ pub enum Commands {
     Whoami(whoami::Arguments),
     /// Run a program that logs in with the identity
     Exec(exec::Arguments),
-    /// Run psql; short for `exec -- psql`
+    /// Run psql; short for `exec --via proxy -- psql`
     Psql(psql::Arguments),
     /// Check each step of a login
     Doctor(doctor::Arguments),
@@ -52,6 +52,8 @@ pub enum Commands {
     Serve(serve::Arguments),
     /// Log programs in through a local port or socket, so that they need no token
     Proxy(Box<proxy::Arguments>),
+    /// Ask a proxy whether it is ready
+    Ready(ready::Arguments),
     /// Print a script with the completions of a shell
     Completions(completions::Arguments),
     /// Write the man pages
@@ -69,6 +71,7 @@ impl Commands {
             Commands::Psql(arguments) => arguments.output.clone(),
             Commands::Doctor(arguments) => arguments.output.clone(),
             Commands::Agent(arguments) => arguments.output.clone(),
+            Commands::Ready(arguments) => arguments.output.clone(),
             Commands::Serve(arguments) => arguments.output.clone(),
             Commands::Proxy(arguments) => arguments.output.clone(),
             Commands::Completions(_) | Commands::Man(_) => OutputOptions::default(),
@@ -88,7 +91,7 @@ impl Commands {
                 let upstream = &mut arguments.upstream;
                 return Some((&mut upstream.is_host_variable, &mut upstream.is_port_variable));
             }
-            Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => return None,
+            Commands::Ready(_) | Commands::Serve(_) | Commands::Completions(_) | Commands::Man(_) => return None,
         };
         Some((&mut connection.is_host_variable, &mut connection.is_port_variable))
     }

@@ -107,3 +107,50 @@ fn row(argument: &Arg) -> String {
     let cells = [format!("{short}`--{long}`"), value, default, meaning].map(|cell| cell.replace('|', "\\|"));
     format!("| {} |", cells.join(" | ")).replace("  ", " ")
 }
+
+#[test]
+fn documentation_commands_are_valid() {
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![repository.join("README.md"), repository.join("cli/README.md")];
+    for folder in ["docs", "docs/commands", "docs/recipes"] {
+        let entries = std::fs::read_dir(repository.join(folder)).into_iter().flatten();
+        pages.extend(
+            entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension() == Some("md".as_ref())),
+        );
+    }
+    let (mut count, mut invalid) = (0, Vec::new());
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for block in text.split("\n```sh\n").skip(1) {
+            let block = block.split("\n```").next().unwrap_or_default().replace("\\\n", " ");
+            for words in block.lines().map(words).filter(|words| words.first().is_some_and(|word| word == "pgentra")) {
+                count += 1;
+                if let Err(error) = crate::args::command().try_get_matches_from(&words) {
+                    invalid.push(format!("{}: {words:?}: {error}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(invalid.is_empty(), "{invalid:#?}");
+    assert!(count > 15, "{count} commands");
+}
+
+/// The words of a command of a shell: up to a pipe, a redirection, a background job or a comment; without quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.trim().chars() {
+        match (quote, c) {
+            (Some(mark), _) if mark == c => quote = None,
+            (None, '\'' | '"') => {
+                word.get_or_insert_default();
+                quote = Some(c);
+            }
+            (None, ' ') => words.extend(word.take()),
+            (None, '#') if word.is_none() => break,
+            (None, '|' | '&' | '>' | ';') => break,
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}

@@ -17,7 +17,8 @@ use crate::{
     log,
     options::{ConnectionOptions, CredentialOptions, OutputOptions, ServerArgument},
     passfile,
-    private_file::PrivateFile,
+    private_file::{PrivateDirectory, PrivateFile},
+    proxy,
     renewal::Logins,
 };
 
@@ -52,6 +53,8 @@ pub enum Via {
     Passfile,
     /// In PGPASSWORD, which is never renewed
     Env,
+    /// Not at all: it connects to a proxy at a private socket, also after the token has expired
+    Proxy,
 }
 
 /// Runs the command, and returns the exit code.
@@ -60,7 +63,7 @@ pub enum Via {
 /// Fails if the program was not started: without a token, without a server.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let mode = match arguments.via {
-        Via::Passfile => RefreshMode::Ahead,
+        Via::Passfile | Via::Proxy => RefreshMode::Ahead,
         Via::Env => RefreshMode::Background,
     };
     let server = arguments.server.server.as_deref();
@@ -69,6 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     match arguments.via {
         Via::Passfile => child::runtime()?.block_on(with_password_file(arguments, &connection)),
         Via::Env => with_variable(arguments, &connection),
+        Via::Proxy => child::runtime()?.block_on(with_proxy(arguments, connection)),
     }
 }
 
@@ -86,6 +90,41 @@ async fn with_password_file(arguments: &Arguments, connection: &Connection) -> R
     let ended = child::run(command, &mut signals, renew(connection, &file, logins)).await;
     Ok(ended.unwrap_or_else(|error| not_started(&arguments.command[0], &error, &arguments.output)))
 }
+
+async fn with_proxy(arguments: &Arguments, connection: Connection) -> Result<u8> {
+    let mut signals = child::Signals::listen()?;
+    // Without a token, the program is not started. The role is for what it shows.
+    let login = tokio::select! {
+        login = connection.provider.login() => login?,
+        number = signals.next() => return Ok(child::code_of(number)),
+    };
+    let directory = PrivateDirectory::create("proxy")?;
+    let mut command = command(&arguments.command, &connection, &login)?;
+    command.env("PGHOST", directory.path()).env("PGPORT", PORT.to_string()).env("PGSSLMODE", "disable");
+    for name in OF_SERVER {
+        command.env_remove(name);
+    }
+    let accepting = proxy::start_private(connection, directory.path()).await?;
+    log::show_failed_fetches();
+    let ended = child::run(command, &mut signals, std::future::pending()).await;
+    drop(accepting);
+    Ok(ended.unwrap_or_else(|error| not_started(&arguments.command[0], &error, &arguments.output)))
+}
+
+/// The port in the name of the private socket.
+const PORT: u16 = 5432;
+
+/// What libpq would demand from the proxy, and what the proxy does itself.
+const OF_SERVER: [&str; 8] = [
+    "PGHOSTADDR",
+    "PGSSLROOTCERT",
+    "PGSSLNEGOTIATION",
+    "PGCHANNELBINDING",
+    "PGREQUIREAUTH",
+    "PGREQUIRESSL",
+    "PGGSSENCMODE",
+    "PGTARGETSESSIONATTRS",
+];
 
 /// Replaces the file at each refresh. The engine logs a failed refresh.
 async fn renew(connection: &Connection, file: &PrivateFile, mut logins: Logins<'_>) {

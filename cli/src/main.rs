@@ -23,6 +23,7 @@ mod passfile;
 mod private_file;
 mod proxy;
 mod psql;
+mod ready;
 mod renewal;
 mod serve;
 mod shell;
@@ -89,6 +90,7 @@ fn run(program: Program) -> u8 {
         }
         Commands::Doctor(arguments) => doctor::run(arguments),
         Commands::Agent(arguments) => agent::run(arguments).map(|()| 0),
+        Commands::Ready(arguments) => ready::run(arguments).map(|()| 0),
         Commands::Serve(arguments) => serve::run(arguments),
         Commands::Proxy(arguments) => proxy::run(arguments),
         Commands::Completions(arguments) => {

@@ -1,4 +1,4 @@
-//! Files that only this user can read, which end with this process.
+//! Files and directories that only this user can read, which end with this process.
 //!
 //! They are in a directory of this user's own, on a file system in memory if there is one. A lock file next to each shows
 //! that its process lives; the next start removes the files of processes that were killed.
@@ -61,6 +61,43 @@ impl PrivateFile {
 impl Drop for PrivateFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// An empty directory that is removed with its contents when this value is dropped.
+pub struct PrivateDirectory {
+    path: PathBuf,
+    lock: PathBuf,
+    /// Open as long as the directory is in use.
+    _locked: File,
+}
+
+impl PrivateDirectory {
+    /// Creates a directory. Removes what earlier processes that no longer live have left.
+    ///
+    /// # Errors
+    /// Fails if no directory can be used.
+    pub fn create(name: &str) -> Result<PrivateDirectory> {
+        let parent = directory().map_err(|error| Failure::io("no directory for a private one", &error))?;
+        remove_left_over(&parent);
+        let created = lock_in(&parent, name).and_then(|(locked, lock)| {
+            let path = lock.with_extension("");
+            let directory = PrivateDirectory { path, lock, _locked: locked };
+            fs::DirBuilder::new().mode(0o700).create(&directory.path).map(|()| directory)
+        });
+        created.map_err(|error| Failure::io(format!("cannot write to {}", parent.display()), &error))
+    }
+
+    /// Returns the directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
         let _ = fs::remove_file(&self.lock);
     }
 }
@@ -133,7 +170,8 @@ fn remove_left_over(directory: &Path) {
         let is_lock = lock.to_string_lossy().ends_with(LOCK);
         let Some(file) = is_lock.then(|| File::open(&lock).ok()).flatten() else { continue };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_file(lock.with_extension(""));
+            let left = lock.with_extension("");
+            let _ = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
             let _ = fs::remove_file(&lock);
         }
     }
@@ -172,6 +210,16 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         assert_eq!(names(), [directory.path().join("other")]);
+    }
+
+    #[test]
+    fn private_directory_left_over_is_removed_with_its_contents() {
+        let parent = tempfile::tempdir().expect("a directory");
+        fs::create_dir(parent.path().join("proxy-killed")).expect("created");
+        fs::write(parent.path().join("proxy-killed/.s.PGSQL.5432"), "").expect("written");
+        fs::write(parent.path().join("proxy-killed.lock"), "").expect("written");
+        remove_left_over(parent.path());
+        assert_eq!(fs::read_dir(parent.path()).expect("readable").count(), 0);
     }
 
     #[test]

@@ -11,26 +11,31 @@ mod limits;
 mod listener;
 mod login;
 mod metrics;
+mod password;
+mod private_input;
 mod roles;
+mod scram;
 mod server;
 mod session;
 mod sessions;
+mod socket_owner;
 mod systemd;
 mod unix_socket;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 use tracing::info;
 
 pub use self::arguments::Arguments;
 use self::{
     address::ListenAddress,
+    arguments::{Mode, UpstreamOptions},
     cancel::CancelKeys,
     client_tls::ClientTls,
     drain::EndSignals,
-    guard::Guard,
-    health::{Endpoints, Health, ServerHealth},
+    guard::{AccessOptions, Guard},
+    health::{Endpoints, Health, HealthOptions, ServerHealth},
     listener::Listener,
     metrics::Metrics,
     roles::Roles,
@@ -50,6 +55,10 @@ const DEFAULT_TCP_PORT: u16 = 15432;
 
 /// The threads, at most, if no number is given.
 const MAX_THREADS: usize = 4;
+
+/// The limits of a proxy for one program: connections, and logins at a time.
+const PRIVATE_CONNECTIONS: u32 = 200;
+const PRIVATE_LOGINS: u32 = 32;
 
 /// Runs the command, and returns the exit code.
 ///
@@ -72,6 +81,33 @@ fn runtime(arguments: &Arguments) -> Result<Runtime> {
     built.map_err(|error| Failure::io("the runtime cannot start", &error))
 }
 
+/// Returns what all connections share.
+fn proxy(arguments: Settings<'_>, connection: Connection, metrics: &Metrics, health: Arc<Health>) -> Result<Proxy> {
+    let server = UpstreamServer::new(&connection, arguments.upstream)?;
+    let name = server.name().to_owned();
+    Ok(Proxy {
+        roles: Roles::new(arguments.upstream, connection.plan.resolved.get("dbname"))?,
+        metrics: metrics.server(&name, &connection.provider),
+        name,
+        guard: Arc::new(Guard::new(arguments.access)?),
+        tls: ClientTls::new(arguments.access)?,
+        sessions: Sessions::new(arguments.max_connections as usize),
+        cancels: CancelKeys::new(),
+        logins: Semaphore::new(arguments.max_logins as usize),
+        health,
+        server,
+        connection,
+    })
+}
+
+/// The settings of a server and its clients.
+struct Settings<'a> {
+    upstream: &'a UpstreamOptions,
+    access: &'a AccessOptions,
+    max_connections: u32,
+    max_logins: u32,
+}
+
 async fn serve(
     arguments: &Arguments,
     connection: Connection,
@@ -79,35 +115,57 @@ async fn serve(
     openings: usize,
 ) -> Result<()> {
     let mut signals = EndSignals::listen()?;
-    let server = UpstreamServer::new(&connection, &arguments.upstream)?;
-    let name = server.name().to_owned();
-    let guard = Arc::new(Guard::new(&arguments.access)?);
-    let tls = ClientTls::new(&arguments.access)?;
-    let roles = Roles::new(&arguments.upstream, connection.plan.resolved.get("dbname"))?;
     let metrics = Metrics::new(arguments.health.metrics_roles);
-    let server_metrics = metrics.server(&name, &connection.provider);
     let health = Health::new(&arguments.health);
+    let options = &arguments.sessions;
+    let settings = Settings {
+        upstream: &arguments.upstream,
+        access: &arguments.access,
+        max_connections: options.max_connections,
+        max_logins: options.max_logins,
+    };
+    let proxy = Arc::new(proxy(settings, connection, &metrics, Arc::clone(&health))?);
     let endpoints = Endpoints::bind(&arguments.health).await?;
     let mut listeners = Vec::new();
-    for address in addresses(arguments, &name) {
-        listeners.extend(Listener::open(&address, &guard, tls.is_some(), &mut activated).await?);
+    for address in addresses(arguments, &proxy.name) {
+        listeners.extend(Listener::open(&address, &proxy.guard, proxy.tls.is_some(), &mut activated).await?);
     }
-    let proxy = Arc::new(Proxy {
-        roles,
-        name: name.clone(),
-        guard: Arc::clone(&guard),
-        tls,
-        sessions: Sessions::new(arguments.sessions.max_connections as usize),
-        cancels: CancelKeys::new(),
-        logins: Semaphore::new(arguments.sessions.max_logins as usize),
-        metrics: server_metrics,
-        health: Arc::clone(&health),
-        server,
-        connection,
-    });
-    let (sessions, checked) = (Arc::clone(&proxy.sessions), Arc::clone(&proxy));
+    add_to_health(&health, &proxy);
+    log::show_failed_fetches();
+    let mut tasks = JoinSet::new();
+    if let Some(endpoints) = endpoints {
+        info!(target: "pgentra::proxy", "health and metrics at http://{}", endpoints.address());
+        tasks.spawn(endpoints.serve(Arc::clone(&health), metrics));
+    }
+    tasks.spawn(systemd::keep_watchdog());
+    if arguments.operation.mode == Mode::Ahead {
+        let warmed = Arc::clone(&proxy);
+        tasks.spawn(async move { warmed.request_token().await });
+    }
+    let (sessions, limits) = (Arc::clone(&proxy.sessions), options.clone());
+    tasks.spawn(async move { sessions.end_old(limits.max_session_age, limits.idle_timeout).await });
+    info!(target: "pgentra::proxy", "clients: {}", proxy.guard.description());
+    let mut accepting = accept(&proxy, listeners, openings);
+    health.set_listening();
+    systemd::notify_ready("listening");
+    let is_gentle = drain::end_requested(&mut signals, &health, &proxy.sessions, options).await;
+    health.set_draining();
+    systemd::notify_stopping();
+    if is_gentle {
+        drain::drain(&mut signals, &proxy.sessions, options, || accepting.abort_all()).await;
+    } else {
+        accepting.abort_all();
+        drain::end_all(&proxy.sessions).await;
+    }
+    // The sockets are removed before the program ends.
+    while accepting.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn add_to_health(health: &Health, proxy: &Arc<Proxy>) {
+    let (sessions, checked) = (Arc::clone(&proxy.sessions), Arc::clone(proxy));
     health.add_server(ServerHealth {
-        name,
+        name: proxy.name.clone(),
         provider: proxy.connection.provider.clone(),
         is_lazy: proxy.connection.config.effective_mode() == pgentra::RefreshMode::Lazy,
         has_place: Box::new(move || sessions.has_place()),
@@ -116,30 +174,22 @@ async fn serve(
             Box::pin(async move { checked.try_login().await })
         }),
     });
-    log::show_failed_fetches();
-    let mut tasks = Vec::new();
-    if let Some(endpoints) = endpoints {
-        info!(target: "pgentra::proxy", "http at {}", endpoints.address());
-        tasks.push(tokio::spawn(endpoints.serve(Arc::clone(&health), metrics)));
-    }
-    tasks.push(tokio::spawn(systemd::keep_watchdog()));
-    let (ageing, limits) = (Arc::clone(&proxy.sessions), arguments.sessions.clone());
-    tasks.push(tokio::spawn(async move { ageing.end_old(limits.max_session_age, limits.idle_timeout).await }));
-    let accepting = accept(&proxy, listeners, openings);
-    health.set_listening();
-    systemd::notify_ready("listening");
-    let is_gentle = drain::end_requested(&mut signals, &health, &proxy.sessions, &arguments.sessions).await;
-    health.set_draining();
-    systemd::notify_stopping();
-    let close = move || accepting.iter().for_each(JoinHandle::abort);
-    if is_gentle {
-        drain::drain(&mut signals, &proxy.sessions, &arguments.sessions, close).await;
-    } else {
-        close();
-        drain::end_all(&proxy.sessions).await;
-    }
-    tasks.iter().for_each(JoinHandle::abort);
-    Ok(())
+}
+
+/// Listens at a Unix socket in this directory, for the processes of one user, until the returned tasks are dropped. Must
+/// be called within a runtime.
+///
+/// # Errors
+/// Fails if the settings cannot be used.
+pub async fn start_private(connection: Connection, directory: &Path) -> Result<JoinSet<()>> {
+    let (upstream, access) = (UpstreamOptions::default(), AccessOptions::default());
+    let health_options = HealthOptions::default();
+    let (max_connections, openings) = limits::within_present(PRIVATE_CONNECTIONS);
+    let settings = Settings { upstream: &upstream, access: &access, max_connections, max_logins: PRIVATE_LOGINS };
+    let proxy = proxy(settings, connection, &Metrics::new(false), Health::new(&health_options))?;
+    let address = ListenAddress::Unix { directory: directory.to_owned(), port: address::DEFAULT_PORT };
+    let listeners = Listener::open(&address, &proxy.guard, false, &mut Vec::new()).await?;
+    Ok(accept(&Arc::new(proxy), listeners, openings))
 }
 
 /// Returns the given addresses, or the default ones.
@@ -154,14 +204,14 @@ fn addresses(arguments: &Arguments, server: &str) -> Vec<ListenAddress> {
     ]
 }
 
-fn accept(proxy: &Arc<Proxy>, listeners: Vec<Listener>, openings: usize) -> Vec<JoinHandle<()>> {
+fn accept(proxy: &Arc<Proxy>, listeners: Vec<Listener>, openings: usize) -> JoinSet<()> {
     let openings = Arc::new(Semaphore::new(openings));
-    let run = |listener: Listener| {
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
         info!(target: "pgentra::proxy", "listening at {}", listener.describe());
-        let serving = Arc::clone(proxy);
-        listener.run(Arc::clone(&proxy.guard), Arc::clone(&openings), move |accepted, permit| {
-            Arc::clone(&serving).serve(accepted, permit)
-        })
-    };
-    listeners.into_iter().map(run).collect()
+        let (serving, guard, openings) = (Arc::clone(proxy), Arc::clone(&proxy.guard), Arc::clone(&openings));
+        accepting
+            .spawn(listener.run(guard, openings, move |accepted, permit| Arc::clone(&serving).serve(accepted, permit)));
+    }
+    accepting
 }

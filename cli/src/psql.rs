@@ -1,4 +1,4 @@
-//! `pgentra psql`: a short form of `pgentra exec -- psql`.
+//! `pgentra psql`: a short form of `pgentra exec --via proxy -- psql`.
 
 use std::ffi::OsString;
 
@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     };
     exec::run(&exec::Arguments {
         server: ServerArgument { server },
-        via: exec::Via::default(),
+        via: exec::Via::Proxy,
         command: std::iter::once("psql".into()).chain(rest.iter().cloned()).collect(),
         connection: arguments.connection.clone(),
         credential: arguments.credential.clone(),

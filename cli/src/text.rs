@@ -1,5 +1,7 @@
 //! Numbers and names for people.
 
+use std::time::Duration;
+
 /// Returns a number with its thousands separated by commas.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
@@ -38,22 +40,24 @@ pub fn describe_role_source(source: &str) -> String {
     }
 }
 
-/// Reads a whole number with a unit: `500ms`, `30s`, `5m`, `1h`. Without a unit, it is in seconds.
+/// Reads a time such as `30s`, `500ms`, `5m` or `1h`; a number alone is in seconds.
 ///
 /// # Errors
-/// Fails for other texts, with what is expected.
-pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+/// Fails for another form.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor = match unit {
+    let milliseconds: u64 = match unit {
         "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
+        "" | "s" => 1000,
+        "m" | "min" => 60_000,
         "h" => 3_600_000,
-        _ => return Err("expected a number with a unit, such as 500ms, 30s, 5m or 1h".to_owned()),
+        _ => 0,
     };
-    let number: u32 = number.parse().map_err(|_| "expected a number with a unit, such as 30s".to_owned())?;
-    Ok(std::time::Duration::from_millis(u64::from(number) * factor))
+    let number: Option<u64> = number.parse().ok();
+    let total = number.and_then(|number| number.checked_mul(milliseconds)).filter(|_| milliseconds > 0);
+    total.map(Duration::from_millis).ok_or_else(|| "expected a time such as 30s, 500ms, 5m or 1h".to_owned())
 }
 
 #[cfg(test)]
@@ -64,6 +68,24 @@ mod tests {
     fn grouped_separates_thousands() {
         for (number, text) in [(0, "0"), (999, "999"), (1612, "1,612"), (65_530, "65,530"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn parse_duration_reads_each_unit() {
+        for (text, milliseconds) in [
+            ("30s", 30_000),
+            ("0", 0),
+            ("90", 90_000),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("5min", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "-1s", "1.5s", "1d", "1 s", "99999999999999999999", "18446744073709551615h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

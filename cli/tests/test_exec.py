@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +88,69 @@ def test_exec_via_env_replaces_the_process(cli: Cli) -> None:
         ((), 125),
     ],
 )
-@pytest.mark.parametrize("via", ["passfile", "env"])
+@pytest.mark.parametrize("via", ["passfile", "env", "proxy"])
 def test_exec_ends_with_the_exit_code_of_the_child(cli: Cli, words: tuple[str, ...], code: int, via: str) -> None:
     # A shell's own end by a signal is seen by the parent in both cases.
     expected = -(code - 128) if via == "env" and code in (137, 143) else code
     cli.run("exec", "--via", via, *words, code=expected)
     assert not cli.private.exists() or list(cli.private.iterdir()) == []
+
+
+def test_exec_via_proxy_passes_no_token(cli: Cli) -> None:
+    variables: dict[str, Any] = {
+        "PGPASSWORD": "left-over",
+        "PGSSLMODE": "require",
+        "PGREQUIREAUTH": "password",
+        "PGCHANNELBINDING": "require",
+        "PGHOSTADDR": "127.0.0.1",
+    }
+    script = 'env; psql -Atc \'select current_user\'; ls -ld "$PGHOST"; ls -la "$PGHOST"'
+    done = cli.run("exec", "--via", "proxy", "-d", "shop", "--", "sh", "-c", script, **variables)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("PG"))
+    host = Path(found["PGHOST"])
+    assert found == {
+        "PGHOST": str(host),
+        "PGPORT": "5432",
+        "PGUSER": "app-mi",
+        "PGDATABASE": "shop",
+        "PGSSLMODE": "disable",
+    }
+    assert host.parent == cli.private and "eyJ" not in done.stdout + done.stderr and "left-over" not in done.stdout
+    assert "drwx------" in done.stdout and "srw-------" in done.stdout
+    assert list(cli.private.iterdir()) == []
+
+
+def test_exec_via_proxy_logs_in_after_the_token_has_expired(cli: Cli) -> None:
+    cli.emulator.set_tokens(lifetime_s=6)
+    script = "psql -Atc 'select 1'; sleep 7; psql -Atc 'select 2'"
+    assert cli.run("exec", "--via", "proxy", "--", "sh", "-c", script).stdout == "1\n2\n"
+
+
+def test_exec_via_proxy_runs_parallel_connections(cli: Cli, tmp_path: Path) -> None:
+    cli.run("exec", "--via", "proxy", "--", "pg_dump", "-j", "3", "-Fd", "-n", "public", "-f", str(tmp_path / "dump"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_exec_via_proxy_passes_signals(cli: Cli, number: signal.Signals) -> None:
+    script = f"trap 'echo got; exit 7' {number.name.removeprefix('SIG')}; echo ready; while :; do sleep 0.05; done"
+    process = cli.start("exec", "--via", "proxy", "--", "sh", "-c", script)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("got\n", 7)
+    assert list(cli.private.iterdir()) == []
+
+
+def test_exec_via_proxy_after_a_kill_removes_the_left_over_directory(cli: Cli) -> None:
+    process = cli.start("exec", "--via", "proxy", "--", "sh", "-c", "echo ready; exec sleep 60")
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait(60)
+    os.kill(int(child), signal.SIGKILL)
+    assert len(list(cli.private.iterdir())) == 2
+    cli.run("exec", "--via", "proxy", "--", "true")
+    assert list(cli.private.iterdir()) == []
 
 
 def test_exec_without_a_server_or_a_token_ends_with_125(cli: Cli) -> None:
@@ -173,3 +233,32 @@ def test_psql_runs_with_its_own_arguments(cli: Cli) -> None:
     assert cli.run("psql", "-U", "app-mi", server.host, "postgres", *query).stdout == "app-mi\n"
     assert cli.run("psql", "-Atc", "select error", code=1).stderr
     cli.run("psql", "--no-such-option-of-psql", code=1)
+    assert cli.run("psql", "-Atc", "\\! env | grep -c -e ^PGPASS -e eyJ").stdout == "0\n"
+
+
+def test_psql_reconnects_after_a_lost_session(cli: Cli) -> None:
+    # psql resets a lost connection only at a terminal. It keeps a password that it was given, which expires.
+    cli.emulator.set_tokens(lifetime_s=6)
+    main, side = pty.openpty()
+    words = [PGENTRA, "psql", "-XAtq", "-P", "pager=off"]
+    process = subprocess.Popen(words, env=cli.environment, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+
+    def ask(statement: str, expected: str) -> None:
+        os.write(main, f"{statement}\n".encode())
+        seen = ""
+        while expected not in seen:
+            assert select.select([main], [], [], 60)[0], seen
+            seen += os.read(main, 4096).decode()
+
+    try:
+        ask("select 40 + 1;", "41")
+        time.sleep(7)
+        ask("select pg_terminate_backend(pg_backend_pid());", "Succeeded")
+        ask("select 40 + 2;", "42")
+        os.write(main, b"\\q\n")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)

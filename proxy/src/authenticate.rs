@@ -265,4 +265,65 @@ mod tests {
         assert!(request.offers("OAUTHBEARER") && request.offers("SCRAM-SHA-256-PLUS"));
         assert!(!request.offers("SCRAM-SHA-256") && !AuthenticationRequest::Ok.offers("OAUTHBEARER"));
     }
+
+    #[test]
+    fn sasl_messages_are_read_as_their_requests() {
+        let request = |message: &[u8]| {
+            assert_eq!(message[0], b'R');
+            assert_eq!(u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize, message.len() - 1);
+            message[5..].to_vec()
+        };
+        let body = request(&sasl_request(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]));
+        let offer = AuthenticationRequest::parse(&body).unwrap();
+        assert!(offer.offers("SCRAM-SHA-256") && offer.offers("SCRAM-SHA-256-PLUS") && body.ends_with(b"\0\0"));
+        let body = request(&sasl_continue(b"r=1"));
+        assert_eq!(AuthenticationRequest::parse(&body), Some(AuthenticationRequest::SaslContinue { data: b"r=1" }));
+        let body = request(&sasl_final(b"v=1"));
+        assert_eq!(AuthenticationRequest::parse(&body), Some(AuthenticationRequest::SaslFinal { data: b"v=1" }));
+        assert_eq!(AuthenticationRequest::parse(&AUTHENTICATION_OK[5..]), Some(AuthenticationRequest::Ok));
+    }
+
+    #[tokio::test]
+    async fn read_sasl_initial_response_of_each_form_returns_it_or_postgresqls_error() {
+        let initial = |body: &[u8]| framed(b'p', body);
+        let response = |mechanism: &str, data: Option<&[u8]>| {
+            Some(SaslInitialResponse { mechanism: mechanism.into(), data: data.map(<[u8]>::to_vec) })
+        };
+        for (message, expected) in [
+            (initial(b"SCRAM-SHA-256\0\0\0\0\x04n,,x"), response("SCRAM-SHA-256", Some(b"n,,x"))),
+            (initial(b"SCRAM-SHA-256\0\xff\xff\xff\xff"), response("SCRAM-SHA-256", None)),
+            (initial(b"X\0\0\0\0\0"), response("X", Some(b""))),
+            (initial(b"X\0\0\0\0\x01"), None),
+            (initial(b"X\0\0\0\0\0x"), None),
+            (initial(b"X\0\xff\xff\xff\xffx"), None),
+            (initial(b"X\0\xff\xff\xff\xfe"), None),
+            (initial(b"X\0\0\0\0"), None),
+            (initial(b"X"), None),
+            (initial(b""), None),
+            (initial(b"\xff\0\0\0\0\0"), None),
+            (framed(b'Q', b"X\0\0\0\0\0"), None),
+            (framed(b'p', &[b'x'; 1025]), None),
+        ] {
+            let (mut client, mut stream) = tokio::io::duplex(1 << 12);
+            client.write_all(&message).await.unwrap();
+            match (read_sasl_initial_response(&mut stream).await, expected) {
+                (Ok(read), Some(expected)) => assert!(read == expected, "{read:?}"),
+                (Err(ReadError::Protocol(error)), None) => assert_eq!(error.sqlstate, "08P01"),
+                (read, _) => panic!("{message:?}: {read:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn read_sasl_response_up_to_the_limit_returns_the_data() {
+        for length in [0, 1, 1024] {
+            let (mut client, mut stream) = tokio::io::duplex(1 << 12);
+            let data = vec![b'x'; length];
+            client.write_all(&framed(b'p', &data)).await.unwrap();
+            assert_eq!(read_sasl_response(&mut stream).await, Ok(data));
+        }
+        let (client, mut stream) = tokio::io::duplex(1 << 12);
+        drop(client);
+        assert_eq!(read_sasl_response(&mut stream).await, Err(ReadError::Closed));
+    }
 }

@@ -332,4 +332,31 @@ mod tests {
         assert_eq!(ErrorFields::parse(b"SFATAL\0C28P01").sqlstate, "28P01");
         assert_eq!(ErrorFields::parse(b"C28000\0\0C28P01\0").sqlstate, "28000");
     }
+
+    #[test]
+    fn error_fields_to_message_returns_all_fields_as_they_were() {
+        let body = b"SFEHLER\0VERROR\0C28000\0M\xe4\0Dold\0p12\0Fauth.c\0L1\0R\0?unknown\0\0";
+        let error = ErrorFields::parse(body);
+        assert_eq!((error.severity.as_str(), error.message.as_str()), ("ERROR", "\u{fffd}"));
+        assert_eq!(error.to_message(), framed(b'E', body));
+        assert_eq!((error.field(b'F'), error.field(b'x')), (Some(&b"auth.c"[..]), None));
+        assert_eq!(ErrorFields::parse(b"SFATAL\0C28P01\0").severity, "FATAL");
+    }
+
+    #[test]
+    fn error_fields_with_detail_and_hint_replaces_only_these() {
+        for (body, expected) in [
+            (&b"SFATAL\0C28P01\0Mm\0Fauth.c\0\0"[..], &b"SFATAL\0C28P01\0Mm\0Ddetail\0Hhint\0Fauth.c\0\0"[..]),
+            (b"SFATAL\0Mm\0Dold\0Hold\0p1\0\0", b"SFATAL\0Mm\0Ddetail\0Hhint\0p1\0\0"),
+            (b"Hold\0Mm\xff\0Dold\0\0", b"Mm\xff\0Ddetail\0Hhint\0\0"),
+            (b"\0", b"Ddetail\0Hhint\0\0"),
+        ] {
+            let changed = ErrorFields::parse(body).with_detail("det\0ail").with_hint("hint");
+            assert_eq!(changed.to_message(), framed(b'E', expected), "{body:?}");
+            assert_eq!((changed.detail.as_deref(), changed.hint.as_deref()), (Some("detail"), Some("hint")));
+            let reverse = ErrorFields::parse(body).with_hint("hint").with_detail("detail");
+            assert_eq!(reverse.to_message(), framed(b'E', expected), "{body:?}");
+        }
+        assert_eq!(ErrorFields::parse(&session_ended()[5..]).sqlstate, "57P01");
+    }
 }

@@ -250,6 +250,9 @@ impl<C: Stream, S: Stream> Session<'_, C, S> {
             self.state.set_idle(is_idle);
             self.is_confirmed = false;
         }
+        if has_moved || !is_idle {
+            self.state.withdraw_end_if_idle();
+        }
         if !is_idle || !self.state.is_end_requested() {
             return Poll::Pending;
         }
@@ -301,7 +304,13 @@ impl<C: Stream, S: Stream> Session<'_, C, S> {
     async fn close(mut self, turn: Turn) -> SessionEnd {
         self.state.set_idle(false);
         match turn {
-            Turn::Cut => SessionEnd::Cut,
+            Turn::Cut => {
+                let message = self.state.end_message();
+                if !message.is_empty() && self.to_client.is_empty() && self.tracker.is_between_server_messages() {
+                    send_and_shut_down(&mut self.client, &message).await;
+                }
+                SessionEnd::Cut
+            }
             Turn::EndWhenIdle => {
                 let message = self.state.end_message();
                 let to_client = send_and_shut_down(&mut self.client, &message);

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 /// The values of `SessionState::request`.
 const NONE: u8 = 0;
-const END_WHEN_IDLE: u8 = 1;
-const CUT: u8 = 2;
+const END_IF_IDLE: u8 = 1;
+const END_WHEN_IDLE: u8 = 2;
+const CUT: u8 = 3;
 
 /// The state of one session, for the task that relays it and for the rest of the program, usually in an [`Arc`].
 ///
@@ -86,18 +87,30 @@ impl SessionState {
     /// [`error_response`](crate::message::error_response) with the SQLSTATE 57P01, and the server a Terminate message.
     /// A further call changes nothing.
     pub fn end_when_idle(&self, message: impl Into<Arc<[u8]>>) {
-        let mut control = self.control();
-        if self.request.load(Ordering::Relaxed) == NONE {
-            control.message = Some(message.into());
-            self.request.store(END_WHEN_IDLE, Ordering::Release);
-        }
-        Self::wake(control);
+        self.request(END_WHEN_IDLE, Some(message.into()));
     }
 
-    /// Ends the session at once. Both connections are closed, also within a message.
+    /// Ends the session like [`end_when_idle`](Self::end_when_idle) if it is idle now. If bytes arrive before that, the
+    /// request is void: a limit of idle time must not end a session that has just begun a query.
+    pub fn end_if_idle(&self, message: impl Into<Arc<[u8]>>) {
+        self.request(END_IF_IDLE, Some(message.into()));
+    }
+
+    /// Ends the session at once. If the client is not within a message, it first receives the message of
+    /// [`end_when_idle`](Self::end_when_idle), if there is one; this takes at most a second.
     pub fn cut(&self) {
-        let control = self.control();
-        self.request.store(CUT, Ordering::Release);
+        self.request(CUT, None);
+    }
+
+    /// Makes a request, if it goes further than an earlier one.
+    fn request(&self, request: u8, message: Option<Arc<[u8]>>) {
+        let mut control = self.control();
+        if self.request.load(Ordering::Relaxed) < request {
+            if message.is_some() {
+                control.message = message;
+            }
+            self.request.store(request, Ordering::Release);
+        }
         Self::wake(control);
     }
 
@@ -128,7 +141,18 @@ impl SessionState {
     }
 
     pub(crate) fn is_end_requested(&self) -> bool {
-        self.request.load(Ordering::Acquire) == END_WHEN_IDLE
+        matches!(self.request.load(Ordering::Acquire), END_IF_IDLE | END_WHEN_IDLE)
+    }
+
+    /// Makes a request of [`end_if_idle`](Self::end_if_idle) void.
+    pub(crate) fn withdraw_end_if_idle(&self) {
+        if self.request.load(Ordering::Relaxed) == END_IF_IDLE {
+            // A request that goes further can be made meanwhile.
+            let _control = self.control();
+            if self.request.load(Ordering::Relaxed) == END_IF_IDLE {
+                self.request.store(NONE, Ordering::Release);
+            }
+        }
     }
 
     pub(crate) fn end_message(&self) -> Arc<[u8]> {

@@ -162,6 +162,11 @@ impl MessageTracker {
             && self.server.is_between_messages()
     }
 
+    /// Returns whether the server's last message is complete.
+    pub(crate) fn is_between_server_messages(&self) -> bool {
+        self.server.is_between_messages()
+    }
+
     /// Reads further bytes of the client, after its startup message and its passwords.
     pub fn client(&mut self, bytes: &[u8]) {
         let Self { client, outstanding, is_unsynced, last_is_sync, copy_in, .. } = self;
@@ -171,7 +176,8 @@ impl MessageTracker {
                 *is_unsynced = false;
                 *last_is_sync = kind == b'S';
             }
-            b'd' => {}
+            // The server does not respond to these. Drivers send Flush also after Sync.
+            b'd' | b'H' => {}
             b'c' | b'f' => {
                 if let CopyIn::Active { ignored_sync: ignored_sync @ None, .. } = copy_in {
                     *ignored_sync = Some(*outstanding == 1 && *last_is_sync);

@@ -160,7 +160,7 @@ pub struct Connection {
 
 /// Connects to a server within [`CONNECT_LIMIT`]. Names are resolved each time. The addresses of a name are tried in
 /// their order: the next one is added when an address has failed, or has not responded for 250 ms. The options of
-/// [`configure_server`](crate::socket::configure_server) are set.
+/// [`configure_server`] are set.
 ///
 /// # Errors
 /// Fails if the server cannot be reached, or if TLS is required and the server has none or cannot be verified.
@@ -471,4 +471,94 @@ pub async fn cancel(stream: &mut impl Stream, request: &CancelRequest) -> io::Re
 async fn send(stream: &mut impl Stream, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::net::Ipv4Addr;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// How an address responds.
+    #[derive(Clone, Copy, Debug)]
+    enum Response {
+        After(u64),
+        RefusedAfter(u64),
+        Never,
+    }
+    use Response::*;
+
+    fn address(number: usize) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(number).unwrap())), 5432)
+    }
+
+    async fn respond(response: Response) -> io::Result<()> {
+        match response {
+            After(milliseconds) => sleep(Duration::from_millis(milliseconds)).await,
+            RefusedAfter(milliseconds) => {
+                sleep(Duration::from_millis(milliseconds)).await;
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Never => pending().await,
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connect_first_gives_each_address_a_head_start() {
+        for (responses, selected, milliseconds) in [
+            (&[After(10)][..], 0, 10),
+            (&[After(3000)], 0, 3000),
+            (&[After(200), After(1)], 0, 200),
+            (&[After(400), After(100)], 1, 350),
+            (&[After(300), After(100)], 0, 300),
+            (&[Never, Never, After(10)], 2, 510),
+            (&[RefusedAfter(10), After(10)], 1, 20),
+            (&[RefusedAfter(10), Never, After(10)], 2, 270),
+            (&[Never, RefusedAfter(10), After(10)], 2, 270),
+            (&[RefusedAfter(600), RefusedAfter(600), After(2000)], 2, 2500),
+        ] {
+            let begun = Instant::now();
+            let addresses = (0..responses.len()).map(address).collect();
+            let connected = connect_first(addresses, |to| {
+                let index = (0..responses.len()).find(|index| address(*index) == to).unwrap();
+                respond(responses[index])
+            })
+            .await;
+            assert_eq!(connected.unwrap().1, address(selected), "{responses:?}");
+            assert_eq!(begun.elapsed().as_millis(), milliseconds, "{responses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connect_first_without_a_connection_names_each_address() {
+        let begun = Instant::now();
+        let connected = connect_first(vec![address(1), address(2)], |_| respond(RefusedAfter(400))).await;
+        let error = connected.unwrap_err().to_string();
+        assert_eq!(error, "cannot connect to 10.0.0.1:5432: connection refused; 10.0.0.2:5432: connection refused");
+        assert_eq!(begun.elapsed().as_millis(), 650);
+        let error = connect_first(Vec::new(), |_| respond(Never)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable { attempts } if attempts.is_empty()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connect_first_with_a_result_ends_the_other_attempts() {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        let connected = connect_first(vec![address(0), address(1)], |to| {
+            let sender = sender.clone();
+            async move {
+                respond(if to == address(0) { Never } else { After(1) }).await?;
+                drop(sender);
+                Ok(())
+            }
+        })
+        .await;
+        drop(sender);
+        assert_eq!(connected.unwrap().1, address(1));
+        // The attempt without a response was dropped, and with it its sender.
+        assert_eq!(timeout(Duration::from_secs(1), receiver.recv()).await, Ok(None));
+    }
 }

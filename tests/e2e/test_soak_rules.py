@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from soak_rules import Login, Window, judge, longest_pause, trend  # noqa: E402
+from soak_rules import Login, Window, judge, longest_pause, trend
 
 LIFETIME_S = 30.0
 #: A token arrives at 100 s; without another it expires at 130 s.

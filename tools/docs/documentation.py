@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +20,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BRANCH = "main"
+# What tools/docs/reference.sh has built.
+REFERENCE = Path(os.environ.get("BUILD", ROOT / "target")) / "reference"
 
 # Pages whose source is outside docs/, by the source.
 PAGES = {
@@ -47,17 +51,21 @@ LINK = re.compile(
     r"(?<=\]\()(?P<inline><[^>\n]*>|[^\s()]+)(?=[\s)])|^(?P<label> {0,3}\[[^\]\n]+\]:\s*)(?P<reference>\S+)", re.M
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
+REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
+OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Adds the records to the section that has their list."""
+    """Adds the records to the section that has their list, and the packages of Go to the reference."""
     records = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
     for section in config.nav or []:
         for pages in section.values():
             for position, entry in enumerate(pages if isinstance(pages, list) else []):
                 if entry == {"Decisions": "decisions/README.md"}:
                     pages[position] = {"Decisions": ["decisions/README.md", *(f"decisions/{name}" for name in records)]}
+                elif entry == {"Python": "reference/python.md"} and (packages := go_packages()):
+                    pages.append({"Go": [f"reference/go/{package.name}" for package in packages]})
     return config
 
 
@@ -65,7 +73,30 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     files.append(File.generated(config, "reference/python.md", content=python_reference()))
+    for package in go_packages():
+        text = package.read_text(encoding="utf-8")
+        files.append(File.generated(config, f"reference/go/{package.name}", content=text))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Copies the references that other generators made."""
+    for folder in REFERENCE.glob("*"):
+        if folder.name != "go":
+            # RDoc links scripts of the system, which may be missing.
+            shutil.copytree(folder, Path(config.site_dir) / "reference" / folder.name, ignore_dangling_symlinks=True)
+
+
+def go_packages() -> list[Path]:
+    return sorted((REFERENCE / "go").glob("*.md"), key=lambda page: (page.name != "pgentra.md", page.name))
+
+
+def reference_link(match: re.Match[str]) -> str:
+    """Links a page of `make docs-reference`, if it was built."""
+    if not (REFERENCE / match["path"]).exists():
+        return match[0]
+    address = match["path"].removesuffix(".md") + ".html" if match["path"].endswith(".md") else match["path"]
+    return f'<a href="{address}">{match[0].strip("`")}</a>'
 
 
 def python_reference() -> str:
@@ -78,6 +109,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     sources = {site: source for source, site in PAGES.items()}
     uri = page.file.src_uri
     source = sources.get(uri, f"docs/{uri}")
+    if uri == "reference/index.md":
+        markdown = REFERENCE_PAGE.sub(reference_link, markdown)
 
     def link(match: re.Match[str]) -> str:
         target = match["inline"] or match["reference"]
@@ -91,8 +124,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Removes the roles of Python's docstrings, such as `:meth:`, before names."""
-    return ROLE.sub("<code>", html) if page.file.src_uri == "reference/python.md" else html
+    """Removes the roles of Python's docstrings, such as `:meth:`, before names, and marks the names of options."""
+    return OPTION.sub(r'<code class="option">\1</code>', ROLE.sub("<code>", html))
 
 
 def fence(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tracing::info;
 
@@ -75,7 +75,7 @@ pub async fn end_requested(
 async fn is_idle(sessions: &Sessions, limit: Option<Duration>) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
-        if sessions.empty_since().is_some_and(|since| since + limit <= Instant::now()) {
+        if sessions.empty_since().is_some_and(|since| since.elapsed() >= limit) {
             return;
         }
         sleep(IDLE_CHECK).await;

@@ -26,6 +26,15 @@ pub fn raise(max_connections: u32) -> Result<usize> {
     openings(max_connections, limit)
 }
 
+/// Returns how many sessions, at most `most`, are possible with the present limit, and how many clients may be in the
+/// state before their first message was read. The limits are not changed, because a child would inherit them.
+pub fn within_present(most: u32) -> (u32, usize) {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = limit.saturating_sub(OF_PROGRAM + MIN_OPENINGS) / OF_SESSION;
+    let sessions = u32::try_from(possible).unwrap_or(u32::MAX).clamp(1, most);
+    (sessions, openings(sessions, limit).unwrap_or(MIN_OPENINGS as usize))
+}
+
 fn openings(max_connections: u32, limit: u64) -> Result<usize> {
     let left = limit.checked_sub(u64::from(max_connections) * OF_SESSION + OF_PROGRAM);
     match left {

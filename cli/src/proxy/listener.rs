@@ -1,12 +1,11 @@
 //! The sockets that clients connect to.
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use pgentra_proxy::{BoxedStream, socket::configure_client};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
-    task::JoinHandle,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 
@@ -100,39 +99,21 @@ impl Listener {
         }
     }
 
-    /// Returns the TCP port.
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            _ => None,
-        }
-    }
-
-    /// Returns the directory of the Unix socket.
-    pub fn directory(&self) -> Option<PathBuf> {
-        match self {
-            Listener::Unix(socket) => Some(socket.directory().to_owned()),
-            _ => None,
-        }
-    }
-
-    /// Accepts connections until the task is aborted; the socket is closed then. `serve` is called for each connection
-    /// and gets a permit of `openings`, which it keeps until the client's first message was read.
-    pub fn run<S, F>(self, guard: Arc<Guard>, openings: Arc<Semaphore>, serve: S) -> JoinHandle<()>
+    /// Accepts connections until this is dropped; the socket is closed then. `serve` is called for each connection and
+    /// gets a permit of `openings`, which it keeps until the client's first message was read.
+    pub async fn run<S, F>(self, guard: Arc<Guard>, openings: Arc<Semaphore>, serve: S)
     where
-        S: Fn(Accepted, tokio::sync::OwnedSemaphorePermit) -> F + Send + Sync + 'static,
+        S: Fn(Accepted, OwnedSemaphorePermit) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        tokio::spawn(async move {
-            loop {
-                // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&openings).acquire_owned().await else { return };
-                match self.accept(&guard).await {
-                    Ok(accepted) => drop(tokio::spawn(serve(accepted, permit))),
-                    Err(_) => sleep(PAUSE).await,
-                }
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&openings).acquire_owned().await else { return };
+            match self.accept(&guard).await {
+                Ok(accepted) => drop(tokio::spawn(serve(accepted, permit))),
+                Err(_) => sleep(PAUSE).await,
             }
-        })
+        }
     }
 
     async fn accept(&self, guard: &Guard) -> io::Result<Accepted> {

@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{
-    metrics::{RefusalCause, ServerMetrics},
+    guard::RefusalCause,
+    metrics::ServerMetrics,
     roles::Role,
     server::{ConnectFailure, SessionAttributes, Target, UpstreamServer},
 };
@@ -272,7 +273,7 @@ impl Refused {
         let classified = classify(Some(sqlstate), message);
         if classified.cause == LoginErrorCause::NotALogin {
             messages.extend(error.to_message());
-            return LoginFailure { cause: RefusalCause::Role, messages, message: logged };
+            return LoginFailure { cause: RefusalCause::ServerLogin, messages, message: logged };
         }
         let principal = credentials.token.claims().ok().map(|claims| claims.principal());
         let explained = explain(&classified, &credentials.role, &credentials.source, principal.as_ref(), None);

@@ -10,18 +10,18 @@ use pgentra_proxy::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
 use super::{
     cancel::{CancelKey, CancelKeys},
     client_tls::ClientTls,
-    guard::{Denied, Guard, Peer},
+    guard::{Denied, Guard, Peer, RefusalCause},
     health::Health,
     listener::Accepted,
     login::{self, CANNOT_CONNECT_NOW, INVALID_AUTHORIZATION, LoginFailure},
-    metrics::{ConnectionOutcome, InProgress, RefusalCause, ServerMetrics},
+    metrics::{ConnectionOutcome, InProgress, ServerMetrics},
     roles::{Role, Roles},
     server::UpstreamServer,
     sessions::{Place, Registered, Sessions},
@@ -36,6 +36,9 @@ const PASSWORD_LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest wait for a place of `--max-logins`.
 const LOGIN_WAIT: Duration = Duration::from_secs(30);
+
+/// The pause before the first token is requested again.
+const TOKEN_RETRY: Duration = Duration::from_secs(5);
 
 /// SQLSTATEs.
 const TOO_MANY_CONNECTIONS: &str = "53300";
@@ -213,6 +216,10 @@ impl Proxy {
                 return Err(LoginFailure::new(RefusalCause::TimedOut, INVALID_AUTHORIZATION, message, ""));
             }
         }
+        if self.sessions.is_draining() {
+            let message = "the proxy is shutting down";
+            return Err(LoginFailure::new(RefusalCause::Draining, CANNOT_CONNECT_NOW, message, ""));
+        }
         let Some(place) = self.sessions.take_place() else {
             let hint = "End sessions, or raise --max-connections of pgentra proxy.";
             let message = "sorry, too many clients already";
@@ -221,7 +228,7 @@ impl Proxy {
         let Some(role) = self.roles.role(user) else {
             let message = format!("the user \"{user}\" has no role on the server");
             let hint = "Name it with --map of pgentra proxy, or connect as another user.";
-            return Err(LoginFailure::new(RefusalCause::Unmapped, INVALID_AUTHORIZATION, message, hint));
+            return Err(LoginFailure::new(RefusalCause::Role, INVALID_AUTHORIZATION, message, hint));
         };
         let credentials = match login::credentials(&self.connection, role).await {
             Ok(credentials) => {
@@ -249,6 +256,15 @@ impl Proxy {
         let (started, role) =
             login::start(&self.server, provider, credentials, &client.startup, &database, &self.metrics).await?;
         Ok(Some((place, started, role, database)))
+    }
+
+    /// Requests the first token, so that the first client does not wait for it. The engine renews it from then on.
+    pub async fn request_token(&self) {
+        while let Err(error) = self.connection.provider.login().await {
+            self.health.note_login(&self.name, Err(&error));
+            sleep(TOKEN_RETRY).await;
+        }
+        self.health.note_login(&self.name, Ok(()));
     }
 
     /// Logs in to the server and ends the session again.

@@ -238,8 +238,66 @@ async fn relay_session_in_a_transaction_or_a_copy_is_not_ended() {
         assert!(!session.relay.is_finished(), "{query}: {response}");
         session.state.cut();
         assert!(matches!(within_limit(session.relay).await.unwrap(), SessionEnd::Cut));
-        assert_eq!(within_limit(read_to_end(&mut session.client)).await, server_messages(response));
+        let expected = [server_messages(response), session_ended()].concat();
+        assert_eq!(within_limit(read_to_end(&mut session.client)).await, expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn relay_session_that_is_cut_sends_the_error_only_between_messages() {
+    let response = server_messages("T D");
+    for length in 0..=response.len() {
+        for has_message in [false, true] {
+            let mut session = Session::start().await;
+            session.send(Side::Client, &client_messages("Q")).await;
+            session.send(Side::Server, &response[..length]).await;
+            session.settle().await;
+            if has_message {
+                session.state.end_when_idle(session_ended());
+            }
+            session.state.cut();
+            assert!(matches!(within_limit(session.relay).await.unwrap(), SessionEnd::Cut));
+            let is_between = [0, server_messages("T").len(), response.len()].contains(&length);
+            let error = if has_message && is_between { session_ended() } else { Vec::new() };
+            let expected = [&response[..length], &error].concat();
+            assert_eq!(within_limit(read_to_end(&mut session.client)).await, expected, "{length}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn relay_session_whose_end_is_requested_if_idle_ends_only_then() {
+    let session = Session::start().await;
+    session.state.end_if_idle(session_ended());
+    session.expect_end_when_idle().await;
+
+    // A query arrives before the relay runs, or was forwarded before.
+    for is_forwarded in [false, true] {
+        let mut session = Session::start().await;
+        session.send(Side::Client, &client_messages("Q")).await;
+        if is_forwarded {
+            session.settle().await;
+        }
+        session.state.end_if_idle(session_ended());
+        session.expect(Side::Server, &client_messages("Q")).await;
+        session.send(Side::Server, &server_messages("C Z")).await;
+        session.expect(Side::Client, &server_messages("C Z")).await;
+        sleep(Duration::from_secs(60)).await;
+        assert!(!session.relay.is_finished() && session.state.is_idle());
+        // The next request is a new one.
+        session.state.end_if_idle(session_ended());
+        session.expect_end_when_idle().await;
+    }
+
+    // A request that goes further stays.
+    let mut session = Session::start().await;
+    session.send(Side::Client, &client_messages("Q")).await;
+    session.state.end_when_idle(session_ended());
+    session.state.end_if_idle(*b"another message");
+    session.expect(Side::Server, &client_messages("Q")).await;
+    session.send(Side::Server, &server_messages("Z")).await;
+    session.expect(Side::Client, &server_messages("Z")).await;
+    session.expect_end_when_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +390,7 @@ async fn relay_session_whose_end_was_requested_before_it_starts_ends() {
             within_limit(async { tokio::join!(relay_session(client_side, server_side, first, &state), reading) }).await;
         if cuts {
             assert!(matches!(end, SessionEnd::Cut));
-            assert_eq!((at_client, at_server), (vec![], vec![]));
+            assert_eq!((at_client, at_server), (vec![], vec![]), "the first messages were not sent");
         } else {
             assert!(matches!(end, SessionEnd::EndedWhenIdle));
             assert_eq!(

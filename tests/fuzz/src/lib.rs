@@ -9,7 +9,9 @@ pub mod configuration_documents;
 pub mod connection_settings;
 pub mod developer_tools;
 pub mod error_bodies;
+pub mod error_fields;
 pub mod login_errors;
+pub mod message_tracker;
 pub mod startup_packets;
 pub mod token_responses;
 

@@ -2,10 +2,12 @@
 
 use std::io;
 
-use pgentra_proxy::authenticate::{AuthenticationRequest, AuthenticationResponse, Authenticator};
+use pgentra_proxy::authenticate::{
+    AuthenticationRequest, AuthenticationResponse, Authenticator, CleartextPassword, read_sasl_initial_response,
+};
 use pgentra_proxy::message::{ErrorFields, password_message, read_message, read_password};
 use pgentra_proxy::startup::{Opening, StartupMessage, read_opening};
-use pgentra_proxy::upstream::{UpstreamLogin, log_in};
+use pgentra_proxy::upstream::{SessionStart, UpstreamLogin, log_in, read_session_start};
 use pgentra_proxy::{Handshake, HandshakeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -23,6 +25,7 @@ pub fn run(data: &[u8]) {
                 assert_eq!(password_message(&password).as_deref(), rest.get(..password.len() + 6));
             }
             let _ = read_message(&mut &*rest).await;
+            sasl(rest).await;
         }),
         _ => {
             let _ = ErrorFields::parse(rest);
@@ -30,6 +33,19 @@ pub fn run(data: &[u8]) {
                 let _ = request.offers("SCRAM-SHA-256");
             }
         }
+    }
+}
+
+/// Reads the message of a client that uses SASL.
+async fn sasl(bytes: &[u8]) {
+    let (mut client, mut stream) = duplex(1 << 16);
+    client.write_all(&bytes[..bytes.len().min(1 << 16)]).await.expect("the buffer is large enough");
+    client.shutdown().await.expect("the stream is open");
+    if let Ok(response) = read_sasl_initial_response(&mut stream).await {
+        assert!(bytes.get(5..).is_some_and(|body| body.starts_with(response.mechanism.as_bytes())));
+        assert!(
+            response.data.is_none_or(|data| bytes.windows(data.len().max(1)).any(|window| window.ends_with(&data)))
+        );
     }
 }
 
@@ -101,6 +117,8 @@ async fn server(messages: &[u8]) {
         panic!("the startup message is valid")
     };
     let (mut server, mut stream) = duplex(1 << 21);
+    session_start(messages).await;
+    proxy_login(&startup, messages).await;
     let messages = &messages[..messages.len().min(1 << 20)];
     server.write_all(messages).await.expect("the buffer is large enough");
     server.shutdown().await.expect("the stream is open");
@@ -113,5 +131,36 @@ async fn server(messages: &[u8]) {
     assert!(passwords <= requests, "{passwords} passwords for {requests} requests");
     if let Ok(UpstreamLogin::Accepted { messages } | UpstreamLogin::Refused { messages, .. }) = login {
         assert!(messages.len() <= (1 << 20) + (1 << 17));
+    }
+}
+
+/// Logs in as the proxy does. The password is sent at most once.
+async fn proxy_login(startup: &StartupMessage, messages: &[u8]) {
+    let (mut server, mut stream) = duplex(1 << 21);
+    server.write_all(&messages[..messages.len().min(1 << 20)]).await.expect("the buffer is large enough");
+    server.shutdown().await.expect("the stream is open");
+    let mut authenticator = CleartextPassword::new(SECRET.as_bytes());
+    let login = log_in(&mut stream, startup, &mut authenticator).await;
+    if matches!(login, Ok(UpstreamLogin::Accepted { .. })) {
+        let _ = read_session_start(&mut stream).await;
+    }
+    drop(stream);
+    let mut sent = Vec::new();
+    server.read_to_end(&mut sent).await.expect("the stream is readable");
+    let passwords = sent.windows(SECRET.len()).filter(|window| *window == SECRET.as_bytes()).count();
+    assert_eq!(passwords, usize::from(authenticator.is_sent()));
+    assert!(!authenticator.is_sent() || messages.windows(9).any(|window| window == b"R\0\0\0\x08\0\0\0\x03"));
+}
+
+/// Reads the messages between `AuthenticationOk` and `ReadyForQuery`.
+async fn session_start(messages: &[u8]) {
+    let mut stream = tokio::io::join(messages, tokio::io::sink());
+    match read_session_start(&mut stream).await {
+        Ok(SessionStart::Ready { messages: read, key, .. }) => {
+            assert!(messages.starts_with(&read));
+            assert!(key.is_none() || read.contains(&b'K'));
+        }
+        Ok(SessionStart::Refused { messages: read, .. }) => assert!(messages.starts_with(&read)),
+        Err(_) => {}
     }
 }
