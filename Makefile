@@ -26,13 +26,13 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi
-LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell
+SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
+LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node bench-dotnet bench-go bench-java lint fuzz build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages advisories install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -77,6 +77,7 @@ test-proxy: prerequisites
 
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
+	@$(CARGO_BUILD) -p pgentra-emulator && $(RUN) newest $(PYTEST) emulator/tests
 
 # The drivers of Rust.
 test-drivers: prerequisites
@@ -134,6 +135,11 @@ test-php: build libpgentra-testing
 test-ruby: build libpgentra-testing
 	@$(RUN) --postgres newest tools/ruby.sh test
 
+# The documentation site in Chromium.
+test-docs: export PGENTRA_SITE = $(BUILD)/site
+test-docs: docs
+	@$(RUN) docs-tests $(PYTEST) tests/docs
+
 # The time for each target.
 SECONDS = 60
 fuzz: prerequisites ## fuzz every target of tests/fuzz for SECONDS=60; new inputs are kept in .cache/fuzz
@@ -158,19 +164,24 @@ lint-rustdoc: prerequisites
 
 lint-generated: prerequisites
 	cargo xtask generate --check
+	@"$(PYTHON)" benchmarks/report.py check
 	@"$(PYTHON)" tools/public_api.py --check
 
 lint-dependencies: prerequisites
 	@$(RUN) cargo-deny cargo deny --log-level error check bans licenses sources
+
+# Needs a network, so that it is no part of `make lint`.
+advisories: prerequisites
+	@$(RUN) cargo-deny cargo deny --log-level error check advisories
 
 lint-python: prerequisites
 	@$(RUN) tools ruff format --check --quiet .
 	@$(RUN) tools ruff check --quiet .
 
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
-TYPED = bindings-python/python tools demo examples/python benchmarks tests/e2e tests/compare tests/support
+TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/packages tests/support
 lint-types: prerequisites
-	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests; do mypy $$tests; done'
+	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native
 
 lint-node: prerequisites
@@ -206,30 +217,46 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(OPTIONAL) shellcheck shellcheck shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+
+lint-manifests: prerequisites
+	@$(RUN) tools python tools/manifests.py check
+
+lint-workflows: prerequisites
+	@$(RUN) tools tools/go.sh actionlint
 
 # Measurements
 
+# The parts, all of them if empty: rust python c php ruby dotnet node java go proxy.
+ONLY =
 bench: PROFILE := release
-bench: build ## measure against the libraries people use today, into benchmarks/results.md
-	@$(RUN) --postgres newest python benchmarks/run.py
-	@$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node
+bench: build $(if $(filter proxy,$(or $(ONLY),proxy)),cli) ## measure against the libraries people use today, into benchmarks/results.md; ONLY=python measures a part
+	@$(RUN) --postgres newest python benchmarks/run.py $(ONLY)
+	@$(if $(filter node,$(or $(ONLY),node)),$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node)
+	@$(MAKE) --no-print-directory plots
 
 bench-node: PROFILE := release
-bench-node: build npm ## its part for the npm packages, as npm installs them
+bench-node: npm
 	@$(RUN) --postgres none tools/node.sh bench
 
-bench-dotnet: PROFILE := release
-bench-dotnet: build libpgentra ## its part for .NET
-	@$(RUN) --postgres newest python benchmarks/run.py dotnet
+plots: ## draw the figures of the last measurements as SVG into docs/images
+	@$(RUN) plots python benchmarks/plot.py
 
-bench-java: PROFILE := release
-bench-java: build ## its part for Java
-	@$(RUN) --postgres newest python benchmarks/run.py java
+# The length and the seed of a soak. ONLY="python proxy" runs a part; then the figures go to .cache/soak, not to the docs.
+MINUTES = 15
+SEED = 1
+soak: build ## pools of every language and sessions through the proxy, with short tokens and random faults, for MINUTES=15
+	@$(CARGO_BUILD) -p pgentra-cli
+	@MINUTES=$(MINUTES) SEED=$(SEED) tools/soak.sh $(ONLY)
 
-bench-go: PROFILE := release
-bench-go: build ## its part for Go
-	@$(RUN) --postgres newest python benchmarks/run.py go
+# Documentation
+
+docs: ## the documentation site, in target/site; with the reference of Python
+	@built=$$(BUILD="$(BUILD)" NO_MKDOCS_2_WARNING=1 $(RUN) docs mkdocs build --site-dir "$(BUILD)/site" 2>&1) || { echo "$$built"; exit 1; }
+	@echo "built: python3 -m http.server --bind 127.0.0.1 --directory $(BUILD)/site"
+
+docs-reference: prerequisites ## the reference of each language that this machine has tools for, and the site with it
+	@BUILD="$(BUILD)" tools/docs/reference.sh && $(MAKE) --no-print-directory docs
 
 # Builds
 
@@ -274,6 +301,10 @@ jar: prerequisites ## the jar of the JVM binding, in .cache/java
 go-archive: PROFILE := release
 go-archive: prerequisites ## the archive that Go programs in a clone link, in bindings-go/lib
 	@tools/go.sh archive
+
+emulator-packages: PROFILE := release
+emulator-packages: prerequisites ## the emulator as a program, a wheel and npm packages, in .cache/emulator
+	@for form in binary wheel npm; do tools/emulator.sh $$form || exit 1; done
 
 nuget: libpgentra-release ## the .NET packages, in target/nuget
 	@tools/dotnet.sh pack

@@ -1,9 +1,10 @@
 """Measures pgentra and the libraries in use today side by side: `make bench`.
 
-    benchmarks/run.py [dotnet | java | go]    everything, or only that table, which replaces the one in `results.md`
+    benchmarks/run.py [PART...]    every part, or only those: rust python c php ruby dotnet java go proxy
 
-Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The table is printed and
-written to `results.md` beside this file; rows that miss their goal say so.
+Every figure is the median of 5 processes, ours and the peer's alternating, on one emulator. The tables are printed and
+written to `results.json` and `results.md` beside this file, where they replace those of the same parts; rows that miss
+their goal say so. Node's part is `node/run.mjs`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import environment  # noqa: E402
+import proxy_bench  # noqa: E402
+import report  # noqa: E402
+from report import Row, Table  # noqa: E402
 from support.emulator import Emulator  # noqa: E402
 
 RUNS = 5
@@ -36,17 +38,6 @@ LIMIT_S = 180.0
 SECRET = "bench-api-secret"
 
 Result = dict[str, Any]
-
-
-@dataclass
-class Row:
-    """A row of the table."""
-
-    work: str
-    must: str
-    ours: str
-    peer: str
-    ok: bool
 
 
 @dataclass
@@ -100,9 +91,26 @@ class Bench:
                 results.append(proceed(process))
         return results
 
-    def add(self, work: str, must: str, ours: str, peer: str, ok: bool) -> None:
-        self.rows.append(Row(work, must, ours, peer, ok))
+    def add(
+        self,
+        work: str,
+        must: str,
+        ours: str,
+        peer: str,
+        ok: bool,
+        figures: tuple[Result, ...] = (),
+        chart: str = "",
+    ) -> None:
+        """Adds a row. `figures` are the results behind its texts: ours, and the peer's if there is one."""
+        numbers = {name: figures_of(result) for name, result in zip(("ours", "peer"), figures, strict=False)}
+        self.rows.append(Row(work, must, ours, peer, ok, numbers, chart))
         say(f"{work}: {ours} (must be {must}; peer {peer}){'' if ok else '  SHORT'}")
+
+
+def figures_of(result: Result) -> dict[str, float]:
+    """Returns the numbers of a result; `served` is 1 if no call failed."""
+    numbers = {key: round(value, 6) for key, value in result.items() if isinstance(value, (int, float))}
+    return numbers | ({"served": int(not result["errors"])} if "errors" in result else {})
 
 
 def endpoint_of(language: str) -> str:
@@ -162,6 +170,8 @@ def rust_rows(bench: Bench) -> None:
         f"{ours['ns']:.0f} ns ({bare:.0f} ns without clocks), {ours['allocations']:.2g} allocations",
         f"{peer['ns']:.0f} ns, {peer['allocations']:.2g} allocations (`get_token`)",
         ours["ns"] <= 60 and ours["allocations"] < 0.01,
+        (ours, peer),
+        "warm",
     )
     ours, peer = bench.both("rust", "threads")
     bench.add(
@@ -170,6 +180,7 @@ def rust_rows(bench: Bench) -> None:
         f"{ours['ratio']:.2f} x",
         f"{peer['ratio']:.2f} x",
         ours["ratio"] >= 1.3,
+        (ours, peer),
     )
 
 
@@ -181,6 +192,7 @@ def cold_rows(bench: Bench, language: str, callers: str) -> None:
         f"{ours['ms']:.1f} ms, {exactly(ours)}",
         f"{peer['ms']:.1f} ms, {exactly(peer)}",
         ours["ms"] <= 20 and ours["most_requests"] == 1 and ours["most_connections"] == 1,
+        (ours, peer),
     )
     with bench.emulator.fault(endpoint="token", latency_ms=200):
         ours, peer = bench.both(language, "stampede")
@@ -190,6 +202,8 @@ def cold_rows(bench: Bench, language: str, callers: str) -> None:
         f"{ours['most_requests']} request{'s' * (ours['most_requests'] != 1)}, p99 {ours['ms']:.0f} ms",
         f"{peer['requests']:.0f} requests, p99 {peer['ms']:.0f} ms",
         ours["ms"] <= 230 and ours["most_requests"] == 1,
+        (ours, peer),
+        "herd",
     )
 
 
@@ -205,6 +219,8 @@ def refresh_row(bench: Bench, language: str, limit_ms: float = 1) -> None:
         outcome(ours),
         outcome(peer),
         ours["ms"] <= limit_ms and not ours["errors"],
+        (ours, peer),
+        "slow",
     )
 
 
@@ -217,6 +233,8 @@ def outage_row(bench: Bench, language: str, ours: Result, limit_ms: float = 1) -
         outcome(ours),
         outcome(peer),
         ours["ms"] <= limit_ms and not ours["errors"],
+        (ours, peer),
+        "outage",
     )
 
 
@@ -247,6 +265,7 @@ def chain_rows(bench: Bench) -> None:
         f"error after {first:.2f} s; after {again:.3f} ms; {'sticky' if sticky else 'then a token'}",
         peer,
         first <= 4.5 and again <= 1 and all_failed and not sticky,
+        ({"s": first, "ms_again": again},),
     )
     with tempfile.TemporaryDirectory() as directory:
         token = bench.emulator.mint("app-mi")
@@ -263,6 +282,7 @@ def chain_rows(bench: Bench) -> None:
         f"{'error' if failed else 'token'} after {first:.2f} s",
         peer,
         first <= 1.5 and not failed,
+        ({"s": first},),
     )
 
 
@@ -275,6 +295,7 @@ def credential_rows(bench: Bench) -> None:
         f"{result['ns'] / result['ns_of_database']:.2f} x ({result['ns']:.0f} ns)",
         "",
         result["ns"] <= 1.1 * result["ns_of_database"],
+        (result,),
     )
     result = median([bench.measure("rust", "sign", "ours") for _ in range(RUNS)])
     bench.add(
@@ -283,6 +304,7 @@ def credential_rows(bench: Bench) -> None:
         f"{result['ms']:.2f} ms",
         "",
         result["ms"] <= 1,
+        (result,),
     )
     result = bench.measure("rust", "users", "ours")
     bench.add(
@@ -291,6 +313,7 @@ def credential_rows(bench: Bench) -> None:
         f"{result['us']:.2f} us; {result['us_anew']:.1f} us",
         "",
         result["us"] <= 2,
+        (result,),
     )
 
 
@@ -303,6 +326,8 @@ def python_rows(bench: Bench) -> None:
             f"{ours['us']:.2f} us",
             f"{peer['us']:.1f} us",
             ours["us"] <= 1.5,
+            (ours, peer),
+            "warm" if measure == "warm-identity" else "",
         )
     ours, peer = bench.both("python", "import")
     bench.add(
@@ -311,6 +336,8 @@ def python_rows(bench: Bench) -> None:
         f"{ours['ms']:.1f} ms, {ours['mb']:.1f} MB",
         f"{peer['ms']:.0f} ms, {peer['mb']:.0f} MB",
         ours["ms"] <= 15 and ours["mb"] <= 8,
+        (ours, peer),
+        "memory",
     )
     wheel = environment.wheel()
     installed, needed = installed_size(bench.python["ours"][0], "pgentra")
@@ -322,6 +349,8 @@ def python_rows(bench: Bench) -> None:
         f"{wheel_mb:.1f} MB; {installed:.1f} MB, {needed - 1} dependencies",
         f"{peer_size:.0f} MB, {peer_packages} packages",
         wheel_mb <= 4 and installed <= 10 and needed == 1,
+        ({"mb": installed, "wheel_mb": wheel_mb, "packages": needed}, {"mb": peer_size, "packages": peer_packages}),
+        "size",
     )
 
 
@@ -344,9 +373,11 @@ def c_rows(bench: Bench) -> None:
         f"{warm['ns']:.0f} ns; {warm['ns_on_two_threads']:.0f} ns",
         "",
         warm["ns"] <= 150,
+        (warm,),
+        "warm",
     )
     size = library.stat().st_size / 1e6
-    bench.add("libpgentra.so, stripped", "<= 6 MB", f"{size:.1f} MB", "", size <= 6)
+    bench.add("libpgentra.so, stripped", "<= 6 MB", f"{size:.1f} MB", "", size <= 6, ({"mb": size},), "size")
 
 
 def script_rows(bench: Bench, command: list[str], file: str, second: tuple[str, str, float], warm_us: float) -> None:
@@ -357,9 +388,9 @@ def script_rows(bench: Bench, command: list[str], file: str, second: tuple[str, 
     done = [subprocess.run(words, env=variables, capture_output=True, check=True).stdout for _ in range(RUNS)]
     found = median([json.loads(output) for output in done])
     us = found["warm_us"]
-    bench.add("warm `login`", f"<= {warm_us:g} us", f"{us:.2f} us", "", us <= warm_us)
+    bench.add("warm `login`", f"<= {warm_us:g} us", f"{us:.2f} us", "", us <= warm_us, ({"us": us},), "warm")
     work, key, limit = second
-    bench.add(work, f"<= {limit:g} us", f"{found[key]:.0f} us", "", found[key] <= limit)
+    bench.add(work, f"<= {limit:g} us", f"{found[key]:.0f} us", "", found[key] <= limit, ({"us": found[key]},))
 
 
 def build_dotnet() -> list[str]:
@@ -386,6 +417,8 @@ def dotnet_rows(bench: Bench) -> None:
             f"{ours['us']:.2f} us; {ours['us_async']:.2f} us; {ours['bytes']:.0f} bytes",
             f"{peer['us']:.1f} us; {peer['us_async']:.1f} us; {peer['bytes']:.0f} bytes",
             ours["us"] <= 0.3 and ours["us_async"] <= 0.4 and ours["bytes"] == 0,
+            (ours, peer),
+            "warm" if measure == "warm-identity" else "",
         )
     bare, ours, peer = (first_token(bench, "dotnet", who) for who in ("bare", "ours", "peer"))
     bench.add(
@@ -394,6 +427,7 @@ def dotnet_rows(bench: Bench) -> None:
         f"+{ours['ms'] - bare['ms']:.0f} ms ({ours['ms']:.0f} ms in all)",
         f"+{peer['ms'] - bare['ms']:.0f} ms",
         ours["ms"] - bare["ms"] <= 60,
+        (over(ours, bare), over(peer, bare)),
     )
     bench.add(
         "memory after it, over the same",
@@ -401,6 +435,8 @@ def dotnet_rows(bench: Bench) -> None:
         f"+{ours['mb'] - bare['mb']:.1f} MB",
         f"+{peer['mb'] - bare['mb']:.0f} MB",
         ours["mb"] - bare["mb"] <= 8,
+        (over(ours, bare), over(peer, bare)),
+        "memory",
     )
     with bench.emulator.fault(endpoint="token", latency_ms=200):
         ours, peer = bench.both("dotnet", "stampede")
@@ -410,6 +446,8 @@ def dotnet_rows(bench: Bench) -> None:
         f"{ours['most_requests']} request{'s' * (ours['most_requests'] != 1)}, p99 {ours['ms']:.0f} ms",
         f"{peer['requests']:.0f} requests, p99 {peer['ms']:.0f} ms",
         ours["ms"] <= 230 and ours["most_requests"] == 1,
+        (ours, peer),
+        "herd",
     )
 
 
@@ -452,6 +490,8 @@ def java_rows(bench: Bench) -> None:
         f"{ours['us']:.2f} us; {ours_chain['us']:.2f} us",
         f"{peer['us']:.1f} us; {peer_chain['us']:.0f} us",
         ours["us"] <= 0.5 and ours_chain["us"] <= 0.5,
+        (ours | {"us_chain": ours_chain["us"]}, peer | {"us_chain": peer_chain["us"]}),
+        "warm",
     )
     bare, ours, peer = (first_token(bench, "java", who) for who in ("bare", "ours", "peer"))
     bench.add(
@@ -460,6 +500,7 @@ def java_rows(bench: Bench) -> None:
         f"+{ours['ms'] - bare['ms']:.0f} ms ({ours['ms']:.0f} ms in all)",
         f"+{peer['ms'] - bare['ms']:.0f} ms",
         ours["ms"] - bare["ms"] <= 80,
+        (over(ours, bare), over(peer, bare)),
     )
     sizes = {who: sum(jar.stat().st_size for jar in jars_of(bench, who)) / 1e6 for who in ("ours", "peer")}
     bench.add(
@@ -468,6 +509,11 @@ def java_rows(bench: Bench) -> None:
         f"+{ours['mb'] - bare['mb']:.1f} MB; {len(jars_of(bench, 'ours'))}; {sizes['ours']:.1f} MB",
         f"+{peer['mb'] - bare['mb']:.0f} MB; {len(jars_of(bench, 'peer'))}; {sizes['peer']:.1f} MB",
         ours["mb"] - bare["mb"] <= 8 and len(jars_of(bench, "ours")) == 1 and sizes["ours"] <= 3,
+        (
+            over(ours, bare) | {"mb_of_jars": sizes["ours"]},
+            over(peer, bare) | {"mb_of_jars": sizes["peer"]},
+        ),
+        "memory",
     )
     with bench.emulator.fault(endpoint="app_service", latency_ms=200):
         ours, peer = bench.both("java", "stampede")
@@ -477,6 +523,8 @@ def java_rows(bench: Bench) -> None:
         f"{ours['most_requests']} request{'s' * (ours['most_requests'] != 1)}, p99 {ours['ms']:.0f} ms",
         f"{peer['requests']:.0f} requests, p99 {peer['ms']:.0f} ms",
         ours["ms"] <= 350 and ours["most_requests"] == 1,
+        (ours, peer),
+        "herd",
     )
 
 
@@ -492,6 +540,11 @@ def first_token(bench: Bench, language: str, who: str) -> Result:
         finish_quietly(process)
         results.append(json.loads(line) | {"ms": ms})
     return median(results)
+
+
+def over(result: Result, bare: Result) -> Result:
+    """Returns the milliseconds and megabytes beyond those of a program without a library."""
+    return {"ms": result["ms"] - bare["ms"], "mb": result["mb"] - bare["mb"]}
 
 
 def finish_quietly(process: subprocess.Popen[str]) -> None:
@@ -527,6 +580,8 @@ def go_rows(bench: Bench) -> None:
             f"{ours['ns']:.0f} ns ({ours['cpu_ns']:.0f} of processor time), {ours['allocations']:.2g} allocations",
             f"{peer['ns']:.0f} ns ({peer['cpu_ns']:.0f} of processor time), {peer['allocations']:.2g} allocations",
             ours["ns"] <= 150 and ours["allocations"] < 0.01,
+            (ours, peer),
+            "warm" if measure == "warm-identity" else "",
         )
     ours, peer = bench.both("go", "first")
     bench.add(
@@ -535,6 +590,7 @@ def go_rows(bench: Bench) -> None:
         f"{ours['ms']:.1f} ms, {exactly(ours)}",
         f"{peer['ms']:.1f} ms, {exactly(peer)}",
         ours["ms"] <= 20 and ours["most_requests"] == 1 and ours["most_connections"] == 1,
+        (ours, peer),
     )
     for measure, endpoint, name in (
         ("stampede-identity", "app_service", "managed identity"),
@@ -549,8 +605,10 @@ def go_rows(bench: Bench) -> None:
             f"{ours['most_requests']} request{'s' * (ours['most_requests'] != 1)}, p99 {ours['ms']:.0f} ms",
             f"{peer['requests']:.0f} request{'s' * (peer['requests'] != 1)}, p99 {peer['ms']:.0f} ms",
             ours["ms"] <= 230 and ours["most_requests"] == 1,
+            (ours, peer),
+            "herd" if measure == "stampede" else "",
         )
-    bench.add(*go_size())
+    go_size(bench)
 
 
 def go_stampede(bench: Bench, measure: str, who: str, endpoint: str) -> Result:
@@ -560,11 +618,11 @@ def go_stampede(bench: Bench, measure: str, who: str, endpoint: str) -> Result:
     return result | {"requests": counters.get(endpoint, {}).get("total", 0)}
 
 
-def go_size() -> tuple[str, str, str, str, bool]:
-    """Returns the row of what a build adds to a program."""
+def go_size(bench: Bench) -> None:
     archive = next((ROOT / "bindings-go" / "lib").glob("*/libpgentra.a"))
-    megabytes = archive.stat().st_size / 1e6
-    return ("the archive that a build downloads", "<= 15 MB", f"{megabytes:.1f} MB", "", megabytes <= 15)
+    mb = archive.stat().st_size / 1e6
+    work = "the archive that a build downloads"
+    bench.add(work, "<= 15 MB", f"{mb:.1f} MB", "", mb <= 15, ({"mb": mb},), "size")
 
 
 def connect_row(bench: Bench) -> None:
@@ -575,6 +633,7 @@ def connect_row(bench: Bench) -> None:
         f"{result['ratio']:.3f} ({result['ms']:.1f} ms)",
         "",
         result["ratio"] <= 1.02,
+        (result,),
     )
 
 
@@ -655,15 +714,9 @@ def machine() -> list[str]:
         f"{platform.system()} {platform.release()}, {rustc}, Python {platform.python_version()}",
         "peers: azure_identity 1.0.0 (Rust); azure-identity 1.27.0 with azure-postgresql-auth 1.1.0 (Python); "
         "Azure.Identity 1.21.0 (.NET); azure-identity-extensions 1.2.9 (Java); azidentity 1.15.0 (Go)",
-        f"measured {datetime.now(timezone.utc):%Y-%m-%d}, profile release",
+        "profile release",
         f"each figure the median of {RUNS} processes, ours and the peer's by turns",
     ]
-
-
-def table(title: str, rows: list[Row]) -> list[str]:
-    lines = [f"## {title}", "", "| work | must | ours | peer | |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {r.work} | {r.must} | {r.ours} | {r.peer} | {'ok' if r.ok else '**short**'} |" for r in rows]
-    return [*lines, ""]
 
 
 class Sleepers:
@@ -696,102 +749,121 @@ class Sleepers:
         self.bench.emulator.stop()
 
 
+#: The parts that start measuring programs against the emulator; `sleepers` are those with a row about an outage.
+LANGUAGES = ("rust", "python", "c", "php", "ruby", "dotnet", "java", "go")
+PARTS = (*LANGUAGES, "proxy")
+
+
 def main(wanted: list[str]) -> int:
-    dotnet = build_dotnet() if wanted in ([], ["dotnet"]) else []
-    java = build_java() if wanted in ([], ["java"]) else {}
-    go = build_go() if wanted in ([], ["go"]) else []
-    if wanted and not (dotnet or java or go):
+    if unknown := set(wanted) - {*PARTS, "node"}:
+        sys.exit(f"[pgentra] no such part: {', '.join(sorted(unknown))}; the parts are {' '.join(PARTS)} node")
+    parts = [part for part in PARTS if not wanted or part in wanted]
+    found = report.read()
+    tables = languages(parts) if set(parts) & set(LANGUAGES) else []
+    if "proxy" in parts:
+        tables += proxy_bench.measure()
+    if not tables:
         return 0
-    rust: list[str] = []
+    for table in tables:
+        found.put(table)
+    found.machine = machine()
+    found.write()
+    print(found.markdown())
+    rows = [row for table in found.tables for row in table.rows]
+    short = [row.work for row in rows if not row.ok]
+    print(f"{len(short)} short" + (f": {'; '.join(short)}" if short else ""))
+    # The limits of the proxy must hold.
+    return int(any(not row.ok for table in tables for row in table.rows if table.title in proxy_bench.TITLES))
+
+
+def build_rust(parts: list[str]) -> list[str]:
+    if "rust" not in parts:
+        return []
+    say("building the measuring program, profile release")
+    build = ["cargo", "build", "--quiet", "--release", "-p", "pgentra-benchmarks"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return [str(target / "release" / "pgentra-benchmarks")]
+
+
+def languages(parts: list[str]) -> list[Table]:
+    """Measures the languages of `parts`."""
+    dotnet = build_dotnet() if "dotnet" in parts else []
+    java = build_java() if "java" in parts else {}
+    go = build_go() if "go" in parts else []
+    rust = build_rust(parts)
     python: dict[str, list[str]] = {}
-    languages = ["dotnet"] * bool(dotnet) + ["java"] * bool(java) + ["go"] * bool(go)
-    if not wanted:
-        say("building the measuring program, profile release")
-        build = ["cargo", "build", "--quiet", "--release", "-p", "pgentra-benchmarks"]
-        subprocess.run(build, cwd=ROOT, check=True)
-        target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        rust = [str(target / "release" / "pgentra-benchmarks")]
+    if "python" in parts:
         measure = str(ROOT / "benchmarks" / "python" / "measure.py")
         python = {"ours": [sys.executable, measure], "peer": [str(environment.peer() / "bin" / "python"), measure]}
-        languages = ["rust", "python", *languages]
+    built = {"rust": rust, "python": python, "dotnet": dotnet, "java": java, "go": go}
 
-    tables: dict[str, list[Row]] = {}
+    tables: list[Table] = []
     bench = start_bench(python, rust, dotnet, java, go)
-    sleepers = Sleepers(start_bench(python, rust, dotnet, java, go), languages)
+    waiting = [name for name, program in built.items() if program]
+    sleepers = Sleepers(start_bench(python, rust, dotnet, java, go), waiting) if waiting else None
     outage: dict[str, Result] = {}
 
+    def outage_of(language: str, limit_ms: float = 1) -> None:
+        if not outage:
+            assert sleepers is not None
+            outage.update(sleepers.wake())
+        outage_row(bench, language, outage[language], limit_ms)
+
     def finish_table(title: str) -> None:
-        tables[title], bench.rows = bench.rows, []
+        tables.append(Table(title, bench.rows))
+        bench.rows = []
 
     try:
-        if not wanted:
+        if rust:
             rust_rows(bench)
             cold_rows(bench, "rust", "callers")
             refresh_row(bench, "rust")
-            outage = sleepers.wake()
-            outage_row(bench, "rust", outage["rust"])
+            outage_of("rust")
             chain_rows(bench)
             credential_rows(bench)
             finish_table("Rust")
+        if python:
             python_rows(bench)
             cold_rows(bench, "python", "threads")
             refresh_row(bench, "python")
-            outage_row(bench, "python", outage["python"])
+            outage_of("python")
             connect_row(bench)
             finish_table("Python")
+        if {"c", "php", "ruby"} & set(parts):
+            # PHP and Ruby load the library that this builds.
             c_rows(bench)
-            finish_table("C")
-            if shutil.which("php"):
-                more = ("a request of PHP-FPM: declarations, open, log in, close", "request_us", 150.0)
-                script_rows(bench, ["php"], "php/measure.php", more, 3)
-                finish_table("PHP")
-            if shutil.which("ruby"):
-                more = ("open a provider and log in, with a cached token", "open_us", 150.0)
-                script_rows(bench, ["ruby"], "ruby/measure.rb", more, 2)
-                finish_table("Ruby")
+            if "c" in parts:
+                finish_table("C")
+            bench.rows = []
+        if "php" in parts and shutil.which("php"):
+            more = ("a request of PHP-FPM: declarations, open, log in, close", "request_us", 150.0)
+            script_rows(bench, ["php"], "php/measure.php", more, 3)
+            finish_table("PHP")
+        if "ruby" in parts and shutil.which("ruby"):
+            more = ("open a provider and log in, with a cached token", "open_us", 150.0)
+            script_rows(bench, ["ruby"], "ruby/measure.rb", more, 2)
+            finish_table("Ruby")
         if dotnet:
             dotnet_rows(bench)
             refresh_row(bench, "dotnet")
-            outage = outage or sleepers.wake()
-            outage_row(bench, "dotnet", outage["dotnet"])
+            outage_of("dotnet")
             finish_table(".NET")
         if java:
             java_rows(bench)
             refresh_row(bench, "java")
-            outage_row(bench, "java", (outage or sleepers.wake())["java"])
+            outage_of("java")
             finish_table("Java")
         if go:
             go_rows(bench)
             refresh_row(bench, "go", limit_ms=0.1)
-            outage_row(bench, "go", (outage or sleepers.wake())["go"], limit_ms=0.1)
+            outage_of("go", limit_ms=0.1)
             finish_table("Go")
     finally:
-        sleepers.end()
+        if sleepers is not None:
+            sleepers.end()
         bench.emulator.stop()
-
-    written = ROOT / "benchmarks" / "results.md"
-    if wanted:
-        # The other tables stay unchanged; each ends at the next heading of its level.
-        parts = re.split(r"^(?=## )", written.read_text(), flags=re.M)
-        kept = [part.rstrip() for part in parts if part.partition("\n")[0] not in [f"## {title}" for title in tables]]
-        lines = ["\n\n".join(kept), ""]
-    else:
-        lines = [
-            "# Benchmarks",
-            "",
-            "Written by `make bench`; as measured.",
-            "",
-            *(f"- {fact}" for fact in machine()),
-            "",
-        ]
-    for title, rows in tables.items():
-        lines += table(title, rows)
-    text = "\n".join(lines)
-    written.write_text(text)
-    print(text)
-    short = [row.work for rows in tables.values() for row in rows if not row.ok]
-    print(f"{len(short)} short" + (f": {'; '.join(short)}" if short else ""))
-    return 0
+    return tables
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ func (t *causeTable) find(id uint64) error {
 // A LoginError is the error with which the server rejected a login, extended with the principal and the role that were used,
 // and what to do. It wraps the driver's error.
 type LoginError struct {
-	// Cause is the kind of the rejection, such as "role_missing"; docs/errors.md lists them.
+	// Cause is the kind of the rejection, such as "role_missing"; docs/troubleshooting.md lists them.
 	Cause string
 	// Explanation are the lines that are added to the driver's message.
 	Explanation string

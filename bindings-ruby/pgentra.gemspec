@@ -14,9 +14,13 @@ Gem::Specification.new do |spec|
   spec.metadata = {
     "source_code_uri" => spec.homepage,
     "documentation_uri" => "#{spec.homepage}/blob/main/bindings-ruby/README.md",
+    "changelog_uri" => "#{spec.homepage}/blob/main/CHANGELOG.md",
+    "bug_tracker_uri" => "#{spec.homepage}/issues",
     "rubygems_mfa_required" => "true"
   }
   spec.required_ruby_version = ">= 3.1"
+  # A gem with the library of one platform, see tools/package.sh. The gem without one uses an installed libpgentra.
+  spec.platform = ENV["PGENTRA_GEM_PLATFORM"] if ENV["PGENTRA_GEM_PLATFORM"]
   spec.files = Dir["lib/**/*.rb", "lib/pgentra/native/*", "README.md", "LICENSE"]
   spec.add_dependency "ffi", ">= 1.15"
 end

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and that are missing: PgBouncer for the tests of `pgentra agent`, PHP and
-# Ruby with their drivers, frameworks and linters.
+# Installs the Debian packages that the tests need and that are missing: PgBouncer for the tests of `pgentra agent`,
+# Chromium for those of the documentation site, PHP and Ruby with their drivers, frameworks and linters.
 set -eu
 
 command -v apt-get >/dev/null || exit 0
 missing=
-packages='pgbouncer
+packages='pgbouncer chromium
     php-cli php-fpm php-pgsql php-doctrine-dbal php-illuminate-database php-illuminate-events php-psr-log php-codesniffer
     ruby ruby-ffi ruby-pg ruby-activerecord ruby-railties ruby-sequel rubocop'
 for package in $packages; do

@@ -2,6 +2,7 @@
 # Builds and installs the program `pgentra`.
 #
 #   tools/cli.sh build               builds it into target/cli, with completions and man pages; static on Linux with glibc
+#   tools/cli.sh stage PROGRAM       puts a built program there, with what it generates
 #   tools/cli.sh install PREFIX [DESTDIR]    installs what `build` has left there, if anything
 #
 # Variables: BUILD (cargo's target directory).
@@ -13,17 +14,21 @@ build() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     # Without a target of its own, the flag would also apply to procedural macros, which cannot be static.
     case $host in
-        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --release -p pgentra-cli --target "$host" ;;
-        *) cargo build --quiet --release -p pgentra-cli --target "$host" ;;
+        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
+        *) cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
     esac
+    stage "$build/$host/cli/pgentra"
+    wc -c "$folder/pgentra"
+}
+
+stage() {
     rm -rf "$folder"
     mkdir -p "$folder/completions"
-    install -m 755 "$build/$host/release/pgentra" "$folder/pgentra"
+    install -m 755 "$1" "$folder/pgentra"
     "$folder/pgentra" completions bash >"$folder/completions/pgentra"
     "$folder/pgentra" completions zsh >"$folder/completions/_pgentra"
     "$folder/pgentra" completions fish >"$folder/completions/pgentra.fish"
     "$folder/pgentra" man "$folder/man"
-    wc -c "$folder/pgentra"
 }
 
 install_to() {
@@ -43,6 +48,7 @@ install_to() {
 
 case "${1:-}" in
     build) build ;;
+    stage) stage "$2" ;;
     install) install_to "$2" "${3:-}" ;;
-    *) sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2; exit 2 ;;
+    *) sed -n 's/^# \{0,1\}//; 2,9p' "$0" >&2; exit 2 ;;
 esac

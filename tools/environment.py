@@ -4,7 +4,8 @@
     tools/environment.py pythons          prints the Pythons of the tests, one `NAME PATH VERSION` a line
     tools/environment.py wheel            builds the wheel and prints its path
     tools/environment.py venv NAME        makes the virtual environment NAME with that wheel and prints its directory;
-                                          `demo` has the packages that the examples import, and no wheel
+                                          `demo` has the packages that the examples import, and no wheel;
+                                          `docs` and `docs-tests` build and test the documentation site
     tools/environment.py tools            makes the environment of the build and lint tools and prints its directory
     tools/environment.py zig              installs `cargo zigbuild` and prints the directory for PATH
     tools/environment.py cargo-deny       the same for `cargo deny`, which is built once a machine, in the user's cache
@@ -256,19 +257,25 @@ FRAMEWORKS = {
 """Environments with the frameworks of `tests/e2e/test_frameworks.py`, and the Python of each. Applications that install
 versions of their own have an environment of their own; Superset does not support the newest Pythons."""
 
+DOCS = ("docs", "docs-tests")
+"""Environments of the documentation site: what builds it, and what tests it in a browser."""
+
 
 def venv(name: str) -> Path:
     """Makes a virtual environment with the wheel and returns its directory.
 
-    The names are `oldest`, `newest`, `free-threaded`, `demo` (on the newest Python, without the wheel),
-    `sqlalchemy-2.0` (the oldest supported SQLAlchemy and drivers, on the oldest Python), and those of `DJANGO` and
-    `FRAMEWORKS`.
+    The names are `oldest`, `newest`, `free-threaded`, `demo` and those of `DOCS` (on the newest Python, without the
+    wheel), `sqlalchemy-2.0` (the oldest supported SQLAlchemy and drivers, on the oldest Python), and those of `DJANGO`
+    and `FRAMEWORKS`.
     """
     machine = pythons()
     directory = CACHE / "venv" / name
     examples, sqlalchemy = REQUIREMENTS / "examples.txt", REQUIREMENTS / "sqlalchemy-newest.txt"
     if name == "demo":
         make_venv(directory, machine["newest"], examples, sqlalchemy, REQUIREMENTS / "demo.txt")
+        return directory
+    if name in DOCS:
+        make_venv(directory, machine["newest"], REQUIREMENTS / f"{name}.txt")
         return directory
     requirements = [examples, REQUIREMENTS / "tests.txt", sqlalchemy]
     if name == "sqlalchemy-2.0":
@@ -306,6 +313,13 @@ def peer() -> Path:
     """Makes the environment of the library with which the benchmarks compare."""
     directory = CACHE / "venv" / "peer"
     make_venv(directory, pythons()["newest"], ROOT / "benchmarks" / "python" / "peer.txt")
+    return directory
+
+
+def plots() -> Path:
+    """Makes the environment that draws the figures of benchmarks and soaks."""
+    directory = CACHE / "venv" / "plots"
+    make_venv(directory, pythons()["newest"], REQUIREMENTS / "plots.txt")
     return directory
 
 

@@ -3,6 +3,7 @@
 #
 #   tools/go.sh test         all modules, with an archive that runs the vectors; PGENTRA_LONG=1 adds what takes long
 #   tools/go.sh lint         formats, go vet, staticcheck where it is reachable, and the header beside the Go files
+#   tools/go.sh actionlint   checks the workflows of .github, with shellcheck if it is in PATH
 #   tools/go.sh archive      the archive for this platform, into bindings-go/lib, which programs in a clone link
 #
 # Variables: PGENTRA_TARGET (where cargo left libpgentra), PROFILE, PYTHON.
@@ -89,9 +90,22 @@ install_staticcheck() {
     echo "$tool"
 }
 
+# Checks the workflows, and that no step fetches an action by a branch.
+workflows() {
+    need_go 'not tried'
+    tool=$root/.cache/go/actionlint
+    if [ ! -x "$tool" ] && ! GOBIN=$root/.cache/go go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 >/dev/null 2>&1; then
+        echo 'not tried: actionlint: it cannot be downloaded'
+        exit 0
+    fi
+    "$tool" -color=false
+    ! grep -nE 'uses: [^#]*@(main|master)\b' .github/workflows/*.yml
+}
+
 case "${1:-}" in
     test) run_tests ;;
     lint) lint ;;
+    actionlint) workflows ;;
     archive) need_go skipped && archive libpgentra.a ;;
-    *) sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2; exit 2 ;;
+    *) sed -n 's/^# \{0,1\}//; 2,9p' "$0" >&2; exit 2 ;;
 esac

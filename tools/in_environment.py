@@ -3,9 +3,9 @@
 
     tools/in_environment.py [--postgres] VENV COMMAND...
 
-VENV is a name that `tools/environment.py venv` takes, or `tools`, `zig` or `cargo-deny` for what these bring, `none`
-for no environment, or `every` for each Python of this machine in turn; then PGENTRA_PYTHON is the name of each. With
---postgres, PGENTRA_POSTGRES_BIN is the folder of a PostgreSQL.
+VENV is a name that `tools/environment.py venv` takes, or `tools`, `plots`, `zig` or `cargo-deny` for what these bring,
+`none` for no environment, or `every` for each Python of this machine in turn; then PGENTRA_PYTHON is the name of each.
+With --postgres, PGENTRA_POSTGRES_BIN is the folder of a PostgreSQL.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def programs(name: str) -> Path | None:
             return None
         case "tools":
             return environment.tools() / "bin"
+        case "plots":
+            return environment.plots() / "bin"
         case "zig":
             return environment.zig()
         case "cargo-deny":

@@ -55,6 +55,10 @@ case "$command" in
     # The build makes the types that the JavaScript is checked against.
     lint) PROFILE=dev addon && npm run --silent --prefix bindings-node lint ;;
     pack) pack ;;
-    bench) packages benchmarks/node && node benchmarks/node/run.mjs .cache/npm ;;
+    bench)
+        packages benchmarks/node
+        node benchmarks/node/run.mjs .cache/npm .cache/npm/table.json
+        "$PYTHON" benchmarks/report.py add .cache/npm/table.json
+        ;;
     *) sed -n 's/^# \{0,1\}//; 2,9p' "$0" >&2; exit 2 ;;
 esac

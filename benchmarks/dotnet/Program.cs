@@ -13,6 +13,12 @@ using PgEntra.Benchmarks;
 const int WarmCalls = 200_000;
 const int Callers = 200;
 
+if (args is ["pools"])
+{
+    await Pools.RunAsync();
+    return;
+}
+
 var (measure, who) = (args[0], args[1]);
 switch (measure)
 {

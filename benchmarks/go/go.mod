@@ -5,7 +5,9 @@ go 1.26
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/pgentra/pgentra/bindings-go v0.1.0
+	github.com/pgentra/pgentra/bindings-go/pgxentra v0.1.0
 )
 
 require (
@@ -13,6 +15,9 @@ require (
 	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/pgentra/pgentra/bindings-go/lib/darwin_arm64 v0.1.0 // indirect
 	github.com/pgentra/pgentra/bindings-go/lib/linux_amd64 v0.1.0 // indirect
@@ -30,4 +35,5 @@ replace (
 	github.com/pgentra/pgentra/bindings-go/lib/darwin_arm64 => ../../bindings-go/lib/darwin_arm64
 	github.com/pgentra/pgentra/bindings-go/lib/linux_amd64 => ../../bindings-go/lib/linux_amd64
 	github.com/pgentra/pgentra/bindings-go/lib/linux_arm64 => ../../bindings-go/lib/linux_arm64
+	github.com/pgentra/pgentra/bindings-go/pgxentra => ../../bindings-go/pgxentra
 )

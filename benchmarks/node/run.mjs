@@ -1,9 +1,10 @@
 // Measures pgentra for Node against `@azure/identity` with `@azure/postgresql-auth`, side by side in one run.
 //
-//   node run.mjs TARBALLS    the folder with the tarballs of `make npm`, which are installed as users install them
+//   node run.mjs TARBALLS TABLE    the folder with the tarballs of `make npm`, which are installed as users install them,
+//                                  and the file for the table: JSON, which `../report.py add` takes
 //
-// Every figure is the median of 5 processes, alternating between pgentra and the peer, on one emulator. The table becomes the part
-// "Node" of ../results.md. Targets that are missed are marked.
+// Every figure is the median of 5 processes, alternating between pgentra and the peer, on one emulator. Targets that are missed
+// are marked.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { Emulator } from "../../bindings-node/tests/emulator.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const tarballs = resolve(process.argv[2]);
+const [tarballs, tableFile] = process.argv.slice(2).map((path) => resolve(path));
 const project = mkdtempSync(join(tmpdir(), "pgentra-bench-"));
 process.on("exit", () => rmSync(project, { recursive: true, force: true }));
 writeFileSync(join(project, "package.json"), '{"private": true}');
@@ -83,9 +84,16 @@ function median(results) {
 }
 
 const rows = [];
-function add(work, must, ours, peer, ok) {
-    rows.push(`| ${work} | ${must} | ${ours} | ${peer} | ${ok ? "ok" : "**short**"} |`);
+/** Adds a row. `results` are what its texts were made from: ours, and the peer's if there is one. */
+function add(work, must, ours, peer, ok, results = [], chart = "") {
+    const figures = Object.fromEntries(results.map((result, index) => [index ? "peer" : "ours", figuresOf(result)]));
+    rows.push({ work, must, ours, peer, ok, figures, chart });
     console.log(`[pgentra] ${work}: ${ours} (must be ${must}; peer ${peer})${ok ? "" : "  SHORT"}`);
+}
+/** The numbers of a result; `served` is 1 if no call failed. */
+function figuresOf(result) {
+    const numbers = Object.entries(result).filter(([, value]) => typeof value === "number");
+    return { ...Object.fromEntries(numbers), served: result.error ? 0 : 1 };
 }
 const us = (value) => `${value.toFixed(2)} us`;
 const ms = (value) => `${value.toFixed(1)} ms`;
@@ -103,13 +111,18 @@ async function withFault(fault, work) {
 const login = await alone("warm_login", "ours");
 const [managed, peerManaged] = await both("warm_managed");
 const [secret, peerSecret] = await both("warm_secret");
-add("warm `login()`, its synchronous core", "<= 2 us", us(login.us), "none", login.us <= 2);
-add("warm password function, managed identity", "<= 3 us", us(managed.us), us(peerManaged.us), managed.us <= 3);
-add("warm password function, secret", "<= 3 us", us(secret.us), us(peerSecret.us), secret.us <= 3);
+add("warm `login()`, its synchronous core", "<= 2 us", us(login.us), "none", login.us <= 2, [login]);
+for (const [name, ours, peer, chart] of [
+    ["managed identity", managed, peerManaged, "warm"],
+    ["secret", secret, peerSecret, ""],
+]) {
+    add(`warm password function, ${name}`, "<= 3 us", us(ours.us), us(peer.us), ours.us <= 3, [ours, peer], chart);
+}
 
 const [loaded, peerLoaded] = await both("load");
-add("import", "<= 15 ms", ms(loaded.ms), ms(peerLoaded.ms), loaded.ms <= 15);
-add("memory over bare node", "<= 8 MB", `${loaded.mb.toFixed(1)} MB`, `${peerLoaded.mb.toFixed(1)} MB`, loaded.mb <= 8);
+const [loads, megabytes] = [[loaded, peerLoaded], (one) => `${one.mb.toFixed(1)} MB`];
+add("import", "<= 15 ms", ms(loaded.ms), ms(peerLoaded.ms), loaded.ms <= 15, loads);
+add("memory over bare node", "<= 8 MB", megabytes(loaded), megabytes(peerLoaded), loaded.mb <= 8, loads, "memory");
 
 const modules = join(here, "node_modules");
 const isPackage = /^node_modules\/[^@.][^/]*$|^node_modules\/@[^/]+\/[^/]+$/;
@@ -118,13 +131,19 @@ const packagesOf = (folder) =>
         isPackage.test(name),
     ).length;
 const installed = join(project, "node_modules");
+const [peerSize, peerCount] = [size(modules), packagesOf(modules)];
 const [ourSize, ourCount] = [size(installed), readdirSync(installed).filter((name) => !name.startsWith(".")).length];
 add(
     "installed size; packages",
     "<= 10 MB; 2",
     `${ourSize.toFixed(1)} MB; ${ourCount}`,
-    `${size(modules).toFixed(0)} MB; ${packagesOf(modules)}`,
+    `${peerSize.toFixed(0)} MB; ${peerCount}`,
     ourSize <= 10 && ourCount === 2,
+    [
+        { mb: ourSize, packages: ourCount },
+        { mb: peerSize, packages: peerCount },
+    ],
+    "size",
 );
 
 const [first, peerFirst] = await both("first");
@@ -134,6 +153,7 @@ add(
     `${ms(first.ms)}, ${first.requests}`,
     `${ms(peerFirst.ms)}, ${peerFirst.requests}`,
     first.ms <= 20 && first.requests === 1,
+    [first, peerFirst],
 );
 
 await withFault({ endpoint: "token", latency_ms: 200 }, async () => {
@@ -144,6 +164,8 @@ await withFault({ endpoint: "token", latency_ms: 200 }, async () => {
         `${crowd.requests}, ${ms(crowd.ms)}`,
         `${peerCrowd.requests}, ${ms(peerCrowd.ms)}`,
         crowd.requests === 1 && crowd.ms <= 230,
+        [crowd, peerCrowd],
+        "herd",
     );
 });
 
@@ -151,9 +173,9 @@ const fault = (given) => async () => {
     if (given.wait) await new Promise((done) => setTimeout(done, given.wait));
     await emulator.addFault(given.fault);
 };
-for (const [name, must, given, seconds] of [
-    ["a call in the refresh window, 1 s service", "<= 1 ms", { endpoint: "token", latency_ms: 1000 }, 250],
-    ["a call in the refresh window, 503", "<= 1 ms, served", { endpoint: "token", status: 503 }, 200],
+for (const [name, must, given, seconds, chart] of [
+    ["a call in the refresh window, 1 s service", "<= 1 ms", { endpoint: "token", latency_ms: 1000 }, 250, "slow"],
+    ["a call in the refresh window, 503", "<= 1 ms, served", { endpoint: "token", status: 503 }, 200, "outage"],
 ]) {
     const clear = () => emulator.call("DELETE", "/faults");
     await emulator.setTokens({ lifetime_s: 12 });
@@ -167,21 +189,9 @@ for (const [name, must, given, seconds] of [
     const peer = await once("next", "peer", fault({ fault: given }));
     await clear();
     const told = ({ ms: value, error }) => `${value.toFixed(2)} ms${error ? ", an error" : ", served"}`;
-    add(name, must, told(ours), told(peer), ours.ms <= 1 && !ours.error);
+    add(name, must, told(ours), told(peer), ours.ms <= 1 && !ours.error, [ours, peer], chart);
 }
 emulator.stop();
 
-const table = `## Node
-
-Node ${process.version}; the peer is \`@azure/identity\` with \`@azure/postgresql-auth\`, from npm.
-
-| work | must | ours | peer | |
-| --- | --- | --- | --- | --- |
-${rows.join("\n")}
-`;
-const results = join(here, "../results.md");
-// A part ends at the next heading of the same level.
-const parts = readFileSync(results, "utf8").split(/^(?=## )/m);
-const others = parts.filter((part) => !part.startsWith("## Node\n")).map((part) => part.trimEnd());
-writeFileSync(results, `${[...others, table.trimEnd()].join("\n\n")}\n`);
-console.log(table);
+const note = `Node ${process.version}; the peer is \`@azure/identity\` with \`@azure/postgresql-auth\`, from npm.`;
+writeFileSync(tableFile, JSON.stringify({ title: "Node", note, rows }));

@@ -45,7 +45,7 @@ pub unsafe extern "C" fn pgentra_connection_read(
 /// environment, service_connector, has_credential, require_entra, ignore_password, allow_insecure_transport, replace_login,
 /// unknown_server, verifies_certificates, spelling, repeat_warnings, conninfo, config. The plan is an object with uses_entra,
 /// user, user_source, drops_password, drops_user, sslmode, server, is_local, host, timeout, settings, credential, warnings,
-/// conninfo, config. bindings-c/README.md describes both. pgentra_options_to_json() writes a request, and pgentra_json_get()
+/// conninfo, config. docs/c.md describes both. pgentra_options_to_json() writes a request, and pgentra_json_get()
 /// reads the plan.
 ///
 /// Without the key `environment`, the variables of this process are read during the call: no other thread may call setenv()

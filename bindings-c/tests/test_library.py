@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import abi
 import pytest
 from conftest import (
     BINDING,
@@ -113,7 +114,7 @@ def test_pkg_config_shared_library(language: str, installed: Path, tmp_path: Pat
 @pytest.mark.parametrize("area", ["async", "sync"])
 def test_static_library_documented_flags(area: str, installed: Path, tmp_path: Path) -> None:
     program = tmp_path / "program"
-    (documented,) = re.findall(r"libpgentra\.a ((?:-l\w+ ?)+)", (BINDING / "README.md").read_text())
+    (documented,) = re.findall(r"libpgentra\.a ((?:-l\w+ ?)+)", (ROOT / "docs" / "c.md").read_text())
     found = flags(installed, "--static", "--libs", "pgentra")
     assert [flag for flag in found if flag.startswith("-l") and flag != "-lpgentra"] == documented.split()
     archive = installed / "lib" / "libpgentra.a"
@@ -439,30 +440,58 @@ def test_libpq_sample_unused_variables(emulator: Emulator, libpq_sample: Path) -
     assert "pgaadauth_create_principal" not in errors
 
 
-BLOCK = re.compile(r"^```c\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+#: "```c" is the body of a function, "```c file" a whole file.
+BLOCK = re.compile(r"^```c( file)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+#: What libpq-fe.h has from version 18 on.
+LIBPQ_18 = """
+#ifndef LIBPQ_HAS_PROMPT_OAUTH_DEVICE
+typedef enum { PQAUTHDATA_PROMPT_OAUTH_DEVICE, PQAUTHDATA_OAUTH_BEARER_TOKEN } PGauthData;
+typedef struct PGoauthBearerRequest {
+  const char *openid_configuration, *scope;
+  int (*async)(PGconn *, struct PGoauthBearerRequest *, int *);
+  void (*cleanup)(PGconn *, struct PGoauthBearerRequest *);
+  char *token;
+  void *user;
+} PGoauthBearerRequest;
+typedef int (*PQauthDataHook_type)(PGauthData, PGconn *, void *);
+void PQsetAuthDataHook(PQauthDataHook_type hook);
+PQauthDataHook_type PQgetAuthDataHook(void);
+#endif
+"""
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "bindings-c/README.md",
-        "docs/credentials.md",
-        "docs/migrating.md",
-        "docs/service-connector.md",
-        "docs/testing-your-app.md",
-    ],
-)
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): BLOCK.findall(path.read_text())
+    for path in (ROOT / "README.md", BINDING / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+
+
+@pytest.mark.parametrize("document", [name for name, blocks in DOCUMENTS.items() if blocks])
 def test_documentation_c_blocks(document: str, tmp_path: Path) -> None:
-    """Compiles each block: its includes, and the rest as the body of a function."""
+    """Compiles each block: its includes, and the rest as a file or as the body of a function."""
     with_libpq = libpq()
-    blocks = BLOCK.findall((ROOT / document).read_text())
-    assert blocks
-    for block in blocks:
+    for is_file, block in DOCUMENTS[document]:
         lines = ["#include <stdio.h>", *block.splitlines()]
         includes = [line for line in lines if line.startswith("#include")]
         body = [line for line in lines if not line.startswith("#include")]
         source = tmp_path / "block.c"
-        source.write_text("\n".join([*includes, "int main(void) {", *body, "return 0;", "}"]))
-        options = ["-Wno-unused-variable", "-Wno-unused-but-set-variable"]
+        if is_file:
+            includes += [LIBPQ_18] if "PQauthDataHook_type" in block else []
+            source.write_text("\n".join([*includes, *body, "int main(void) { return 0; }"]))
+        else:
+            source.write_text("\n".join([*includes, "int main(void) {", *body, "return 0;", "}"]))
+        options = ["-Wno-unused-variable", "-Wno-unused-but-set-variable", "-Wno-unused-function"]
         compile_program(source, tmp_path / "block", "C99", *options, *with_libpq)
+
+
+def test_documentation_lists_every_key_of_a_request() -> None:
+    """The error for an unknown key lists the keys, which the table of docs/c.md has too."""
+    with pytest.raises(abi.Failed) as caught:
+        abi.call("connection_plan", abi.text('{"no": 1}'))
+    keys = re.search(r"expected one of ([\w, ]+)\.", str(caught.value))
+    assert keys, caught.value
+    page = (ROOT / "docs" / "c.md").read_text()
+    table = page.partition("The request is a JSON object.")[2].partition("The plan is a JSON object")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == set(keys[1].split(", "))

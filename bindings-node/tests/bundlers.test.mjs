@@ -2,12 +2,12 @@
 // TypeScript. They are installed from the registry, so only `make test-all` runs these tests.
 
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { PACKAGE, run } from './emulator.mjs'
+import { PACKAGE, ROOT, run } from './emulator.mjs'
 
 const TOOLS = {
     '@vercel/nft': '^1.10.0',
@@ -98,22 +98,12 @@ if (!process.env.PGENTRA_LONG) {
 
     test('Next.js standalone contains the addon', { timeout: 900_000 }, async () => {
         const project = join(app, 'next')
-        mkdirSync(join(project, 'app/token'), { recursive: true })
+        cpSync(join(ROOT, 'tests/e2e/frameworks/node-large/next'), project, { recursive: true })
         writeFileSync(join(project, 'package.json'), '{"private": true}')
-        writeFileSync(
-            join(project, 'next.config.mjs'),
-            `export default { output: 'standalone', serverExternalPackages: ['pgentra'], outputFileTracingRoot: ${JSON.stringify(project)} }`,
-        )
-        writeFileSync(
-            join(project, 'app/layout.js'),
-            `export default ({ children }) => <html><body>{children}</body></html>`,
-        )
-        writeFileSync(
-            join(project, 'app/token/route.js'),
-            `import { TokenProvider } from 'pgentra'
-            export const dynamic = 'force-dynamic'
-            export const GET = async () => new Response(await new TokenProvider(() => ({ token: 'opaque', expiresOnTimestamp: Date.now() + 3600e3 })).get())`,
-        )
+        // Without it, Next.js takes the folder of the tools for the project's.
+        const config = join(project, 'next.config.mjs')
+        const root = `outputFileTracingRoot: ${JSON.stringify(project)}`
+        writeFileSync(config, readFileSync(config, 'utf8').replace(' };', `, ${root} };`))
         await succeeds(
             'npm',
             ['install', '--no-audit', '--no-fund', 'next@^16', 'react@^19', 'react-dom@^19', ...tarballs],

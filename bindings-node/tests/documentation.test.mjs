@@ -40,6 +40,19 @@ const snippets = documents
         }))
     })
 
+/** The packages with which a snippet logs in. */
+const DRIVERS = [
+    '@mikro-orm/postgresql',
+    '@prisma/adapter-pg',
+    'drizzle-orm',
+    'knex',
+    'kysely',
+    'pg',
+    'postgres',
+    'sequelize',
+    'typeorm',
+]
+
 /** How a tool uses a file of the documentation. */
 const TOOLS = {
     'knexfile.mjs': `import Knex from 'knex'
@@ -71,7 +84,7 @@ before(async () => {
     emulator = await Emulator.start()
     project = mkdtempSync(join(tmpdir(), 'pgentra-documentation-'))
     writeFileSync(join(project, 'package.json'), '{"private": true, "type": "module"}')
-    for (const name of ['pg', 'sequelize', 'knex', 'typeorm', '@azure/identity', '@mikro-orm/postgresql', 'pgentra']) {
+    for (const name of [...DRIVERS, '@azure/identity', 'pgentra']) {
         const place = join(project, 'node_modules', name)
         mkdirSync(dirname(place), { recursive: true })
         const own = join(PACKAGE, 'node_modules', name)
@@ -116,7 +129,7 @@ for (const { name, file, isRun, code } of snippets) {
         if (file?.endsWith('.test.js')) return
         const { logins } = await emulator.report()
         // A snippet without a driver creates credentials or requests tokens.
-        const isConnected = file !== undefined || /from ["'](pg|sequelize)["']/.test(code)
+        const isConnected = file !== undefined || DRIVERS.some((name) => RegExp(`from ["']${name}["'/]`).test(code))
         assert.equal(logins.length > 0, isConnected, output)
         assert.ok(
             logins.every(({ tls, role }) => tls && role === 'app-mi'),
@@ -125,10 +138,10 @@ for (const { name, file, isRun, code } of snippets) {
     })
 }
 
-test('bindings-node/README.md lists every option', () => {
-    const text = readFileSync(join(PACKAGE, 'README.md'), 'utf8')
-    const [, table] = text.split('## Options')
-    const listed = [...table.split('\n## ')[0].matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name)
+test('docs/node.md lists every option', () => {
+    const text = readFileSync(join(ROOT, 'docs/node.md'), 'utf8')
+    const [, table] = text.split('<!-- options')
+    const listed = [...table.split('<!-- end')[0].matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name)
     const [, known] = /expected one of ([^.]*)\./.exec(
         assertThrown(() => new TokenProvider(undefined, { no: 1 })).message,
     )

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::EntraError;
 
-/// Decides how a connection logs in. Request and plan are JSON documents, with the keys that `bindings-c/README.md`
+/// Decides how a connection logs in. Request and plan are JSON documents, with the keys that `docs/c.md`
 /// describes. The plan can contain a password or a client secret.
 #[uniffi::export]
 pub fn connection_plan(request: String) -> Result<String, EntraError> {

@@ -10,6 +10,8 @@ mod completions;
 mod config_file;
 mod connection;
 mod doctor;
+#[cfg(test)]
+mod documentation;
 mod exec;
 mod failure;
 mod http;
@@ -26,6 +28,7 @@ mod renewal;
 mod serve;
 mod shell;
 mod startup_message;
+mod static_names;
 mod text;
 mod token;
 mod whoami;
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     // A core dump, and other processes of this user by ptrace, could show a token. A child is not affected.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    static_names::use_own_modules();
     let arguments: Vec<_> = std::env::args_os().collect();
     let runs_child = arguments.get(1).is_some_and(|name| name == "exec" || name == "psql");
     let asks_json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");

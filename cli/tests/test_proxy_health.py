@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import re
 import shutil
@@ -11,14 +10,13 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import LIMIT_S, PGENTRA, ROOT, Cli, wait_for
-from proxy_process import OTHER_UID, RunningProxy, require_namespace, require_other_users, startup, startup_as
+from proxy_process import OTHER_UID, RunningProxy, require_other_users, startup, startup_as
 
 UNITS = ROOT / "examples" / "systemd"
 
@@ -255,7 +253,7 @@ def test_ready_follows_the_proxy(start: Start, cli: Cli) -> None:
 
 def test_ready_refuses_other_servers(cli: Cli) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(404)
             self.end_headers()
             self.wfile.write(b"<html>" + b"x" * 1000)

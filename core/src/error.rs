@@ -426,16 +426,47 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Error {
+    /// Returns whether `pgentra doctor` can find the cause: the set-up of this machine or of the credential is wrong.
+    fn doctor_helps(&self) -> bool {
+        use ErrorKind::{
+            AuthenticationFailed, BadResponse, CredentialUnavailable, DeadOnArrival, Network, UntrustedCertificate,
+        };
+        matches!(
+            self.0.kind,
+            CredentialUnavailable | AuthenticationFailed | Network | UntrustedCertificate | BadResponse | DeadOnArrival
+        ) && self.0.credential.is_some()
+            && self.0.custom_class.is_none()
+            && !self.advice().contains("pgentra doctor")
+    }
+
+    /// Writes the first line with the advice, and the attempts.
+    fn write(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         let headline = self.headline();
         write!(f, "{}. {}", headline.trim_end_matches(['.', ' ']), self.advice())?;
         for attempt in &self.0.attempts {
-            write!(f, "\n  - {}", attempt.to_string().replace('\n', "\n    "))?;
+            let mut text = String::new();
+            attempt.write(&mut text)?;
+            write!(f, "\n  - {}", text.replace('\n', "\n    "))?;
         }
         Ok(())
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)?;
+        // Not for each attempt of a chain.
+        if self.doctor_helps() {
+            let end = if self.0.attempts.is_empty() { " " } else { "\n" };
+            write!(f, "{end}{CHECK_EACH_STEP}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The end of the message about a credential that `pgentra doctor` can check.
+const CHECK_EACH_STEP: &str = "pgentra doctor checks each step.";
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -460,5 +491,29 @@ impl From<crate::cloud::CloudError> for Error {
         Error::new(ErrorKind::InvalidConfiguration, format!("setting {refused}"))
             .with_advice(refused.advice())
             .definite()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_a_credential_points_to_doctor_once() {
+        let of = |kind| Error::new(kind, "it failed").with_advice("Do this.").for_credential("C");
+        let points = |error: &Error| error.to_string().matches("pgentra doctor").count();
+        assert_eq!(
+            of(ErrorKind::CredentialUnavailable).to_string(),
+            "C: it failed. Do this. pgentra doctor checks each step."
+        );
+        assert_eq!(points(&of(ErrorKind::Throttled)), 0);
+        assert_eq!(points(&Error::new(ErrorKind::Network, "no credential is involved")), 0);
+        assert_eq!(points(&of(ErrorKind::Network).with_advice("Run pgentra doctor.")), 1);
+        assert_eq!(points(&of(ErrorKind::AuthenticationFailed).with_custom_cause("TheirError", None)), 0);
+        let chain = of(ErrorKind::AuthenticationFailed).with_attempts(vec![of(ErrorKind::CredentialUnavailable); 2]);
+        assert_eq!(
+            chain.to_string(),
+            "C: it failed. Do this.\n  - C: it failed. Do this.\n  - C: it failed. Do this.\npgentra doctor checks each step."
+        );
     }
 }

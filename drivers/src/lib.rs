@@ -21,3 +21,14 @@ pub use self::{
 
 /// The errors that chain to other errors, as a driver returns them.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Compiles the Rust examples of the page for Rust as doctests.
+#[cfg(all(
+    doctest,
+    feature = "sqlx",
+    feature = "deadpool-postgres",
+    feature = "diesel-async",
+    feature = "tokio-postgres"
+))]
+#[doc = include_str!("../../docs/rust.md")]
+struct Page;

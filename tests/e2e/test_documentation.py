@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -83,6 +84,15 @@ def test_documentation_of_app_tests(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_documentation_of_faults(emulator: Emulator) -> None:
+    """The emulator accepts the requests that docs/testing-your-app.md lists."""
+    text = (ROOT / "docs" / "testing-your-app.md").read_text()
+    found = re.findall(r"`(POST|PATCH|GET) (/\w+)(?: (\{[^`]*\}))?`", text)
+    assert len(found) >= 8
+    for method, path, body in found:
+        emulator.call(method, path, json.loads(body) if body else None)
+
+
 @pytest.mark.parametrize(("mode", "driver"), [("sync", "asyncpg"), ("async", "psycopg2")])
 def test_sample_without_arguments(mode: str, driver: str) -> None:
     done = subprocess.run(
@@ -92,3 +102,14 @@ def test_sample_without_arguments(mode: str, driver: str) -> None:
         timeout=60,
     )
     assert done.returncode == 2 and driver in done.stderr
+
+
+def test_documentation_lists_every_option() -> None:
+    """The table of docs/python.md has the options of connections and of ``TokenProvider``, and no other ones."""
+    from pgentra._login import OPTIONS
+    from pgentra._typing import LoginOptions
+
+    page = (ROOT / "docs" / "python.md").read_text()
+    table = page.partition("<!-- options")[2].partition("<!-- end of options")[0]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert listed == OPTIONS | LoginOptions.__annotations__.keys() | {"credential"}

@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from support.drivers import Target
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.one_python, pytest.mark.timeout(1200)]
 PROGRAMS = Path(__file__).parent / "frameworks"
 #: The environment of each program.
 FRAMEWORKS = {
+    "aiopg": "frameworks",
     "airflow": "frameworks-airflow",
     "alembic": "frameworks",
     "celery": "frameworks",
@@ -28,11 +30,13 @@ FRAMEWORKS = {
     "fastapi": "frameworks",
     "flask_sqlalchemy": "frameworks",
     "gunicorn": "frameworks",
+    "langgraph": "frameworks-large",
     "mlflow": "frameworks-mlflow",
     "pandas": "frameworks-large",
     "sqlalchemy14": "frameworks-sqlalchemy14",
     "sqlmodel": "frameworks",
     "superset": "frameworks-superset",
+    "tortoise": "frameworks",
 }
 #: Environments whose install is small. `make test-all` also runs the programs of the others.
 SMALL = {"frameworks", "frameworks-sqlalchemy14"}
@@ -58,17 +62,21 @@ def python_of(environment: str) -> Path:
     ],
 )
 def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp_path: Path) -> None:
-    # The programs create tables.
-    identity = emulator.add_principal("user_assigned", role={"admin": True})
-    variables = {
-        "AZURE_CLIENT_ID": identity.appid,
-        "DATABASE_URL": target.url("postgresql+psycopg"),
-        "PGENTRA_ALLOWED_HOSTS": str(target.host),
-        "TEST_FOLDER": str(tmp_path),
-        "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
-        "TEST_ROLE": identity.name,
-    }
-    run_program([python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"], emulator, identity, variables)
+    identity = emulator.add_principal("user_assigned")
+    # The programs create tables, some of the same name.
+    with psycopg.connect(emulator.admin_dsn, autocommit=True) as administrator:
+        administrator.execute(f'create database "{identity.name}" owner "{identity.name}"')
+        variables = {
+            "AZURE_CLIENT_ID": identity.appid,
+            "DATABASE_URL": target.but(database=identity.name).url("postgresql+psycopg"),
+            "PGENTRA_ALLOWED_HOSTS": str(target.host),
+            "TEST_FOLDER": str(tmp_path),
+            "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
+            "TEST_ROLE": identity.name,
+        }
+        program = [python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"]
+        run_program(program, emulator, identity, variables)
+        administrator.execute(f'drop database "{identity.name}" with (force)')
 
 
 def run_program(command: list[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:

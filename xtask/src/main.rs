@@ -9,12 +9,13 @@ use std::{
 
 mod generate;
 mod header;
+mod options;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--check]
 
-  generate    writes docs/errors.md and docs/config.schema.json from the crate pgentra, and the file of certificate
-              authorities in the Python package
+  generate    writes docs/errors.md, docs/config.schema.json and the tables of options in the pages of the languages from
+              the crate pgentra, and the file of certificate authorities in the Python package
   header      writes bindings-c/include/pgentra.h from the exports of libpgentra
 
 With --check nothing is written; the exit status is 1 if a file is out of date.";
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         _ => return usage(),
     };
     let files = match command {
-        "generate" => generate::files(),
+        "generate" => generate::files().into_iter().chain(options::files(&root())).collect(),
         "header" => vec![header::file(&root())],
         _ => return usage(),
     };

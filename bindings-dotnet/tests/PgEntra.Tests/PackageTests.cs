@@ -150,7 +150,7 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         var program = packages.NewProgram("documents");
         File.Delete(Path.Combine(program, "Program.cs"));
         var count = 0;
-        foreach (var document in new[] { "README.md", "bindings-dotnet/README.md", "docs/credentials.md", "docs/migrating.md", "docs/testing-your-app.md" })
+        foreach (var document in Documents())
         {
             foreach (Match block in CSharp().Matches(await File.ReadAllTextAsync(Path.Combine(Emulator.Root, document))))
             {
@@ -166,6 +166,26 @@ public sealed partial class PackageTests(Emulator emulator, PackageTests.Package
         string[] build = ["build", "-v", "q", "-nologo", "-p:UseAppHost=false", "-p:OutputType=Library", "-p:ConsumerFramework=net10.0", "-p:Documents=true"];
         await RunAsync(program, "dotnet", [.. build, .. packages.Properties]);
     }
+
+    [Fact]
+    public async Task Documentation_lists_every_option()
+    {
+        var page = await File.ReadAllTextAsync(Path.Combine(Emulator.Root, "docs", "dotnet.md"));
+        var table = page.Split("<!-- options")[1].Split("<!-- end of options")[0];
+        var listed = Row().Matches(table).Select(row => row.Groups["name"].Value).Order();
+        Assert.Equal(typeof(EntraOptions).GetProperties().Select(option => option.Name).Order(), listed);
+    }
+
+    /// <summary>The pages of the documentation, by their path from the root of the repository.</summary>
+    private static IEnumerable<string> Documents() =>
+        Directory.EnumerateFiles(Path.Combine(Emulator.Root, "docs"), "*.md")
+            .Select(file => Path.GetRelativePath(Emulator.Root, file))
+            .Order(StringComparer.Ordinal)
+            .Prepend("bindings-dotnet/README.md")
+            .Prepend("README.md");
+
+    [GeneratedRegex(@"^\| `(?<name>\w+)` \|", RegexOptions.Multiline)]
+    private static partial Regex Row();
 
     [GeneratedRegex("^```csharp\n(?<code>.*?)^```", RegexOptions.Singleline | RegexOptions.Multiline)]
     private static partial Regex CSharp();

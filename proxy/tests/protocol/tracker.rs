@@ -357,6 +357,74 @@ fn message_tracker_before_the_first_ready_for_query_is_not_idle() {
     assert!(tracker.is_idle());
 }
 
+/// The lines of the recorded sessions.
+enum Line {
+    Session,
+    Bytes(Side, Vec<u8>),
+    State(&'static str),
+}
+
+fn recorded() -> impl Iterator<Item = (usize, Line)> {
+    let hex = |text: &str| {
+        let digits: Vec<_> = text.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    };
+    let lines = include_str!("recorded.txt").lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
+    lines.map(move |(index, line)| {
+        let line = match line.split_once(' ').unwrap_or((line, "")) {
+            ("client", bytes) => Line::Bytes(Client, hex(bytes)),
+            ("server", bytes) => Line::Bytes(Server, hex(bytes)),
+            ("state", state) => Line::State(state),
+            (other, _) => {
+                assert_eq!(other, "session");
+                Line::Session
+            }
+        };
+        (index + 1, line)
+    })
+}
+
+#[test]
+fn message_tracker_of_recorded_sessions_has_the_state_of_the_server() {
+    let mut tracker = MessageTracker::new();
+    let mut states = 0;
+    for (number, line) in recorded() {
+        match line {
+            Line::Session => tracker = MessageTracker::new(),
+            Line::Bytes(side, bytes) => feed(&mut tracker, side, &bytes),
+            Line::State(state) => {
+                assert_eq!(tracker.is_idle(), state == "idle", "line {number}: {state}");
+                states += 1;
+            }
+        }
+    }
+    assert!(states > 50, "{states} states");
+}
+
+#[test]
+fn message_tracker_of_recorded_sessions_split_at_every_byte_has_the_same_state() {
+    let mut whole = MessageTracker::new();
+    for (number, line) in recorded() {
+        match line {
+            Line::Session => whole = MessageTracker::new(),
+            Line::State(_) => {}
+            Line::Bytes(side, bytes) => {
+                let before = whole.clone();
+                feed(&mut whole, side, &bytes);
+                let mut single = before.clone();
+                bytes.iter().for_each(|byte| feed(&mut single, side, &[*byte]));
+                assert_eq!(single, whole, "line {number}, by single bytes");
+                for at in 0..bytes.len() {
+                    let mut split = before.clone();
+                    feed(&mut split, side, &bytes[..at]);
+                    feed(&mut split, side, &bytes[at..]);
+                    assert_eq!(split, whole, "line {number}, at {at}");
+                }
+            }
+        }
+    }
+}
+
 fn exchanges() -> impl Strategy<Value = Vec<(bool, u8, Vec<u8>)>> {
     let client = prop::sample::select(&b"QPBDECSFHdcfXp"[..]);
     let server = prop::sample::select(&b"ZTDCEINASGHWcd12"[..]);

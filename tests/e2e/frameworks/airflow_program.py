@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
-import pgentra
+from of_test import settings
 
-url = os.environ["DATABASE_URL"].replace("+psycopg:", ":")
-os.environ["AIRFLOW_HOME"] = os.environ["TEST_FOLDER"]
-os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = (
-    url.replace("postgresql:", "postgresql+psycopg2:") + "&plugin=pgentra"
-)
-os.environ["AIRFLOW_CONN_SHOP"] = url
-pgentra.enable_process_wide()
+if "PGENTRA_PROCESS_WIDE" not in os.environ:
+    variables = dict(line.split("=", 1) for line in settings("airflow.env").replace('"', "").splitlines())
+    variables["AIRFLOW_HOME"] = os.environ["TEST_FOLDER"]
+    sys.exit(subprocess.run([sys.executable, __file__], env=os.environ | variables).returncode)
 
-from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: E402
-from airflow.settings import Session  # noqa: E402
-from sqlalchemy import text  # noqa: E402
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.settings import Session
+from sqlalchemy import text
 
 with Session() as session:
     role = session.scalar(text("select current_user"))

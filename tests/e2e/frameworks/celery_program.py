@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from celery import Celery
+from celery.signals import worker_process_init
 from sqlalchemy import create_engine, text
 
 from pgentra.sqlalchemy import enable_entra_authentication
@@ -19,8 +20,15 @@ app.conf.broker_transport_options = {
     "data_folder_out": str(folder / "queue"),
     "control_folder": str(folder / "control"),
 }
+
 engine = create_engine(os.environ["DATABASE_URL"])
 enable_entra_authentication(engine)
+
+
+@worker_process_init.connect
+def forget_connections(**_: object) -> None:
+    """A forked process must not use its parent's connections."""
+    engine.dispose(close=False)
 
 
 @app.task(name="current_role")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-url = os.environ["DATABASE_URL"].replace("+psycopg:", "+psycopg2:") + "&plugin=pgentra"
+from of_test import settings
+
 Path(os.environ["TEST_FOLDER"], "dagster.yaml").write_text(
-    f"storage:\n  postgres:\n    postgres_url: {url}\ntelemetry:\n  enabled: false\n"
+    settings("dagster.yaml") + "telemetry:\n  enabled: false\n",
 )
 os.environ["DAGSTER_HOME"] = os.environ["TEST_FOLDER"]
 

@@ -6,29 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from of_test import SERVER, settings
 
 folder = Path(os.environ["TEST_FOLDER"])
-server = urlsplit(os.environ["DATABASE_URL"])
 (folder / "models").mkdir()
 (folder / "models" / "who.sql").write_text("{{ config(materialized='table') }} select current_user::text as role")
 (folder / "dbt_project.yml").write_text("name: shop\nversion: '1.0.0'\nprofile: shop\nmodel-paths: [models]\n")
-(folder / "profiles.yml").write_text(
-    f"""
-shop:
-  target: test
-  outputs:
-    test:
-      type: postgres
-      host: {server.hostname}
-      port: {server.port}
-      user: {os.environ["TEST_ROLE"]}
-      password: ""
-      dbname: {server.path[1:]}
-      schema: dbt_{os.environ["TEST_NUMBER"]}
-      sslmode: verify-full
-"""
-)
+profiles = settings("profiles.yml").replace("shop.postgres.database.azure.com", str(SERVER.hostname))
+profiles = profiles.replace("5432", str(SERVER.port)).replace("dbname: orders", f"dbname: {SERVER.path[1:]}")
+profiles = profiles.replace("shop-dbt", os.environ["TEST_ROLE"])
+(folder / "profiles.yml").write_text(profiles.replace("analytics", f"dbt_{os.environ['TEST_NUMBER']}"))
 dbt = Path(sys.executable).with_name("dbt")
 done = subprocess.run(
     [dbt, "run", "--project-dir", folder, "--profiles-dir", folder],

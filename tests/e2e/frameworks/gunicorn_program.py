@@ -1,4 +1,4 @@
-"""gunicorn with `--preload`: the application connects before the workers are forked, and each worker connects too."""
+"""gunicorn, preloaded: the application connects before the workers are forked, and each worker connects too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 if "--serve" not in sys.argv and __name__ == "__main__":
-    command = ["-m", "gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:0", "gunicorn_program:app"]
+    command = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--workers", "2", "--bind", "127.0.0.1:0"]
+    command += ["gunicorn_program:app"]
     server = subprocess.Popen([sys.executable, *command], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     lines = []
@@ -44,8 +45,6 @@ else:
             return str(connection.scalar(text("select current_user")))
 
     current_role()
-    # A forked process must not use its parent's connections.
-    engine.dispose()
 
     def app(_: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
         body = current_role().encode()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from of_test import settings
+from of_test import url as url_of
+
 import pgentra
 
-url = os.environ["DATABASE_URL"].replace("+psycopg:", "+psycopg2:") + "&plugin=pgentra"
+url = url_of("superset_config.py")
 configuration = Path(os.environ["TEST_FOLDER"], "superset_config.py")
-configuration.write_text(f"SECRET_KEY = 'of the test'\nSQLALCHEMY_DATABASE_URI = {url!r}\n")
+configuration.write_text("SECRET_KEY = 'of the test'\n" + settings("superset_config.py"))
 os.environ["SUPERSET_CONFIG_PATH"] = str(configuration)
 
 from superset.app import create_app  # noqa: E402

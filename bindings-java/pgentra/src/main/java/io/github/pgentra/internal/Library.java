@@ -21,7 +21,7 @@ public final class Library {
         return Json.object(Native.text(Native.CONNECTION_READ, text, form));
     }
 
-    /** Decides how a connection logs in; bindings-c/README.md describes request and plan. */
+    /** Decides how a connection logs in; docs/c.md describes request and plan. */
     public static Map<String, Object> planConnection(Map<String, Object> request) {
         return Json.object(Native.text(Native.CONNECTION_PLAN, Json.write(request)));
     }
