@@ -1,6 +1,6 @@
 """Measures `pgentra proxy` and `pgentra token`: the part `proxy` of `run.py`.
 
-    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench copy sessions start token, or all of them;
+    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench calls copy sessions start token, or all;
                                                      `--quick` takes a tenth of the time
 
 The server is Debian's PostgreSQL with TLS; the role's password is the token, so that no emulator is in the path. Direct
@@ -141,6 +141,8 @@ class Endpoint:
     host: str
     port: int
     variables: dict[str, str] = field(default_factory=dict)
+    #: The process between client and server.
+    pid: int | None = None
 
 
 class Setup:
@@ -253,7 +255,7 @@ class Setup:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.stops.append(lambda: end(process, signal.SIGINT))
         wait_until(lambda: accepts(port), 30, "PgBouncer")
-        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"})
+        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"}, process.pid)
 
     def proxy(self, server_port: int, *options: str) -> Proxy:
         """Starts the proxy in front of a server of this machine."""
@@ -295,8 +297,8 @@ class Proxy:
     def endpoints(self) -> list[Endpoint]:
         variables = {"PGSSLMODE": "disable"}
         return [
-            Endpoint("tcp", "127.0.0.1", self.port, variables),
-            Endpoint("socket", str(self.socket), self.port, variables),
+            Endpoint("tcp", "127.0.0.1", self.port, variables, self.pid),
+            Endpoint("socket", str(self.socket), self.port, variables, self.pid),
         ]
 
     def stop(self) -> None:
@@ -312,6 +314,8 @@ class Run:
     tps: float
     p50_us: float
     p99_us: float
+    #: The processor time of the process between client and server, for each query.
+    cpu_us: float
 
 
 def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
@@ -319,13 +323,15 @@ def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
         words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2))]
         words += ["-T", str(seconds), "-l", "--log-prefix", f"{logs}/log"]
         words += ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+        before = 0.0 if endpoint.pid is None else processor_s(endpoint.pid)
         printed = run(*words, env=os.environ | endpoint.variables)
+        cpu = 0.0 if endpoint.pid is None else processor_s(endpoint.pid) - before
         times = sorted(
             int(line.split(" ", 3)[2]) for log in Path(logs).iterdir() for line in log.read_text().splitlines()
         )
     found = re.search(r"tps = ([\d.]+) \(without", printed)
     assert found, printed
-    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100])
+    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100], cpu / len(times) * 1e6)
 
 
 def by_turns(endpoints: list[Endpoint], rounds: int, measure: Callable[[Endpoint], Any]) -> dict[str, list[Any]]:
@@ -361,6 +367,7 @@ def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> lis
                 "tps": statistics.median(one.tps for one in found),
                 "p50_us": statistics.median(one.p50_us for one in found),
                 "p99_us": statistics.median(one.p99_us for one in found),
+                "cpu_us": statistics.median(one.cpu_us for one in found),
             }
             for name, found in runs.items()
         }
@@ -394,12 +401,38 @@ def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> lis
     return rows
 
 
+def call_rows(endpoints: list[Endpoint]) -> list[Row]:
+    """The system calls of a query, if this machine has strace."""
+    strace = shutil.which("strace")
+    if strace is None:
+        say("not tried: the system calls of a query: no strace on this machine")
+        return []
+    queries, found = 2_000, {}
+    for endpoint in (one for one in endpoints if one.name in LABELS):
+        with tempfile.NamedTemporaryFile() as output:
+            words = [strace, "-f", "-c", "-o", output.name, "-p", str(endpoint.pid)]
+            watching = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+            assert watching.stderr is not None
+            watching.stderr.readline()  # It is attached.
+            words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-t", str(queries)]
+            where = ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+            run(*words, *where, env=os.environ | endpoint.variables)
+            end(watching, signal.SIGINT)
+            total = next(line for line in reversed(output.read().decode().splitlines()) if line.endswith("total"))
+            found[endpoint.name] = int(total.split()[3]) / queries
+    text = "; ".join(f"{found[name]:.2f}" for name in LABELS)
+    figures = {"ours": {f"calls_{name}": calls for name, calls in found.items()}}
+    # A few are those of the login.
+    return [Row("system calls of a query, TCP; Unix socket", "<= 6.5", text, "", max(found.values()) <= 6.5, figures)]
+
+
 LABELS = {"tcp": "TCP", "socket": "Unix socket"}
 
 
 def said(figures: dict[str, float], direct: dict[str, float]) -> str:
     text = f"{figures['ratio']:.2f} of direct ({figures['tps']:,.0f} of {direct['tps']:,.0f} a second"
-    return f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us)"
+    text = f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us"
+    return f"{text}; {figures['cpu_us']:.0f} us of processor a query)"
 
 
 def copy_rows(setup: Setup, endpoints: list[Endpoint], rounds: int) -> list[Row]:
@@ -610,9 +643,10 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     try:
         setup = Setup(folder)
         parts: dict[str, Callable[[Setup], list[Row]]] = {}
-        if not wanted or {"pgbench", "copy"} & set(wanted):
+        if not wanted or {"pgbench", "calls", "copy"} & set(wanted):
             endpoints = [setup.direct(), setup.pgbouncer(), *setup.proxy(setup.server).endpoints()]
             parts["pgbench"] = lambda _: throughput_rows(endpoints, rounds, seconds)
+            parts["calls"] = lambda _: call_rows(endpoints)
             parts["copy"] = lambda one: copy_rows(one, endpoints, rounds)
         parts["sessions"] = lambda one: session_rows(one, 1_000 if quick else SESSIONS)
         parts["start"] = lambda one: start_rows(one, rounds)
