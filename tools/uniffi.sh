@@ -19,19 +19,21 @@ generate() {
         --out-dir "$2" --no-format
 }
 
-# examples FOLDER: writes the Kotlin of the documentation, one file with a package of its own for each example.
+# examples FOLDER: writes the Kotlin of the documentation, one file with a package of its own for each example. An example
+# without an import is the body of a function.
 examples() {
     rm -rf "$1"
     mkdir -p "$1"
     awk -v folder="$1" '
-        /^```kotlin$/ {
+        /^```kotlin$/ { inside = 1; text = ""; line = FNR; next }
+        /^```$/ && inside {
+            inside = 0
             file = folder "/Example" ++count ".kt"
-            printf "// %s:%d\npackage documentation.example%d\n", FILENAME, FNR, count >file
-            inside = 1
-            next
+            printf "// %s:%d\npackage documentation.example%d\n", FILENAME, line, count >file
+            if (text ~ /^import /) print text >file
+            else printf "import io.github.pgentra.uniffi.*\nsuspend fun example() {\n%s}\n", text >file
         }
-        /^```$/ { inside = 0 }
-        inside { print >file }
+        inside { text = text $0 "\n" }
         END { exit count < 5 }
     ' README.md bindings-uniffi/README.md docs/*.md
 }

@@ -22,7 +22,10 @@ mod socket_owner;
 mod systemd;
 mod unix_socket;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 use tracing::info;
@@ -190,6 +193,11 @@ pub async fn start_private(connection: Connection, directory: &Path) -> Result<J
     let address = ListenAddress::Unix { directory: directory.to_owned(), port: address::DEFAULT_PORT };
     let listeners = Listener::open(&address, &proxy.guard, false, &mut Vec::new()).await?;
     Ok(accept(&Arc::new(proxy), listeners, openings))
+}
+
+/// Returns the socket at which a proxy for this server listens by default.
+pub fn default_socket(server: &str) -> PathBuf {
+    unix_socket::default_directory(server).join(format!(".s.PGSQL.{}", address::DEFAULT_PORT))
 }
 
 /// Returns the given addresses, or the default ones.

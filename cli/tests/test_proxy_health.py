@@ -65,7 +65,7 @@ def test_http_endpoints_of_a_proxy_that_works(start: Start) -> None:
 
 def test_http_is_off_by_default(cli: Cli) -> None:
     proxy = RunningProxy(cli)
-    assert "http at" not in proxy.log
+    assert "metrics at" not in proxy.log
     proxy.stop()
 
 
@@ -255,7 +255,7 @@ def test_ready_follows_the_proxy(start: Start, cli: Cli) -> None:
 
 def test_ready_refuses_other_servers(cli: Cli) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(404)
             self.end_headers()
             self.wfile.write(b"<html>" + b"x" * 1000)

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::buffers::Buffer;
 use crate::session::{SessionEnd, SessionState, Side};
-use crate::stream::{BoxedStream, Stream};
+use crate::stream::Stream;
 use crate::tracker::MessageTracker;
 
 /// How long the end of a session waits for a connection to accept the last bytes, and then for the client to close.
@@ -25,11 +25,6 @@ const MAX_DISCARDED: u64 = 1 << 20;
 
 /// The message `Terminate`.
 const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
-
-/// Forwards bytes in both directions until one side closes: [`relay_session`] without a state that is shared.
-pub async fn relay(client: BoxedStream, server: BoxedStream) {
-    relay_session(client, server, Vec::new(), &SessionState::new()).await;
-}
 
 /// Forwards the bytes of a session in both directions until it ends, and returns why it ended.
 ///

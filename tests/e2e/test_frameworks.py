@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -74,12 +75,12 @@ def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp
             "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
             "TEST_ROLE": identity.name,
         }
-        program = [python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"]
-        run_program(program, emulator, identity, variables)
+        python, program = python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"
+        run_program([python, program], emulator, identity, variables)
         administrator.execute(f'drop database "{identity.name}" with (force)')
 
 
-def run_program(command: list[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:
+def run_program(command: Sequence[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:
     """Runs a program, whose last line must be the identity's role; all of its logins must succeed as this role."""
     done = subprocess.run(
         command,
