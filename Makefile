@@ -26,13 +26,13 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
+SUITES = test-core test-proxy test-emulator test-packages test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages install clean test-c-rust $(SUITES) $(LINTS)
+.PHONY: help prerequisites demo demo-engines demo-python demo-node test test-all bench bench-node plots soak lint fuzz docs docs-reference build libpgentra libpgentra-testing libpgentra-release wheel npm nuget jar cli go-archive emulator-packages advisories install clean test-c-rust $(SUITES) $(LINTS)
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -77,7 +77,11 @@ test-proxy: prerequisites
 
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
-	@$(CARGO_BUILD) -p pgentra-emulator && $(RUN) newest $(PYTEST) emulator/tests
+
+# The emulator's wheel and npm packages, unsupported platforms, the files for containers.
+test-packages: build
+	@$(CARGO_BUILD) -p pgentra-cli
+	@$(RUN) newest $(PYTEST) emulator/tests tests/packages
 
 # The drivers of Rust.
 test-drivers: prerequisites
@@ -170,12 +174,16 @@ lint-generated: prerequisites
 lint-dependencies: prerequisites
 	@$(RUN) cargo-deny cargo deny --log-level error check bans licenses sources
 
+# Needs a network, so that it is no part of `make lint`.
+advisories: prerequisites
+	@$(RUN) cargo-deny cargo deny --log-level error check advisories
+
 lint-python: prerequisites
 	@$(RUN) tools ruff format --check --quiet .
 	@$(RUN) tools ruff check --quiet .
 
 # Each folder of tests has a module `conftest`, so that each is checked by itself.
-TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/support
+TYPED = bindings-python/python emulator/python/pgentra_emulator tools demo examples/python benchmarks tests/e2e tests/compare tests/packages tests/support
 lint-types: prerequisites
 	@$(RUN) newest sh -ec 'mypy $(TYPED); for tests in bindings-python/tests bindings-c/tests bindings-php/tests bindings-ruby/tests cli/tests emulator/tests tests/docs; do mypy $$tests; done'
 	@$(RUN) newest python -m mypy.stubtest --mypy-config-file mypy.ini pgentra._native

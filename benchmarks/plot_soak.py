@@ -10,9 +10,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 # Sets the style of all figures.
-from plot import GRID, INK, mpl
+from plot import GRID, INK
 
-COLOURS = mpl.colormaps["tab10"].colors
+COLOURS = plt.colormaps["tab10"].colors
 #: The colours of the times of faults, by what they keep from working.
 TOKENS, SERVER = "#f6d8b8", "#d9c7ec"
 SERVER_KINDS = {"login rejected", "connection dropped", "slow login", "keys retired", "sessions closed"}

@@ -1,6 +1,7 @@
 """Measures `pgentra proxy` and `pgentra token`: the part `proxy` of `run.py`.
 
-    benchmarks/proxy_bench.py [--quick] [ROW...]    prints the rows whose names begin so; `--quick` takes a tenth of the time
+    benchmarks/proxy_bench.py [--quick] [PART...]    prints rows: pgbench calls copy sessions start token, or all;
+                                                     `--quick` takes a tenth of the time
 
 The server is Debian's PostgreSQL with TLS; the role's password is the token, so that no emulator is in the path. Direct
 TLS, PgBouncer in session mode and the proxy are measured by turns; ratios are medians over the rounds.
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,10 @@ def run(*words: str | Path, **options: Any) -> str:
     command = [str(word) for word in words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, **options)
     if done.returncode:
-        raise RuntimeError(f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
+        # Not the arguments: one of them has the token.
+        raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    output: str = done.stdout
+    return output
 
 
 def free_port() -> int:
@@ -137,6 +141,8 @@ class Endpoint:
     host: str
     port: int
     variables: dict[str, str] = field(default_factory=dict)
+    #: The process between client and server.
+    pid: int | None = None
 
 
 class Setup:
@@ -200,7 +206,7 @@ class Setup:
         wait_until((sockets / f".s.PGSQL.{self.server}").exists, 60, "the server's socket")
         time.sleep(0.5)
         self.admin = [find("psql") or "", *admin]
-        run(*self.admin, "-c", f"create role \"{ROLE}\" login password '{self.token}'")
+        run(*self.admin, input=f"create role \"{ROLE}\" login password '{self.token}'")
         run(*self.admin, "-c", f'create database {DATABASE} owner "{ROLE}"')
         run(find("pgbench") or "", *admin, "-q", "-i", "-s", str(SCALE), DATABASE)
         make = (
@@ -249,7 +255,7 @@ class Setup:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.stops.append(lambda: end(process, signal.SIGINT))
         wait_until(lambda: accepts(port), 30, "PgBouncer")
-        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"})
+        return Endpoint("pgbouncer", "127.0.0.1", port, {"PGSSLMODE": "disable"}, process.pid)
 
     def proxy(self, server_port: int, *options: str) -> Proxy:
         """Starts the proxy in front of a server of this machine."""
@@ -274,14 +280,15 @@ class Proxy:
         words += ["--listen", f"unix:{self.socket}:{self.port}", "--listen", f"127.0.0.1:{self.port}", "--quiet"]
         variables = setup.variables | {"NOTIFY_SOCKET": str(notify)}
         # The token comes by HTTP; the server's authority is not the emulator's.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(str(notify))
-            ready.settimeout(30)
-            started = time.perf_counter()
-            self.process = subprocess.Popen([*words, *options], env=variables)
-            while b"READY=1" not in ready.recv(4096):
-                pass
-            self.ready_ms = (time.perf_counter() - started) * 1e3
+        # Stays open for the message of the end.
+        self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready.bind(str(notify))
+        self._ready.settimeout(30)
+        started = time.perf_counter()
+        self.process = subprocess.Popen([*words, *options], env=variables)
+        while b"READY=1" not in self._ready.recv(4096):
+            pass
+        self.ready_ms = (time.perf_counter() - started) * 1e3
 
     @property
     def pid(self) -> int:
@@ -290,13 +297,14 @@ class Proxy:
     def endpoints(self) -> list[Endpoint]:
         variables = {"PGSSLMODE": "disable"}
         return [
-            Endpoint("tcp", "127.0.0.1", self.port, variables),
-            Endpoint("socket", str(self.socket), self.port, variables),
+            Endpoint("tcp", "127.0.0.1", self.port, variables, self.pid),
+            Endpoint("socket", str(self.socket), self.port, variables, self.pid),
         ]
 
     def stop(self) -> None:
         if self.process.poll() is None:
             end(self.process, signal.SIGINT)
+        self._ready.close()
 
 
 @dataclass
@@ -306,20 +314,24 @@ class Run:
     tps: float
     p50_us: float
     p99_us: float
+    #: The processor time of the process between client and server, for each query.
+    cpu_us: float
 
 
-def pgbench(setup: Setup, endpoint: Endpoint, clients: int, seconds: int) -> Run:
+def pgbench(clients: int, seconds: int, endpoint: Endpoint) -> Run:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as logs:
         words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2))]
         words += ["-T", str(seconds), "-l", "--log-prefix", f"{logs}/log"]
         words += ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+        before = 0.0 if endpoint.pid is None else processor_s(endpoint.pid)
         printed = run(*words, env=os.environ | endpoint.variables)
+        cpu = 0.0 if endpoint.pid is None else processor_s(endpoint.pid) - before
         times = sorted(
             int(line.split(" ", 3)[2]) for log in Path(logs).iterdir() for line in log.read_text().splitlines()
         )
     found = re.search(r"tps = ([\d.]+) \(without", printed)
     assert found, printed
-    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100])
+    return Run(float(found[1]), times[len(times) // 2], times[len(times) * 99 // 100], cpu / len(times) * 1e6)
 
 
 def by_turns(endpoints: list[Endpoint], rounds: int, measure: Callable[[Endpoint], Any]) -> dict[str, list[Any]]:
@@ -337,11 +349,11 @@ def ratio(values: list[float], base: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, base, strict=True))
 
 
-def throughput_rows(setup: Setup, endpoints: list[Endpoint], rounds: int, seconds: int) -> list[Row]:
+def throughput_rows(endpoints: list[Endpoint], rounds: int, seconds: int) -> list[Row]:
     """pgbench with one and with eight clients."""
     rows = []
     for clients, limits in ((1, {"tcp": 0.72}), (8, {"tcp": 0.74, "socket": 0.80})):
-        runs = by_turns(endpoints, rounds, lambda endpoint, n=clients: pgbench(setup, endpoint, n, seconds))
+        runs = by_turns(endpoints, rounds, partial(pgbench, clients, seconds))
         tps = {
             name: ratio([one.tps for one in found], [one.tps for one in runs["direct"]]) for name, found in runs.items()
         }
@@ -355,6 +367,7 @@ def throughput_rows(setup: Setup, endpoints: list[Endpoint], rounds: int, second
                 "tps": statistics.median(one.tps for one in found),
                 "p50_us": statistics.median(one.p50_us for one in found),
                 "p99_us": statistics.median(one.p99_us for one in found),
+                "cpu_us": statistics.median(one.cpu_us for one in found),
             }
             for name, found in runs.items()
         }
@@ -388,22 +401,48 @@ def throughput_rows(setup: Setup, endpoints: list[Endpoint], rounds: int, second
     return rows
 
 
+def call_rows(endpoints: list[Endpoint]) -> list[Row]:
+    """The system calls of a query, if this machine has strace."""
+    strace = shutil.which("strace")
+    if strace is None:
+        say("not tried: the system calls of a query: no strace on this machine")
+        return []
+    queries, found = 2_000, {}
+    for endpoint in (one for one in endpoints if one.name in LABELS):
+        with tempfile.NamedTemporaryFile() as output:
+            words = [strace, "-f", "-c", "-o", output.name, "-p", str(endpoint.pid)]
+            watching = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+            assert watching.stderr is not None
+            watching.stderr.readline()  # It is attached.
+            words = [find("pgbench") or "", "-n", "-S", "-M", "prepared", "-t", str(queries)]
+            where = ["-h", endpoint.host, "-p", str(endpoint.port), "-U", ROLE, DATABASE]
+            run(*words, *where, env=os.environ | endpoint.variables)
+            end(watching, signal.SIGINT)
+            total = next(line for line in reversed(output.read().decode().splitlines()) if line.endswith("total"))
+            found[endpoint.name] = int(total.split()[3]) / queries
+    text = "; ".join(f"{found[name]:.2f}" for name in LABELS)
+    figures = {"ours": {f"calls_{name}": calls for name, calls in found.items()}}
+    # A few are those of the login.
+    return [Row("system calls of a query, TCP; Unix socket", "<= 6.5", text, "", max(found.values()) <= 6.5, figures)]
+
+
 LABELS = {"tcp": "TCP", "socket": "Unix socket"}
 
 
 def said(figures: dict[str, float], direct: dict[str, float]) -> str:
     text = f"{figures['ratio']:.2f} of direct ({figures['tps']:,.0f} of {direct['tps']:,.0f} a second"
-    return f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us)"
+    text = f"{text}; p50 {figures['p50_us']:.0f} us, p99 {figures['p99_us']:.0f} us"
+    return f"{text}; {figures['cpu_us']:.0f} us of processor a query)"
 
 
 def copy_rows(setup: Setup, endpoints: list[Endpoint], rounds: int) -> list[Row]:
     """COPY of 200 MB, out and in."""
     file = Path("/dev/shm", f"pgentra-copy-{os.getpid()}")
-    run(*setup.admin, "-d", DATABASE, "-c", f"copy source to stdout \\g {file}")
+    run(*setup.admin, "-d", DATABASE, "-c", f"\\copy source to '{file}'")
     rows = []
     try:
         for name, statement, least in (
-            ("out", "copy source to stdout \\g /dev/null", 1.0),
+            ("out", "\\copy source to '/dev/null'", 1.0),
             ("in", f"\\copy sink from '{file}'", 0.97),
         ):
 
@@ -604,9 +643,10 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     try:
         setup = Setup(folder)
         parts: dict[str, Callable[[Setup], list[Row]]] = {}
-        if not wanted or {"pgbench", "copy"} & set(wanted):
+        if not wanted or {"pgbench", "calls", "copy"} & set(wanted):
             endpoints = [setup.direct(), setup.pgbouncer(), *setup.proxy(setup.server).endpoints()]
-            parts["pgbench"] = lambda one: throughput_rows(one, endpoints, rounds, seconds)
+            parts["pgbench"] = lambda _: throughput_rows(endpoints, rounds, seconds)
+            parts["calls"] = lambda _: call_rows(endpoints)
             parts["copy"] = lambda one: copy_rows(one, endpoints, rounds)
         parts["sessions"] = lambda one: session_rows(one, 1_000 if quick else SESSIONS)
         parts["start"] = lambda one: start_rows(one, rounds)
@@ -624,8 +664,8 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     server = run(find("postgres") or "", "--version").split()[2]
     pooler = run(find("pgbouncer") or "", "--version").split()[1]
     tables[0].note = (
-        f"PostgreSQL {server} with TLS on the same machine; PgBouncer {pooler} in session mode; direct is pgbench or psql"
-        f" over TLS. {rounds} rounds by turns, each of {seconds} s; ratios are medians over the rounds."
+        f"PostgreSQL {server} with TLS on the same machine; PgBouncer {pooler} in session mode; direct is pgbench or"
+        f" psql over TLS. {rounds} rounds by turns, each of {seconds} s; ratios are medians over the rounds."
     )
     return tables
 

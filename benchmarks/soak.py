@@ -2,8 +2,8 @@
 
     benchmarks/soak.py [--minutes 15] [--seed N] [--out FOLDER] [PROGRAM...]
 
-The programs are python node dotnet c java go php ruby rust proxy; all of them if none is named. Writes `soak.json` to the
-folder, which `plot_soak.py` draws. The exit status is 3 if a rule of `docs/soak.md` is broken.
+The programs are python node dotnet c java go php ruby rust proxy; all of them if none is named. Writes `soak.json` to
+the folder, which `plot_soak.py` draws. The exit status is 3 if a rule of `docs/soak.md` is broken.
 """
 
 from __future__ import annotations
@@ -400,8 +400,8 @@ def judge_all(outcome: Outcome) -> tuple[dict[str, Figures], dict[str, int], lis
             threads=threads,
             most_threads=max((count for *_, count in one.samples), default=0),
         )
-    for name, found in outcome.requests.items():
-        if overlapping := sum(overlap for *_, overlap in found):
+    for name, requests in outcome.requests.items():
+        if overlapping := sum(overlap for *_, overlap in requests):
             breaches.append(f"{name}: {overlapping} token requests while another one was under way")
     for name, status in outcome.exits.items():
         if status:
@@ -479,7 +479,8 @@ def main() -> int:
     for name, one in figures.items():
         memory = "" if one.memory is None else f"{one.memory.median:.1f} MB, {one.memory.slope:+.2f} MB a minute"
         say(
-            f"{name}: {one.logins} logins, {one.failed} failed, {one.requests} token requests; {memory}, {one.most_threads} threads at most"
+            f"{name}: {one.logins} logins, {one.failed} failed, {one.requests} token requests; "
+            f"{memory}, {one.most_threads} threads at most"
         )
     say(f"failed logins that faults explain: {explained or 'none'}")
     for breach in breaches:

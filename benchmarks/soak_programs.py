@@ -34,10 +34,11 @@ class Missing(Exception):
     """What this machine lacks for a language."""
 
 
-def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
+def run(*command: str | Path, folder: Path = ROOT, variables: dict[str, str] | None = None) -> str:
     """Runs a command, which must succeed, and returns its output."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=os.environ | variables, capture_output=True, text=True, check=False)
+    environment = os.environ | (variables or {})
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{words}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
     return done.stdout
@@ -64,11 +65,11 @@ def node(_: Path) -> Program:
 def c(folder: Path) -> Program:
     need("cc", "pkg-config")
     run("cargo", "build", "--quiet", "--profile", PROFILE, "-p", "pgentra-c")
-    prefix, program = folder / "libpgentra", folder / "pools-c"
-    run(ROOT / "bindings-c" / "install" / "install.sh", TARGET, prefix)
-    packages = str(prefix / "lib" / "pkgconfig")
-    flags = run("pkg-config", "--cflags", "--libs", "pgentra", "libpq", PKG_CONFIG_PATH=packages).split()
-    run("cc", "-O2", HERE / "c" / "pools.c", "-o", program, *flags, "-lpthread", f"-Wl,-rpath,{prefix}/lib")
+    library, program = TARGET / "libpgentra.so", folder / "pools-c"
+    (folder / "libpgentra.so.1").symlink_to(library)
+    flags = run("pkg-config", "--cflags", "--libs", "libpq").split()
+    flags += [f"-I{ROOT / 'bindings-c' / 'include'}", str(library), "-lpthread", f"-Wl,-rpath,{folder}"]
+    run("cc", "-O2", HERE / "c" / "pools.c", "-o", program, *flags)
     return Program("C", [str(program)])
 
 
@@ -91,8 +92,7 @@ def java(folder: Path) -> Program:
     shutil.copy(TARGET / "libpgentra_jni.so", native)
     binding = ROOT / "bindings-java"
     goals = ["compile", "dependency:build-classpath", "-Dmdep.outputFile=target/classpath.txt"]
-    words = ["mvn", "-q", "-B", "-f", binding / "pom.xml", "-pl", "pgentra", *goals]
-    run(*words, f"-Dpgentra.native.folder={native}")
+    run("mvn", "-q", "-B", "-f", binding / "pom.xml", "-pl", "pgentra", *goals, f"-Dpgentra.native.folder={native}")
     compiled = binding / "pgentra" / "target"
     path = os.pathsep.join([str(folder), str(compiled / "classes"), (compiled / "classpath.txt").read_text()])
     run("javac", "--release", "17", "-cp", path, "-d", folder, HERE / "java" / "Pools.java")
@@ -105,12 +105,13 @@ def go(folder: Path) -> Program:
     found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if found is None:
         raise Missing("no go on this machine")
-    variables = {"PATH": f"{os.environ['PATH']}{os.pathsep}{Path(found).parent}", "GOTOOLCHAIN": "local"}
-    run(ROOT / "tools" / "go.sh", "archive", **variables, PROFILE=PROFILE, PGENTRA_TARGET=str(TARGET))
+    path = f"{os.environ['PATH']}{os.pathsep}{Path(found).parent}"
+    variables = {"PATH": path, "GOTOOLCHAIN": "local", "PROFILE": PROFILE, "PGENTRA_TARGET": str(TARGET)}
+    run(ROOT / "tools" / "go.sh", "archive", variables=variables)
     program = folder / "pools-go"
     # The archive is not an input of go's cache.
     flags = ["-buildvcs=false", "-ldflags", f"-X main.built={time.time()}"]
-    run(found, "build", *flags, "-o", program, "./pools", cwd=HERE / "go", **variables)
+    run(found, "build", *flags, "-o", program, "./pools", folder=HERE / "go", variables=variables)
     return Program("Go", [str(program)])
 
 

@@ -95,8 +95,8 @@ def _explanation(
             return window.kind
     for window in windows:
         if window.kind == KEYS_RETIRED and window.began <= login.ended:
-            # The cached token is replaced at its refresh point at the latest. One that arrived while the keys changed may be
-            # signed by the old one.
+            # The cached token is replaced at its refresh point at the latest. A token that arrived while the keys
+            # changed may be signed by the old one.
             replaced = min((time for time in tokens if time > window.ended), default=math.inf)
             if login.began <= min(replaced + CLOCK_S, window.ended + 0.8 * lifetime_s + RECOVERY_S):
                 return window.kind

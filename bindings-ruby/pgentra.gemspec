@@ -19,6 +19,8 @@ Gem::Specification.new do |spec|
     "rubygems_mfa_required" => "true"
   }
   spec.required_ruby_version = ">= 3.1"
+  # A gem with the library of one platform, see tools/package.sh. The gem without one uses an installed libpgentra.
+  spec.platform = ENV["PGENTRA_GEM_PLATFORM"] if ENV["PGENTRA_GEM_PLATFORM"]
   spec.files = Dir["lib/**/*.rb", "lib/pgentra/native/*", "README.md", "LICENSE"]
   spec.add_dependency "ffi", ">= 1.15"
 end

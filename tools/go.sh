@@ -94,7 +94,7 @@ install_staticcheck() {
 workflows() {
     need_go 'not tried'
     tool=$root/.cache/go/actionlint
-    if [ ! -x "$tool" ] && ! GOBIN=$root/.cache/go go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 >/dev/null 2>&1; then
+    if [ ! -x "$tool" ] && ! GOBIN=$root/.cache/go go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 >/dev/null 2>&1; then
         echo 'not tried: actionlint: it cannot be downloaded'
         exit 0
     fi

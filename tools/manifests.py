@@ -4,7 +4,8 @@
     tools/manifests.py check              prints what is missing or differs; the exit status is 1 if anything does
     tools/manifests.py version            prints the version
     tools/manifests.py version X.Y.Z      writes this version into every manifest, lock file and generated header
-    tools/manifests.py crates             prints the crates that are published, in the order in which they must be
+    tools/manifests.py crates             prints the crates that are published
+    tools/manifests.py release vX.Y.Z     the exit status is 1 unless manifests and changelog are ready for this tag
 
 The version is that of the workspace in `Cargo.toml`. Every package has a description, the address of this repository,
 documentation that exists, and, where the format has them, keywords. Needs Python 3.11.
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = "https://github.com/pgentra/pgentra"
 VERSION = r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?"
 
-#: Published in this order: each crate needs the ones before it.
+#: The folders of the crates that are published. Each needs only ones before it.
 PUBLISHED_CRATES = ("core", "proxy", "emulator", "cli", "drivers")
 
 
@@ -310,8 +311,39 @@ def wrong_documentation(url: str | None) -> Iterator[str]:
         yield f"{match[1]} does not exist, in {url}"
 
 
+CHANGELOG = "CHANGELOG.md"
+#: The headings of Keep a Changelog.
+RELEASE = re.compile(rf"## (?:\[Unreleased\]|\[(?P<version>{VERSION})\] - \d{{4}}-\d\d-\d\d)")
+SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+
+def check_changelog() -> Iterator[Finding]:
+    text = (ROOT / CHANGELOG).read_text(encoding="utf-8")
+    sections: list[str] = []
+    for heading in re.findall(r"^#{2,3} .*", text, re.MULTILINE):
+        name = heading.removeprefix("### ")
+        if heading.startswith("## "):
+            sections = []
+            if not RELEASE.fullmatch(heading):
+                yield Finding(CHANGELOG, f"neither [Unreleased] nor a version with its date: {heading}")
+        elif name not in SECTIONS or name in sections:
+            yield Finding(
+                CHANGELOG, f"each of {', '.join(SECTIONS)} is there once in a release, and no other: {heading}"
+            )
+        sections.append(name)
+
+
+def check_release(tag: str) -> Iterator[Finding]:
+    text = (ROOT / CHANGELOG).read_text(encoding="utf-8")
+    released = [match["version"] for match in map(RELEASE.fullmatch, text.splitlines()) if match]
+    if tag != f"v{version()}":
+        yield Finding("Cargo.toml", f"the version is {version()}, the tag {tag}")
+    if version() not in released:
+        yield Finding(CHANGELOG, f"no section ## [{version()}] - DATE")
+
+
 def check() -> list[Finding]:
-    findings = list(check_versions())
+    findings = [*check_versions(), *check_changelog()]
     for glob, checked in CHECKS:
         for file in files(glob):
             if not file.startswith(TESTS):
@@ -321,8 +353,10 @@ def check() -> list[Finding]:
 
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["check"]:
+        case ["check"] | ["release", _]:
             findings = check()
+            if arguments[0] == "release":
+                findings += check_release(arguments[1])
             for finding in findings:
                 print(f"{finding.file}: {finding.text}")
             return 1 if findings else 0

@@ -25,7 +25,7 @@ final class Pdo
      * @param string $dsn a DSN of pdo_pgsql, with "pgsql:"
      * @param array<int, mixed>|null $options of PDO. PDO::ATTR_PERSISTENT is an error: PDO keeps connections by their
      *     password, so that each new token would add one to each worker
-     * @param array<string, mixed> $entra `credential`, `service_connector` and others: README.md
+     * @param array<string, mixed> $entra `credential`, `service_connector` and others: docs/php.md
      * @throws EntraException no token, or invalid settings
      * @throws \PDOException no connection. The message of a rejected login contains the principal, the role and what to do
      */

@@ -23,7 +23,7 @@ final class Pgsql
      *
      * @param string $conninfo a connection string or URI of libpq; PG* variables and connection services apply
      * @param int $flags PGSQL_CONNECT_FORCE_NEW
-     * @param array<string, mixed> $options `credential`, `service_connector` and others: README.md
+     * @param array<string, mixed> $options `credential`, `service_connector` and others: docs/php.md
      * @throws EntraException no token, invalid settings, or (ConnectionException) no connection. It raises no warning
      */
     public static function connect(

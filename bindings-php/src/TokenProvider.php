@@ -51,7 +51,7 @@ final class TokenProvider
      *     scope?: string|null, timeout?: float|null, fallback_username?: string|null, management_lookup?: bool|null,
      *     mode?: 'background'|'lazy'|'ahead'|null, ca_file?: string|null, cache?: bool|null,
      *     environment?: array<string, string>|null
-     * } $options README.md describes them. `timeout` is in seconds
+     * } $options docs/php.md describes them. `timeout` is in seconds
      * @throws EntraException an option is not valid; nothing is fetched yet
      */
     public function __construct(#[\SensitiveParameter] array $options = [])

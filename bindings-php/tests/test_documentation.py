@@ -1,4 +1,4 @@
-"""Runs the PHP snippets of README.md and the samples, with the emulator instead of Azure."""
+"""Runs the PHP snippets of the documentation and the samples, with the emulator instead of Azure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from conftest import HERE, PHP, ROOT, TARGET
 from support.emulator import Emulator
 
 SERVER = "shop.postgres.database.azure.com"
-README = HERE.parent / "README.md"
+PAGE = ROOT / "docs" / "php.md"
+DOCUMENTS = [ROOT / "README.md", HERE.parent / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```php\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 #: Blocks that are a part of a configuration file begin with its key.
-SNIPPETS = [match["code"] for match in BLOCK.finditer(README.read_text()) if not match["code"].startswith("'")]
+SNIPPETS = {
+    f"{path.relative_to(ROOT)}, {number}": match["code"]
+    for path in DOCUMENTS
+    for number, match in enumerate(BLOCK.finditer(path.read_text()), 1)
+    if not match["code"].startswith("'")
+}
 
 
 def run_php(*words: str | Path, **variables: str) -> str:
@@ -32,10 +38,16 @@ def run_php(*words: str | Path, **variables: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_readme_snippet(code: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", SNIPPETS.values(), ids=SNIPPETS)
+def test_documentation_snippet(code: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", str(emulator.server.port))
     monkeypatch.setenv("SECRET", "canary")
+    if "service_connector" in code:
+        server = emulator.server
+        monkeypatch.setenv(
+            "AZURE_POSTGRESQL_CONNECTIONSTRING",
+            f"host={server.host} port={server.port} dbname={server.database} sslmode=require user=app-mi",
+        )
     autoload = f"require '{HERE / 'autoload.php'}';\nrequire_once 'Doctrine/DBAL/autoload.php';\n"
     ending = "\nif (isset($connection) && !$connection instanceof PgSql\\Connection) { $connection->connect(); }\n"
     imports = "".join(re.findall(r"^use .*;\n", code, re.MULTILINE))
@@ -44,7 +56,7 @@ def test_readme_snippet(code: str, emulator: Emulator, tmp_path: Path, monkeypat
     file.write_text("<?php\n" + imports + autoload + body.replace(SERVER, emulator.server.host) + ending)
     output = run_php("-d", "error_reporting=-1", "-d", "display_errors=1", file)
     assert output == ""
-    if SERVER in code and "connect(" in code:
+    if "connect(" in code:
         assert {login.outcome for login in emulator.postgres_report().logins} == {"logged_in"}
 
 
@@ -63,3 +75,14 @@ def test_sample(sample: str, emulator: Emulator) -> None:
         PGSSLMODE="verify-full",
     )
     assert output.startswith("sync: logged in as app-mi after ")
+
+
+def test_documentation_lists_every_option() -> None:
+    """The table of docs/php.md has the options of `TokenProvider`, by its comment, and those of connections."""
+    table = PAGE.read_text().partition("<!-- options")[2].partition("<!-- end of options")[0]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    source = (HERE.parent / "src" / "TokenProvider.php").read_text()
+    of_provider = set(re.findall(r"(\w+)\?: ", source.partition("@param array{")[2].partition("} $options")[0]))
+    options = (HERE.parent / "src" / "Internal" / "Options.php").read_text()
+    of_connection = set(re.findall(r"'(\w+)' => true", options.partition("OF_CONNECTION = [")[2].partition("];")[0]))
+    assert of_provider and of_connection and listed == of_provider | of_connection

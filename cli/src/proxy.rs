@@ -13,6 +13,7 @@ mod login;
 mod metrics;
 mod password;
 mod private_input;
+mod refusal;
 mod roles;
 mod scram;
 mod server;
@@ -22,7 +23,10 @@ mod socket_owner;
 mod systemd;
 mod unix_socket;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 use tracing::info;
@@ -30,7 +34,7 @@ use tracing::info;
 pub use self::arguments::Arguments;
 use self::{
     address::ListenAddress,
-    arguments::UpstreamOptions,
+    arguments::{Mode, UpstreamOptions},
     cancel::CancelKeys,
     client_tls::ClientTls,
     drain::EndSignals,
@@ -138,6 +142,10 @@ async fn serve(
         tasks.spawn(endpoints.serve(Arc::clone(&health), metrics));
     }
     tasks.spawn(systemd::keep_watchdog());
+    if arguments.operation.mode == Mode::Ahead {
+        let warmed = Arc::clone(&proxy);
+        tasks.spawn(async move { warmed.request_token().await });
+    }
     let (sessions, limits) = (Arc::clone(&proxy.sessions), options.clone());
     tasks.spawn(async move { sessions.end_old(limits.max_session_age, limits.idle_timeout).await });
     info!(target: "pgentra::proxy", "clients: {}", proxy.guard.description());
@@ -186,6 +194,11 @@ pub async fn start_private(connection: Connection, directory: &Path) -> Result<J
     let address = ListenAddress::Unix { directory: directory.to_owned(), port: address::DEFAULT_PORT };
     let listeners = Listener::open(&address, &proxy.guard, false, &mut Vec::new()).await?;
     Ok(accept(&Arc::new(proxy), listeners, openings))
+}
+
+/// Returns the socket at which a proxy for this server listens by default.
+pub fn default_socket(server: &str) -> PathBuf {
+    unix_socket::default_directory(server).join(format!(".s.PGSQL.{}", address::DEFAULT_PORT))
 }
 
 /// Returns the given addresses, or the default ones.

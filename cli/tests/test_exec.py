@@ -104,7 +104,7 @@ def test_exec_via_proxy_passes_no_token(cli: Cli) -> None:
         "PGCHANNELBINDING": "require",
         "PGHOSTADDR": "127.0.0.1",
     }
-    script = "env; psql -Atc 'select current_user'; ls -ld \"$PGHOST\"; ls -la \"$PGHOST\""
+    script = 'env; psql -Atc \'select current_user\'; ls -ld "$PGHOST"; ls -la "$PGHOST"'
     done = cli.run("exec", "--via", "proxy", "-d", "shop", "--", "sh", "-c", script, **variables)
     found = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("PG"))
     host = Path(found["PGHOST"])
@@ -240,7 +240,8 @@ def test_psql_reconnects_after_a_lost_session(cli: Cli) -> None:
     # psql resets a lost connection only at a terminal. It keeps a password that it was given, which expires.
     cli.emulator.set_tokens(lifetime_s=6)
     main, side = pty.openpty()
-    process = subprocess.Popen([PGENTRA, "psql", "-XAtq"], env=cli.environment, stdin=side, stdout=side, stderr=side)
+    words = [str(PGENTRA), "psql", "-XAtq", "-P", "pager=off"]
+    process = subprocess.Popen(words, env=cli.environment, stdin=side, stdout=side, stderr=side)
     os.close(side)
 
     def ask(statement: str, expected: str) -> None:
@@ -251,10 +252,10 @@ def test_psql_reconnects_after_a_lost_session(cli: Cli) -> None:
             seen += os.read(main, 4096).decode()
 
     try:
-        ask("select 40 + 1;", "\n41")
+        ask("select 40 + 1;", "41")
         time.sleep(7)
         ask("select pg_terminate_backend(pg_backend_pid());", "Succeeded")
-        ask("select 40 + 2;", "\n42")
+        ask("select 40 + 2;", "42")
         os.write(main, b"\\q\n")
         assert process.wait(60) == 0
     finally:

@@ -92,6 +92,11 @@ pub mod testing {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// Compiles the Rust examples of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
+
 /// Compiles the Rust examples of the page about credentials.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/credentials.md")]

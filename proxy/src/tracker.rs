@@ -192,7 +192,8 @@ impl MessageTracker {
                 *is_unsynced = false;
                 *last_is_sync = kind == b'S';
             }
-            b'd' => {}
+            // The server does not respond to these. Drivers send Flush also after Sync.
+            b'd' | b'H' => {}
             b'c' | b'f' => {
                 if let CopyIn::Active { ignored_sync: ignored_sync @ None, .. } = copy_in {
                     *ignored_sync = Some(*outstanding == 1 && *last_is_sync);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -81,6 +82,15 @@ def test_documentation_of_app_tests(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_documentation_of_faults(emulator: Emulator) -> None:
+    """The emulator accepts the requests that docs/testing-your-app.md lists."""
+    text = (ROOT / "docs" / "testing-your-app.md").read_text()
+    found = re.findall(r"`(POST|PATCH|GET) (/\w+)(?: (\{[^`]*\}))?`", text)
+    assert len(found) >= 8
+    for method, path, body in found:
+        emulator.call(method, path, json.loads(body) if body else None)
 
 
 @pytest.mark.parametrize(("mode", "driver"), [("sync", "asyncpg"), ("async", "psycopg2")])

@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,7 @@ REFERENCE = Path(os.environ.get("BUILD", ROOT / "target")) / "reference"
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "benchmarks/results.md": "benchmarks.md",
+    "benchmarks/results.md": "benchmark-results.md",
     "emulator/README.md": "emulator.md",
 }
 
@@ -51,8 +52,11 @@ LINK = re.compile(
     r"(?<=\]\()(?P<inline><[^>\n]*>|[^\s()]+)(?=[\s)])|^(?P<label> {0,3}\[[^\]\n]+\]:\s*)(?P<reference>\S+)", re.M
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
+# Readers search for the texts of errors, and rarely for the history.
+BOOST = {"troubleshooting.md": 4, "decisions/*": 0.5, "changelog.md": 0.5, "architecture.md": 0.5, "benchmark*": 0.5}
 REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
+OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -108,6 +112,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     sources = {site: source for source, site in PAGES.items()}
     uri = page.file.src_uri
     source = sources.get(uri, f"docs/{uri}")
+    page.meta.setdefault("search", {"boost": next((factor for name, factor in BOOST.items() if fnmatch(uri, name)), 1)})
     if uri == "reference/index.md":
         markdown = REFERENCE_PAGE.sub(reference_link, markdown)
 
@@ -123,8 +128,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Removes the roles of Python's docstrings, such as `:meth:`, before names."""
-    return ROLE.sub("<code>", html) if page.file.src_uri == "reference/python.md" else html
+    """Removes the roles of Python's docstrings, such as `:meth:`, before names, and marks the names of options."""
+    return OPTION.sub(r'<code class="option">\1</code>', ROLE.sub("<code>", html))
 
 
 def fence(match: re.Match[str]) -> str:

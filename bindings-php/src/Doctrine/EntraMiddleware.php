@@ -16,7 +16,7 @@ use Doctrine\DBAL\Driver\Middleware;
  */
 final class EntraMiddleware implements Middleware
 {
-    /** @param array<string, mixed> $options `credential`, `service_connector` and others: README.md */
+    /** @param array<string, mixed> $options `credential`, `service_connector` and others: docs/php.md */
     public function __construct(#[\SensitiveParameter] private readonly array $options = [])
     {
     }

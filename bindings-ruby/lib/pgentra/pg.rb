@@ -15,7 +15,7 @@ module Pgentra
     end
   end
 
-  # The keyword `entra` of connections: `true`, or a Hash of options (README.md).
+  # The keyword `entra` of connections: `true`, or a Hash of options (docs/ruby.md).
   module PGConnection # :nodoc:
     NAMES = %i[new connect open async_connect sync_connect setdb setdblogin].freeze
 

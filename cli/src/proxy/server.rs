@@ -88,9 +88,9 @@ impl UpstreamServer {
     /// Fails for settings with which a token could reach another server, unless that is allowed.
     pub fn new(connection: &Connection, options: &UpstreamOptions) -> Result<UpstreamServer> {
         let mode = sslmode(connection, options)?;
-        let is_direct = match (options.sslnegotiation, connection.plan.resolved.get("sslnegotiation")) {
-            (Some(how), _) => how == SslNegotiation::Direct,
-            (None, how) => how == Some("direct"),
+        let is_direct = match options.sslnegotiation {
+            Some(how) => how == SslNegotiation::Direct,
+            None => setting(connection, "sslnegotiation", "PGSSLNEGOTIATION").as_deref() == Some("direct"),
         };
         let negotiation = if is_direct { TlsNegotiation::Direct } else { TlsNegotiation::Postgres };
         let connector = match mode {
@@ -119,7 +119,9 @@ impl UpstreamServer {
         Ok(UpstreamServer {
             hosts: hosts?,
             name: given.first().map(name_of).unwrap_or_default().to_owned(),
-            attributes: SessionAttributes::parse(connection.plan.resolved.get("target_session_attrs"))?,
+            attributes: SessionAttributes::parse(
+                setting(connection, "target_session_attrs", "PGTARGETSESSIONATTRS").as_deref(),
+            )?,
             allows_plain: mode == SslMode::Disable,
         })
     }
@@ -215,6 +217,12 @@ fn unix_socket(host: &Host, mode: SslMode) -> Result<ServerAddress> {
 
 fn wrong_address(address: &str) -> Failure {
     Failure::usage(format!("hostaddr {address} is not an IP address"), "Correct hostaddr, or pass a name as the host.")
+}
+
+/// Returns a setting of libpq's that the engine does not decide with: from SERVER, or else from the variable.
+fn setting(connection: &Connection, keyword: &str, variable: &str) -> Option<String> {
+    let given = connection.plan.settings.get(keyword).map(str::to_owned);
+    given.or_else(|| std::env::var(variable).ok()).filter(|value| !value.is_empty())
 }
 
 /// Returns the name of a host, and without it the address.

@@ -10,7 +10,7 @@ use pgentra_proxy::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -36,6 +36,9 @@ const PASSWORD_LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest wait for a place of `--max-logins`.
 const LOGIN_WAIT: Duration = Duration::from_secs(30);
+
+/// The pause before the first token is requested again.
+const TOKEN_RETRY: Duration = Duration::from_secs(5);
 
 /// SQLSTATEs.
 const TOO_MANY_CONNECTIONS: &str = "53300";
@@ -253,6 +256,15 @@ impl Proxy {
         let (started, role) =
             login::start(&self.server, provider, credentials, &client.startup, &database, &self.metrics).await?;
         Ok(Some((place, started, role, database)))
+    }
+
+    /// Requests the first token, so that the first client does not wait for it. The engine renews it from then on.
+    pub async fn request_token(&self) {
+        while let Err(error) = self.connection.provider.login().await {
+            self.health.note_login(&self.name, Err(&error));
+            sleep(TOKEN_RETRY).await;
+        }
+        self.health.note_login(&self.name, Ok(()));
     }
 
     /// Logs in to the server and ends the session again.

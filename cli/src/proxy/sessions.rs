@@ -111,6 +111,8 @@ impl Sessions {
 
     /// Ends all sessions at once.
     pub fn end_all(&self) {
+        // The message is also sent by a cut.
+        self.drain();
         self.lock().sessions.values().for_each(|state| state.cut());
     }
 
@@ -147,8 +149,10 @@ impl Sessions {
             for state in self.lock().sessions.values() {
                 let is_old = max_age.is_some_and(|limit| state.age() >= limit);
                 let is_idle = idle_timeout.is_some_and(|limit| state.idle_for().is_some_and(|time| time >= limit));
-                if is_old || is_idle {
+                if is_old {
                     state.end_when_idle(Arc::clone(&message));
+                } else if is_idle {
+                    state.end_if_idle(Arc::clone(&message));
                 }
             }
         }

@@ -41,7 +41,6 @@ fn file_name(host: &str) -> String {
 /// A listening socket with the name that libpq expects. The socket and its lock file are removed when this is dropped.
 pub struct UnixSocket {
     listener: UnixListener,
-    directory: PathBuf,
     path: PathBuf,
     lock: PathBuf,
     /// Locked as long as the process uses the socket.
@@ -76,7 +75,7 @@ impl UnixSocket {
         })?;
         remove_stale(&path).map_err(failed)?;
         let listener = UnixListener::bind(&path).map_err(failed)?;
-        let socket = UnixSocket { listener, directory: directory.to_owned(), path, lock, _locked: locked };
+        let socket = UnixSocket { listener, path, lock, _locked: locked };
         // Until here, the directory keeps other users out.
         fs::set_permissions(&socket.path, Permissions::from_mode(0o600))
             .map_err(|error| Failure::io(socket.path.display(), &error))?;
@@ -86,11 +85,6 @@ impl UnixSocket {
     /// Returns the listener.
     pub fn listener(&self) -> &UnixListener {
         &self.listener
-    }
-
-    /// Returns the directory, which is the host for clients.
-    pub fn directory(&self) -> &Path {
-        &self.directory
     }
 
     /// Returns the path of the socket.
@@ -188,7 +182,7 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("exists").mode() & 0o777;
         assert_eq!((mode(&directory), mode(&parent.path().join("a")), mode(socket.path())), (0o700, 0o700, 0o600));
         assert!(std::os::unix::net::UnixStream::connect(socket.path()).is_ok());
-        assert_eq!(socket.path(), socket.directory().join(".s.PGSQL.5432"));
+        assert_eq!(socket.path(), directory.join(".s.PGSQL.5432"));
         drop(socket);
         assert_eq!(fs::read_dir(&directory).expect("readable").count(), 0);
     }

@@ -183,6 +183,10 @@ const CONVERSATIONS: &[(&str, &[Exchange])] = &[
         ],
     ),
     (
+        "Flush after Sync, as psycopg sends it",
+        &[(Client, "P B E S H", false), (Server, "1 2 C Z", true), (Client, "H", true)],
+    ),
+    (
         "COPY from the client with Flush",
         &[(Client, "B E H", false), (Server, "2 G", false), (Client, "d c S", false), (Server, "C Z", true)],
     ),

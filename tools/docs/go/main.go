@@ -70,8 +70,8 @@ func (p printer) text(text string) string {
 	markdown.HeadingID = func(*comment.Heading) string { return "" }
 	markdown.DocLinkURL = func(link *comment.DocLink) string {
 		for _, kind := range p.pkg.Types {
-			if link.Recv == "" && kind.Name == link.Name {
-				return "#type-" + strings.ToLower(link.Name)
+			if link.Recv == "" && (kind.Name == link.Name || contains(kind.Vars, link.Name) || contains(kind.Consts, link.Name)) {
+				return "#type-" + strings.ToLower(kind.Name)
 			}
 		}
 		switch {
