@@ -221,7 +221,7 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh tools/docs/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
 
 lint-manifests: prerequisites
 	@$(RUN) tools python tools/manifests.py check
