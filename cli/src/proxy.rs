@@ -13,6 +13,7 @@ mod login;
 mod metrics;
 mod password;
 mod private_input;
+mod refusal;
 mod roles;
 mod scram;
 mod server;

@@ -254,7 +254,7 @@ def test_doctor_proxy_at_the_default_socket(cli: Cli) -> None:
         tempfile.TemporaryDirectory(prefix="pgentra-") as folder,
         closing(socket.create_server(("127.0.0.1", 0))) as free,
     ):
-        address = "127.0.0.1:%d" % free.getsockname()[1]
+        address = f"127.0.0.1:{free.getsockname()[1]}"
         free.close()
         variables: dict[str, Any] = {"XDG_RUNTIME_DIR": folder, "PGENTRA_HTTP": address}
         path = Path(folder) / "pgentra" / "localhost" / ".s.PGSQL.5432"

@@ -8,8 +8,8 @@ use rustls::crypto::SecureRandom;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    guard::{Denied, Refusal, RefusalCause},
     private_input::{Reloaded, read_private},
+    refusal::{Denied, Refusal, RefusalCause},
     scram::{self, Exchange, ITERATIONS, MECHANISM, SALT, ScramError, Verifier, mac},
 };
 use crate::failure::{Exit, Failure, Result};
