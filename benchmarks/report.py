@@ -7,6 +7,7 @@ benchmarks/report.py add FILE      adds a table to both, or replaces it: FILE is
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -86,6 +87,12 @@ class Report:
         """Writes both files."""
         JSON.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
         MARKDOWN.write_text(self.markdown())
+
+
+def busy() -> str:
+    """Returns a sentence if other programs use this machine, which makes times worthless."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"The machine was busy: load average {load:.1f} on {cores} cores at the start." if load > cores / 2 else ""
 
 
 def read_table(document: dict[str, Any]) -> Table:
