@@ -35,8 +35,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.emulator import Emulator, wait_until  # noqa: E402
 
-TITLES = ("Proxy", "Command")
-
 ROLE = "app-mi"
 DATABASE = "bench"
 ROUNDS = 8
