@@ -109,8 +109,8 @@ enum CopyIn {
 ///   session (`NoticeResponse`, `NotificationResponse`, `ParameterStatus`) do not change this. Any other message does.
 /// - The server has sent one `ReadyForQuery` for the start of the session, and one for each Query, Sync and
 ///   FunctionCall of the client.
-/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. The messages of
-///   COPY are allowed, because a server ignores them outside of COPY.
+/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. Flush is allowed,
+///   and the messages of COPY are, because a server ignores them outside of COPY.
 ///
 /// A `COPY ... FROM STDIN` by the extended query protocol is an exception of the protocol: the server ignores a Sync that
 /// arrives while it waits for data. Such a Sync is not counted if the server's messages prove that it was ignored.
