@@ -221,7 +221,7 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh tools/docs/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
 
 lint-manifests: prerequisites
 	@$(RUN) tools python tools/manifests.py check
@@ -238,6 +238,7 @@ bench: build $(if $(filter proxy,$(or $(ONLY),proxy)),cli) ## measure against th
 	@$(RUN) --postgres newest python benchmarks/run.py $(ONLY)
 	@$(if $(filter node,$(or $(ONLY),node)),$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node)
 	@$(MAKE) --no-print-directory plots
+	@$(if $(filter proxy,$(or $(ONLY),proxy)),"$(PYTHON)" benchmarks/report.py limits)
 
 bench-node: PROFILE := release
 bench-node: npm

@@ -150,7 +150,7 @@ def superuser(cli: Cli, *statements: str) -> list[tuple[Any, ...]]:
     """Runs statements as the server's superuser, and returns the rows of the last one."""
     with psycopg.connect(cli.emulator.admin_dsn, autocommit=True) as connection:
         for statement in statements:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -645,7 +645,7 @@ def test_proxy_runs_pg_dump(proxy: Proxy, tmp_path: Path) -> None:
 
 def test_proxy_runs_pg_basebackup_and_pg_recvlogical(proxy: Proxy, tmp_path: Path) -> None:
     superuser(proxy.cli, 'alter role "app-mi" replication')
-    words = ["pg_basebackup", "-d", proxy.dsn("tcp"), "-D", str(tmp_path / "base"), "-X", "stream", "-c", "fast"]
+    words = ["pg_basebackup", "-d", proxy.dsn("tcp"), "-D", str(tmp_path / "base"), "-X", "stream", "-c", "fast", "-N"]
     subprocess.run(words, env=proxy.environment(), check=True, timeout=LIMIT_S)
     assert (tmp_path / "base" / "PG_VERSION").exists()
     shutil.rmtree(tmp_path / "base")
@@ -661,7 +661,7 @@ def test_proxy_copies_without_changes(proxy: Proxy) -> None:
 
     def out(connection: psycopg.Connection[tuple[Any, ...]]) -> str:
         digest = hashlib.sha256()
-        with connection.cursor().copy(f"copy ({query}) to stdout") as copy:  # type: ignore[arg-type]
+        with connection.cursor().copy(f"copy ({query}) to stdout") as copy:
             for data in copy:
                 digest.update(data)
         return digest.hexdigest()
@@ -677,7 +677,7 @@ def test_proxy_copies_without_changes(proxy: Proxy) -> None:
                     ]
                     copy.write("".join(lines))
             same = f"select count(*) from copied join ({query}) q (i, t) using (i, t)"
-            assert cursor.execute(same).fetchone() == (rows,)  # type: ignore[arg-type]
+            assert cursor.execute(same).fetchone() == (rows,)
 
 
 def test_proxy_passes_notifications_and_pipelines(proxy: Proxy) -> None:

@@ -28,6 +28,7 @@ REFERENCE = Path(os.environ.get("BUILD", ROOT / "target")) / "reference"
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security-policy.md",
     "benchmarks/results.md": "benchmark-results.md",
     "emulator/README.md": "emulator.md",
 }
