@@ -226,7 +226,7 @@ impl ServerMetrics {
     }
 
     /// Counts an error for a client.
-    pub fn refusal(&self, cause: &RefusalCause) {
+    pub fn refusal(&self, cause: RefusalCause) {
         count(&self.families.refusals, &self.name, ("cause", cause.as_str()));
         if cause.is_of_guard() {
             self.guard_refusals.inc();
@@ -337,8 +337,8 @@ mod tests {
         let server = metrics.server("shop", &provider());
         let other = metrics.server("other", &provider());
         server.connection(ConnectionOutcome::Session);
-        server.refusal(&RefusalCause::Uid);
-        server.refusal(&RefusalCause::Draining);
+        server.refusal(RefusalCause::Uid);
+        server.refusal(RefusalCause::Draining);
         server.login(Duration::from_millis(3));
         server.connect(Duration::from_millis(2));
         server.cancel(CancelOutcome::Forwarded);
