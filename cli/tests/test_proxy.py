@@ -265,6 +265,14 @@ def test_proxy_logs_pg_of_node_in(proxy: Proxy) -> None:
         assert output(proxy, ["node", "-e", program], ROOT / "bindings-node") == "app-mi"
 
 
+def test_proxy_logs_npgsql_in(proxy: Proxy) -> None:
+    if shutil.which("dotnet") is None:
+        missing("the .NET SDK (dotnet)")
+    connection = f"Host=127.0.0.1;Port={proxy.port};Username=anyone;Database=postgres;SSL Mode=Prefer"
+    words = ["dotnet", "run", "--project", str(ROOT / "cli/tests/dotnet"), "-v", "q", connection]
+    assert output(proxy, words, ROOT) == "app-mi"
+
+
 def output(proxy: Proxy, words: list[str], folder: Path) -> str:
     environment = {**proxy.environment(), "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)

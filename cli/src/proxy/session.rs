@@ -289,8 +289,6 @@ impl Proxy {
         let Session { client, server, messages, facts, state, registered, key, in_progress } = session;
         let end = relay_session(client, server, messages, &state).await;
         let (to_client, to_server) = (state.bytes_to_client(), state.bytes_to_server());
-        self.metrics.bytes_from_client.inc_by(to_server);
-        self.metrics.bytes_from_server.inc_by(to_client);
         info!(
             target: "pgentra::proxy",
             "session {} ended: {}: {facts}, bytes_to_client={to_client}, bytes_to_server={to_server}, seconds={}",
