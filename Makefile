@@ -238,6 +238,7 @@ bench: build $(if $(filter proxy,$(or $(ONLY),proxy)),cli) ## measure against th
 	@$(RUN) --postgres newest python benchmarks/run.py $(ONLY)
 	@$(if $(filter node,$(or $(ONLY),node)),$(OPTIONAL) "Node's measurements" npm $(MAKE) bench-node)
 	@$(MAKE) --no-print-directory plots
+	@$(if $(filter proxy,$(or $(ONLY),proxy)),"$(PYTHON)" benchmarks/report.py limits)
 
 bench-node: PROFILE := release
 bench-node: npm

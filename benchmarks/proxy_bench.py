@@ -28,14 +28,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from report import Row, Table
+from report import Row, Table, busy
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.emulator import Emulator, wait_until  # noqa: E402
-
-TITLES = ("Proxy", "Command")
 
 ROLE = "app-mi"
 DATABASE = "bench"
@@ -638,7 +636,8 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     subprocess.run(build, cwd=ROOT, check=True)
     rounds, seconds = (2, 1) if quick else (ROUNDS, SECONDS)
     folder = Path(tempfile.mkdtemp(prefix="pgb-"))
-    tables = [Table("Proxy", [], columns=("ours", "PgBouncer")), Table("Command", [])]
+    note = busy()
+    tables = [Table("Proxy", [], columns=("ours", "PgBouncer")), Table("Command", [], note=note)]
     setup: Setup | None = None
     try:
         setup = Setup(folder)
@@ -666,7 +665,8 @@ def measure(quick: bool = False, wanted: tuple[str, ...] = ()) -> list[Table]:
     tables[0].note = (
         f"PostgreSQL {server} with TLS on the same machine; PgBouncer {pooler} in session mode; direct is pgbench or"
         f" psql over TLS. {rounds} rounds by turns, each of {seconds} s; ratios are medians over the rounds."
-    )
+        f" {note}"
+    ).rstrip()
     return tables
 
 

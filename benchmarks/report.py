@@ -1,12 +1,14 @@
 """The report of the benchmarks: `results.json` holds every figure, `results.md` is its table.
 
 benchmarks/report.py check         fails if `results.md` is not the table of `results.json`
+benchmarks/report.py limits        fails if the proxy or the command missed a limit
 benchmarks/report.py add FILE      adds a table to both, or replaces it: FILE is JSON, a `Table`
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -18,6 +20,9 @@ JSON, MARKDOWN = FOLDER / "results.json", FOLDER / "results.md"
 
 #: The order of the tables.
 TITLES = ("Rust", "Python", "C", "PHP", "Ruby", ".NET", "Node", "Java", "Go", "Proxy", "Command")
+
+#: The tables whose limits must hold; `make bench` fails if they do not.
+LIMITED = ("Proxy", "Command")
 
 Figures = dict[str, dict[str, float]]
 
@@ -88,6 +93,12 @@ class Report:
         MARKDOWN.write_text(self.markdown())
 
 
+def busy() -> str:
+    """Returns a sentence if other programs use this machine, which makes times worthless."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"The machine was busy: load average {load:.1f} on {cores} cores at the start." if load > cores / 2 else ""
+
+
 def read_table(document: dict[str, Any]) -> Table:
     rows = [Row(**row) for row in document["rows"]]
     columns = document.get("columns") or ("ours", "peer")
@@ -112,6 +123,11 @@ def main(arguments: list[str]) -> int:
                 return 0
             print(f"{MARKDOWN} is not the table of {JSON}: `make bench` writes both")
             return 1
+        case ["limits"]:
+            short = [row for table in report.tables if table.title in LIMITED for row in table.rows if not row.ok]
+            for row in short:
+                print(f"[pgentra] {row.work}: {row.ours}, must be {row.must}")
+            return int(bool(short))
         case ["add", file]:
             report.put(read_table(json.loads(Path(file).read_text())))
             report.write()
