@@ -54,7 +54,14 @@ LINK = re.compile(
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
 # Readers search for the texts of errors, and rarely for the history.
-BOOST = {"troubleshooting.md": 2, "reference/*": 0.5, "decisions/*": 0.5, "changelog.md": 0.5, "architecture.md": 0.5, "benchmark*": 0.5}
+BOOST = {
+    "troubleshooting.md": 2,
+    "reference/*": 0.5,
+    "decisions/*": 0.5,
+    "changelog.md": 0.5,
+    "architecture.md": 0.5,
+    "benchmark*": 0.5,
+}
 REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
 OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
