@@ -54,7 +54,14 @@ LINK = re.compile(
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
 # Readers search for the texts of errors, and rarely for the history.
-BOOST = {"troubleshooting.md": 4, "decisions/*": 0.5, "changelog.md": 0.5, "architecture.md": 0.5, "benchmark*": 0.5}
+BOOST = {
+    "troubleshooting.md": 2,
+    "reference/*": 0.5,
+    "decisions/*": 0.5,
+    "changelog.md": 0.5,
+    "architecture.md": 0.5,
+    "benchmark*": 0.5,
+}
 REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
 OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
@@ -97,7 +104,7 @@ def go_packages() -> list[Path]:
 
 def reference_link(match: re.Match[str]) -> str:
     """Links a page of `make docs-reference`, if it was built."""
-    if not (REFERENCE / match["path"]).exists():
+    if match["path"] != "python.md" and not (REFERENCE / match["path"]).exists():
         return match[0]
     address = match["path"].removesuffix(".md") + ".html" if match["path"].endswith(".md") else match["path"]
     return f'<a href="{address}">{match[0].strip("`")}</a>'
