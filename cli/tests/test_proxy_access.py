@@ -27,6 +27,7 @@ from proxy_process import (
     startup,
     startup_as,
 )
+from test_serve import missing
 
 #: "pencil", of RFC 7677.
 VERIFIER = (
@@ -308,7 +309,7 @@ def test_passwords_log_psql_in(cli: Cli, remote: dict[str, Any]) -> None:
 
 def test_passwords_log_pg_of_node_in(remote: dict[str, Any]) -> None:
     if shutil.which("node") is None or not (ROOT / "bindings-node/node_modules/pg").is_dir():
-        pytest.skip("pg of Node is missing (tools/node.sh packages)")
+        missing("pg of Node (tools/node.sh packages bindings-node)")
     program = """
         const { Client } = require("pg");
         (async () => {
