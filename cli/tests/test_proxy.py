@@ -521,6 +521,16 @@ def test_proxy_of_a_server_without_tls_sends_nothing(cli: Cli) -> None:
     assert cli.emulator.postgres_report().plaintext_password_bytes == 0
 
 
+def test_proxy_without_verification_if_that_is_allowed(cli: Cli, tmp_path: Path) -> None:
+    allowed = ("--allow-insecure-transport", "--sslmode")
+    with running(cli, *allowed, "require", "--sslrootcert", "system", SSL_CERT_FILE=None) as proxy:
+        assert proxy.psql("-c", "select 1") == "1\n"
+    cli.emulator.control_postgres(plaintext=True)
+    with running(cli, *allowed, "disable") as proxy:
+        assert proxy.psql("-c", "select 1") == "1\n"
+    assert cli.emulator.postgres_report().plaintext_password_bytes > 0
+
+
 class ScriptedServer:
     """A server with TLS that responds to each startup message with these bytes, and records what follows."""
 
