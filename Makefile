@@ -139,9 +139,9 @@ test-php: build libpgentra-testing
 test-ruby: build libpgentra-testing
 	@$(RUN) --postgres newest tools/ruby.sh test
 
-# The documentation site in Chromium.
+# The documentation site in Chromium; PGENTRA_LONG adds the references of all languages.
 test-docs: export PGENTRA_SITE = $(BUILD)/site
-test-docs: docs
+test-docs: $(if $(PGENTRA_LONG),docs-reference,docs)
 	@$(RUN) docs-tests $(PYTEST) tests/docs
 
 # The time for each target.

@@ -84,7 +84,7 @@ reference_of_ruby() {
 
 reference_of_rust() {
     rm -rf "$BUILD/doc"
-    cargo doc --quiet --no-deps -p pgentra -p pgentra-drivers --all-features
+    RUSTDOCFLAGS='-A rustdoc::private-intra-doc-links' cargo doc --quiet --no-deps -p pgentra -p pgentra-drivers --all-features
     cp -R "$BUILD/doc/." "$out/rust"
 }
 
