@@ -26,7 +26,7 @@ PYTEST = python -m pytest -c pytest.ini --rootdir .
 OPTIONAL = tools/optional.sh
 
 # What `make test` and `make lint` consist of, in this order.
-SUITES = test-core test-proxy test-emulator test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
+SUITES = test-core test-proxy test-emulator test-packages test-cli test-drivers test-python test-e2e test-sqlalchemy-2.0 test-compare test-node test-c test-dotnet test-java test-php test-ruby test-go test-uniffi test-docs
 LINTS = lint-rust lint-fuzz lint-rustdoc lint-generated lint-dependencies lint-python lint-types lint-node lint-c lint-header lint-dotnet lint-java lint-php lint-ruby lint-go lint-words lint-modules lint-shell lint-manifests lint-workflows
 # Seconds after which a suite is ended, with the builds of a clean clone.
 SUITE_LIMIT = $(if $(PGENTRA_LONG),7200,1800)
@@ -77,7 +77,11 @@ test-proxy: prerequisites
 
 test-emulator: prerequisites
 	@$(RUN) --postgres none $(CARGO_TEST) -p pgentra-emulator -- --show-output
-	@$(CARGO_BUILD) -p pgentra-emulator && $(RUN) newest $(PYTEST) emulator/tests
+
+# The emulator's wheel and npm packages, unsupported platforms, the files for containers.
+test-packages: build
+	@$(CARGO_BUILD) -p pgentra-cli
+	@$(RUN) newest $(PYTEST) emulator/tests tests/packages
 
 # The drivers of Rust.
 test-drivers: prerequisites
@@ -217,7 +221,7 @@ lint-modules: prerequisites
 	@"$(PYTHON)" tools/check_cycles.py
 
 lint-shell: prerequisites
-	@$(RUN) tools shellcheck tools/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
+	@$(RUN) tools shellcheck tools/*.sh tools/docs/*.sh demo/*.sh bindings-c/install/*.sh .ci/run
 
 lint-manifests: prerequisites
 	@$(RUN) tools python tools/manifests.py check

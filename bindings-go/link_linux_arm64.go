@@ -1,4 +1,4 @@
-//go:build !pgentra_dynamic
+//go:build cgo && !pgentra_dynamic
 
 package pgentra
 

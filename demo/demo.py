@@ -28,6 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from unchanged_programs import LIFETIME_S as EXPIRY_S  # noqa: E402
+
 from demo_environments import ALICE, call_service, environments, without_identity  # noqa: E402
 from support import pgbouncer  # noqa: E402
 from support.drivers import Target  # noqa: E402
@@ -62,6 +64,8 @@ class Sample:
 
     name: str
     command: tuple[str, ...]
+    #: The life of the tokens, if it is not that of Entra's.
+    lifetime_s: int | None = None
 
 
 def python(name: str, file: str, *arguments: str) -> Sample:
@@ -320,12 +324,15 @@ def unchanged_programs(bundle: str) -> list[Sample]:
     for name, mode, needed in (
         ("psql, by pgentra exec", "psql", shutil.which("psql")),
         ("pg_dump, by pgentra exec", "pg_dump", shutil.which("pg_dump")),
+        ("psql, by pgentra proxy", "proxy", shutil.which("psql")),
+        ("psql, after an expiry", "expiry", shutil.which("psql")),
         ("PgBouncer, pgentra agent", "pgbouncer", pgbouncer.PROGRAM and shutil.which("psql")),
     ):
         if needed is None or not Path(pgentra).exists():
             say(f"not tried: {name}: not installed")
         else:
-            made.append(Sample(name, (sys.executable, program, pgentra, mode, bundle)))
+            lifetime_s = EXPIRY_S if mode == "expiry" else None
+            made.append(Sample(name, (sys.executable, program, pgentra, mode, bundle), lifetime_s))
     return made
 
 
@@ -398,6 +405,8 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
     good = True
     for sample in chain(samples, later(built), unchanged_programs(emulator.bundle_file)):
         emulator.reset()
+        if sample.lifetime_s:
+            emulator.set_tokens(lifetime_s=sample.lifetime_s)
         done = run(sample, folder, environment)
         found = LOGGED_IN.search(done.stdout)
         requests = len(emulator.requests())
@@ -407,7 +416,10 @@ def run_samples(emulator: Emulator, folder: str, environment: dict[str, str]) ->
             good = False
             row(sample.name, "FAILED", "", str(requests), widths=widths)
             say((done.stdout + done.stderr).strip())
-    say("\nOne of the two requests is for the database's token and one for the role's name, which is requested once.")
+    say(
+        "\nOne of the two requests is for the database's token and one for the role's name, which is requested once.\n"
+        f"The sample after an expiry requests more, because its tokens are valid for {EXPIRY_S} s."
+    )
     return good
 
 

@@ -90,7 +90,7 @@ install_staticcheck() {
     echo "$tool"
 }
 
-# Checks the workflows, and that no step fetches an action by a branch.
+# Checks the workflows, and that actions of others are named by a commit: GitHub's and NuGet's own by their major version.
 workflows() {
     need_go 'not tried'
     tool=$root/.cache/go/actionlint
@@ -99,7 +99,8 @@ workflows() {
         exit 0
     fi
     "$tool" -color=false
-    ! grep -nE 'uses: [^#]*@(main|master)\b' .github/workflows/*.yml
+    ! grep -nE 'uses: ' .github/workflows/*.yml .github/actions/*/*.yml |
+        grep -vE 'uses: (\./|(actions|NuGet)/[a-z-]+@v[0-9]+$|[^@]+@[0-9a-f]{40} # v)'
 }
 
 case "${1:-}" in

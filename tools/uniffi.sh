@@ -19,6 +19,25 @@ generate() {
         --out-dir "$2" --no-format
 }
 
+# examples FOLDER: writes the Kotlin of the documentation, one file with a package of its own for each example. An example
+# without an import is the body of a function.
+examples() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    awk -v folder="$1" '
+        /^```kotlin$/ { inside = 1; text = ""; line = FNR; next }
+        /^```$/ && inside {
+            inside = 0
+            file = folder "/Example" ++count ".kt"
+            printf "// %s:%d\npackage documentation.example%d\n", FILENAME, line, count >file
+            if (text ~ /^import /) print text >file
+            else printf "import io.github.pgentra.uniffi.*\nsuspend fun example() {\n%s}\n", text >file
+        }
+        inside { text = text $0 "\n" }
+        END { exit count < 5 }
+    ' README.md bindings-uniffi/README.md docs/*.md
+}
+
 case ${1:-} in
     test)
         if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then
@@ -26,6 +45,7 @@ case ${1:-} in
             exit 0
         fi
         generate kotlin target/uniffi/kotlin
+        examples target/uniffi/examples
         folder=$target/debug
         if [ "$profile" != dev ]; then
             cargo build --quiet --profile "$profile" -p pgentra-uniffi
@@ -33,7 +53,7 @@ case ${1:-} in
         fi
         # Maven prints the totals of each module only without --quiet.
         mvn --batch-mode --no-transfer-progress -Dkotlin.compiler.daemon=false -f bindings-uniffi/kotlin/pom.xml test \
-            "-Dpgentra.generated=$(pwd)/target/uniffi/kotlin" "-Dpgentra.native.folder=$(cd "$folder" && pwd)"
+            "-Dpgentra.generated=$(pwd)/target/uniffi/kotlin" "-Dpgentra.examples=$(pwd)/target/uniffi/examples" "-Dpgentra.native.folder=$(cd "$folder" && pwd)"
         ;;
     generate)
         generate "$2" "$3"

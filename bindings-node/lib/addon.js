@@ -60,7 +60,10 @@ function load() {
  */
 function loadError(names, failures) {
   const { platform, arch } = process
-  if (names.length === 0) return new Error(`pgentra has no addon for the platform ${platform} ${arch}.`)
+  if (names.length === 0) {
+    const supported = Object.keys(INSTALLED).join(', ')
+    return new Error(`pgentra has no addon for the platform ${platform} ${arch}. It supports ${supported}.`)
+  }
   const reasons = failures.map((error) => error.message.split('\n')[0]).join('; ')
   const packages = names.map((name) => `@pgentra/${name}`).join(' or ')
   return new Error(

@@ -2,6 +2,7 @@
 
 mod identity;
 mod network;
+mod proxy;
 mod report;
 mod server;
 mod session;
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The checks in their order.
-const CHECKS: [&str; 13] = [
+const CHECKS: [&str; 14] = [
     "environment",
     "credential",
     "token",
@@ -34,6 +35,7 @@ const CHECKS: [&str; 13] = [
     "principals",
     "grants",
     "server",
+    "proxy",
 ];
 
 /// The checks that need the server.
@@ -148,6 +150,12 @@ async fn check(arguments: &Arguments) -> Result<Vec<Check>> {
         }
     }
     checks.add(identity::clock(token.as_deref().ok(), skew));
+    if checks.wants("proxy") {
+        checks.add(match connection.hosts().ok().and_then(<[Host]>::first) {
+            Some(host) => proxy::check(host, proxy::http_address().as_deref()).await,
+            None => Check::skip("proxy", "no server is given"),
+        });
+    }
     Ok(checks.made)
 }
 

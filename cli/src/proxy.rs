@@ -13,6 +13,7 @@ mod login;
 mod metrics;
 mod password;
 mod private_input;
+mod refusal;
 mod roles;
 mod scram;
 mod server;
@@ -22,7 +23,10 @@ mod socket_owner;
 mod systemd;
 mod unix_socket;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 use tracing::info;
@@ -41,7 +45,7 @@ use self::{
     roles::Roles,
     server::UpstreamServer,
     session::Proxy,
-    sessions::Sessions,
+    sessions::{ByteCounters, Sessions},
     systemd::Activated,
 };
 use crate::{
@@ -85,13 +89,16 @@ fn runtime(arguments: &Arguments) -> Result<Runtime> {
 fn proxy(arguments: Settings<'_>, connection: Connection, metrics: &Metrics, health: Arc<Health>) -> Result<Proxy> {
     let server = UpstreamServer::new(&connection, arguments.upstream)?;
     let name = server.name().to_owned();
+    let metrics = metrics.server(&name, &connection.provider);
+    let counters =
+        ByteCounters { from_client: metrics.bytes_from_client.clone(), from_server: metrics.bytes_from_server.clone() };
     Ok(Proxy {
         roles: Roles::new(arguments.upstream, connection.plan.resolved.get("dbname"))?,
-        metrics: metrics.server(&name, &connection.provider),
+        metrics,
         name,
         guard: Arc::new(Guard::new(arguments.access)?),
         tls: ClientTls::new(arguments.access)?,
-        sessions: Sessions::new(arguments.max_connections as usize),
+        sessions: Sessions::new(arguments.max_connections as usize, counters),
         cancels: CancelKeys::new(),
         logins: Semaphore::new(arguments.max_logins as usize),
         health,
@@ -142,6 +149,8 @@ async fn serve(
         let warmed = Arc::clone(&proxy);
         tasks.spawn(async move { warmed.request_token().await });
     }
+    let sessions = Arc::clone(&proxy.sessions);
+    tasks.spawn(async move { sessions.count_bytes().await });
     let (sessions, limits) = (Arc::clone(&proxy.sessions), options.clone());
     tasks.spawn(async move { sessions.end_old(limits.max_session_age, limits.idle_timeout).await });
     info!(target: "pgentra::proxy", "clients: {}", proxy.guard.description());
@@ -190,6 +199,11 @@ pub async fn start_private(connection: Connection, directory: &Path) -> Result<J
     let address = ListenAddress::Unix { directory: directory.to_owned(), port: address::DEFAULT_PORT };
     let listeners = Listener::open(&address, &proxy.guard, false, &mut Vec::new()).await?;
     Ok(accept(&Arc::new(proxy), listeners, openings))
+}
+
+/// Returns the socket at which a proxy for this server listens by default.
+pub fn default_socket(server: &str) -> PathBuf {
+    unix_socket::default_directory(server).join(format!(".s.PGSQL.{}", address::DEFAULT_PORT))
 }
 
 /// Returns the given addresses, or the default ones.

@@ -70,8 +70,8 @@ async fn wait(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Sends one request.
-async fn ask(address: SocketAddr, limit: Duration) -> Result<()> {
+/// Sends one request. Fails if the proxy is not ready, with its reason.
+pub async fn ask(address: SocketAddr, limit: Duration) -> Result<()> {
     let unreachable = |error: &dyn std::fmt::Display| {
         Failure::new(
             Exit::Unreachable,

@@ -56,7 +56,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 0,
     };
     let number: Option<u64> = number.parse().ok();
-    let total = number.and_then(|number| number.checked_mul(milliseconds)).filter(|_| milliseconds > 0);
+    // A longer time cannot be added to every clock.
+    const LONGEST: u64 = 10 * 365 * 86_400_000;
+    let total = number.and_then(|number| number.checked_mul(milliseconds)).filter(|total| *total <= LONGEST);
+    let total = total.filter(|_| milliseconds > 0);
     total.map(Duration::from_millis).ok_or_else(|| "expected a time such as 30s, 500ms, 5m or 1h".to_owned())
 }
 

@@ -65,7 +65,7 @@ class RunningProxy:
     @property
     def http(self) -> str:
         """The address of the HTTP endpoints."""
-        return str(wait_for(lambda: re.search(r"http at (\S+)", self.log), "the endpoints")[1])
+        return str(wait_for(lambda: re.search(r"health and metrics at http://(\S+)", self.log), "the endpoints")[1])
 
     def conninfo(self, **changes: str | int) -> dict[str, Any]:
         """psycopg's arguments for a client of the proxy."""

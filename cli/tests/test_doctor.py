@@ -7,12 +7,13 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli
+from conftest import Cli, wait_for
 from test_token import application
 
 HERE = Path(__file__).parent
@@ -246,3 +247,29 @@ def test_doctor_leaves_checks_out(cli: Cli) -> None:
     assert "dns" not in checks(cli, "--no-server")
     assert "login" not in checks(cli, "--skip", "login,label,principals,grants,server")
     assert "possible values" in cli.run("doctor", "--skip", "nothing", code=2).stderr
+
+
+def test_doctor_proxy_at_the_default_socket(cli: Cli) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="pgentra-") as folder,
+        closing(socket.create_server(("127.0.0.1", 0))) as free,
+    ):
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        variables: dict[str, Any] = {"XDG_RUNTIME_DIR": folder, "PGENTRA_HTTP": address}
+        path = Path(folder) / "pgentra" / "localhost" / ".s.PGSQL.5432"
+        assert checks(cli, "--no-server", **variables)["proxy"]["status"] == "skip"
+        process = cli.start("proxy", "--listen", f"unix:{path.parent}", **variables)
+        wait_for(path.exists, "the socket")
+        cli.run("ready", "--wait", "60s", **variables)
+        found = checks(cli, "--no-server", **variables)["proxy"]
+        assert found["status"] == "ok" and f"for processes of the user id {os.geteuid()}" in found["summary"]
+        assert found["detail"] == f"http://{address}/readyz: ready"
+        cli.emulator.add_fault(endpoint="app_service", status=500)
+        path.chmod(0o666)
+        assert "0666" in checks(cli, "--no-server", code=1, **variables)["proxy"]["detail"]
+        process.kill()
+        process.communicate(timeout=60)
+        found = checks(cli, "--no-server", code=1, **variables)["proxy"]
+        assert found["status"] == "warn" and "has ended" in found["detail"]
+        assert "proxy" not in checks(cli, "--no-server", "--skip", "proxy", code=1, **variables)

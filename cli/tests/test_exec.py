@@ -240,7 +240,7 @@ def test_psql_reconnects_after_a_lost_session(cli: Cli) -> None:
     # psql resets a lost connection only at a terminal. It keeps a password that it was given, which expires.
     cli.emulator.set_tokens(lifetime_s=6)
     main, side = pty.openpty()
-    words = [PGENTRA, "psql", "-XAtq", "-P", "pager=off"]
+    words = [str(PGENTRA), "psql", "-XAtq", "-P", "pager=off"]
     process = subprocess.Popen(words, env=cli.environment, stdin=side, stdout=side, stderr=side)
     os.close(side)
 

@@ -25,7 +25,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from conftest import PGENTRA, Cli, wait_for
+from conftest import PGENTRA, ROOT, Cli, wait_for
 
 from support.emulator import Emulator
 
@@ -150,7 +150,7 @@ def superuser(cli: Cli, *statements: str) -> list[tuple[Any, ...]]:
     """Runs statements as the server's superuser, and returns the rows of the last one."""
     with psycopg.connect(cli.emulator.admin_dsn, autocommit=True) as connection:
         for statement in statements:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -192,6 +192,119 @@ def test_proxy_logs_psql_and_drivers_in(proxy: Proxy, over: str) -> None:
     assert asyncio.run(with_asyncpg()) == "app-mi"
     superuser(proxy.cli, 'alter role "app-mi" replication')
     assert proxy.psql("-c", "IDENTIFY_SYSTEM", over=over, replication="database").count("|") == 3
+
+
+def missing(toolchain: str) -> None:
+    """Skips the test, or fails it in CI."""
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"{toolchain} is missing")
+    pytest.skip(f"{toolchain} is missing")
+
+
+#: Programs that print the role of a login at host HOST and port PORT.
+NODE = """
+    const { Client } = require("pg");
+    const client = new Client({ host: "HOST", port: PORT, user: "anyone", database: "postgres" });
+    client.connect().then(() => client.query("select current_user")).then(({ rows }) => {
+        console.log(rows[0].current_user);
+        return client.end();
+    });
+"""
+PHP = """
+    $pdo = new PDO("pgsql:host=HOST;port=PORT;dbname=postgres;user=anyone");
+    echo $pdo->query("select current_user")->fetchColumn();
+"""
+RUBY = """
+    require "pg"
+    connection = PG.connect(host: "HOST", port: PORT, user: "anyone", dbname: "postgres")
+    puts connection.exec("select current_user").getvalue(0, 0)
+"""
+GO = """
+package main
+
+import (
+    "context"
+    "fmt"
+
+    "github.com/jackc/pgx/v5"
+)
+
+func main() {
+    background := context.Background()
+    connection, err := pgx.Connect(background, "host=HOST port=PORT user=anyone dbname=postgres sslmode=prefer")
+    if err != nil {
+        panic(err)
+    }
+    var role string
+    if err := connection.QueryRow(background, "select current_user::text").Scan(&role); err != nil {
+        panic(err)
+    }
+    fmt.Println(role)
+}
+"""
+JAVA = """
+public class Login {
+    public static void main(String[] arguments) throws Exception {
+        String url = "jdbc:postgresql://HOST:PORT/postgres?user=anyone";
+        try (var connection = java.sql.DriverManager.getConnection(url);
+                var rows = connection.createStatement().executeQuery("select current_user")) {
+            rows.next();
+            System.out.println(rows.getString(1));
+        }
+    }
+}
+"""
+
+
+def test_proxy_logs_pg_of_node_in(proxy: Proxy) -> None:
+    if shutil.which("node") is None or not (ROOT / "bindings-node/node_modules/pg").is_dir():
+        missing("pg of Node (tools/node.sh packages)")
+    # pg takes the directory of a socket as the host.
+    for host, port in ((str(proxy.directory), 5432), ("127.0.0.1", proxy.port)):
+        program = NODE.replace("HOST", host).replace("PORT", str(port))
+        assert output(proxy, ["node", "-e", program], ROOT / "bindings-node") == "app-mi"
+
+
+def test_proxy_logs_npgsql_in(proxy: Proxy) -> None:
+    if shutil.which("dotnet") is None:
+        missing("the .NET SDK (dotnet)")
+    connection = f"Host=127.0.0.1;Port={proxy.port};Username=anyone;Database=postgres;SSL Mode=Prefer"
+    words = ["dotnet", "run", "--project", str(ROOT / "cli/tests/dotnet"), "-v", "q", connection]
+    assert output(proxy, words, ROOT) == "app-mi"
+
+
+def output(proxy: Proxy, words: list[str], folder: Path) -> str:
+    environment = {**proxy.environment(), "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not LONG, reason="the drivers of other languages are tested with PGENTRA_LONG (make test-all)")
+@pytest.mark.parametrize("language", ["php", "ruby", "go", "java"])
+def test_proxy_logs_drivers_of_other_languages_in(proxy: Proxy, tmp_path: Path, language: str) -> None:
+    if shutil.which(language) is None:
+        missing(language)
+    source = {"php": PHP, "ruby": RUBY, "go": GO, "java": JAVA}[language]
+    program = source.replace("HOST", "127.0.0.1").replace("PORT", str(proxy.port))
+    folder, words = tmp_path, [language]
+    match language:
+        case "php":
+            words += ["-r", program]
+        case "ruby":
+            words += ["-e", program]
+        case "go":
+            # The module has the driver.
+            folder = ROOT / "bindings-go" / "pgxentra"
+            (tmp_path / "main.go").write_text(program)
+            words += ["run", str(tmp_path / "main.go")]
+        case "java":
+            drivers = sorted(Path.home().glob(".m2/repository/org/postgresql/postgresql/*/postgresql-*.jar"))
+            if not drivers:
+                missing("pgjdbc in Maven's repository (make test-java)")
+            (tmp_path / "Login.java").write_text(program)
+            words += ["-cp", str(drivers[-1]), str(tmp_path / "Login.java")]
+    assert output(proxy, words, folder) == "app-mi"
 
 
 def test_proxy_log_has_begin_and_end_of_sessions(proxy: Proxy) -> None:
@@ -359,7 +472,7 @@ def test_proxy_without_a_token(cli: Cli, fault: dict[str, Any], sqlstate: str) -
     cli.emulator.add_fault(endpoint="app_service", **fault)
     with running(cli, "--timeout", "2", "--credential", "managed_identity") as proxy, closing(proxy.raw()) as client:
         client.sendall(startup())
-        fields = dict((field[:1], field[1:]) for field in received(client)[5:].split(b"\0") if field)
+        fields = {field[:1]: field[1:] for field in received(client)[5:].split(b"\0") if field}
         assert fields[b"C"] == sqlstate.encode() and fields[b"S"] == fields[b"V"] == b"FATAL"
         assert b"managed identity" in fields[b"M"].lower() or b"ManagedIdentityCredential" in fields[b"M"], fields
         assert fields[b"H"]
@@ -414,13 +527,11 @@ class ScriptedServer:
     def __init__(self, folder: Path, response: bytes, name: str = "localhost") -> None:
         self.certificate = folder / "server.pem"
         key = folder / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-            + ["-keyout", str(key), "-out", str(self.certificate), "-subj", "/CN=scripted"]
-            + ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"],
-            check=True,
-            capture_output=True,
+        options = (
+            f"-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout {key} -out {self.certificate}"
         )
+        names = f"-subj /CN=scripted -addext subjectAltName=DNS:{name} -addext basicConstraints=critical,CA:FALSE"
+        subprocess.run(["openssl", "req", *options.split(), *names.split()], check=True, capture_output=True)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.certificate, key)
         self._response = response
@@ -559,10 +670,10 @@ def test_proxy_drops_cancel_requests_with_unknown_keys(proxy: Proxy) -> None:
 
 
 def test_proxy_accepts_direct_tls(cli: Cli) -> None:
-    with running(cli, "--tls", "self-signed") as proxy:
-        with proxy.connect("tcp", sslmode="require", sslnegotiation="direct") as connection:
-            assert connection.pgconn.ssl_in_use
-            assert connection.execute("select current_user::text").fetchone() == ("app-mi",)
+    settings = {"sslmode": "require", "sslnegotiation": "direct"}
+    with running(cli, "--tls", "self-signed") as proxy, proxy.connect("tcp", **settings) as connection:
+        assert connection.pgconn.ssl_in_use
+        assert connection.execute("select current_user::text").fetchone() == ("app-mi",)
 
 
 @pytest.mark.parametrize("requests", [[80877104], [80877103], [80877104, 80877103], [80877103, 80877104]])
@@ -647,10 +758,14 @@ def test_proxy_runs_pg_dump(proxy: Proxy, tmp_path: Path) -> None:
 
 def test_proxy_runs_pg_basebackup_and_pg_recvlogical(proxy: Proxy, tmp_path: Path) -> None:
     superuser(proxy.cli, 'alter role "app-mi" replication')
-    words = ["pg_basebackup", "-d", proxy.dsn("tcp"), "-D", str(tmp_path / "base"), "-X", "stream", "-c", "fast"]
+    words = ["pg_basebackup", "-d", proxy.dsn("tcp"), "-D", str(tmp_path / "base"), "-X", "stream", "-c", "fast", "-N"]
     subprocess.run(words, env=proxy.environment(), check=True, timeout=LIMIT_S)
     assert (tmp_path / "base" / "PG_VERSION").exists()
     shutil.rmtree(tmp_path / "base")
+    # The emulator's server has no logical decoding, which its error shows.
+    words = ["pg_recvlogical", "-d", proxy.dsn("tcp"), "--slot", "shop", "--create-slot"]
+    done = subprocess.run(words, env=proxy.environment(), capture_output=True, text=True, timeout=LIMIT_S)
+    assert "logical decoding requires wal_level >= logical" in done.stderr, done
 
 
 def test_proxy_copies_without_changes(proxy: Proxy) -> None:
@@ -659,7 +774,7 @@ def test_proxy_copies_without_changes(proxy: Proxy) -> None:
 
     def out(connection: psycopg.Connection[tuple[Any, ...]]) -> str:
         digest = hashlib.sha256()
-        with connection.cursor().copy(f"copy ({query}) to stdout") as copy:  # type: ignore[arg-type]
+        with connection.cursor().copy(f"copy ({query}) to stdout") as copy:
             for data in copy:
                 digest.update(data)
         return digest.hexdigest()
@@ -675,7 +790,7 @@ def test_proxy_copies_without_changes(proxy: Proxy) -> None:
                     ]
                     copy.write("".join(lines))
             same = f"select count(*) from copied join ({query}) q (i, t) using (i, t)"
-            assert cursor.execute(same).fetchone() == (rows,)  # type: ignore[arg-type]
+            assert cursor.execute(same).fetchone() == (rows,)
 
 
 def test_proxy_passes_notifications_and_pipelines(proxy: Proxy) -> None:

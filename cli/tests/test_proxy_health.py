@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -65,7 +65,7 @@ def test_http_endpoints_of_a_proxy_that_works(start: Start) -> None:
 
 def test_http_is_off_by_default(cli: Cli) -> None:
     proxy = RunningProxy(cli)
-    assert "http at" not in proxy.log
+    assert "metrics at" not in proxy.log
     proxy.stop()
 
 
@@ -255,7 +255,7 @@ def test_ready_follows_the_proxy(start: Start, cli: Cli) -> None:
 
 def test_ready_refuses_other_servers(cli: Cli) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(404)
             self.end_headers()
             self.wfile.write(b"<html>" + b"x" * 1000)
@@ -384,3 +384,161 @@ def test_systemd_units_are_valid(tmp_path: Path) -> None:
         timeout=LIMIT_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# Networks that drop packets.
+
+
+def static_credential(cli: Cli, folder: Path) -> Path:
+    """A configuration with a token, for a proxy that reaches no token source."""
+    config = folder / "proxy.toml"
+    token = cli.emulator.mint("app-mi").token
+    config.write_text(f'[credential]\ntype = "static_token"\ntoken = "{token}"\n')
+    config.chmod(0o600)
+    return config
+
+
+def connect_to(directory: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(LIMIT_S)
+    connection.connect(str(directory / ".s.PGSQL.5432"))
+    return connection
+
+
+def test_sessions_have_keepalives_on_both_sides(start: Start) -> None:
+    ss = shutil.which("ss")
+    if ss is None:
+        pytest.skip("ss of iproute2 is missing")
+    proxy = start()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=LIMIT_S) as connection:
+        assert startup(connection) == ("R", 0)
+
+        def timers() -> list[str]:
+            done = subprocess.run([ss, "-Htnpo", "state", "established"], capture_output=True, text=True, check=True)
+            lines = [line for line in done.stdout.splitlines() if f"pid={proxy.process.pid}," in line]
+            return [line for line in lines if "timer:(keepalive," in line]
+
+        # The client's connection and the server's.
+        lines = wait_for(lambda: found if len(found := timers()) >= 2 else None, "two connections with keepalive")
+        for line in lines:
+            left = re.search(r"timer:\(keepalive,(?:(\d+)min)?(\d+)?(?:\.\d+)?(ms|sec)?", line)
+            assert left is not None and int(left[1] or 0) * 60 + int(left[2] or 0) <= 60, line
+    proxy.stop()
+
+
+def test_connection_to_a_server_that_drops_packets_fails_in_time(start: Start, cli: Cli, tmp_path: Path) -> None:
+    namespace = require_namespace("--user", "--map-root-user", "--net")
+    # The kernel drops what arrives at the loopback device for another machine.
+    script = "ip link set lo up && ip route add 10.9.9.0/24 dev lo"
+    done = subprocess.run([*namespace, "sh", "-c", script], capture_output=True, text=True, timeout=LIMIT_S)
+    if done.returncode != 0:
+        pytest.skip(f"no routes can be made in a network namespace: {done.stderr.strip()}")
+    launcher = (*namespace, "sh", "-c", f'{script}; exec "$@"', "sh")
+    directory = tmp_path / "s"
+    config = static_credential(cli, tmp_path)
+    arguments = ("--config", config, "-U", "app-mi", "-h", "10.9.9.2")
+    proxy = start(*arguments, listen=(f"unix:{directory}",), launcher=launcher)
+    began = time.monotonic()
+    with connect_to(directory) as connection:
+        kind, fields = startup(connection)
+    assert kind == "E" and fields["C"] in ("57P03", "08001"), fields
+    assert "10.9.9.2" in fields["M"]
+    # The limit is 10 s; the kernel's own would be two minutes.
+    assert 5 < time.monotonic() - began < 100
+    proxy.stop()
+
+
+class Forwarder:
+    """Forwards connections from an address to another one."""
+
+    def __init__(self, listen: str, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server((listen, 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._port))
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.skipif(not os.environ.get("PGENTRA_LONG"), reason="takes two minutes; PGENTRA_LONG=1")
+@pytest.mark.timeout(600)
+def test_session_ends_when_its_server_drops_packets(start: Start, cli: Cli, tmp_path: Path) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    if os.geteuid() != 0:
+        pytest.skip("only root can connect network namespaces")
+    number = os.getpid() % 10000
+    outside, inside, net = f"pga{number}", f"pgb{number}", f"10.203.{number % 250}"
+    namespace = require_namespace("--net")
+    script = f"""
+        while ! ip link show {inside} >/dev/null 2>&1; do sleep 0.1; done
+        ip link set lo up; ip addr add {net}.2/30 dev {inside}; ip link set {inside} up
+        exec "$@"
+    """
+    directory = tmp_path / "s"
+    config = static_credential(cli, tmp_path)
+    process = subprocess.Popen([*namespace, "sleep", "1000"])
+    try:
+        enter = ("nsenter", f"--net=/proc/{process.pid}/ns/net", "--")
+        # `unshare` has replaced itself by the program when the namespace is another one.
+        own = os.readlink("/proc/self/ns/net")
+        wait_for(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, "the namespace")
+        made = subprocess.run(
+            ["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(process.pid)],
+            capture_output=True,
+            text=True,
+        )
+        if made.returncode != 0:
+            pytest.skip(f"no devices can be made: {made.stderr.strip()}")
+        subprocess.run(["ip", "addr", "add", f"{net}.1/30", "dev", outside], check=True)
+        subprocess.run(["ip", "link", "set", outside, "up"], check=True)
+        forwarder = Forwarder(f"{net}.1", cli.emulator.server.port)
+        proxy = start(
+            f"host={cli.emulator.server.host} hostaddr={net}.1 port={forwarder.port}",
+            *("--config", config, "-U", "app-mi"),
+            listen=(f"unix:{directory}",),
+            launcher=(*enter, "sh", "-c", script, "sh"),
+            http=f"{net}.2:0",
+        )
+        with psycopg.connect(host=str(directory), dbname="postgres", user="x") as connection:
+            assert connection.execute("select current_user").fetchone() == ("app-mi",)
+            assert proxy.metrics()["pgentra_proxy_sessions"] == 1
+            # The cable is unplugged: packets are dropped, and nothing is reported.
+            subprocess.run(["ip", "link", "set", outside, "down"], check=True)
+            began = time.monotonic()
+            # The session is idle until the keepalives fail. Its socket becomes readable then.
+            assert select.select([connection.fileno()], [], [], 400)[0]
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+            took = time.monotonic() - began
+            assert 60 < took < 390, took
+        subprocess.run(["ip", "link", "set", outside, "up"], check=True)
+        wait_for(lambda: proxy.metrics()["pgentra_proxy_sessions"] == 0, "the end of the session")
+        # New sessions work again.
+        with psycopg.connect(host=str(directory), dbname="postgres", user="x") as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+        proxy.stop()
+        forwarder.close()
+    finally:
+        process.kill()
+        process.wait(timeout=LIMIT_S)
+        subprocess.run(["ip", "link", "del", outside], capture_output=True)

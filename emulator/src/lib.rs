@@ -12,6 +12,9 @@
 //! # Ok::<(), pgentra_emulator::Error>(())
 //! ```
 
+#[cfg(not(unix))]
+compile_error!("the emulator runs on Unix");
+
 pub mod certificate;
 pub mod cli;
 pub mod config;

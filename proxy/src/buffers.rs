@@ -114,3 +114,48 @@ impl Drop for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many buffers of each size this thread keeps.
+    fn kept() -> (usize, usize) {
+        POOL.with_borrow(|pool| (pool.small.len(), pool.large.len()))
+    }
+
+    #[test]
+    fn buffer_of_a_released_one_is_the_same() {
+        // The pool is that of a thread, and tests can share threads.
+        std::thread::spawn(|| {
+            let mut buffer = Buffer::small();
+            assert_eq!((buffer.bytes().len(), kept()), (SMALL, (0, 0)));
+            buffer.bytes_mut()[0] = 7;
+            buffer.release();
+            assert_eq!(kept(), (1, 0));
+            assert_eq!(Buffer::small().bytes()[0], 7, "not initialized again");
+            assert_eq!(kept(), (0, 0));
+            Buffer::from(vec![1; LARGE]).release();
+            let buffers: Vec<_> = (0..2 * KEPT_SMALL).map(|_| Buffer::small()).collect();
+            buffers.into_iter().for_each(Buffer::release);
+            assert_eq!(kept(), (KEPT_SMALL, 0));
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn buffer_large_beyond_the_limit_is_none() {
+        std::thread::spawn(|| {
+            for round in 0..3 {
+                let buffers: Vec<_> = std::iter::from_fn(Buffer::large).collect();
+                // Other tests can have some. Those that were dropped in an earlier round are not counted.
+                assert!((MAX_LARGE - 8..=MAX_LARGE).contains(&buffers.len()), "{} in round {round}", buffers.len());
+                buffers.into_iter().for_each(Buffer::release);
+                assert_eq!(kept(), (0, KEPT_LARGE));
+            }
+        })
+        .join()
+        .unwrap();
+    }
+}

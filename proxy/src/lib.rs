@@ -11,7 +11,7 @@
 //! | the error for a refused client | [`message::error_response`], [`reject()`] | [`message`], [`mod@reject`] |
 //! | the server | [`upstream::connect`], [`upstream::log_in`], [`upstream::read_session_start`] | [`upstream`] |
 //! | cancel requests | [`upstream::cancel_session`] | [`upstream`] |
-//! | the session | [`relay_session`], with [`SessionState`] | [`mod@relay`], [`session`], [`tracker`] |
+//! | the session | [`relay_session`], with [`SessionState`] | [`relay`], [`session`], [`tracker`] |
 //! | the end | [`SessionState::end_when_idle`], [`Listener::shutdown`] | [`session`], [`listener`] |
 //!
 //! All openings of the protocol are supported: `SSLRequest`, direct TLS with [`ALPN`], `GSSENCRequest` (which is
@@ -109,7 +109,7 @@ pub use handshake::{Handshake, HandshakeError};
 pub use listener::Listener;
 pub use message::{ProtocolError, ReadError};
 pub use reject::reject;
-pub use relay::{relay, relay_session};
+pub use relay::relay_session;
 pub use session::{SessionEnd, SessionState, Side};
 pub use stream::{BoxedStream, Stream};
 /// The TLS types in this crate's signatures.

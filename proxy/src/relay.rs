@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::buffers::Buffer;
 use crate::session::{SessionEnd, SessionState, Side};
-use crate::stream::{BoxedStream, Stream};
+use crate::stream::Stream;
 use crate::tracker::MessageTracker;
 
 /// How long the end of a session waits for a connection to accept the last bytes, and then for the client to close.
@@ -25,11 +25,6 @@ const MAX_DISCARDED: u64 = 1 << 20;
 
 /// The message `Terminate`.
 const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
-
-/// Forwards bytes in both directions until one side closes: [`relay_session`] without a state that is shared.
-pub async fn relay(client: BoxedStream, server: BoxedStream) {
-    relay_session(client, server, Vec::new(), &SessionState::new()).await;
-}
 
 /// Forwards the bytes of a session in both directions until it ends, and returns why it ended.
 ///
@@ -415,4 +410,66 @@ async fn send_and_shut_down(stream: &mut impl Stream, message: &[u8]) {
 /// lose the last message.
 async fn discard(client: impl Stream) {
     let _ = timeout(CLOSE_LIMIT, tokio::io::copy(&mut client.take(MAX_DISCARDED), &mut tokio::io::sink())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::buffers::{LARGE, SMALL};
+
+    /// The length of a direction's buffer; 0 without one.
+    fn held(direction: &Direction) -> usize {
+        direction.buffer.as_ref().map_or(0, |buffer| buffer.bytes().len())
+    }
+
+    #[tokio::test]
+    async fn session_holds_buffers_only_for_bytes_under_way() {
+        // The session is polled by hand, and tokio's limit for one poll of a task must not stop it.
+        tokio::task::unconstrained(check_buffers()).await;
+    }
+
+    async fn check_buffers() {
+        let state = SessionState::new();
+        let (mut client, client_side) = duplex(1 << 12);
+        let (mut server, server_side) = duplex(1 << 20);
+        let mut session = Session {
+            client: client_side,
+            server: server_side,
+            state: &state,
+            tracker: MessageTracker::new(),
+            to_client: Direction::default(),
+            to_server: Direction::default(),
+            waker: None,
+            is_confirmed: false,
+        };
+        session.start(vec![b'x'; 1 << 13]);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(session.poll(&mut context).is_pending());
+        assert_eq!((held(&session.to_client), held(&session.to_server)), (1 << 13, 0), "the first bytes");
+        let mut received = vec![0; 1 << 20];
+        client.read_exact(&mut received[..1 << 12]).await.unwrap();
+        assert!(session.poll(&mut context).is_pending());
+        assert_eq!((held(&session.to_client), held(&session.to_server)), (0, 0));
+        client.read_exact(&mut received[..1 << 12]).await.unwrap();
+
+        // The client reads less than the server sends: the buffer grows, and goes when the client has read everything.
+        server.write_all(&vec![b'y'; 600_000]).await.unwrap();
+        let mut sizes = Vec::new();
+        let mut missing: usize = 600_000;
+        while missing > 0 {
+            assert!(session.poll(&mut context).is_pending());
+            sizes.push(held(&session.to_client));
+            let length = missing.min(1 << 12);
+            client.read_exact(&mut received[..length]).await.unwrap();
+            missing -= length;
+        }
+        assert!(session.poll(&mut context).is_pending());
+        sizes.dedup();
+        assert_eq!(sizes, [SMALL, LARGE, 0]);
+        assert_eq!((held(&session.to_client), held(&session.to_server)), (0, 0));
+    }
 }

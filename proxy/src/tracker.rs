@@ -21,55 +21,71 @@ impl Scanner {
         self.filled == 0 && !self.is_malformed
     }
 
-    /// Reads further bytes, and calls `complete` for each message that they complete, with its type and its last byte.
-    fn scan(&mut self, mut bytes: &[u8], mut complete: impl FnMut(u8, u8)) {
-        while !bytes.is_empty() && !self.is_malformed {
-            if usize::from(self.filled) < HEADER {
-                let header = if self.filled == 0
-                    && let Some((header, rest)) = bytes.split_first_chunk()
-                {
-                    bytes = rest;
-                    *header
-                } else {
-                    let known = usize::from(self.filled);
-                    let count = bytes.len().min(HEADER - known);
-                    self.header[known..known + count].copy_from_slice(&bytes[..count]);
-                    bytes = &bytes[count..];
-                    self.filled += count as u8;
-                    if usize::from(self.filled) < HEADER {
-                        return;
-                    }
-                    self.header
-                };
-                let [kind, length @ ..] = header;
-                let length = u32::from_be_bytes(length);
-                // PostgreSQL reads the length as a signed integer, and it includes its own four bytes.
-                if length < 4 || length > i32::MAX as u32 {
-                    *self = Self { is_malformed: true, ..Self::default() };
-                    return;
-                }
-                self.body = length - 4;
-                if self.body as usize <= bytes.len() {
-                    let (body, rest) = bytes.split_at(self.body as usize);
-                    bytes = rest;
-                    *self = Self::default();
-                    complete(kind, body.last().copied().unwrap_or_default());
-                    continue;
-                }
-                self.header = header;
-                self.filled = HEADER as u8;
-            }
-            let count = bytes.len().min(self.body as usize);
-            let (body, rest) = bytes.split_at(count);
+    /// Reads further bytes, and calls `complete` for each message that they complete, with its type and the end of its
+    /// body.
+    #[inline]
+    fn scan(&mut self, mut bytes: &[u8], mut complete: impl FnMut(u8, &[u8])) {
+        if self.filled > 0 {
+            let Some((kind, body, rest)) = self.finish(bytes) else { return };
+            complete(kind, body);
             bytes = rest;
-            self.body -= count as u32;
-            if self.body == 0 {
-                let kind = self.header[0];
-                *self = Self::default();
-                complete(kind, body.last().copied().unwrap_or_default());
-            }
+        }
+        if self.is_malformed {
+            return;
+        }
+        // Messages that are complete in these bytes do not change the state.
+        while let Some((header, rest)) = bytes.split_first_chunk() {
+            let Some(length) = body_length(*header) else { return self.set_malformed() };
+            let Some((body, rest)) = rest.split_at_checked(length as usize) else { break };
+            complete(header[0], body);
+            bytes = rest;
+        }
+        if !bytes.is_empty() {
+            // It is not complete.
+            self.finish(bytes);
         }
     }
+
+    /// Reads further bytes of one message. Returns its type, the end of its body and the bytes after it if they complete
+    /// it.
+    fn finish<'a>(&mut self, mut bytes: &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let known = usize::from(self.filled);
+        if known < HEADER {
+            let (part, rest) = bytes.split_at(bytes.len().min(HEADER - known));
+            self.header[known..known + part.len()].copy_from_slice(part);
+            self.filled += part.len() as u8;
+            bytes = rest;
+            if usize::from(self.filled) < HEADER {
+                return None;
+            }
+            let Some(length) = body_length(self.header) else {
+                self.set_malformed();
+                return None;
+            };
+            self.body = length;
+        }
+        let (body, rest) = bytes.split_at(bytes.len().min(self.body as usize));
+        self.body -= body.len() as u32;
+        if self.body > 0 {
+            return None;
+        }
+        let kind = self.header[0];
+        *self = Self::default();
+        Some((kind, body, rest))
+    }
+
+    fn set_malformed(&mut self) {
+        *self = Self { is_malformed: true, ..Self::default() };
+    }
+}
+
+/// Returns the length of a message's body, or `None` for a header that no message has.
+#[inline]
+fn body_length(header: [u8; HEADER]) -> Option<u32> {
+    let [_, length @ ..] = header;
+    // PostgreSQL reads the length as a signed integer, and it includes its own four bytes.
+    let length = u32::from_be_bytes(length);
+    (4..=i32::MAX as u32).contains(&length).then(|| length - 4)
 }
 
 /// A `COPY ... FROM STDIN` that the server has begun.
@@ -93,8 +109,8 @@ enum CopyIn {
 ///   session (`NoticeResponse`, `NotificationResponse`, `ParameterStatus`) do not change this. Any other message does.
 /// - The server has sent one `ReadyForQuery` for the start of the session, and one for each Query, Sync and
 ///   FunctionCall of the client.
-/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. The messages of
-///   COPY are allowed, because a server ignores them outside of COPY.
+/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. Flush is allowed,
+///   and the messages of COPY are, because a server ignores them outside of COPY.
 ///
 /// A `COPY ... FROM STDIN` by the extended query protocol is an exception of the protocol: the server ignores a Sync that
 /// arrives while it waits for data. Such a Sync is not counted if the server's messages prove that it was ignored.
@@ -190,14 +206,14 @@ impl MessageTracker {
     /// Reads further bytes of the server, from its first message on.
     pub fn server(&mut self, bytes: &[u8]) {
         let Self { server, outstanding, is_unexpected, is_ready, copy_in, .. } = self;
-        server.scan(bytes, |kind, last| {
+        server.scan(bytes, |kind, body| {
             match kind {
                 // They can arrive at any time.
                 b'N' | b'A' | b'S' => return,
                 b'Z' => {
                     *outstanding -= 1;
                     *is_unexpected |= *outstanding < 0;
-                    *is_ready = last == b'I';
+                    *is_ready = body == b"I";
                     *copy_in = match *copy_in {
                         CopyIn::Active { ignored_sync: Some(true), has_failed: true } if *outstanding > 0 => {
                             CopyIn::Failed

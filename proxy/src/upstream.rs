@@ -160,7 +160,7 @@ pub struct Connection {
 
 /// Connects to a server within [`CONNECT_LIMIT`]. Names are resolved each time. The addresses of a name are tried in
 /// their order: the next one is added when an address has failed, or has not responded for 250 ms. The options of
-/// [`configure_server`](crate::socket::configure_server) are set.
+/// [`configure_server`] are set.
 ///
 /// # Errors
 /// Fails if the server cannot be reached, or if TLS is required and the server has none or cannot be verified.

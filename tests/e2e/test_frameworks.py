@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from support.drivers import Target
@@ -61,20 +63,26 @@ def python_of(environment: str) -> Path:
     ],
 )
 def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp_path: Path) -> None:
-    # The programs create tables.
-    identity = emulator.add_principal("user_assigned", role={"admin": True})
-    variables = {
-        "AZURE_CLIENT_ID": identity.appid,
-        "DATABASE_URL": target.url("postgresql+psycopg"),
-        "PGENTRA_ALLOWED_HOSTS": str(target.host),
-        "TEST_FOLDER": str(tmp_path),
-        "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
-        "TEST_ROLE": identity.name,
-    }
-    run_program([python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"], emulator, identity, variables)
+    identity = emulator.add_principal("user_assigned")
+    # The programs create tables, some of the same name.
+    with psycopg.connect(emulator.admin_dsn, autocommit=True) as administrator:
+        administrator.execute(f'create database "{identity.name}" owner "{identity.name}"')
+        variables = {
+            "AZURE_CLIENT_ID": identity.appid,
+            "DATABASE_URL": target.but(database=identity.name).url("postgresql+psycopg"),
+            "PGENTRA_ALLOWED_HOSTS": str(target.host),
+            "TEST_FOLDER": str(tmp_path),
+            "TEST_NUMBER": identity.name.rsplit("-", 1)[1],
+            "TEST_ROLE": identity.name,
+        }
+        python, program = python_of(FRAMEWORKS[framework]), PROGRAMS / f"{framework}_program.py"
+        run_program([python, program], emulator, identity, variables)
+        administrator.execute(f'drop database "{identity.name}" with (force)')
 
 
-def run_program(command: list[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:
+def run_program(
+    command: Sequence[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]
+) -> None:
     """Runs a program, whose last line must be the identity's role; all of its logins must succeed as this role."""
     done = subprocess.run(
         command,

@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,8 @@ REFERENCE = Path(os.environ.get("BUILD", ROOT / "target")) / "reference"
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "benchmarks/results.md": "benchmarks.md",
+    "SECURITY.md": "security-policy.md",
+    "benchmarks/results.md": "benchmark-results.md",
     "emulator/README.md": "emulator.md",
 }
 
@@ -51,6 +53,15 @@ LINK = re.compile(
     r"(?<=\]\()(?P<inline><[^>\n]*>|[^\s()]+)(?=[\s)])|^(?P<label> {0,3}\[[^\]\n]+\]:\s*)(?P<reference>\S+)", re.M
 )
 FENCE = re.compile(r"^(?P<fence>\s*(?:```+|~~~+))(?P<language>[\w#+.-]+)(?P<words>[ ,][^\n`]*)$", re.M)
+# Readers search for the texts of errors, and rarely for the history.
+BOOST = {
+    "troubleshooting.md": 2,
+    "reference/*": 0.5,
+    "decisions/*": 0.5,
+    "changelog.md": 0.5,
+    "architecture.md": 0.5,
+    "benchmark*": 0.5,
+}
 REFERENCE_PAGE = re.compile(r"`reference/(?P<path>[^`]+)`")
 ROLE = re.compile(r":[a-z]+:<code>~?")
 OPTION = re.compile(r"<code>(--?\w[\w-]*)</code>")
@@ -93,7 +104,7 @@ def go_packages() -> list[Path]:
 
 def reference_link(match: re.Match[str]) -> str:
     """Links a page of `make docs-reference`, if it was built."""
-    if not (REFERENCE / match["path"]).exists():
+    if match["path"] != "python.md" and not (REFERENCE / match["path"]).exists():
         return match[0]
     address = match["path"].removesuffix(".md") + ".html" if match["path"].endswith(".md") else match["path"]
     return f'<a href="{address}">{match[0].strip("`")}</a>'
@@ -109,6 +120,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     sources = {site: source for source, site in PAGES.items()}
     uri = page.file.src_uri
     source = sources.get(uri, f"docs/{uri}")
+    page.meta.setdefault("search", {"boost": next((factor for name, factor in BOOST.items() if fnmatch(uri, name)), 1)})
     if uri == "reference/index.md":
         markdown = REFERENCE_PAGE.sub(reference_link, markdown)
 

@@ -28,7 +28,8 @@ reference_of_c() {
     has c doxygen || return 0
     doxygen_of c libpgentra 'bindings-c/include/pgentra.h bindings-c/include/pgentra.hpp bindings-c/include/pgentra_libpq.h' \
         "$(grep ^ALIASES bindings-c/Doxyfile)
-OPTIMIZE_OUTPUT_FOR_C = YES"
+OPTIMIZE_OUTPUT_FOR_C = YES
+EXTRACT_ALL = YES"
 }
 
 # Doxygen does not read namespaces without braces.

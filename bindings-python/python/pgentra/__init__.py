@@ -17,7 +17,14 @@ import atexit
 import logging
 import threading  # noqa: F401
 
-from . import _native, errors
+try:
+    from . import _native
+except ImportError as error:
+    from ._platform import explained
+
+    raise explained(error) from error
+
+from . import errors
 from ._process_wide import enable_process_wide
 from ._provider import TokenProvider
 from ._token_client import CLIENTS, client_for

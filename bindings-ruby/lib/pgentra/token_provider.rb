@@ -8,7 +8,8 @@ module Pgentra
   #
   # Providers with equal settings share one cached token. A provider may be used from any thread, and in forked children.
   class TokenProvider
-    # The options are those of docs/ruby.md; `timeout` is in seconds. Nothing is fetched yet. Raises Error if an option is not valid.
+    # The options are those of docs/ruby.md; `timeout` is in seconds. Nothing is fetched yet. Raises Error if an option is
+    # not valid.
     def initialize(**options)
       config = options.transform_keys(&:to_s).compact
       credential = config.delete("credential")

@@ -19,7 +19,7 @@ pub struct Session {
 /// Why a query has no result.
 pub enum QueryError {
     /// The server's error.
-    Server(ErrorFields),
+    Server(Box<ErrorFields>),
     /// The connection failed.
     Connection(io::Error),
 }
@@ -79,7 +79,7 @@ impl Session {
             let before = self.received.clone();
             match backend::Message::parse(&mut self.received)? {
                 Some(backend::Message::ReadyForQuery(_)) => {
-                    return failure.map_or(Ok(rows), |error| Err(QueryError::Server(error)));
+                    return failure.map_or(Ok(rows), |error| Err(QueryError::Server(Box::new(error))));
                 }
                 Some(backend::Message::ErrorResponse(_)) => {
                     let length = before.len() - self.received.len();
@@ -93,7 +93,7 @@ impl Session {
                     size += count;
                     if count == 0 || size > MAX_RESPONSE {
                         return Err(match failure {
-                            Some(error) => QueryError::Server(error),
+                            Some(error) => QueryError::Server(Box::new(error)),
                             None => QueryError::Connection(io::ErrorKind::UnexpectedEof.into()),
                         });
                     }

@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::guard::RefusalCause;
+use super::refusal::RefusalCause;
 
 /// The type of the response's body.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -158,6 +158,9 @@ impl Metrics {
         for outcome in [CancelOutcome::Forwarded, CancelOutcome::UnknownKey, CancelOutcome::Failed] {
             families.cancels.get_or_create_owned(&labels(&[("outcome", outcome.as_str())]));
         }
+        for cause in RefusalCause::ALL {
+            families.refusals.get_or_create_owned(&labels(&[("cause", cause.as_str())]));
+        }
         if !self.has_roles {
             families.sessions.get_or_create_owned(&labels(&[]));
         }
@@ -223,7 +226,7 @@ impl ServerMetrics {
     }
 
     /// Counts an error for a client.
-    pub fn refusal(&self, cause: &RefusalCause) {
+    pub fn refusal(&self, cause: RefusalCause) {
         count(&self.families.refusals, &self.name, ("cause", cause.as_str()));
         if cause.is_of_guard() {
             self.guard_refusals.inc();
@@ -334,8 +337,8 @@ mod tests {
         let server = metrics.server("shop", &provider());
         let other = metrics.server("other", &provider());
         server.connection(ConnectionOutcome::Session);
-        server.refusal(&RefusalCause::Uid);
-        server.refusal(&RefusalCause::Draining);
+        server.refusal(RefusalCause::Uid);
+        server.refusal(RefusalCause::Draining);
         server.login(Duration::from_millis(3));
         server.connect(Duration::from_millis(2));
         server.cancel(CancelOutcome::Forwarded);

@@ -8,8 +8,8 @@ use rustls::crypto::SecureRandom;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    guard::{Denied, Refusal, RefusalCause},
     private_input::{Reloaded, read_private},
+    refusal::{Denied, Refusal, RefusalCause},
     scram::{self, Exchange, ITERATIONS, MECHANISM, SALT, ScramError, Verifier, mac},
 };
 use crate::failure::{Exit, Failure, Result};
@@ -363,5 +363,17 @@ mod tests {
             assert!(!failure.to_string().contains("canary"), "{failure}");
         }
         assert!(Users::parse("a:b\r\nc:d\r\n", &[0; 32]).is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn initial_response_of_any_bytes_does_not_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+            length in proptest::num::u32::ANY,
+        ) {
+            let _ = initial_response(&bytes);
+            let complete = [MECHANISM.as_bytes(), b"\0", &length.to_be_bytes(), &bytes].concat();
+            assert_eq!(initial_response(&complete).is_ok(), length as usize == bytes.len());
+        }
     }
 }

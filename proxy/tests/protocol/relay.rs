@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pgentra_proxy::message::session_ended;
-use pgentra_proxy::{SessionEnd, SessionState, Side, reject, relay, relay_session};
+use pgentra_proxy::{SessionEnd, SessionState, Side, reject, relay_session};
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
@@ -52,7 +52,7 @@ proptest! {
     /// The server closes last, as PostgreSQL does: after it has read the client's end, or all bytes of a client that
     /// stays connected.
     #[test]
-    fn relay_of_random_chunks_delivers_the_same_bytes(
+    fn relay_session_of_random_chunks_delivers_the_same_bytes(
         first in prop::collection::vec(any::<u8>(), 0..700),
         from_client in chunks(),
         from_server in chunks(),
@@ -105,21 +105,23 @@ proptest! {
 }
 
 #[tokio::test]
-async fn relay_that_is_dropped_closes_both_sides() {
+async fn relay_session_that_is_dropped_closes_both_sides() {
     let (client, client_side) = duplex(64);
     let (server, server_side) = duplex(64);
-    let session = tokio::spawn(relay(Box::new(client_side), Box::new(server_side)));
+    let session = tokio::spawn(async {
+        relay_session(client_side, server_side, Vec::new(), &SessionState::new()).await;
+    });
     session.abort();
     assert_eq!(within_limit(read_to_end(client)).await, b"");
     assert_eq!(within_limit(read_to_end(server)).await, b"");
 }
 
 #[tokio::test(start_paused = true)]
-async fn relay_with_a_client_that_never_reads_ends_after_the_server() {
+async fn relay_session_with_a_client_that_never_reads_ends_after_the_server() {
     let (client, client_side) = duplex(64);
     let (server, server_side) = duplex(64);
     drop(server);
-    within_limit(relay(Box::new(client_side), Box::new(server_side))).await;
+    within_limit(relay_session(client_side, server_side, Vec::new(), &SessionState::new())).await;
     drop(client);
 }
 

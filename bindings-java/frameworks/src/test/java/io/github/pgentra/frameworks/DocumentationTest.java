@@ -102,7 +102,7 @@ class DocumentationTest {
             for (MatchResult block :
                     BLOCK.matcher(Files.readString(page)).results().toList()) {
                 String code = block.group(1);
-                String name = page.getFileName().toString().replaceAll("\\W", "_") + "_" + ++number;
+                String name = ROOT.relativize(page).toString().replaceAll("\\W", "_") + "_" + ++number;
                 var declared = CLASS.matcher(code);
                 if (declared.find()) {
                     sources.add(new Source(declared.group(1), code));

@@ -23,6 +23,16 @@ final class Loader {
             " Name a folder that can be written and executed with -Dpgentra.native.dir, or a"
                     + " library file with -Dpgentra.native.path.";
 
+    /** The platforms with a library: linux-x64 in the main jar, the others in jars with these classifiers. */
+    private static final List<String> CLASSIFIERS = List.of(
+            "linux-x64",
+            "linux-arm64",
+            "linux-musl-x64",
+            "linux-musl-arm64",
+            "macos-x64",
+            "macos-arm64",
+            "windows-x64");
+
     private Loader() {}
 
     static void load() {
@@ -42,9 +52,12 @@ final class Loader {
             Path file = null;
             try (InputStream library = Loader.class.getResourceAsStream(resource)) {
                 if (library == null) {
-                    throw failed("pgentra has no native library for the platform " + platform()
-                            + ". Add the jar with the classifier " + platform() + ", or name a library file with"
-                            + " -Dpgentra.native.path.");
+                    throw failed("pgentra has no native library for the platform " + platform() + ". "
+                            + (CLASSIFIERS.contains(platform())
+                                    ? "Add the jar with the classifier " + platform()
+                                    : "It supports " + String.join(", ", CLASSIFIERS)
+                                            + ". Run the program on one of these")
+                            + ", or name a library file with -Dpgentra.native.path.");
                 }
                 file = create(Path.of(folder));
                 try (OutputStream out = Files.newOutputStream(file)) {
