@@ -761,9 +761,13 @@ def test_proxy_ends_an_opening_that_takes_too_long(proxy: Proxy) -> None:
 
 
 def test_proxy_runs_pg_dump(proxy: Proxy, tmp_path: Path) -> None:
-    words = ["pg_dump", "-d", proxy.dsn(), "-n", "public", "-j", "2", "-Fd", "-f", str(tmp_path / "dump")]
+    tables = [f"create table dumped.t{number} as select 1" for number in range(4)]
+    grants = ["grant usage on schema dumped to public", "grant select on all tables in schema dumped to public"]
+    superuser(proxy.cli, "drop schema if exists dumped cascade", "create schema dumped", *tables, *grants)
+    words = ["pg_dump", "-d", proxy.dsn(), "-n", "dumped", "-j", "2", "-Fd", "-f", str(tmp_path / "dump")]
     subprocess.run(words, env=proxy.environment(), check=True, timeout=LIMIT_S)
     assert (tmp_path / "dump" / "toc.dat").stat().st_size
+    superuser(proxy.cli, "drop schema dumped cascade")
 
 
 def test_proxy_runs_pg_basebackup_and_pg_recvlogical(proxy: Proxy, tmp_path: Path) -> None:
@@ -962,6 +966,7 @@ def test_proxy_drain_loses_no_query(cli: Cli) -> None:
             proxy.end()
             acknowledged = [worker.result(LIMIT_S) for worker in workers]
     counts = superuser(cli, "select n, count(*) from drained group by n order by n")
+    superuser(cli, "drop table drained")
     assert dict(counts) == dict(enumerate(acknowledged)) and min(acknowledged) > 0
 
 
