@@ -195,7 +195,8 @@ def principal_of(emulator: Emulator, name: str) -> Principal:
     return emulator.add_principal("user_assigned", f"soak-{name}")
 
 
-def start(program: Program, emulator: Emulator, principal: Principal) -> Running:
+def start(program: Program, emulator: Emulator, principal: Principal, logs: Path) -> Running:
+    """Starts a program, which writes its log to a file in `logs`."""
     server = emulator.server
     variables = emulator.environment() | {
         "PGHOST": server.host,
@@ -205,9 +206,15 @@ def start(program: Program, emulator: Emulator, principal: Principal) -> Running
         "NODE_EXTRA_CA_CERTS": emulator.bundle_file,
         "AZURE_CLIENT_ID": principal.appid,
     }
-    process = subprocess.Popen(
-        program.command, env=variables | program.variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    with (logs / f"{program.language.strip('.')}.log").open("w") as log:
+        process = subprocess.Popen(
+            program.command,
+            env=variables | program.variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     running = Running(program, process, [process.pid])
     threading.Thread(target=running.read, daemon=True).start()
     return running
@@ -290,6 +297,8 @@ def requests_of(emulator: Emulator, principals: dict[str, Principal]) -> dict[st
 
 
 def run(names: list[str], minutes: float, seed: int, folder: Path) -> Outcome:
+    logs = ROOT / ".cache" / "soak" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
     programs = soak_programs.build([name for name in names if name != "proxy"], folder)
     emulator = Emulator.start()
     running: list[Running] = []
@@ -302,7 +311,7 @@ def run(names: list[str], minutes: float, seed: int, folder: Path) -> Outcome:
             proxy = Proxy(emulator, principals["proxy"], seed, folder)
             proxy.prepare(principals["proxy"])
             programs.append(proxy.sessions)
-        running = [start(program, emulator, principals[program.language]) for program in programs]
+        running = [start(program, emulator, principals[program.language], logs) for program in programs]
         if proxy is not None:
             # The memory of the proxy counts, not that of the clients.
             running[-1].watched = [proxy.process.pid]

@@ -45,7 +45,7 @@ use self::{
     roles::Roles,
     server::UpstreamServer,
     session::Proxy,
-    sessions::Sessions,
+    sessions::{ByteCounters, Sessions},
     systemd::Activated,
 };
 use crate::{
@@ -89,13 +89,16 @@ fn runtime(arguments: &Arguments) -> Result<Runtime> {
 fn proxy(arguments: Settings<'_>, connection: Connection, metrics: &Metrics, health: Arc<Health>) -> Result<Proxy> {
     let server = UpstreamServer::new(&connection, arguments.upstream)?;
     let name = server.name().to_owned();
+    let metrics = metrics.server(&name, &connection.provider);
+    let counters =
+        ByteCounters { from_client: metrics.bytes_from_client.clone(), from_server: metrics.bytes_from_server.clone() };
     Ok(Proxy {
         roles: Roles::new(arguments.upstream, connection.plan.resolved.get("dbname"))?,
-        metrics: metrics.server(&name, &connection.provider),
+        metrics,
         name,
         guard: Arc::new(Guard::new(arguments.access)?),
         tls: ClientTls::new(arguments.access)?,
-        sessions: Sessions::new(arguments.max_connections as usize),
+        sessions: Sessions::new(arguments.max_connections as usize, counters),
         cancels: CancelKeys::new(),
         logins: Semaphore::new(arguments.max_logins as usize),
         health,
@@ -146,6 +149,8 @@ async fn serve(
         let warmed = Arc::clone(&proxy);
         tasks.spawn(async move { warmed.request_token().await });
     }
+    let sessions = Arc::clone(&proxy.sessions);
+    tasks.spawn(async move { sessions.count_bytes().await });
     let (sessions, limits) = (Arc::clone(&proxy.sessions), options.clone());
     tasks.spawn(async move { sessions.end_old(limits.max_session_age, limits.idle_timeout).await });
     info!(target: "pgentra::proxy", "clients: {}", proxy.guard.description());

@@ -25,7 +25,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from conftest import PGENTRA, Cli, wait_for
+from conftest import PGENTRA, ROOT, Cli, wait_for
 
 from support.emulator import Emulator
 
@@ -192,6 +192,119 @@ def test_proxy_logs_psql_and_drivers_in(proxy: Proxy, over: str) -> None:
     assert asyncio.run(with_asyncpg()) == "app-mi"
     superuser(proxy.cli, 'alter role "app-mi" replication')
     assert proxy.psql("-c", "IDENTIFY_SYSTEM", over=over, replication="database").count("|") == 3
+
+
+def missing(toolchain: str) -> None:
+    """Skips the test, or fails it in CI."""
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"{toolchain} is missing")
+    pytest.skip(f"{toolchain} is missing")
+
+
+#: Programs that print the role of a login at host HOST and port PORT.
+NODE = """
+    const { Client } = require("pg");
+    const client = new Client({ host: "HOST", port: PORT, user: "anyone", database: "postgres" });
+    client.connect().then(() => client.query("select current_user")).then(({ rows }) => {
+        console.log(rows[0].current_user);
+        return client.end();
+    });
+"""
+PHP = """
+    $pdo = new PDO("pgsql:host=HOST;port=PORT;dbname=postgres;user=anyone");
+    echo $pdo->query("select current_user")->fetchColumn();
+"""
+RUBY = """
+    require "pg"
+    connection = PG.connect(host: "HOST", port: PORT, user: "anyone", dbname: "postgres")
+    puts connection.exec("select current_user").getvalue(0, 0)
+"""
+GO = """
+package main
+
+import (
+    "context"
+    "fmt"
+
+    "github.com/jackc/pgx/v5"
+)
+
+func main() {
+    background := context.Background()
+    connection, err := pgx.Connect(background, "host=HOST port=PORT user=anyone dbname=postgres sslmode=prefer")
+    if err != nil {
+        panic(err)
+    }
+    var role string
+    if err := connection.QueryRow(background, "select current_user::text").Scan(&role); err != nil {
+        panic(err)
+    }
+    fmt.Println(role)
+}
+"""
+JAVA = """
+public class Login {
+    public static void main(String[] arguments) throws Exception {
+        String url = "jdbc:postgresql://HOST:PORT/postgres?user=anyone";
+        try (var connection = java.sql.DriverManager.getConnection(url);
+                var rows = connection.createStatement().executeQuery("select current_user")) {
+            rows.next();
+            System.out.println(rows.getString(1));
+        }
+    }
+}
+"""
+
+
+def test_proxy_logs_pg_of_node_in(proxy: Proxy) -> None:
+    if shutil.which("node") is None or not (ROOT / "bindings-node/node_modules/pg").is_dir():
+        missing("pg of Node (tools/node.sh packages)")
+    # pg takes the directory of a socket as the host.
+    for host, port in ((str(proxy.directory), 5432), ("127.0.0.1", proxy.port)):
+        program = NODE.replace("HOST", host).replace("PORT", str(port))
+        assert output(proxy, ["node", "-e", program], ROOT / "bindings-node") == "app-mi"
+
+
+def test_proxy_logs_npgsql_in(proxy: Proxy) -> None:
+    if shutil.which("dotnet") is None:
+        missing("the .NET SDK (dotnet)")
+    connection = f"Host=127.0.0.1;Port={proxy.port};Username=anyone;Database=postgres;SSL Mode=Prefer"
+    words = ["dotnet", "run", "--project", str(ROOT / "cli/tests/dotnet"), "-v", "q", connection]
+    assert output(proxy, words, ROOT) == "app-mi"
+
+
+def output(proxy: Proxy, words: list[str], folder: Path) -> str:
+    environment = {**proxy.environment(), "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not LONG, reason="the drivers of other languages are tested with PGENTRA_LONG (make test-all)")
+@pytest.mark.parametrize("language", ["php", "ruby", "go", "java"])
+def test_proxy_logs_drivers_of_other_languages_in(proxy: Proxy, tmp_path: Path, language: str) -> None:
+    if shutil.which(language) is None:
+        missing(language)
+    source = {"php": PHP, "ruby": RUBY, "go": GO, "java": JAVA}[language]
+    program = source.replace("HOST", "127.0.0.1").replace("PORT", str(proxy.port))
+    folder, words = tmp_path, [language]
+    match language:
+        case "php":
+            words += ["-r", program]
+        case "ruby":
+            words += ["-e", program]
+        case "go":
+            # The module has the driver.
+            folder = ROOT / "bindings-go" / "pgxentra"
+            (tmp_path / "main.go").write_text(program)
+            words += ["run", str(tmp_path / "main.go")]
+        case "java":
+            drivers = sorted(Path.home().glob(".m2/repository/org/postgresql/postgresql/*/postgresql-*.jar"))
+            if not drivers:
+                missing("pgjdbc in Maven's repository (make test-java)")
+            (tmp_path / "Login.java").write_text(program)
+            words += ["-cp", str(drivers[-1]), str(tmp_path / "Login.java")]
+    assert output(proxy, words, folder) == "app-mi"
 
 
 def test_proxy_log_has_begin_and_end_of_sessions(proxy: Proxy) -> None:
@@ -406,6 +519,16 @@ def test_proxy_of_a_server_without_tls_sends_nothing(cli: Cli) -> None:
     with running(cli) as proxy:
         assert "the server does not support TLS" in str(proxy.refused())
     assert cli.emulator.postgres_report().plaintext_password_bytes == 0
+
+
+def test_proxy_without_verification_if_that_is_allowed(cli: Cli, tmp_path: Path) -> None:
+    allowed = ("--allow-insecure-transport", "--sslmode")
+    with running(cli, *allowed, "require", "--sslrootcert", "system", SSL_CERT_FILE=None) as proxy:
+        assert proxy.psql("-c", "select 1") == "1\n"
+    cli.emulator.control_postgres(plaintext=True)
+    with running(cli, *allowed, "disable") as proxy:
+        assert proxy.psql("-c", "select 1") == "1\n"
+    assert cli.emulator.postgres_report().plaintext_password_bytes > 0
 
 
 class ScriptedServer:

@@ -10,12 +10,13 @@ import socket
 import stat
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIMIT_S, Cli, wait_for
+from conftest import LIMIT_S, ROOT, Cli, wait_for
 from proxy_process import (
     NOBODY,
     OTHER_UID,
@@ -26,6 +27,7 @@ from proxy_process import (
     startup,
     startup_as,
 )
+from test_serve import missing
 
 #: "pencil", of RFC 7677.
 VERIFIER = (
@@ -200,9 +202,10 @@ def test_unix_socket_refuses_other_users_also_if_they_reach_it(start: Start, tmp
     require_other_users()
     proxy = start(listen=(f"unix:{tmp_path / 's'}",))
     path = tmp_path / "s" / ".s.PGSQL.5432"
-    for parent in [path.parent, *list(path.parent.parents)[:-2]]:
-        if str(parent).startswith(str(tmp_path.parents[2])):
-            parent.chmod(parent.stat().st_mode | 0o711)
+    # As if an administrator had opened the directories.
+    temporary = Path(tempfile.gettempdir())
+    for parent in (one for one in path.parents if temporary in one.parents):
+        parent.chmod(parent.stat().st_mode | 0o711)
     path.chmod(0o666)
     kind, fields = startup_as(OTHER_UID, str(path), 0)
     assert (kind, fields["C"]) == ("E", "28000") and f"--allow-uid {OTHER_UID}" in fields["H"]
@@ -302,6 +305,65 @@ def test_passwords_log_psql_in(cli: Cli, remote: dict[str, Any]) -> None:
             timeout=LIMIT_S,
         )
         assert done.stdout == "app-mi\n", done.stderr
+
+
+def test_passwords_log_pg_of_node_in(remote: dict[str, Any]) -> None:
+    if shutil.which("node") is None or not (ROOT / "bindings-node/node_modules/pg").is_dir():
+        missing("pg of Node (tools/node.sh packages bindings-node)")
+    program = """
+        const { Client } = require("pg");
+        (async () => {
+            for (const [user, password] of [["reader", "it's a secret"], ["user", "pencil"], ["user", "wrong"]]) {
+                const [, host, port] = process.argv;
+                const settings = { host, port, database: "postgres", ssl: { rejectUnauthorized: false } };
+                const client = new Client({ ...settings, user, password });
+                try {
+                    await client.connect();
+                    console.log((await client.query("select current_user")).rows[0].current_user);
+                    await client.end();
+                } catch (error) {
+                    console.log(error.code);
+                }
+            }
+        })();
+    """
+    done = subprocess.run(
+        ["node", "-e", program, remote["host"], str(remote["port"])],
+        cwd=ROOT / "bindings-node",
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.stdout.split() == ["app-mi", "app-mi", "28P01"], done.stderr
+
+
+def test_passwords_log_pgjdbc_in(remote: dict[str, Any], tmp_path: Path) -> None:
+    jars = sorted((Path.home() / ".m2/repository/org/postgresql/postgresql").glob("*/postgresql-*.jar"))
+    if shutil.which("javac") is None or not jars:
+        pytest.skip("a JDK or pgjdbc is missing (tools/java.sh test)")
+    program = tmp_path / "Login.java"
+    program.write_text(
+        """
+        import java.sql.*;
+        class Login {
+            public static void main(String[] arguments) throws Exception {
+                String[][] clients = {{"reader", "it's a secret"}, {"user", "pencil"}, {"user", "wrong"}};
+                for (String[] client : clients) {
+                    try (Connection connection = DriverManager.getConnection(arguments[0], client[0], client[1]);
+                            ResultSet rows = connection.createStatement().executeQuery("select current_user")) {
+                        rows.next();
+                        System.out.println(rows.getString(1));
+                    } catch (SQLException error) {
+                        System.out.println(error.getSQLState());
+                    }
+                }
+            }
+        }
+        """
+    )
+    url = f"jdbc:postgresql://{remote['host']}:{remote['port']}/postgres?sslmode=require"
+    done = subprocess.run(["java", "-cp", jars[-1], program, url], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.stdout.split() == ["app-mi", "app-mi", "28P01"], done.stderr
 
 
 def test_passwords_follow_their_file(remote: dict[str, Any], password_file: Path) -> None:

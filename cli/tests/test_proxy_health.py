@@ -11,13 +11,14 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import LIMIT_S, PGENTRA, ROOT, Cli, wait_for
-from proxy_process import OTHER_UID, RunningProxy, require_other_users, startup, startup_as
+from proxy_process import OTHER_UID, RunningProxy, require_namespace, require_other_users, startup, startup_as
 
 UNITS = ROOT / "examples" / "systemd"
 

@@ -21,13 +21,13 @@ impl Scanner {
         self.filled == 0 && !self.is_malformed
     }
 
-    /// Reads further bytes, and calls `complete` for each message that they complete, with its type and the end of its
-    /// body.
+    /// Reads further bytes, and calls `complete` for each message that they complete, with its type, the length
+    /// of its body, and the end of its body.
     #[inline]
-    fn scan(&mut self, mut bytes: &[u8], mut complete: impl FnMut(u8, &[u8])) {
+    fn scan(&mut self, mut bytes: &[u8], mut complete: impl FnMut(u8, u32, &[u8])) {
         if self.filled > 0 {
-            let Some((kind, body, rest)) = self.finish(bytes) else { return };
-            complete(kind, body);
+            let Some((header, body, rest)) = self.finish(bytes) else { return };
+            complete(header[0], body_length(header).unwrap_or_default(), body);
             bytes = rest;
         }
         if self.is_malformed {
@@ -37,7 +37,7 @@ impl Scanner {
         while let Some((header, rest)) = bytes.split_first_chunk() {
             let Some(length) = body_length(*header) else { return self.set_malformed() };
             let Some((body, rest)) = rest.split_at_checked(length as usize) else { break };
-            complete(header[0], body);
+            complete(header[0], length, body);
             bytes = rest;
         }
         if !bytes.is_empty() {
@@ -46,9 +46,9 @@ impl Scanner {
         }
     }
 
-    /// Reads further bytes of one message. Returns its type, the end of its body and the bytes after it if they complete
-    /// it.
-    fn finish<'a>(&mut self, mut bytes: &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
+    /// Reads further bytes of one message. Returns its header, the end of its body and the bytes after it if they
+    /// complete it.
+    fn finish<'a>(&mut self, mut bytes: &'a [u8]) -> Option<([u8; HEADER], &'a [u8], &'a [u8])> {
         let known = usize::from(self.filled);
         if known < HEADER {
             let (part, rest) = bytes.split_at(bytes.len().min(HEADER - known));
@@ -69,9 +69,9 @@ impl Scanner {
         if self.body > 0 {
             return None;
         }
-        let kind = self.header[0];
+        let header = self.header;
         *self = Self::default();
-        Some((kind, body, rest))
+        Some((header, body, rest))
     }
 
     fn set_malformed(&mut self) {
@@ -109,8 +109,8 @@ enum CopyIn {
 ///   session (`NoticeResponse`, `NotificationResponse`, `ParameterStatus`) do not change this. Any other message does.
 /// - The server has sent one `ReadyForQuery` for the start of the session, and one for each Query, Sync and
 ///   FunctionCall of the client.
-/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. The messages of
-///   COPY are allowed, because a server ignores them outside of COPY.
+/// - After its last Query, Sync or FunctionCall, the client has sent nothing that a server responds to. Flush is allowed,
+///   and the messages of COPY are, because a server ignores them outside of COPY.
 ///
 /// A `COPY ... FROM STDIN` by the extended query protocol is an exception of the protocol: the server ignores a Sync that
 /// arrives while it waits for data. Such a Sync is not counted if the server's messages prove that it was ignored.
@@ -186,7 +186,7 @@ impl MessageTracker {
     /// Reads further bytes of the client, after its startup message and its passwords.
     pub fn client(&mut self, bytes: &[u8]) {
         let Self { client, outstanding, is_unsynced, last_is_sync, copy_in, .. } = self;
-        client.scan(bytes, |kind, _| match kind {
+        client.scan(bytes, |kind, _, _| match kind {
             b'Q' | b'S' | b'F' => {
                 *outstanding += 1;
                 *is_unsynced = false;
@@ -206,14 +206,14 @@ impl MessageTracker {
     /// Reads further bytes of the server, from its first message on.
     pub fn server(&mut self, bytes: &[u8]) {
         let Self { server, outstanding, is_unexpected, is_ready, copy_in, .. } = self;
-        server.scan(bytes, |kind, body| {
+        server.scan(bytes, |kind, length, body| {
             match kind {
                 // They can arrive at any time.
                 b'N' | b'A' | b'S' => return,
                 b'Z' => {
                     *outstanding -= 1;
                     *is_unexpected |= *outstanding < 0;
-                    *is_ready = body == b"I";
+                    *is_ready = length == 1 && body == b"I";
                     *copy_in = match *copy_in {
                         CopyIn::Active { ignored_sync: Some(true), has_failed: true } if *outstanding > 0 => {
                             CopyIn::Failed

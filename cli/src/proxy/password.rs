@@ -364,4 +364,16 @@ mod tests {
         }
         assert!(Users::parse("a:b\r\nc:d\r\n", &[0; 32]).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn initial_response_of_any_bytes_does_not_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+            length in proptest::num::u32::ANY,
+        ) {
+            let _ = initial_response(&bytes);
+            let complete = [MECHANISM.as_bytes(), b"\0", &length.to_be_bytes(), &bytes].concat();
+            assert_eq!(initial_response(&complete).is_ok(), length as usize == bytes.len());
+        }
+    }
 }

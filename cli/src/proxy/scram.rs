@@ -293,4 +293,43 @@ mod tests {
         assert_eq!(form(&verifier("\u{aa}\u{ad}")), form(&verifier("a")));
         assert_ne!(form(&verifier("a\u{7}")), form(&verifier("a")));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn exchange_with_any_messages_does_not_panic(
+            flag in "(n|y|p=x|)",
+            first in "[nrma=,+/0-9 \\PC]{0,40}",
+            last in "[crp=,+/0-9bisw\\PC]{0,60}",
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+        ) {
+            let verifier = verifier("pencil");
+            let _ = Exchange::start(verifier.clone(), &bytes, NONCE);
+            let _ = Exchange::start(verifier.clone(), format!("{flag},,{first}").as_bytes(), NONCE);
+            let exchange = Exchange::start(verifier, FIRST.as_bytes(), NONCE).expect("started");
+            for message in [last.as_bytes(), &bytes, format!("c=biws,r={last},p={last}").as_bytes()] {
+                assert!(exchange.finish(message).is_err());
+            }
+            let _ = Verifier::parse(&format!("SCRAM-SHA-256${last}"));
+        }
+
+        #[test]
+        fn exchange_succeeds_with_the_password_alone(password in "\\PC{1,20}", other in "\\PC{1,20}", iterations in 1..9_u32) {
+            use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+            let iterations = NonZeroU32::new(iterations).expect("a number");
+            let verifier = Verifier::new(&password, b"salt", iterations);
+            for text in [&password, &other] {
+                let is_same = Verifier::new(text, b"salt", iterations).stored_key == verifier.stored_key;
+                let mut client = ScramSha256::new(text.as_bytes(), ChannelBinding::unrequested());
+                let exchange = Exchange::start(verifier.clone(), client.message(), NONCE).expect("started");
+                client.update(exchange.first().as_bytes()).expect("a challenge");
+                match exchange.finish(client.message()) {
+                    Ok(last) => {
+                        assert!(is_same);
+                        client.finish(last.as_bytes()).expect("the server's signature");
+                    }
+                    Err(error) => assert_eq!((error, is_same), (ScramError::WrongPassword, false)),
+                }
+            }
+        }
+    }
 }

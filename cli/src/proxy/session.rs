@@ -137,14 +137,14 @@ impl Proxy {
             Ok(Err(HandshakeError::Protocol(stream, error))) => {
                 // Another protocol, whose first bytes are not the length of a message, gets no response.
                 if error.message != INVALID_LENGTH {
-                    self.metrics.refusal(&RefusalCause::Protocol);
+                    self.metrics.refusal(RefusalCause::Protocol);
                     reject(stream, &error_response(error.sqlstate, &error.message, None)).await;
                 }
                 ConnectionOutcome::Closed
             }
             Ok(Err(_)) => ConnectionOutcome::Closed,
             Err(_) => {
-                self.metrics.refusal(&RefusalCause::TimedOut);
+                self.metrics.refusal(RefusalCause::TimedOut);
                 ConnectionOutcome::Closed
             }
         };
@@ -187,7 +187,7 @@ impl Proxy {
             }
             Err(failure) => {
                 warn!(target: "pgentra::proxy", "login refused: {}: {facts}", failure.message);
-                self.metrics.refusal(&failure.cause);
+                self.metrics.refusal(failure.cause);
                 self.metrics.connection(ConnectionOutcome::Refused);
                 reject(client.stream, &failure.messages).await;
                 None
@@ -289,8 +289,6 @@ impl Proxy {
         let Session { client, server, messages, facts, state, registered, key, in_progress } = session;
         let end = relay_session(client, server, messages, &state).await;
         let (to_client, to_server) = (state.bytes_to_client(), state.bytes_to_server());
-        self.metrics.bytes_from_client.inc_by(to_server);
-        self.metrics.bytes_from_server.inc_by(to_client);
         info!(
             target: "pgentra::proxy",
             "session {} ended: {}: {facts}, bytes_to_client={to_client}, bytes_to_server={to_server}, seconds={}",

@@ -10,6 +10,7 @@ use std::{
 };
 
 use pgentra_proxy::{SessionState, message::session_ended};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
@@ -22,9 +23,13 @@ const TRIM_FROM: usize = 64;
 const SHORTEST_CHECK: Duration = Duration::from_millis(10);
 const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
+/// How often the bytes of sessions are added to the counters.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// All sessions, and the places for them.
 pub struct Sessions {
     max: usize,
+    counters: ByteCounters,
     places: AtomicUsize,
     next: AtomicU64,
     live: Mutex<Live>,
@@ -34,13 +39,46 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Live {
-    sessions: HashMap<u64, Arc<SessionState>>,
+    sessions: HashMap<u64, Entry>,
     /// The highest number of sessions since the last trim.
     highest: usize,
     /// Whether all sessions are to end when they become idle.
     is_draining: bool,
     /// When the last session ended; `None` before the first one.
     empty_since: Option<Instant>,
+}
+
+/// A session in the table.
+struct Entry {
+    state: Arc<SessionState>,
+    /// The bytes that are in the counters already.
+    counted: Bytes,
+}
+
+/// Forwarded bytes of a session.
+#[derive(Clone, Copy, Default)]
+struct Bytes {
+    to_client: u64,
+    to_server: u64,
+}
+
+impl Entry {
+    /// Adds the bytes since the last call to the counters.
+    fn count(&mut self, counters: &ByteCounters) {
+        let now = Bytes { to_client: self.state.bytes_to_client(), to_server: self.state.bytes_to_server() };
+        counters.from_server.inc_by(now.to_client.saturating_sub(self.counted.to_client));
+        counters.from_client.inc_by(now.to_server.saturating_sub(self.counted.to_server));
+        self.counted = now;
+    }
+}
+
+/// The counters of forwarded bytes.
+#[derive(Clone, Default)]
+pub struct ByteCounters {
+    /// From clients to the server.
+    pub from_client: Counter<u64, AtomicU64>,
+    /// From the server to clients.
+    pub from_server: Counter<u64, AtomicU64>,
 }
 
 /// One of the places of `--max-connections`. Dropping it gives the place back.
@@ -55,9 +93,10 @@ pub struct Registered {
 
 impl Sessions {
     /// Creates an empty table with this number of places.
-    pub fn new(max: usize) -> Arc<Sessions> {
+    pub fn new(max: usize, counters: ByteCounters) -> Arc<Sessions> {
         Arc::new(Sessions {
             max,
+            counters,
             places: AtomicUsize::new(0),
             next: AtomicU64::new(1),
             live: Mutex::default(),
@@ -87,7 +126,7 @@ impl Sessions {
     pub fn add(self: &Arc<Self>, place: Place, state: Arc<SessionState>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut live = self.lock();
-        live.sessions.insert(id, Arc::clone(&state));
+        live.sessions.insert(id, Entry { state: Arc::clone(&state), counted: Bytes::default() });
         live.highest = live.highest.max(live.sessions.len());
         live.empty_since = None;
         if live.is_draining {
@@ -101,7 +140,7 @@ impl Sessions {
         let mut live = self.lock();
         live.is_draining = true;
         let message: Arc<[u8]> = session_ended().into();
-        live.sessions.values().for_each(|state| state.end_when_idle(Arc::clone(&message)));
+        live.sessions.values().for_each(|entry| entry.state.end_when_idle(Arc::clone(&message)));
     }
 
     /// Returns whether [`drain`](Self::drain) was called.
@@ -113,7 +152,7 @@ impl Sessions {
     pub fn end_all(&self) {
         // The message is also sent by a cut.
         self.drain();
-        self.lock().sessions.values().for_each(|state| state.cut());
+        self.lock().sessions.values().for_each(|entry| entry.state.cut());
     }
 
     /// Waits until there are no sessions and no logins.
@@ -146,7 +185,7 @@ impl Sessions {
         let message: Arc<[u8]> = session_ended().into();
         loop {
             sleep((shortest / 4).clamp(SHORTEST_CHECK, LONGEST_CHECK)).await;
-            for state in self.lock().sessions.values() {
+            for Entry { state, .. } in self.lock().sessions.values() {
                 let is_old = max_age.is_some_and(|limit| state.age() >= limit);
                 let is_idle = idle_timeout.is_some_and(|limit| state.idle_for().is_some_and(|time| time >= limit));
                 if is_old {
@@ -158,10 +197,20 @@ impl Sessions {
         }
     }
 
+    /// Counts the bytes of all sessions, regularly. Never returns. Those of a session that ends are counted then.
+    pub async fn count_bytes(&self) {
+        loop {
+            sleep(COUNT_INTERVAL).await;
+            self.lock().sessions.values_mut().for_each(|entry| entry.count(&self.counters));
+        }
+    }
+
     fn remove(&self, id: u64) {
         let is_trimmed = {
             let mut live = self.lock();
-            live.sessions.remove(&id);
+            if let Some(mut entry) = live.sessions.remove(&id) {
+                entry.count(&self.counters);
+            }
             if live.sessions.is_empty() {
                 live.empty_since = Some(Instant::now());
             }
@@ -213,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn sessions_places_are_limited_and_given_back() {
-        let sessions = Sessions::new(2);
+        let sessions = Sessions::new(2, ByteCounters::default());
         let (one, two) = (sessions.take_place().expect("free"), sessions.take_place().expect("free"));
         assert!(sessions.take_place().is_none() && !sessions.has_place());
         let registered = sessions.add(one, Arc::default());

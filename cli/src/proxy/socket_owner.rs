@@ -290,4 +290,21 @@ mod tests {
         let (four, six) = ("127.0.0.1:1".parse().expect("v4"), "[::1]:1".parse().expect("v6"));
         assert!(owner(four, six).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn owner_with_any_response_does_not_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120)) {
+            let address: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+            let connection = Connection { source: address, destination: address };
+            let mut response = bytes;
+            // Not this connection's addresses, whatever the kind of the message.
+            for kind in [SOCK_DIAG_BY_FAMILY, NLMSG_ERROR] {
+                if let Some(start) = response.get_mut(4..12) {
+                    start[..2].copy_from_slice(&kind.to_ne_bytes());
+                    start[4..].copy_from_slice(&SEQUENCE.to_ne_bytes());
+                }
+                assert!(!matches!(connection.owner(&response), Ok(Owner::Uid(_))));
+            }
+        }
+    }
 }

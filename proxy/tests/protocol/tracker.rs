@@ -344,6 +344,19 @@ fn message_tracker_of_malformed_headers_is_never_idle() {
 }
 
 #[test]
+fn message_tracker_of_ready_for_query_with_another_length_is_not_idle() {
+    for body in [&b""[..], b"\0\0\0I", b"II"] {
+        let bytes = message(b'Z', body);
+        for at in 0..=bytes.len() {
+            let mut tracker = MessageTracker::new();
+            tracker.server(&bytes[..at]);
+            tracker.server(&bytes[at..]);
+            assert!(!tracker.is_idle(), "{body:?}, at {at}");
+        }
+    }
+}
+
+#[test]
 fn message_tracker_before_the_first_ready_for_query_is_not_idle() {
     let mut tracker = MessageTracker::new();
     assert!(!tracker.is_idle());
