@@ -36,7 +36,8 @@ def commands() -> list[tuple[str, list[str]]]:
 def test_get_started_commands(tmp_path: Path) -> None:
     program = find_emulator().with_name("pgentra")
     if not program.exists():
-        subprocess.run(["cargo", "build", "--quiet", "-p", "pgentra-cli"], cwd=ROOT, check=True)
+        profile = os.environ.get("PROFILE", "dev")
+        subprocess.run(["cargo", "build", "--quiet", "--profile", profile, "-p", "pgentra-cli"], cwd=ROOT, check=True)
     for block in BLOCK.finditer(LOCAL):
         if match := re.search(r"\bfile=(\S+)", block["info"]):
             (tmp_path / match[1]).write_text(block["code"])
