@@ -80,7 +80,9 @@ def test_framework_login(framework: str, emulator: Emulator, target: Target, tmp
         administrator.execute(f'drop database "{identity.name}" with (force)')
 
 
-def run_program(command: Sequence[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]) -> None:
+def run_program(
+    command: Sequence[str | Path], emulator: Emulator, identity: Principal, variables: dict[str, str]
+) -> None:
     """Runs a program, whose last line must be the identity's role; all of its logins must succeed as this role."""
     done = subprocess.run(
         command,
