@@ -90,6 +90,9 @@ const OF_CONNECTIONS: &[Row] = &[
     ),
 ];
 
+/// The heading of a column, and its content for an option.
+type Column = (&'static str, fn(&str) -> &'static str);
+
 /// One page, and how its language writes options.
 struct Language {
     page: &'static str,
@@ -103,7 +106,7 @@ struct Language {
     /// The options that the language does not have.
     without: &'static [&'static str],
     /// The heading and the content of one more column.
-    more: Option<(&'static str, fn(&str) -> &'static str)>,
+    more: Option<Column>,
 }
 
 const LANGUAGES: &[Language] = &[
