@@ -22,7 +22,7 @@ STATIC = BUILD / "cli" / "pgentra"
 BUILD_LIMIT_S = 3600
 LARGEST = 7_000_000
 LARGEST_PEAK_KB = 16_000
-COMMANDS = ("agent", "doctor", "exec", "psql", "serve", "token", "whoami")
+COMMANDS = ("agent", "doctor", "exec", "proxy", "psql", "ready", "serve", "token", "whoami")
 
 
 @pytest.fixture(scope="module")
