@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import os
 
 from psycopg_pool import PoolTimeout
+
 from support import pools
 from support.drivers import Target
 
