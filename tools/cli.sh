@@ -18,6 +18,8 @@ build() {
         *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
         *) cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
     esac
+    # The linker does not strip with these flags.
+    strip "$build/$host/cli/pgentra"
     stage "$build/$host/cli/pgentra"
     wc -c "$folder/pgentra"
 }
