@@ -13,7 +13,7 @@ Gem::Specification.new do |spec|
   spec.homepage = "https://github.com/pgentra/pgentra"
   spec.metadata = {
     "source_code_uri" => spec.homepage,
-    "documentation_uri" => "#{spec.homepage}/blob/main/bindings-ruby/README.md",
+    "documentation_uri" => "#{spec.homepage}/blob/main/docs/ruby.md",
     "changelog_uri" => "#{spec.homepage}/blob/main/CHANGELOG.md",
     "bug_tracker_uri" => "#{spec.homepage}/issues",
     "rubygems_mfa_required" => "true"

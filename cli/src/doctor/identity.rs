@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use pgentra::{
-    Config, ErrorKind, Login, Token,
+    Config, Error, ErrorKind, Login, Token,
     bindings::cloud::{is_azure_server, resource_of},
     config::Environment,
     postgres::role_name::{MAX_ROLE_BYTES, Principal, PrincipalKind},
@@ -119,7 +119,7 @@ pub async fn credential(connection: &Connection, all: Option<&Config>) -> (Check
         }
         Err(error) => {
             let attempts = error.attempts().iter();
-            let lines = attempts.map(|attempt| format!("- {}", attempt.to_string().replace('\n', " ")));
+            let lines = attempts.map(|attempt| format!("- {}", described(attempt).replace('\n', " ")));
             let check = Check::fail("credential", format!("{}: {}", error.code(), error.headline()));
             let check = lines.fold(check, Check::found);
             check.do_this(error.advice().replace(CHECKED_HERE, ""))
@@ -159,6 +159,13 @@ fn reason(error: &pgentra::Error) -> String {
     line.strip_prefix(&prefix).unwrap_or(&line).to_owned()
 }
 
+/// Returns an error's text without the reference to this command.
+fn described(error: &Error) -> String {
+    let headline = error.headline();
+    let own = format!("{}. {}", headline.trim_end_matches(['.', ' ']), error.advice());
+    error.attempts().iter().fold(own, |text, attempt| format!("{text} - {}", described(attempt)))
+}
+
 /// Checks the token's claims, life and length.
 pub fn token(connection: &Connection, token: &Token) -> Check {
     let left = connection::life_left(token.expires_on());
@@ -166,7 +173,7 @@ pub fn token(connection: &Connection, token: &Token) -> Check {
     let claims = match token.claims() {
         Ok(claims) => claims,
         Err(error) => {
-            return Check::fail("token", error.to_string())
+            return Check::fail("token", described(&error))
                 .do_this("Check the token that the credential returns; a server cannot read it either.");
         }
     };
