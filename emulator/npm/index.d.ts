@@ -1,2 +1,2 @@
 /** The path of the program `pgentra-emulator`. Throws an `Error` if it is not installed for this platform. */
-export const path: string
+export const path: string;

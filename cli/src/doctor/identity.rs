@@ -173,7 +173,7 @@ pub fn token(connection: &Connection, token: &Token) -> Check {
     let claims = match token.claims() {
         Ok(claims) => claims,
         Err(error) => {
-            return Check::fail("token", described(&error))
+            return Check::fail("token", error.to_string())
                 .do_this("Check the token that the credential returns; a server cannot read it either.");
         }
     };
