@@ -15,12 +15,12 @@ build() {
     # Without a target of its own, the flag would also apply to procedural macros, which cannot be static.
     case $host in
         # Packed relocations take 10 kB instead of 200; they need glibc 2.36.
-        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
-        *) cargo build --quiet --profile cli -p pgentra-cli --target "$host" ;;
+        *-linux-gnu) RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --quiet --profile program -p pgentra-cli --target "$host" ;;
+        *) cargo build --quiet --profile program -p pgentra-cli --target "$host" ;;
     esac
     # The linker does not strip with these flags.
-    strip "$build/$host/cli/pgentra"
-    stage "$build/$host/cli/pgentra"
+    strip "$build/$host/program/pgentra"
+    stage "$build/$host/program/pgentra"
     wc -c "$folder/pgentra"
 }
 
