@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from of_test import settings
+from app_settings import settings
 
 if "PGENTRA_PROCESS_WIDE" not in os.environ:
     variables = dict(line.split("=", 1) for line in settings("airflow.env").replace('"', "").splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from of_test import settings
+from app_settings import settings
 
 Path(os.environ["TEST_FOLDER"], "dagster.yaml").write_text(
     settings("dagster.yaml") + "telemetry:\n  enabled: false\n",

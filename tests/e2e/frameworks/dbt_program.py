@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from of_test import SERVER, settings
+from app_settings import SERVER, settings
 
 folder = Path(os.environ["TEST_FOLDER"])
 (folder / "models").mkdir()

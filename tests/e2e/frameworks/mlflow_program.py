@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from app_settings import url
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from of_test import url
 from sqlalchemy import text
 
 store = SqlAlchemyStore(url("mlflow.sh"), os.environ["TEST_FOLDER"])

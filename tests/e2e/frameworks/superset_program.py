@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from of_test import settings
-from of_test import url as url_of
+from app_settings import settings
+from app_settings import url as url_of
 
 import pgentra
 
