@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,10 +23,6 @@ TARGET = Path(os.environ.get("PGENTRA_TARGET", ROOT / "target" / "debug"))
 PGENTRA = TARGET / "pgentra"
 
 LIMIT_S = 120
-
-# A shell ignores the signals of the keyboard in commands of the background, and their children inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 class Cli:
