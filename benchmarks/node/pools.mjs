@@ -4,6 +4,7 @@ import { DRIVERS } from "../../bindings-node/tests/drivers.mjs";
 
 const SIZE = 2;
 const KEPT_MS = 1000;
+const CLOSE_LIMIT_MS = 20_000;
 const { PGHOST: host, PGPORT: port, PGDATABASE: database } = process.env;
 const place = { host, port: Number(port), database, ssl: true };
 let isOver = false;
@@ -27,7 +28,11 @@ async function run(name) {
         }
     };
     await Promise.all(Array.from({ length: SIZE }, (_, index) => repeat(index)));
-    await pool.close();
+    const isClosed = await Promise.race([
+        Promise.resolve(pool.close()).then(() => true),
+        pause(CLOSE_LIMIT_MS).then(() => false),
+    ]);
+    if (!isClosed) throw new Error(`${name}: the pool did not close within ${CLOSE_LIMIT_MS} ms`);
 }
 
 // Drivers that keep a client of pg without a listener: the server has closed the session of a client that is not in use.
@@ -36,3 +41,4 @@ process.on("uncaughtException", (error) => {
 });
 process.stdin.resume().on("end", () => (isOver = true));
 await Promise.all(Object.keys(DRIVERS).map(run));
+process.exit();
