@@ -26,6 +26,7 @@ mod psql;
 mod ready;
 mod renewal;
 mod serve;
+mod server_certificate;
 mod shell;
 mod startup_message;
 mod static_names;

@@ -10,12 +10,11 @@ use std::{
 use pgentra::{bindings::diagnostics, config, postgres::Host};
 use pgentra_proxy::{BoxedStream, stream::Stream, tokio_rustls::TlsConnector, upstream::negotiate_tls};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, RootCertStore,
     client::{
         WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        danger::{ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -25,6 +24,7 @@ use super::report::{Check, Status};
 use crate::{
     connection::{Connection, port_of},
     failure::Result,
+    server_certificate::{CertificateRule, RuleVerifier},
 };
 
 /// The time limit for name resolution, and for one connection.
@@ -121,7 +121,7 @@ pub async fn tls(connection: &Connection, host: &Host, stream: TcpStream) -> Res
         Err(error) => return Ok((Check::fail("tls", error.headline()).do_this(error.advice()), None)),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let recorder = Arc::new(Recorder { provider: Arc::clone(&provider), chain: Mutex::default() });
+    let recorder = Arc::new(RuleVerifier::new(Recorder::default(), Arc::clone(&provider)));
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| crate::failure::Failure::usage(format!("TLS cannot be set up: {error}"), ""))?
@@ -144,7 +144,7 @@ pub async fn tls(connection: &Connection, host: &Host, stream: TcpStream) -> Res
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
     };
-    let chain = recorder.chain.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let chain = recorder.rule.chain.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let check = judge(version, &chain, &name, roots, connection.sslmode());
     let may_continue = check.status != Status::Fail;
     Ok((check, may_continue.then(|| Box::new(stream) as BoxedStream)))
@@ -298,14 +298,13 @@ fn printable(text: String) -> String {
 }
 
 /// Accepts every certificate and keeps the chain, which is judged afterwards. No password is sent before that.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Recorder {
-    provider: Arc<CryptoProvider>,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
+impl CertificateRule for Recorder {
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -316,28 +315,6 @@ impl ServerCertVerifier for Recorder {
         let chain = std::iter::once(end_entity).chain(intermediates).map(|one| one.clone().into_owned()).collect();
         *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

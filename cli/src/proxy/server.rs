@@ -10,12 +10,11 @@ use pgentra_proxy::{
     upstream::{self, ServerAddress, ServerTls, TlsNegotiation},
 };
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, RootCertStore,
     client::{
         WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        danger::{ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
@@ -23,6 +22,7 @@ use super::arguments::{SslMode, SslNegotiation, UpstreamOptions};
 use crate::{
     connection::{Connection, port_of},
     failure::{Exit, Failure, Result},
+    server_certificate::{CertificateRule, RuleVerifier},
 };
 
 /// A server with one or more hosts.
@@ -285,7 +285,7 @@ fn connector(connection: &Connection, mode: SslMode) -> Result<TlsConnector> {
                 }
                 _ => None,
             };
-            let verifier = Arc::new(AnyName { authorities, provider });
+            let verifier = Arc::new(RuleVerifier::new(AnyName { authorities }, provider));
             builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         }
     };
@@ -307,11 +307,10 @@ fn roots(connection: &Connection) -> Result<RootCertStore> {
 #[derive(Debug)]
 struct AnyName {
     authorities: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
+impl CertificateRule for AnyName {
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -327,28 +326,6 @@ impl ServerCertVerifier for AnyName {
             )) => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

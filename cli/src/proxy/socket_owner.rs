@@ -49,7 +49,7 @@ pub fn owner(peer: SocketAddr, local: SocketAddr) -> io::Result<Owner> {
 /// Fails.
 #[cfg(not(target_os = "linux"))]
 pub fn owner(_: SocketAddr, _: SocketAddr) -> io::Result<Owner> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this operating system does not tell it"))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this operating system does not report the owner of a connection"))
 }
 
 /// Returns an address with IPv4 addresses in their own form, also if a socket of IPv6 is used for them.
